@@ -1,0 +1,303 @@
+"""One pre-norm decoder for Llama, Mistral, Qwen2 and Qwen3.
+
+Layers are stacked on a leading axis and run by ``lax.scan``; what differs between layers (the
+sliding window) is per-layer data. Weights keep the checkpoint's ``[out, in]`` layout, so that
+loading and exporting move bytes and nothing else. Modules are Flax NNX; they leave this file only
+as `forward`, a pure function of a parameter tree.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from evojax_merge.models.decoder import rope
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
+
+_MASKED = -0.7 * float(np.finfo(np.float32).max)
+_UNLIMITED = np.iinfo(np.int32).max // 2
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens seen so far, in slots that padding also occupies."""
+
+    keys: Float[Array, "layers batch slots kv_heads head_dim"]
+    values: Float[Array, "layers batch slots kv_heads head_dim"]
+
+
+class Positions(NamedTuple):
+    """What attention needs to know of where the queries stand, shared by all layers."""
+
+    cos: Float[Array, "batch seq head_dim"]
+    sin: Float[Array, "batch seq head_dim"]
+    query: Int[Array, "seq"]
+    start: Int[Array, "batch"]
+
+
+class Linear(nnx.Module):
+    """y = W x + b with W of shape [out, in], as checkpoints store it."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, *, rngs: nnx.Rngs):
+        self.weight = nnx.Param(_normal(rngs, (outputs, inputs)))
+        if bias:
+            self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        y = jnp.einsum("...i,oi->...o", x, self.weight[...])
+        return y + self.bias[...] if hasattr(self, "bias") else y
+
+
+class RMSNorm(nnx.Module):
+    """x / rms(x) · w, the quotient in float32 (Zhang and Sennrich, 2019, arXiv 1910.07467)."""
+
+    def __init__(self, width: int, epsilon: float):
+        self.weight = nnx.Param(jnp.ones(width))
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
+        wide = x.astype(jnp.float32)
+        scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.epsilon)
+        return self.weight[...] * (wide * scale).astype(x.dtype)
+
+
+class Embedding(nnx.Module):
+    """A row of the table per token; read the other way round it is a tied head."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        self.weight = nnx.Param(_normal(rngs, (config.vocab_size, config.hidden_size)))
+
+    def __call__(self, tokens: Tokens) -> Float[Array, "batch seq hidden"]:
+        return self.weight[...][tokens]
+
+
+class Attention(nnx.Module):
+    """Grouped-query attention with rotary positions and, per layer, a sliding window."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        c = config
+        queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+        self.q_proj = Linear(c.hidden_size, queries, c.qkv_bias, rngs=rngs)
+        self.k_proj = Linear(c.hidden_size, keys, c.qkv_bias, rngs=rngs)
+        self.v_proj = Linear(c.hidden_size, keys, c.qkv_bias, rngs=rngs)
+        self.o_proj = Linear(queries, c.hidden_size, c.o_bias, rngs=rngs)
+        if c.qk_norm:
+            self.q_norm = RMSNorm(c.head_dim, c.rms_norm_eps)
+            self.k_norm = RMSNorm(c.head_dim, c.rms_norm_eps)
+        self.head_dim = c.head_dim
+
+    def __call__(
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        window: Int[Array, ""],
+        layer: Int[Array, ""],
+        cache: Cache | None,
+    ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
+        split = (*x.shape[:2], -1, self.head_dim)
+        q = self.q_proj(x).reshape(split)
+        k = self.k_proj(x).reshape(split)
+        v = self.v_proj(x).reshape(split)
+        if hasattr(self, "q_norm"):
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
+        if cache is not None:
+            corner = (layer, 0, at.query[0], 0, 0)
+            cache = Cache(
+                jax.lax.dynamic_update_slice(cache.keys, k[None], corner),
+                jax.lax.dynamic_update_slice(cache.values, v[None], corner),
+            )
+            k, v = cache.keys[layer], cache.values[layer]
+            slots = jnp.arange(k.shape[1])
+        else:
+            slots = at.query
+        mixed = _attend(q, k, v, _visible(at, slots, window))
+        return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
+
+
+class MLP(nnx.Module):
+    """down(act(gate(x)) · up(x))."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        c = config
+        self.gate_proj = Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, rngs=rngs)
+        self.up_proj = Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, rngs=rngs)
+        self.down_proj = Linear(c.intermediate_size, c.hidden_size, c.mlp_bias, rngs=rngs)
+        self.activation = c.hidden_act
+
+    def __call__(self, x: Float[Array, "batch seq hidden"]) -> Float[Array, "batch seq hidden"]:
+        return self.down_proj(_activate(self.activation, self.gate_proj(x)) * self.up_proj(x))
+
+
+class DecoderLayer(nnx.Module):
+    """Attention and MLP, each on a normalised copy of the residual stream."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = Attention(config, rngs=rngs)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MLP(config, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        window: Int[Array, ""],
+        layer: Int[Array, ""],
+        cache: Cache | None,
+    ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
+        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache)
+        x = x + attended
+        return x + self.mlp(self.post_attention_layernorm(x)), cache
+
+
+class Decoder(nnx.Module):
+    """Embedding, stacked layers, final norm and head."""
+
+    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
+        @nnx.split_rngs(splits=config.num_layers)
+        @nnx.vmap(in_axes=0, out_axes=0)
+        def stack(rngs: nnx.Rngs) -> DecoderLayer:
+            return DecoderLayer(config, rngs=rngs)
+
+        self.config = config
+        self.embed_tokens = Embedding(config, rngs=rngs)
+        self.layers = stack(rngs)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        if not config.tie_word_embeddings:
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, False, rngs=rngs)
+
+    def __call__(
+        self,
+        tokens: Tokens,
+        start: Int[Array, "batch"],
+        cache: Cache | None,
+        offset: Int[Array, ""] | int,
+        last_only: bool,
+    ) -> tuple[Float[Array, "batch seq vocab"], Cache | None]:
+        x = self.embed_tokens(tokens)
+        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
+        graph, stacked = nnx.split(self.layers)
+        windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
+        index = np.arange(self.config.num_layers, dtype=np.int32)
+
+        def hop(carry, layer):
+            x, cache = carry
+            weights, window, number = layer
+            return nnx.merge(graph, weights)(x, at, window, number, cache), None
+
+        (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, windows, index))
+        x = self.norm(x[:, -1:] if last_only else x)
+        head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
+        logits = jnp.einsum("bsh,vh->bsv", x, head.weight[...])
+        return logits.astype(jnp.float32), cache
+
+
+def forward(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Tokens,
+    start: Int[Array, "batch"],
+    cache: Cache | None = None,
+    offset: Int[Array, ""] | int = 0,
+    *,
+    last_only: bool = False,
+) -> tuple[Float[Array, "batch seq vocab"], Cache | None]:
+    """Logits of the next token after each position.
+
+    Slots count from the left end of the padded batch; a sequence's first token stands in slot
+    ``start`` and has position 0. Without a cache the slots are those of ``tokens``.
+
+    Args:
+        config: The decoder.
+        params: Its parameter tree, layers stacked.
+        tokens: Token ids, left-padded; what stands in padding does not matter.
+        start: First slot of each sequence that holds a token.
+        cache: Keys and values of slots before ``offset``; the new ones are written into it.
+        offset: Slot of the first of ``tokens``.
+        last_only: Compute the logits of the last position alone (``seq`` is then 1).
+
+    Returns:
+        Logits in float32, and the cache with the new slots filled.
+    """
+    model = nnx.merge(_graph(config), params)
+    return model(tokens, start, cache, offset, last_only)
+
+
+def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
+    """Random parameters: normal with σ = 0.02, norms 1, biases 0."""
+    return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
+
+
+def abstract_params(config: DecoderConfig) -> Params:
+    """Shapes of the parameter tree, without memory."""
+    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+
+
+def init_cache(config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype) -> Cache:
+    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included."""
+    shape = (config.num_layers, batch, slots, config.num_kv_heads, config.head_dim)
+    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+
+
+@functools.cache
+def _graph(config: DecoderConfig) -> nnx.GraphDef:
+    return nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))))
+
+
+def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
+    return 0.02 * jax.random.normal(rngs.params(), shape)
+
+
+def _activate(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    match name:
+        case "silu":
+            return jax.nn.silu(x)
+        case "relu":
+            return jax.nn.relu(x)
+        case "gelu":
+            return jax.nn.gelu(x, approximate=False)
+        case _:
+            return jax.nn.gelu(x, approximate=True)
+
+
+def _positions(
+    config: DecoderConfig,
+    length: int,
+    start: Int[Array, "batch"],
+    offset: Int[Array, ""] | int,
+    dtype: jnp.dtype,
+) -> Positions:
+    query = offset + jnp.arange(length)
+    position = jnp.maximum(query[None, :] - start[:, None], 0)
+    angle = position[..., None] * rope.frequencies(config, position.max() + 1)
+    angle = jnp.concatenate([angle, angle], axis=-1)
+    factor = rope.attention_factor(config)
+    cos, sin = jnp.cos(angle) * factor, jnp.sin(angle) * factor
+    return Positions(cos.astype(dtype), sin.astype(dtype), query, start)
+
+
+def _visible(
+    at: Positions, slots: Int[Array, "slots"], window: Int[Array, ""]
+) -> Bool[Array, "batch seq slots"]:
+    """Causal, inside the window, not padding."""
+    distance = at.query[:, None] - slots[None, :]
+    causal = (distance >= 0) & (distance < window)
+    return causal[None] & (slots[None, None, :] >= at.start[:, None, None])
+
+
+def _attend(
+    q: Float[Array, "batch seq heads head_dim"],
+    k: Float[Array, "batch slots kv_heads head_dim"],
+    v: Float[Array, "batch slots kv_heads head_dim"],
+    visible: Bool[Array, "batch seq slots"],
+) -> Float[Array, "batch seq heads head_dim"]:
+    batch, seq, heads, width = q.shape
+    q = q.reshape(batch, seq, k.shape[2], -1, width)
+    scores = jnp.einsum("bqkgd,bskd->bkgqs", q, k) * width**-0.5
+    scores = jnp.where(visible[:, None, None], scores.astype(jnp.float32), _MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bkgqs,bskd->bqkgd", weights, v).reshape(batch, seq, heads, width)

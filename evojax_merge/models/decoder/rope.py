@@ -1,0 +1,93 @@
+"""Rotary position embedding (Su et al., 2021, https://arxiv.org/abs/2104.09864), rotate-half form,
+with the context extensions that checkpoints in use name in their ``config.json``."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.types import Array, Float, Int
+
+
+def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, "half"]:
+    """Angular frequency of each pair of channels, radians per position.
+
+    Args:
+        config: The decoder.
+        length: Tokens seen so far, which the ``dynamic`` kind scales its base by.
+    """
+    rope, dims = config.rope, config.head_dim
+    exponents = np.arange(0, dims, 2, dtype=np.float32) / dims
+    inverse = (1.0 / rope.theta**exponents).astype(np.float32)
+    if rope.kind == "linear":
+        return jnp.asarray(inverse / np.float32(rope.factor))
+    if rope.kind == "dynamic":
+        limit = rope.original_max_position_embeddings or config.max_position_embeddings
+        seen = jnp.maximum(length, limit).astype(jnp.float32)
+        growth = rope.factor * seen / limit - (rope.factor - 1.0)
+        base = rope.theta * growth ** (dims / (dims - 2))
+        return 1.0 / base ** jnp.asarray(exponents)
+    if rope.kind == "llama3":
+        return jnp.asarray(_llama3(config, inverse))
+    if rope.kind == "yarn":
+        return jnp.asarray(_yarn(config, inverse))
+    return jnp.asarray(inverse)
+
+
+def attention_factor(config: DecoderConfig) -> float:
+    """Factor on cosine and sine; 1 except for ``yarn`` (Peng et al., 2023, arXiv 2309.00071)."""
+    rope = config.rope
+    if rope.kind != "yarn":
+        return 1.0
+    if rope.attention_factor is not None:
+        return rope.attention_factor
+    if rope.mscale and rope.mscale_all_dim:
+        return _mscale(rope.factor, rope.mscale) / _mscale(rope.factor, rope.mscale_all_dim)
+    return _mscale(rope.factor, 1.0)
+
+
+def _mscale(factor: float, scale: float) -> float:
+    return 1.0 if factor <= 1.0 else 0.1 * scale * math.log(factor) + 1.0
+
+
+def _llama3(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
+    """Slow channels are interpolated, fast ones kept, those between blended (Llama 3.1)."""
+    rope = config.rope
+    limit = rope.original_max_position_embeddings or config.max_position_embeddings
+    wavelength = 2 * math.pi / inverse
+    smooth = (limit / wavelength - rope.low_freq_factor) / (
+        rope.high_freq_factor - rope.low_freq_factor
+    )
+    blended = (1 - smooth) * inverse / rope.factor + smooth * inverse
+    slow = wavelength > limit / rope.low_freq_factor
+    fast = wavelength < limit / rope.high_freq_factor
+    return np.where(slow, inverse / rope.factor, np.where(fast, inverse, blended)).astype(
+        np.float32
+    )
+
+
+def _yarn(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
+    """Ramp between interpolated and kept channels by their number of rotations."""
+    rope, dims = config.rope, config.head_dim
+    limit = rope.original_max_position_embeddings or config.max_position_embeddings
+
+    def channel(rotations: float) -> float:
+        return dims * math.log(limit / (rotations * 2 * math.pi)) / (2 * math.log(rope.theta))
+
+    low, high = channel(rope.beta_fast), channel(rope.beta_slow)
+    if rope.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dims - 1)
+    high = high + 0.001 if low == high else high
+    ramp = np.clip((np.arange(dims // 2, dtype=np.float32) - low) / (high - low), 0, 1)
+    return (inverse / rope.factor * ramp + inverse * (1 - ramp)).astype(np.float32)
+
+
+def rotate(
+    x: Float[Array, "batch seq heads head_dim"], cos: Float[Array, "batch seq head_dim"], sin: Array
+) -> Float[Array, "batch seq heads head_dim"]:
+    """Turn each pair of channels (i, i + half) by its position's angle."""
+    first, second = jnp.split(x, 2, axis=-1)
+    turned = jnp.concatenate([-second, first], axis=-1)
+    return x * cos[:, :, None, :] + turned * sin[:, :, None, :]
