@@ -9,7 +9,6 @@ from typing import Any
 
 from jaxtyping import Array, Bool, Float, Int, Key, UInt
 
-
 Params = dict[str, Any]
 """A nested plain dictionary of arrays: the weights of one network, nothing else."""
 
