@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Self
 
-_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 _ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu")
 _ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
 
@@ -84,10 +84,10 @@ class DecoderConfig:
             ValueError: The family, its activation or its RoPE scaling is not supported.
         """
         family = config.get("model_type")
-        if family not in _FAMILIES:
+        if family not in MODEL_TYPES:
             raise ValueError(
                 f"config.json: model_type {family!r} is not a supported decoder; "
-                f"supported are {', '.join(_FAMILIES)}"
+                f"supported are {', '.join(MODEL_TYPES)}"
             )
         activation = config.get("hidden_act", "silu")
         if activation not in _ACTIVATIONS:

@@ -1,0 +1,152 @@
+"""Model families: what a ``config.json`` selects, and all the rest needs to know of a model.
+
+Adding a family is adding a folder with its modelling and its name table, and one entry to
+`FAMILIES`.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from evojax_merge.models.decoder import modeling as decoder
+from evojax_merge.models.decoder import params as decoder_params
+from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
+from evojax_merge.models.groups import Group
+from evojax_merge.models.mlp import modeling as mlp
+from evojax_merge.models.mlp import params as mlp_params
+from evojax_merge.models.mlp.modeling import MLPConfig
+from evojax_merge.types import Params, PRNGKey
+
+_LAYER = "{layer}"
+
+
+class Slot(NamedTuple):
+    """Where one tensor of a checkpoint lives: a leaf, or one layer of a stacked leaf."""
+
+    path: str
+    layer: int | None
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Models that share their code and the layout of their parameters.
+
+    ``config`` below is whatever ``config_from_hf`` returns; a path is the dotted path of a leaf.
+
+    Attributes:
+        name: What the family is called in messages.
+        model_types: Values of ``model_type`` in ``config.json`` that select it.
+        config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
+        hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
+        init_params: Random parameters.
+        abstract_params: Shapes of the parameter tree.
+        forward: The pure function (config, params, inputs, …) -> outputs.
+        num_layers: Length of the layer axis of stacked leaves; 0 when none is stacked.
+        names: Path -> tensor name, with ``{layer}`` in it when the leaf is stacked.
+        groups: Path -> parameter group.
+        aliases: Tensor names that a checkpoint may store besides, as copies -> the name copied.
+        vocabulary_paths: Leaves with one row per token of the tokenizer.
+        ignored: Names of tensors that are no parameters.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    config_from_hf: Callable[[Mapping[str, Any]], Any]
+    hf_fields: Callable[[Any], dict[str, object]]
+    init_params: Callable[[Any, PRNGKey], Params]
+    abstract_params: Callable[[Any], Params]
+    forward: Callable[..., Any]
+    num_layers: Callable[[Any], int]
+    names: Callable[[Any], Mapping[str, str]]
+    groups: Callable[[Any], dict[str, Group]]
+    aliases: Callable[[Any], dict[str, str]]
+    vocabulary_paths: Callable[[Any], tuple[str, ...]]
+    ignored: re.Pattern[str] | None = None
+
+    def is_layered(self, config: Any, path: str) -> bool:
+        """Whether a leaf is stacked over layers."""
+        return _LAYER in self.names(config)[path]
+
+    def slots(self, config: Any) -> dict[str, Slot]:
+        """Every tensor a checkpoint must hold, by name, in the order of the layers."""
+        names = self.names(config)
+        found = {}
+        for path, leaf in flatten(self.abstract_params(config)).items():
+            if _LAYER not in names[path]:
+                found[names[path]] = Slot(path, None, leaf.shape)
+                continue
+            for layer in range(leaf.shape[0]):
+                name = names[path].format(layer=layer)
+                found[name] = Slot(path, layer, leaf.shape[1:])
+        return found
+
+
+def flatten(params: Params) -> dict[str, Any]:
+    """Leaves by dotted path."""
+    return flatten_dict(params, sep=".")
+
+
+def unflatten(leaves: Mapping[str, Any]) -> Params:
+    """The nested tree of leaves given by dotted path."""
+    return unflatten_dict(leaves, sep=".")
+
+
+@functools.cache
+def _decoder_names(config: DecoderConfig) -> dict[str, str]:
+    paths = flatten(decoder.abstract_params(config))
+    return {path: decoder_params.NAMES[path] for path in paths}
+
+
+DECODER = Family(
+    name="decoder",
+    model_types=MODEL_TYPES,
+    config_from_hf=DecoderConfig.from_hf,
+    hf_fields=decoder_params.hf_fields,
+    init_params=decoder.init_params,
+    abstract_params=decoder.abstract_params,
+    forward=decoder.forward,
+    num_layers=lambda config: config.num_layers,
+    names=_decoder_names,
+    groups=lambda config: {path: decoder_params.group(path) for path in _decoder_names(config)},
+    aliases=decoder_params.aliases,
+    vocabulary_paths=decoder_params.vocabulary_paths,
+    ignored=decoder_params.BUFFERS,
+)
+
+MLP = Family(
+    name="mlp",
+    model_types=("mlp",),
+    config_from_hf=MLPConfig.from_hf,
+    hf_fields=lambda config: {"hidden_sizes": list(config.hidden_sizes)},
+    init_params=mlp.init_params,
+    abstract_params=mlp.abstract_params,
+    forward=mlp.forward,
+    num_layers=lambda config: 0,
+    names=mlp_params.names,
+    groups=mlp_params.groups,
+    aliases=lambda config: {},
+    vocabulary_paths=lambda config: (),
+)
+
+FAMILIES = (DECODER, MLP)
+
+
+def family_of(hf_config: Mapping[str, Any]) -> Family:
+    """The family that a ``config.json`` selects by its ``model_type``.
+
+    Raises:
+        ValueError: No family computes models of this type.
+    """
+    kind = hf_config.get("model_type")
+    for family in FAMILIES:
+        if kind in family.model_types:
+            return family
+    known = sorted(name for family in FAMILIES for name in family.model_types)
+    raise ValueError(
+        f"config.json: model_type {kind!r} is not supported; supported are {', '.join(known)}"
+    )

@@ -1,0 +1,17 @@
+"""Where each tensor of an MLP checkpoint lives: its name is its path."""
+
+from evojax_merge.models.groups import Group
+from evojax_merge.models.mlp.modeling import MLPConfig
+
+
+def names(config: MLPConfig) -> dict[str, str]:
+    """Path in the tree -> tensor name."""
+    layers = range(1, len(config.hidden_sizes))
+    paths = [f"fc{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+    return {path: path for path in paths}
+
+
+def groups(config: MLPConfig) -> dict[str, Group]:
+    """Hidden layers are of group ``mlp``, the one that gives the logits is ``head``."""
+    last = f"fc{len(config.hidden_sizes) - 1}"
+    return {path: "head" if path.split(".")[0] == last else "mlp" for path in names(config)}
