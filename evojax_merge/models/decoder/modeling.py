@@ -25,8 +25,8 @@ _UNLIMITED = np.iinfo(np.int32).max // 2
 class Cache(NamedTuple):
     """Keys and values of the tokens seen so far, in slots that padding also occupies."""
 
-    keys: Float[Array, "layers batch slots kv_heads head_dim"]
-    values: Float[Array, "layers batch slots kv_heads head_dim"]
+    keys: Float[Array, "layers batch kv_heads slots head_dim"]
+    values: Float[Array, "layers batch kv_heads slots head_dim"]
 
 
 class Positions(NamedTuple):
@@ -104,16 +104,16 @@ class Attention(nnx.Module):
         if hasattr(self, "q_norm"):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
+        k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)
+        slots = at.query
         if cache is not None:
-            corner = (layer, 0, at.query[0], 0, 0)
+            corner = (layer, 0, 0, at.query[0], 0)
             cache = Cache(
                 jax.lax.dynamic_update_slice(cache.keys, k[None], corner),
                 jax.lax.dynamic_update_slice(cache.values, v[None], corner),
             )
             k, v = cache.keys[layer], cache.values[layer]
-            slots = jnp.arange(k.shape[1])
-        else:
-            slots = at.query
+            slots = jnp.arange(k.shape[2])
         mixed = _attend(q, k, v, _visible(at, slots, window))
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
@@ -181,10 +181,12 @@ class Decoder(nnx.Module):
         x = self.embed_tokens(tokens)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
         graph, stacked = nnx.split(self.layers)
-        windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
-        index = np.arange(self.config.num_layers, dtype=np.int32)
+        windows = jnp.array([w or _UNLIMITED for w in self.config.windows], jnp.int32)
+        index = jnp.arange(self.config.num_layers)
 
-        def hop(carry, layer):
+        def hop(
+            carry: tuple[Array, Cache | None], layer: tuple[nnx.State, Array, Array]
+        ) -> tuple[tuple[Array, Cache | None], None]:
             x, cache = carry
             weights, window, number = layer
             return nnx.merge(graph, weights)(x, at, window, number, cache), None
@@ -239,7 +241,7 @@ def abstract_params(config: DecoderConfig) -> Params:
 
 def init_cache(config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype) -> Cache:
     """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included."""
-    shape = (config.num_layers, batch, slots, config.num_kv_heads, config.head_dim)
+    shape = (config.num_layers, batch, config.num_kv_heads, slots, config.head_dim)
     return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
@@ -291,13 +293,14 @@ def _visible(
 
 def _attend(
     q: Float[Array, "batch seq heads head_dim"],
-    k: Float[Array, "batch slots kv_heads head_dim"],
-    v: Float[Array, "batch slots kv_heads head_dim"],
+    k: Float[Array, "batch kv_heads slots head_dim"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
     visible: Bool[Array, "batch seq slots"],
 ) -> Float[Array, "batch seq heads head_dim"]:
     batch, seq, heads, width = q.shape
-    q = q.reshape(batch, seq, k.shape[2], -1, width)
-    scores = jnp.einsum("bqkgd,bskd->bkgqs", q, k) * width**-0.5
+    q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
+    scores = jnp.einsum("bkgqd,bksd->bkgqs", q, k) * width**-0.5
     scores = jnp.where(visible[:, None, None], scores.astype(jnp.float32), _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("bkgqs,bskd->bqkgd", weights, v).reshape(batch, seq, heads, width)
+    mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
