@@ -1,0 +1,102 @@
+"""What a merge operator is, and the few steps that all of them share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt32
+
+from evojax_merge.types import Array, Float
+
+Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
+LeafKey = UInt32[Array, "*layers"]
+"""Random address of a leaf: a scalar, or one key per layer of a stacked leaf."""
+Coefficients = dict[str, Float[Array, "..."]]
+"""By name: ``[sources]`` or ``[sources, layers]``; without the first axis if not per source."""
+
+TINY = 1e-8
+"""A sum of weights below this is no divisor."""
+
+
+class Coefficient(NamedTuple):
+    """A number that a space evolves or fixes, per source x group x layer block.
+
+    ``lower`` and ``upper`` are the usual bounds of a search, ``default`` is where it starts: the
+    middle of them, as in Akiba et al. (2403.13187). ``domain`` is what the operator can compute at
+    all, and is an error to leave.
+    """
+
+    name: str
+    lower: float
+    upper: float
+    default: float
+    per_source: bool = True
+    description: str = ""
+    domain: tuple[float, float] = (float("-inf"), float("inf"))
+
+
+class Operator(NamedTuple):
+    """A merge method as pure functions of one leaf.
+
+    ``init(base_leaf | None, source_leaves, layered)`` is run once before a search, on the host,
+    and returns the statistics that ``merge`` looks up.
+    ``merge(base_leaf | None, source_leaves, coefficients, statistics, key)`` returns the merged
+    leaf in float32 by one elementwise expression; a stacked leaf is merged layer by layer.
+    ``sources`` is the least and the greatest number of sources.
+    """
+
+    name: str
+    coefficients: tuple[Coefficient, ...]
+    init: Callable[[Any, tuple[Any, ...], bool], Any]
+    merge: Callable[[Any, tuple[Any, ...], Coefficients, Any, Any], Array]
+    needs_base: bool
+    sources: tuple[int, int | None]
+    random: bool = False
+
+
+WEIGHT = Coefficient(
+    "weight", 0.0, 1.0, 0.5, description="strength of a source; weights need not sum to one"
+)
+DENSITY = Coefficient(
+    "density",
+    0.0,
+    1.0,
+    0.5,
+    description="fraction of a task vector's elements that is kept",
+    domain=(0.0, 1.0),
+)
+
+
+def no_statistics(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[()]:
+    """``init`` of an operator that needs to know nothing about whole tensors."""
+    return ()
+
+
+def float32(leaf: Any) -> Float[Array, "..."]:
+    """The leaf in the precision that every merge is computed in."""
+    return jnp.asarray(leaf).astype(jnp.float32)
+
+
+def task_vectors(base: Any, sources: Sequence[Any]) -> list[Float[Array, "..."]]:
+    """Source minus base in float32 (Ilharco et al., 2212.04089, section 2)."""
+    origin = float32(base)
+    return [float32(source) - origin for source in sources]
+
+
+def spread(values: Float[Array, "*layers"], ndim: int) -> Float[Array, "..."]:
+    """A scalar, or one value per layer, shaped to broadcast against a leaf of ``ndim`` axes."""
+    return values.reshape(values.shape + (1,) * (ndim - values.ndim))
+
+
+def divisor(total: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``total`` where it can be divided by, 1 elsewhere."""
+    return jnp.where(jnp.abs(total) < TINY, 1.0, total)
+
+
+def weighted_sum(
+    leaves: Sequence[Float[Array, "..."]], weights: Float[Array, "sources *layers"]
+) -> Float[Array, "..."]:
+    """Sum over sources of weight x leaf, unrolled into one elementwise expression."""
+    terms = [spread(weight, leaf.ndim) * leaf for weight, leaf in zip(weights, leaves, strict=True)]
+    return sum(terms[1:], terms[0])

@@ -1,0 +1,106 @@
+"""Refuses before a search what no operator can merge."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import Operator
+from evojax_merge.operators.host import rows
+from evojax_merge.tree import flatten, is_stacked
+from evojax_merge.types import Params
+
+MOST_ELEMENTS = 2**32
+"""Element indices are 32 bits wide."""
+
+
+def check(operator: Operator, base: Params | None, sources: Sequence[Params]) -> None:
+    """Whether the operator can merge these trees, by their names, shapes and dtypes.
+
+    Raises:
+        ValueError: the number of sources, a missing base, or any tensors that do not fit; all of
+            them are listed.
+    """
+    least, most = operator.sources
+    if len(sources) < least or (most is not None and len(sources) > most):
+        wanted = str(least) if most == least else f"at least {least}"
+        raise ValueError(f"{operator.name} merges {wanted} sources, got {len(sources)}")
+    if operator.needs_base and base is None:
+        raise ValueError(
+            f"{operator.name} merges task vectors (source minus base) and needs the base model: "
+            "give one, or use linear or slerp"
+        )
+    trees = {f"source {index}": flatten(source) for index, source in enumerate(sources)}
+    if base is not None:
+        trees = {"base": flatten(base), **trees}
+    first, reference = next(iter(trees.items()))
+    problems = []
+    for name, leaves in trees.items():
+        problems += [f"{path}: in {first}, not in {name}" for path in reference.keys() - leaves]
+        problems += [f"{path}: in {name}, not in {first}" for path in leaves.keys() - reference]
+        for path, leaf in leaves.items():
+            problems += [f"{path}: {name} {problem}" for problem in _leaf_problems(path, leaf)]
+            if path in reference and leaf.shape != reference[path].shape:
+                problems.append(
+                    f"{path}: {name} has shape {leaf.shape}, {first} {reference[path].shape}"
+                )
+    if problems:
+        raise ValueError("these tensors cannot be merged:\n  " + "\n  ".join(sorted(problems)))
+
+
+def check_finite(name: str, params: Params) -> None:
+    """Whether every number of a tree is finite.
+
+    Raises:
+        ValueError: naming the tensors that hold NaN or infinity.
+    """
+    broken = []
+    for path, leaf in flatten(params).items():
+        for layer, row in enumerate(rows(leaf, is_stacked(path))):
+            count = int(np.count_nonzero(~np.isfinite(row.astype(np.float32))))
+            if count:
+                where = f"{path}, layer {layer}" if is_stacked(path) else path
+                broken.append(f"{where}: {count} of {row.size} elements")
+    if broken:
+        raise ValueError(f"{name} holds NaN or infinite numbers:\n  " + "\n  ".join(broken))
+
+
+def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether concrete coefficients (not traced ones) are numbers the operator can use.
+
+    Args:
+        operator: names its coefficients and their domains.
+        coefficients: by leaf path and name, as `merge` takes them.
+
+    Raises:
+        ValueError: a coefficient is missing, unknown, not finite or outside its domain.
+    """
+    known = {coefficient.name: coefficient.domain for coefficient in operator.coefficients}
+    for path, values in coefficients.items():
+        if values.keys() != known.keys():
+            raise ValueError(
+                f"{path}: {operator.name} takes the coefficients {sorted(known)}, "
+                f"got {sorted(values)}"
+            )
+        for name, (lower, upper) in known.items():
+            numbers = np.asarray(values[name], np.float64)
+            outside = ~np.isfinite(numbers) | (numbers < lower) | (numbers > upper)
+            if outside.any():
+                raise ValueError(
+                    f"{path}: {name} {numbers[outside].flat[0]:g} of {operator.name} must be a "
+                    f"finite number from {lower:g} to {upper:g}"
+                )
+
+
+def _leaf_problems(path: str, leaf: Any) -> list[str]:
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return [f"is {leaf.dtype}: only floating-point tensors are merged"]
+    if is_stacked(path) and not leaf.shape:
+        return ["is a scalar, but leaves under layers. have a leading layer axis"]
+    elements = int(np.prod(leaf.shape[1:] if is_stacked(path) else leaf.shape, dtype=np.int64))
+    if not leaf.size:
+        return ["is empty"]
+    if elements > MOST_ELEMENTS:
+        return [f"has {elements} elements in a layer: at most 2**32 can be addressed"]
+    return []

@@ -1,0 +1,46 @@
+"""Linear average (Wortsman et al., 2022), https://arxiv.org/abs/2203.05482"""
+
+from evojax_merge.operators.base import (
+    WEIGHT,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    divisor,
+    float32,
+    no_statistics,
+    weighted_sum,
+)
+from evojax_merge.types import Array, Float
+
+
+def linear(normalize: bool = True) -> Operator:
+    """Sum of weight x source, over the sum of weights if ``normalize``.
+
+    References:
+        Wortsman et al., Model soups, arXiv 2203.05482: the uniform soup is equal weights.
+
+    Args:
+        normalize: divide by the sum of weights, by 1 where that sum is below 1e-8.
+    """
+
+    def merge(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[()],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        weights = coefficients["weight"]
+        if normalize:
+            weights = weights / divisor(weights.sum(axis=0, keepdims=True))
+        return weighted_sum([float32(source) for source in sources], weights)
+
+    return Operator(
+        name="linear",
+        coefficients=(WEIGHT,),
+        init=no_statistics,
+        merge=merge,
+        needs_base=False,
+        sources=(1, None),
+    )

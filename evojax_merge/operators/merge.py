@@ -1,0 +1,153 @@
+"""An operator applied to whole parameter trees."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import UInt32
+
+from evojax_merge.operators.base import Coefficients, Operator
+from evojax_merge.operators.check import check, check_finite
+from evojax_merge.operators.random_mask import layer_keys, leaf_key
+from evojax_merge.tree import flatten, is_stacked, unflatten
+from evojax_merge.types import Array, Params
+
+Statistics = dict[str, Any]
+"""By leaf path: what the operator's ``init`` computed."""
+
+
+def init_statistics(
+    operator: Operator, base: Params | None, sources: tuple[Params, ...]
+) -> Statistics:
+    """What the operator must know of whole tensors, computed once before a search.
+
+    Raises:
+        ValueError: the trees cannot be merged, or hold NaN or infinite numbers.
+    """
+    check(operator, base, sources)
+    if base is not None:
+        check_finite("the base", base)
+    for index, source in enumerate(sources):
+        check_finite(f"source {index}", source)
+    bases = flatten(base) if base is not None else {}
+    leaves = [flatten(source) for source in sources]
+    return {
+        path: operator.init(
+            bases.get(path), tuple(source[path] for source in leaves), is_stacked(path)
+        )
+        for path in leaves[0]
+    }
+
+
+def merge(
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    coefficients: Mapping[str, Coefficients],
+    statistics: Statistics,
+    seed: int | UInt32[Array, ""],
+) -> Params:
+    """The merged parameters: pure, for one candidate, under jit and vmap.
+
+    Args:
+        operator: from one of the factories of this package.
+        base: the model that the sources were fine-tuned from, where there is one.
+        sources: trees of the same paths and shapes.
+        coefficients: by leaf path, then by name: ``[sources]`` or ``[sources, layers]``.
+        statistics: of `init_statistics` for the same operator, base and sources.
+        seed: of the recipe; addresses the random masks.
+
+    Returns:
+        A tree like the sources, each leaf in the dtype of the base's (the first source's without a
+        base): computed in float32 and rounded once.
+
+    Raises:
+        ValueError: coefficients are missing or of the wrong shape.
+    """
+    bases = flatten(base) if base is not None else {}
+    leaves = [flatten(source) for source in sources]
+    merged = {}
+    for path, first in leaves[0].items():
+        key = leaf_key(seed, path)
+        if is_stacked(path):
+            key = layer_keys(key, first.shape[0])
+        leaf = operator.merge(
+            bases.get(path),
+            tuple(source[path] for source in leaves),
+            _coefficients(operator, coefficients, path, first, len(sources)),
+            statistics[path],
+            key,
+        )
+        merged[path] = leaf.astype(bases.get(path, first).dtype)
+    return unflatten(merged)
+
+
+def make_merge(operator: Operator) -> Callable[..., Params]:
+    """A jitted ``fn(buffer, base, sources, coefficients, statistics, seed)`` like `merge`.
+
+    ``buffer`` is a tree like the result that is given up to hold it: usually the previous
+    candidate. Without one, most of the time goes into the pages of a fresh result.
+    """
+
+    def fn(
+        buffer: Params,
+        base: Params | None,
+        sources: tuple[Params, ...],
+        coefficients: Mapping[str, Coefficients],
+        statistics: Statistics,
+        seed: UInt32[Array, ""],
+    ) -> Params:
+        del buffer
+        return merge(operator, base, sources, coefficients, statistics, seed)
+
+    return jax.jit(fn, donate_argnums=0, keep_unused=True)
+
+
+def constant_coefficients(
+    operator: Operator, params: Params, sources: int, **values: float
+) -> dict[str, Coefficients]:
+    """The same coefficients for every source and leaf; the operator's defaults where not given.
+
+    Raises:
+        ValueError: the operator has no coefficient of a given name.
+    """
+    known = {coefficient.name for coefficient in operator.coefficients}
+    if unknown := values.keys() - known:
+        raise ValueError(
+            f"{operator.name} has no coefficient {sorted(unknown)}, only {sorted(known)}"
+        )
+    one_leaf = {
+        coefficient.name: jnp.full(
+            (sources,) if coefficient.per_source else (),
+            values.get(coefficient.name, coefficient.default),
+            jnp.float32,
+        )
+        for coefficient in operator.coefficients
+    }
+    return {path: dict(one_leaf) for path in flatten(params)}
+
+
+def _coefficients(
+    operator: Operator,
+    coefficients: Mapping[str, Coefficients],
+    path: str,
+    leaf: Array,
+    sources: int,
+) -> Coefficients:
+    if path not in coefficients:
+        raise ValueError(f"{path}: no coefficients for this leaf")
+    values = {}
+    for coefficient in operator.coefficients:
+        if coefficient.name not in coefficients[path]:
+            raise ValueError(f"{path}: coefficient {coefficient.name} is missing")
+        value = jnp.asarray(coefficients[path][coefficient.name], jnp.float32)
+        whole = (sources,) if coefficient.per_source else ()
+        allowed = [whole, (*whole, leaf.shape[0])] if is_stacked(path) else [whole]
+        if value.shape not in allowed:
+            raise ValueError(
+                f"{path}: coefficient {coefficient.name} has shape {value.shape}, "
+                f"expected {' or '.join(map(str, allowed))}"
+            )
+        values[coefficient.name] = value
+    return values
