@@ -1,0 +1,120 @@
+"""A checkpoint on disk, known by its configuration and headers, and audited against each other."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from evojax_merge.checkpoints.directory import read_json, resolve
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
+from evojax_merge.checkpoints.tokenizers import load_tokenizer
+from evojax_merge.models import Family, Slot, family_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Everything about a checkpoint but its weights.
+
+    Attributes:
+        directory: Where its files are.
+        family: The model family its ``config.json`` selects.
+        config: The family's reading of ``config.json``.
+        hf_config: ``config.json`` as it stands.
+        tensors: The parameters' headers by tensor name; buffers and tied copies are left out.
+        copies: Headers of tied copies that the file stores besides, by the name they repeat.
+        slots: Where each of ``tensors`` goes in the parameter tree.
+    """
+
+    directory: Path
+    family: Family
+    config: Any
+    hf_config: dict[str, Any]
+    tensors: Mapping[str, TensorInfo]
+    copies: Mapping[str, tuple[str, TensorInfo]]
+    slots: Mapping[str, Slot]
+
+    @functools.cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast | None:
+        """The checkpoint's tokenizer, None when it carries none."""
+        return load_tokenizer(self.directory)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The narrowest dtype that holds every stored tensor exactly."""
+        stored = {DTYPES[tensor.dtype] for tensor in self.tensors.values()}
+        return stored.pop() if len(stored) == 1 else np.dtype(np.float32)
+
+
+def load_config(source: str | Path) -> Checkpoint:
+    """Read and audit a checkpoint's configuration and headers, but no weights.
+
+    Args:
+        source: A directory or a hub id, see `resolve`.
+
+    Raises:
+        CheckpointError: Files are missing or damaged, the model is of no supported family, or
+            tensors are missing, unexpected, of another shape or of an unsupported dtype; every
+            such tensor is listed.
+    """
+    directory = resolve(source)
+    hf_config = read_json(directory / "config.json")
+    if hf_config.get("quantization_config"):
+        raise CheckpointError(
+            f"{directory}: is quantised; merging needs the weights in float32, float16 or bfloat16"
+        )
+    try:
+        family = family_of(hf_config)
+        config = family.config_from_hf(hf_config)
+    except KeyError as error:
+        raise CheckpointError(f"{directory / 'config.json'}: lacks {error.args[0]!r}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    slots = family.slots(config)
+    aliases = family.aliases(config)
+    headers = {
+        name: info
+        for name, info in read_headers(directory).items()
+        if not (family.ignored and family.ignored.fullmatch(name))
+    }
+    copies = {aliases[name]: (name, headers.pop(name)) for name in aliases.keys() & headers.keys()}
+    _audit(directory, slots, headers, copies)
+    return Checkpoint(directory, family, config, hf_config, headers, copies, slots)
+
+
+def _audit(
+    directory: Path,
+    slots: Mapping[str, Slot],
+    headers: Mapping[str, TensorInfo],
+    copies: Mapping[str, tuple[str, TensorInfo]],
+) -> None:
+    problems = [
+        f"missing: {name} {list(slot.shape)}" for name, slot in slots.items() if name not in headers
+    ]
+    for name, info in headers.items():
+        if name not in slots:
+            problems.append(f"unexpected: {name} {list(info.shape)} in {info.file.name}")
+        elif info.shape != slots[name].shape:
+            problems.append(
+                f"wrong shape: {name} is {list(info.shape)}, "
+                f"config.json makes it {list(slots[name].shape)}"
+            )
+    for copied, (name, info) in copies.items():
+        if copied in headers and info.shape != headers[copied].shape:
+            problems.append(
+                f"wrong shape: {name} is {list(info.shape)}, the tied {copied} is "
+                f"{list(headers[copied].shape)}"
+            )
+    problems += [
+        f"unsupported dtype: {name} is {info.dtype}, supported are {', '.join(DTYPES)}"
+        for name, info in [*headers.items(), *copies.values()]
+        if info.dtype not in DTYPES
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{directory}: weights do not fit config.json:\n  " + "\n  ".join(problems)
+        )

@@ -1,0 +1,73 @@
+"""Where a checkpoint's files are: a local directory, or a snapshot of a hub repository."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from evojax_merge.checkpoints.errors import CheckpointError
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+_DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+
+
+def resolve(source: str | Path) -> Path:
+    """The directory of a checkpoint.
+
+    Args:
+        source: A directory, or ``owner/name`` or ``owner/name@revision`` on the Hugging Face hub,
+            of which only safetensors, configuration and tokenizer are fetched. A directory wins.
+
+    Raises:
+        CheckpointError: There is no such directory and no such repository.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointError(f"{path}: is a file; give the checkpoint's directory")
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
+        raise CheckpointError(f"{path}: no such directory")
+    name, _, revision = source.partition("@")
+    try:
+        found = snapshot_download(
+            name, revision=revision or None, allow_patterns=[*_DOWNLOADED, *TOKENIZER_FILES]
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"{source}: no such directory, and the hub gave nothing by this name ({reason})"
+        ) from error
+    return Path(found)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        CheckpointError: The file is missing, or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
