@@ -1,0 +1,154 @@
+"""The words and sentence frames of the quickstart corpus, divided among the splits.
+
+Word problems of one split share no name, no object and no sentence frame with those of another.
+"""
+
+from typing import Literal, NamedTuple
+
+Language = Literal["en", "ja"]
+Split = Literal["train", "search", "validation", "test"]
+LANGUAGES: tuple[Language, ...] = ("en", "ja")
+SPLITS: tuple[Split, ...] = ("train", "search", "validation", "test")
+
+
+class Word(NamedTuple):
+    """One meaning, written in both languages."""
+
+    en: str
+    ja: str
+
+
+class Verb(NamedTuple):
+    """What somebody does: third person present, polite past, and what it does to the count."""
+
+    en: str
+    ja: str
+    sign: str
+
+
+class Frames(NamedTuple):
+    """The sentence frames of a word problem: how it opens, what happens, what is asked."""
+
+    openings: tuple[str, ...]
+    changes: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+NAMES: dict[Split, tuple[Word, ...]] = {
+    "train": (
+        Word("Ken", "けん"),
+        Word("Mika", "みか"),
+        Word("Taro", "たろう"),
+        Word("Yuki", "ゆき"),
+        Word("Emi", "えみ"),
+        Word("Ryo", "りょう"),
+        Word("Nana", "なな"),
+        Word("Sora", "そら"),
+    ),
+    "search": (Word("Hana", "はな"), Word("Jun", "じゅん"), Word("Rika", "りか")),
+    "validation": (Word("Kota", "こうた"), Word("Mei", "めい"), Word("Saki", "さき")),
+    "test": (Word("Akira", "あきら"), Word("Yui", "ゆい"), Word("Goro", "ごろう")),
+}
+
+OBJECTS: dict[Split, tuple[Word, ...]] = {
+    "train": (
+        Word("apples", "りんご"),
+        Word("eggs", "たまご"),
+        Word("stones", "いし"),
+        Word("boxes", "はこ"),
+        Word("pears", "なし"),
+        Word("candies", "あめ"),
+        Word("keys", "かぎ"),
+        Word("balls", "ボール"),
+    ),
+    "search": (Word("oranges", "みかん"), Word("bells", "すず"), Word("nuts", "くり")),
+    "validation": (Word("peaches", "もも"), Word("potatoes", "いも"), Word("cups", "コップ")),
+    "test": (Word("buttons", "ボタン"), Word("melons", "メロン"), Word("beans", "まめ")),
+}
+
+VERBS: tuple[Verb, ...] = (
+    Verb("gets", "もらいました", "+"),
+    Verb("buys", "買いました", "+"),
+    Verb("finds", "見つけました", "+"),
+    Verb("makes", "作りました", "+"),
+    Verb("picks", "ひろいました", "+"),
+    Verb("loses", "なくしました", "-"),
+    Verb("sells", "売りました", "-"),
+    Verb("gives", "あげました", "-"),
+    Verb("uses", "使いました", "-"),
+    Verb("drops", "おとしました", "-"),
+)
+
+PLACES: tuple[Word, ...] = (
+    Word("house", "いえ"),
+    Word("box", "はこ"),
+    Word("bag", "かばん"),
+    Word("sack", "ふくろ"),
+    Word("room", "へや"),
+    Word("shop", "みせ"),
+)
+TIMES: tuple[Word, ...] = (
+    Word("Today", "今日"),
+    Word("Then", "そのあと"),
+    Word("Later", "あとで"),
+    Word("First", "はじめに"),
+    Word("Now", "今"),
+    Word("Again", "また"),
+)
+
+FRAMES: dict[Split, dict[Language, Frames]] = {
+    "train": {
+        "en": Frames(
+            ("{name} has {a} {object}.", "{name}'s house has {a} {object}."),
+            ("{name} {verb} {b}.", "{name} {verb} {b} {object}.", "Today {name} {verb} {b}."),
+            ("How many?", "How many {object}?", "How many now?"),
+        ),
+        "ja": Frames(
+            ("{name}は{object}を{a}こもっています。", "{name}のいえに{object}が{a}こあります。"),
+            ("{b}こ{verb}。", "{name}は{b}こ{verb}。", "今日{b}こ{verb}。"),
+            ("なんこですか。", "{object}はなんこですか。", "今なんこですか。"),
+        ),
+    },
+    "search": {
+        "en": Frames(
+            ("{name}'s box has {a} {object}.",),
+            ("Again {name} {verb} {b}.",),
+            ("How many are there?",),
+        ),
+        "ja": Frames(
+            ("{name}のはこに{object}が{a}こあります。",),
+            ("また{b}こ{verb}。",),
+            ("今なんこありますか。",),
+        ),
+    },
+    "validation": {
+        "en": Frames(
+            ("{name}'s bag has {a} {object}.",),
+            ("Later {name} {verb} {b}.",),
+            ("How many {object} now?",),
+        ),
+        "ja": Frames(
+            ("{name}のかばんに{object}が{a}こあります。",),
+            ("あとで{b}こ{verb}。",),
+            ("{object}は今なんこですか。",),
+        ),
+    },
+    "test": {
+        "en": Frames(
+            ("{name}'s sack has {a} {object}.", "First {name} has {a} {object}."),
+            ("Then {name} {verb} {b}.",),
+            ("How many in all?", "How many are left?"),
+        ),
+        "ja": Frames(
+            (
+                "{name}のふくろに{object}が{a}こあります。",
+                "はじめに{name}は{object}を{a}こもっています。",
+            ),
+            ("そのあと{b}こ{verb}。",),
+            ("ぜんぶでなんこですか。", "{object}はなんこになりましたか。"),
+        ),
+    },
+}
+
+ALL_NAMES: tuple[Word, ...] = tuple(word for split in SPLITS for word in NAMES[split])
+ALL_OBJECTS: tuple[Word, ...] = tuple(word for split in SPLITS for word in OBJECTS[split])

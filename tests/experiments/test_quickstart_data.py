@@ -1,0 +1,102 @@
+"""The quickstart's splits are disjoint, reproducible and answerable; its tokenizer keeps text."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from experiments.quickstart import data, words
+from experiments.quickstart.tokenizer import build_tokenizer, save_tokenizer
+
+EVALUATION = ("search", "validation", "test")
+PAIRS = tuple(itertools.combinations(words.SPLITS, 2))
+EVALUATION_PAIRS = tuple(itertools.combinations(EVALUATION, 2))
+
+
+def read(split: words.Split) -> list[dict[str, str]]:
+    lines = (data.DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def skeleton(question: str) -> str:
+    """A question without its numbers, names, objects and verbs: its frame."""
+    fills = (*words.ALL_NAMES, *words.ALL_OBJECTS, *words.VERBS)
+    for text in sorted((word.ja for word in fills), key=len, reverse=True):
+        question = question.replace(text, "_")
+    return re.sub(r"\d+", "0", question)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_splits_share_no_name_object_or_frame(one: words.Split, other: words.Split) -> None:
+    assert not set(words.NAMES[one]) & set(words.NAMES[other])
+    assert not set(words.OBJECTS[one]) & set(words.OBJECTS[other])
+    for language in words.LANGUAGES:
+        for mine, theirs in zip(
+            words.FRAMES[one][language], words.FRAMES[other][language], strict=True
+        ):
+            assert not set(mine) & set(theirs)
+
+
+@pytest.mark.parametrize(("one", "other"), EVALUATION_PAIRS)
+def test_shipped_items_do_not_overlap(one: words.Split, other: words.Split) -> None:
+    mine = [item["question"] for item in read(one)]
+    theirs = [item["question"] for item in read(other)]
+    assert not set(mine) & set(theirs)
+    assert not set(map(skeleton, mine)) & set(map(skeleton, theirs))
+
+
+@pytest.mark.parametrize("split", EVALUATION)
+def test_training_never_draws_a_shipped_item(split: words.Split) -> None:
+    shipped = {item["question"] for item in read(split)}
+    frames = {skeleton(question) for question in shipped}
+    rng = np.random.default_rng(0)
+    drawn = [data.word_problem(rng, "train", "ja").question for _ in range(5000)]
+    assert not shipped & set(drawn)
+    assert not frames & set(map(skeleton, drawn))
+
+
+@pytest.mark.parametrize("split", EVALUATION)
+def test_shipped_files_are_what_the_generator_writes(split: words.Split, tmp_path) -> None:
+    data.write_evaluation_files(tmp_path)
+    shipped = (data.DATA / f"{split}.jsonl").read_bytes()
+    assert (tmp_path / f"{split}.jsonl").read_bytes() == shipped
+    questions = [item["question"] for item in read(split)]
+    assert len(questions) == len(set(questions)) == data.SPLIT_SIZES[split]
+
+
+@pytest.mark.parametrize("split", EVALUATION)
+def test_answers_follow_from_the_questions(split: words.Split) -> None:
+    for item in read(split):
+        first, second = map(int, re.findall(r"\d+", item["question"]))
+        (verb,) = (v for v in words.VERBS if v.ja in item["question"])
+        assert int(item["answer"]) == (first + second if verb.sign == "+" else first - second)
+        assert item["language"] == "ja"
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+@pytest.mark.parametrize("split", words.SPLITS)
+def test_tokenizer_keeps_every_character(split: words.Split, language: words.Language) -> None:
+    tokenizer = build_tokenizer()
+    rng = np.random.default_rng(1)
+    documents = [data.solved(data.word_problem(rng, split, language)) for _ in range(100)]
+    for kind in (data.story, data.translation, data.reading, data.more_or_fewer, data.counting):
+        documents += [kind(rng, language) for _ in range(100)]
+    for document in documents:
+        text = data.PROMPT_TEMPLATE.format(question=document.prompt) + document.response
+        ids = tokenizer(text)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert ids[0] == tokenizer.bos_token_id
+        assert len(ids) == len(text) + 1
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_saved_tokenizer_reloads_the_same(tmp_path) -> None:
+    save_tokenizer(tmp_path)
+    reloaded = AutoTokenizer.from_pretrained(tmp_path)
+    built = build_tokenizer()
+    assert reloaded.get_vocab() == built.get_vocab()
+    assert reloaded(["けん 3\n", "a"], padding=True) == built(["けん 3\n", "a"], padding=True)
+    assert (reloaded.pad_token, reloaded.bos_token, reloaded.eos_token) == ("<pad>", "<s>", "</s>")
