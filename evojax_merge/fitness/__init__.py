@@ -1,0 +1,40 @@
+"""Fitness tasks: what a merge is measured by."""
+
+from evojax_merge.fitness.base import (
+    Batch,
+    BoundTask,
+    ClassifyBatch,
+    GenerateBatch,
+    LoglikelihoodBatch,
+    Task,
+)
+from evojax_merge.fitness.classification import ClassificationTask, classification_task
+from evojax_merge.fitness.data import DataError
+from evojax_merge.fitness.digits import digits_task, load_digits
+from evojax_merge.fitness.generation import GenerationTask
+from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
+from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
+from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
+
+__all__ = [
+    "Batch",
+    "BoundTask",
+    "ClassificationTask",
+    "ClassifyBatch",
+    "DataError",
+    "FastText",
+    "GenerateBatch",
+    "GenerationTask",
+    "LangId",
+    "Language",
+    "Lingua",
+    "LoglikelihoodBatch",
+    "MultipleChoiceTask",
+    "PerplexityTask",
+    "ScriptRule",
+    "Task",
+    "classification_task",
+    "corpus_perplexity",
+    "digits_task",
+    "load_digits",
+]

@@ -1,0 +1,229 @@
+"""Accuracy of a classifier on feature vectors."""
+
+import copy
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from evojax_merge.fitness.base import ClassifyBatch
+from evojax_merge.fitness.data import DataError, did_you_mean
+
+
+class Examples(NamedTuple):
+    """Feature vectors and their classes."""
+
+    inputs: Float32[np.ndarray, "items features"]
+    labels: Int[np.ndarray, "items"]
+
+
+class ClassificationTask:
+    """Accuracy on labelled feature vectors.
+
+    Args:
+        examples: Examples of each split.
+        split: The split whose items are measured.
+        name: What results tables call the task.
+    """
+
+    def __init__(
+        self,
+        examples: Mapping[str, Examples],
+        split: str = "search",
+        name: str = "classification",
+    ) -> None:
+        self.name = name
+        self._examples = dict(examples)
+        self.split = self._require(split)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there is data for."""
+        return tuple(self._examples)
+
+    @property
+    def examples(self) -> Examples:
+        """The items of the current split."""
+        return self._examples[self.split]
+
+    def __len__(self) -> int:
+        return len(self.examples.labels)
+
+    def on(self, split: str) -> Self:
+        """The same task on the items of another split.
+
+        Raises:
+            ValueError: There is no data for that split.
+        """
+        task = copy.copy(self)
+        task.split = self._require(split)
+        return task
+
+    def bind(self, model: Any) -> "BoundClassification":
+        """Make a batch for models like this one.
+
+        Raises:
+            ValueError: The model is no classifier of as many features and classes.
+        """
+        widths = getattr(getattr(model, "config", None), "hidden_sizes", None)
+        if not widths:
+            raise ValueError(f"{self.name}: this task needs a classifier, and the model is none")
+        features, labels = self.examples.inputs.shape[1], self.examples.labels
+        if widths[0] != features:
+            raise ValueError(
+                f"{self.name}: the data has {features} features, and the model takes {widths[0]}"
+            )
+        if labels.max() >= widths[-1]:
+            raise ValueError(
+                f"{self.name}: the data has class {labels.max()}, and the model's classes end at "
+                f"{widths[-1] - 1}"
+            )
+        return BoundClassification(self.examples)
+
+    def _require(self, split: str) -> str:
+        if split not in self._examples:
+            raise ValueError(
+                f"{self.name}: no data for the split {split!r}; there is data for "
+                f"{', '.join(self._examples)}{did_you_mean(split, self._examples)}"
+            )
+        return split
+
+
+class BoundClassification:
+    """Feature vectors as one batch, and the judge of their logits."""
+
+    kind = "classify"
+
+    def __init__(self, examples: Examples) -> None:
+        self.batches = (ClassifyBatch(examples.inputs),)
+        self._labels = examples.labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def score(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch classes"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """1 where the largest logit is the label's, 0 elsewhere, NaN where a logit is NaN."""
+        (logits,) = map(np.asarray, outputs)
+        right = (logits.argmax(-1) == self._labels).astype(np.float32)
+        return np.where(np.isnan(logits).any(-1), np.float32(np.nan), right)
+
+    def details(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch classes"]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """Predicted class, label and verdict of each item."""
+        predicted = np.asarray(outputs[0])[candidate].argmax(-1)
+        return [
+            {
+                "item": item,
+                "answer": int(answer),
+                "reference": int(label),
+                "right": bool(answer == label),
+            }
+            for item, (answer, label) in enumerate(zip(predicted, self._labels, strict=True))
+        ]
+
+
+def classification_task(
+    data: str,
+    validation: str | None = None,
+    test: str | None = None,
+    label: str = "label",
+    inputs: str = "inputs",
+    limit: int | None = None,
+    name: str = "classification",
+) -> ClassificationTask:
+    """A classification task from files.
+
+    Args:
+        data: ``.npz`` with arrays of features [items, …] and labels [items], or ``.csv`` with a
+            header, a column of labels and features in all others; the items of the search.
+        validation: The same for the items that choose among snapshots, if any.
+        test: The same for the held-out items, if any.
+        label: Array or column of the labels, integers from 0.
+        inputs: Array of the features in ``.npz``.
+        limit: Use at most this many items of each file, the first ones.
+        name: What results tables call the task.
+
+    Raises:
+        DataError: A file is missing or malformed.
+    """
+    paths = {"search": data, "validation": validation, "test": test}
+    examples = {
+        split: read_examples(path, label, inputs, limit)
+        for split, path in paths.items()
+        if path is not None
+    }
+    return ClassificationTask(examples, name=name)
+
+
+def read_examples(
+    path: str, label: str = "label", inputs: str = "inputs", limit: int | None = None
+) -> Examples:
+    """Read labelled feature vectors from ``.npz`` or ``.csv`` (see `classification_task`).
+
+    Raises:
+        DataError: The file is missing or malformed.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"{path}: no such file")
+    if limit is not None and limit < 1:
+        raise DataError(f"limit must be at least 1 item or null, not {limit}")
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    if file.suffix not in readers:
+        raise DataError(f"{path}: neither .npz nor .csv")
+    features, labels = readers[file.suffix](file, label, inputs)
+    if not np.isfinite(features).all():
+        raise DataError(f"{path}: a feature is not finite")
+    if len(labels) == 0 or len(labels) != len(features):
+        raise DataError(f"{path}: {len(features)} rows of features and {len(labels)} labels")
+    if labels.ndim != 1 or (labels != labels.astype(np.int64)).any() or labels.min() < 0:
+        raise DataError(f"{path}: labels must be integers from 0")
+    flat = features.reshape(len(features), -1).astype(np.float32)
+    return Examples(flat[:limit], labels.astype(np.int64)[:limit])
+
+
+def _read_npz(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            missing = [name for name in (inputs, label) if name not in arrays]
+            if missing:
+                raise DataError(
+                    f"{file}: no array {missing[0]!r}; the arrays are {', '.join(arrays)}"
+                    f"{did_you_mean(missing[0], arrays)}"
+                )
+            return arrays[inputs], arrays[label]
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{file}: not a readable .npz file: {error}") from error
+
+
+def _read_csv(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:
+    del inputs  # In a table the features are the columns that are not the label.
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines)
+        header = next(rows, [])
+        if label not in header:
+            raise DataError(
+                f"{file}, line 1: no column {label!r}; the columns are {', '.join(header)}"
+                f"{did_you_mean(label, header)}"
+            )
+        values = []
+        for row in rows:
+            if len(row) != len(header):
+                raise DataError(
+                    f"{file}, line {rows.line_num}: {len(row)} values under {len(header)} columns"
+                )
+            try:
+                values.append([float(value) for value in row])
+            except ValueError as error:
+                raise DataError(f"{file}, line {rows.line_num}: {error}") from error
+    table = np.array(values).reshape(-1, len(header))
+    at = header.index(label)
+    return np.delete(table, at, axis=1), table[:, at]

@@ -1,0 +1,59 @@
+"""Handwritten digits, 8 × 8 pixels, that scikit-learn ships: real data without a download."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from evojax_merge.fitness.classification import ClassificationTask, Examples
+
+FRACTIONS = {"train": 0.4, "search": 0.3, "validation": 0.1, "test": 0.2}
+_BRIGHTEST = 16.0
+
+
+def load_digits(
+    seed: int = 0,
+    fractions: Mapping[str, float] = FRACTIONS,
+    classes: Collection[int] | None = None,
+) -> dict[str, Examples]:
+    """The 1,797 digits in disjoint random splits, pixels in [0, 1].
+
+    Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
+
+    Args:
+        seed: Of the shuffle; the splits of one seed are always the same.
+        fractions: Share of each split; together at most 1.
+        classes: Keep only these digits, in every split.
+
+    Raises:
+        ValueError: The fractions are no shares, or scikit-learn is not installed.
+    """
+    if min(fractions.values()) <= 0 or sum(fractions.values()) > 1 + 1e-9:
+        raise ValueError(
+            f"digits: fractions must be positive and add up to at most 1, not {dict(fractions)}"
+        )
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ValueError(
+            f"digits: scikit-learn, which holds the data, cannot be imported ({error}); "
+            "pip install scikit-learn"
+        ) from error
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    ends = np.rint(np.cumsum(list(fractions.values())) * len(labels)).astype(int)
+    splits = {}
+    for split, rows in zip(fractions, np.split(order, ends), strict=False):
+        kept = rows if classes is None else rows[np.isin(labels[rows], list(classes))]
+        inputs = (pixels[kept] / _BRIGHTEST).astype(np.float32)
+        splits[split] = Examples(inputs, labels[kept].astype(np.int64))
+    return splits
+
+
+def digits_task(
+    seed: int = 0,
+    fractions: Mapping[str, float] = FRACTIONS,
+    classes: Collection[int] | None = None,
+    name: str = "digits",
+) -> ClassificationTask:
+    """The classification task of the digits (see `load_digits`)."""
+    return ClassificationTask(load_digits(seed, fractions, classes), name=name)

@@ -1,0 +1,191 @@
+"""Texts as token ids for one model, and ids as padded arrays in a few length buckets."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+_MULTIPLE = 16
+_WORTHWHILE = 0.1
+
+
+class Encoder:
+    """The tokenizer of a model, with its end, padding and length known.
+
+    Texts are encoded with the special tokens that the tokenizer itself puts before them (a
+    beginning-of-sequence token, for models that have one), never twice, and without the end token
+    that some append.
+
+    Args:
+        model: Anything with ``tokenizer`` and ``config``.
+        task: Name of the task, for messages.
+
+    Raises:
+        ValueError: The model has no tokenizer.
+    """
+
+    def __init__(self, model: Any, task: str) -> None:
+        tokenizer = getattr(model, "tokenizer", None)
+        if tokenizer is None:
+            raise ValueError(f"{task}: this task needs a tokenizer, and the model has none")
+        self.task = task
+        self.tokenizer = tokenizer
+        config = getattr(model, "config", None)
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self._vocabulary: int | None = getattr(config, "vocab_size", None)
+        self.bos: int | None = tokenizer.bos_token_id
+        eos: int | None = tokenizer.eos_token_id
+        self.eos_ids = _end_tokens(eos, getattr(model, "directory", None))
+        pad: int | None = tokenizer.pad_token_id
+        self.pad = next((token for token in (pad, eos) if token is not None), 0)
+        self._appends_eos = eos is not None and self._ids(["a"], True)[0][-1:] == [eos]
+
+    def __call__(self, texts: Sequence[str], special: bool = True) -> list[list[int]]:
+        """Token ids of each text.
+
+        Args:
+            texts: The texts.
+            special: Whether to add the special tokens that go before a text.
+
+        Raises:
+            ValueError: A token lies outside the model's vocabulary.
+        """
+        encoded = self._ids(texts, special)
+        if special:
+            encoded = [self._trim(ids) for ids in encoded]
+        top = max((max(ids) for ids in encoded if ids), default=0)
+        if self._vocabulary is not None and top >= self._vocabulary:
+            raise ValueError(
+                f"{self.task}: the tokenizer gives token {top}, and the model's vocabulary ends "
+                f"at {self._vocabulary - 1}; the tokenizer belongs to another model"
+            )
+        return encoded
+
+    def pair(self, contexts: Sequence[str], texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """Token ids of context + text, and how many of them are context.
+
+        As lm-evaluation-harness does: white space that ends a context is counted to the text,
+        both are encoded together, and the context is as long as when encoded alone. When it has
+        no token, the beginning (or else the end) token takes its place.
+
+        Raises:
+            ValueError: A text has no token of its own, or there is no token for an empty context.
+        """
+        stripped = [context.rstrip() for context in contexts]
+        whole = self([context + text for context, text in zip(contexts, texts, strict=True)])
+        alone = self(stripped)
+        pairs = []
+        for ids, context, text in zip(whole, alone, texts, strict=True):
+            if len(ids) <= len(context):
+                raise ValueError(f"{self.task}: the text {text!r} has no token to score")
+            pairs.append((ids, len(context)) if context else ([self._first(), *ids], 1))
+        return pairs
+
+    def require_context(self, length: int, what: str, remedy: str) -> None:
+        """Raise ValueError if a sequence is longer than the model's context."""
+        if self.context is not None and length > self.context:
+            raise ValueError(
+                f"{self.task}: {what} needs {length} tokens, and the model's context has "
+                f"{self.context}; {remedy}"
+            )
+
+    def _first(self) -> int:
+        if self.bos is not None:
+            return self.bos
+        if self.eos_ids:
+            return self.eos_ids[0]
+        raise ValueError(
+            f"{self.task}: an empty context needs a beginning or end token, "
+            "and the tokenizer has neither"
+        )
+
+    def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=special,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        return list(encoded["input_ids"])
+
+    def _trim(self, ids: list[int]) -> list[int]:
+        if self._appends_eos:
+            ids = ids[:-1]
+        if self.bos is not None and ids[:2] == [self.bos, self.bos]:
+            ids = ids[1:]
+        return ids
+
+
+def _end_tokens(eos: int | None, directory: Path | None) -> tuple[int, ...]:
+    found = [] if eos is None else [eos]
+    file = None if directory is None else Path(directory) / "generation_config.json"
+    if file is not None and file.is_file():
+        named = json.loads(file.read_text()).get("eos_token_id")
+        found += named if isinstance(named, list) else [] if named is None else [named]
+    return tuple(dict.fromkeys(found))
+
+
+class Bucket(NamedTuple):
+    """Rows that are padded to one length."""
+
+    rows: Int[np.ndarray, "batch"]
+    length: int
+
+
+def plan_buckets(lengths: Sequence[int], most: int, extra: int = 0) -> tuple[Bucket, ...]:
+    """Divide rows by length so that little is padding, in as few buckets as that takes.
+
+    A row costs its padded length, a multiple of 16, plus ``extra``. Every bucket is one more
+    compiled program and, in generation, one more run of the decode loop, so another is made only
+    if it takes away a tenth of the cost. Among divisions into the same number the best is found
+    by dynamic programming.
+
+    Args:
+        lengths: Length of each row.
+        most: At most this many buckets.
+        extra: Positions every row takes besides, e.g. the tokens generated.
+    """
+    padded = -(-np.maximum(lengths, 1) // _MULTIPLE) * _MULTIPLE
+    sizes, counts = np.unique(padded, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)])
+    reach = range(1, len(sizes) + 1)
+
+    def cost(shorter: int, end: int) -> int:
+        return int((before[end] - before[shorter]) * (sizes[end - 1] + extra))
+
+    # plans[end]: least cost of the rows of the `end` shortest sizes, and the lengths that take it.
+    plans: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+    plans |= {end: (cost(0, end), (int(sizes[end - 1]),)) for end in reach}
+    total, chosen = plans[len(sizes)]
+    for _ in range(most - 1):
+        plans = {0: (0, ())} | {
+            end: min(
+                (plans[shorter][0] + cost(shorter, end), (*plans[shorter][1], int(sizes[end - 1])))
+                for shorter in range(end)
+            )
+            for end in reach
+        }
+        if plans[len(sizes)][0] > (1 - _WORTHWHILE) * total:
+            break
+        total, chosen = plans[len(sizes)]
+    which = np.searchsorted(chosen, padded)
+    return tuple(
+        Bucket(np.flatnonzero(which == number), length) for number, length in enumerate(chosen)
+    )
+
+
+def pad_left(
+    rows: Sequence[Sequence[int]], length: int, pad: int
+) -> tuple[Int32[np.ndarray, "batch seq"], Int32[np.ndarray, "batch"]]:
+    """Token ids ending at ``length``, and the first slot of each row that is not padding."""
+    tokens = np.full((len(rows), length), pad, np.int32)
+    start = np.array([length - len(row) for row in rows], np.int32)
+    for row, first, ids in zip(tokens, start, rows, strict=True):
+        row[first:] = ids
+    return tokens, start

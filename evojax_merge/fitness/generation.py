@@ -1,0 +1,239 @@
+"""Right answers in generated text, as in Akiba et al., arXiv 2403.13187, section 4.1.
+
+An item is right when the answer extracted from the greedy continuation of its prompt equals the
+reference and the text is in the wanted language.
+"""
+
+import dataclasses
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int, Integer
+
+from evojax_merge.fitness.base import GenerateBatch
+from evojax_merge.fitness.data import DataError, Record, did_you_mean
+from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets
+from evojax_merge.fitness.language import Language, as_language
+from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
+from evojax_merge.fitness.text import TextTask, fill
+
+_CACHED_ROWS = 262_144
+_WRONG = -1
+
+
+@dataclasses.dataclass(kw_only=True)
+class GenerationTask(TextTask):
+    """Accuracy of generated answers.
+
+    Attributes:
+        template: The prompt, with fields of the item in braces.
+        reference: Field of the right answer.
+        extract: How the answer is found and compared, a key of `EXTRACTORS`.
+        language: A condition on the text, ``ja`` for the script rule, or None for any language.
+        max_new_tokens: Longest answer.
+        stop: The text is cut before the first of these.
+        chat: Give the prompt as a user's turn in the tokenizer's chat template.
+    """
+
+    template: str = "{question}"
+    reference: str = "answer"
+    extract: str = "normalized"
+    language: Language | str | None = None
+    max_new_tokens: int = 256
+    stop: Sequence[str] = ()
+    chat: bool = False
+    name: str = "generation"
+
+    def __post_init__(self) -> None:
+        if self.extract not in EXTRACTORS:
+            raise ValueError(
+                f"{self.name}: no extract mode {self.extract!r}; the modes are "
+                f"{', '.join(EXTRACTORS)}{did_you_mean(self.extract, EXTRACTORS)}"
+            )
+        if self.max_new_tokens < 1:
+            raise ValueError(
+                f"{self.name}: max_new_tokens must be at least 1, not {self.max_new_tokens}"
+            )
+        if isinstance(self.stop, str) or not all(self.stop):
+            raise ValueError(f"{self.name}: stop must be a list of texts, none empty")
+        self.stop = tuple(self.stop)
+        self.language = as_language(self.language)
+        super().__post_init__()
+
+    def check(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            fill(self.template, record)
+            self._canonical_reference(record)
+
+    def bind(self, model: Any) -> "BoundGeneration":
+        """Tokenise the prompts for models like this one.
+
+        Raises:
+            ValueError: There is no tokenizer, or no chat template where one is asked for, or a
+                prompt and its answer do not fit into the model's context.
+        """
+        encoder = Encoder(model, self.name)
+        prompts = [self.prefix + fill(self.template, record) for record in self.records]
+        if self.chat:
+            prompts = [_as_chat(encoder, prompt) for prompt in prompts]
+        encoded = encoder(prompts)
+        for record, ids in zip(self.records, encoded, strict=True):
+            if not ids:
+                raise DataError(f"{record.place}: the prompt is empty")
+            encoder.require_context(
+                len(ids) + self.max_new_tokens,
+                f"{record.place}: a prompt of {len(ids)} and {self.max_new_tokens} new",
+                "shorten the prompt or lower fitness.max_new_tokens",
+            )
+        return BoundGeneration(
+            self,
+            encoder,
+            prompts,
+            encoded,
+            references=[self._canonical_reference(record) for record in self.records],
+        )
+
+    def _canonical_reference(self, record: Record) -> Hashable:
+        try:
+            return EXTRACTORS[self.extract].reference(record.field(self.reference))
+        except DataError:
+            raise
+        except ValueError as error:
+            raise DataError(f"{record.place}: field {self.reference!r}: {error}") from error
+
+
+class BoundGeneration:
+    """Prompts as arrays, and the judge of what a population wrote.
+
+    Attributes:
+        max_new_tokens: Longest answer.
+        eos_ids: Tokens that end an answer: the model's end tokens, and the stop strings that are
+            one token. Longer stop strings cut the text afterwards.
+        pad_id: Fills answers after their end.
+    """
+
+    kind = "generate"
+
+    def __init__(
+        self,
+        task: GenerationTask,
+        encoder: Encoder,
+        prompts: Sequence[str],
+        encoded: Sequence[Sequence[int]],
+        references: Sequence[Hashable],
+    ) -> None:
+        self.max_new_tokens = task.max_new_tokens
+        self.pad_id = encoder.pad
+        self.eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
+        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, task.max_new_tokens)
+        self._rows = tuple(bucket.rows for bucket in buckets)
+        self.batches = tuple(
+            GenerateBatch(*pad_left([encoded[row] for row in rows], length, encoder.pad))
+            for rows, length in buckets
+        )
+        self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
+        self._tokenizer = encoder.tokenizer
+        self._ends = np.array(encoder.eos_ids, np.int32)
+        self._condition = as_language(task.language)
+        self._extractor: Extractor = EXTRACTORS[task.extract]
+        self._prompts = prompts
+        self._references = references
+        # Equal answers have equal codes; an answer that is no item's reference needs none.
+        self._codes = {answer: code for code, answer in enumerate(dict.fromkeys(references))}
+        self._reference_codes = np.array([self._codes[one] for one in references])
+        self._cache: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._references)
+
+    def score(
+        self, outputs: Sequence[Integer[np.ndarray, "pop batch new"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """1 where an answer is right, 0 elsewhere.
+
+        Each distinct answer is decoded and judged once: candidates repeat one another's, and
+        later generations earlier ones'.
+        """
+        right = np.zeros((len(outputs[0]), len(self)), np.float32)
+        for rows, tokens in zip(self._rows, outputs, strict=True):
+            right[:, rows] = self._code(np.asarray(tokens)) == self._reference_codes[rows]
+        return right
+
+    def details(
+        self, outputs: Sequence[Integer[np.ndarray, "pop batch new"]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """Prompt, text, extracted answer, reference, language and verdict of each item."""
+        found: list[dict[str, Any]] = [{} for _ in range(len(self))]
+        for rows, tokens in zip(self._rows, outputs, strict=True):
+            texts = self._texts(np.asarray(tokens)[candidate])
+            for row, text in zip(rows, texts, strict=True):
+                answer, in_language = self._extractor.answer(text), self._in_language(text)
+                right = answer == self._references[row] and in_language is not False
+                found[row] = {
+                    "item": int(row),
+                    "prompt": self._prompts[row],
+                    "text": text,
+                    "answer": None if answer is None else str(answer),
+                    "reference": str(self._references[row]),
+                    "in_language": in_language,
+                    "right": right,
+                }
+        return found
+
+    def _code(self, tokens: Integer[np.ndarray, "pop batch new"]) -> Int[np.ndarray, "pop batch"]:
+        flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)
+        data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize
+        keys = [data[at : at + width] for at in range(0, len(data), width)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._cache}
+        if len(self._cache) + len(new) > _CACHED_ROWS:
+            self._cache.clear()
+            new = {key: row for row, key in enumerate(keys)}
+        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
+            self._cache[key] = self._judge(text)
+        codes = np.fromiter((self._cache[key] for key in keys), np.int64, len(keys))
+        return codes.reshape(tokens.shape[:-1])
+
+    def _judge(self, text: str) -> int:
+        answer = self._extractor.answer(text)
+        code = _WRONG if answer is None else self._codes.get(answer, _WRONG)
+        return _WRONG if code != _WRONG and self._in_language(text) is False else code
+
+    def _in_language(self, text: str) -> bool | None:
+        return None if self._condition is None else self._condition(text)
+
+    def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
+        if len(tokens) == 0:
+            return []
+        ended = np.isin(tokens, self._ends)
+        length = np.where(ended.any(-1), ended.argmax(-1), tokens.shape[-1])
+        texts = self._tokenizer.batch_decode(
+            [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
+        if self._stop is not None:
+            texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
+        return list(texts)
+
+
+def _as_chat(encoder: Encoder, prompt: str) -> str:
+    if not getattr(encoder.tokenizer, "chat_template", None):
+        raise ValueError(
+            f"{encoder.task}: the tokenizer has no chat template; set fitness.chat=false"
+        )
+    turns = [{"role": "user", "content": prompt}]
+    text = encoder.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return str(text)
+
+
+def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:
+    if not stop:
+        return []
+    encoded = encoder(stop, special=False)
+    return [
+        ids[0]
+        for ids, text in zip(encoded, stop, strict=True)
+        if len(ids) == 1 and text in encoder.tokenizer.decode(ids) and ids[0] not in encoder.eos_ids
+    ]

@@ -1,0 +1,38 @@
+"""Sequences whose last tokens are scored, as arrays in length buckets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+from evojax_merge.fitness.base import LoglikelihoodBatch
+from evojax_merge.fitness.encoding import pad_left, plan_buckets
+
+
+class Likelihood:
+    """Rows of token ids with the number of leading ones that are context.
+
+    Attributes:
+        batches: One per length bucket.
+        counts: Number of scored tokens of each row.
+    """
+
+    def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
+        self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
+        plan = plan_buckets([len(ids) for ids, _ in rows], buckets)
+        self._rows = tuple(bucket.rows for bucket in plan)
+        batches = []
+        for chosen, length in plan:
+            tokens, start = pad_left([rows[row][0] for row in chosen], length, pad)
+            target = np.arange(length) >= length - self.counts[chosen][:, None]
+            batches.append(LoglikelihoodBatch(tokens, start, target))
+        self.batches = tuple(batches)
+
+    def gather(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop rows"]:
+        """Values per bucket put back into the order of the rows."""
+        values = np.empty((len(outputs[0]), len(self.counts)), np.float32)
+        for rows, output in zip(self._rows, outputs, strict=True):
+            values[:, rows] = np.asarray(output)
+        return values

@@ -1,0 +1,164 @@
+"""The likeliest of given choices, scored as lm-evaluation-harness does."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from evojax_merge.fitness.data import DataError, Record, did_you_mean
+from evojax_merge.fitness.encoding import Encoder
+from evojax_merge.fitness.likelihood import Likelihood
+from evojax_merge.fitness.text import TextTask, fill
+
+NORMALIZATIONS = ("none", "tokens", "characters")
+
+
+@dataclasses.dataclass(kw_only=True)
+class MultipleChoiceTask(TextTask):
+    """Accuracy of choosing the continuation with the highest log-likelihood.
+
+    Attributes:
+        template: The context of the choices, with fields of the item in braces.
+        choices: Field with the list of choices.
+        reference: Field of the right choice: its index from 0, its text, or its letter.
+        delimiter: Put between context and choice.
+        normalize: ``none`` compares sums (the harness's ``acc``), ``characters`` sums per
+            character of the choice (``acc_norm``), ``tokens`` sums per token.
+    """
+
+    template: str = "{question}"
+    choices: str = "choices"
+    reference: str = "answer"
+    delimiter: str = " "
+    normalize: str = "none"
+    name: str = "multiple_choice"
+
+    def __post_init__(self) -> None:
+        if self.normalize not in NORMALIZATIONS:
+            raise ValueError(
+                f"{self.name}: no normalization {self.normalize!r}; there are "
+                f"{', '.join(NORMALIZATIONS)}{did_you_mean(self.normalize, NORMALIZATIONS)}"
+            )
+        super().__post_init__()
+
+    def check(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            fill(self.template, record)
+            self._answer(record)
+
+    def bind(self, model: Any) -> "BoundMultipleChoice":
+        """Tokenise every pair of context and choice for models like this one.
+
+        Raises:
+            ValueError: There is no tokenizer, or a pair does not fit into the model's context.
+        """
+        encoder = Encoder(model, self.name)
+        contexts = [self.prefix + fill(self.template, record) for record in self.records]
+        choices = [self._choices(record) for record in self.records]
+        owners = [item for item, texts in enumerate(choices) for _ in texts]
+        pairs = encoder.pair(
+            [contexts[item] for item in owners],
+            [self.delimiter + text for texts in choices for text in texts],
+        )
+        for item, (ids, _) in zip(owners, pairs, strict=True):
+            encoder.require_context(
+                len(ids), f"{self.records[item].place}: question with choice", "shorten them"
+            )
+        return BoundMultipleChoice(
+            likelihood=Likelihood(pairs, encoder.pad, self.buckets),
+            contexts=contexts,
+            choices=choices,
+            answers=[self._answer(record) for record in self.records],
+            normalize=self.normalize,
+        )
+
+    def _choices(self, record: Record) -> list[str]:
+        choices = record.field(self.choices)
+        texts = isinstance(choices, list) and all(isinstance(one, str) and one for one in choices)
+        if not texts or len(choices) < 2:
+            raise DataError(
+                f"{record.place}: field {self.choices!r} must be a list of two or more texts, "
+                f"none empty; it is {choices!r}"
+            )
+        return list(choices)
+
+    def _answer(self, record: Record) -> int:
+        choices, answer = self._choices(record), record.field(self.reference)
+        if isinstance(answer, str):
+            letters = [chr(ord("A") + number) for number in range(len(choices))]
+            for names in (choices, letters):
+                if answer in names:
+                    return names.index(answer)
+        elif type(answer) is int and 0 <= answer < len(choices):
+            return answer
+        raise DataError(
+            f"{record.place}: field {self.reference!r} is {answer!r}, which is neither an index "
+            f"from 0 to {len(choices) - 1} nor one of the choices {choices!r} nor its letter"
+        )
+
+
+class BoundMultipleChoice:
+    """Pairs of context and choice as arrays, and the judge of their log-likelihoods."""
+
+    kind = "loglikelihood"
+
+    def __init__(
+        self,
+        likelihood: Likelihood,
+        contexts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        answers: Sequence[int],
+        normalize: str,
+    ) -> None:
+        self.batches = likelihood.batches
+        self._likelihood = likelihood
+        self._contexts, self._choices = contexts, choices
+        self._answers = np.array(answers)
+        counts = np.array([len(one) for one in choices])
+        self._present = np.arange(counts.max()) < counts[:, None]
+        lengths = {
+            "none": np.ones(counts.sum()),
+            "tokens": likelihood.counts,
+            "characters": np.array([len(text) for one in choices for text in one]),
+        }
+        self._lengths = lengths[normalize].astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def score(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """1 where the right choice is the likeliest, 0 elsewhere, NaN where one is NaN."""
+        table = self._table(outputs)
+        right = (table.argmax(-1) == self._answers).astype(np.float32)
+        return np.where(np.isnan(table).any(-1), np.float32(np.nan), right)
+
+    def details(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """Context, choices, their values, the choice made and the right one, of each item."""
+        return [
+            {
+                "item": item,
+                "prompt": self._contexts[item],
+                "choices": list(choices),
+                "values": [float(one) for one in values[: len(choices)]],
+                "answer": choices[int(values.argmax())],
+                "reference": choices[answer],
+                "right": bool(values.argmax() == answer),
+            }
+            for item, (choices, values, answer) in enumerate(
+                zip(self._choices, self._table(outputs)[candidate], self._answers, strict=True)
+            )
+        ]
+
+    def _table(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop items choices"]:
+        values = self._likelihood.gather(outputs) / self._lengths
+        table = np.full((len(values), *self._present.shape), -np.inf, np.float32)
+        table[:, self._present] = values
+        return table

@@ -1,0 +1,135 @@
+"""How well texts are predicted: mean log-likelihood per token, which is −log perplexity."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Num
+
+from evojax_merge.fitness.data import DataError, Record
+from evojax_merge.fitness.encoding import Encoder
+from evojax_merge.fitness.likelihood import Likelihood
+from evojax_merge.fitness.text import TextTask, fill
+
+
+@dataclasses.dataclass(kw_only=True)
+class PerplexityTask(TextTask):
+    """Mean natural log-likelihood per token of each text, to be maximised.
+
+    With ``template="{question}"`` and ``text=answer`` it measures how expected the right answers
+    are, a smoother fitness than their accuracy.
+
+    Attributes:
+        text: Field of the text that is scored.
+        template: What stands before the text and is not scored, with fields in braces.
+        length: Longer sequences are cut into windows of this many tokens, each of which begins
+            with the last token of the one before; None is the model's context.
+    """
+
+    text: str = "text"
+    template: str = ""
+    length: int | None = None
+    name: str = "perplexity"
+
+    def __post_init__(self) -> None:
+        if self.length is not None and self.length < 2:
+            raise ValueError(f"{self.name}: length must be at least 2 tokens, not {self.length}")
+        super().__post_init__()
+
+    def check(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            fill(self.template, record)
+            text = record.field(self.text)
+            if not isinstance(text, str) or not text:
+                raise DataError(
+                    f"{record.place}: field {self.text!r} must be a text that is not empty; "
+                    f"it is {text!r}"
+                )
+
+    def bind(self, model: Any) -> "BoundPerplexity":
+        """Tokenise the texts for models like this one.
+
+        Raises:
+            ValueError: There is no tokenizer, ``length`` exceeds the model's context, or a text
+                has no token that has another before it.
+        """
+        encoder = Encoder(model, self.name)
+        if self.length is not None:
+            encoder.require_context(self.length, "a window", "lower fitness.length")
+        contexts = [self.prefix + fill(self.template, record) for record in self.records]
+        texts = [record.field(self.text) for record in self.records]
+        rows: list[tuple[list[int], int]] = []
+        owners: list[int] = []
+        length = self.length or encoder.context
+        for item, (ids, known) in enumerate(encoder.pair(contexts, texts)):
+            windows = list(_windows(ids, known, length))
+            rows += windows
+            owners += [item] * len(windows)
+        return BoundPerplexity(Likelihood(rows, encoder.pad, self.buckets), owners, texts)
+
+
+class BoundPerplexity:
+    """Windows of the texts as arrays, and their log-likelihoods put together by text.
+
+    Attributes:
+        tokens: Number of scored tokens of each item.
+    """
+
+    kind = "loglikelihood"
+
+    def __init__(self, likelihood: Likelihood, owners: Sequence[int], texts: Sequence[str]) -> None:
+        self.batches = likelihood.batches
+        self._likelihood = likelihood
+        self._texts = texts
+        self._first = np.flatnonzero(np.diff(owners, prepend=-1))
+        self.tokens = np.add.reduceat(likelihood.counts, self._first)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def score(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """Mean log-likelihood per token of each text; exp(−x) is its perplexity."""
+        sums = np.add.reduceat(self._likelihood.gather(outputs), self._first, axis=-1)
+        return (sums / self.tokens).astype(np.float32)
+
+    def details(
+        self, outputs: Sequence[Float[np.ndarray, "pop batch"]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """Text, number of scored tokens, mean log-likelihood and perplexity of each item."""
+        return [
+            {
+                "item": item,
+                "text": text,
+                "tokens": int(tokens),
+                "loglikelihood": float(value),
+                "perplexity": float(np.exp(-value)),
+            }
+            for item, (text, tokens, value) in enumerate(
+                zip(self._texts, self.tokens, self.score(outputs)[candidate], strict=True)
+            )
+        ]
+
+
+def corpus_perplexity(
+    scores: Float[np.ndarray, "*pop items"], tokens: Num[np.ndarray, "items"] | None = None
+) -> Float[np.ndarray, "*pop"]:
+    """exp(−Σ n_i s_i / Σ n_i) of mean log-likelihoods s of texts of n tokens.
+
+    Args:
+        scores: Per-item results of a `PerplexityTask`.
+        tokens: Weight of each item; with None every text counts the same.
+    """
+    return np.asarray(np.exp(-np.average(scores, axis=-1, weights=tokens)))
+
+
+def _windows(ids: list[int], known: int, length: int | None) -> Iterator[tuple[list[int], int]]:
+    """Windows with a scored token in them, and how many of their first tokens are not scored."""
+    step = max(len(ids), 2) - 1 if length is None else length - 1
+    for begin in range(0, len(ids) - 1, step):
+        window = ids[begin : begin + step + 1]
+        context = max(known - begin, 1)
+        if context < len(window):
+            yield window, context

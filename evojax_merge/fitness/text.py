@@ -1,0 +1,122 @@
+"""What the text tasks share: splits in JSON Lines files, and prompts made from a template."""
+
+import copy
+import dataclasses
+import string
+from typing import Self
+
+from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
+
+SPLITS = {"search": "data", "validation": "validation", "test": "test"}
+"""Name of a split -> the key that names its file."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class TextTask:
+    """Items of one to three JSON Lines files, all read and checked at once.
+
+    Attributes:
+        data: File of the items a search is driven by.
+        validation: File of the items that choose among snapshots of a search, if any.
+        test: File of the held-out items, if any.
+        limit: Use at most this many items of each file, the first ones.
+        prefix: Put before every prompt, e.g. worked examples.
+        buckets: At most this many padded lengths, each a compiled program.
+        split: The split whose items are measured.
+        name: What results tables call the task.
+    """
+
+    data: str
+    validation: str | None = None
+    test: str | None = None
+    limit: int | None = None
+    prefix: str = ""
+    buckets: int = 3
+    split: str = "search"
+    name: str = "text"
+
+    def __post_init__(self) -> None:
+        if self.buckets < 1:
+            raise ValueError(f"{self.name}: buckets must be at least 1, not {self.buckets}")
+        self._records: dict[str, tuple[Record, ...]] = {}
+        for split, key in SPLITS.items():
+            path = getattr(self, key)
+            if path is not None:
+                self._records[split] = read_jsonl(path, self.limit)
+        self._require(self.split)
+        for records in self._records.values():
+            self.check(records)
+
+    def check(self, records: tuple[Record, ...]) -> None:
+        """Raise if a record lacks what the task needs; called once for every file."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits there is data for."""
+        return tuple(self._records)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The items of the current split."""
+        return self._records[self.split]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def on(self, split: str) -> Self:
+        """The same task on the items of another split.
+
+        Raises:
+            ValueError: There is no data for that split.
+        """
+        self._require(split)
+        task = copy.copy(self)
+        task.split = split
+        return task
+
+    def _require(self, split: str) -> None:
+        if split not in SPLITS:
+            known = ", ".join(SPLITS)
+            raise ValueError(
+                f"{self.name}: no split {split!r}; the splits are {known}"
+                f"{did_you_mean(split, SPLITS)}"
+            )
+        if split not in self._records:
+            raise ValueError(
+                f"{self.name}: no data for the split {split!r}; "
+                f"give its file as fitness.{SPLITS[split]}"
+            )
+
+
+def template_fields(template: str) -> tuple[str, ...]:
+    """Names of the fields that a template takes.
+
+    Raises:
+        ValueError: The template is not in the syntax of ``str.format``, or reaches into a field.
+    """
+    try:
+        parts = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ValueError(
+            f"template {template!r}: {error}; a literal brace is written twice, {{{{ or }}}}"
+        ) from error
+    for name in parts:
+        if not name or name.isdigit() or not name.isprintable() or set(name) & set(".["):
+            raise ValueError(
+                f"template {template!r}: {{{name}}} is not the name of a field; "
+                "a literal brace is written twice, {{ or }}"
+            )
+    return tuple(parts)
+
+
+def fill(template: str, record: Record) -> str:
+    """The template with the fields of a record put in.
+
+    Raises:
+        DataError: The record lacks a field.
+    """
+    values = {name: record.field(name) for name in template_fields(template)}
+    try:
+        return template.format_map(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{record.place}: template {template!r}: {error}") from error
