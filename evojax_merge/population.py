@@ -12,6 +12,6 @@ from evojax_merge.types import Params
 def population_axes(params: Params) -> dict[str, object]:
     """Axis of the population in each leaf, to be given as ``in_axes`` or ``out_axes``."""
     return {
-        name: jax.tree.map(lambda _: 1 if name == "layers" else 0, part)
+        name: jax.tree.map(lambda _, axis=int(name == "layers"): axis, part)
         for name, part in params.items()
     }

@@ -1,7 +1,7 @@
 """Merge operators: one paper a file, each a factory that returns an `Operator`."""
 
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
-from evojax_merge.operators.check import check, check_coefficients
+from evojax_merge.operators.check import check, check_coefficients, check_sources
 from evojax_merge.operators.dare import dare_linear, dare_ties
 from evojax_merge.operators.linear import linear
 from evojax_merge.operators.magnitude import snap
@@ -22,6 +22,7 @@ __all__ = [
     "Operator",
     "check",
     "check_coefficients",
+    "check_sources",
     "constant_coefficients",
     "dare_linear",
     "dare_ties",

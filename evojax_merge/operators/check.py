@@ -15,6 +15,23 @@ MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""
 
 
+def check_sources(operator: Operator, sources: int, has_base: bool) -> None:
+    """Whether the operator can merge so many sources, with or without a base.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    least, most = operator.sources
+    if sources < least or (most is not None and sources > most):
+        wanted = str(least) if most == least else f"at least {least}"
+        raise ValueError(f"{operator.name} merges {wanted} sources, got {sources}")
+    if operator.needs_base and not has_base:
+        raise ValueError(
+            f"{operator.name} merges task vectors (source minus base) and needs the base model: "
+            "give one, or use linear or slerp"
+        )
+
+
 def check(operator: Operator, base: Params | None, sources: Sequence[Params]) -> None:
     """Whether the operator can merge these trees, by their names, shapes and dtypes.
 
@@ -22,15 +39,7 @@ def check(operator: Operator, base: Params | None, sources: Sequence[Params]) ->
         ValueError: the number of sources, a missing base, or any tensors that do not fit; all of
             them are listed.
     """
-    least, most = operator.sources
-    if len(sources) < least or (most is not None and len(sources) > most):
-        wanted = str(least) if most == least else f"at least {least}"
-        raise ValueError(f"{operator.name} merges {wanted} sources, got {len(sources)}")
-    if operator.needs_base and base is None:
-        raise ValueError(
-            f"{operator.name} merges task vectors (source minus base) and needs the base model: "
-            "give one, or use linear or slerp"
-        )
+    check_sources(operator, len(sources), base is not None)
     trees = {f"source {index}": flatten(source) for index, source in enumerate(sources)}
     if base is not None:
         trees = {"base": flatten(base), **trees}

@@ -47,6 +47,7 @@ def merge(
     coefficients: Mapping[str, Coefficients],
     statistics: Statistics,
     seed: int | UInt32[Array, ""],
+    dtype: Any = None,
 ) -> Params:
     """The merged parameters: pure, for one candidate, under jit and vmap.
 
@@ -57,10 +58,11 @@ def merge(
         coefficients: by leaf path, then by name: ``[sources]`` or ``[sources, layers]``.
         statistics: of `init_statistics` for the same operator, base and sources.
         seed: of the recipe; addresses the random masks.
+        dtype: of the result; by default that of each leaf of the base (of the first source without
+            one).
 
     Returns:
-        A tree like the sources, each leaf in the dtype of the base's (the first source's without a
-        base): computed in float32 and rounded once.
+        A tree like the sources, computed in float32 and rounded once.
 
     Raises:
         ValueError: coefficients are missing or of the wrong shape.
@@ -79,7 +81,7 @@ def merge(
             statistics[path],
             key,
         )
-        merged[path] = leaf.astype(bases.get(path, first).dtype)
+        merged[path] = leaf.astype(dtype or bases.get(path, first).dtype)
     return unflatten(merged)
 
 

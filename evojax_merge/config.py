@@ -1,0 +1,218 @@
+"""The structured root configuration, and the objects that a composed configuration describes."""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evojax_merge.experiment import Baselines, Experiment, ModelChoice, SearchBudget
+
+
+class ConfigError(ValueError):
+    """A configuration that names something that is not there, or asks for the impossible."""
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """See `evojax_merge.experiment.ModelChoice`."""
+
+    base: str | None = None
+    sources: list[str] = MISSING
+    names: list[str] | None = None
+    dtype: str | None = None
+    tokenizer: str = "base"
+
+
+@dataclasses.dataclass
+class SearchConfig:
+    """See `evojax_merge.experiment.SearchBudget`."""
+
+    evaluations: int = 1000
+    chunk: int | None = None
+    finalists: int = 8
+
+
+@dataclasses.dataclass
+class BaselinesConfig:
+    """See `evojax_merge.experiment.Baselines`."""
+
+    sources: bool = True
+    published: bool = True
+    random_search: bool = False
+
+
+@dataclasses.dataclass
+class Config:
+    """The root of ``conf/config.yaml``; groups are described in their own files."""
+
+    name: str = "evolve"
+    seed: int = 0
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    operator: Any = MISSING
+    space: Any = MISSING
+    strategy: Any = MISSING
+    fitness: Any = MISSING
+    mesh: Any = MISSING
+    search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
+    baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
+    export: bool = True
+
+
+ConfigStore.instance().store(name="config_schema", node=Config)
+
+
+def conf_directory() -> Path:
+    """The configuration that comes with the package: in the wheel, or beside a checkout."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+@contextlib.contextmanager
+def _hydra(config_dir: str | Path | None) -> Iterator[list[str]]:
+    """Hydra on the package's configuration; yields the overrides that add the user's own."""
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        if config_dir is None:
+            yield []
+            return
+        own = Path(config_dir).absolute()
+        if not own.is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such directory")
+        yield [f"hydra.searchpath=[file://{own}]"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
+    """The configuration that command-line overrides describe.
+
+    Args:
+        overrides: As on the command line, e.g. ``["operator=ties", "seed=1"]``.
+        config_dir: A directory with further groups and options, searched after the package's.
+
+    Raises:
+        ConfigError: A key or option does not exist (the nearest is named), or a value has the wrong
+            type.
+    """
+    with _hydra(config_dir) as search_path:
+        try:
+            return hydra.compose("config", overrides=[*search_path, *overrides])
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_explain(error, search_path)) from error
+
+
+def load_config_file(path: Path) -> DictConfig:
+    """A resolved configuration that a run left behind."""
+    try:
+        loaded = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; give the directory of a run") from None
+    merged = OmegaConf.merge(OmegaConf.structured(Config), loaded)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def resolved_yaml(config: DictConfig) -> str:
+    """The configuration with nothing left to look up."""
+    return OmegaConf.to_yaml(config, resolve=True)
+
+
+def build(config: DictConfig) -> Experiment:
+    """The experiment that a configuration describes. Loads no weights.
+
+    Raises:
+        ConfigError: Something mandatory is missing.
+        ValueError: From whatever part refuses its arguments.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError("give a value for " + ", ".join(missing))
+    operator = instantiate(config.operator)
+    arguments = OmegaConf.to_container(config.operator, resolve=True)
+    assert isinstance(arguments, dict)
+    target = arguments.pop("_target_")
+    return Experiment(
+        name=config.name,
+        seed=config.seed,
+        model=ModelChoice(**_plain(config.model)),
+        operator=operator,
+        operator_target=target,
+        operator_arguments=arguments,
+        space=instantiate(config.space),
+        strategy=instantiate(config.strategy),
+        task=build_task(config),
+        mesh=instantiate(config.mesh),
+        budget=SearchBudget(**_plain(config.search)),
+        baselines=Baselines(**_plain(config.baselines)),
+        export=config.export,
+    )
+
+
+def build_task(config: DictConfig) -> Any:
+    """The fitness task of a configuration."""
+    return instantiate(config.fitness)
+
+
+def build_operator(target: str, arguments: dict[str, Any]) -> Any:
+    """The operator that a recipe names."""
+    return instantiate({"_target_": target, **arguments})
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def _explain(error: Exception, search_path: list[str]) -> str:
+    """Hydra's message, with the nearest key or option that exists."""
+    message = str(error)
+    cause = error.__cause__
+    if cause is not None and str(cause) not in message:
+        message += f"\n{cause}"
+    if found := re.search(r"Could not (?:override|append to config) '([^']+)'", message):
+        key = found.group(1).split("@")[0]
+        near = _nearest_key(key, search_path)
+        return f"there is no configuration key {key!r}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+        group, option = found.groups()
+        options = _options(group)
+        close = get_close_matches(option, options, n=1)
+        return (
+            f"there is no option {group}={option}"
+            + (f"; did you mean {group}={close[0]}?" if close else "")
+            + f" Options are {', '.join(options)}."
+        )
+    return message
+
+
+def _nearest_key(key: str, search_path: list[str]) -> str | None:
+    node: Any = hydra.compose("config", overrides=search_path)
+    known: list[str] = []
+    for part in re.split(r"[./]", key):
+        if not isinstance(node, DictConfig):
+            return None
+        if part in node:
+            known.append(part)
+            node = node._get_node(part)
+            continue
+        close = get_close_matches(part, [str(name) for name in node], n=1)
+        return ".".join([*known, close[0]]) if close else None
+    return None
+
+
+def _options(group: str) -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    return loader.get_group_options(group)

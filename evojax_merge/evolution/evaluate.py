@@ -1,0 +1,233 @@
+"""Fitness of a population: merge a chunk of candidates, run the task on all of them, repeat.
+
+A chunk is the number of candidates that one device holds at a time. Population axes are spread
+over the ``pop`` axis of the mesh; every device runs the same program on the same number of
+candidates, whatever the mesh, so that a candidate's results do not depend on it.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from evojax_merge.evolution.memory import candidates_that_fit
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.inference.programs import batch_bytes, make_program
+from evojax_merge.models import Family
+from evojax_merge.population import population_axes
+from evojax_merge.types import Array, Float, Genotype, Params, Population
+
+MergeFn = Callable[[Any, Genotype], Params]
+"""(what is merged: base, sources, statistics; a genotype) -> parameters of one candidate."""
+
+
+class Evaluation(NamedTuple):
+    """Results of a population on the items of one split.
+
+    Attributes:
+        items: Result of every item; larger is better.
+        seconds: Wall time of each candidate, its share of its chunk's.
+    """
+
+    items: Float[np.ndarray, "pop items"]
+    seconds: Float[np.ndarray, "pop"]
+
+    @property
+    def fitness(self) -> Float[np.ndarray, "pop"]:
+        """Mean over the items."""
+        return self.items.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+class Evaluator:
+    """Merges candidates and measures them on the splits of a task.
+
+    Args:
+        family: Of all models.
+        config: Their configuration.
+        merge_fn: Parameters of one candidate; pure, see `MergeFn`.
+        materials: What ``merge_fn`` merges; put on every device once.
+        tasks: The bound task of each split.
+        dims: Length of a genotype.
+        mesh: Of `evojax_merge.evolution.mesh.make_mesh`.
+        population_size: Candidates in a generation.
+        chunk: Candidates on a device at a time; None: as many as memory holds.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        config: Any,
+        merge_fn: MergeFn,
+        materials: Any,
+        tasks: Mapping[str, BoundTask],
+        *,
+        mesh: Mesh,
+        dims: int,
+        population_size: int,
+        chunk: int | None = None,
+    ):
+        self.tasks = dict(tasks)
+        self._mesh = mesh
+        self._devices = mesh.shape["pop"]
+        self._materials = jax.device_put(materials, NamedSharding(mesh, P()))
+        genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
+        candidate = jax.eval_shape(merge_fn, materials, genotype)
+        share = -(-population_size // self._devices)
+        self.chunk = chunk or min(share, self._memory_chunk(family, config, candidate))
+        self._merge = _make_merge(merge_fn, candidate, mesh)
+        self._params = _allocate(candidate, self.chunk * self._devices, mesh)
+        self._batches = {
+            name: [
+                tuple(jax.device_put(field, NamedSharding(mesh, P())) for field in batch)
+                for batch in task.batches
+            ]
+            for name, task in self.tasks.items()
+        }
+        self._programs = {
+            name: _spread(make_program(family, config, task), candidate, mesh)
+            for name, task in self.tasks.items()
+        }
+
+    def __call__(
+        self,
+        population: Population,
+        split: str,
+        interrupted: Callable[[], None] = lambda: None,
+    ) -> Evaluation:
+        """Measure every candidate.
+
+        Args:
+            population: Genotypes.
+            split: Of ``tasks``.
+            interrupted: Called between chunks; may raise to leave.
+        """
+        genotypes = np.asarray(population, np.float32)
+        step = self.chunk * self._devices
+        results, seconds = [], []
+        for first in range(0, len(genotypes), step):
+            interrupted()
+            began = time.perf_counter()
+            part = genotypes[first : first + step]
+            padding = np.repeat(part[-1:], step - len(part), axis=0)
+            outputs = self.outputs(np.concatenate([part, padding]), split)
+            outputs = [output[: len(part)] for output in outputs]
+            results.append(self.tasks[split].score(outputs))
+            elapsed = time.perf_counter() - began
+            seconds += [elapsed / len(part)] * len(part)
+        return Evaluation(np.concatenate(results), np.array(seconds, np.float32))
+
+    def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
+        """What the task's program gives for each of its batches, for one chunk per device."""
+        sharding = NamedSharding(self._mesh, P("pop"))
+        placed = jax.make_array_from_callback(
+            genotypes.shape, sharding, lambda index: genotypes[index]
+        )
+        self._params = self._merge(self._params, self._materials, placed)
+        return self._run(split)
+
+    def measure(
+        self, models: Iterable[Params], split: str
+    ) -> Iterator[tuple[Float[np.ndarray, "items"], list[np.ndarray]]]:
+        """Per-item results and the program's outputs of given models, by the same programs.
+
+        Args:
+            models: Parameters like a candidate's; taken one chunk at a time.
+            split: Of ``tasks``.
+        """
+        step = self.chunk * self._devices
+        remaining = iter(models)
+        while part := list(itertools.islice(remaining, step)):
+            self._params = self._stack(part + part[-1:] * (step - len(part)))
+            outputs = self._run(split)
+            for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
+                yield items, [output[index : index + 1] for output in outputs]
+
+    def _run(self, split: str) -> list[np.ndarray]:
+        program = self._programs[split]
+        return [_fetch(program(self._params, *batch)) for batch in self._batches[split]]
+
+    def _stack(self, models: list[Params]) -> Params:
+        def stack(old: Array, axis: int, *leaves: Array) -> Array:
+            del old
+            return jnp.stack(leaves, axis)
+
+        axes = population_axes(self._params)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
+        stacked = jax.tree.map(stack, self._params, axes, *models)
+        return jax.device_put(stacked, shardings)
+
+    def _memory_chunk(self, family: Family, config: Any, candidate: Params) -> int:
+        leaves = jax.tree.leaves(candidate)
+        model = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        itemsize = max(leaf.dtype.itemsize for leaf in leaves)
+        work = max(
+            batch_bytes(family, config, task, batch, itemsize)
+            for task in self.tasks.values()
+            for batch in task.batches
+        )
+        return candidates_that_fit(self._mesh.local_devices[0], model + work)
+
+
+def _make_merge(merge_fn: MergeFn, candidate: Params, mesh: Mesh) -> Callable[..., Params]:
+    """Merge a chunk of candidates a device, in the memory of the chunk before."""
+    axes = population_axes(candidate)
+    specs = jax.tree.map(_pop_spec, axes)
+
+    def merge(buffer: Params, materials: Any, genotypes: Population) -> Params:
+        del buffer
+        return jax.vmap(merge_fn, in_axes=(None, 0), out_axes=axes)(materials, genotypes)
+
+    spread = jax.shard_map(
+        merge, mesh=mesh, in_specs=(specs, P(), P("pop")), out_specs=specs, check_vma=False
+    )
+    return jax.jit(spread, donate_argnums=0, keep_unused=True)
+
+
+def _allocate(candidate: Params, count: int, mesh: Mesh) -> Params:
+    """Memory for the parameters of ``count`` candidates, spread over the mesh."""
+    axes = population_axes(candidate)
+    shardings = jax.tree.map(lambda axis: NamedSharding(mesh, _pop_spec(axis)), axes)
+
+    def zeros() -> Params:
+        return jax.tree.map(
+            lambda leaf, axis: jnp.zeros(
+                (*leaf.shape[:axis], count, *leaf.shape[axis:]), leaf.dtype
+            ),
+            candidate,
+            axes,
+        )
+
+    return jax.jit(zeros, out_shardings=shardings)()
+
+
+def _spread(program: Callable[..., Array], candidate: Params, mesh: Mesh) -> Callable[..., Array]:
+    """Each device runs the program on its own candidates, without waiting for the others."""
+    specs = jax.tree.map(_pop_spec, population_axes(candidate))
+
+    def run(params: Params, *batch: Array) -> Array:
+        return jax.shard_map(
+            program,
+            mesh=mesh,
+            in_specs=(specs, *(P() for _ in batch)),
+            out_specs=P("pop"),
+            check_vma=False,
+        )(params, *batch)
+
+    return jax.jit(run)
+
+
+def _pop_spec(axis: int) -> P:
+    return P(*(None,) * axis, "pop")
+
+
+def _fetch(output: Array) -> np.ndarray:
+    if output.is_fully_addressable:
+        return np.asarray(output)
+    return np.asarray(multihost_utils.process_allgather(output, tiled=True))

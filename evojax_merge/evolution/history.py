@@ -1,0 +1,82 @@
+"""A line of JSON for every candidate ever evaluated (``pandas.read_json(path, lines=True)``)."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.types import Population
+
+
+class History:
+    """Appends candidates to a file; what a resumed search will do again is taken out first.
+
+    A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
+    not finite), ``genotype``, ``items`` (result of every item) and ``seconds``.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def rewind(self, search: str, generation: int) -> None:
+        """Drop the lines of a search from ``generation`` on, and a half-written last line."""
+        if not self.path.exists():
+            return
+        kept = [
+            json.dumps(row)
+            for row in read_history(self.path)
+            if row["search"] != search or row["generation"] < generation
+        ]
+        partial = self.path.with_suffix(".tmp")
+        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        partial.replace(self.path)
+
+    def append(
+        self, search: str, generation: int, population: Population, evaluation: Evaluation
+    ) -> None:
+        """Write one generation."""
+        rows = zip(
+            np.asarray(population),
+            evaluation.items,
+            evaluation.fitness,
+            evaluation.seconds,
+            strict=True,
+        )
+        lines = [
+            json.dumps(
+                {
+                    "search": search,
+                    "generation": generation,
+                    "candidate": candidate,
+                    "fitness": _number(fitness),
+                    "genotype": [_number(gene) for gene in genotype],
+                    "items": [_number(item) for item in items],
+                    "seconds": _number(seconds),
+                }
+            )
+            for candidate, (genotype, items, fitness, seconds) in enumerate(rows)
+        ]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for line in lines))
+
+
+def read_history(path: Path) -> Iterator[dict[str, Any]]:
+    """The candidates in a file; a line that was cut off by a crash ends it."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                return
+            if not line.endswith("\n"):
+                return
+            yield row
+
+
+def _number(value: np.floating) -> float | None:
+    """The shortest decimal that names the float32; None for what JSON cannot write."""
+    return float(str(np.float32(value))) if math.isfinite(value) else None

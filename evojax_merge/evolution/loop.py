@@ -1,0 +1,143 @@
+"""The search: ask, evaluate, tell, save; once a generation."""
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.evolution.checkpointing import Checkpointer
+from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.history import History
+from evojax_merge.evolution.state import EvolutionState, init_archive, update_archive
+from evojax_merge.strategies.base import Strategy
+from evojax_merge.types import Population, PRNGKey
+
+EvaluateFn = Callable[[Population], Evaluation]
+
+
+class ConstantFitnessWarning(UserWarning):
+    """Every candidate of a generation got the same fitness: there is nothing to search for."""
+
+
+class Metrics(NamedTuple):
+    """What is worth telling of a generation.
+
+    ``generation`` counts from 1. ``best`` is the best of the whole search; ``top`` and ``mean`` are
+    of the generation's finite scores, nan when there are none. ``seconds`` is its wall time,
+    ``failed`` how many candidates had no finite score.
+    """
+
+    generation: int
+    best: float
+    top: float
+    mean: float
+    failed: int
+    seconds: float
+
+
+def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> EvolutionState:
+    """The state before the first generation."""
+    key_strategy, key_search = jax.random.split(key)
+    return EvolutionState(
+        generation=jnp.int32(0),
+        key=key_search,
+        strategy=strategy.init(key_strategy),
+        archive=init_archive(archive_size, strategy.dims),
+    )
+
+
+def step(
+    state: EvolutionState, strategy: Strategy, evaluate_fn: EvaluateFn
+) -> tuple[EvolutionState, Population, Evaluation]:
+    """One generation. Depends on nothing but its arguments."""
+    key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
+    population, asked = strategy.ask(key_ask, state.strategy)
+    evaluation = evaluate_fn(population)
+    fitness = jnp.asarray(evaluation.fitness)
+    told = strategy.tell(key_tell, population, fitness, asked)
+    archive = update_archive(state.archive, population, fitness)
+    after = EvolutionState(state.generation + 1, state.key, told, archive)
+    return after, population, evaluation
+
+
+def search(
+    name: str,
+    strategy: Strategy,
+    evaluate_fn: EvaluateFn,
+    *,
+    key: PRNGKey,
+    generations: int,
+    archive_size: int,
+    checkpointer: Checkpointer | None = None,
+    history: History | None = None,
+    on_generation: Callable[[Metrics], None] = lambda metrics: None,
+    interrupted: Callable[[], None] = lambda: None,
+) -> EvolutionState:
+    """Run a search to its last generation, from wherever its checkpoints left it.
+
+    Args:
+        name: What the history calls it.
+        strategy: Proposes genotypes.
+        evaluate_fn: Scores them.
+        key: Root of the search's randomness.
+        generations: How many in all.
+        archive_size: Best candidates to keep.
+        checkpointer: Holds earlier generations and gets the new ones.
+        history: Gets every candidate.
+        on_generation: Told about each new generation.
+        interrupted: Raises when it is time to leave; the generation under way is then lost, and
+            done again on resuming.
+
+    Warns:
+        ConstantFitnessWarning: The first generation's candidates all scored the same.
+    """
+    state = init_state(strategy, key, archive_size)
+    if checkpointer is not None:
+        state = checkpointer.restore(state) or state
+    if history is not None:
+        history.rewind(name, int(state.generation))
+    with checkpointer or nullcontext():
+        for generation in range(int(state.generation), generations):
+            interrupted()
+            began = time.perf_counter()
+            state, population, evaluation = step(state, strategy, evaluate_fn)
+            if history is not None:
+                history.append(name, generation, population, evaluation)
+            if checkpointer is not None:
+                checkpointer.save(state)
+            metrics = _metrics(state, evaluation, time.perf_counter() - began)
+            if generation == 0:
+                _warn_if_constant(name, evaluation.fitness)
+            on_generation(metrics)
+    return state
+
+
+def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> Metrics:
+    fitness = evaluation.fitness
+    finite = fitness[np.isfinite(fitness)]
+    return Metrics(
+        generation=int(state.generation),
+        best=float(state.archive.fitness[0]),
+        top=float(finite.max()) if finite.size else float("nan"),
+        mean=float(finite.mean()) if finite.size else float("nan"),
+        failed=len(fitness) - finite.size,
+        seconds=seconds,
+    )
+
+
+def _warn_if_constant(name: str, fitness: np.ndarray) -> None:
+    finite = fitness[np.isfinite(fitness)]
+    if len(fitness) > 1 and np.unique(finite).size <= 1:
+        what = f"the same fitness ({finite[0]:g})" if finite.size else "no finite fitness"
+        warnings.warn(
+            f"{name}: every candidate of the first generation has {what}. The search has nothing "
+            "to go by: check the task's prompt template, reference field and answer extraction "
+            "with `evojax-merge evaluate`, or widen the space's bounds.",
+            ConstantFitnessWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,32 @@
+"""The devices of a search: ``pop`` spreads candidates, ``model`` the parameters of one."""
+
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh
+
+
+def make_mesh(pop: int = -1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A ``pop`` × ``model`` mesh over all devices of all processes.
+
+    Args:
+        pop: Devices that candidates are spread over; -1: as many as there are.
+        model: Devices that share the parameters of a candidate. So far 1.
+        devices: By default all.
+
+    Raises:
+        ValueError: The axes do not fit the devices.
+    """
+    available = list(jax.devices() if devices is None else devices)
+    if model != 1:
+        raise ValueError(f"mesh.model is {model}; splitting one candidate is not supported yet")
+    if pop == -1:
+        pop = len(available)
+    if not 1 <= pop <= len(available):
+        raise ValueError(f"mesh.pop is {pop}, but there are {len(available)} devices")
+    return jax.make_mesh(
+        (pop, model),
+        ("pop", "model"),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=available[:pop],
+    )

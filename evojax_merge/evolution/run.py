@@ -1,0 +1,280 @@
+"""A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from evojax_merge.checkpoints import Model, export
+from evojax_merge.evolution.checkpointing import Checkpointer
+from evojax_merge.evolution.evaluate import Evaluation, Evaluator
+from evojax_merge.evolution.history import History, read_history
+from evojax_merge.evolution.interruption import Interruption, watch
+from evojax_merge.evolution.loop import search
+from evojax_merge.evolution.state import Archive
+from evojax_merge.experiment import Experiment
+from evojax_merge.ingredients import Ingredients, Plan, load_ingredients, plan
+from evojax_merge.layout import Layout
+from evojax_merge.merging import merge_recipe, published_merges
+from evojax_merge.operators import check_sources, init_statistics, merge
+from evojax_merge.recipe import Recipe
+from evojax_merge.report.plots import plot_coefficients, plot_fitness
+from evojax_merge.report.progress import SearchProgress
+from evojax_merge.report.results import Result, results_table, save_results
+from evojax_merge.spaces import ParameterSpace
+from evojax_merge.strategies import EvosaxStrategy, Strategy
+from evojax_merge.types import Genotype, Params
+
+EVOLVED = "evolved"
+RANDOM = "random_search"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run leaves behind.
+
+    Attributes:
+        directory: Holds ``results.json``, ``recipe.yaml``, ``history.jsonl``, ``checkpoints/``,
+            ``plots/`` and ``export/``.
+        recipe: Of the winner.
+        model: The winner.
+        results: Scores of all methods, on every split that was measured.
+    """
+
+    directory: Path
+    recipe: Recipe
+    model: Model
+    results: list[Result]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """The winner of a search, and what it took to find it."""
+
+    genotype: np.ndarray
+    evaluations: int
+    seconds: float
+
+
+def run(experiment: Experiment, directory: Path, console: Console | None = None) -> Run:
+    """Carry out an experiment, or the rest of it if the directory holds its beginning.
+
+    Args:
+        experiment: What to do.
+        directory: Where to leave everything; made if it is not there.
+        console: Where to show progress; by default nowhere.
+
+    Raises:
+        ValueError: Anything that makes the experiment impossible, before any weights are read.
+        Interrupted: A signal came; everything completed is saved.
+        CheckpointingError: The disk is full or broken; the last good generation is kept.
+    """
+    console = console or Console(quiet=True)
+    choice, operator = experiment.model, experiment.operator
+    check_sources(operator, len(choice.sources), choice.base is not None)
+    prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype)
+    tasks = {split: experiment.task.on(split) for split in experiment.task.splits}
+    bound = {
+        split: task.bind(prepared.reference) for split, task in tasks.items() if split != "train"
+    }
+    layout = Layout.of(prepared.reference.family, prepared.reference.config)
+    space = experiment.space(operator=operator, layout=layout, sources=choice.source_names)
+    strategy = experiment.strategy(lower=space.lower, upper=space.upper, start=space.start)
+    directory.mkdir(parents=True, exist_ok=True)
+    console.print(
+        f"{experiment.name}: {space.dims} genes ({operator.name}, {len(space.sources)} sources × "
+        f"{len(space.segments)} segments), population {strategy.population_size}, "
+        f"{experiment.budget.evaluations} evaluations of {len(bound['search'])} items"
+    )
+    ingredients = load_ingredients(prepared)
+    evaluator = _make_evaluator(experiment, space, strategy, ingredients, bound)
+    with watch() as interruption:
+        return _Runner(
+            experiment, prepared, space, ingredients, evaluator, directory, console, interruption
+        ).run(strategy)
+
+
+def _make_evaluator(
+    experiment: Experiment,
+    space: ParameterSpace,
+    strategy: Strategy,
+    ingredients: Ingredients,
+    tasks: dict[str, Any],
+) -> Evaluator:
+    operator = experiment.operator
+    base = ingredients.base_params if operator.needs_base else None
+    sources = ingredients.source_params
+
+    def merge_fn(materials: Any, genotype: Genotype) -> Params:
+        base, sources, statistics = materials
+        coefficients = space.expand(space.decode(genotype))
+        return merge(
+            operator, base, sources, coefficients, statistics, experiment.seed, ingredients.dtype
+        )
+
+    return Evaluator(
+        ingredients.reference.family,
+        ingredients.reference.config,
+        merge_fn,
+        (base, sources, init_statistics(operator, base, sources)),
+        tasks,
+        mesh=experiment.mesh(),
+        dims=space.dims,
+        population_size=strategy.population_size,
+        chunk=experiment.budget.chunk,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Runner:
+    """The steps of a run, on what was loaded once."""
+
+    experiment: Experiment
+    prepared: Plan
+    space: ParameterSpace
+    ingredients: Ingredients
+    evaluator: Evaluator
+    directory: Path
+    console: Console
+    interruption: Interruption
+
+    def run(self, strategy: Strategy) -> Run:
+        found = self._search(EVOLVED, strategy)
+        recipe = self._recipe(found)
+        recipe.save(self.directory / "recipe.yaml")
+        others = {}
+        if self.experiment.baselines.random_search:
+            others[RANDOM] = self._search(RANDOM, self._random_strategy(strategy))
+        model = merge_recipe(recipe, self.experiment.operator, self.ingredients)
+        results = self._compare(model, found, others)
+        save_results(results, self.directory / "results.json")
+        self._report(recipe, results)
+        if self.experiment.export:
+            export(model, self.directory / "export", overwrite=True)
+            self.console.print(f"exported to {self.directory / 'export'}")
+        return Run(self.directory, recipe, model, results)
+
+    def _random_strategy(self, like: Strategy) -> Strategy:
+        space = self.space
+        return EvosaxStrategy(
+            "RandomSearch",
+            lower=space.lower,
+            upper=space.upper,
+            start=space.start,
+            population_size=like.population_size,
+        )
+
+    def _search(self, name: str, strategy: Strategy) -> _Found:
+        budget = self.experiment.budget
+        generations = -(-budget.evaluations // strategy.population_size)
+
+        def evaluate_fn(population: Any) -> Evaluation:
+            return self.evaluator(population, "search", self.interruption.check)
+
+        history = History(self.directory / "history.jsonl")
+        with SearchProgress(
+            self.console, name, generations, strategy.population_size
+        ) as on_generation:
+            state = search(
+                name,
+                strategy,
+                evaluate_fn,
+                key=jax.random.key(self.experiment.seed),
+                generations=generations,
+                archive_size=budget.finalists,
+                checkpointer=Checkpointer(self.directory / "checkpoints" / name),
+                history=history,
+                on_generation=on_generation,
+                interrupted=self.interruption.check,
+            )
+        rows = [row for row in read_history(history.path) if row["search"] == name]
+        seconds = sum(row["seconds"] for row in rows)
+        return _Found(self._choose(state.archive), len(rows), seconds)
+
+    def _choose(self, archive: Archive) -> np.ndarray:
+        """The finalist that is best on the validation split; without one, on the search split."""
+        fitness = np.asarray(archive.fitness)
+        finalists = np.asarray(archive.genotypes)[np.isfinite(fitness)]
+        if not len(finalists):
+            raise ValueError(
+                "no candidate had a finite score, so that there is none to choose; see the "
+                f"items in {self.directory / 'history.jsonl'}"
+            )
+        if "validation" not in self.evaluator.tasks or len(finalists) == 1:
+            return finalists[0]
+        scores = self.evaluator(finalists, "validation", self.interruption.check).fitness
+        return finalists[int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0]
+
+    def _recipe(self, found: _Found) -> Recipe:
+        decoded = jax.jit(self.space.decode)(found.genotype)
+        return Recipe(
+            operator=self.experiment.operator_target,
+            arguments=self.experiment.operator_arguments,
+            base=self.prepared.base_ingredient,
+            sources=self.prepared.source_ingredients,
+            segments=self.space.segments,
+            coefficients={name: np.asarray(value) for name, value in decoded.items()},
+            seed=self.experiment.seed,
+            dtype=self.ingredients.dtype.name,
+            reference=self.prepared.reference_name,
+            vocabulary=self.ingredients.vocabulary,
+            notes={
+                "experiment": self.experiment.name,
+                "source_names": list(self.space.sources),
+                "evaluations": found.evaluations,
+            },
+        )
+
+    def _compare(self, model: Model, found: _Found, others: dict[str, _Found]) -> list[Result]:
+        """Every method on the best-held-out split there is, and the winner on the others."""
+        splits = [s for s in ("test", "validation", "search") if s in self.evaluator.tasks]
+        final = splits[0]
+        costs = {EVOLVED: found, **others}
+        names = []
+
+        def models() -> Iterator[Params]:
+            for name, params in self._contestants(model, others):
+                names.append(name)
+                yield params
+
+        results = []
+        for items, _ in self.evaluator.measure(models(), final):
+            name = names[len(results)]
+            cost = costs.get(name)
+            spent = (cost.evaluations, cost.seconds) if cost else (0, 0.0)
+            results.append(Result.of(name, final, items, *spent))
+        for split in splits[1:]:
+            for items, _ in self.evaluator.measure([model.params], split):
+                cost = costs[EVOLVED]
+                results.append(Result.of(EVOLVED, split, items, cost.evaluations, cost.seconds))
+        return results
+
+    def _contestants(self, model: Model, others: dict[str, _Found]) -> Iterator[tuple[str, Params]]:
+        baselines, operator = self.experiment.baselines, self.experiment.operator
+        if baselines.sources:
+            if self.ingredients.base is not None:
+                yield "base", self.ingredients.base.params
+            yield from zip(self.space.sources, self.ingredients.source_params, strict=True)
+        if baselines.published:
+            yield from published_merges(self.ingredients)
+        for name, other in others.items():
+            recipe = self._recipe(other)
+            yield name, merge_recipe(recipe, operator, self.ingredients).params
+        yield EVOLVED, model.params
+
+    def _report(self, recipe: Recipe, results: list[Result]) -> None:
+        plots = self.directory / "plots"
+        plots.mkdir(exist_ok=True)
+        task = self.experiment.task.name
+        plot_fitness(read_history(self.directory / "history.jsonl"), plots / "fitness.png", task)
+        plot_coefficients(
+            recipe.coefficients, self.space.sources, recipe.segments, plots / "coefficients.png"
+        )
+        final = results[0].split
+        shown = [result for result in results if result.split == final]
+        title = f"{task}, {shown[0].items} items of the {final} split"
+        self.console.print(results_table(shown, title))

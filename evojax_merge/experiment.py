@@ -1,0 +1,141 @@
+"""What a run is made of, free of where its settings came from."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from jax.sharding import Mesh
+
+from evojax_merge.fitness.base import Task
+from evojax_merge.operators.base import Operator
+from evojax_merge.spaces import ParameterSpace
+from evojax_merge.strategies.base import Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelChoice:
+    """The checkpoints to merge.
+
+    Attributes:
+        sources: Directories or hub ids.
+        base: The model they were fine-tuned from; needed by operators on task vectors.
+        names: What tables and plots call the sources; by default the last part of each path.
+        dtype: Of the merged parameters; by default the base's, or the first source's.
+        tokenizer: Whose tokenizer and configuration the merge carries: ``base``, or the name of a
+            source. Without a base it is the first source's.
+    """
+
+    sources: list[str]
+    base: str | None = None
+    names: list[str] | None = None
+    dtype: str | None = None
+    tokenizer: str = "base"
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("model.sources is empty; list at least one checkpoint")
+        if self.names is not None and len(self.names) != len(self.sources):
+            raise ValueError(
+                f"model.names lists {len(self.names)} names for {len(self.sources)} sources"
+            )
+        names = self.source_names
+        if len(set(names)) != len(names):
+            raise ValueError(
+                f"two sources are called the same ({', '.join(names)}); set model.names"
+            )
+        if self.dtype not in (None, "float32", "bfloat16", "float16"):
+            raise ValueError(
+                f"model.dtype is {self.dtype!r}; use float32, bfloat16, float16, or null"
+            )
+        if self.tokenizer != "base" and self.tokenizer not in names:
+            raise ValueError(
+                f"model.tokenizer is {self.tokenizer!r}; use base, or one of {', '.join(names)}"
+            )
+
+    @property
+    def reference(self) -> str | int:
+        """``base``, or the index of the source whose tokenizer and configuration are taken."""
+        return (
+            self.tokenizer if self.tokenizer == "base" else self.source_names.index(self.tokenizer)
+        )
+
+    @property
+    def source_names(self) -> list[str]:
+        """A name for each source."""
+        if self.names is not None:
+            return self.names
+        return [source.rstrip("/").split("/")[-1] for source in self.sources]
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchBudget:
+    """How much is evaluated.
+
+    Attributes:
+        evaluations: Candidates in all; rounded up to whole generations.
+        chunk: Candidates on a device at a time; None: what memory holds.
+        finalists: Best candidates that are scored again on the validation split, where there is
+            one, to choose the winner.
+    """
+
+    evaluations: int = 1000
+    chunk: int | None = None
+    finalists: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("evaluations", "chunk", "finalists"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"search.{name} is {value}; give at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """What the evolved merge is compared with.
+
+    Attributes:
+        sources: Every source, and the base.
+        published: Plain average, task arithmetic and TIES at their published defaults.
+        random_search: The best of a random search with the same number of evaluations.
+    """
+
+    sources: bool = True
+    published: bool = True
+    random_search: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a run.
+
+    Attributes:
+        name: Names the run's folder.
+        seed: Of the search and of the recipes' random masks.
+        model: What is merged.
+        operator: How; ``operator_target`` and ``operator_arguments`` say how to make it again.
+        space: (operator, layout, source names) -> the space.
+        strategy: (lower, upper, start) -> the strategy.
+        task: What is measured.
+        mesh: () -> the devices.
+        budget: How much.
+        baselines: Compared with what.
+        export: Write the winner as a checkpoint.
+    """
+
+    name: str
+    seed: int
+    model: ModelChoice
+    operator: Operator
+    operator_target: str
+    operator_arguments: dict[str, Any]
+    space: Callable[..., ParameterSpace]
+    strategy: Callable[..., Strategy]
+    task: Task
+    mesh: Callable[[], Mesh]
+    budget: SearchBudget
+    baselines: Baselines
+    export: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; use a whole number from 0 to 2**32 - 1")

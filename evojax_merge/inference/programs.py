@@ -1,0 +1,63 @@
+"""The device program that a fitness task needs, for a population of models."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from evojax_merge.fitness.base import Batch, BoundTask
+from evojax_merge.inference.generation import make_generate
+from evojax_merge.inference.scoring import make_loglikelihood
+from evojax_merge.models import Family
+from evojax_merge.population import population_axes
+from evojax_merge.types import Array, Params
+
+Program = Callable[..., Array]
+"""(parameters of a population, *fields of a batch) -> outputs with a leading population axis."""
+
+
+def make_program(family: Family, config: Any, task: BoundTask) -> Program:
+    """The program of the task's kind.
+
+    Raises:
+        ValueError: Models of this family cannot run it.
+    """
+    if (task.kind == "classify") != (family.name == "mlp"):
+        raise ValueError(f"a {family.name} model cannot be measured by a {task.kind} task")
+    match task.kind:
+        case "generate":
+            return make_generate(
+                config,
+                max_new_tokens=task.max_new_tokens,
+                eos_ids=task.eos_ids,
+                pad_id=task.pad_id,
+            )
+        case "loglikelihood":
+            return make_loglikelihood(config)
+        case "classify":
+            return _make_classify(family, config)
+    raise ValueError(f"no device program for a {task.kind} task")
+
+
+def _make_classify(family: Family, config: Any) -> Program:
+    def classify(params: Params, inputs: Array) -> Array:
+        def one(params: Params, inputs: Array) -> Array:
+            return family.forward(config, params, inputs)
+
+        return jax.vmap(one, in_axes=(population_axes(params), None))(params, inputs)
+
+    return classify
+
+
+def batch_bytes(family: Family, config: Any, task: BoundTask, batch: Batch, itemsize: int) -> int:
+    """Upper estimate of a candidate's cache and activations on one batch, in bytes."""
+    if task.kind == "classify":
+        return 4 * batch[0].shape[0] * 2 * max(config.hidden_sizes)
+    rows, seq = batch[0].shape
+    width = 4 * config.hidden_size + 2 * config.intermediate_size
+    activations = rows * seq * (width * itemsize + 4 * config.num_heads * seq)
+    if task.kind == "loglikelihood":
+        return activations + 4 * rows * seq * config.vocab_size * 2
+    slots = seq + task.max_new_tokens
+    cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * slots * rows
+    return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size

@@ -1,0 +1,122 @@
+"""The checkpoints of a merge: checked from their headers first, loaded later."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.checkpoints import Checkpoint, Model, content_hash, load, load_config
+from evojax_merge.recipe import Ingredient
+from evojax_merge.types import Params
+
+BASE = "base"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Checkpoints that can be merged, none of whose weights are read yet.
+
+    Attributes:
+        base: The common ancestor, if one is given.
+        sources: In order.
+        reference_name: Whose tokenizer and configuration the merge carries: ``base``, or the index
+            of a source.
+        dtype: Of the merged parameters.
+    """
+
+    base: Checkpoint | None
+    sources: tuple[Checkpoint, ...]
+    reference_name: str | int
+    dtype: np.dtype
+
+    @property
+    def reference(self) -> Checkpoint:
+        """The checkpoint that ``reference_name`` names."""
+        return _named(self.reference_name, self.base, self.sources)
+
+    @functools.cached_property
+    def base_ingredient(self) -> Ingredient | None:
+        """The base as a recipe names it."""
+        return None if self.base is None else _ingredient(self.base)
+
+    @functools.cached_property
+    def source_ingredients(self) -> tuple[Ingredient, ...]:
+        """The sources as a recipe names them."""
+        return tuple(_ingredient(source) for source in self.sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredients:
+    """Loaded checkpoints with one vocabulary.
+
+    Attributes:
+        base: The common ancestor, if one is given.
+        sources: In order.
+        reference_name: Whose tokenizer and configuration the merge carries.
+        dtype: Of the merged parameters.
+        vocabulary: How rows were aligned, None where nothing had to be done.
+    """
+
+    base: Model | None
+    sources: tuple[Model, ...]
+    reference_name: str | int
+    dtype: np.dtype
+    vocabulary: dict[str, Any] | None
+
+    @property
+    def reference(self) -> Model:
+        """The model that ``reference_name`` names."""
+        return _named(self.reference_name, self.base, self.sources)
+
+    @property
+    def base_params(self) -> Params | None:
+        """Parameters of the base, if there is one."""
+        return None if self.base is None else self.base.params
+
+    @property
+    def source_params(self) -> tuple[Params, ...]:
+        """Parameters of the sources."""
+        return tuple(source.params for source in self.sources)
+
+
+def plan(
+    base: str | None,
+    sources: Sequence[str],
+    reference: str | int = BASE,
+    dtype: str | None = None,
+) -> Plan:
+    """Check that checkpoints can be merged.
+
+    Args:
+        base: Directory or hub id, or None.
+        sources: Likewise, at least one.
+        reference: ``base`` (the first source where there is none), or the index of a source.
+        dtype: Of the merged parameters; by default the reference's.
+
+    Raises:
+        CheckpointError: One is damaged, or they do not fit each other.
+    """
+    base_checkpoint = None if base is None else load_config(base)
+    source_checkpoints = tuple(load_config(source) for source in sources)
+    if reference == BASE and base is None:
+        reference = 0
+    chosen = _named(reference, base_checkpoint, source_checkpoints)
+    wanted = chosen.dtype if dtype is None else np.dtype(dtype)
+    return Plan(base_checkpoint, source_checkpoints, reference, wanted)
+
+
+def load_ingredients(plan: Plan) -> Ingredients:
+    """Read the weights of a plan, and bring them to the reference's vocabulary."""
+    base = None if plan.base is None else load(plan.base)
+    sources = tuple(load(source) for source in plan.sources)
+    return Ingredients(base, sources, plan.reference_name, plan.dtype, None)
+
+
+def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
+    return base if name == BASE else sources[int(name)]
+
+
+def _ingredient(checkpoint: Checkpoint) -> Ingredient:
+    return Ingredient(str(checkpoint.directory.absolute()), content_hash(checkpoint.directory))

@@ -1,0 +1,219 @@
+"""A recipe: everything that is needed to build a merged checkpoint again, to the bit."""
+
+import dataclasses
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+
+from evojax_merge.segments import Segment
+from evojax_merge.types import Array
+
+FORMAT = 1
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be read or applied."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredient:
+    """A checkpoint that a recipe merges.
+
+    Attributes:
+        path: Directory or hub id.
+        sha256: Hash of its weights, see `evojax_merge.checkpoints.content_hash`.
+    """
+
+    path: str
+    sha256: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is merged, by which operator, how strongly and where.
+
+    Attributes:
+        operator: Factory of the operator, ``package.module.function``.
+        arguments: What the factory is called with.
+        base: The model that sources were fine-tuned from, where the operator needs it.
+        sources: In order.
+        segments: The parts of the model within which coefficients are constant.
+        coefficients: By name: float32 ``[sources, segments]``, or ``[segments]`` if not per source.
+        seed: Of the random masks.
+        dtype: Of the merged parameters.
+        vocabulary: How rows of embeddings and head were aligned; None when the tokenizers agree.
+        reference: Whose tokenizer and configuration the merge carries: ``base`` or the index of a
+            source.
+        notes: Where the recipe comes from; does not change the merge.
+    """
+
+    operator: str
+    arguments: dict[str, Any]
+    base: Ingredient | None
+    sources: tuple[Ingredient, ...]
+    segments: tuple[Segment, ...]
+    coefficients: dict[str, np.ndarray]
+    seed: int = 0
+    dtype: str | None = None
+    reference: str | int = "base"
+    vocabulary: dict[str, Any] | None = None
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_yaml(self) -> str:
+        """Human-readable; numbers in the fewest digits that give the same float32."""
+        tree: dict[str, Any] = {
+            "evojax_merge": FORMAT,
+            "operator": self.operator,
+            "arguments": dict(self.arguments),
+            "base": _ingredient(self.base),
+            "sources": [_ingredient(source) for source in self.sources],
+            "reference": self.reference,
+            "dtype": self.dtype,
+            "seed": self.seed,
+        }
+        if self.vocabulary is not None:
+            tree["vocabulary"] = self.vocabulary
+        tree["segments"] = [
+            {
+                "name": segment.name,
+                "groups": list(segment.groups),
+                "layers": [segment.first, segment.stop],
+                **{name: _numbers(value[..., i]) for name, value in self.coefficients.items()},
+            }
+            for i, segment in enumerate(self.segments)
+        ]
+        if self.notes:
+            tree["notes"] = dict(self.notes)
+        return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str = "recipe") -> Self:
+        """Read what `to_yaml` wrote.
+
+        Args:
+            text: The YAML.
+            where: What messages call it.
+
+        Raises:
+            RecipeError: It is not a recipe, or has missing, unknown or malformed entries.
+        """
+        try:
+            tree = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{where}: is not YAML ({error})") from None
+        if not isinstance(tree, Mapping) or "evojax_merge" not in tree:
+            raise RecipeError(f"{where}: is not a recipe (it has no key evojax_merge)")
+        if tree["evojax_merge"] != FORMAT:
+            raise RecipeError(
+                f"{where}: format {tree['evojax_merge']}, this version reads {FORMAT}"
+            )
+        _check_keys(where, tree, _REQUIRED, _OPTIONAL)
+        try:
+            return cls._from_tree(tree)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise RecipeError(f"{where}: malformed ({error})") from error
+
+    @classmethod
+    def _from_tree(cls, tree: Mapping[str, Any]) -> Self:
+        segments, columns = [], []
+        for number, entry in enumerate(tree["segments"]):
+            first, stop = entry["layers"]
+            segments.append(Segment(entry["name"], tuple(entry["groups"]), first, stop))
+            values = {name: entry[name] for name in entry if name not in _SEGMENT}
+            if columns and values.keys() != columns[0].keys():
+                raise ValueError(f"segments[{number}] has other coefficients than segments[0]")
+            columns.append(values)
+        if not segments:
+            raise ValueError("segments is empty")
+        coefficients = {
+            name: np.stack([np.asarray(c[name], np.float32) for c in columns], axis=-1)
+            for name in columns[0]
+        }
+        return cls(
+            operator=tree["operator"],
+            arguments=dict(tree["arguments"] or {}),
+            base=Ingredient(**tree["base"]) if tree["base"] else None,
+            sources=tuple(Ingredient(**source) for source in tree["sources"]),
+            segments=tuple(segments),
+            coefficients=coefficients,
+            seed=int(tree["seed"]),
+            dtype=tree.get("dtype"),
+            reference=tree.get("reference", "base"),
+            vocabulary=tree.get("vocabulary"),
+            notes=dict(tree.get("notes") or {}),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the YAML."""
+        path.write_text(self.to_yaml(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a recipe; directories in it are relative to the working directory or to the file.
+
+        Raises:
+            RecipeError: There is no such file, or see `from_yaml`.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path}: cannot be read ({error})") from None
+        recipe = cls.from_yaml(text, str(path))
+
+        def located(ingredient: Ingredient) -> Ingredient:
+            beside = path.parent / ingredient.path
+            if Path(ingredient.path).is_dir() or not beside.is_dir():
+                return ingredient
+            return dataclasses.replace(ingredient, path=str(beside))
+
+        return dataclasses.replace(
+            recipe,
+            base=located(recipe.base) if recipe.base else None,
+            sources=tuple(located(source) for source in recipe.sources),
+        )
+
+
+_REQUIRED = ("evojax_merge", "operator", "arguments", "base", "sources", "seed", "segments")
+_OPTIONAL = ("dtype", "reference", "vocabulary", "notes")
+_SEGMENT = ("name", "groups", "layers")
+
+
+def _check_keys(
+    where: str, tree: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...]
+) -> None:
+    problems = [f"lacks {name}" for name in required if name not in tree]
+    for name in tree:
+        if name not in required + optional:
+            near = get_close_matches(str(name), required + optional, n=1)
+            problems.append(f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if problems:
+        raise RecipeError(f"{where}: " + "; ".join(problems))
+
+
+def _ingredient(ingredient: Ingredient | None) -> dict[str, Any] | None:
+    return None if ingredient is None else dataclasses.asdict(ingredient)
+
+
+def _numbers(values: np.ndarray | Array) -> Any:
+    """Floats whose shortest decimal form names the float32."""
+    rounded = np.asarray(values, np.float32)
+    if rounded.ndim == 0:
+        return float(str(rounded))
+    return [_numbers(value) for value in rounded]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts lists of plain values on one line."""
+
+
+def _list(dumper: yaml.SafeDumper, values: list) -> yaml.Node:
+    flat = all(not isinstance(value, dict | list) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flat)
+
+
+_Dumper.add_representer(list, _list)

@@ -1,0 +1,88 @@
+"""Pictures of a finished run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from evojax_merge.segments import Segment
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) -> None:
+    """Best so far, and mean and range of each generation, against evaluations, for each search.
+
+    Args:
+        history: Rows of `evojax_merge.evolution.history.read_history`.
+        path: The PNG to write.
+        task: What is on the vertical axis.
+    """
+    searches: dict[str, dict[int, list[float]]] = {}
+    for row in history:
+        fitness = float("nan") if row["fitness"] is None else row["fitness"]
+        searches.setdefault(row["search"], {}).setdefault(row["generation"], []).append(fitness)
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for colour, (name, generations) in zip(
+        ["C0", "C7", "C1", "C2", "C3", "C4"] * len(searches), searches.items(), strict=False
+    ):
+        scores = [np.array(generations[number]) for number in sorted(generations)]
+        finite = [score[np.isfinite(score)] for score in scores]
+        at = np.cumsum([len(score) for score in scores])
+        known = np.array([score.size > 0 for score in finite])
+        if not known.any():
+            continue
+        tops = np.array([score.max() for score in finite if score.size])
+        lows = np.array([score.min() for score in finite if score.size])
+        means = np.array([score.mean() for score in finite if score.size])
+        at = at[known]
+        axes.plot(at, np.maximum.accumulate(tops), color=colour, lw=2, label=f"{name}: best so far")
+        axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
+        axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel(f"fitness ({task}, search split)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def plot_coefficients(
+    coefficients: Mapping[str, np.ndarray],
+    sources: Sequence[str],
+    segments: Sequence[Segment],
+    path: Path,
+) -> None:
+    """Heat map of the coefficients, source × segment, one panel for each coefficient.
+
+    Args:
+        coefficients: By name, ``[sources, segments]`` or ``[segments]``.
+        sources: Names of the rows.
+        segments: The columns.
+        path: The PNG to write.
+    """
+    labels = [segment.label for segment in segments]
+    width = max(4.0, 1.2 + 0.75 * len(labels))
+    height = 1.1 + 0.55 * len(sources)
+    figure = Figure(figsize=(width, height * len(coefficients)), layout="constrained")
+    panels = figure.subplots(len(coefficients), squeeze=False)[:, 0]
+    for axes, (name, values) in zip(panels, coefficients.items(), strict=True):
+        table = np.atleast_2d(np.asarray(values, np.float32))
+        rows = list(sources) if table.shape[0] == len(sources) else ["all sources"]
+        low, high = min(0.0, float(table.min())), max(1.0, float(table.max()))
+        image = axes.imshow(table, cmap="viridis", vmin=low, vmax=high, aspect="auto")
+        middle = (low + high) / 2
+        for (row, column), value in np.ndenumerate(table):
+            shade = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, size=8)
+        axes.set_title(name, fontsize=10)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+        figure.colorbar(image, ax=axes, shrink=0.8)
+    _save(figure, path)

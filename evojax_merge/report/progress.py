@@ -1,0 +1,73 @@
+"""How a search is going, on the terminal."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from evojax_merge.evolution.loop import Metrics
+
+_LINE_EVERY = 5.0
+"""Seconds between lines where no bar can be drawn."""
+
+
+class SearchProgress:
+    """A bar with generation, best and mean fitness, candidates per second and time left.
+
+    Where the output is no terminal, a line every few seconds says the same.
+    """
+
+    def __init__(self, console: Console, name: str, generations: int, population_size: int):
+        self._console = console
+        self._name = name
+        self._generations = generations
+        self._population_size = population_size
+        self._last_line = 0.0
+        self._seconds: list[float] = []
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[told]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bar = self._progress.add_task(name, total=generations, told="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, metrics: Metrics) -> None:
+        """Show a completed generation."""
+        self._seconds = [*self._seconds[-9:], metrics.seconds]
+        mean_seconds = sum(self._seconds) / len(self._seconds)
+        told = (
+            f"best {metrics.best:.4f}  mean {metrics.mean:.4f}  "
+            f"{self._population_size / mean_seconds:.2f} candidates/s"
+        )
+        if metrics.failed:
+            told += f"  {metrics.failed} failed"
+        self._progress.update(self._bar, completed=metrics.generation, told=told)
+        now = time.monotonic()
+        done = metrics.generation >= self._generations
+        if not self._console.is_terminal and (done or now - self._last_line > _LINE_EVERY):
+            self._last_line = now
+            left = (self._generations - metrics.generation) * mean_seconds
+            self._console.print(
+                f"{self._name}: generation {metrics.generation}/{self._generations}  "
+                f"{told}  {left:.0f} s left"
+            )

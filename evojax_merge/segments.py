@@ -1,0 +1,86 @@
+"""Segments: the parts of a model within which a source's coefficients are constant."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.layout import Layout
+from evojax_merge.models.groups import Group
+from evojax_merge.types import Array
+
+LeafCoefficients = dict[str, dict[str, Array]]
+"""By leaf path and coefficient name: ``[sources]``, or ``[sources, layers]`` of a stacked leaf."""
+
+
+class Segment(NamedTuple):
+    """The leaves of some parameter groups in the layers ``first <= layer < stop``.
+
+    Leaves that belong to no layer count as part of the first layer when they are embeddings, of
+    the last one otherwise (final norm, head).
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+    first: int
+    stop: int
+
+    @property
+    def label(self) -> str:
+        """The name, with the layers it covers where there are any."""
+        if self.stop - self.first <= 0:
+            return self.name
+        return f"{self.name} {self.first}–{self.stop - 1}"
+
+
+def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]:
+    """Index of the segment of every leaf: a scalar, or one per layer of a stacked leaf.
+
+    Raises:
+        ValueError: A leaf is in no segment, or in two.
+    """
+    last = max(layout.num_layers - 1, 0)
+    assignment = {}
+    problems = []
+    for path, group in layout.groups.items():
+        layers = range(layout.num_layers) if path in layout.layered else [0]
+        if path not in layout.layered and group != "embedding":
+            layers = [last]
+        owners = [
+            [
+                index
+                for index, segment in enumerate(segments)
+                if group in segment.groups
+                and (segment.first <= layer < segment.stop or layout.num_layers == 0)
+            ]
+            for layer in layers
+        ]
+        for layer, owner in zip(layers, owners, strict=True):
+            if len(owner) != 1:
+                where = f"{path}, layer {layer}" if path in layout.layered else path
+                names = ", ".join(segments[index].label for index in owner) or "no segment"
+                problems.append(f"{where}: in {names}")
+        flat = np.array([owner[0] if owner else 0 for owner in owners], np.int32)
+        assignment[path] = flat if path in layout.layered else flat[0]
+    if problems:
+        raise ValueError("every leaf must be in one segment:\n  " + "\n  ".join(problems))
+    return assignment
+
+
+def expand(
+    coefficients: Mapping[str, Array], assignment: Mapping[str, np.ndarray]
+) -> LeafCoefficients:
+    """The coefficients of every leaf, looked up by segment; works under jit and vmap.
+
+    Args:
+        coefficients: By name: ``[sources, segments]``, or ``[segments]`` if not per source.
+        assignment: Of `assign`.
+    """
+    return {
+        path: {
+            name: jnp.take(value, jnp.asarray(index), axis=-1)
+            for name, value in coefficients.items()
+        }
+        for path, index in assignment.items()
+    }

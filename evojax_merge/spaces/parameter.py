@@ -1,0 +1,195 @@
+"""Parameter space: coefficients per source, parameter group and block of layers.
+
+Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.1.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.layout import Layout
+from evojax_merge.operators.base import Coefficient, Operator, divisor
+from evojax_merge.segments import LeafCoefficients, Segment, assign, expand
+from evojax_merge.types import Array, Float, Genotype
+
+REST = "*"
+"""In ``groups``: every parameter group that no other entry names."""
+
+
+class Gene(NamedTuple):
+    """What one number of a genotype is: a coefficient of a source (None: shared) in a segment."""
+
+    coefficient: str
+    source: int | None
+    segment: int
+
+
+class ParameterSpace:
+    """Decodes genotypes into merge coefficients.
+
+    A genotype lists the evolved coefficients by name, source and segment, in that order. What is
+    not evolved is constant.
+
+    Args:
+        operator: Names the coefficients, with their usual bounds and starting points.
+        layout: Of the models to merge.
+        sources: Names of the sources, in order.
+        groups: Name -> parameter groups that share their coefficients; ``"*"`` stands for all
+            groups not named elsewhere.
+        layers_per_block: Layers that share their coefficients; None: all of them. A group without
+            layers (embedding, head) is never divided.
+        coefficients: By coefficient name, any of ``lower``, ``upper``, ``start`` (an evolved one)
+            or ``value`` (a fixed one).
+        fixed: By name of a group, values of coefficients that do not evolve there.
+        normalize: Divide the weights of each segment by their sum over the sources.
+
+    Raises:
+        ValueError: Unknown names (with the nearest known one), empty or overlapping groups, bounds
+            in the wrong order, a start outside its bounds, or nothing left to evolve.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        layout: Layout,
+        sources: Sequence[str],
+        *,
+        groups: Mapping[str, Sequence[str] | str] | None = None,
+        layers_per_block: int | None = None,
+        coefficients: Mapping[str, Mapping[str, float]] | None = None,
+        fixed: Mapping[str, Mapping[str, float]] | None = None,
+        normalize: bool = False,
+    ):
+        self.operator = operator
+        self.layout = layout
+        self.sources = tuple(sources)
+        self.normalize = normalize
+        self.segments = _segments(layout, groups or {"all": REST}, layers_per_block)
+        self._assignment = assign(self.segments, layout)
+        known = {coefficient.name: coefficient for coefficient in operator.coefficients}
+        settings = dict(coefficients or {})
+        _known("space.coefficients", settings, known)
+        if normalize and "weight" not in known:
+            raise ValueError(f"space.normalize: {operator.name} has no weights to normalise")
+        held = dict(fixed or {})
+        _known("space.fixed", held, {segment.name for segment in self.segments})
+
+        self.genes: list[Gene] = []
+        bounds: list[tuple[float, float, float]] = []
+        constants: dict[Gene, float] = {}
+        for name, coefficient in known.items():
+            default, bound = _setting(coefficient, settings.get(name, {}))
+            for source in range(len(sources)) if coefficient.per_source else [None]:
+                for index, segment in enumerate(self.segments):
+                    gene = Gene(name, source, index)
+                    values = held.get(segment.name, {})
+                    _known(f"space.fixed.{segment.name}", values, known)
+                    if name in values:
+                        constants[gene] = float(values[name])
+                    elif bound is None:
+                        constants[gene] = default
+                    else:
+                        self.genes.append(gene)
+                        bounds.append(bound)
+        if not bounds:
+            raise ValueError("space: every coefficient is fixed, nothing is left to evolve")
+        self.lower, self.upper, self.start = np.array(bounds, np.float32).T
+        where = {gene: index for index, gene in enumerate([*self.genes, *constants])}
+        self._constants = np.array(list(constants.values()), np.float32)
+        self._table = {
+            name: np.array(
+                [
+                    [where[Gene(name, source, index)] for index in range(len(self.segments))]
+                    for source in (range(len(sources)) if c.per_source else [None])
+                ]
+            )
+            for name, c in known.items()
+        }
+
+    @property
+    def dims(self) -> int:
+        """Length of a genotype."""
+        return len(self.genes)
+
+    def decode(self, genotype: Genotype) -> dict[str, Float[Array, "..."]]:
+        """Coefficients by name: ``[sources, segments]``, or ``[segments]`` if not per source."""
+        numbers = jnp.concatenate([genotype.astype(jnp.float32), jnp.asarray(self._constants)])
+        decoded = {}
+        for coefficient in self.operator.coefficients:
+            values = numbers[self._table[coefficient.name]]
+            if self.normalize and coefficient.name == "weight":
+                values = values / divisor(values.sum(axis=0, keepdims=True))
+            decoded[coefficient.name] = values if coefficient.per_source else values[0]
+        return decoded
+
+    def expand(self, coefficients: Mapping[str, Array]) -> LeafCoefficients:
+        """The coefficients of every leaf, from those of every segment."""
+        return expand(coefficients, self._assignment)
+
+
+def _segments(
+    layout: Layout, groups: Mapping[str, Sequence[str] | str], layers_per_block: int | None
+) -> tuple[Segment, ...]:
+    named = {
+        name: (kinds,) if isinstance(kinds, str) else tuple(kinds) for name, kinds in groups.items()
+    }
+    listed = [kind for kinds in named.values() for kind in kinds if kind != REST]
+    _known("space.groups", listed, layout.kinds)
+    if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
+        raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")
+    if layers_per_block is not None and layers_per_block < 1:
+        raise ValueError(f"space.layers_per_block is {layers_per_block}; give at least 1, or null")
+    rest = [kind for kind in layout.kinds if kind not in listed]
+    if rest and not any(REST in kinds for kinds in named.values()):
+        raise ValueError(
+            f"space.groups: {', '.join(rest)} is in no group; name it, or give a group '{REST}'"
+        )
+    segments = []
+    for name, kinds in named.items():
+        own = tuple(kind for kind in kinds if kind != REST)
+        members = own + tuple(rest) if REST in kinds else own
+        if not members:
+            raise ValueError(f"space.groups.{name}: names no parameter group that is left")
+        divided = any(layout.groups[path] in members for path in layout.layered)
+        block = layers_per_block if layers_per_block and divided else max(layout.num_layers, 1)
+        segments += [
+            Segment(name, members, first, min(first + block, layout.num_layers))
+            for first in range(0, max(layout.num_layers, 1), block)
+        ]
+    return tuple(segments)
+
+
+def _setting(
+    coefficient: Coefficient, given: Mapping[str, float]
+) -> tuple[float, tuple[float, float, float] | None]:
+    """The constant value, and lower bound, upper bound and start when the coefficient evolves."""
+    where = f"space.coefficients.{coefficient.name}"
+    _known(where, given, ("lower", "upper", "start", "value"))
+    low, high = coefficient.domain
+    if given.get("value") is not None:
+        value = float(given["value"])
+        if not low <= value <= high:
+            raise ValueError(f"{where}: value {value} is outside [{low}, {high}]")
+        return value, None
+    lower = float(given.get("lower", coefficient.lower))
+    upper = float(given.get("upper", coefficient.upper))
+    if not low <= lower < upper <= high:
+        raise ValueError(
+            f"{where}: bounds [{lower}, {upper}] must rise, within [{low}, {high}]; "
+            f"for a constant give value"
+        )
+    start = float(given.get("start", coefficient.default if not given else (lower + upper) / 2))
+    if not lower <= start <= upper:
+        raise ValueError(f"{where}: start {start} is outside the bounds [{lower}, {upper}]")
+    return coefficient.default, (lower, upper, start)
+
+
+def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | set) -> None:
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, list(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{where}: unknown {name!r}{hint} Known are {', '.join(known)}.")
