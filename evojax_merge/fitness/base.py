@@ -1,7 +1,7 @@
 """What a fitness task is: items, the device program they need, and a result for each item."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Shaped
@@ -43,6 +43,7 @@ class ClassifyBatch(NamedTuple):
 Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch
 
 
+@runtime_checkable
 class BoundTask(Protocol):
     """A task made ready for models of one tokenizer and shape.
 
@@ -78,6 +79,7 @@ class BoundTask(Protocol):
         ...
 
 
+@runtime_checkable
 class Task(Protocol):
     """Items of one split, not yet tied to a model.
 

@@ -4,7 +4,7 @@ import copy
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -52,7 +52,7 @@ class ClassificationTask:
     def __len__(self) -> int:
         return len(self.examples.labels)
 
-    def on(self, split: str) -> Self:
+    def on(self, split: str) -> "ClassificationTask":
         """The same task on the items of another split.
 
         Raises:
@@ -105,7 +105,7 @@ class BoundClassification:
         return len(self._labels)
 
     def score(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch classes"]]
+        self, outputs: Sequence[Float[np.ndarray, "pop items classes"]]
     ) -> Float32[np.ndarray, "pop items"]:
         """1 where the largest logit is the label's, 0 elsewhere, NaN where a logit is NaN."""
         (logits,) = map(np.asarray, outputs)
@@ -113,7 +113,7 @@ class BoundClassification:
         return np.where(np.isnan(logits).any(-1), np.float32(np.nan), right)
 
     def details(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch classes"]], candidate: int = 0
+        self, outputs: Sequence[Float[np.ndarray, "pop items classes"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
         """Predicted class, label and verdict of each item."""
         predicted = np.asarray(outputs[0])[candidate].argmax(-1)

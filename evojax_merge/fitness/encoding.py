@@ -24,13 +24,18 @@ class Encoder:
         task: Name of the task, for messages.
 
     Raises:
-        ValueError: The model has no tokenizer.
+        ValueError: The model has no tokenizer, or no fast one.
     """
 
     def __init__(self, model: Any, task: str) -> None:
         tokenizer = getattr(model, "tokenizer", None)
         if tokenizer is None:
             raise ValueError(f"{task}: this task needs a tokenizer, and the model has none")
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise ValueError(
+                f"{task}: this task needs a fast tokenizer, and the model's is a "
+                f"{type(tokenizer).__name__}; save it with a tokenizer.json"
+            )
         self.task = task
         self.tokenizer = tokenizer
         config = getattr(model, "config", None)

@@ -19,7 +19,7 @@ from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.text import TextTask, fill
 
-_CACHED_ROWS = 262_144
+_CACHED_BYTES = 2**27
 _WRONG = -1
 
 
@@ -149,7 +149,7 @@ class BoundGeneration:
         return len(self._references)
 
     def score(
-        self, outputs: Sequence[Integer[np.ndarray, "pop batch new"]]
+        self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]
     ) -> Float32[np.ndarray, "pop items"]:
         """1 where an answer is right, 0 elsewhere.
 
@@ -162,7 +162,7 @@ class BoundGeneration:
         return right
 
     def details(
-        self, outputs: Sequence[Integer[np.ndarray, "pop batch new"]], candidate: int = 0
+        self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
         """Prompt, text, extracted answer, reference, language and verdict of each item."""
         found: list[dict[str, Any]] = [{} for _ in range(len(self))]
@@ -187,7 +187,7 @@ class BoundGeneration:
         data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize
         keys = [data[at : at + width] for at in range(0, len(data), width)]
         new = {key: row for row, key in enumerate(keys) if key not in self._cache}
-        if len(self._cache) + len(new) > _CACHED_ROWS:
+        if (len(self._cache) + len(new)) * width > _CACHED_BYTES:
             self._cache.clear()
             new = {key: row for row, key in enumerate(keys)}
         for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
@@ -208,14 +208,14 @@ class BoundGeneration:
             return []
         ended = np.isin(tokens, self._ends)
         length = np.where(ended.any(-1), ended.argmax(-1), tokens.shape[-1])
-        texts = self._tokenizer.batch_decode(
+        # The backend's own batch decoding: transformers' wrapper checks every id in Python.
+        texts: list[str] = self._tokenizer.backend_tokenizer.decode_batch(
             [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
             skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
         )
         if self._stop is not None:
             texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
-        return list(texts)
+        return texts
 
 
 def _as_chat(encoder: Encoder, prompt: str) -> str:

@@ -29,7 +29,7 @@ class Likelihood:
         self.batches = tuple(batches)
 
     def gather(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop rows"]:
         """Values per bucket put back into the order of the rows."""
         values = np.empty((len(outputs[0]), len(self.counts)), np.float32)

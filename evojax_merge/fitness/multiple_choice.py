@@ -129,7 +129,7 @@ class BoundMultipleChoice:
         return len(self._answers)
 
     def score(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop items"]:
         """1 where the right choice is the likeliest, 0 elsewhere, NaN where one is NaN."""
         table = self._table(outputs)
@@ -137,7 +137,7 @@ class BoundMultipleChoice:
         return np.where(np.isnan(table).any(-1), np.float32(np.nan), right)
 
     def details(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]], candidate: int = 0
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
         """Context, choices, their values, the choice made and the right one, of each item."""
         return [
@@ -156,7 +156,7 @@ class BoundMultipleChoice:
         ]
 
     def _table(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop items choices"]:
         values = self._likelihood.gather(outputs) / self._lengths
         table = np.full((len(values), *self._present.shape), -np.inf, np.float32)

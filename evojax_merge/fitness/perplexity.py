@@ -89,14 +89,14 @@ class BoundPerplexity:
         return len(self._texts)
 
     def score(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]]
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop items"]:
         """Mean log-likelihood per token of each text; exp(−x) is its perplexity."""
         sums = np.add.reduceat(self._likelihood.gather(outputs), self._first, axis=-1)
         return (sums / self.tokens).astype(np.float32)
 
     def details(
-        self, outputs: Sequence[Float[np.ndarray, "pop batch"]], candidate: int = 0
+        self, outputs: Sequence[Float[np.ndarray, "pop _"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
         """Text, number of scored tokens, mean log-likelihood and perplexity of each item."""
         return [

@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 import string
-from typing import Self
+from typing import TypeVar
 
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
 """Name of a split -> the key that names its file."""
+
+
+_Task = TypeVar("_Task", bound="TextTask")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -63,7 +66,7 @@ class TextTask:
     def __len__(self) -> int:
         return len(self.records)
 
-    def on(self, split: str) -> Self:
+    def on(self: _Task, split: str) -> _Task:
         """The same task on the items of another split.
 
         Raises:

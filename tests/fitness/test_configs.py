@@ -37,7 +37,8 @@ def test_every_option_measures(option, write, model, tmp_path):
         "loglikelihood": lambda batch: (2, len(batch.start)),
         "classify": lambda batch: (2, len(batch.inputs), 10),
     }
-    outputs = [np.zeros(shapes[bound.kind](batch), np.int32) for batch in bound.batches]
+    dtype = np.int32 if bound.kind == "generate" else np.float32
+    outputs = [np.zeros(shapes[bound.kind](batch), dtype) for batch in bound.batches]
     scores = bound.score(outputs)
     assert scores.shape == (2, len(task))
     assert np.isfinite(scores).all()

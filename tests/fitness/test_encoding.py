@@ -1,5 +1,6 @@
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,5 +83,7 @@ def test_end_and_padding_tokens(tmp_path):
 def test_models_that_cannot_be_measured_are_refused():
     with pytest.raises(ValueError, match="needs a tokenizer"):
         Encoder(object(), "task")
+    with pytest.raises(ValueError, match="needs a fast tokenizer"):
+        Encoder(SimpleNamespace(tokenizer="slow"), "task")
     with pytest.raises(ValueError, match="belongs to another model"):
         Encoder(language_model(vocabulary=10), "task")(["a"])

@@ -1,5 +1,5 @@
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -68,7 +68,8 @@ def test_fasttext_reads_the_labels_of_its_file(tmp_path, monkeypatch):
         seen.append((text, k))
         return ("__label__ja", "__label__en"), (0.6, 0.4)
 
-    module = SimpleNamespace(load_model=lambda path: SimpleNamespace(predict=predict))
+    module = ModuleType("fasttext")
+    module.load_model = lambda path: SimpleNamespace(predict=predict)
     monkeypatch.setitem(sys.modules, "fasttext", module)
     file = tmp_path / "lid.176.ftz"
     file.touch()
@@ -99,7 +100,7 @@ def test_a_missing_package_is_named(package, make, tmp_path, monkeypatch):
     [
         (lambda: ScriptRule("fr"), "knows 'ja', not 'fr'"),
         (lambda: as_language("en"), "knows 'ja', not 'en'"),
-        (lambda: ScriptRule(share=0), "share"),
+        (lambda: ScriptRule(share=0.0), "share"),
         (lambda: LangId("xx"), "no language 'xx'"),
         (lambda: FastText("ja", "nowhere.ftz"), "no file nowhere.ftz"),
     ],
