@@ -67,9 +67,19 @@ class Config:
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
     baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
     export: bool = True
+    working_directory: str | None = None
 
 
 ConfigStore.instance().store(name="config_schema", node=Config)
+
+
+def _experiments_directory() -> str:
+    """The bundled experiments: beside the package in a checkout, else in the working directory."""
+    beside = Path(__file__).parent.parent / "experiments"
+    return str(beside) if beside.is_dir() else "experiments"
+
+
+OmegaConf.register_new_resolver("experiments", _experiments_directory, replace=True)
 
 
 def conf_directory() -> Path:

@@ -88,7 +88,8 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
     console.print(
         f"{experiment.name}: {space.dims} genes ({operator.name}, {len(space.sources)} sources × "
         f"{len(space.segments)} segments), population {strategy.population_size}, "
-        f"{experiment.budget.evaluations} evaluations of {len(bound['search'])} items"
+        f"{experiment.budget.evaluations} evaluations of {len(bound['search'])} items",
+        soft_wrap=True,
     )
     ingredients = load_ingredients(prepared)
     evaluator = _make_evaluator(experiment, space, strategy, ingredients, bound)
@@ -155,7 +156,7 @@ class _Runner:
         self._report(recipe, results)
         if self.experiment.export:
             export(model, self.directory / "export", overwrite=True)
-            self.console.print(f"exported to {self.directory / 'export'}")
+            self.console.print(f"exported to {self.directory / 'export'}", soft_wrap=True)
         return Run(self.directory, recipe, model, results)
 
     def _random_strategy(self, like: Strategy) -> Strategy:

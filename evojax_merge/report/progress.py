@@ -69,5 +69,6 @@ class SearchProgress:
             left = (self._generations - metrics.generation) * mean_seconds
             self._console.print(
                 f"{self._name}: generation {metrics.generation}/{self._generations}  "
-                f"{told}  {left:.0f} s left"
+                f"{told}  {left:.0f} s left",
+                soft_wrap=True,
             )

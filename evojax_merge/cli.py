@@ -1,0 +1,162 @@
+"""The command line: evolve, resume, apply, evaluate."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from evojax_merge import api
+from evojax_merge.config import build_task, compose, conf_directory
+from evojax_merge.evolution.interruption import Interrupted
+from evojax_merge.report.results import results_table, save_results
+
+USAGE = """\
+usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
+       evojax-merge resume RUN_DIR
+       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator]
+       evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [KEY=VALUE ...]
+
+evolve    search for the best merge of some models; -m sweeps comma-separated values
+resume    continue a run after any interruption
+apply     build the checkpoint that a recipe describes
+evaluate  measure a checkpoint, e.g. fitness=generation fitness.data=items.jsonl
+
+KEY=VALUE chooses and changes configuration: model.base=DIR 'model.sources=[DIR,DIR]'
+operator=ties space=parameter_groups strategy=cma_es fitness=generation fitness.data=items.jsonl
+seed=1 search.evaluations=500 +experiment=NAME. All keys: conf/config.yaml and its groups in
+"""
+
+TRACEBACK = "HYDRA_FULL_ERROR"
+"""Environment variable that brings the traceback of an error back, as in Hydra."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 2 on an error of the user's, with 130 when interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console()
+    command, rest = (given[0], given[1:]) if given else ("--help", [])
+    commands = {"evolve": _evolve, "resume": _resume, "apply": _apply, "evaluate": _evaluate}
+    if command not in commands:
+        asked = command in ("-h", "--help", "help")
+        print(USAGE + f"{conf_directory()}", file=sys.stdout if asked else sys.stderr)
+        sys.exit(0 if asked else 2)
+    traceback = os.environ.get(TRACEBACK)
+    os.environ[TRACEBACK] = "1"  # else Hydra exits by itself, with its own message
+    try:
+        commands[command](rest, console)
+    except Interrupted as interrupted:
+        console.print(f"[bold]stopped by {interrupted}[/]; everything completed is saved")
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        if traceback:
+            raise
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    print(f"({TRACEBACK}=1 shows where it came from)", file=sys.stderr)
+    sys.exit(2)
+
+
+def _evolve(arguments: list[str], console: Console) -> None:
+    parser = argparse.ArgumentParser("evojax-merge evolve", add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    known, rest = parser.parse_known_args(arguments)
+    overrides = [word for word in rest if not word.startswith("-")]
+    if not known.multirun and len(overrides) == len(rest):
+        compose(overrides, known.config_dir)  # a misspelt key is named before Hydra starts
+    sys.argv = ["evojax-merge", *arguments]
+
+    @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
+    def job(config: DictConfig) -> None:
+        settings = HydraConfig.get()
+        directory = Path(settings.runtime.output_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        chosen = list(settings.overrides.task)
+        (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+        _point_latest(directory, swept=settings.mode.name == "MULTIRUN")
+        try:
+            api.evolve(config, directory, console)
+        except Interrupted:
+            console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
+            raise
+        console.print(f"everything is in {directory}", soft_wrap=True)
+
+    job()
+
+
+def _point_latest(directory: Path, swept: bool) -> None:
+    """``runs/NAME/latest`` is the newest run; of a sweep, the sweep's folder."""
+    target = directory.parent if swept else directory
+    link = target.parent / "latest"
+    partial = target.parent / f".latest-{os.getpid()}"
+    try:
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target.name)
+        partial.replace(link)
+    except OSError:  # a file system without links, or a directory of that name: only a convenience
+        partial.unlink(missing_ok=True)
+
+
+def _resume(arguments: list[str], console: Console) -> None:
+    parser = argparse.ArgumentParser("evojax-merge resume")
+    parser.add_argument("directory", metavar="RUN_DIR")
+    directory = parser.parse_args(arguments).directory
+    try:
+        api.resume(directory, console)
+    except Interrupted:
+        console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
+        raise
+
+
+def _apply(arguments: list[str], console: Console) -> None:
+    parser = argparse.ArgumentParser("evojax-merge apply")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
+    parser.add_argument(
+        "--trust-operator", action="store_true", help="run an operator from outside this package"
+    )
+    options = parser.parse_args(arguments)
+    if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
+        raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
+    model = api.merge(options.recipe, trust_operator=options.trust_operator)
+    api.export(model, options.out, overwrite=options.overwrite)
+    console.print(f"exported to {options.out}", soft_wrap=True)
+
+
+def _evaluate(arguments: list[str], console: Console) -> None:
+    parser = argparse.ArgumentParser("evojax-merge evaluate")
+    parser.add_argument("model", help="directory or hub id")
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--split", default=None, help="search, validation or test")
+    parser.add_argument("--dtype", default=None, help="compute in this dtype")
+    parser.add_argument("--out", type=Path, default=None, metavar="DIR")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    options = parser.parse_args(arguments)
+    config = compose([*options.overrides, f"model.sources=[{options.model}]"], options.config_dir)
+    task = build_task(config)
+    if options.split is not None:
+        task = task.on(options.split)
+    evaluation = api.evaluate(api.load(options.model, options.dtype), task)
+    result = evaluation.result
+    title = f"{task.name}, {result.items} items of the {task.split} split"
+    console.print(results_table([result], title))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        save_results([result], options.out / "results.json")
+        lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
+        (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

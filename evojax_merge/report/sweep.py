@@ -1,0 +1,88 @@
+"""One table of everything a multirun did."""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from evojax_merge.report.results import Result, load_results
+
+TABLE = "results.csv"
+
+
+class SweepTable(Callback):
+    """Writes ``results.csv`` beside the runs of a multirun, and prints its evolved merges."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Collect the results of all runs."""
+        folder = Path(config.hydra.sweep.dir)
+        rows = collect(folder)
+        if not rows:
+            return
+        write_table(rows, folder / TABLE)
+        console = Console()
+        console.print(sweep_table(rows))
+        console.print(f"all methods and splits: {folder / TABLE}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRow:
+    """A result, and which run of the sweep it is of."""
+
+    run: str
+    overrides: str
+    result: Result
+
+
+def collect(folder: Path) -> list[SweepRow]:
+    """The results of all finished runs below a folder."""
+    rows = []
+    for path in sorted(folder.glob("*/results.json"), key=lambda path: _order(path.parent.name)):
+        overrides = path.parent / "overrides.yaml"
+        chosen = yaml.safe_load(overrides.read_text()) if overrides.exists() else []
+        name = " ".join(chosen or [])
+        rows += [SweepRow(path.parent.name, name, result) for result in load_results(path)]
+    return rows
+
+
+def write_table(rows: list[SweepRow], path: Path) -> None:
+    """Every result of every run, one a line."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        fields = [field.name for field in dataclasses.fields(Result)]
+        writer = csv.writer(file)
+        writer.writerow(["run", "overrides", *fields])
+        for row in rows:
+            values = dataclasses.asdict(row.result)
+            writer.writerow([row.run, row.overrides, *(values[field] for field in fields)])
+
+
+def sweep_table(rows: list[SweepRow]) -> Table:
+    """The evolved merge of each run on the split that its comparison was made on."""
+    table = Table(title="evolved merges of the sweep", title_justify="left")
+    for column in ("run", "overrides", "split", "score", "95 % interval", "evaluations"):
+        table.add_column(column, justify="left" if column in ("run", "overrides") else "right")
+    seen = set()
+    for row in rows:
+        result = row.result
+        if result.name != "evolved" or row.run in seen:
+            continue
+        seen.add(row.run)
+        table.add_row(
+            row.run,
+            row.overrides,
+            result.split,
+            f"{result.score:.4f}",
+            f"{result.low:.4f} – {result.high:.4f}",
+            str(result.evaluations),
+        )
+    return table
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name), name) if name.isdigit() else (-1, name)
