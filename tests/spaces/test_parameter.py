@@ -1,0 +1,136 @@
+"""Parameter space: granularity, what evolves and what does not, and genotypes under jit and vmap."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evojax_merge.layout import Layout
+from evojax_merge.models import family_of
+from evojax_merge.operators import linear, slerp, ties
+from evojax_merge.spaces import ParameterSpace
+from tests.checkpoints_factory import tiny_config
+
+SOURCES = ("math", "japanese")
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    config = tiny_config()
+    family = family_of(config)
+    return Layout.of(family, family.config_from_hf(config))
+
+
+def space(layout: Layout, operator=None, **options) -> ParameterSpace:
+    return ParameterSpace(operator or ties(), layout, SOURCES, **options)
+
+
+def test_by_default_a_source_has_one_weight_and_one_density(layout):
+    whole = space(layout)
+    assert whole.dims == 4
+    assert [segment.label for segment in whole.segments] == ["all 0–2"]
+    np.testing.assert_array_equal(whole.start, 0.5)
+    np.testing.assert_array_equal((whole.lower, whole.upper), [[0.0] * 4, [1.0] * 4])
+
+
+def test_granularity_counts_sources_times_segments_times_coefficients(layout):
+    groups = {"attention": ["attention"], "mlp": ["mlp"], "rest": "*"}
+    assert space(layout, layers_per_block=1).dims == 2 * 3 * 2
+    assert space(layout, layers_per_block=2).dims == 2 * 2 * 2
+    assert space(layout, groups=groups).dims == 2 * 3 * 2
+    apart = {"layers": ["attention", "mlp", "norm"], "ends": ["embedding", "head"]}
+    divided = space(layout, groups=apart, layers_per_block=1)
+    assert [segment.label for segment in divided.segments] == [
+        "layers 0–0", "layers 1–1", "layers 2–2", "ends 0–2",
+    ]  # fmt: skip
+
+
+def test_every_leaf_gets_the_genes_of_its_group_and_layer(layout):
+    divided = space(layout, linear(), layers_per_block=1)
+    genotype = jnp.arange(divided.dims, dtype=jnp.float32)
+    leaves = divided.expand(divided.decode(genotype))
+    np.testing.assert_array_equal(
+        leaves["layers.mlp.up_proj.weight"]["weight"], [[0, 1, 2], [3, 4, 5]]
+    )
+    np.testing.assert_array_equal(leaves["embed_tokens.weight"]["weight"], [0, 3])
+    np.testing.assert_array_equal(leaves["norm.weight"]["weight"], [2, 5])
+    np.testing.assert_array_equal(leaves["lm_head.weight"]["weight"], [2, 5])
+
+
+def test_a_gene_is_named_for_what_it_changes(layout):
+    divided = space(layout, layers_per_block=1)
+    for index, gene in enumerate(divided.genes):
+        changed = divided.decode(jnp.zeros(divided.dims).at[index].set(1.0))
+        assert float(changed[gene.coefficient][gene.source, gene.segment]) == 1.0
+        assert sum(float(value.sum()) for value in changed.values()) == 1.0
+
+
+def test_decoding_is_the_same_under_jit_and_vmap(layout):
+    divided = space(layout, layers_per_block=2, normalize=True)
+    population = jax.random.uniform(jax.random.key(0), (5, divided.dims))
+    alone = [divided.expand(divided.decode(genotype)) for genotype in population]
+    together = jax.jit(jax.vmap(lambda g: divided.expand(divided.decode(g))))(population)
+    for index, leaves in enumerate(alone):
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[index]), leaves, together)  # noqa: B023
+
+
+def test_normalised_weights_add_up_to_one_and_others_are_left_alone(layout):
+    normalised = space(layout, normalize=True)
+    decoded = normalised.decode(jnp.array([0.2, 0.6, 0.3, 0.9]))
+    np.testing.assert_allclose(decoded["weight"].sum(axis=0), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(decoded["density"][:, 0], [0.3, 0.9])
+    zero = normalised.decode(jnp.zeros(4))
+    assert np.isfinite(zero["weight"]).all()
+
+
+def test_fixed_values_do_not_evolve(layout):
+    fixed = space(
+        layout,
+        groups={"head": ["head"], "rest": "*"},
+        coefficients={"density": {"value": 0.8}},
+        fixed={"head": {"weight": 0.25}},
+    )
+    assert [gene.coefficient for gene in fixed.genes] == ["weight", "weight"]
+    decoded = fixed.decode(jnp.array([0.1, 0.2]))
+    np.testing.assert_allclose(decoded["weight"], [[0.25, 0.1], [0.25, 0.2]])
+    np.testing.assert_allclose(decoded["density"], 0.8)
+
+
+def test_bounds_and_start_can_be_set(layout):
+    wide = space(layout, coefficients={"weight": {"lower": -1.0, "upper": 2.0}})
+    np.testing.assert_array_equal(wide.lower[:2], -1.0)
+    np.testing.assert_array_equal(wide.start[:2], 0.5)
+    np.testing.assert_array_equal(wide.upper[2:], 1.0)
+
+
+def test_a_shared_coefficient_has_one_gene_a_segment(layout):
+    shared = space(layout, slerp(), layers_per_block=1)
+    assert shared.dims == 3
+    leaves = shared.expand(shared.decode(jnp.array([0.1, 0.2, 0.3])))
+    name = slerp().coefficients[0].name
+    np.testing.assert_allclose(leaves["layers.mlp.up_proj.weight"][name], [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": {"a": ["atention"], "b": "*"}}, "did you mean attention"),
+        ({"groups": {"a": ["attention"]}}, "mlp, norm, head is in no group|is in no group"),
+        ({"groups": {"a": ["mlp"], "b": ["mlp", "*"]}}, "mlp is in two groups"),
+        ({"layers_per_block": 0}, "layers_per_block is 0"),
+        ({"coefficients": {"wieght": {"upper": 2.0}}}, "did you mean weight"),
+        ({"coefficients": {"weight": {"uper": 2.0}}}, "did you mean upper"),
+        ({"coefficients": {"weight": {"lower": 1.0, "upper": 0.0}}}, "must rise"),
+        ({"coefficients": {"density": {"upper": 1.5}}}, "must rise, within"),
+        ({"coefficients": {"weight": {"start": 3.0}}}, "start 3.0 is outside"),
+        ({"coefficients": {"density": {"value": 1.5}}}, "value 1.5 is outside"),
+        ({"fixed": {"hed": {"weight": 0.0}}}, "unknown 'hed'"),
+        (
+            {"coefficients": {"weight": {"value": 1.0}, "density": {"value": 1.0}}},
+            "nothing is left to evolve",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(layout, options, message):
+    with pytest.raises(ValueError, match=message):
+        space(layout, **options)
