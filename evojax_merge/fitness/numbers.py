@@ -74,7 +74,9 @@ def last_number(text: str) -> Decimal | None:
     if match is None:
         return None
     value = Decimal(match["digits"].replace(",", ""))
-    return -value if match["sign"] and not _is_operator(text[: match.start()]) else value
+    if match["sign"] and not _is_operator(text[: match.start()]):
+        return value.copy_negate()  # Exact, where -value would round to 28 digits.
+    return value
 
 
 def _is_operator(before: str) -> bool:
