@@ -1,0 +1,148 @@
+"""Greedy generation and scoring against transformers, and a population against one at a time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from evojax_merge.checkpoints import load
+from evojax_merge.inference.generation import make_generate
+from evojax_merge.inference.scoring import make_loglikelihood
+from evojax_merge.population import population_axes
+from tests.checkpoints_factory import tiny_config, write_checkpoint
+
+PAD, EOS, NEW = 0, 2, 12
+LENGTHS = (9, 3, 6, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def highest_precision():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture(scope="module", params=["llama", "mistral", "qwen2", "qwen3"])
+def directory(request, tmp_path_factory):
+    changes = {"sliding_window": 5} if request.param == "mistral" else {}
+    config = tiny_config(request.param, tie_word_embeddings=request.param == "qwen3", **changes)
+    return write_checkpoint(tmp_path_factory.mktemp(request.param), config)
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    rng = np.random.default_rng(3)
+    longest = max(LENGTHS)
+    tokens = np.full((len(LENGTHS), longest), PAD, np.int32)
+    for row, length in enumerate(LENGTHS):
+        tokens[row, longest - length :] = rng.integers(3, 64, length)
+    return tokens, np.array([longest - length for length in LENGTHS], np.int32)
+
+
+def alone(params):
+    axes = population_axes(params)
+    return jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), params, axes)
+
+
+def stacked(*models):
+    axes = population_axes(models[0])
+    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *models)
+
+
+def reference(directory) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+
+
+def test_greedy_tokens_are_those_of_transformers(directory, prompts):
+    tokens, start = prompts
+    model = load(directory)
+    generate = jax.jit(make_generate(model.config, max_new_tokens=NEW, eos_ids=(EOS,), pad_id=PAD))
+    ours = np.asarray(generate(alone(model.params), tokens, start))[0]
+    mask = np.arange(tokens.shape[1])[None] >= start[:, None]
+    theirs = reference(directory).generate(
+        torch.tensor(tokens, dtype=torch.long),
+        attention_mask=torch.tensor(mask.astype(np.int64)),
+        max_new_tokens=NEW,
+        do_sample=False,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )[:, tokens.shape[1] :].numpy()
+    padded = np.full_like(ours, PAD)
+    padded[:, : theirs.shape[1]] = theirs
+    np.testing.assert_array_equal(ours, padded)
+
+
+def test_loglikelihood_is_that_of_transformers(directory, prompts):
+    tokens, start = prompts
+    model = load(directory)
+    slots = np.arange(tokens.shape[1])[None]
+    target = (slots > start[:, None]) & (slots >= 2)
+    ours = jax.jit(make_loglikelihood(model.config))(alone(model.params), tokens, start, target)[0]
+    network = reference(directory)
+    for row, first in enumerate(start):
+        own = torch.tensor(tokens[row : row + 1, first:], dtype=torch.long)
+        with torch.no_grad():
+            chosen = network(own).logits.log_softmax(-1)[0]
+        total = sum(
+            float(chosen[slot - first - 1, tokens[row, slot]])
+            for slot in np.flatnonzero(target[row])
+        )
+        np.testing.assert_allclose(ours[row], total, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    config = tiny_config()
+    folder = tmp_path_factory.mktemp("population")
+    return [load(write_checkpoint(folder / str(s), config, seed=s)) for s in range(3)]
+
+
+def test_a_population_answers_as_its_members_do(llama, prompts):
+    tokens, start = prompts
+    run = jax.jit(make_generate(llama[0].config, max_new_tokens=NEW, eos_ids=(EOS,), pad_id=PAD))
+    together = run(stacked(*(model.params for model in llama)), tokens, start)
+    for index, model in enumerate(llama):
+        np.testing.assert_array_equal(together[index], run(alone(model.params), tokens, start)[0])
+
+
+def test_what_stands_in_padding_does_not_matter(llama, prompts):
+    tokens, start = prompts
+    noise = np.random.default_rng(0).integers(0, 64, tokens.shape)
+    padding = np.arange(tokens.shape[1])[None] < start[:, None]
+    run = jax.jit(make_generate(llama[0].config, max_new_tokens=4, eos_ids=(EOS,), pad_id=PAD))
+    params = alone(llama[0].params)
+    noisy = np.where(padding, noise, tokens).astype(np.int32)
+    np.testing.assert_array_equal(run(params, tokens, start), run(params, noisy, start))
+
+
+def test_after_the_end_there_is_padding_and_the_loop_stops(llama, prompts):
+    tokens, start = prompts
+    free = make_generate(llama[0].config, max_new_tokens=NEW, eos_ids=(), pad_id=PAD)
+    answers = np.asarray(jax.jit(free)(alone(llama[0].params), tokens, start))[0]
+    ends = tuple({int(answer[2]) for answer in answers})  # every answer ends by its third token
+    run = make_generate(llama[0].config, max_new_tokens=NEW, eos_ids=ends, pad_id=PAD)
+    ended = np.asarray(jax.jit(run)(alone(llama[0].params), tokens, start))[0]
+    for answer, cut in zip(answers, ended, strict=True):
+        last = int(np.flatnonzero(np.isin(answer, ends))[0])
+        np.testing.assert_array_equal(cut[: last + 1], answer[: last + 1])
+        assert (cut[last + 1 :] == PAD).all()
+    assert _steps(run, alone(llama[0].params), tokens, start) <= 3
+
+
+def _steps(run, params, tokens, start) -> int:
+    """Decode steps actually taken, counted by a callback in the head's argmax."""
+    taken = []
+    original = jnp.argmax
+
+    def counted(*args, **kwargs):
+        jax.debug.callback(lambda: taken.append(1))
+        return original(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evojax_merge.inference.generation.jnp.argmax", counted)
+        jax.block_until_ready(jax.jit(lambda *a: run(*a))(params, tokens, start))
+        jax.effects_barrier()
+    return len(taken) - 1  # the first is the prefill's
