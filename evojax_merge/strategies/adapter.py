@@ -1,0 +1,237 @@
+"""Every algorithm of evosax as a strategy on a bounded box.
+
+evosax (Lange, arXiv 2212.04180) has two kinds of algorithms. A distribution-based one starts
+from a mean; a population-based one from a population already scored. Here both start from the
+box: the first generation of a population-based algorithm is the start itself and samples around
+it (or uniform in the box), and the first ``tell`` initialises the algorithm with their fitness.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from evosax.algorithms.base import EvolutionaryAlgorithm
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+from jaxtyping import Array, Bool, Float
+
+from evojax_merge.strategies.arguments import make_params, resolve
+from evojax_merge.strategies.base import default_population_size
+from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.shaping import to_cost
+from evojax_merge.types import Fitness, Population, PRNGKey
+
+
+class State(NamedTuple):
+    """State of a search; structure, shapes and dtypes never change after ``init``."""
+
+    algorithm: Any
+    sample: Population  # what the algorithm proposed, in its own coordinates
+    worst: Float[Array, ""]  # the worst finite cost told, for algorithms that keep parents
+    started: Bool[Array, ""]  # whether the algorithm was told a generation
+
+
+class EvosaxStrategy:
+    """An evosax algorithm searching a box; ``init``, ``ask`` and ``tell`` compile once each.
+
+    The algorithm works in units of ``sigma`` around ``start`` (see ``box``), where evosax's
+    defaults hold: start at 0, deviation 1. ``std_init`` and step sizes are in that unit.
+
+    Args:
+        algorithm: a class of ``evosax.algorithms``, its name, or a partial of it that carries
+            constructor options, e.g. an optax optimizer.
+        lower, upper: bounds of each gene.
+        start: where the search begins; None for the middle of the box.
+        population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, or the next number
+            the algorithm accepts (some need an even one).
+        sigma: initial standard deviation as a share of the range of each gene.
+        initial_population: how a population-based algorithm's first generation is drawn.
+        strategy_params: the algorithm's own parameters by name, replacing evosax's defaults.
+
+    Raises:
+        ValueError: an unknown algorithm, option or parameter (naming the nearest), a population
+            the algorithm cannot use, or a box that ``make_box`` refuses.
+    """
+
+    def __init__(
+        self,
+        algorithm: str | Callable[..., EvolutionaryAlgorithm],
+        *,
+        lower: Any,
+        upper: Any,
+        start: Any = None,
+        population_size: int | None = None,
+        sigma: float = 1 / 6,
+        initial_population: Literal["normal", "uniform"] = "normal",
+        strategy_params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.box = make_box(lower, upper, start, sigma)
+        self.dims = self.box.start.size
+        if initial_population not in ("normal", "uniform"):
+            raise ValueError(
+                f"initial_population must be normal or uniform, not {initial_population!r}"
+            )
+        self._initial_population = initial_population
+        self._class, self._options = resolve(algorithm)
+        self._given = dict(strategy_params or {})
+        if "sampling_fn" in self._class.__init__.__annotations__:  # RandomSearch
+            self._options.setdefault("sampling_fn", self._uniform)
+        self.population_size = self._choose_population_size(population_size)
+        self._init_jit = jax.jit(self._init)
+        self._ask_jit = jax.jit(self._ask)
+        self._tell_jit = jax.jit(self._tell)
+
+    def init(self, key: PRNGKey) -> State:
+        """Return the state before the first generation."""
+        return self._init_jit(key)
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Return one generation of genotypes, inside the bounds."""
+        return self._ask_jit(key, state)
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """Return the state after a generation was scored.
+
+        Args:
+            population: the genotypes as asked; the algorithm's own sample, of which they are
+                the nearest points in the box, is in the state.
+            fitness: maximised. What is not finite ranks below every finite fitness; a generation
+                without a finite one teaches nothing and leaves the state as it was.
+        """
+        return self._tell_jit(key, population, fitness, state)
+
+    def _choose_population_size(self, asked: int | None) -> int:
+        """Build for the size asked for, or for the default raised to what can be built."""
+        if asked is None:
+            default = default_population_size(self.dims)
+            for size in range(default, 2 * default + 2):
+                if self._refusal(size) is None:
+                    return size
+        size = default if asked is None else asked
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"population_size must be a whole number of at least 1, not {size!r}")
+        if (refusal := self._refusal(int(size))) is not None:
+            raise ValueError(
+                f"{self._class.__name__} cannot use a population of {size}: {refusal}"
+            ) from refusal
+        return int(size)
+
+    def _refusal(self, size: int) -> Exception | None:
+        """Build for this size by tracing one generation; why that fails, or None."""
+        try:
+            self._build(size)
+        except (AssertionError, ZeroDivisionError, IndexError, TypeError, ValueError) as error:
+            return error
+        return None
+
+    def _build(self, size: int) -> None:
+        """Construct the algorithm and the abstract state, to which every later one is cast."""
+        options = dict(self._options)
+        if "num_populations" in options:  # Stein variational: several populations side by side
+            self._populations = int(options["num_populations"])
+            if size % self._populations:
+                raise ValueError(f"it is not a multiple of num_populations={self._populations}")
+        else:
+            self._populations = 0
+        each = size // max(self._populations, 1)
+        self.algorithm = self._class(population_size=each, solution=jnp.zeros(self.dims), **options)
+        self._params = make_params(self.algorithm, self._given)
+        if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(self._params)):
+            raise ValueError("its constants are not defined for so small a population")
+        self._population_based = isinstance(self.algorithm, PopulationBasedAlgorithm)
+        self._size = size
+        self._abstract = jax.eval_shape(self._begin, jax.random.key(0))
+        sample, _ = jax.eval_shape(
+            lambda key, state: self.algorithm.ask(key, state, self._params),
+            jax.random.key(0),
+            self._abstract,
+        )
+        if sample.shape != (size, self.dims):
+            raise ValueError(f"it proposes {sample.shape[0]} candidates")
+
+    def _begin(self, key: PRNGKey) -> Any:
+        """State of the algorithm before the first generation."""
+        if self._population_based:
+            # Held in the place of the state that the first `tell` makes.
+            zeros = jnp.zeros((self._size, self.dims))
+            return self.algorithm.init(key, zeros, jnp.zeros(self._size), self._params)
+        if self._populations:
+            key_mean, key = jax.random.split(key)
+            # Equal means would get equal updates and never part; the first one starts at `start`.
+            means = jax.random.normal(key_mean, (self._populations, self.dims))
+            return self.algorithm.init(key, means.at[0].set(0.0), self._params)
+        return self.algorithm.init(key, jnp.zeros(self.dims), self._params)
+
+    def _cast(self, state: Any) -> Any:
+        """Strong, unchanging dtypes: evosax's Python scalars and promotions would recompile."""
+        return jax.tree.map(
+            lambda x, like: jnp.asarray(x).astype(like.dtype), state, self._abstract
+        )
+
+    def _uniform(self, key: PRNGKey) -> Float[Array, "dims"]:
+        low, high = self.box.lower, self.box.upper
+        return self.box.sample(jax.random.uniform(key, (self.dims,), minval=low, maxval=high))
+
+    def _first_population(self, key: PRNGKey) -> Population:
+        if self._initial_population == "uniform":
+            keys = jax.random.split(key, self.population_size)
+            sample = jax.vmap(self._uniform)(keys)
+        else:
+            sample = jax.random.normal(key, (self.population_size, self.dims))
+        return sample.at[0].set(0.0)
+
+    def _init(self, key: PRNGKey) -> State:
+        return State(
+            algorithm=self._cast(self._begin(key)),
+            sample=jnp.zeros((self.population_size, self.dims)),
+            worst=jnp.float32(-jnp.inf),
+            started=jnp.bool_(False),
+        )
+
+    def _ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        def propose() -> tuple[Population, Any]:
+            sample, algorithm = self.algorithm.ask(key, state.algorithm, self._params)
+            return sample.astype(jnp.float32), self._cast(algorithm)
+
+        if self._population_based:
+            sample, algorithm = jax.lax.cond(
+                state.started, propose, lambda: (self._first_population(key), state.algorithm)
+            )
+        else:
+            sample, algorithm = propose()
+        population = self.box.genotype(sample)
+        if self._population_based:
+            sample = self.box.sample(population)
+        return population, state._replace(algorithm=algorithm, sample=sample)
+
+    def _tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        # A parent is compared with children of later generations, a distribution is not: only
+        # then must a failure lose against everything seen, and not only its own generation.
+        floor = state.worst if self._population_based else jnp.float32(-jnp.inf)
+        cost, worst = to_cost(fitness, self.box.violation(state.sample), floor)
+
+        def update() -> Any:
+            algorithm = state.algorithm
+            return self._cast(
+                self.algorithm.tell(key, state.sample, cost, algorithm, self._params)[0]
+            )
+
+        def begin() -> Any:
+            return self._cast(self.algorithm.init(key, state.sample, cost, self._params))
+
+        def learn() -> State:
+            algorithm = (
+                jax.lax.cond(state.started, update, begin) if self._population_based else update()
+            )
+            learned = State(algorithm, state.sample, worst, jnp.bool_(True))
+            # Some algorithms divide by their deviation; once it has shrunk past float32 the
+            # search has converged and stays where it is.
+            return jax.lax.cond(self._is_sound(algorithm), lambda: learned, lambda: state)
+
+        return jax.lax.cond(jnp.isfinite(fitness).any(), learn, lambda: state)
+
+    def _is_sound(self, algorithm: Any) -> Bool[Array, ""]:
+        """Whether what the next generation is drawn from is finite."""
+        parts = [getattr(algorithm, name, 0.0) for name in ("mean", "std", "population")]
+        return jnp.stack([jnp.isfinite(part).all() for part in parts]).all()

@@ -1,0 +1,52 @@
+"""The interface of a search strategy and the error that names the nearest right word."""
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from evojax_merge.types import Fitness, Population, PRNGKey
+
+State = Any
+"""A pytree of arrays whose structure, shapes and dtypes are fixed from ``init`` on."""
+
+
+class Strategy(Protocol):
+    """Proposes genotypes and learns from their fitness; all three methods are pure."""
+
+    population_size: int
+    dims: int
+
+    def init(self, key: PRNGKey) -> State:
+        """Return the state before the first generation."""
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Return one generation of genotypes, inside the bounds."""
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """Return the state after a generation was scored; fitness is maximised."""
+
+
+def default_population_size(dims: int) -> int:
+    """The population of CMA-ES, ``4 + ⌊3 ln dims⌋`` (Hansen, arXiv 1604.00772, eq. 48)."""
+    return 4 + math.floor(3 * math.log(dims))
+
+
+def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Refuse the names that are not known, each with its nearest known one.
+
+    Raises:
+        ValueError: a given name is not among the known.
+    """
+    known = sorted(known)
+    wrong = [name for name in given if name not in known]
+    if not wrong:
+        return
+    # Compared without case: the classes are CMA_ES and SimpleGA, people type cma_es and simplega.
+    folded = {name.lower(): name for name in known}
+    parts = []
+    for name in wrong:
+        near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+        hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+        parts.append(f"{name!r}{hint}")
+    raise ValueError(f"unknown {what} {', '.join(parts)} (known: {', '.join(known) or 'none'})")

@@ -1,0 +1,85 @@
+"""The search box and the change of coordinates between it and an unbounded algorithm.
+
+An algorithm searches all of R^dims and is written for a start near 0 with unit deviation. Its
+sample z stands for the genotype
+
+    x = lower + (upper − lower) · clip(u, 0, 1),   u = u₀ + sigma · z,
+    u₀ = (start − lower) / (upper − lower)
+
+so a sample outside the box is scored at the nearest point of the box: an optimum on a wall (a
+density of 1, a weight of 0) is reached exactly. Clipping alone would leave a plateau beyond the
+walls on which a mean may drift away, so that a distribution-based algorithm is told its own
+sample, undistorted, at the cost plus a penalty v · (spread of the generation's costs),
+v = |u − clip(u)|²; the spread makes it independent of the scale of the fitness. The members of a
+population-based algorithm are themselves moved to the wall.
+
+CMA-ES, 12 genes, population 11, start mid-range, sigma 1/6, median evaluations of 31 seeds to
+within 0.01 of the optimum, here against reflection at the walls and the resampling of cmaes: a
+sphere with its optimum in a corner 231 : 451 : 528, with half its genes on a wall
+341 : 396 : 429, outside the box 220 : 902 : 1320, inside 242 : 242 : 242.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from evojax_merge.types import Genotype
+
+
+class Box(NamedTuple):
+    """Bounds of a search, where it starts and its initial deviation as a share of the range."""
+
+    lower: Genotype
+    upper: Genotype
+    start: Genotype
+    sigma: float
+
+    def genotype(self, z: Float[Array, "*pop dims"]) -> Float[Array, "*pop dims"]:
+        """The genotype, inside the bounds, that a sample of the algorithm stands for."""
+        x = self.start + (self.upper - self.lower) * self.sigma * z
+        return jnp.clip(x, self.lower, self.upper)
+
+    def sample(self, genotype: Float[Array, "*pop dims"]) -> Float[Array, "*pop dims"]:
+        """The sample that stands for a genotype; inside the box the inverse of ``genotype``."""
+        return (genotype - self.start) / ((self.upper - self.lower) * self.sigma)
+
+    def violation(self, z: Float[Array, "*pop dims"]) -> Float[Array, "*pop"]:
+        """Squared distance v from a sample to the box, in ranges."""
+        beyond = self.sigma * (z - self.sample(self.genotype(z)))
+        return jnp.sum(jnp.square(beyond), axis=-1)
+
+
+def make_box(lower: object, upper: object, start: object | None, sigma: float) -> Box:
+    """Check bounds, start (the middle when None) and deviation, and gather them.
+
+    Raises:
+        ValueError: empty, of different lengths, not finite, reversed or equal bounds, a start
+            outside them, or a sigma that is not positive.
+    """
+    low, high = (np.atleast_1d(np.asarray(bound, np.float32)) for bound in (lower, upper))
+    middle = (low + high) / 2 if low.shape == high.shape else low
+    begin = middle if start is None else np.atleast_1d(np.asarray(start, np.float32))
+    if low.ndim != 1 or low.size == 0 or not low.shape == high.shape == begin.shape:
+        raise ValueError(
+            "lower, upper and start must be vectors of one length, at least 1: "
+            f"their shapes are {low.shape}, {high.shape} and {begin.shape}"
+        )
+    if not all(np.isfinite(bound).all() for bound in (low, high, begin)):
+        raise ValueError("lower, upper and start must be finite")
+    if (wrong := np.flatnonzero(low >= high)).size:
+        i = int(wrong[0])
+        raise ValueError(
+            f"lower must be below upper, but gene {i} has lower {low[i]:g} and upper {high[i]:g} "
+            f"({wrong.size} such genes); a gene that cannot vary belongs outside the search"
+        )
+    if (wrong := np.flatnonzero((begin < low) | (begin > high))).size:
+        i = int(wrong[0])
+        raise ValueError(
+            f"start must lie within the bounds, but gene {i} starts at {begin[i]:g} "
+            f"outside [{low[i]:g}, {high[i]:g}] ({wrong.size} such genes)"
+        )
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma is a share of the range and must be positive, not {sigma}")
+    return Box(jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), float(sigma))

@@ -1,0 +1,56 @@
+"""What a fitness becomes before an evosax algorithm sees it."""
+
+import jax.numpy as jnp
+from evosax.types import Params, Population, State
+from jaxtyping import Array, Float
+
+from evojax_merge.types import Fitness
+
+# Beyond this the float32 squares that some algorithms take would overflow.
+_LARGEST = 1e18
+
+
+def to_cost(
+    fitness: Fitness, violation: Float[Array, "pop"], worst: Float[Array, ""]
+) -> tuple[Float[Array, "pop"], Float[Array, ""]]:
+    """Flip the sign, since evosax minimises, penalise, and rank what is not finite last.
+
+        cost = −fitness + violation · (max fitness − min fitness, or 1 where all are equal)
+
+    A cost that is not finite becomes slightly more than the worst finite one, not infinity: some
+    algorithms use the values, and infinity would turn their state to NaN.
+
+    Args:
+        violation: squared distance of each sample to the box, in ranges.
+        worst: a cost that the replacement must also exceed, −inf for none.
+
+    Returns:
+        The costs, and the worst finite cost including ``worst``.
+    """
+    finite = jnp.isfinite(fitness)
+    cost = jnp.clip(-fitness.astype(jnp.float32), -_LARGEST, _LARGEST)
+    highest = jnp.max(jnp.where(finite, cost, -_LARGEST))
+    lowest = jnp.min(jnp.where(finite, cost, _LARGEST))
+    spread = jnp.where(highest > lowest, highest - lowest, 1.0)
+    cost = jnp.minimum(cost + spread * violation, _LARGEST)
+    worst = jnp.maximum(worst, jnp.max(jnp.where(finite, cost, -jnp.inf)))
+    step = 2 * jnp.finfo(jnp.float32).eps * jnp.maximum(jnp.abs(worst), 1.0)
+    return jnp.where(finite, cost, worst + step), worst
+
+
+def rank_weights(population: Population, fitness: Fitness, state: State, params: Params) -> Fitness:
+    """Recombination weights by rank, where candidates of equal fitness share theirs evenly.
+
+    An accuracy on a few hundred items ties often. evosax gives each of a tied pair the weight of
+    the truncated mean rank, so that a tie for the best counts the largest weight twice and the
+    weights no longer sum to what the algorithm's constants assume.
+    """
+    order = jnp.argsort(fitness)
+    ordered = fitness[order]
+    first = jnp.searchsorted(ordered, ordered, side="left")
+    last = jnp.searchsorted(ordered, ordered, side="right")
+    total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(params.weights)])
+    shared = (total[last] - total[first]) / (last - first)
+    # A lone candidate takes its weight itself: a difference of sums would lose its last bits.
+    weights = jnp.where(last - first == 1, params.weights[first], shared)
+    return jnp.zeros_like(weights).at[order].set(weights)
