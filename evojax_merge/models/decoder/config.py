@@ -5,8 +5,44 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+
+# What transformers assumes where a config.json is silent, beyond what all four share.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {"max_position_embeddings": 2048},
+    "mistral": {
+        "max_position_embeddings": 131_072,
+        "num_key_value_heads": 8,
+        "sliding_window": 4096,
+    },
+    "qwen2": {
+        "max_position_embeddings": 32_768,
+        "num_key_value_heads": 32,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+    },
+    "qwen3": {
+        "max_position_embeddings": 32_768,
+        "num_key_value_heads": 32,
+        "sliding_window": 4096,
+        "max_window_layers": 28,
+        "head_dim": 128,
+    },
+}
+_REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
 _ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu")
-_ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn")
+_ROPE_NEEDS: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +73,23 @@ class RopeConfig:
         Raises:
             ValueError: The scaling is of a kind this family does not compute.
         """
-        theta = config.get("rope_theta", cls.theta)
         given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        given = {"rope_theta": theta, **given}
-        kind = given.get("rope_type", given.get("type", "default"))
-        if kind not in _ROPE_TYPES:
+        theta = given.get("rope_theta", config.get("rope_theta")) or cls.theta
+        kind = given.get("rope_type") or given.get("type") or "default"
+        partial = given.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+        if kind not in _ROPE_NEEDS or any(isinstance(value, Mapping) for value in given.values()):
             raise ValueError(
-                f"config.json: rope_type {kind!r} is not supported; "
-                f"supported are {', '.join(_ROPE_TYPES)}"
+                f"config.json: RoPE {dict(given)!r} is not supported; "
+                f"supported is one of {', '.join(_ROPE_NEEDS)} for all layers"
             )
+        if partial not in (None, 1, 1.0):
+            raise ValueError("config.json: partial_rotary_factor other than 1 is not supported")
+        lacking = [name for name in _ROPE_NEEDS[kind] if given.get(name) is None]
+        if lacking:
+            raise ValueError(f"config.json: RoPE of type {kind!r} lacks {', '.join(lacking)}")
         names = {field.name for field in dataclasses.fields(cls)} - {"theta", "kind"}
         taken = {name: given[name] for name in names if given.get(name) is not None}
-        return cls(theta=float(given["rope_theta"]), kind=kind, **taken)
+        return cls(theta=float(theta), kind=kind, **taken)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +130,10 @@ class DecoderConfig:
                 f"config.json: model_type {family!r} is not a supported decoder; "
                 f"supported are {', '.join(MODEL_TYPES)}"
             )
+        config = {**_DEFAULTS[family], **config}
+        lacking = [name for name in _REQUIRED if config.get(name) is None]
+        if lacking:
+            raise ValueError(f"config.json: lacks {', '.join(lacking)}")
         activation = config.get("hidden_act", "silu")
         if activation not in _ACTIVATIONS:
             raise ValueError(
@@ -104,9 +149,8 @@ class DecoderConfig:
             num_layers=config["num_hidden_layers"],
             num_heads=heads,
             num_kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim")
-            or (128 if family == "qwen3" else config["hidden_size"] // heads),
-            max_position_embeddings=config.get("max_position_embeddings", 2048),
+            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
+            max_position_embeddings=config["max_position_embeddings"],
             rms_norm_eps=config.get("rms_norm_eps", 1e-6),
             hidden_act=activation,
             qkv_bias=family == "qwen2" or (family != "mistral" and attention_bias),
@@ -131,6 +175,11 @@ def _windows(family: str, config: Mapping[str, Any]) -> tuple[int | None, ...]:
         return (None,) * layers
     kinds = config.get("layer_types")
     if kinds is None:
-        first = config.get("max_window_layers", 28)
+        first = config["max_window_layers"]
         return tuple(window if layer >= first else None for layer in range(layers))
+    if len(kinds) != layers or not set(kinds) <= {"full_attention", "sliding_attention"}:
+        raise ValueError(
+            f"config.json: layer_types must name full_attention or sliding_attention for each of "
+            f"the {layers} layers; got {kinds!r}"
+        )
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)

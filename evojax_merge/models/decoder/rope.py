@@ -23,7 +23,7 @@ def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, "
     if rope.kind == "linear":
         return jnp.asarray(inverse / np.float32(rope.factor))
     if rope.kind == "dynamic":
-        limit = rope.original_max_position_embeddings or config.max_position_embeddings
+        limit = config.max_position_embeddings
         seen = jnp.maximum(length, limit).astype(jnp.float32)
         growth = rope.factor * seen / limit - (rope.factor - 1.0)
         base = rope.theta * growth ** (dims / (dims - 2))

@@ -1,0 +1,165 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evojax_merge.models import flatten, unflatten
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.modeling import abstract_params, forward, init_cache, init_params
+from evojax_merge.population import population_axes
+from tests.checkpoints_factory import VOCAB, tiny_config
+
+CONFIGS = {
+    "llama": tiny_config(attention_bias=True, mlp_bias=True),
+    "mistral": tiny_config("mistral", sliding_window=4),
+    "qwen2": tiny_config(
+        "qwen2",
+        sliding_window=3,
+        use_sliding_window=True,
+        max_window_layers=1,
+        tie_word_embeddings=1,
+    ),
+    "qwen3": tiny_config("qwen3"),
+}
+LENGTHS = np.array([10, 6, 1])
+START = (10 - LENGTHS).astype(np.int32)
+
+
+@pytest.fixture(autouse=True)
+def precise():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def make(name, seed=0):
+    """A decoder whose every parameter is random, norms and biases included."""
+    config = DecoderConfig.from_hf(CONFIGS[name])
+    rng = np.random.default_rng(seed)
+    leaves = {
+        path: jnp.asarray((path.endswith("norm.weight")) + 0.2 * rng.standard_normal(leaf.shape))
+        for path, leaf in flatten(abstract_params(config)).items()
+    }
+    return config, unflatten({path: leaf.astype(jnp.float32) for path, leaf in leaves.items()})
+
+
+def tokens(shape=(3, 10)):
+    return jnp.asarray(np.random.default_rng(1).integers(0, VOCAB, shape))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_prefill_and_decode_equal_the_full_forward(name):
+    config, params = make(name)
+    step = jax.jit(forward, static_argnums=0)
+    full, _ = step(config, params, tokens(), START)
+    cache = init_cache(config, 3, 16, jnp.float32)
+    logits, cache = step(config, params, tokens()[:, :6], START, cache, 0)
+    pieces = [logits]
+    for slot in range(6, 10):
+        logits, cache = step(config, params, tokens()[:, slot : slot + 1], START, cache, slot)
+        pieces.append(logits)
+    valid = np.arange(10) >= START[:, None]
+    np.testing.assert_allclose(
+        np.concatenate(pieces, axis=1)[valid], np.asarray(full)[valid], atol=2e-5
+    )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_last_only_is_the_last_of_all(name):
+    config, params = make(name)
+    full, _ = forward(config, params, tokens(), START)
+    last, _ = forward(config, params, tokens(), START, last_only=True)
+    np.testing.assert_allclose(last[:, 0], full[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_stands_in_padding_does_not_matter(name):
+    config, params = make(name)
+    valid = np.arange(10) >= START[:, None]
+    first, _ = forward(config, params, jnp.where(valid, tokens(), 0), START)
+    second, _ = forward(config, params, jnp.where(valid, tokens(), 7), START)
+    np.testing.assert_array_equal(np.asarray(first)[valid], np.asarray(second)[valid])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_causality_by_gradient(name):
+    """Position 6 depends on each token of the past and on none of the future."""
+    config, params = make(name)
+    table = params["embed_tokens"]["weight"]
+    ids = jnp.arange(10)[None]  # token i stands at position i, so its row is that position's input
+
+    def score(rows):
+        changed = {**params, "embed_tokens": {"weight": table.at[:10].set(rows)}}
+        return forward(config, changed, ids, jnp.zeros(1, jnp.int32))[0][0, 6].sum()
+
+    influence = np.abs(np.asarray(jax.grad(score)(table[:10]))).sum(-1)
+    assert (influence[:7] > 0).all()
+    assert (influence[7:] == 0).all()
+
+
+def test_a_window_limits_how_far_one_layer_sees():
+    _, params = make("mistral")
+    single = DecoderConfig.from_hf(CONFIGS["mistral"] | {"num_hidden_layers": 1})
+    params = {**params, "layers": jax.tree.map(lambda leaf: leaf[:1], params["layers"])}
+    table = params["embed_tokens"]["weight"]
+
+    def score(rows):
+        changed = {**params, "embed_tokens": {"weight": table.at[:10].set(rows)}}
+        return forward(single, changed, jnp.arange(10)[None], jnp.zeros(1, jnp.int32))[0][
+            0, 8
+        ].sum()
+
+    influence = np.abs(np.asarray(jax.grad(score)(table[:10]))).sum(-1)
+    assert np.flatnonzero(influence).tolist() == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_population_computes_what_its_candidates_do_alone(name):
+    config = make(name)[0]
+    candidates = [make(name, seed)[1] for seed in range(3)]
+    axes = population_axes(candidates[0])
+    population = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis=axis), axes, *candidates)
+
+    def logits(params):
+        return forward(config, params, tokens(), START)[0]
+
+    together = jax.jit(jax.vmap(logits, in_axes=(axes,)))(population)
+    alone = jnp.stack([logits(params) for params in candidates])
+    np.testing.assert_allclose(together, alone, atol=2e-5)
+
+
+@pytest.mark.parametrize(("stacked_axis", "copies"), [(1, False), (0, True)])
+def test_a_population_on_axis_one_of_stacked_leaves_moves_no_weights(stacked_axis, copies):
+    config, params = make("llama")
+    axes = {name: stacked_axis if name == "layers" else 0 for name in params}
+    population = jax.tree.map(
+        lambda axis, part: jax.tree.map(lambda leaf: jnp.stack([leaf] * 2, axis), part),
+        axes,
+        params,
+        is_leaf=lambda node: node is not axes and node is not params,
+    )
+    batched = jax.vmap(lambda p: forward(config, p, tokens(), START)[0], in_axes=(axes,))
+    outer = jax.make_jaxpr(batched)(population).jaxpr
+    moved = [
+        equation.invars[0].aval.shape
+        for equation in outer.eqns
+        if equation.primitive.name == "transpose" and equation.invars[0] in outer.invars
+    ]
+    assert bool([shape for shape in moved if len(shape) == 4]) is copies
+
+
+def test_init_is_the_shape_of_abstract():
+    config = make("qwen3")[0]
+    made = jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), init_params(config, jax.random.key(0))
+    )
+    promised = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), abstract_params(config))
+    assert made == promised
+
+
+def test_bfloat16_stays_bfloat16_inside():
+    config, params = make("llama")
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    cache = init_cache(config, 3, 10, jnp.bfloat16)
+    logits, cache = forward(config, params, tokens(), START, cache)
+    assert logits.dtype == jnp.float32
+    assert cache.keys.dtype == jnp.bfloat16

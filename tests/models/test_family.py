@@ -1,0 +1,66 @@
+import jax
+import numpy as np
+import pytest
+
+from evojax_merge.models import FAMILIES, family_of, flatten, unflatten
+from tests.checkpoints_factory import mlp_config, tiny_config
+
+CONFIGS = [
+    tiny_config(attention_bias=True, mlp_bias=True),
+    tiny_config("mistral"),
+    tiny_config("qwen2", tie_word_embeddings=True),
+    tiny_config("qwen3"),
+    mlp_config(8, 4, 3),
+]
+
+
+@pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
+def test_slots_fill_every_leaf_exactly_once(hf_config):
+    family = family_of(hf_config)
+    config = family.config_from_hf(hf_config)
+    filled = {
+        path: np.zeros(leaf.shape, int)
+        for path, leaf in flatten(family.abstract_params(config)).items()
+    }
+    for slot in family.slots(config).values():
+        part = filled[slot.path]
+        part[... if slot.layer is None else slot.layer] += np.ones(slot.shape, int)
+    assert all((leaf == 1).all() for leaf in filled.values())
+
+
+@pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
+def test_every_leaf_has_a_group_and_layered_ones_the_layers(hf_config):
+    family = family_of(hf_config)
+    config = family.config_from_hf(hf_config)
+    leaves = flatten(family.init_params(config, jax.random.key(0)))
+    assert family.groups(config).keys() == leaves.keys()
+    for path, leaf in leaves.items():
+        if family.is_layered(config, path):
+            assert leaf.shape[0] == family.num_layers(config)
+        else:
+            assert not path.startswith("layers.")
+
+
+def test_groups_of_a_decoder():
+    family = family_of(tiny_config("qwen3"))
+    groups = family.groups(family.config_from_hf(tiny_config("qwen3")))
+    assert groups["embed_tokens.weight"] == "embedding"
+    assert groups["lm_head.weight"] == "head"
+    assert groups["norm.weight"] == "norm"
+    assert groups["layers.self_attn.q_norm.weight"] == "norm"
+    assert groups["layers.post_attention_layernorm.weight"] == "norm"
+    assert groups["layers.self_attn.o_proj.weight"] == "attention"
+    assert groups["layers.mlp.down_proj.weight"] == "mlp"
+
+
+def test_families_share_no_model_type_and_an_unknown_one_is_refused():
+    known = [name for family in FAMILIES for name in family.model_types]
+    assert len(known) == len(set(known))
+    with pytest.raises(ValueError, match="model_type 'bert' is not supported; supported are llama"):
+        family_of({"model_type": "bert"})
+
+
+def test_flatten_and_unflatten_are_inverse():
+    tree = {"a": {"b": {"weight": 1}}, "c": 2}
+    assert flatten(tree) == {"a.b.weight": 1, "c": 2}
+    assert unflatten(flatten(tree)) == tree
