@@ -1,5 +1,23 @@
+from evojax_merge.checkpoints.alignment import Alignment, align_vocabularies
+from evojax_merge.checkpoints.audit import audit
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.export import export
+from evojax_merge.checkpoints.hashing import weights_hash
 from evojax_merge.checkpoints.loading import Model, load
+from evojax_merge.checkpoints.merging import MergeInputs, load_for_merging
 
-__all__ = ["Checkpoint", "CheckpointError", "Model", "load", "load_config"]
+__all__ = [
+    "Alignment",
+    "Checkpoint",
+    "CheckpointError",
+    "MergeInputs",
+    "Model",
+    "align_vocabularies",
+    "audit",
+    "export",
+    "load",
+    "load_config",
+    "load_for_merging",
+    "weights_hash",
+]

@@ -24,7 +24,8 @@ _ALIGNMENT = 64
 class Model:
     """A network with its weights: all of them of one ``dtype``, stacked leaves as the family says.
 
-    ``directory`` is where configuration and tokenizer files came from.
+    ``directory`` is where it was loaded from; ``tokenizer_directory`` is where the tokenizer's files
+    are, if elsewhere, as after an alignment.
     """
 
     family: Family
@@ -34,6 +35,7 @@ class Model:
     tokenizer: PreTrainedTokenizerFast | None
     directory: Path
     dtype: np.dtype
+    tokenizer_directory: Path | None = None
 
 
 def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:

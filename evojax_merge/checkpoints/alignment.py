@@ -1,0 +1,174 @@
+"""Vocabularies that differ between sources, brought to one by moving rows of token tables.
+
+Row i of an embedding or a head belongs to the i-th token of the model's tokenizer. Fine-tunes add
+tokens, reorder or pad their tables; a merge of row i with row i is then a merge of different
+tokens. Here the rows of each source are permuted to the reference's vocabulary (the base's, or the
+first source's), by token string. A token the source lacks takes the reference's row, so that its
+task vector is zero; tokens only the source has are dropped.
+
+Only the meaning of rows is aligned. Two BPE tokenizers of one vocabulary whose merges differ cut
+text differently, and the result uses the reference's cut; that is allowed, as in extended
+vocabularies. Tokenizers of different kinds (BPE, Unigram, …), or with too few tokens in common to
+be of one origin, are refused.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.loading import Model
+from evojax_merge.models import flatten, unflatten
+from evojax_merge.types import Params
+
+MIN_SHARED = 0.5
+"""Least part of the reference's tokens that a source must know."""
+
+
+class Vocabulary(NamedTuple):
+    """What decides which row is which: the tokenizer, if any, and the length of the tables."""
+
+    directory: Path
+    tokenizer: PreTrainedTokenizerFast | None
+    rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """How one source's rows were brought to the reference's vocabulary.
+
+    Attributes:
+        method: ``identical`` (same tokens in the same rows), ``assumed`` (same number of rows, and
+            a tokenizer is missing, so nothing could be compared) or ``by_token``.
+        rows: Rows of the source's tables before.
+        taken: Reference rows filled from the source.
+        filled: Reference tokens that the source lacks: the reference's row was taken.
+        padding: Reference rows without a token: the reference's row was taken.
+        dropped: Tokens only the source has.
+    """
+
+    method: str
+    rows: int
+    taken: int
+    filled: int = 0
+    padding: int = 0
+    dropped: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a recipe."""
+        return dataclasses.asdict(self)
+
+
+def plan_alignment(
+    reference: Vocabulary, source: Vocabulary, min_shared: float = MIN_SHARED
+) -> tuple[Alignment, np.ndarray | None]:
+    """Which source row stands in each reference row.
+
+    Args:
+        reference: The vocabulary to bring the source to.
+        source: The source's.
+        min_shared: Least part of the reference's tokens the source must know, between 0 and 1.
+
+    Returns:
+        The account of it, and per reference row the source's row or −1 where the reference's own
+        is taken; None when every row stays where it is.
+
+    Raises:
+        CheckpointError: The vocabularies cannot be aligned.
+    """
+    if reference.tokenizer is None or source.tokenizer is None:
+        if reference.rows == source.rows:
+            return Alignment("assumed", source.rows, source.rows), None
+        lacking = [v.directory for v in (reference, source) if v.tokenizer is None]
+        raise CheckpointError(
+            f"{source.directory}: has {source.rows} token rows, {reference.directory} has "
+            f"{reference.rows}, and they cannot be aligned by token without a tokenizer in "
+            f"{' and '.join(map(str, lacking))}; put its tokenizer.json there"
+        )
+    wanted, held = reference.tokenizer.get_vocab(), source.tokenizer.get_vocab()
+    if wanted == held and reference.rows == source.rows:
+        return Alignment("identical", source.rows, source.rows), None
+    kinds = [_kind(v.tokenizer) for v in (reference, source) if v.tokenizer is not None]
+    if kinds[0] != kinds[1]:
+        raise CheckpointError(
+            f"{source.directory}: its tokenizer is {kinds[1]}, that of {reference.directory} is "
+            f"{kinds[0]}; their tokens cannot be aligned"
+        )
+    tokens = {token: row for token, row in wanted.items() if row < reference.rows}
+    rows = np.full(reference.rows, -1, np.int64)
+    for token, row in tokens.items():
+        origin = held.get(token, -1)
+        rows[row] = origin if origin < source.rows else -1
+    taken = int((rows >= 0).sum())
+    if taken < min_shared * len(tokens):
+        raise CheckpointError(
+            f"{source.directory}: knows {taken} of the {len(tokens)} tokens of "
+            f"{reference.directory}; at least {min_shared:.0%} must be shared to align them"
+        )
+    account = Alignment(
+        method="by_token",
+        rows=source.rows,
+        taken=taken,
+        filled=len(tokens) - taken,
+        padding=reference.rows - len(tokens),
+        dropped=len(held.keys() - wanted.keys()),
+    )
+    return account, rows
+
+
+def align_rows(
+    table: np.ndarray | jnp.ndarray, reference: np.ndarray | jnp.ndarray, rows: np.ndarray
+) -> jnp.ndarray:
+    """The table with its rows in the reference's order, the reference's where ``rows`` is −1."""
+    moved = jnp.take(jnp.asarray(table), np.maximum(rows, 0), axis=0)
+    return jnp.where((rows >= 0)[:, None], moved, jnp.asarray(reference).astype(moved.dtype))
+
+
+def align_vocabularies(
+    base: Model | None, sources: Sequence[Model], min_shared: float = MIN_SHARED
+) -> tuple[tuple[Model, ...], list[Alignment]]:
+    """Bring every source to the vocabulary of the base, or of the first source without one.
+
+    Returns:
+        The sources, with the reference's tokenizer and vocabulary size, and one account for each.
+
+    Raises:
+        CheckpointError: See `plan_alignment`.
+    """
+    reference = sources[0] if base is None else base
+    aligned, accounts = [], []
+    for source in sources:
+        account, rows = plan_alignment(vocabulary_of(reference), vocabulary_of(source), min_shared)
+        accounts.append(account)
+        aligned.append(source if rows is None else _aligned(source, reference, rows))
+    return tuple(aligned), accounts
+
+
+def vocabulary_of(model: Any) -> Vocabulary:
+    """The vocabulary of a `Model` or a `Checkpoint`; of no rows when its family has no tokens."""
+    rows = model.config.vocab_size if model.family.vocabulary_paths(model.config) else 0
+    return Vocabulary(model.directory, model.tokenizer if rows else None, rows)
+
+
+def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
+    leaves, target = flatten(source.params), flatten(reference.params)
+    for path in source.family.vocabulary_paths(source.config):
+        leaves[path] = align_rows(leaves[path], target[path], rows)
+    params: Params = unflatten(leaves)
+    return dataclasses.replace(
+        source,
+        params=params,
+        config=dataclasses.replace(source.config, vocab_size=len(rows)),
+        hf_config={**source.hf_config, "vocab_size": len(rows)},
+        tokenizer=reference.tokenizer,
+        tokenizer_directory=reference.tokenizer_directory or reference.directory,
+    )
+
+
+def _kind(tokenizer: PreTrainedTokenizerFast) -> str:
+    return type(tokenizer.backend_tokenizer.model).__name__

@@ -1,0 +1,95 @@
+"""Whether checkpoints can be merged with each other, asked before any weights are read."""
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+
+from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, plan_alignment, vocabulary_of
+from evojax_merge.checkpoints.checkpoint import Checkpoint
+from evojax_merge.checkpoints.errors import CheckpointError
+
+_LISTED = 8
+"""Differing tensors listed for each checkpoint."""
+
+
+def audit(
+    base: Checkpoint | None, sources: Sequence[Checkpoint], min_shared: float = MIN_SHARED
+) -> list[Alignment]:
+    """Check that every source has the shapes of the reference: the base, or the first source.
+
+    Tables of tokens may differ in length where the tokenizers can be aligned. A source that
+    differs only in what its configuration computes (RoPE, windows, …) is warned of: the merge
+    uses the reference's configuration.
+
+    Returns:
+        How each source's vocabulary will be aligned.
+
+    Raises:
+        CheckpointError: There is no source, or some do not fit; all are listed.
+    """
+    if not sources:
+        raise CheckpointError("no sources to merge; give at least one")
+    reference = sources[0] if base is None else base
+    problems: list[str] = []
+    accounts = []
+    for source in sources:
+        differences = _differences(reference, source)
+        if differences:
+            listed = differences[:_LISTED]
+            if len(differences) > _LISTED:
+                listed.append(f"… and {len(differences) - _LISTED} more")
+            problems.append(f"{source.directory}:\n    " + "\n    ".join(listed))
+            continue
+        try:
+            accounts.append(
+                plan_alignment(vocabulary_of(reference), vocabulary_of(source), min_shared)[0]
+            )
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError(
+            f"sources cannot be merged with {reference.directory}:\n  " + "\n  ".join(problems)
+        )
+    for source in sources:
+        _warn_of_configuration(reference, source)
+    return accounts
+
+
+def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
+    if source.family.name != reference.family.name:
+        return [f"is a {source.family.name}, not a {reference.family.name}"]
+    if _type_of(source) != _type_of(reference):
+        return [f"model_type is {_type_of(source)}, not {_type_of(reference)}"]
+    tables = set(source.family.vocabulary_paths(source.config))
+    found = []
+    for name in [*reference.slots, *(name for name in source.slots if name not in reference.slots)]:
+        wanted, held = reference.slots.get(name), source.slots.get(name)
+        if held is None and wanted is not None:
+            found.append(f"lacks {name} {list(wanted.shape)}")
+        elif wanted is None and held is not None:
+            found.append(f"has {name} {list(held.shape)} besides")
+        elif wanted is not None and held is not None:
+            ignored = int(held.path in tables)  # the number of rows is the tokenizer's affair
+            if held.shape[ignored:] != wanted.shape[ignored:]:
+                found.append(f"{name} is {list(held.shape)}, not {list(wanted.shape)}")
+    return found
+
+
+def _type_of(checkpoint: Checkpoint) -> str:
+    """``model_type`` of its ``config.json``."""
+    return str(checkpoint.hf_config["model_type"])
+
+
+def _warn_of_configuration(reference: Checkpoint, source: Checkpoint) -> None:
+    ours, theirs = (dataclasses.asdict(c.config) for c in (reference, source))
+    changed = [
+        f"{name} {theirs[name]!r} (used: {ours[name]!r})"
+        for name in ours
+        if name != "vocab_size" and ours[name] != theirs[name]
+    ]
+    if changed:
+        warnings.warn(
+            f"{source.directory}: its configuration differs from that of "
+            f"{reference.directory}, which the merge uses: {'; '.join(changed)}",
+            stacklevel=3,
+        )

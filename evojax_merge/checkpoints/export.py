@@ -1,0 +1,188 @@
+"""From a parameter tree to an ordinary Hugging Face directory."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from evojax_merge.checkpoints.directory import TOKENIZER_FILES
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
+from evojax_merge.checkpoints.loading import Model
+from evojax_merge.models import flatten
+from evojax_merge.models.family import Slot
+
+MAX_SHARD_SIZE = 5_000_000_000
+
+_CARRIED = (*TOKENIZER_FILES, "generation_config.json")
+# Where the reference came from, and code that is never run, are no part of a merge.
+_DROPPED = ("_name_or_path", "auto_map")
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+def export(
+    model: Model,
+    directory: str | Path,
+    *,
+    max_shard_size: int = MAX_SHARD_SIZE,
+    overwrite: bool = False,
+    extra: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a checkpoint that transformers loads: weights, configuration, tokenizer.
+
+    The directory appears complete or not at all. Weights are written one tensor at a time;
+    tokenizer files and ``generation_config.json`` are copied from the model's directory.
+
+    Args:
+        model: What to write, in the dtypes of its parameters.
+        directory: Where to; it must not exist, or be empty, unless ``overwrite``.
+        max_shard_size: Bytes of tensors a file may hold; a larger model is split and indexed.
+        overwrite: Replace what the directory holds.
+        extra: Text files to write beside, by name.
+
+    Raises:
+        CheckpointError: The directory holds something, or parameters do not fit the configuration.
+    """
+    target = Path(directory).expanduser().absolute()
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target}: is a file; give a directory to export to")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    slots = _checked_slots(model)
+    carried_from = model.tokenizer_directory or model.directory
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _write_weights(work, model.params, slots, max_shard_size)
+        _write_json(work / "config.json", _hf_config(model))
+        for name in _CARRIED:
+            if (carried_from / name).is_file():
+                shutil.copyfile(carried_from / name, work / name)
+        for name, text in (extra or {}).items():
+            (work / name).write_text(text, encoding="utf-8")
+        work.chmod(0o777 & ~_umask())
+        _swap(work, target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return target
+
+
+def _checked_slots(model: Model) -> dict[str, Slot]:
+    leaves = flatten(model.params)
+    expected = flatten(model.family.abstract_params(model.config))
+    problems = [f"missing: {path}" for path in expected if path not in leaves]
+    for path, leaf in leaves.items():
+        if path not in expected:
+            problems.append(f"unexpected: {path}")
+        elif leaf.shape != expected[path].shape:
+            problems.append(f"{path} is {leaf.shape}, the model has {expected[path].shape}")
+        elif np.dtype(leaf.dtype) not in _CODES:
+            problems.append(f"{path} is {leaf.dtype}, which checkpoints of this family cannot be")
+    if problems:
+        raise CheckpointError("parameters do not fit the model:\n  " + "\n  ".join(problems))
+    return model.family.slots(model.config)
+
+
+def _write_weights(
+    work: Path, params: Mapping[str, Any], slots: dict[str, Slot], max_shard_size: int
+) -> None:
+    leaves = flatten(dict(params))
+    shards = list(_shards(leaves, slots, max_shard_size))
+    weight_map: dict[str, str] = {}
+    total = 0
+    for number, shard in enumerate(shards, start=1):
+        file = (
+            WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        )
+        total += _write_safetensors(work / file, leaves, shard)
+        weight_map |= dict.fromkeys(shard, file)
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        _write_json(work / INDEX, index)
+
+
+def _shards(
+    leaves: Mapping[str, Any], slots: dict[str, Slot], max_shard_size: int
+) -> Iterator[dict[str, Slot]]:
+    shard: dict[str, Slot] = {}
+    size = 0
+    for name, slot in slots.items():
+        needed = _nbytes(leaves, slot)
+        if shard and size + needed > max_shard_size:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = slot
+        size += needed
+    yield shard
+
+
+def _write_safetensors(path: Path, leaves: Mapping[str, Any], shard: dict[str, Slot]) -> int:
+    """Write one file, a tensor at a time; the library would want all of them in memory at once.
+
+    Format: the header's length as a little-endian uint64, the header as JSON, the tensors.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, slot in shard.items():
+        end = offset + _nbytes(leaves, slot)
+        code = _CODES[np.dtype(leaves[slot.path].dtype)]
+        header[name] = {"dtype": code, "shape": slot.shape, "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for slot in shard.values():
+            leaf = leaves[slot.path]
+            tensor = np.ascontiguousarray(
+                jax.device_get(leaf if slot.layer is None else leaf[slot.layer])
+            )
+            file.write(tensor.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+    return offset
+
+
+def _nbytes(leaves: Mapping[str, Any], slot: Slot) -> int:
+    return int(np.prod(slot.shape)) * np.dtype(leaves[slot.path].dtype).itemsize
+
+
+def _hf_config(model: Model) -> dict[str, Any]:
+    config = {name: value for name, value in model.hf_config.items() if name not in _DROPPED}
+    config |= model.family.hf_fields(model.config)
+    for name in {"dtype", "torch_dtype"} & config.keys() or {"dtype"}:
+        config[name] = model.dtype.name
+    return config
+
+
+def _swap(work: Path, target: Path) -> None:
+    """Put the finished directory in place; what was there goes only once it can no longer fail."""
+    if not target.exists():
+        work.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(old)
+    try:
+        work.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
