@@ -1,8 +1,8 @@
 from evojax_merge.checkpoints.alignment import Alignment, align_vocabularies
-from evojax_merge.checkpoints.audit import audit
+from evojax_merge.checkpoints.auditing import audit
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.export import export
+from evojax_merge.checkpoints.exporting import export
 from evojax_merge.checkpoints.hashing import weights_hash
 from evojax_merge.checkpoints.loading import Model, load
 from evojax_merge.checkpoints.merging import MergeInputs, load_for_merging

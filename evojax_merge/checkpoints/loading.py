@@ -24,8 +24,8 @@ _ALIGNMENT = 64
 class Model:
     """A network with its weights: all of them of one ``dtype``, stacked leaves as the family says.
 
-    ``directory`` is where it was loaded from; ``tokenizer_directory`` is where the tokenizer's files
-    are, if elsewhere, as after an alignment.
+    ``directory`` is where it was loaded from; ``tokenizer_directory`` is where its tokenizer's
+    files are, if elsewhere, as after an alignment.
     """
 
     family: Family

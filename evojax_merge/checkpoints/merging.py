@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, align_vocabularies
-from evojax_merge.checkpoints.audit import audit
+from evojax_merge.checkpoints.auditing import audit
 from evojax_merge.checkpoints.checkpoint import load_config
 from evojax_merge.checkpoints.loading import Model, load
 

@@ -85,11 +85,11 @@ def test_causality_by_gradient(name):
     """Position 6 depends on each token of the past and on none of the future."""
     config, params = make(name)
     table = params["embed_tokens"]["weight"]
-    ids = jnp.arange(10)[None]  # token i stands at position i, so its row is that position's input
+    ids = jnp.arange(10)[None]  # row i is the input at position i; a tied head's rows start at 10
 
     def score(rows):
         changed = {**params, "embed_tokens": {"weight": table.at[:10].set(rows)}}
-        return forward(config, changed, ids, jnp.zeros(1, jnp.int32))[0][0, 6].sum()
+        return forward(config, changed, ids, jnp.zeros(1, jnp.int32))[0][0, 6, 10:].sum()
 
     influence = np.abs(np.asarray(jax.grad(score)(table[:10]))).sum(-1)
     assert (influence[:7] > 0).all()
