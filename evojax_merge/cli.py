@@ -11,6 +11,7 @@ from typing import NoReturn
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -87,7 +88,7 @@ def _evolve(arguments: list[str], console: Console) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         chosen = list(settings.overrides.task)
         (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
-        _point_latest(directory, swept=settings.mode.name == "MULTIRUN")
+        _point_latest(directory, swept=settings.mode == RunMode.MULTIRUN)
         try:
             api.evolve(config, directory, console)
         except Interrupted:

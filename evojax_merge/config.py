@@ -157,7 +157,7 @@ def build(config: DictConfig) -> Experiment:
         model=ModelChoice(**_plain(config.model)),
         operator=operator,
         operator_target=target,
-        operator_arguments=arguments,
+        operator_arguments={str(name): value for name, value in arguments.items()},
         space=instantiate(config.space),
         strategy=instantiate(config.strategy),
         task=build_task(config),

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.checkpoints import Checkpoint, Model, content_hash, load, load_config
+from evojax_merge.checkpoints import (
+    Alignment,
+    Checkpoint,
+    Model,
+    align_vocabularies,
+    audit,
+    load,
+    load_config,
+    weights_hash,
+)
 from evojax_merge.recipe import Ingredient
 from evojax_merge.types import Params
 
@@ -103,15 +112,41 @@ def plan(
     if reference == BASE and base is None:
         reference = 0
     chosen = _named(reference, base_checkpoint, source_checkpoints)
+    audit(chosen, [c for c in (base_checkpoint, *source_checkpoints) if c is not None])
     wanted = chosen.dtype if dtype is None else np.dtype(dtype)
     return Plan(base_checkpoint, source_checkpoints, reference, wanted)
 
 
 def load_ingredients(plan: Plan) -> Ingredients:
-    """Read the weights of a plan, and bring them to the reference's vocabulary."""
-    base = None if plan.base is None else load(plan.base)
-    sources = tuple(load(source) for source in plan.sources)
-    return Ingredients(base, sources, plan.reference_name, plan.dtype, None)
+    """Read the weights of a plan, and bring them to the reference's vocabulary.
+
+    Raises:
+        CheckpointError: A tied checkpoint stores a head of its own.
+    """
+    checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
+    loaded = [load(checkpoint) for checkpoint in checkpoints]
+    base = loaded[0] if plan.base is not None else None
+    reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
+    models, accounts = align_vocabularies(reference, loaded)
+    sources = models[len(models) - len(plan.sources) :]
+    return Ingredients(
+        base=models[0] if plan.base is not None else None,
+        sources=tuple(sources),
+        reference_name=plan.reference_name,
+        dtype=plan.dtype,
+        vocabulary=_accounts(checkpoints, accounts),
+    )
+
+
+def _accounts(
+    checkpoints: Sequence[Checkpoint], accounts: Sequence[Alignment]
+) -> dict[str, Any] | None:
+    changed = {
+        checkpoint.directory.name: account.to_dict()
+        for checkpoint, account in zip(checkpoints, accounts, strict=True)
+        if account.rows and account.method != "identical"
+    }
+    return changed or None
 
 
 def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
@@ -119,4 +154,4 @@ def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
 
 
 def _ingredient(checkpoint: Checkpoint) -> Ingredient:
-    return Ingredient(str(checkpoint.directory.absolute()), content_hash(checkpoint.directory))
+    return Ingredient(str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory))

@@ -119,7 +119,8 @@ class Recipe:
 
     @classmethod
     def _from_tree(cls, tree: Mapping[str, Any]) -> Self:
-        segments, columns = [], []
+        segments: list[Segment] = []
+        columns: list[dict[str, Any]] = []
         for number, entry in enumerate(tree["segments"]):
             first, stop = entry["layers"]
             segments.append(Segment(entry["name"], tuple(entry["groups"]), first, stop))

@@ -69,7 +69,7 @@ def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]
 
 
 def expand(
-    coefficients: Mapping[str, Array], assignment: Mapping[str, np.ndarray]
+    coefficients: Mapping[str, Array | np.ndarray], assignment: Mapping[str, np.ndarray]
 ) -> LeafCoefficients:
     """The coefficients of every leaf, looked up by segment; works under jit and vmap.
 
@@ -79,7 +79,7 @@ def expand(
     """
     return {
         path: {
-            name: jnp.take(value, jnp.asarray(index), axis=-1)
+            name: jnp.take(jnp.asarray(value), jnp.asarray(index), axis=-1)
             for name, value in coefficients.items()
         }
         for path, index in assignment.items()

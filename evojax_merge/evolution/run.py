@@ -235,14 +235,14 @@ class _Runner:
         splits = [s for s in ("test", "validation", "search") if s in self.evaluator.tasks]
         final = splits[0]
         costs = {EVOLVED: found, **others}
-        names = []
+        names: list[str] = []
 
         def models() -> Iterator[Params]:
             for name, params in self._contestants(model, others):
                 names.append(name)
                 yield params
 
-        results = []
+        results: list[Result] = []
         for items, _ in self.evaluator.measure(models(), final):
             name = names[len(results)]
             cost = costs.get(name)

@@ -23,7 +23,7 @@ class _Decoding(NamedTuple):
     token: Int[Array, "pop batch"]
     ended: Bool[Array, "pop batch"]
     output: Int[Array, "pop batch new"]
-    cache: Cache
+    cache: Cache | None
 
 
 def make_generate(

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from evojax_merge.fitness.base import Batch, BoundTask
+from evojax_merge.fitness.generation import BoundGeneration
 from evojax_merge.inference.generation import make_generate
 from evojax_merge.inference.scoring import make_loglikelihood
 from evojax_merge.models import Family
@@ -24,19 +25,16 @@ def make_program(family: Family, config: Any, task: BoundTask) -> Program:
     """
     if (task.kind == "classify") != (family.name == "mlp"):
         raise ValueError(f"a {family.name} model cannot be measured by a {task.kind} task")
-    match task.kind:
-        case "generate":
-            return make_generate(
-                config,
-                max_new_tokens=task.max_new_tokens,
-                eos_ids=task.eos_ids,
-                pad_id=task.pad_id,
-            )
-        case "loglikelihood":
-            return make_loglikelihood(config)
-        case "classify":
-            return _make_classify(family, config)
-    raise ValueError(f"no device program for a {task.kind} task")
+    if isinstance(task, BoundGeneration):
+        return make_generate(
+            config,
+            max_new_tokens=task.max_new_tokens,
+            eos_ids=task.eos_ids,
+            pad_id=task.pad_id,
+        )
+    if task.kind == "loglikelihood":
+        return make_loglikelihood(config)
+    return _make_classify(family, config)
 
 
 def _make_classify(family: Family, config: Any) -> Program:
@@ -58,6 +56,6 @@ def batch_bytes(family: Family, config: Any, task: BoundTask, batch: Batch, item
     activations = rows * seq * (width * itemsize + 4 * config.num_heads * seq)
     if task.kind == "loglikelihood":
         return activations + 4 * rows * seq * config.vocab_size * 2
-    slots = seq + task.max_new_tokens
+    slots = seq + (task.max_new_tokens if isinstance(task, BoundGeneration) else 0)
     cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * slots * rows
     return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size

@@ -68,9 +68,9 @@ def save_results(results: Sequence[Result], path: Path) -> None:
 def load_results(path: Path) -> list[Result]:
     """Read what `save_results` wrote."""
     rows = json.loads(path.read_text(encoding="utf-8"))
+    nan = float("nan")
     return [
-        Result(**{key: float("nan") if value is None else value for key, value in row.items()})
-        for row in rows
+        Result(**(row | {key: nan for key, value in row.items() if value is None})) for row in rows
     ]
 
 

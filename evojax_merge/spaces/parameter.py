@@ -150,7 +150,8 @@ def _segments(
     segments = []
     for name, kinds in named.items():
         own = tuple(kind for kind in kinds if kind != REST)
-        members = own + tuple(rest) if REST in kinds else own
+        wanted = {*own, *rest} if REST in kinds else {*own}
+        members = tuple(kind for kind in layout.kinds if kind in wanted)
         if not members:
             raise ValueError(f"space.groups.{name}: names no parameter group that is left")
         divided = any(layout.groups[path] in members for path in layout.layered)

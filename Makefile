@@ -1,0 +1,59 @@
+# Everything lives in .venv; a target makes what it needs.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
+
+.DEFAULT_GOAL := help
+.PHONY: help evolve digits test test-slow parity check lint types sources bench clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+evolve: $(VENV)/.installed ## evolve a merge of the bundled sources
+	$(BIN)/evojax-merge evolve +experiment=quickstart
+
+digits: $(VENV)/.installed ## the instant experiment on scikit-learn's digits
+	$(BIN)/evojax-merge evolve +experiment=digits
+
+test: $(VENV)/.installed-test ## the fast test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.installed-test ## what takes minutes
+	$(BIN)/python -m pytest -m slow
+
+parity: $(VENV)/.installed-peer ## comparison with mergekit
+	$(BIN)/python -m pytest -m parity
+
+check: lint types test ## what CI runs
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+sources: $(VENV)/.installed ## train the bundled sources again
+	$(BIN)/python -m experiments.digits.make_sources
+	$(BIN)/python -m experiments.quickstart.make_sources
+
+bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
+	$(BIN)/python -m experiments.benchmarks.run
+
+clean: ## remove the environment and the runs
+	rm -rf $(VENV) runs
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable .
+	touch $@
+
+# torch is only what the Flax models are compared with; by itself, or pip takes a CUDA build.
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) torch==2.13.0
+	$(PIP) --constraint constraints.txt --editable '.[test]'
+	touch $@
