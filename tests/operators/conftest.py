@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from evojax_merge.operators import (
+    dare_linear,
+    dare_ties,
+    linear,
+    slerp,
+    task_arithmetic,
+    ties,
+)
+
+FACTORIES = [linear, slerp, task_arithmetic, ties, dare_linear, dare_ties]
+
+
+@pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
+def operator(request):
+    return request.param()
+
+
+@pytest.fixture
+def model():
+    """Makes a tree with two stacked leaves and two plain ones."""
+
+    def make(seed: int, scale: float = 1.0, dtype=jnp.float32):
+        rng = np.random.default_rng(seed)
+        tree = {
+            "embed_tokens": {"weight": (11, 6)},
+            "layers": {
+                "norm": {"weight": (3, 6)},
+                "q_proj": {"weight": (3, 5, 6)},
+            },
+            "norm": {"weight": (6,)},
+        }
+        return jax.tree.map(
+            lambda shape: jnp.asarray(scale * rng.standard_normal(shape), dtype),
+            tree,
+            is_leaf=lambda leaf: isinstance(leaf, tuple),
+        )
+
+    return make
+
+
+@pytest.fixture
+def models(model):
+    """Makes a base and as many fine-tunes of it as an operator merges, three if it may choose."""
+
+    def make(operator, dtype=jnp.float32):
+        base = model(0, dtype=dtype)
+        sources = tuple(
+            jax.tree.map(
+                lambda a, b: (a.astype(jnp.float32) + b).astype(dtype), base, model(1 + i, 0.1)
+            )
+            for i in range(operator.sources[1] or 3)
+        )
+        return base, sources
+
+    return make

@@ -1,0 +1,289 @@
+"""What holds for every operator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evojax_merge.operators import (
+    constant_coefficients,
+    dare_linear,
+    dare_ties,
+    init_statistics,
+    linear,
+    make_merge,
+    merge,
+    published,
+    slerp,
+    task_arithmetic,
+    ties,
+)
+from evojax_merge.tree import flatten, is_stacked
+
+MERGES_EQUAL_TO_ITSELF = [
+    (linear(), {}),
+    (slerp(), {"t": 0.3}),
+    (task_arithmetic(normalize=True), {}),
+    (ties(), {"density": 1.0}),
+    (dare_linear(normalize=True), {"density": 1.0}),
+    (dare_ties(normalize=True), {"density": 1.0}),
+]
+
+
+def random_coefficients(operator, params, sources, seed=0):
+    """Different for every source, leaf and layer."""
+    rng = np.random.default_rng(seed)
+    coefficients = {}
+    for path, leaf in flatten(params).items():
+        layers = leaf.shape[:1] if is_stacked(path) else ()
+        coefficients[path] = {
+            c.name: jnp.asarray(
+                rng.uniform(0.2, 0.9, ((sources,) if c.per_source else ()) + layers), jnp.float32
+            )
+            for c in operator.coefficients
+        }
+    return coefficients
+
+
+def merge_once(operator, base, sources, coefficients, seed=0):
+    """Statistics and merge, compiled as in a search."""
+    statistics = init_statistics(operator, base, sources)
+    return jax.jit(lambda *arguments: merge(operator, *arguments))(
+        base, sources, coefficients, statistics, jnp.uint32(seed)
+    )
+
+
+def assert_close(actual, expected, tolerance=1e-6):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            np.asarray(a, np.float32), np.asarray(b, np.float32), rtol=0, atol=tolerance
+        ),
+        actual,
+        expected,
+    )
+
+
+def assert_equal(actual, expected):
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def test_eager_jit_vmap_and_a_loop_agree(operator, models):
+    base, sources = models(operator)
+    statistics = init_statistics(operator, base, sources)
+    candidates = [
+        random_coefficients(operator, base, len(sources), seed=candidate) for candidate in range(4)
+    ]
+    population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *candidates)
+
+    def one(coefficients):
+        return merge(operator, base, sources, coefficients, statistics, jnp.uint32(7))
+
+    jitted = jax.jit(one)
+    loop = [jitted(candidate) for candidate in candidates]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop)
+    assert_close(one(candidates[0]), loop[0])
+    # The same bits, whatever the chunk: a search and the export of its best must agree.
+    assert_equal(jax.jit(jax.vmap(one))(population), stacked)
+    chunked = jax.jit(lambda p: jax.lax.map(one, p, batch_size=3))(population)
+    assert_equal(chunked, stacked)
+
+
+def test_strict_promotion_holds(operator, models):
+    base, sources = models(operator, jnp.bfloat16)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        statistics = init_statistics(operator, base, sources)
+        coefficients = constant_coefficients(operator, base, len(sources))
+        jax.eval_shape(
+            lambda *trees: merge(operator, *trees, 0), base, sources, coefficients, statistics
+        )
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_structure_shapes_and_dtype_are_kept(operator, models, dtype):
+    base, sources = models(operator, dtype)
+    coefficients = random_coefficients(operator, base, len(sources))
+    merged = merge_once(operator, base, sources, coefficients)
+    assert jax.tree.structure(merged) == jax.tree.structure(base)
+    for path, leaf in flatten(merged).items():
+        assert leaf.shape == flatten(base)[path].shape
+        assert leaf.dtype == dtype
+
+
+def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models):
+    base, sources = models(operator, jnp.bfloat16)
+    wide_base, wide_sources = jax.tree.map(lambda x: x.astype(jnp.float32), (base, sources))
+    coefficients = random_coefficients(operator, base, len(sources))
+    merged = merge_once(operator, base, sources, coefficients)
+    wide = merge_once(operator, wide_base, wide_sources, coefficients)
+    assert_equal(merged, jax.tree.map(lambda x: x.astype(jnp.bfloat16), wide))
+
+
+@pytest.mark.parametrize(
+    ("operator", "values"), MERGES_EQUAL_TO_ITSELF, ids=lambda value: getattr(value, "name", "")
+)
+@settings(max_examples=8, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple),
+    stacked=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_merging_equal_sources_gives_the_source(operator, values, shape, stacked, seed):
+    rng = np.random.default_rng(seed)
+    leaf = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    root = "layers" if stacked else "head"
+    base = {root: {"weight": leaf}}
+    source = {root: {"weight": leaf + jnp.asarray(rng.standard_normal(shape), jnp.float32)}}
+    sources = (source,) * (operator.sources[1] or 3)
+    coefficients = constant_coefficients(operator, base, len(sources), **values)
+    assert_close(merge_once(operator, base, sources, coefficients, seed), source, 2e-6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple),
+    base_scale=st.sampled_from([0.0, 1.0]),
+    tuned_scale=st.sampled_from([0.0, 1e-30, 1e-3]),
+    opposite=st.booleans(),
+    values=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_zero_parallel_and_opposite_tensors_stay_finite(
+    shape, base_scale, tuned_scale, opposite, values
+):
+    rng = np.random.default_rng(0)
+    direction = jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    base = {"head": base_scale * direction}
+    sign = -1.0 if opposite else 1.0
+    sources = (
+        {"head": base["head"] + tuned_scale * direction},
+        {"head": sign * base["head"] + sign * 2 * tuned_scale * direction},
+    )
+    for factory in (linear, slerp, task_arithmetic, ties, dare_linear, dare_ties):
+        operator = factory()
+        given_values = {c.name: values for c in operator.coefficients}
+        coefficients = constant_coefficients(operator, base, 2, **given_values)
+        merged = merge_once(operator, base, sources, coefficients)
+        assert np.isfinite(merged["head"]).all(), operator.name
+
+
+@pytest.mark.parametrize("operator", [linear(), task_arithmetic(), ties(), ties(rescale=True)])
+def test_the_order_of_sources_does_not_matter(operator, models):
+    base, sources = models(operator)
+    coefficients = random_coefficients(operator, base, len(sources))
+    order = (2, 0, 1)
+    permuted = tuple(sources[i] for i in order)
+    permuted_coefficients = jax.tree.map(lambda x: x[jnp.asarray(order)], coefficients)
+    assert_close(
+        merge_once(operator, base, permuted, permuted_coefficients),
+        merge_once(operator, base, sources, coefficients),
+    )
+
+
+@pytest.mark.parametrize("factory", [task_arithmetic, ties, dare_linear, dare_ties])
+def test_weight_zero_gives_the_base_and_one_alone_gives_its_source(factory, models):
+    operator = factory()
+    base, sources = models(operator)
+    zero = constant_coefficients(operator, base, 3, weight=0.0)
+    assert_equal(merge_once(operator, base, sources, zero), base)
+    values = {c.name: 1.0 for c in operator.coefficients}
+    one = constant_coefficients(operator, base, 3, **values)
+    for leaf in one.values():
+        leaf["weight"] = jnp.array([0.0, 1.0, 0.0])
+    assert_close(merge_once(operator, base, sources, one), sources[1])
+
+
+@pytest.mark.parametrize("factory", [ties, dare_linear, dare_ties])
+def test_density_zero_gives_the_base(factory, models):
+    operator = factory()
+    base, sources = models(operator)
+    coefficients = constant_coefficients(operator, base, 3, weight=1.0, density=0.0)
+    assert_equal(merge_once(operator, base, sources, coefficients), base)
+
+
+@pytest.mark.parametrize("operator", [linear(), slerp(), task_arithmetic(), ties()])
+def test_a_stacked_leaf_merges_as_its_layers_would_alone(operator, models):
+    base, sources = models(operator)
+    coefficients = random_coefficients(operator, base, len(sources))
+    whole = merge_once(operator, base, sources, coefficients)
+    path = "layers.q_proj.weight"
+    for layer in range(3):
+        alone = [{"alone": flatten(tree)[path][layer]} for tree in (base, *sources)]
+        taken = {"alone": jax.tree.map(lambda x, i=layer: x[..., i], coefficients[path])}
+        merged = merge_once(operator, alone[0], tuple(alone[1:]), taken)
+        assert_close(merged["alone"], flatten(whole)[path][layer])
+
+
+def test_one_coefficient_for_all_layers_equals_the_same_one_for_each(operator, models):
+    base, sources = models(operator)
+    shared = constant_coefficients(operator, base, len(sources))
+    each = {
+        path: {
+            name: jnp.repeat(value[..., None], 3, axis=-1) if is_stacked(path) else value
+            for name, value in values.items()
+        }
+        for path, values in shared.items()
+    }
+    assert_close(
+        merge_once(operator, base, sources, shared),
+        merge_once(operator, base, sources, each),
+        0.0 if operator.random else 1e-6,
+    )
+
+
+def test_leaves_may_have_different_coefficients(models):
+    operator = task_arithmetic()
+    base, sources = models(operator)
+    coefficients = constant_coefficients(operator, base, 3, weight=0.0)
+    coefficients["norm.weight"]["weight"] = jnp.array([1.0, 0.0, 0.0])
+    merged = merge_once(operator, base, sources, coefficients)
+    assert_close(merged["norm"], sources[0]["norm"])
+    assert_equal(merged["layers"], base["layers"])
+
+
+def test_make_merge_writes_into_the_buffer_it_is_given(operator, models):
+    base, sources = models(operator)
+    statistics = init_statistics(operator, base, sources)
+    coefficients = random_coefficients(operator, base, len(sources))
+    into = make_merge(operator)
+    buffer = jax.tree.map(jnp.copy, base)
+    pointers = jax.tree.map(lambda x: x.unsafe_buffer_pointer(), buffer)
+    merged = into(buffer, base, sources, coefficients, statistics, jnp.uint32(2))
+    assert jax.tree.map(lambda x: x.unsafe_buffer_pointer(), merged) == pointers
+    assert_equal(merged, merge_once(operator, base, sources, coefficients, seed=2))
+
+
+@pytest.mark.parametrize("factory", [linear, task_arithmetic, ties, dare_linear, dare_ties])
+def test_a_merge_reads_each_input_and_writes_its_result_once(factory):
+    operator = factory()
+    rng = np.random.default_rng(0)
+    base, *sources = (
+        {"layers": {"weight": jnp.asarray(rng.standard_normal((4, 64, 256)), jnp.float32)}}
+        for _ in range(4)
+    )
+    sources = tuple(sources)
+    arguments = (
+        base,
+        sources,
+        random_coefficients(operator, base, 3),
+        init_statistics(operator, base, sources),
+        jnp.uint32(0),
+    )
+    compiled = jax.jit(lambda *a: merge(operator, *a)).lower(*arguments).compile()
+    once = base["layers"]["weight"].nbytes * (3 + operator.needs_base + 1)
+    # The quantile tables of so small a tensor (8 kB a layer) are a visible part of the traffic.
+    tables = sum(x.nbytes for x in jax.tree.leaves(arguments[3]))
+    assert compiled.cost_analysis()["bytes accessed"] <= 1.15 * once + tables
+
+
+def test_published_defaults(models):
+    base, sources = models(linear())
+    merged = {}
+    for name, (operator, values) in published().items():
+        coefficients = constant_coefficients(operator, base, 3, **values)
+        merged[name] = merge_once(operator, base, sources, coefficients)
+    mean = jax.tree.map(lambda *leaves: sum(leaves) / 3, *sources)
+    assert_close(merged["average"], mean)
+    added = jax.tree.map(lambda b, *s: b + 0.4 * (sum(s) - 3 * b), base, *sources)
+    assert_close(merged["task_arithmetic"], added, 2e-6)
+    assert set(merged) == {"average", "task_arithmetic", "ties"}
