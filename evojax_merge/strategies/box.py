@@ -13,10 +13,14 @@ sample, undistorted, at the cost plus a penalty v · (spread of the generation's
 v = |u − clip(u)|²; the spread makes it independent of the scale of the fitness. The members of a
 population-based algorithm are themselves moved to the wall.
 
-CMA-ES, 12 genes, population 11, start mid-range, sigma 1/6, median evaluations of 31 seeds to
-within 0.01 of the optimum, here against reflection at the walls and the resampling of cmaes: a
-sphere with its optimum in a corner 231 : 451 : 528, with half its genes on a wall
-341 : 396 : 429, outside the box 220 : 902 : 1320, inside 242 : 242 : 242.
+Median evaluations (31 seeds) of CMA-ES to within 0.01 of the optimum of a 12-gene sphere,
+population 11, start mid-range, sigma 1/6:
+
+    optimum                  this   reflecting at the walls   cmaes (resampling)
+    in a corner               198                       451                  528
+    half its genes on walls   308                       396                  429
+    outside the box           242                       902                 1320
+    inside                    231                       242                  242
 """
 
 from typing import NamedTuple

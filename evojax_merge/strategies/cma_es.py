@@ -19,7 +19,9 @@ class CMAES(CMA_ES):
 
     def _ask(self, key: PRNGKey, state: State, params: Params) -> tuple[Population, State]:
         period = jnp.floor(1 / (10 * self.num_dims * (params.c_1 + params.c_mu)))
-        due = state.generation_counter % jnp.maximum(period, 1).astype(jnp.int32) == 0
+        generation = state.generation_counter
+        # C starts as the identity, decomposed already.
+        due = (generation > 0) & (generation % jnp.maximum(period, 1).astype(jnp.int32) == 0)
         C, B, D = jax.lax.cond(  # noqa: N806
             due, lambda: eigen_decomposition(state.C), lambda: (state.C, state.B, state.D)
         )
