@@ -25,8 +25,8 @@ from experiments.quickstart.words import (
 DATA = Path(__file__).parent / "data"
 SPLIT_SEEDS: dict[Split, int] = {"search": 101, "validation": 202, "test": 303}
 SPLIT_SIZES: dict[Split, int] = {"search": 128, "validation": 256, "test": 512}
-LARGEST = 30
-SMALL = 9
+LARGEST = 20
+SMALL = 6
 PROMPT_TEMPLATE = "{question}\n"
 
 T = TypeVar("T")

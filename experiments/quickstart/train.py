@@ -14,7 +14,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.types import Array, Float, Params
 from experiments.quickstart.data import PROMPT_TEMPLATE, Document, Mixture, sample_documents
 
-BUCKETS = (48, 96)
+BUCKETS = (48, 96, 112)
 TOKENS_PER_BATCH = 2304
 
 

@@ -1,0 +1,49 @@
+"""Train the quickstart's base and its two fine-tunes: `python -m experiments.quickstart.make_sources`."""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+
+from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.types import Params
+from experiments.quickstart import stages
+from experiments.quickstart.checkpoint import llama_config, save_checkpoint
+from experiments.quickstart.data import write_evaluation_files
+from experiments.quickstart.tokenizer import build_tokenizer
+from experiments.quickstart.train import Stage, train
+
+SOURCES = Path(__file__).parent / "sources"
+
+
+def make_sources(directory: Path = SOURCES, seed: int = 0) -> None:
+    """Write `base`, `math` and `japanese`; both fine-tunes start from the base."""
+    tokenizer = build_tokenizer()
+    written = llama_config(tokenizer)
+    config = DecoderConfig.from_hf(written.to_dict())
+
+    def make(name: str, params: Params, stage: Stage) -> Params:
+        began = time.monotonic()
+
+        def report(step: int, loss: float, _: Params) -> None:
+            print(f"{name}: step {step} of {stage.steps}, loss {loss:.3f}", flush=True)
+
+        params = train(config, params, tokenizer, stage, report)
+        save_checkpoint(directory / name, params, written, tokenizer)
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+        return params
+
+    base = make("base", modeling.init_params(config, jax.random.key(seed)), stages.BASE)
+    make("math", base, stages.MATH)
+    make("japanese", base, stages.JAPANESE)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=SOURCES)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    write_evaluation_files()
+    make_sources(arguments.out, arguments.seed)
