@@ -32,9 +32,10 @@ MOST_THREADS = 8
 class Trim(NamedTuple):
     """The smallest kept element of a task vector and the l1 factor, at each density of the grid.
 
-    Kept are the elements of greater magnitude than ``threshold``, and those equal to it up to the
-    element index ``cutoff``: with many equal magnitudes (bfloat16 sources) the count is still
-    exact. ``rescale`` is the l1 norm before trimming over the one after.
+    Kept are the elements of greater magnitude than ``threshold``, and those equal to it whose
+    `rank` is at most ``cutoff``: with many equal magnitudes, as in bfloat16, the count is still
+    exact. (mergekit leaves that choice to an unstable sort.) ``rescale`` is the l1 norm before
+    trimming over the one after.
     """
 
     threshold: Float[Array, "*layers grid"]
@@ -52,8 +53,8 @@ class Trim(NamedTuple):
         ndim = task_vector.ndim
         magnitude = jnp.abs(task_vector)
         threshold = spread(self.threshold, ndim)
-        index = element_index(task_vector.shape, layered=self.threshold.ndim == 1)
-        equal = (magnitude == threshold) & (index <= spread(self.cutoff, ndim))
+        order = rank(element_index(task_vector.shape, layered=self.threshold.ndim == 1))
+        equal = (magnitude == threshold) & (order <= spread(self.cutoff, ndim))
         return (magnitude > threshold) | equal
 
 
@@ -69,6 +70,13 @@ def element_index(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]
         stride = np.uint32(prod(shape[axis + 1 :]))
         index = index + lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
     return index
+
+
+def rank(index: Any) -> Any:
+    """The order among equal magnitudes: a permutation of 32-bit integers that spreads the first
+    ones evenly over a tensor (multiples of the golden ratio), so that no rows are preferred.
+    """
+    return index * np.uint32(0x9E3779B9)
 
 
 def trim_table(base: Leaf, source: Leaf, layered: bool) -> Trim:
@@ -89,11 +97,11 @@ def trim_table(base: Leaf, source: Leaf, layered: bool) -> Trim:
 
 
 def _sort(task_vector: np.ndarray) -> Trim:
-    # One 64-bit integer orders by magnitude, then by index: a non-negative float32 orders as its
+    # One 64-bit integer orders by magnitude, then by rank: a non-negative float32 orders as its
     # bits do, and their complement puts the greatest first.
     bits = np.abs(task_vector).view(np.uint32)
     order = (~bits).astype(np.uint64) << np.uint64(32)
-    order |= np.arange(bits.size, dtype=np.uint64)
+    order |= rank(np.arange(bits.size, dtype=np.uint32))
     densities = np.arange(1, GRID + 1) / GRID
     kept = np.maximum(1, (densities * bits.size).astype(np.int64))
     counts, position = np.unique(kept, return_inverse=True)

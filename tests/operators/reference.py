@@ -32,13 +32,16 @@ def task_vector(base, source):
 
 
 def trim(vector, density):
-    """Keep the max(1, int(density * n)) largest magnitudes, the lower index first among equals."""
+    """Keep the max(1, int(density * n)) largest magnitudes.
+
+    Among equals those first whose index, times the golden ratio, has the smallest fraction.
+    """
     if density >= 1:
         return vector.copy()
     if density <= 0:
         return np.zeros_like(vector)
     flat = vector.reshape(-1)
-    ranked = sorted(range(flat.size), key=lambda i: (-abs(flat[i]), i))
+    ranked = sorted(range(flat.size), key=lambda i: (-abs(flat[i]), i * 0x9E3779B9 % 2**32))
     kept = np.zeros_like(flat)
     for i in ranked[: max(1, int(density * flat.size))]:
         kept[i] = flat[i]
