@@ -21,6 +21,7 @@ CONFIGS = {
     ),
     "qwen3": tiny_config("qwen3"),
 }
+step = jax.jit(forward, static_argnums=0, static_argnames="last_only")
 LENGTHS = np.array([10, 6, 1])
 START = (10 - LENGTHS).astype(np.int32)
 
@@ -49,7 +50,6 @@ def tokens(shape=(3, 10)):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
     config, params = make(name)
-    step = jax.jit(forward, static_argnums=0)
     full, _ = step(config, params, tokens(), START)
     cache = init_cache(config, 3, 16, jnp.float32)
     logits, cache = step(config, params, tokens()[:, :6], START, cache, 0)
@@ -66,8 +66,8 @@ def test_prefill_and_decode_equal_the_full_forward(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_last_only_is_the_last_of_all(name):
     config, params = make(name)
-    full, _ = forward(config, params, tokens(), START)
-    last, _ = forward(config, params, tokens(), START, last_only=True)
+    full, _ = step(config, params, tokens(), START)
+    last, _ = step(config, params, tokens(), START, last_only=True)
     np.testing.assert_allclose(last[:, 0], full[:, -1], atol=1e-5)
 
 
@@ -75,8 +75,8 @@ def test_last_only_is_the_last_of_all(name):
 def test_what_stands_in_padding_does_not_matter(name):
     config, params = make(name)
     valid = np.arange(10) >= START[:, None]
-    first, _ = forward(config, params, jnp.where(valid, tokens(), 0), START)
-    second, _ = forward(config, params, jnp.where(valid, tokens(), 7), START)
+    first, _ = step(config, params, jnp.where(valid, tokens(), 0), START)
+    second, _ = step(config, params, jnp.where(valid, tokens(), 7), START)
     np.testing.assert_array_equal(np.asarray(first)[valid], np.asarray(second)[valid])
 
 
@@ -91,7 +91,7 @@ def test_causality_by_gradient(name):
         changed = {**params, "embed_tokens": {"weight": table.at[:10].set(rows)}}
         return forward(config, changed, ids, jnp.zeros(1, jnp.int32))[0][0, 6, 10:].sum()
 
-    influence = np.abs(np.asarray(jax.grad(score)(table[:10]))).sum(-1)
+    influence = np.abs(np.asarray(jax.jit(jax.grad(score))(table[:10]))).sum(-1)
     assert (influence[:7] > 0).all()
     assert (influence[7:] == 0).all()
 
@@ -108,7 +108,7 @@ def test_a_window_limits_how_far_one_layer_sees():
             0, 8
         ].sum()
 
-    influence = np.abs(np.asarray(jax.grad(score)(table[:10]))).sum(-1)
+    influence = np.abs(np.asarray(jax.jit(jax.grad(score))(table[:10]))).sum(-1)
     assert np.flatnonzero(influence).tolist() == [5, 6, 7, 8]
 
 
@@ -123,7 +123,7 @@ def test_a_population_computes_what_its_candidates_do_alone(name):
         return forward(config, params, tokens(), START)[0]
 
     together = jax.jit(jax.vmap(logits, in_axes=(axes,)))(population)
-    alone = jnp.stack([logits(params) for params in candidates])
+    alone = jnp.stack([step(config, params, tokens(), START)[0] for params in candidates])
     np.testing.assert_allclose(together, alone, atol=2e-5)
 
 
