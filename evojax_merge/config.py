@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -147,7 +147,7 @@ def build(config: DictConfig) -> Experiment:
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ConfigError("give a value for " + ", ".join(missing))
-    operator = instantiate(config.operator)
+    operator = _instantiate(config.operator)
     arguments = OmegaConf.to_container(config.operator, resolve=True)
     assert isinstance(arguments, dict)
     target = arguments.pop("_target_")
@@ -158,10 +158,10 @@ def build(config: DictConfig) -> Experiment:
         operator=operator,
         operator_target=target,
         operator_arguments={str(name): value for name, value in arguments.items()},
-        space=instantiate(config.space),
-        strategy=instantiate(config.strategy),
+        space=_instantiate(config.space),
+        strategy=_instantiate(config.strategy),
         task=build_task(config),
-        mesh=instantiate(config.mesh),
+        mesh=_instantiate(config.mesh),
         budget=SearchBudget(**_plain(config.search)),
         baselines=Baselines(**_plain(config.baselines)),
         export=config.export,
@@ -170,12 +170,22 @@ def build(config: DictConfig) -> Experiment:
 
 def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
-    return instantiate(config.fitness)
+    return _instantiate(config.fitness)
 
 
 def build_operator(target: str, arguments: dict[str, Any]) -> Any:
     """The operator that a recipe names."""
-    return instantiate({"_target_": target, **arguments})
+    return _instantiate({"_target_": target, **arguments})
+
+
+def _instantiate(config: Any) -> Any:
+    """What the configuration describes; an error is the part's own, not Hydra's about it."""
+    try:
+        return instantiate(config)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | OSError):
+            raise error.__cause__ from None
+        raise ConfigError(str(error)) from error
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""``python -m evojax_merge``."""
+
+from evojax_merge.cli import main
+
+main()

@@ -1,0 +1,204 @@
+"""Every option composes, instantiates, and runs; what does not exist is refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+
+from evojax_merge import evolve
+from evojax_merge.config import ConfigError, build, compose, conf_directory
+from evojax_merge.evolution.mesh import make_mesh
+from evojax_merge.layout import Layout
+from evojax_merge.models import family_of
+from evojax_merge.operators import constant_coefficients, init_statistics, merge, ties
+from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+
+CONF = conf_directory()
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """A tiny base and two tiny fine-tunes of it, with a tokenizer."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = byte_tokenizer()
+    config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2, max_position_embeddings=96)
+    base = random_tensors(config, 0)
+    found = {}
+    for seed, name in enumerate(("base", "a", "b")):
+        noise = random_tensors(config, seed)
+        tensors = {key: base[key] + 0.1 * seed * noise[key] for key in base}
+        found[name] = write_checkpoint(folder / name, config, tensors=tensors, tokenizer=tokenizer)
+    return found
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory) -> dict[str, Path]:
+    """A few items of each kind of task."""
+    folder = tmp_path_factory.mktemp("items")
+    rows: dict[str, list[dict[str, Any]]] = {
+        "generation": [{"question": f"{n} + 1 = ?", "answer": n + 1} for n in range(3)],
+        "multiple_choice": [{"question": "a", "choices": ["b", "cd"], "answer": 0}] * 3,
+        "perplexity": [{"text": "some words"}, {"text": "others"}],
+    }
+    for name, lines in rows.items():
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (folder / f"{name}.jsonl").write_text(text)
+    rng = np.random.default_rng(0)
+    np.savez(
+        folder / "classification.npz",
+        inputs=rng.normal(size=(9, 64)).astype(np.float32),
+        label=np.arange(9),
+    )
+    return {path.stem: path for path in folder.iterdir()}
+
+
+def layout() -> Layout:
+    config = tiny_config()
+    family = family_of(config)
+    return Layout.of(family, family.config_from_hf(config))
+
+
+@pytest.mark.parametrize("name", options("operator"))
+def test_operators(name):
+    operator = instantiate(compose([f"operator={name}", "model.sources=[x]"]).operator)
+    tree = {"fc": {"weight": np.ones((2, 3), np.float32)}}
+    sources = (tree, {"fc": {"weight": np.zeros((2, 3), np.float32)}})
+    base = tree if operator.needs_base else None
+    statistics = init_statistics(operator, base, sources)
+    coefficients = constant_coefficients(operator, tree, 2)
+    merged = merge(operator, base, sources, coefficients, statistics, 0)
+    assert np.isfinite(merged["fc"]["weight"]).all()
+
+
+@pytest.mark.parametrize("name", options("space"))
+def test_spaces(name):
+    partial = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
+    space = partial(operator=ties(), layout=layout(), sources=("a", "b"))
+    assert space.expand(space.decode(np.float32(space.start)))
+
+
+@pytest.mark.parametrize("name", options("strategy"))
+def test_strategies(name):
+    partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
+    strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4)
+    assert strategy.dims == 4
+
+
+@pytest.mark.parametrize("name", options("mesh"))
+def test_meshes(name):
+    mesh = instantiate(compose([f"mesh={name}", "model.sources=[x]"]).mesh)()
+    assert mesh.axis_names == make_mesh().axis_names == ("pop", "model")
+
+
+@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.parametrize("name", sorted({*options("fitness")} - {"digits", "classification"}))
+def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
+    run = evolve(
+        [
+            f"fitness={name}",
+            f"fitness.data={items[name]}",
+            f"model.base={models['base']}",
+            f"model.sources=[{models['a']},{models['b']}]",
+            "operator=task_arithmetic",
+            "search.evaluations=8",
+            "baselines.published=false",
+            "strategy.population_size=4",
+            *(["fitness.max_new_tokens=4"] if name == "generation" else []),
+        ],
+        tmp_path / "run",
+    )
+    assert [result.name for result in run.results] == ["base", "a", "b", "evolved"]
+    assert (tmp_path / "run" / "export" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("name", ["digits", "classification"])
+def test_classification_tasks_drive_a_search(name, items, tmp_path):
+    data = [f"fitness.data={items[name]}"] if name == "classification" else []
+    overrides = ["+experiment=digits", f"fitness={name}", *data, "search.evaluations=8"]
+    run = evolve([*overrides, "baselines.random_search=false"], tmp_path / "run")
+    assert run.results[-1].name == "evolved"
+
+
+@pytest.mark.parametrize("name", options("experiment"))
+def test_experiments_describe_a_run(name):
+    config = compose([f"+experiment={name}"])
+    if name == "evollm_jp":  # its items are the user's to provide
+        config.fitness.data = str(Path(__file__).parent / "data" / "gsm8k_ja.jsonl")
+    assert build(config).name == name
+
+
+def test_a_directory_of_ones_own_adds_options(tmp_path):
+    (tmp_path / "strategy").mkdir()
+    text = (CONF / "strategy" / "cma_es.yaml").read_text()
+    mine = text.replace("population_size: null", "population_size: 6")
+    (tmp_path / "strategy" / "mine.yaml").write_text(mine)
+    assert compose(["strategy=mine"], tmp_path).strategy.population_size == 6
+    with pytest.raises(ConfigError, match="no such directory"):
+        compose([], tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("modle.base=x", r"no configuration key 'modle\.base'; did you mean 'model'\?"),
+        ("model.bse=x", r"did you mean 'model\.base'\?"),
+        ("fitness.dta=x", r"did you mean 'fitness\.data'\?"),
+        ("strategi=cma_es", r"no configuration key 'strategi'; did you mean 'strategy'\?"),
+        ("strategy=cma_ess", r"no option strategy=cma_ess; did you mean strategy=cma_es\?"),
+        ("+experiment=digit", r"did you mean experiment=digits\?"),
+        ("search.evaluations=many", "many"),
+        ("seed=1.5", r"1\.5"),
+    ],
+)
+def test_what_does_not_exist_is_refused_by_name(override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose([override])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.sources=[a,a]"], "two sources are called the same"),
+        (["model.sources=[a,b]", "model.names=[x]"], "1 names for 2 sources"),
+        (["model.sources=[]"], "model.sources is empty"),
+        (["model.sources=[a]", "search.evaluations=0"], "search.evaluations is 0"),
+        (["model.sources=[a]", "seed=-1"], "seed is -1"),
+        (["model.sources=[a]", "model.dtype=int8"], "model.dtype is 'int8'"),
+        (["model.sources=[a]", "model.tokenizer=b"], "model.tokenizer is 'b'"),
+        ([], "give a value for .*model.sources"),
+    ],
+)
+def test_the_impossible_is_refused_before_anything_loads(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        build(compose(["fitness=digits", *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["operator=slerp", "model.sources=[{a},{b},{base}]"], "slerp merges 2 sources, got 3"),
+        (["model.base=null", "operator=ties"], "needs the base model"),
+        (["fitness=digits"], "needs a classifier"),
+        (["strategy.population_size=0"], "population_size must be .* not 0"),
+        (["space.coefficients={{weight: {{lower: 1, upper: 0}}}}"], "must rise"),
+        (["fitness.template='{{qestion}}'"], "Did you mean 'question'"),
+    ],
+)
+def test_combinations_that_cannot_work_are_refused(overrides, message, models, items, tmp_path):
+    given = [override.format(**models) for override in overrides]
+    common = [
+        f"fitness.data={items['generation']}" if "fitness=digits" not in given else "seed=0",
+        f"model.base={models['base']}",
+        f"model.sources=[{models['a']},{models['b']}]",
+        *(["fitness.max_new_tokens=4"] if "fitness=digits" not in given else []),
+    ]
+    with pytest.raises(ValueError, match=message):
+        evolve([*common, *given], tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()

@@ -1,0 +1,80 @@
+"""Data moves one way: nothing imports what stands to its right, and each library has its place."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "evojax_merge"
+
+ORDER = (
+    {"types", "tree", "population"},
+    {"models"},
+    {"checkpoints", "layout"},
+    {"segments"},
+    {"recipe", "operators"},
+    {"spaces", "ingredients"},
+    {"strategies", "merging"},
+    {"fitness"},
+    {"inference"},
+    {"experiment"},
+    {"evolution", "report"},
+    {"config"},
+    {"api"},
+    {"cli", "__main__"},
+)
+"""Left to right; what stands in one place may import each other."""
+
+ONLY_IN = {
+    "orbax": {"evolution/checkpointing.py"},
+    "omegaconf": {"config.py", "api.py", "cli.py", "report/sweep.py"},
+    "hydra": {"config.py", "cli.py", "report/sweep.py"},
+    "evosax": {"strategies"},
+    "flax": {"models"},
+    "torch": set(),
+    "matplotlib": {"report/plots.py"},
+    "huggingface_hub": {"checkpoints"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            if node.module == "evojax_merge":
+                yield from (f"evojax_merge.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def place(part: str) -> int | None:
+    return next((index for index, parts in enumerate(ORDER) if part in parts), None)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_imports_what_stands_to_its_right(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    here = place(own)
+    assert here is not None, f"{own} has no place in ORDER"
+    for name in imports(path):
+        if name.startswith("evojax_merge."):
+            other = name.split(".")[1]
+            assert place(other) <= here, f"imports {name}"
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_is_imported_in_its_place_only(library):
+    for path in modules():
+        relative = str(path.relative_to(PACKAGE))
+        if any(name.split(".")[0] == library for name in imports(path)):
+            assert any(
+                relative == where or relative.startswith(where + "/") for where in ONLY_IN[library]
+            ), f"{relative} imports {library}"
