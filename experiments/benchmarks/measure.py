@@ -1,0 +1,76 @@
+"""What every benchmark shares: timing, the machine's description, and the row that is kept."""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from os import cpu_count
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def seconds(fn: Callable[[], Any], repeats: int) -> float:
+    """Median wall time of ``fn()``, which must not return before its result is there."""
+    return seconds_in_turn((fn,), repeats)[0]
+
+
+def seconds_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
+    """Median wall time of each function; they take turns, so that other load meets all alike."""
+    times: list[list[float]] = [[] for _ in fns]
+    for _ in range(repeats):
+        for fn, taken in zip(fns, times, strict=True):
+            start = time.perf_counter()
+            fn()
+            taken.append(time.perf_counter() - start)
+    return [median(taken) for taken in times]
+
+
+def row(
+    name: str, value: float, unit: str, peer: str = "", peer_value: float = 0.0, ratio: float = 0.0
+) -> Row:
+    """One figure; ``ratio`` says how many times better than the peer it is."""
+    return {
+        "name": name,
+        "value": value,
+        "unit": unit,
+        "peer": peer,
+        "peer_value": peer_value,
+        "ratio": ratio,
+        "command": " ".join(["python", *sys.argv]),
+        "hardware": hardware(),
+        "date": date.today().isoformat(),
+    }
+
+
+def hardware() -> str:
+    """Processor, number of cores, system."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [
+            line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line
+        ]
+        cpu = models[0].strip() if models else cpu
+    return f"{cpu_count()} cores of {cpu}, {platform.system()}"
+
+
+def main(benchmark: Callable[[], list[Row]]) -> None:
+    """Run a benchmark from its script, print its rows and write them where ``--out`` says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, help="JSON file for the rows")
+    arguments = parser.parse_args()
+    rows = benchmark()
+    print(f"{'name':44} {'value':>10} {'unit':8} {'peer':>10} {'ratio':>8}  of")
+    for entry in rows:
+        print(
+            f"{entry['name']:44} {entry['value']:10.4g} {entry['unit']:8} "
+            f"{entry['peer_value']:10.4g} {entry['ratio']:8.3g}  {entry['peer']}"
+        )
+    if arguments.out:
+        arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
