@@ -1,6 +1,6 @@
 """Every option of conf/strategy, on a sphere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +61,14 @@ def signature(state: State) -> list[tuple[str, tuple[int, ...], str, bool]]:
 def equal_bits(one: State, other: State) -> bool:
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return all(np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation() -> Iterator[None]:
+    """Compiling is nearly all of this file's time, and five genes need no optimised program."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", params=sorted(path.stem for path in FOLDER.glob("*.yaml")))
