@@ -83,7 +83,10 @@ def test_latest_points_at_the_newest_run(whole):
     assert (whole.parent / "latest").resolve() == whole.resolve()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=SLOW) for seed in range(1, 8))])
 def test_killed_at_any_moment_a_run_ends_the_same(whole, tmp_path, seed):
     folder = tmp_path / "run"
     rng = random.Random(seed)
@@ -99,7 +102,7 @@ def test_killed_at_any_moment_a_run_ends_the_same(whole, tmp_path, seed):
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
 def test_a_signal_saves_and_names_the_command_that_goes_on(whole, tmp_path, number):
     folder = tmp_path / "run"
     process = start(*evolve(folder), cwd=tmp_path)

@@ -5,19 +5,16 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.exporting import export
 from evojax_merge.checkpoints.hashing import weights_hash
 from evojax_merge.checkpoints.loading import Model, load
-from evojax_merge.checkpoints.merging import MergeInputs, load_for_merging
 
 __all__ = [
     "Alignment",
     "Checkpoint",
     "CheckpointError",
-    "MergeInputs",
     "Model",
     "align_vocabularies",
     "audit",
     "export",
     "load",
     "load_config",
-    "load_for_merging",
     "weights_hash",
 ]

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.loading import Model
-from evojax_merge.models import flatten, unflatten
+from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
 
 MIN_SHARED = 0.5

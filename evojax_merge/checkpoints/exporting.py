@@ -15,8 +15,8 @@ from evojax_merge.checkpoints.directory import TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
 from evojax_merge.checkpoints.loading import Model
-from evojax_merge.models import flatten
 from evojax_merge.models.family import Slot
+from evojax_merge.tree import flatten
 
 MAX_SHARD_SIZE = 5_000_000_000
 

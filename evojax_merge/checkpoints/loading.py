@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import TensorInfo, open_safetensors
-from evojax_merge.models import Family, flatten, unflatten
+from evojax_merge.models import Family
+from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
 
 _ALIGNMENT = 64

@@ -1,3 +1,3 @@
-from evojax_merge.models.family import FAMILIES, Family, Group, Slot, family_of, flatten, unflatten
+from evojax_merge.models.family import FAMILIES, Family, Group, Slot, family_of
 
-__all__ = ["FAMILIES", "Family", "Group", "Slot", "family_of", "flatten", "unflatten"]
+__all__ = ["FAMILIES", "Family", "Group", "Slot", "family_of"]

@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from flax.traverse_util import flatten_dict, unflatten_dict
-
 from evojax_merge.models.decoder import modeling as decoder
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
@@ -19,6 +17,7 @@ from evojax_merge.models.groups import Group
 from evojax_merge.models.mlp import modeling as mlp
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.modeling import MLPConfig
+from evojax_merge.tree import flatten
 from evojax_merge.types import Params, PRNGKey
 
 _LAYER = "{layer}"
@@ -84,16 +83,6 @@ class Family:
                 name = names[path].format(layer=layer)
                 found[name] = Slot(path, layer, leaf.shape[1:])
         return found
-
-
-def flatten(params: Params) -> dict[str, Any]:
-    """Leaves by dotted path."""
-    return flatten_dict(params, sep=".")
-
-
-def unflatten(leaves: Mapping[str, Any]) -> Params:
-    """The nested tree of leaves given by dotted path."""
-    return unflatten_dict(leaves, sep=".")
 
 
 @functools.cache

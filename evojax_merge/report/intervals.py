@@ -1,7 +1,6 @@
 """95 % intervals of a mean over items."""
 
 import numpy as np
-from scipy import stats
 
 from evojax_merge.types import Float
 
@@ -20,6 +19,8 @@ def interval(items: Float[np.ndarray, "items"]) -> tuple[float, float]:
     if not items.size or not np.isfinite(items).all():
         return float("nan"), float("nan")
     if np.isin(items, (0.0, 1.0)).all():
+        from scipy import stats  # two seconds of import, at the end of a run only
+
         test = stats.binomtest(int(items.sum()), items.size)
         found = test.proportion_ci(LEVEL, method="wilson")
         return float(found.low), float(found.high)

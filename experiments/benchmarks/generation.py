@@ -1,6 +1,6 @@
 """Greedy generation at batch 64: ours against transformers' ``generate``, same model and prompts.
 
-    python experiments/benchmarks/generation.py --out generation.json      (about 2 minutes, 2 cores)
+    python experiments/benchmarks/generation.py --out generation.json
 
 Both produce exactly ``NEW`` tokens for each prompt, with left padding, in float32 on all cores;
 the tokens are compared before anything is timed. The model is the size of the quickstart's.

@@ -1,6 +1,6 @@
 """Run every benchmark and gather their rows in one file.
 
-    make bench        (about 20 minutes on two cores; needs mergekit and transformers with torch)
+make bench        (about 20 minutes on two cores; needs mergekit and transformers with torch)
 """
 
 import argparse

@@ -17,7 +17,8 @@ import optax
 from safetensors.numpy import save_file
 
 from evojax_merge.fitness import load_digits
-from evojax_merge.models import family_of, flatten
+from evojax_merge.models import family_of
+from evojax_merge.tree import flatten
 from evojax_merge.types import Params
 
 HF_CONFIG = {"model_type": "mlp", "hidden_sizes": [64, 256, 10]}

@@ -1,12 +1,9 @@
-import numpy as np
 import pytest
 
 from evojax_merge.checkpoints import (
     CheckpointError,
     audit,
     load_config,
-    load_for_merging,
-    merging,
 )
 from tests.checkpoints_factory import mlp_config, tiny_config, word_tokenizer, write_checkpoint
 
@@ -63,23 +60,3 @@ def test_another_configuration_of_the_same_shapes_is_warned_of(tmp_path):
 def test_no_sources():
     with pytest.raises(CheckpointError, match="no sources to merge"):
         audit(None, [])
-
-
-def test_load_for_merging_returns_one_shape(tmp_path):
-    base = checkpoint(tmp_path / "base", tiny_config())
-    moved = checkpoint(tmp_path / "moved", tiny_config(vocab_size=72), words=WORDS[::-1], seed=1)
-    inputs = load_for_merging(base.directory, [moved.directory, str(base.directory)], "float32")
-    assert [account.method for account in inputs.alignments] == ["by_token", "identical"]
-    shapes = [m.params["embed_tokens"]["weight"].shape for m in (inputs.base, *inputs.sources)]
-    assert shapes == [(64, 32)] * 3
-    np.testing.assert_array_equal(
-        inputs.sources[1].params["norm"]["weight"], inputs.base.params["norm"]["weight"]
-    )
-
-
-def test_the_audit_comes_before_any_weights(tmp_path, monkeypatch):
-    base = write_checkpoint(tmp_path / "base", tiny_config())
-    deep = write_checkpoint(tmp_path / "deep", tiny_config(num_hidden_layers=4))
-    monkeypatch.setattr(merging, "load", lambda *_: pytest.fail("weights were read"))
-    with pytest.raises(CheckpointError, match="cannot be merged"):
-        load_for_merging(base, [deep])

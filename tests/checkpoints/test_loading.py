@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.checkpoints import CheckpointError, load, load_config
-from evojax_merge.models import family_of, flatten
+from evojax_merge.models import family_of
+from evojax_merge.tree import flatten
 from tests.checkpoints_factory import (
     mlp_config,
     random_tensors,

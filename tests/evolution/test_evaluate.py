@@ -70,6 +70,7 @@ def test_leaving_between_chunks(digits, population):
 _ON_DEVICES = """
 import hashlib, sys
 import jax, numpy as np
+from tests.evolution.conftest import make_digits
 digits = make_digits()
 population = np.random.default_rng(0).uniform(0, 1, (16, digits.space.dims)).astype(np.float32)
 for devices in (1, 2, 8):

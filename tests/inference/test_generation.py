@@ -62,14 +62,18 @@ def test_greedy_tokens_are_those_of_transformers(directory, prompts):
     generate = jax.jit(make_generate(model.config, max_new_tokens=NEW, eos_ids=(EOS,), pad_id=PAD))
     ours = np.asarray(generate(alone(model.params), tokens, start))[0]
     mask = np.arange(tokens.shape[1])[None] >= start[:, None]
-    theirs = reference(directory).generate(
-        torch.tensor(tokens, dtype=torch.long),
-        attention_mask=torch.tensor(mask.astype(np.int64)),
-        max_new_tokens=NEW,
-        do_sample=False,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-    )[:, tokens.shape[1] :].numpy()
+    theirs = (
+        reference(directory)
+        .generate(
+            torch.tensor(tokens, dtype=torch.long),
+            attention_mask=torch.tensor(mask.astype(np.int64)),
+            max_new_tokens=NEW,
+            do_sample=False,
+            eos_token_id=EOS,
+            pad_token_id=PAD,
+        )[:, tokens.shape[1] :]
+        .numpy()
+    )
     padded = np.full_like(ours, PAD)
     padded[:, : theirs.shape[1]] = theirs
     np.testing.assert_array_equal(ours, padded)

@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from evojax_merge.models import FAMILIES, family_of, flatten, unflatten
+from evojax_merge.models import FAMILIES, family_of
+from evojax_merge.tree import flatten, unflatten
 from tests.checkpoints_factory import mlp_config, tiny_config
 
 CONFIGS = [

@@ -1,4 +1,4 @@
-"""Parameter space: granularity, what evolves and what does not, and genotypes under jit and vmap."""
+"""Parameter space: granularity, what evolves, and genotypes under jit and vmap."""
 
 import jax
 import jax.numpy as jnp

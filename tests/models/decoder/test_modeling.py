@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.models import flatten, unflatten
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import abstract_params, forward, init_cache, init_params
 from evojax_merge.population import population_axes
+from evojax_merge.tree import flatten, unflatten
 from tests.checkpoints_factory import VOCAB, tiny_config
 
 CONFIGS = {
