@@ -19,6 +19,7 @@ from evojax_merge import api
 from evojax_merge.config import build_task, compose, conf_directory
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.report.results import results_table, save_results
+from evojax_merge.report.sweep import ERROR_FILE
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
@@ -80,6 +81,7 @@ def _evolve(arguments: list[str], console: Console) -> None:
     if not known.multirun and len(overrides) == len(rest):
         compose(overrides, known.config_dir)  # a misspelt key is named before Hydra starts
     sys.argv = ["evojax-merge", *arguments]
+    failures: list[Exception] = []
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
@@ -94,9 +96,17 @@ def _evolve(arguments: list[str], console: Console) -> None:
         except Interrupted:
             console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
             raise
+        except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
+            (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
+            if settings.mode == RunMode.MULTIRUN:
+                console.print(f"failed: {' '.join(chosen)}\n{error}", soft_wrap=True, markup=False)
+            failures.append(error)
+            return
         console.print(f"everything is in {directory}", soft_wrap=True)
 
     job()
+    if failures:
+        raise failures[0]
 
 
 def _point_latest(directory: Path, swept: bool) -> None:

@@ -92,14 +92,14 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         soft_wrap=True,
     )
     ingredients = load_ingredients(prepared)
-    evaluator = _make_evaluator(experiment, space, strategy, ingredients, bound)
+    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound)
     with watch() as interruption:
         return _Runner(
             experiment, prepared, space, ingredients, evaluator, directory, console, interruption
         ).run(strategy)
 
 
-def _make_evaluator(
+def make_evaluator(
     experiment: Experiment,
     space: ParameterSpace,
     strategy: Strategy,

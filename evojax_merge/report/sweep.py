@@ -14,6 +14,8 @@ from rich.table import Table
 from evojax_merge.report.results import Result, load_results
 
 TABLE = "results.csv"
+ERROR_FILE = "error.txt"
+"""What a failed job leaves in its folder."""
 
 
 class SweepTable(Callback):
@@ -28,7 +30,10 @@ class SweepTable(Callback):
         write_table(rows, folder / TABLE)
         console = Console()
         console.print(sweep_table(rows))
-        console.print(f"all methods and splits: {folder / TABLE}")
+        failed = sorted(path.parent.name for path in folder.glob(f"*/{ERROR_FILE}"))
+        if failed:
+            console.print(f"failed, see their {ERROR_FILE}: runs {', '.join(failed)}")
+        console.print(f"all methods and splits: {folder / TABLE}", soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ sample, undistorted, at the cost plus a penalty v · (spread of the generation's
 v = |u − clip(u)|²; the spread makes it independent of the scale of the fitness. The members of a
 population-based algorithm are themselves moved to the wall.
 
-Median evaluations (31 seeds) of CMA-ES to within 0.01 of the optimum of a 12-gene sphere,
-population 11, start mid-range, sigma 1/6:
+Median evaluations (31 seeds; 15 for cmaes) of CMA-ES to within 0.01 of the optimum of a 12-gene
+sphere, population 11, start mid-range, sigma 1/6:
 
     optimum                  this   reflecting at the walls   cmaes (resampling)
     in a corner               198                       451                  528
