@@ -20,6 +20,9 @@ from evojax_merge.types import Array, Bool, Float
 SMALLEST_NORM = 1e-8
 """A shorter vector has no direction: it counts as orthogonal to every other."""
 
+CHUNK = 2**16
+"""Elements taken to float64 at once: few enough to stay in the cache."""
+
 T = Coefficient(
     "t", 0.0, 1.0, 0.5, per_source=False, description="0 is the first source, 1 the second"
 )
@@ -82,8 +85,11 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
-    directions = []
-    for row in (first.astype(np.float64), second.astype(np.float64)):
-        length = np.linalg.norm(row)
-        directions.append(row / length if length > SMALLEST_NORM else row)
-    return float(np.clip(np.dot(*directions), -1.0, 1.0))
+    gram = np.zeros((2, 2))
+    for start in range(0, first.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        pair = np.stack([first[part], second[part]]).astype(np.float64)
+        gram += pair @ pair.T
+    lengths = np.sqrt(np.diag(gram))
+    scale = np.prod(np.where(lengths > SMALLEST_NORM, lengths, 1.0))
+    return float(np.clip(gram[0, 1] / scale, -1.0, 1.0))
