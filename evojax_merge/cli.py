@@ -77,10 +77,13 @@ def _evolve(arguments: list[str], console: Console) -> None:
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--multirun", "-m", action="store_true")
     known, rest = parser.parse_known_args(arguments)
-    overrides = [word for word in rest if not word.startswith("-")]
-    if not known.multirun and len(overrides) == len(rest):
+    overrides = [word for word in rest if "=" in word or word.startswith("~")]
+    flags = [word for word in rest if word not in overrides]
+    if not known.multirun and not flags:
         compose(overrides, known.config_dir)  # a misspelt key is named before Hydra starts
-    sys.argv = ["evojax-merge", *arguments]
+    flags += ["--multirun"] * known.multirun
+    flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
+    sys.argv = ["evojax-merge", *flags, *overrides]  # Hydra wants its flags before any override
     failures: list[Exception] = []
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")

@@ -1,5 +1,6 @@
 """Saving a search after every generation, and finding it again."""
 
+import contextlib
 import logging
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,11 @@ import orbax.checkpoint as ocp
 
 from evojax_merge.evolution.state import EvolutionState
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # what fails is raised, once
+
+
+_LONGEST = 300
+"""Characters of a storage error worth repeating."""
 
 
 class CheckpointingError(OSError):
@@ -48,7 +53,8 @@ class Checkpointer:
         try:
             self.wait()
         finally:
-            self._manager.close()
+            with contextlib.suppress(Exception):  # it repeats what `wait` has raised
+                self._manager.close()
 
     def save(self, state: EvolutionState) -> None:
         """Begin to save a completed generation.
@@ -91,6 +97,6 @@ class Checkpointer:
         newest = self._manager.latest_step()
         kept = "none" if newest is None else f"generation {newest}"
         return CheckpointingError(
-            f"{self._directory}: a generation could not be saved ({error}). "
+            f"{self._directory}: a generation could not be saved ({str(error)[:_LONGEST]}). "
             f"The newest good checkpoint: {kept}. Free some space, then resume."
         )
