@@ -57,3 +57,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) torch==2.13.0
 	$(PIP) --constraint constraints.txt --editable '.[test]'
 	touch $@
+
+# mergekit's own requirements would pull older versions of ours; merging needs none of the rest.
+$(VENV)/.installed-peer: $(VENV)/.installed-test
+	$(PIP) --no-deps mergekit==0.1.5 peft==0.21.2 accelerate==1.15.0 immutables==0.21
+	touch $@

@@ -7,23 +7,25 @@ would copy all the caches at every token.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.modeling import Cache, forward, init_cache
+from evojax_merge.models.decoder.modeling import Caches, forward, init_cache
 from evojax_merge.population import population_axes
 from evojax_merge.types import Array, Bool, Int, Params, Tokens
 
 
 class _Decoding(NamedTuple):
+    """``step`` tokens of each answer are in ``output``; ``token`` is the last of them."""
+
     step: Int[Array, ""]
-    token: Int[Array, "pop batch"]
-    ended: Bool[Array, "pop batch"]
-    output: Int[Array, "pop batch new"]
-    cache: Cache | None
+    token: Int[Array, "*pop batch"]
+    ended: Bool[Array, "*pop batch"]
+    output: Int[Array, "*pop batch new"]
+    cache: Caches | None
 
 
 def make_generate(
@@ -38,51 +40,65 @@ def make_generate(
         pad_id: Fills the output after the end.
 
     Returns:
-        A function of the population's parameters (see `evojax_merge.tree.population_axes`),
+        A function of the population's parameters (see `evojax_merge.population.population_axes`),
         left-padded prompts and the first valid slot of each; it stops as soon as every answer of
         every candidate has ended. To be jitted by the caller.
     """
     ends = jnp.asarray(eos_ids, jnp.int32)
+    run = functools.partial(forward, config, last_only=True)
 
     def generate(
         params: Params, tokens: Tokens, start: Int[Array, "batch"]
     ) -> Int[Array, "pop batch new"]:
         batch, prompt = tokens.shape
         axes = population_axes(params)
-        dtype = params["embed_tokens"]["weight"].dtype
-        empty = init_cache(config, batch, prompt + max_new_tokens, dtype)
-        run = functools.partial(forward, config, last_only=True)
-        logits, cache = jax.vmap(run, in_axes=(axes, None, None, None))(
-            params, tokens, start, empty
-        )
+        leaf = params["embed_tokens"]["weight"]
+        lead = leaf.shape[:1]
+        if lead == (1,):
+            # XLA updates a cache in place only where no axis of length 1 is to be taken off it.
+            params, lead = jax.tree.map(jnp.squeeze, params, axes), ()
+
+        def each(fn: Callable[..., Any], in_axes: tuple[Any, ...]) -> Callable[..., Any]:
+            return jax.vmap(fn, in_axes=in_axes) if lead else fn
+
+        empty = init_cache(config, batch, prompt + max_new_tokens, leaf.dtype)
+        prefill = each(run, (axes, None, None, None))
+        logits, cache = prefill(params, tokens, start, empty)
         token = _greedy(logits)
-        population = token.shape[0]
+
+        def write(output: Array, token: Array, step: Int[Array, ""] | int) -> Array:
+            corner = (*(0 for _ in lead), 0, step)
+            return jax.lax.dynamic_update_slice(output, token[..., None], corner)
 
         def unfinished(state: _Decoding) -> Bool[Array, ""]:
             return (state.step < max_new_tokens) & ~jnp.all(state.ended)
 
         def decode(state: _Decoding) -> _Decoding:
-            token = jnp.where(state.ended, pad_id, state.token)
-            output = jax.lax.dynamic_update_slice(
-                state.output, token[:, :, None], (0, 0, state.step)
+            slot = prompt + state.step - 1
+            step = each(run, (axes, 0, None, 0, None))
+            logits, cache = step(params, state.token[..., None], start, state.cache, slot)
+            token = jnp.where(state.ended, pad_id, _greedy(logits))
+            return _Decoding(
+                step=state.step + 1,
+                token=token,
+                ended=state.ended | jnp.isin(token, ends),
+                output=write(state.output, token, state.step),
+                cache=cache,
             )
-            ended = state.ended | jnp.isin(token, ends)
-            logits, cache = jax.vmap(run, in_axes=(axes, 0, None, 0, None))(
-                params, token[:, :, None], start, state.cache, prompt + state.step
-            )
-            return _Decoding(state.step + 1, _greedy(logits), ended, output, cache)
 
+        answers = jnp.full((*lead, batch, max_new_tokens), pad_id, jnp.int32)
         first = _Decoding(
-            step=jnp.int32(0),
+            step=jnp.int32(1),
             token=token,
-            ended=jnp.zeros((population, batch), bool),
-            output=jnp.full((population, batch, max_new_tokens), pad_id, jnp.int32),
+            ended=jnp.isin(token, ends),
+            output=write(answers, token, 0),
             cache=cache,
         )
-        return jax.lax.while_loop(unfinished, decode, first).output
+        output = jax.lax.while_loop(unfinished, decode, first).output
+        return output if lead else output[None]
 
     return generate
 
 
-def _greedy(logits: Array) -> Int[Array, "pop batch"]:
-    return jnp.argmax(logits[:, :, -1], axis=-1).astype(jnp.int32)
+def _greedy(logits: Array) -> Int[Array, "*pop batch"]:
+    return jnp.argmax(logits[..., -1, :], axis=-1).astype(jnp.int32)

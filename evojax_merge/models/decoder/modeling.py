@@ -7,7 +7,7 @@ as `forward`, a pure function of a parameter tree.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,43 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
+_WRITTEN_OUT = 8
 _UNLIMITED = np.iinfo(np.int32).max // 2
 
 
 class Cache(NamedTuple):
-    """Keys and values of the tokens seen so far, in slots that padding also occupies."""
+    """Keys and values of the tokens seen so far, in slots that padding also occupies.
 
-    keys: Float[Array, "layers batch kv_heads slots head_dim"]
-    values: Float[Array, "layers batch kv_heads slots head_dim"]
+    Of one layer, or of all of them stacked. The axes stand as the products of attention read them,
+    so that no decode step transposes a cache.
+    """
+
+    keys: Float[Array, "*layers batch kv_heads head_dim slots"]
+    values: Float[Array, "*layers batch kv_heads slots head_dim"]
+
+    def write(
+        self,
+        keys: Float[Array, "batch kv_heads head_dim seq"],
+        values: Float[Array, "batch kv_heads seq head_dim"],
+        slot: Int[Array, ""],
+        layer: Int[Array, ""] | None,
+    ) -> "Cache":
+        """The cache with some more slots of a layer (None: of the only one) filled."""
+        where = () if layer is None else (layer,)
+        if layer is not None:
+            keys, values = keys[None], values[None]
+        return Cache(
+            jax.lax.dynamic_update_slice(self.keys, keys, (*where, 0, 0, 0, slot)),
+            jax.lax.dynamic_update_slice(self.values, values, (*where, 0, 0, slot, 0)),
+        )
+
+    def of(self, layer: Int[Array, ""] | None) -> tuple[Array, Array]:
+        """Keys and values of a layer (None: of the only one)."""
+        return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
+
+
+Caches = Cache | tuple[Cache, ...]
+"""Of a deep decoder one stacked cache, of a shallow one a cache for each layer."""
 
 
 class Positions(NamedTuple):
@@ -94,7 +123,7 @@ class Attention(nnx.Module):
         x: Float[Array, "batch seq hidden"],
         at: Positions,
         window: Int[Array, ""],
-        layer: Int[Array, ""],
+        layer: Int[Array, ""] | None,
         cache: Cache | None,
     ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
         split = (*x.shape[:2], -1, self.head_dim)
@@ -104,16 +133,12 @@ class Attention(nnx.Module):
         if hasattr(self, "q_norm"):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
-        k, v = k.swapaxes(1, 2), v.swapaxes(1, 2)
+        k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
         slots = at.query
         if cache is not None:
-            corner = (layer, 0, 0, at.query[0], 0)
-            cache = Cache(
-                jax.lax.dynamic_update_slice(cache.keys, k[None], corner),
-                jax.lax.dynamic_update_slice(cache.values, v[None], corner),
-            )
-            k, v = cache.keys[layer], cache.values[layer]
-            slots = jnp.arange(k.shape[2])
+            cache = cache.write(k, v, at.query[0], layer)
+            k, v = cache.of(layer)
+            slots = jnp.arange(k.shape[-1])
         mixed = _attend(q, k, v, _visible(at, slots, window))
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
@@ -146,7 +171,7 @@ class DecoderLayer(nnx.Module):
         x: Float[Array, "batch seq hidden"],
         at: Positions,
         window: Int[Array, ""],
-        layer: Int[Array, ""],
+        layer: Int[Array, ""] | None,
         cache: Cache | None,
     ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
         attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache)
@@ -174,28 +199,42 @@ class Decoder(nnx.Module):
         self,
         tokens: Tokens,
         start: Int[Array, "batch"],
-        cache: Cache | None,
+        cache: Caches | None,
         offset: Int[Array, ""] | int,
         last_only: bool,
-    ) -> tuple[Float[Array, "batch seq vocab"], Cache | None]:
+    ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         x = self.embed_tokens(tokens)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
-        graph, stacked = nnx.split(self.layers)
-        windows = jnp.array([w or _UNLIMITED for w in self.config.windows], jnp.int32)
-        index = jnp.arange(self.config.num_layers)
-
-        def hop(
-            carry: tuple[Array, Cache | None], layer: tuple[nnx.State, Array, Array]
-        ) -> tuple[tuple[Array, Cache | None], None]:
-            x, cache = carry
-            weights, window, number = layer
-            return nnx.merge(graph, weights)(x, at, window, number, cache), None
-
-        (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, windows, index))
+        x, cache = self._run_layers(x, at, cache)
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", x, head.weight[...])
         return logits.astype(jnp.float32), cache
+
+    def _run_layers(
+        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Caches | None
+    ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
+        graph, stacked = nnx.split(self.layers)
+        windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
+        if _is_shallow(self.config):
+            caches: list[Any] = []
+            for index, window in enumerate(windows):
+                layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
+                own: Any = None if cache is None else cache[index]
+                x, own = layer(x, at, jnp.int32(window), None, own)
+                caches.append(own)
+            return x, None if cache is None else tuple(caches)
+
+        def hop(
+            carry: tuple[Array, Any], layer: tuple[nnx.State, Array, Array]
+        ) -> tuple[tuple[Array, Any], None]:
+            x, cache = carry
+            weights, window, number = layer
+            return nnx.merge(graph, weights)(x, at, window, number, cache), None
+
+        numbers = jnp.arange(self.config.num_layers)
+        (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, jnp.asarray(windows), numbers))
+        return x, cache
 
 
 def forward(
@@ -203,11 +242,11 @@ def forward(
     params: Params,
     tokens: Tokens,
     start: Int[Array, "batch"],
-    cache: Cache | None = None,
+    cache: Caches | None = None,
     offset: Int[Array, ""] | int = 0,
     *,
     last_only: bool = False,
-) -> tuple[Float[Array, "batch seq vocab"], Cache | None]:
+) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
     """Logits of the next token after each position.
 
     Slots count from the left end of the padded batch; a sequence's first token stands in slot
@@ -239,10 +278,24 @@ def abstract_params(config: DecoderConfig) -> Params:
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
-def init_cache(config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype) -> Cache:
+def init_cache(config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype) -> Caches:
     """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included."""
-    shape = (config.num_layers, batch, config.num_kv_heads, slots, config.head_dim)
-    return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+    shallow = _is_shallow(config)
+    rows = (batch, config.num_kv_heads)
+    lead = rows if shallow else (config.num_layers, *rows)
+    keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
+    values = jnp.zeros((*lead, slots, config.head_dim), dtype)
+    return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
+
+
+def _is_shallow(config: DecoderConfig) -> bool:
+    """Whether layers are written out one by one instead of scanned.
+
+    A scan takes each layer's cache out of the stacked one at every token, which on small models
+    costs more than the layer; a written-out layer reads its cache where it stands, but compile
+    time then grows with depth.
+    """
+    return config.num_layers <= _WRITTEN_OUT
 
 
 @functools.cache
@@ -293,13 +346,13 @@ def _visible(
 
 def _attend(
     q: Float[Array, "batch seq heads head_dim"],
-    k: Float[Array, "batch kv_heads slots head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
     v: Float[Array, "batch kv_heads slots head_dim"],
     visible: Bool[Array, "batch seq slots"],
 ) -> Float[Array, "batch seq heads head_dim"]:
     batch, seq, heads, width = q.shape
     q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
-    scores = jnp.einsum("bkgqd,bksd->bkgqs", q, k) * width**-0.5
+    scores = jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5
     scores = jnp.where(visible[:, None, None], scores.astype(jnp.float32), _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import abstract_params, forward, init_cache, init_params
 from evojax_merge.population import population_axes
@@ -45,6 +46,22 @@ def make(name, seed=0):
 
 def tokens(shape=(3, 10)):
     return jnp.asarray(np.random.default_rng(1).integers(0, VOCAB, shape))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
+    config, params = make(name)
+
+    def prefill_and_decode():
+        cache = init_cache(config, 3, 10, jnp.float32)
+        first, cache = forward(config, params, tokens()[:, :9], START, cache, 0)
+        last, _ = forward(config, params, tokens()[:, 9:], START, cache, 9)
+        return jnp.concatenate([first, last], axis=1)
+
+    written_out = jax.jit(prefill_and_decode)()
+    monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
+    scanned = jax.jit(lambda: prefill_and_decode())()
+    np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -128,7 +145,10 @@ def test_a_population_computes_what_its_candidates_do_alone(name):
 
 
 @pytest.mark.parametrize(("stacked_axis", "copies"), [(1, False), (0, True)])
-def test_a_population_on_axis_one_of_stacked_leaves_moves_no_weights(stacked_axis, copies):
+def test_a_population_on_axis_one_of_stacked_leaves_moves_no_weights(
+    stacked_axis, copies, monkeypatch
+):
+    monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
     config, params = make("llama")
     axes = {name: stacked_axis if name == "layers" else 0 for name in params}
     population = jax.tree.map(
@@ -162,4 +182,4 @@ def test_bfloat16_stays_bfloat16_inside():
     cache = init_cache(config, 3, 10, jnp.bfloat16)
     logits, cache = forward(config, params, tokens(), START, cache)
     assert logits.dtype == jnp.float32
-    assert cache.keys.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(cache)} == {jnp.dtype(jnp.bfloat16)}
