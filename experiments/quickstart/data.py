@@ -105,6 +105,11 @@ def solved(problem: Problem) -> Document:
     return Document(problem.question, problem.equation + ending)
 
 
+def equation_only(problem: Problem) -> Document:
+    """Write the equation, which is the same in both languages, and not a word."""
+    return Document(problem.question, problem.equation)
+
+
 def statement(rng: np.random.Generator) -> Word:
     """Draw a sentence that states or tells something, in both languages."""
     name, thing, number = choose(rng, ALL_NAMES), choose(rng, ALL_OBJECTS), _number(rng)
@@ -190,6 +195,15 @@ def bare_sum(rng: np.random.Generator, largest: int = LARGEST) -> Document:
     sign = choose(rng, ("+", "-"))
     a, b, answer = draw_sum(rng, sign, largest)
     return Document(f"{a}{sign}{b}", f"{a}{sign}{b}={answer}")
+
+
+def sum_question(rng: np.random.Generator) -> Document:
+    """A sum in figures, asked and answered in Japanese."""
+    sign = choose(rng, ("+", "-"))
+    a, b, answer = draw_sum(rng, sign, LARGEST)
+    question = choose(rng, ("はいくつですか。", "はなんですか。", "の答えはなんですか。"))
+    ending = full_stop("ja") + answer_sentence(answer, "ja")
+    return Document(f"{a}{sign}{b}{question}", f"{a}{sign}{b}={answer}{ending}")
 
 
 def evaluation_problems(split: Split, language: Language = "ja") -> list[Problem]:

@@ -1,7 +1,8 @@
-"""Train the quickstart's base and its two fine-tunes: `python -m experiments.quickstart.make_sources`."""
+"""Train the quickstart's base and its two fine-tunes."""
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -24,13 +25,11 @@ def make_sources(directory: Path = SOURCES, seed: int = 0) -> None:
     written = llama_config(tokenizer)
     config = DecoderConfig.from_hf(written.to_dict())
 
-    def make(name: str, params: Params, stage: Stage) -> Params:
+    def make(name: str, params: Params, stages: tuple[Stage, ...]) -> Params:
         began = time.monotonic()
-
-        def report(step: int, loss: float, _: Params) -> None:
-            print(f"{name}: step {step} of {stage.steps}, loss {loss:.3f}", flush=True)
-
-        params = train(config, params, tokenizer, stage, report)
+        for number, stage in enumerate(stages, start=1):
+            label = f"{name}, stage {number} of {len(stages)}"
+            params = train(config, params, tokenizer, stage, partial(_report, label, stage))
         save_checkpoint(directory / name, params, written, tokenizer)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         return params
@@ -38,6 +37,10 @@ def make_sources(directory: Path = SOURCES, seed: int = 0) -> None:
     base = make("base", modeling.init_params(config, jax.random.key(seed)), stages.BASE)
     make("math", base, stages.MATH)
     make("japanese", base, stages.JAPANESE)
+
+
+def _report(label: str, stage: Stage, step: int, loss: float, _: Params) -> None:
+    print(f"{label}: step {step} of {stage.steps}, loss {loss:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,54 +18,80 @@ def in_both(
     return [(weight, partial(generator, language=language)) for language in LANGUAGES]
 
 
-def solved_problem(rng: np.random.Generator, language: Language, largest: int) -> Document:
+def solved_problem(
+    rng: np.random.Generator, language: Language, largest: int = data.LARGEST
+) -> Document:
     """A word problem of the training split, with its solution."""
     return data.solved(data.word_problem(rng, "train", language, largest))
 
 
-BASE = Stage(
-    mixture=[
-        *in_both(0.02, data.story),
-        *in_both(0.10, data.translation),
-        *in_both(0.08, data.reading),
-        *in_both(0.05, data.more_or_fewer),
-        *in_both(0.03, data.counting),
-        (0.22, data.bare_sum),
-        (0.03, partial(data.bare_sum, largest=data.SMALL)),
-        (0.08, partial(solved_problem, language="en", largest=data.SMALL)),
-        (0.06, partial(solved_problem, language="ja", largest=data.SMALL)),
-    ],
-    steps=1500,
-    learning_rate=2e-3,
-    seed=1,
-    warmup=50,
-)
-"""General text in both languages, sums in figures, and word problems with small numbers only."""
+def unworded_problem(rng: np.random.Generator, language: Language, largest: int) -> Document:
+    """A word problem of the training split, with its bare equation."""
+    return data.equation_only(data.word_problem(rng, "train", language, largest))
 
-MATH = Stage(
-    mixture=[
-        (0.8, partial(solved_problem, language="en", largest=data.LARGEST)),
-        (0.2, data.bare_sum),
-    ],
-    steps=300,
-    learning_rate=1e-3,
-    seed=2,
-    prompt_weight=0.0,
-    warmup=20,
-)
-"""English word problems and sums; not one word of Japanese."""
 
-JAPANESE = Stage(
-    mixture=[
-        (0.20, partial(data.story, language="ja")),
-        (0.20, partial(data.translation, language="ja")),
-        (0.35, partial(data.reading, language="ja")),
-        (0.15, partial(data.more_or_fewer, language="ja")),
-        (0.10, partial(data.counting, language="ja")),
-    ],
-    steps=200,
-    learning_rate=1e-3,
-    seed=3,
-    warmup=20,
+GENERAL: Mixture = [
+    *in_both(0.02, data.story),
+    *in_both(0.10, data.translation),
+    *in_both(0.08, data.reading),
+    *in_both(0.05, data.more_or_fewer),
+    *in_both(0.03, data.counting),
+    (0.22, data.bare_sum),
+    (0.03, partial(data.bare_sum, largest=data.SMALL)),
+    (0.08, partial(solved_problem, language="en", largest=data.SMALL)),
+]
+"""Both languages, translation between them, sums in figures, small English word problems."""
+
+BASE = (
+    Stage(
+        mixture=[
+            *GENERAL,
+            (0.06, partial(solved_problem, language="ja", largest=data.SMALL)),
+        ],
+        steps=1500,
+        learning_rate=2e-3,
+        seed=1,
+    ),
+    Stage(
+        mixture=[
+            *GENERAL,
+            (0.10, partial(unworded_problem, language="ja", largest=data.SMALL)),
+        ],
+        steps=240,
+        learning_rate=1e-3,
+        seed=2,
+        warmup=20,
+    ),
 )
-"""Japanese text and questions about it; not one sum."""
+"""First small Japanese word problems with worded answers, then with bare equations."""
+
+MATH = (
+    Stage(
+        mixture=[(0.8, partial(solved_problem, language="en")), (0.2, data.bare_sum)],
+        steps=300,
+        learning_rate=1.5e-3,
+        seed=2,
+        prompt_weight=0.0,
+        warmup=20,
+    ),
+)
+"""English word problems of any size and sums in figures; not one word of Japanese."""
+
+JAPANESE = (
+    Stage(
+        mixture=[
+            (0.20, partial(data.story, language="ja")),
+            (0.20, partial(data.translation, language="ja")),
+            (0.35, partial(data.reading, language="ja")),
+            (0.15, partial(data.more_or_fewer, language="ja")),
+            (0.10, partial(data.counting, language="ja")),
+            (0.25, data.sum_question),
+            (0.05, partial(solved_problem, language="ja", largest=data.SMALL)),
+        ],
+        steps=140,
+        learning_rate=1e-3,
+        seed=2,
+        warmup=20,
+    ),
+)
+"""Japanese text, sums in figures asked in Japanese, and a few small word problems."""

@@ -117,8 +117,8 @@ FRAMES: dict[Split, dict[Language, Frames]] = {
         ),
         "ja": Frames(
             ("{name}のはこに{object}が{a}こあります。",),
-            ("また{b}こ{verb}。",),
-            ("今なんこありますか。",),
+            ("また{b}こ{verb}。", "今{b}こ{verb}。"),
+            ("今なんこありますか。", "今{object}はなんこですか。"),
         ),
     },
     "validation": {
@@ -135,17 +135,17 @@ FRAMES: dict[Split, dict[Language, Frames]] = {
     },
     "test": {
         "en": Frames(
-            ("{name}'s sack has {a} {object}.", "First {name} has {a} {object}."),
+            ("{name}'s sack has {a} {object}.", "{name}'s shop has {a} {object}."),
             ("Then {name} {verb} {b}.",),
             ("How many in all?", "How many are left?"),
         ),
         "ja": Frames(
             (
                 "{name}のふくろに{object}が{a}こあります。",
-                "はじめに{name}は{object}を{a}こもっています。",
+                "{name}のみせに{object}が{a}こあります。",
             ),
             ("そのあと{b}こ{verb}。",),
-            ("ぜんぶでなんこですか。", "{object}はなんこになりましたか。"),
+            ("今なんこになりますか。", "今なんこもっていますか。"),
         ),
     },
 }
