@@ -48,7 +48,7 @@ BASE = (
             *GENERAL,
             (0.06, partial(solved_problem, language="ja", largest=data.SMALL)),
         ],
-        steps=2000,
+        steps=1500,
         learning_rate=2e-3,
         seed=1,
     ),
