@@ -1,6 +1,6 @@
 """Parameter trees by path: a leaf is named by its keys joined with dots."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from evojax_merge.types import Params
@@ -49,26 +49,3 @@ def unflatten(flat: Mapping[str, Any]) -> Params:
             raise ValueError(f"path {path!r} is already a branch of the tree")
         node[name] = leaf
     return tree
-
-
-def map_with_path(fn: Callable[..., Any], tree: Params, *rest: Params) -> Params:
-    """``fn(path, leaf, *leaves of rest)`` on every leaf; all trees have the same paths."""
-    others = [flatten(other) for other in rest]
-    return unflatten(
-        {
-            path: fn(path, leaf, *(other[path] for other in others))
-            for path, leaf in flatten(tree).items()
-        }
-    )
-
-
-def layer_count(tree: Params) -> int | None:
-    """The length of the leading axis of the stacked leaves, None where there are none.
-
-    Raises:
-        ValueError: stacked leaves disagree.
-    """
-    counts = {path: leaf.shape[0] for path, leaf in flatten(tree).items() if is_stacked(path)}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"stacked leaves disagree about the number of layers: {counts}")
-    return next(iter(counts.values()), None)

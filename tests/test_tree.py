@@ -1,9 +1,8 @@
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.tree import flatten, is_stacked, layer_count, map_with_path, unflatten
+from evojax_merge.tree import flatten, is_stacked, unflatten
 
 keys = st.text("abc_", min_size=1, max_size=3)
 trees = st.recursive(
@@ -35,24 +34,8 @@ def test_a_path_cannot_be_leaf_and_branch(flat):
         unflatten(flat)
 
 
-def test_map_with_path_gives_the_path_and_the_leaves_of_all_trees():
-    tree = {"a": {"b": 1}, "c": 2}
-    other = {"c": 20, "a": {"b": 10}}
-    assert map_with_path(lambda path, x, y: (path, x + y), tree, other) == {
-        "a": {"b": ("a.b", 11)},
-        "c": ("c", 22),
-    }
-
-
 def test_only_leaves_below_layers_are_stacked():
     assert is_stacked("layers.q_proj.weight")
     assert not is_stacked("layers")
     assert not is_stacked("layers_norm.weight")
     assert not is_stacked("vision.layers.weight")
-
-
-def test_layer_count():
-    assert layer_count({"norm": np.ones(3)}) is None
-    assert layer_count({"layers": {"a": np.ones((2, 3)), "b": np.ones(2)}}) == 2
-    with pytest.raises(ValueError, match="number of layers"):
-        layer_count({"layers": {"a": np.ones((2, 3)), "b": np.ones(3)}})
