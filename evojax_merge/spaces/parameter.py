@@ -116,7 +116,9 @@ class ParameterSpace:
 
     def decode(self, genotype: Genotype) -> dict[str, Float[Array, "..."]]:
         """Coefficients by name: ``[sources, segments]``, or ``[segments]`` if not per source."""
-        numbers = jnp.concatenate([genotype.astype(jnp.float32), jnp.asarray(self._constants)])
+        numbers = genotype.astype(jnp.float32)
+        if self._constants.size:  # jaxlib 0.11.2 crashes on an empty constant under shard_map
+            numbers = jnp.concatenate([numbers, jnp.asarray(self._constants)])
         decoded = {}
         for coefficient in self.operator.coefficients:
             values = numbers[self._table[coefficient.name]]
