@@ -23,7 +23,7 @@ from experiments.quickstart.words import (
 )
 
 DATA = Path(__file__).parent / "data"
-SPLIT_SEEDS: dict[Split, int] = {"search": 101, "validation": 202, "test": 303}
+SPLIT_SEEDS: dict[Split, int] = {"search": 101, "validation": 202, "test": 404}
 SPLIT_SIZES: dict[Split, int] = {"search": 128, "validation": 256, "test": 512}
 LARGEST = 20
 SMALL = 6

@@ -48,7 +48,7 @@ BASE = (
             *GENERAL,
             (0.06, partial(solved_problem, language="ja", largest=data.SMALL)),
         ],
-        steps=1500,
+        steps=2000,
         learning_rate=2e-3,
         seed=1,
     ),
@@ -89,9 +89,9 @@ JAPANESE = (
             (0.05, partial(solved_problem, language="ja", largest=data.SMALL)),
         ],
         steps=140,
-        learning_rate=1e-3,
+        learning_rate=4e-4,
         seed=2,
         warmup=20,
     ),
 )
-"""Japanese text, sums in figures asked in Japanese, and a few small word problems."""
+"""Japanese text, sums in figures asked in Japanese, and a few small word problems; gently."""

@@ -135,17 +135,14 @@ FRAMES: dict[Split, dict[Language, Frames]] = {
     },
     "test": {
         "en": Frames(
-            ("{name}'s sack has {a} {object}.", "{name}'s shop has {a} {object}."),
-            ("Then {name} {verb} {b}.",),
-            ("How many in all?", "How many are left?"),
+            ("{name}'s room has {a} {object}.",),
+            ("Then {name} {verb} {b} {object}.",),
+            ("How many are there now?", "How many {object} are there?"),
         ),
         "ja": Frames(
-            (
-                "{name}のふくろに{object}が{a}こあります。",
-                "{name}のみせに{object}が{a}こあります。",
-            ),
-            ("そのあと{b}こ{verb}。",),
-            ("今なんこになりますか。", "今なんこもっていますか。"),
+            ("{name}のへやに{object}が{a}こあります。",),
+            ("{name}はそのあと{b}こ{verb}。",),
+            ("なんこになりますか。", "{object}はなんこありますか。"),
         ),
     },
 }
