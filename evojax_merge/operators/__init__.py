@@ -1,9 +1,16 @@
-"""Merge operators: one paper a file, each a factory that returns an `Operator`."""
+"""Merge operators: one method a file, each a factory that returns an `Operator`."""
 
+from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
+from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
 from evojax_merge.operators.check import check, check_coefficients, check_sources
+from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
+from evojax_merge.operators.della import della, della_linear
+from evojax_merge.operators.geometric_median import geometric_median
+from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.linear import linear
+from evojax_merge.operators.magmax import magmax, magmin
 from evojax_merge.operators.magnitude import snap
 from evojax_merge.operators.merge import (
     constant_coefficients,
@@ -11,28 +18,58 @@ from evojax_merge.operators.merge import (
     make_merge,
     merge,
 )
+from evojax_merge.operators.model_stock import model_stock
+from evojax_merge.operators.multislerp import multislerp
+from evojax_merge.operators.nearswap import nearswap
+from evojax_merge.operators.nuslerp import nuslerp
+from evojax_merge.operators.passthrough import passthrough
 from evojax_merge.operators.published import published
+from evojax_merge.operators.ram import ram, ramplus
+from evojax_merge.operators.sce import sce
+from evojax_merge.operators.sign_only import sign_only
 from evojax_merge.operators.slerp import slerp
 from evojax_merge.operators.task_arithmetic import task_arithmetic
+from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
 
 __all__ = [
     "Coefficient",
     "Coefficients",
     "Operator",
+    "arcee_fusion",
+    "breadcrumbs",
+    "breadcrumbs_ties",
     "check",
     "check_coefficients",
     "check_sources",
+    "consensus_ta",
     "constant_coefficients",
     "dare_linear",
     "dare_ties",
+    "della",
+    "della_linear",
+    "geometric_median",
     "init_statistics",
+    "karcher",
     "linear",
+    "magmax",
+    "magmin",
     "make_merge",
     "merge",
+    "model_stock",
+    "multislerp",
+    "nearswap",
+    "nuslerp",
+    "passthrough",
     "published",
+    "ram",
+    "ramplus",
+    "sce",
+    "sign_only",
     "slerp",
     "snap",
+    "tall_mask",
     "task_arithmetic",
+    "task_vectors",
     "ties",
 ]

@@ -1,6 +1,6 @@
 """What a merge operator is, and the few steps that all of them share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -44,6 +44,9 @@ class Operator(NamedTuple):
     ``merge(base_leaf | None, source_leaves, coefficients, statistics, key)`` returns the merged
     leaf in float32 by one elementwise expression; a stacked leaf is merged layer by layer.
     ``sources`` is the least and the greatest number of sources.
+    ``conflict(values of one source by name)`` says what is wrong with coefficients that are each in
+    their domain but do not go together, or None. A search never fails on them: the operator takes
+    the nearest that do.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Operator(NamedTuple):
     needs_base: bool
     sources: tuple[int, int | None]
     random: bool = False
+    conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
 
 
 WEIGHT = Coefficient(

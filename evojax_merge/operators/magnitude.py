@@ -1,14 +1,13 @@
-"""Thresholds of magnitude, sorted once before a search so that no candidate sorts.
+"""Which elements of a task vector are the largest, looked up so that no candidate sorts.
 
 The density of a trim is a multiple of 1 / GRID. That is finer than any published recipe (which
 give one or two digits) and far below the step of a search (sigma 1/6), and a table is 8 kB per
 tensor, layer and source: 7 MB for a 7 B decoder and three sources.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from math import prod
-from os import cpu_count
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,51 +15,152 @@ from jax import lax
 from jaxtyping import UInt32
 
 from evojax_merge.operators.base import Leaf, spread
-from evojax_merge.operators.host import rows
+from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.order_statistics import in_threads, rank, select
 from evojax_merge.types import Array, Bool, Float
 
 GRID = 1000
 """Densities are multiples of 1 / GRID."""
 
-SMALLEST_NORM = 1e-7
-"""Below this l1 norm a trimmed task vector is not rescaled (as in mergekit)."""
+Norm = Literal["l1", "l2", "linf"]
 
-MOST_THREADS = 8
-"""Rows sorted at once; each takes 24 bytes an element."""
+SMALLEST_NORM = 1e-7
+"""Below this norm a trimmed task vector is not rescaled (as in mergekit)."""
+
+
+class Cut(NamedTuple):
+    """Splits a tensor into its c largest elements and the others, for one or more counts c.
+
+    The largest are the elements of greater magnitude than ``threshold``, and those equal to it
+    whose `rank` is at most ``cutoff``: with many equal magnitudes, as in bfloat16, the count is
+    still exact. (mergekit leaves that choice to an unstable sort.)
+    """
+
+    threshold: Float[Array, "*layers"]
+    cutoff: UInt32[Array, "*layers"]
+
+    def holds(self, magnitude: Float[Array, "..."], order: UInt32[Array, "..."]) -> Any:
+        """The mask of the c largest.
+
+        Args:
+            magnitude: Of every element.
+            order: The `rank` of every element.
+        """
+        threshold = spread(self.threshold, magnitude.ndim)
+        equal = (magnitude == threshold) & (order <= spread(self.cutoff, magnitude.ndim))
+        return (magnitude > threshold) | equal
 
 
 class Trim(NamedTuple):
-    """The smallest kept element of a task vector and the l1 factor, at each density of the grid.
+    """Keeps the largest elements of a task vector: the cut at each density of the grid.
 
-    Kept are the elements of greater magnitude than ``threshold``, and those equal to it whose
-    `rank` is at most ``cutoff``: with many equal magnitudes, as in bfloat16, the count is still
-    exact. (mergekit leaves that choice to an unstable sort.) ``rescale`` is the l1 norm before
-    trimming over the one after.
+    ``rescale`` is a norm before trimming over the same after, 1 where none was asked for.
     """
 
-    threshold: Float[Array, "*layers grid"]
-    cutoff: UInt32[Array, "*layers grid"]
+    cut: Cut
     rescale: Float[Array, "*layers grid"]
 
     def at(self, density: Float[Array, "*layers"]) -> "Trim":
         """The entries for a density, one for all layers or one for each."""
-        step = jnp.rint(jnp.clip(density, 0.0, 1.0) * GRID).astype(jnp.int32)
-        step = jnp.broadcast_to(step, self.threshold.shape[:-1])[..., None]
-        return Trim(*(jnp.take_along_axis(table, step, axis=-1)[..., 0] for table in self))
+        step = grid_step(density, self.rescale.shape[:-1])
+        cut = Cut(*(take(table, step) for table in self.cut))
+        return Trim(cut, take(self.rescale, step))
 
     def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
         """The mask of the elements kept, for a Trim taken at one density."""
-        ndim = task_vector.ndim
+        return self.cut.holds(
+            jnp.abs(task_vector), element_rank(task_vector.shape, self.rescale.ndim == 1)
+        )
+
+
+class Band(NamedTuple):
+    """Keeps the largest elements but for the very largest: cuts near each density of the grid.
+
+    With fractions gamma and density, int(gamma n) elements are dropped and the next
+    int(density n) kept. Their sum may be one less than int((gamma + density) n): so the tables hold
+    the cuts for `OFFSETS` around each count.
+    """
+
+    counts: UInt32[Array, "*layers grid"]
+    cut: Cut
+    sums: Float[Array, "*layers grid offsets"]
+
+    def at(self, gamma: Float[Array, "*layers"], density: Float[Array, "*layers"]) -> "BandCut":
+        """The cuts for two fractions, one for all layers or one for each."""
+        layers = self.counts.shape[:-1]
+        upper, width = grid_step(gamma, layers), grid_step(density, layers)
+        none, everything = jnp.zeros_like(width), jnp.full_like(width, GRID)
+        total = take(self.counts, everything)
+        kept = take(self.counts, width)
+        # Where gamma + density reach 1, the smallest elements are kept and fewer dropped.
+        dropped = jnp.minimum(take(self.counts, upper), total - kept)
+        upper = jnp.minimum(upper, GRID - width)
+        lower = upper + width
+        top, bottom = self._near(upper, dropped), self._near(lower, dropped + kept)
+        all_ = self._near(everything, total)
+        return BandCut(
+            upper=Cut(*(take(take(table, upper), top) for table in self.cut)),
+            lower=Cut(*(take(take(table, lower), bottom) for table in self.cut)),
+            kept=take(take(self.sums, lower), bottom) - take(take(self.sums, upper), top),
+            total=take(take(self.sums, everything), all_),
+            largest_kept=take(take(self.cut.threshold, upper), top + 1),
+            largest=take(take(self.cut.threshold, none), self._near(none, none + 1)),
+        )
+
+    def _near(self, step: Any, count: Any) -> Any:
+        return count.astype(jnp.int32) - take(self.counts, step).astype(jnp.int32) - OFFSETS[0]
+
+
+OFFSETS = (-1, 0, 1, 2)
+"""Around the count of each density."""
+
+
+class BandCut(NamedTuple):
+    """A `Band` at one pair of fractions.
+
+    Attributes:
+        upper: Holds the elements dropped because they are the largest.
+        lower: Holds those and the ones kept.
+        kept: The norm's sum over the kept.
+        total: The same over all.
+        largest_kept: The greatest magnitude kept.
+        largest: The greatest magnitude.
+    """
+
+    upper: Cut
+    lower: Cut
+    kept: Float[Array, "*layers"]
+    total: Float[Array, "*layers"]
+    largest_kept: Float[Array, "*layers"]
+    largest: Float[Array, "*layers"]
+
+    def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """The mask of the elements kept."""
         magnitude = jnp.abs(task_vector)
-        threshold = spread(self.threshold, ndim)
-        order = rank(element_index(task_vector.shape, layered=self.threshold.ndim == 1))
-        equal = (magnitude == threshold) & (order <= spread(self.cutoff, ndim))
-        return (magnitude > threshold) | equal
+        order = element_rank(task_vector.shape, self.kept.ndim == 1)
+        return self.lower.holds(magnitude, order) & ~self.upper.holds(magnitude, order)
 
 
 def snap(density: Any) -> np.ndarray:
     """The density of the grid that a trim uses for ``density``."""
     return np.rint(np.clip(density, 0.0, 1.0) * GRID) / GRID
+
+
+def grid_step(density: Float[Array, "*layers"], layers: tuple[int, ...]) -> Any:
+    """The position in a table of the nearest density of the grid, for each layer."""
+    step = jnp.rint(jnp.clip(density, 0.0, 1.0) * GRID).astype(jnp.int32)
+    return jnp.broadcast_to(step, layers)
+
+
+def take(table: Any, step: Any) -> Any:
+    """The entry of every layer's table at its own position."""
+    index = step.reshape(step.shape + (1,) * (table.ndim - step.ndim))
+    return jnp.take_along_axis(table, index, axis=step.ndim).squeeze(step.ndim)
+
+
+def grid_counts(elements: int) -> np.ndarray:
+    """int(density x elements) at every density of the grid."""
+    return (np.arange(GRID + 1) / GRID * elements).astype(np.int64)
 
 
 def element_index(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]:
@@ -72,53 +172,73 @@ def element_index(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]
     return index
 
 
-def rank(index: Any) -> Any:
-    """The order among equal magnitudes: a permutation of 32-bit integers that spreads the first
-    ones evenly over a tensor (multiples of the golden ratio), so that no rows are preferred.
-    """
-    return index * np.uint32(0x9E3779B9)
+def element_rank(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]:
+    """The order of every element among equals of its tensor, or its layer."""
+    return rank(element_index(shape, layered))
 
 
-def trim_table(base: Leaf, source: Leaf, layered: bool) -> Trim:
-    """Sort the task vector of one source, each layer by itself.
+def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Trim:
+    """Order the task vector of one source, each layer by itself.
 
     At density i / GRID max(1, int(i / GRID x n)) of n elements are kept, none at 0.
+
+    Args:
+        base: Of a leaf.
+        source: Likewise.
+        layered: Whether the first axis counts layers.
+        norm: What ``rescale`` restores.
     """
-    origins, ends = rows(base, layered), rows(source, layered)
 
-    def table(layer: int) -> Trim:
-        return _sort(ends[layer].astype(np.float32) - origins[layer].astype(np.float32))
+    def table(layer: int) -> tuple[np.ndarray, ...]:
+        magnitude = np.abs(task_vector_row(base, source, layered, layer))
+        counts = grid_counts(magnitude.size)
+        counts[1:] = np.maximum(counts[1:], 1)
+        found = select(magnitude, counts, _weights(magnitude, norm))
+        # The largest element is kept at every density but 0: its norm does not change.
+        kept = found.sums[0] if len(found.sums) else np.ones(GRID + 1)
+        factor = _norm(kept[-1] / np.maximum(kept, np.finfo(float).tiny), norm)
+        factor[_norm(kept, norm) < SMALLEST_NORM] = 1.0
+        return found.threshold, found.cutoff, factor.astype(np.float32)
 
-    # NumPy releases the interpreter's lock while it sorts.
-    with ThreadPoolExecutor(min(MOST_THREADS, cpu_count() or 1)) as pool:
-        layers = list(pool.map(table, range(len(origins))))
-    columns = (np.stack(column) if layered else column[0] for column in zip(*layers, strict=True))
-    return Trim(*(jnp.asarray(column) for column in columns))
-
-
-def _sort(task_vector: np.ndarray) -> Trim:
-    # One 64-bit integer orders by magnitude, then by rank: a non-negative float32 orders as its
-    # bits do, and their complement puts the greatest first.
-    bits = np.abs(task_vector).view(np.uint32)
-    order = (~bits).astype(np.uint64) << np.uint64(32)
-    order |= rank(np.arange(bits.size, dtype=np.uint32))
-    densities = np.arange(1, GRID + 1) / GRID
-    kept = np.maximum(1, (densities * bits.size).astype(np.int64))
-    counts, position = np.unique(kept, return_inverse=True)
-    order.partition(counts - 1)
-
-    last = order[kept - 1]
-    threshold = _magnitude(last)
-    cutoff = (last & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    between = np.add.reduceat(_magnitude(order), np.r_[0, counts[:-1]], dtype=np.float64)
-    norms = np.cumsum(between)[position]
-    rescale = np.where(norms < SMALLEST_NORM, 1.0, norms[-1] / np.maximum(norms, SMALLEST_NORM))
-    return Trim(
-        np.r_[np.float32(np.inf), threshold],
-        np.r_[np.uint32(0), cutoff],
-        np.r_[1.0, rescale].astype(np.float32),
-    )
+    threshold, cutoff, rescale = _stacked(table, base, layered)
+    return Trim(Cut(threshold, cutoff), rescale)
 
 
-def _magnitude(order: np.ndarray) -> np.ndarray:
-    return (~(order >> np.uint64(32)).astype(np.uint32)).view(np.float32)
+def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Band:
+    """Order the task vector of one source, each layer by itself, for cuts at both ends.
+
+    Args:
+        base: Of a leaf.
+        source: Likewise.
+        layered: Whether the first axis counts layers.
+        norm: What is summed: absolute values for l1, squares for l2.
+    """
+
+    def table(layer: int) -> tuple[np.ndarray, ...]:
+        magnitude = np.abs(task_vector_row(base, source, layered, layer))
+        counts = grid_counts(magnitude.size)
+        near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
+        found = select(magnitude, near.ravel(), _weights(magnitude, norm))
+        sums = found.sums[0] if len(found.sums) else np.ones(near.size)
+        return (
+            counts.astype(np.uint32),
+            found.threshold.reshape(near.shape),
+            found.cutoff.reshape(near.shape),
+            sums.reshape(near.shape).astype(np.float32),
+        )
+
+    counts, threshold, cutoff, sums = _stacked(table, base, layered)
+    return Band(counts, Cut(threshold, cutoff), sums)
+
+
+def _weights(magnitude: np.ndarray, norm: Norm | None) -> Sequence[np.ndarray]:
+    return {"l1": (magnitude,), "l2": (np.square(magnitude),)}.get(norm or "", ())
+
+
+def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:
+    return np.sqrt(sums) if norm == "l2" else np.array(sums)
+
+
+def _stacked(table: Any, leaf: Leaf, layered: bool) -> list[Array]:
+    columns = zip(*in_threads(table, range(len(rows(leaf, layered)))), strict=True)
+    return [jnp.asarray(np.stack(column) if layered else column[0]) for column in columns]

@@ -52,7 +52,7 @@ def keep(
     key: LeafKey,
     source: int,
     shape: tuple[int, ...],
-    density: Float[Array, "*layers"],
+    density: Float[Array, "..."],
 ) -> Bool[Array, "..."]:
     """Keep each element with probability ``density``: u(address) < density.
 
@@ -62,7 +62,7 @@ def keep(
         key: a scalar, or one key per layer for a ``shape`` whose first axis counts layers.
         source: the index of the source among the sources.
         shape: of the leaf.
-        density: one for all layers, or one for each.
+        density: one for all layers, one for each, or one for every element.
     """
     ndim = len(shape)
     first = fold(key, np.uint32(source))

@@ -1,0 +1,113 @@
+"""TALL masks and Consensus Task Arithmetic (Wang et al., 2024), https://arxiv.org/abs/2405.07813"""
+
+import jax.numpy as jnp
+
+from evojax_merge.operators.base import (
+    WEIGHT,
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    no_statistics,
+    spread,
+    task_vectors,
+    weighted_sum,
+)
+from evojax_merge.types import Array, Float
+
+THRESHOLD = Coefficient(
+    "threshold",
+    0.0,
+    1.0,
+    0.4,
+    description="how large a task's element must be beside what the other tasks add to it",
+    domain=(0.0, float("inf")),
+)
+
+
+def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
+    """Task arithmetic on the elements that matter to at least ``least`` of the tasks.
+
+    An element matters to a task where |task vector| >= threshold x |merged - task vector|, merged
+    being the weighted sum (its TALL mask). Coefficients of each source: ``weight``, usually in
+    [0, 1], start 0.5; ``threshold``, usually in [0, 1], start 0.4 (the paper chooses from 0.2 to
+    0.6).
+
+    References:
+        Wang et al., Localizing task information for improved model merging and compression, arXiv
+        2405.07813, equations 4 and 6.
+
+    Args:
+        least: Tasks that an element must matter to; 2 in the paper, 0 keeps everything. With one
+            source, or fewer than ``least``, nothing could be kept: as many as there are.
+        lam: Scale of the merged task vector, alpha in the paper.
+    """
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[()],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        vectors = task_vectors(base, sources)
+        merged = weighted_sum(vectors, coefficients["weight"])
+        matters = _matters(merged, vectors, coefficients["threshold"])
+        votes = sum(mask.astype(jnp.int32) for mask in matters)
+        kept = votes >= min(least, len(sources))
+        return float32(base) + lam * jnp.where(kept, merged, 0.0)
+
+    return Operator(
+        name="consensus_ta",
+        coefficients=(WEIGHT, THRESHOLD),
+        init=no_statistics,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )
+
+
+def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
+    """The elements of the merged task vector that matter to one task: its TALL mask applied.
+
+    Coefficients as those of `consensus_ta`.
+
+    References:
+        Wang et al., arXiv 2405.07813, equations 4 and 5: what they store to compress many models.
+
+    Args:
+        task: Index of the source whose model is wanted back.
+        lam: Scale of the merged task vector.
+    """
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[()],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        if not 0 <= task < len(sources):
+            raise ValueError(f"tall_mask: task is {task}; there are {len(sources)} sources, from 0")
+        vectors = task_vectors(base, sources)
+        merged = weighted_sum(vectors, coefficients["weight"])
+        mask = _matters(merged, vectors, coefficients["threshold"])[task]
+        return float32(base) + lam * jnp.where(mask, merged, 0.0)
+
+    return Operator(
+        name="tall_mask",
+        coefficients=(WEIGHT, THRESHOLD),
+        init=no_statistics,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )
+
+
+def _matters(merged: Array, vectors: list[Array], thresholds: Array) -> list[Array]:
+    return [
+        jnp.abs(vector) >= spread(threshold, vector.ndim) * jnp.abs(merged - vector)
+        for vector, threshold in zip(vectors, thresholds, strict=True)
+    ]

@@ -1,0 +1,84 @@
+"""Model Stock (Jang et al., 2024), https://arxiv.org/abs/2403.19522"""
+
+import jax.numpy as jnp
+
+from evojax_merge.operators.base import (
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    task_vectors,
+)
+from evojax_merge.operators.span import Along, Geometry, combine, geometry, per_vector
+from evojax_merge.types import Array, Float
+
+SINGULAR = 1e-6
+"""1 + (N - 1) cos theta below this: no finite ratio, the base is kept (as in mergekit)."""
+
+SMALLEST_PRODUCT = 1e-6
+"""Of two lengths: a smaller one is replaced by it in the cosine (as in mergekit)."""
+
+STRENGTH = Coefficient(
+    "strength",
+    0.0,
+    2.0,
+    1.0,
+    per_source=False,
+    description="multiplies the interpolation ratio; 1 is the paper's, 0 the base",
+)
+
+
+def model_stock(filter_wise: bool = False) -> Operator:
+    """t x mean of the sources + (1 - t) x base, t = N cos theta / (1 + (N - 1) cos theta).
+
+    Theta is the mean angle between the task vectors of the N sources. Coefficient: ``strength``,
+    which multiplies t, usually in [0, 2], start 1 (the paper's ratio).
+
+    References:
+        Jang et al., Model Stock: all we need is just a few fine-tuned models, arXiv 2403.19522,
+        equation 3.
+
+    Args:
+        filter_wise: A ratio for every row of a matrix instead of one for the tensor.
+    """
+    along: Along = "rows" if filter_wise else "tensor"
+
+    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Array:
+        found: Geometry = geometry(base, sources, layered, along)
+        count = len(sources)
+        pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
+        cosines = []
+        for i, j in pairs:
+            product = found.norms[i] * found.norms[j]
+            inner = (1.0 - found.apart[i, j]) * product
+            cosines.append(jnp.clip(inner / jnp.maximum(product, SMALLEST_PRODUCT), -1.0, 1.0))
+        cosine = sum(cosines[1:], cosines[0]) / len(pairs)
+        below = 1.0 + (count - 1) * cosine
+        singular = jnp.abs(below) < SINGULAR
+        return jnp.where(singular, 0.0, count * cosine / jnp.where(singular, 1.0, below))
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: Array,
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        strength = coefficients["strength"]
+        ratio = statistics * strength.reshape(
+            strength.shape + (1,) * (statistics.ndim - strength.ndim)
+        )
+        share = ratio / len(sources)
+        vectors = task_vectors(base, sources)
+        return float32(base) + combine(vectors, (share,) * len(vectors))
+
+    return Operator(
+        name="model_stock",
+        coefficients=(STRENGTH,),
+        init=init,
+        merge=merge,
+        needs_base=True,
+        sources=(2, None),
+    )

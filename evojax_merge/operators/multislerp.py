@@ -1,0 +1,78 @@
+"""Multi-SLERP (Goddard, 2025), https://goddard.blog/posts/multislerp-wow-what-a-cool-idea"""
+
+import jax.numpy as jnp
+
+from evojax_merge.operators.base import (
+    WEIGHT,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    divisor,
+    float32,
+    task_vectors,
+)
+from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
+from evojax_merge.operators.sphere import apart_from, quadratic, unit
+from evojax_merge.types import Array, Float
+
+SMALLEST = 1e-8
+"""A mean direction shorter than this has none: the sources are averaged instead."""
+
+
+def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operator:
+    """Interpolate directions in the tangent space at their weighted mean; average the lengths.
+
+    Coefficient: ``weight`` of each source, usually in [0, 1], start 0.5.
+
+    References:
+        C. Goddard, Multi-SLERP, 2025. One step of `karcher` from the mean; with normalised weights.
+        Departure: where the weighted directions cancel, mergekit refuses three or more sources;
+        here they are averaged linearly, as it does with two.
+
+    Args:
+        normalize: Divide the weights by their sum.
+        of_task_vectors: Interpolate what the sources add to the base; needs a base.
+    """
+
+    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+        return geometry(base if of_task_vectors else None, sources, layered)
+
+    def merge(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: Geometry,
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        norms, apart, _ = statistics
+        weights = coefficients["weight"]
+        if normalize:
+            weights = weights / divisor(weights.sum(axis=0, keepdims=True))
+        weights = per_vector(weights, statistics)
+        mean, length = unit(jnp.broadcast_to(weights, norms.shape), apart, SMALLEST)
+        cosines = 1.0 - apart_from(mean, apart)
+        # Tangents u_i - (u_i . m) m, weighted and added: in terms of the directions again.
+        tangent = weights - jnp.sum(weights * cosines, axis=0) * mean
+        square = jnp.maximum(jnp.sum(tangent, axis=0) ** 2 - quadratic(tangent, apart), 0.0)
+        curved = square > 0
+        angle = jnp.sqrt(jnp.where(curved, square, 1.0))
+        sine = jnp.where(curved, jnp.sin(angle) / angle, 1.0)
+        cosine = jnp.where(curved, jnp.cos(angle), 1.0)
+        point = cosine * mean + sine * tangent
+        scale = jnp.sum(weights * norms, axis=0)
+        safe = jnp.where(norms > 0, norms, 1.0)
+        factors = jnp.where(length > 0, scale * point / safe, weights)
+        vectors = task_vectors(base, sources) if of_task_vectors else list(sources)
+        merged = combine(vectors, tuple(factors))
+        return float32(base) + merged if of_task_vectors else merged
+
+    return Operator(
+        name="multislerp",
+        coefficients=(WEIGHT,),
+        init=init,
+        merge=merge,
+        needs_base=of_task_vectors,
+        sources=(1, None),
+    )
+

@@ -1,0 +1,44 @@
+"""Passthrough: one source as it is, or scaled (mergekit's passthrough)"""
+
+from evojax_merge.operators.base import (
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    no_statistics,
+    spread,
+)
+from evojax_merge.types import Array, Float
+
+SCALE = Coefficient("scale", 0.0, 2.0, 1.0, per_source=False, description="factor of the source")
+
+
+def passthrough() -> Operator:
+    """scale x source.
+
+    Coefficient: ``scale``, usually in [0, 2], start 1, which is exact: the source's own bits.
+
+    References:
+        C. Goddard et al., Arcee's MergeKit, arXiv 2403.13257.
+    """
+
+    def merge(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[()],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        (source,) = sources
+        return spread(coefficients["scale"], source.ndim) * float32(source)
+
+    return Operator(
+        name="passthrough",
+        coefficients=(SCALE,),
+        init=no_statistics,
+        merge=merge,
+        needs_base=False,
+        sources=(1, 1),
+    )

@@ -1,0 +1,116 @@
+"""Reinforced Agent Merging (Yuan et al., 2026), https://arxiv.org/abs/2601.13572"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import (
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    spread,
+    task_vectors,
+)
+from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.magmax import WEIGHT
+from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.types import Array, Float
+
+R = Coefficient(
+    "r",
+    0.0,
+    1.0,
+    0.1,
+    per_source=False,
+    description="how much a source's own elements are raised by its share of common ones",
+)
+ALPHA = Coefficient(
+    "alpha",
+    0.0,
+    1.0,
+    0.2,
+    per_source=False,
+    description="greatest share of common elements that counts",
+    domain=(0.0, float("inf")),
+)
+
+
+def ram(epsilon: float = 1e-5) -> Operator:
+    """Keep what one source alone changed, average what several did.
+
+    Coefficient: ``weight`` of each task vector, usually in [0, 1], start 1: the method itself.
+
+    References:
+        Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5; weights are ours.
+
+    Args:
+        epsilon: An element of a task vector no greater than this is no change.
+    """
+    return _ram("ram", epsilon, raised=False)
+
+
+def ramplus(epsilon: float = 1e-5) -> Operator:
+    """`ram` with a source's own changes raised by 1 + r x min(alpha, common / own elements).
+
+    Counted tensor by tensor (mergekit's ramplus_tl). Coefficients: ``weight`` as in `ram`; ``r``,
+    start 0.1, and ``alpha``, start 0.2, both usually in [0, 1], one for all sources.
+
+    References:
+        Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5.
+
+    Args:
+        epsilon: An element of a task vector no greater than this is no change.
+    """
+    return _ram("ramplus", epsilon, raised=True)
+
+
+def _ram(name: str, epsilon: float, raised: bool) -> Operator:
+    limit = np.float32(epsilon)
+
+    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
+        if not raised:
+            return ()
+
+        def ratios(layer: int) -> np.ndarray:
+            changed = np.stack(
+                [np.abs(task_vector_row(base, s, layered, layer)) > limit for s in sources]
+            )
+            alone = changed.sum(axis=0) == 1
+            own = np.count_nonzero(changed & alone, axis=1)
+            common = np.count_nonzero(changed, axis=1) - own
+            return (common / np.maximum(own, epsilon)).astype(np.float32)
+
+        found = np.stack(in_threads(ratios, range(len(rows(base, layered)))), axis=1)
+        return tuple(jnp.asarray(ratio if layered else ratio[0]) for ratio in found)
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[Array, ...],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        vectors = task_vectors(base, sources)
+        changed = [jnp.abs(vector) > limit for vector in vectors]
+        counts = sum(mask.astype(jnp.float32) for mask in changed)
+        terms = []
+        for source, (vector, mask) in enumerate(zip(vectors, changed, strict=True)):
+            own = jnp.float32(1.0)
+            if raised:
+                share = jnp.clip(statistics[source], 0.0, coefficients["alpha"])
+                own = spread(1.0 + coefficients["r"] * share, vector.ndim)
+            factor = jnp.where(counts > 1, 1.0 / jnp.maximum(counts, 1.0), own)
+            weighted = spread(coefficients["weight"][source], vector.ndim) * vector
+            terms.append(jnp.where(mask, factor * weighted, 0.0))
+        return float32(base) + sum(terms[1:], terms[0])
+
+    return Operator(
+        name=name,
+        coefficients=(WEIGHT, R, ALPHA) if raised else (WEIGHT,),
+        init=init,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )

@@ -1,0 +1,135 @@
+"""SCE (Wan et al., 2024, FuseChat), https://arxiv.org/abs/2408.07990"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import (
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    spread,
+    task_vectors,
+)
+from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.magmax import WEIGHT
+from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, take
+from evojax_merge.operators.order_statistics import in_threads, rank, select
+from evojax_merge.types import Array, Float
+
+SMALLEST_ENERGY = 1e-6
+SMALLEST_DIVISOR = 1e-6
+
+SELECT = Coefficient(
+    "select_topk",
+    0.0,
+    1.0,
+    0.5,
+    per_source=False,
+    description="fraction of elements kept, those that vary most between sources",
+    domain=(0.0, 1.0),
+)
+
+
+class Selected(NamedTuple):
+    """Which elements vary most, and the sources' energies in what is selected.
+
+    Attributes:
+        step: First density of the grid, in steps, at which an element is selected; uint16.
+        energy: Mean square of each source's selected task vector at each density.
+    """
+
+    step: Array
+    energy: Float[Array, "*layers sources grid"]
+
+
+def sce(lam: float = 1.0) -> Operator:
+    """Select the elements of greatest variance, weigh sources by energy, erase minority signs.
+
+    Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in steps
+    of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its energy,
+    usually in [0, 1], start 1 (the method itself).
+
+    References:
+        Wan et al., FuseChat: knowledge fusion of chat models, arXiv 2408.07990, section 3.3; with
+        the variance over sources, thresholds and order of mergekit 0.1.5. Weights are ours.
+
+    Args:
+        lam: Scale of the merged task vector.
+    """
+
+    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
+        shape = np.shape(base)[int(layered) :]
+
+        def one(layer: int) -> tuple[np.ndarray, np.ndarray]:
+            vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
+            variance = np.var(vectors, axis=0)
+            counts = grid_counts(np.count_nonzero(variance))
+            counts[GRID] = variance.size
+            squares = list(np.square(vectors))
+            found = select(variance, counts, squares)
+            step = _first_step(variance, found.threshold, found.cutoff)
+            energy = (found.sums / variance.size).astype(np.float32)
+            return step.reshape(shape), energy
+
+        steps, energies = zip(*in_threads(one, range(len(rows(base, layered)))), strict=True)
+        if not layered:
+            return Selected(jnp.asarray(steps[0]), jnp.asarray(energies[0]))
+        return Selected(jnp.asarray(np.stack(steps)), jnp.asarray(np.stack(energies)))
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: Selected,
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        layers = statistics.energy.shape[:-2]
+        step = grid_step(coefficients["select_topk"], layers)
+        energy = take(jnp.moveaxis(statistics.energy, -1, len(layers)), step)
+        energy = jnp.moveaxis(energy, -1, 0)
+        total = energy.sum(axis=0)
+        usable = total >= SMALLEST_ENERGY
+        weights = jnp.where(usable, energy / jnp.where(usable, total, 1.0), 1.0 / len(sources))
+        given = coefficients["weight"]
+        weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
+
+        ndim = statistics.step.ndim
+        selected = statistics.step <= spread(step, ndim).astype(jnp.uint16)
+        selected &= spread(step, ndim) > 0
+        vectors = [jnp.where(selected, vector, 0.0) for vector in task_vectors(base, sources)]
+        positive = sum(vectors[1:], vectors[0]) >= 0
+        agrees = [jnp.where(positive, vector > 0, vector < 0) for vector in vectors]
+        sizes = [
+            jnp.where(agree, spread(weight, ndim), 0.0)
+            for agree, weight in zip(agrees, weights, strict=True)
+        ]
+        terms = [size * vector for size, vector in zip(sizes, vectors, strict=True)]
+        below = jnp.maximum(sum(sizes[1:], sizes[0]), SMALLEST_DIVISOR)
+        return float32(base) + lam * sum(terms[1:], terms[0]) / below
+
+    return Operator(
+        name="sce",
+        coefficients=(SELECT, WEIGHT),
+        init=init,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )
+
+
+def _first_step(variance: np.ndarray, threshold: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
+    """The first cut that holds each element; cuts are nested and rise in steps."""
+    falling = -threshold.astype(np.float32)
+    step = np.searchsorted(falling, -variance, side="left")
+    ranks = rank(np.arange(variance.size, dtype=np.uint32))
+    while True:
+        equal = threshold[step] == variance
+        late = equal & (ranks > cutoff[step])
+        if not late.any():
+            return step.astype(np.uint16)
+        step[late] += 1

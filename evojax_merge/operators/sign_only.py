@@ -1,0 +1,74 @@
+"""Signs of task vectors alone (BitDelta, Liu et al., 2024), https://arxiv.org/abs/2402.10193"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import (
+    WEIGHT,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    divisor,
+    float32,
+    spread,
+    task_vectors,
+)
+from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.types import Array, Float
+
+
+def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
+    """base + lam x sum of weight x mean|task vector| x sign(task vector).
+
+    The scale of a tensor's signs is the one nearest to its task vector in the l2 norm. Coefficient:
+    ``weight`` of each source, usually in [0, 1], start 0.5.
+
+    References:
+        Liu et al., BitDelta: your fine-tune may only be worth one bit, arXiv 2402.10193, equation
+        2, without its distillation of the scales.
+
+    Args:
+        normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
+        lam: Scale of the merged task vector.
+    """
+
+    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
+        def mean(source: Leaf) -> Array:
+            sizes = in_threads(
+                lambda layer: np.abs(task_vector_row(base, source, layered, layer)).mean(
+                    dtype=np.float64
+                ),
+                range(len(rows(base, layered))),
+            )
+            return jnp.asarray(np.array(sizes if layered else sizes[0], np.float32))
+
+        return tuple(mean(source) for source in sources)
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[Array, ...],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        weights = coefficients["weight"]
+        if normalize:
+            weights = weights / divisor(weights.sum(axis=0, keepdims=True))
+        terms = [
+            spread(lam * weight * size, vector.ndim) * jnp.sign(vector)
+            for weight, size, vector in zip(
+                weights, statistics, task_vectors(base, sources), strict=True
+            )
+        ]
+        return float32(base) + sum(terms[1:], terms[0])
+
+    return Operator(
+        name="sign_only",
+        coefficients=(WEIGHT,),
+        init=init,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )

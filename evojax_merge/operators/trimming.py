@@ -1,0 +1,246 @@
+"""Ways to make a task vector sparse: which elements are kept, and what they are scaled by.
+
+A `Trimming` works on the task vector of one source. All of them look up what they must know of the
+whole tensor, so that a candidate is one pass over memory.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, spread
+from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.magnitude import SMALLEST_NORM, band_table, trim_table
+from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.random_mask import keep
+from evojax_merge.types import Array, Bool, Float
+
+Rescale = Literal["inverse", "l1", "l2", "linf"]
+"""``inverse``: divide by the probability of being kept. Otherwise: give the sparse task vector the
+norm that it had before; where elements are kept at random, the l1 or l2 norm in expectation.
+"""
+
+GAMMA = Coefficient(
+    "gamma",
+    0.0,
+    0.05,
+    0.01,
+    description="fraction of a task vector's largest elements that is dropped",
+    domain=(0.0, 1.0),
+)
+EPSILON = Coefficient(
+    "epsilon",
+    0.0,
+    0.3,
+    0.15,
+    description="keep probability runs from density - epsilon to density + epsilon",
+    domain=(0.0, 0.5),
+)
+
+
+class Kept(NamedTuple):
+    """What is left of a task vector: a mask (None: everything) and factors of what is kept."""
+
+    mask: Bool[Array, "..."] | None
+    scale: Float[Array, "..."]
+
+
+class Trimming(NamedTuple):
+    """A way to make a task vector sparse.
+
+    ``init(base_leaf, source_leaf, layered)`` runs once, on the host. ``apply(task_vector,
+    statistics, coefficients of the source by name, key, index of the source)`` says what is kept.
+    ``conflict`` names what is wrong with coefficients that are each in their domain.
+    """
+
+    coefficients: tuple[Coefficient, ...]
+    init: Callable[[Leaf, Leaf, bool], Any]
+    apply: Callable[[Array, Any, dict[str, Array], LeafKey, int], Kept]
+    random: bool = False
+    conflict: Callable[[dict[str, float]], str | None] = lambda values: None
+
+
+def everything(rescale: Rescale | None = None) -> Trimming:
+    """Nothing is dropped."""
+    del rescale
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        return Kept(None, jnp.float32(1.0))
+
+    return Trimming((), lambda base, source, layered: (), apply)
+
+
+def by_magnitude(rescale: Rescale | None = None) -> Trimming:
+    """The largest max(1, int(density x n)) of n elements are kept (TIES, step 1)."""
+
+    def init(base: Leaf, source: Leaf, layered: bool) -> Any:
+        return trim_table(base, source, layered, None if rescale == "inverse" else rescale)
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        trim = statistics.at(values["density"])
+        return Kept(trim.keeps(task_vector), _inverse(values["density"], rescale, trim.rescale))
+
+    return Trimming((DENSITY,), init, apply)
+
+
+def without_outliers(rescale: Rescale | None = None) -> Trimming:
+    """The largest int(gamma x n) elements are dropped and the next int(density x n) kept.
+
+    Fewer are dropped where gamma + density exceed 1; at density 1 all are kept.
+    """
+
+    def init(base: Leaf, source: Leaf, layered: bool) -> Any:
+        return band_table(base, source, layered, None if rescale == "inverse" else rescale)
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        band = statistics.at(values["gamma"], values["density"])
+        before, after = {
+            "l2": (jnp.sqrt(band.total), jnp.sqrt(jnp.maximum(band.kept, 0.0))),
+            "linf": (band.largest, band.largest_kept),
+        }.get(rescale or "", (band.total, band.kept))
+        factor = _ratio(before, after) if rescale else jnp.ones_like(before)
+        return Kept(band.keeps(task_vector), _inverse(values["density"], rescale, factor))
+
+    return Trimming((DENSITY, GAMMA), init, apply)
+
+
+def at_random(rescale: Rescale | None = "inverse") -> Trimming:
+    """Each element is kept with probability density (DARE).
+
+    To divide by the density keeps the l1 norm in expectation; its root does so for l2.
+
+    Raises:
+        ValueError: ``rescale`` is linf, which has no such expectation.
+    """
+    _expectation(rescale)
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        density = values["density"]
+        safe = jnp.where(density > 0, density, 1.0)
+        scale = {None: jnp.ones_like(safe), "l2": 1.0 / jnp.sqrt(safe)}.get(rescale, 1.0 / safe)
+        return Kept(keep(key, source, task_vector.shape, density), scale)
+
+    return Trimming((DENSITY,), lambda base, source, layered: (), apply, random=True)
+
+
+class Ranks(NamedTuple):
+    """Where each element stands in its row by magnitude, from 0 (least) to 255.
+
+    ``sums`` are those of the norm's terms (absolute values, or squares) over a layer, plain and
+    weighted by rank / 255.
+    """
+
+    rank: Array
+    plain: Float[Array, "*layers"]
+    weighted: Float[Array, "*layers"]
+
+
+def by_rank(rescale: Rescale | None = "l1") -> Trimming:
+    """An element is kept with probability density - epsilon + 2 epsilon x its rank (DELLA).
+
+    The rank by magnitude in its row runs from 0 to 1. At density 1 everything is kept, at 0
+    nothing. Where density +- epsilon leaves [0, 1], a search takes the largest epsilon that does
+    not. Ranks are held in 8 bits: a probability is off by at most epsilon / 255.
+
+    Raises:
+        ValueError: ``rescale`` is linf, which has no expectation.
+    """
+    _expectation(rescale)
+
+    def init(base: Leaf, source: Leaf, layered: bool) -> Ranks:
+        shape = np.shape(base)[int(layered) :]
+        width = shape[-1] if len(shape) == 2 else int(np.prod(shape[1:])) if len(shape) > 2 else -1
+
+        def one(layer: int) -> tuple[np.ndarray, np.float32, np.float32]:
+            magnitude = np.abs(task_vector_row(base, source, layered, layer))
+            ranks = _rank_rows(magnitude.reshape(-1, width if width > 0 else magnitude.size))
+            terms = np.square(magnitude) if rescale == "l2" else magnitude
+            weighted = np.dot(terms.astype(np.float64), ranks.ravel() / 255.0)
+            return ranks.reshape(shape), np.float32(terms.sum(dtype=np.float64)), weighted
+
+        ranks, plain, weighted = zip(
+            *in_threads(one, range(len(rows(base, layered)))), strict=True
+        )
+        if not layered:
+            return Ranks(*(jnp.asarray(part[0]) for part in (ranks, plain, np.float32(weighted))))
+        return Ranks(
+            jnp.asarray(np.stack(ranks)),
+            jnp.asarray(np.array(plain, np.float32)),
+            jnp.asarray(np.array(weighted, np.float32)),
+        )
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        density = jnp.clip(values["density"], 0.0, 1.0)
+        epsilon = jnp.minimum(values["epsilon"], jnp.minimum(density, 1.0 - density))
+        least = density - epsilon
+        ndim = task_vector.ndim
+        standing = statistics.rank.astype(jnp.float32) * np.float32(1 / 255)
+        probability = spread(least, ndim) + spread(2.0 * epsilon, ndim) * standing
+        mask = keep(key, source, task_vector.shape, probability)
+        if rescale == "inverse":
+            return Kept(mask, 1.0 / jnp.maximum(probability, np.float32(2**-24)))
+        after = least * statistics.plain + 2.0 * epsilon * statistics.weighted
+        factor = _ratio(statistics.plain, after)
+        scale = {None: jnp.ones_like(factor), "l2": jnp.sqrt(factor)}.get(rescale, factor)
+        return Kept(mask, scale)
+
+    def conflict(values: dict[str, float]) -> str | None:
+        density, epsilon = values.get("density"), values.get("epsilon")
+        if density is None or epsilon is None or not 0 < density < 1:
+            return None
+        if 0 < density - epsilon and density + epsilon < 1:
+            return None
+        return f"density {density:g} +- epsilon {epsilon:g} must stay within (0, 1)"
+
+    return Trimming((DENSITY, EPSILON), init, apply, random=True, conflict=conflict)
+
+
+TRIMMINGS: dict[str, Callable[..., Trimming]] = {
+    "none": everything,
+    "magnitude": by_magnitude,
+    "outliers": without_outliers,
+    "random": at_random,
+    "rank": by_rank,
+}
+"""What ``trim`` of `task_vectors` may be."""
+
+
+def _rank_rows(magnitude: np.ndarray) -> np.ndarray:
+    width = magnitude.shape[1]
+    if width == 1:
+        return np.full(magnitude.shape, 128, np.uint8)
+    order = np.argsort(magnitude, axis=1, kind="stable")
+    standing = np.rint(np.arange(width) * (255 / (width - 1))).astype(np.uint8)
+    ranks = np.empty(magnitude.shape, np.uint8)
+    np.put_along_axis(ranks, order, np.broadcast_to(standing, ranks.shape), axis=1)
+    return ranks
+
+
+def _expectation(rescale: str | None) -> None:
+    if rescale == "linf":
+        raise ValueError(
+            "rescale: linf is no expectation over random masks; use inverse, l1 or l2"
+        )
+
+
+def _inverse(density: Array, rescale: str | None, otherwise: Array) -> Array:
+    if rescale != "inverse":
+        return otherwise
+    return 1.0 / jnp.where(density > 0, density, 1.0)
+
+
+def _ratio(before: Array, after: Array) -> Array:
+    usable = (before >= SMALLEST_NORM) & (after >= SMALLEST_NORM)
+    return jnp.where(usable, before / jnp.where(usable, after, 1.0), 1.0)
