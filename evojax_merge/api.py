@@ -13,8 +13,10 @@ from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
+from evojax_merge.evidence import collect, prepare
 from evojax_merge.evolution.measure import measure
-from evojax_merge.evolution.run import Run, run
+from evojax_merge.evolution.run import EVIDENCE, Run, run
+from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.merging import merge_recipe
@@ -24,7 +26,17 @@ from evojax_merge.report.results import Result
 OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
 
-__all__ = ["Evaluation", "evaluate", "evolve", "export", "load", "merge", "resume"]
+__all__ = [
+    "Evaluation",
+    "apply_mergekit",
+    "evaluate",
+    "evolve",
+    "export",
+    "load",
+    "merge",
+    "resume",
+    "to_mergekit",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +78,12 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         RecipeError: The recipe is malformed, its checkpoints have changed since, or its operator is
             not to be trusted.
         CheckpointError: A checkpoint is missing or damaged.
+        ValueError: The data of an operator that asks for evidence is missing or has changed.
     """
+    kept = None
     if not isinstance(recipe, Recipe):
+        beside = Path(recipe).parent / EVIDENCE
+        kept = beside if beside.is_dir() else None
         recipe = Recipe.load(recipe)
     if not recipe.operator.startswith(OWN_OPERATORS) and not trust_operator:
         raise RecipeError(
@@ -82,7 +98,31 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         recipe.dtype,
     )
     _check_unchanged(recipe, prepared)
-    return merge_recipe(recipe, operator, load_ingredients(prepared))
+    items = prepare(operator, prepared.reference, len(recipe.sources))
+    ingredients = load_ingredients(prepared)
+    names = [source.path for source in recipe.sources]
+    evidence = collect(operator, items, ingredients.whole_sources(), names, kept)
+    return merge_recipe(recipe, operator, ingredients, evidence)
+
+
+def apply_mergekit(
+    file: str | Path, directory: str | Path, *, seed: int = 0, overwrite: bool = False
+) -> Path:
+    """Run a mergekit YAML from file to file, a tensor at a time.
+
+    Args:
+        file: The YAML.
+        directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
+        seed: Of random masks; mergekit's YAML has none.
+        overwrite: Replace what the directory holds.
+
+    Raises:
+        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read.
+        CheckpointError: A checkpoint is missing or damaged.
+    """
+    plan = plan_merge(load_configuration(file))
+    text = Path(file).read_text(encoding="utf-8")
+    return apply_plan(plan, directory, seed=seed, overwrite=overwrite, text=text)
 
 
 def evolve(

@@ -1,4 +1,4 @@
-"""The command line: evolve, resume, apply, evaluate."""
+"""The command line: evolve, resume, apply, convert, evaluate."""
 
 import argparse
 import json
@@ -18,18 +18,22 @@ from rich.console import Console
 from evojax_merge import api
 from evojax_merge.config import build_task, compose, conf_directory
 from evojax_merge.evolution.interruption import Interrupted
+from evojax_merge.exchange import is_mergekit
+from evojax_merge.recipe import Recipe
 from evojax_merge.report.results import results_table, save_results
 from evojax_merge.report.sweep import ERROR_FILE
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR
-       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator]
+       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--seed N]
+       evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [KEY=VALUE ...]
 
 evolve    search for the best merge of some models; -m sweeps comma-separated values
 resume    continue a run after any interruption
-apply     build the checkpoint that a recipe describes
+apply     build the checkpoint that a recipe, or a YAML of mergekit, describes
+convert   write a recipe as a YAML of mergekit
 evaluate  measure a checkpoint, e.g. fitness=generation fitness.data=items.jsonl
 
 KEY=VALUE chooses and changes configuration: model.base=DIR 'model.sources=[DIR,DIR]'
@@ -46,7 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console()
     command, rest = (given[0], given[1:]) if given else ("--help", [])
-    commands = {"evolve": _evolve, "resume": _resume, "apply": _apply, "evaluate": _evaluate}
+    commands = {
+        "evolve": _evolve,
+        "resume": _resume,
+        "apply": _apply,
+        "convert": _convert,
+        "evaluate": _evaluate,
+    }
     if command not in commands:
         asked = command in ("-h", "--help", "help")
         print(USAGE + f"{conf_directory()}", file=sys.stdout if asked else sys.stderr)
@@ -144,12 +154,33 @@ def _apply(arguments: list[str], console: Console) -> None:
     parser.add_argument(
         "--trust-operator", action="store_true", help="run an operator from outside this package"
     )
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
+    )
     options = parser.parse_args(arguments)
     if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
-    model = api.merge(options.recipe, trust_operator=options.trust_operator)
-    api.export(model, options.out, overwrite=options.overwrite)
+    if is_mergekit(options.recipe):
+        api.apply_mergekit(
+            options.recipe, options.out, seed=options.seed or 0, overwrite=options.overwrite
+        )
+    elif options.seed is not None:
+        raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
+    else:
+        model = api.merge(options.recipe, trust_operator=options.trust_operator)
+        api.export(model, options.out, overwrite=options.overwrite)
     console.print(f"exported to {options.out}", soft_wrap=True)
+
+
+def _convert(arguments: list[str], console: Console) -> None:
+    parser = argparse.ArgumentParser("evojax-merge convert")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.yml")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        raise ValueError(f"{options.out}: exists; give another name")
+    options.out.write_text(api.to_mergekit(Recipe.load(options.recipe)), encoding="utf-8")
+    console.print(f"written to {options.out}", soft_wrap=True)
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:

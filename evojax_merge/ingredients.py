@@ -2,21 +2,29 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from evojax_merge.checkpoints import (
+    Adapter,
     Alignment,
     Checkpoint,
+    CheckpointError,
     Model,
     align_vocabularies,
     audit,
+    is_adapter_directory,
     load,
+    load_adapter,
+    load_adapter_config,
     load_config,
+    resolve,
     weights_hash,
 )
+from evojax_merge.low_rank import is_adapter, materialise
+from evojax_merge.operators import Operator
 from evojax_merge.recipe import Ingredient
 from evojax_merge.types import Params
 
@@ -29,14 +37,14 @@ class Plan:
 
     Attributes:
         base: The common ancestor, if one is given.
-        sources: In order.
+        sources: In order; some may be LoRA adapters of the base.
         reference_name: Whose tokenizer and configuration the merge carries: ``base``, or the index
             of a source.
         dtype: Of the merged parameters.
     """
 
     base: Checkpoint | None
-    sources: tuple[Checkpoint, ...]
+    sources: tuple[Checkpoint | Adapter, ...]
     reference_name: str | int
     dtype: np.dtype
 
@@ -62,7 +70,7 @@ class Ingredients:
 
     Attributes:
         base: The common ancestor, if one is given.
-        sources: In order.
+        sources: In order; the parameters of LoRA adapters are `evojax_merge.low_rank` leaves.
         reference_name: Whose tokenizer and configuration the merge carries.
         dtype: Of the merged parameters.
         vocabulary: How rows were aligned, None where nothing had to be done.
@@ -89,6 +97,20 @@ class Ingredients:
         """Parameters of the sources."""
         return tuple(source.params for source in self.sources)
 
+    def base_for(self, operator: Operator) -> Params | None:
+        """Parameters of the base, if merging these sources by the operator takes one."""
+        adapted = any(is_adapter(source.params) for source in self.sources)
+        return self.base_params if operator.needs_base or adapted else None
+
+    def whole_sources(self) -> Iterator[Model]:
+        """The sources as models that can be run: adapters one at a time on the base."""
+        for source in self.sources:
+            if self.base is None or not is_adapter(source.params):
+                yield source
+            else:
+                params = materialise(self.base.params, source.params)
+                yield dataclasses.replace(source, params=params)
+
 
 def plan(
     base: str | None,
@@ -100,7 +122,7 @@ def plan(
 
     Args:
         base: Directory or hub id, or None.
-        sources: Likewise, at least one.
+        sources: Likewise, at least one; a directory may hold a LoRA adapter of the base.
         reference: ``base`` (the first source where there is none), or the index of a source.
         dtype: Of the merged parameters; by default the reference's.
 
@@ -108,11 +130,17 @@ def plan(
         CheckpointError: One is damaged, or they do not fit each other.
     """
     base_checkpoint = None if base is None else load_config(base)
-    source_checkpoints = tuple(load_config(source) for source in sources)
+    source_checkpoints = tuple(_load_source(source, base_checkpoint) for source in sources)
     if reference == BASE and base is None:
         reference = 0
     chosen = _named(reference, base_checkpoint, source_checkpoints)
-    audit(chosen, [c for c in (base_checkpoint, *source_checkpoints) if c is not None])
+    if isinstance(chosen, Adapter):
+        raise CheckpointError(
+            f"{chosen.directory}: is a LoRA adapter, which has no configuration of its own; take "
+            "the tokenizer from the base (model.tokenizer=base)"
+        )
+    models = (base_checkpoint, *source_checkpoints)
+    audit(chosen, [model for model in models if isinstance(model, Checkpoint)])
     wanted = chosen.dtype if dtype is None else np.dtype(dtype)
     return Plan(base_checkpoint, source_checkpoints, reference, wanted)
 
@@ -121,11 +149,18 @@ def load_ingredients(plan: Plan) -> Ingredients:
     """Read the weights of a plan, and bring them to the reference's vocabulary.
 
     Raises:
-        CheckpointError: A tied checkpoint stores a head of its own.
+        CheckpointError: A tied checkpoint stores a head of its own; or an adapter's factors are not
+            finite.
     """
     checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
-    loaded = [load(checkpoint) for checkpoint in checkpoints]
-    base = loaded[0] if plan.base is not None else None
+    base = None if plan.base is None else load(plan.base)
+    loaded = [] if base is None else [base]
+    for source in plan.sources:
+        if isinstance(source, Adapter):
+            assert base is not None  # else it is refused in `plan`
+            loaded.append(load_adapter(source, base))
+        else:
+            loaded.append(load(source))
     reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
     models, accounts = align_vocabularies(reference, loaded)
     sources = models[len(models) - len(plan.sources) :]
@@ -139,7 +174,7 @@ def load_ingredients(plan: Plan) -> Ingredients:
 
 
 def _accounts(
-    checkpoints: Sequence[Checkpoint], accounts: Sequence[Alignment]
+    checkpoints: Sequence[Checkpoint | Adapter], accounts: Sequence[Alignment]
 ) -> dict[str, Any] | None:
     changed = {
         checkpoint.directory.name: account.to_dict()
@@ -153,5 +188,17 @@ def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
     return base if name == BASE else sources[int(name)]
 
 
-def _ingredient(checkpoint: Checkpoint) -> Ingredient:
+def _load_source(source: str, base: Checkpoint | None) -> Checkpoint | Adapter:
+    directory = resolve(source)
+    if not is_adapter_directory(directory):
+        return load_config(directory)
+    if base is None:
+        raise CheckpointError(
+            f"{directory}: is a LoRA adapter, which is merged onto the model that it was trained "
+            "on; give that as model.base"
+        )
+    return load_adapter_config(directory, base)
+
+
+def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
     return Ingredient(str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory))

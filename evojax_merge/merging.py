@@ -10,6 +10,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.ingredients import Ingredients
 from evojax_merge.layout import Layout
 from evojax_merge.operators import (
+    Evidence,
     Operator,
     check_coefficients,
     constant_coefficients,
@@ -22,13 +23,19 @@ from evojax_merge.segments import assign, expand
 from evojax_merge.types import Params
 
 
-def merge_recipe(recipe: Recipe, operator: Operator, ingredients: Ingredients) -> Model:
+def merge_recipe(
+    recipe: Recipe,
+    operator: Operator,
+    ingredients: Ingredients,
+    evidence: Evidence | None = None,
+) -> Model:
     """Build the model that a recipe describes.
 
     Args:
         recipe: Says how strongly and where.
         operator: The one the recipe names.
         ingredients: The checkpoints the recipe names.
+        evidence: Of each source, where the operator asks for it.
 
     Raises:
         RecipeError: The recipe's segments or coefficients do not fit the models or the operator.
@@ -40,7 +47,7 @@ def merge_recipe(recipe: Recipe, operator: Operator, ingredients: Ingredients) -
         check_coefficients(operator, coefficients)
     except ValueError as error:
         raise RecipeError(f"the recipe does not fit these models: {error}") from error
-    params = _merged(operator, ingredients, coefficients, recipe.seed)
+    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence)
     return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
 
 
@@ -55,10 +62,16 @@ def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:
         yield name, _merged(operator, ingredients, coefficients, seed=0)
 
 
-def _merged(operator: Operator, ingredients: Ingredients, coefficients: Any, seed: int) -> Params:
-    base = ingredients.base_params if operator.needs_base else None
+def _merged(
+    operator: Operator,
+    ingredients: Ingredients,
+    coefficients: Any,
+    seed: int,
+    evidence: Evidence | None = None,
+) -> Params:
+    base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    statistics = init_statistics(operator, base, sources)
+    statistics = init_statistics(operator, base, sources, evidence)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:

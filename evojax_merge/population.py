@@ -4,6 +4,9 @@ A layer scan consumes the leading axis, so in stacked leaves the population come
 it first would copy every weight once to move it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 from evojax_merge.types import Params
@@ -15,3 +18,28 @@ def population_axes(params: Params) -> dict[str, object]:
         name: jax.tree.map(lambda _, axis=int(name == "layers"): axis, part)
         for name, part in params.items()
     }
+
+
+def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -> Params:
+    """Put ``make(index)`` into a tree of candidates for each ``index < count``, one by one.
+
+    A merge is bound by memory, so that nothing is gained by merging candidates at once. The body of
+    a loop is one program whatever the number of candidates, so that each has the same bits in any
+    company: under `jax.vmap`, sines and multiply-adds may round otherwise.
+
+    Args:
+        buffer: Of all candidates.
+        axes: Of `population_axes`.
+        count: How many there are; traced, or the compiler would unroll short loops.
+        make: The parameters of one candidate.
+    """
+
+    def put(index: Any, tree: Params) -> Params:
+        return jax.tree.map(
+            lambda old, leaf, axis: jax.lax.dynamic_update_index_in_dim(old, leaf, index, axis),
+            tree,
+            make(index),
+            axes,
+        )
+
+    return jax.lax.fori_loop(0, count, put, buffer)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from evojax_merge import evolve
 from evojax_merge.config import ConfigError, build, compose, conf_directory
@@ -67,11 +68,16 @@ def layout() -> Layout:
 
 @pytest.mark.parametrize("name", options("operator"))
 def test_operators(name):
-    operator = instantiate(compose([f"operator={name}", "model.sources=[x]"]).operator)
+    config = compose([f"operator={name}", "model.sources=[x]"]).operator
+    if OmegaConf.is_missing(config, "data"):
+        config.data = "items.jsonl"
+    operator = instantiate(config)
     tree = {"fc": {"weight": np.ones((2, 3), np.float32)}}
     sources = (tree, {"fc": {"weight": np.zeros((2, 3), np.float32)}})
     base = tree if operator.needs_base else None
-    statistics = init_statistics(operator, base, sources)
+    kinds = {"fisher": np.ones((2, 3)), "gram": np.eye(3)}
+    asked = operator.evidence and {"fc.weight": kinds[operator.evidence.kind]}
+    statistics = init_statistics(operator, base, sources, asked and (asked, asked))
     coefficients = constant_coefficients(operator, tree, 2)
     merged = merge(operator, base, sources, coefficients, statistics, 0)
     assert np.isfinite(merged["fc"]["weight"]).all()

@@ -9,15 +9,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
-    {"types", "tree", "population"},
+    {"types", "tree", "population", "low_rank"},
     {"models"},
     {"checkpoints", "layout"},
     {"segments"},
     {"recipe", "operators"},
-    {"spaces", "ingredients"},
+    {"spaces", "ingredients", "exchange"},
     {"strategies", "merging"},
     {"fitness"},
     {"inference"},
+    {"evidence", "gradient"},
     {"experiment"},
     {"evolution", "report"},
     {"config"},

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.loading import Model
+from evojax_merge.low_rank import LowRank, Unchanged
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
 
@@ -158,7 +159,7 @@ def vocabulary_of(model: Any) -> Vocabulary:
 def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
     leaves, target = flatten(source.params), flatten(reference.params)
     for path in source.family.vocabulary_paths(source.config):
-        leaves[path] = align_rows(leaves[path], target[path], rows)
+        leaves[path] = _aligned_leaf(leaves[path], target[path], rows)
     params: Params = unflatten(leaves)
     return dataclasses.replace(
         source,
@@ -168,6 +169,16 @@ def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
         tokenizer=reference.tokenizer,
         tokenizer_directory=reference.tokenizer_directory or reference.directory,
     )
+
+
+def _aligned_leaf(leaf: Any, reference: Any, rows: np.ndarray) -> Any:
+    """Of an adapter, what is added: nothing to the rows that the base takes from the reference."""
+    if isinstance(leaf, Unchanged):
+        return Unchanged((len(rows), *leaf.shape[1:]), leaf.dtype)
+    if isinstance(leaf, LowRank):
+        none = jnp.zeros((len(rows), leaf.b.shape[1]), leaf.b.dtype)
+        return dataclasses.replace(leaf, b=align_rows(leaf.b, none, rows))
+    return align_rows(leaf, reference, rows)
 
 
 def _kind(tokenizer: PreTrainedTokenizerFast) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.directory import read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
@@ -62,6 +63,11 @@ def load_config(source: str | Path) -> Checkpoint:
             such tensor is listed.
     """
     directory = resolve(source)
+    if is_adapter_directory(directory):
+        raise CheckpointError(
+            f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
+            "model that it was trained on as model.base"
+        )
     hf_config = read_json(directory / "config.json")
     if hf_config.get("quantization_config"):
         raise CheckpointError(

@@ -23,7 +23,13 @@ TOKENIZER_FILES = (
 )
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
-_DOWNLOADED = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+_DOWNLOADED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+)
 
 
 def resolve(source: str | Path) -> Path:

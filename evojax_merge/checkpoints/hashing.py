@@ -4,17 +4,22 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from evojax_merge.checkpoints.headers import weight_files
+from evojax_merge.checkpoints.adapter_config import is_adapter_directory, read_adapter_config
+from evojax_merge.checkpoints.headers import adapter_file, weight_files
 
 
 def weights_hash(directory: Path) -> str:
     """SHA-256 of the weights: of the hashes of the safetensors files, in the order of their names.
 
     It depends on the bytes of the files alone: the same weights in other shards hash differently.
+    Of a LoRA adapter, the ranks and scales of its configuration are part of it.
 
     Raises:
         CheckpointError: The directory holds no safetensors.
     """
+    if is_adapter_directory(directory):
+        digests = [_file_hash(adapter_file(directory)), read_adapter_config(directory).digest()]
+        return hashlib.sha256(b"".join(digests)).hexdigest()
     files = weight_files(directory)
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(_file_hash, files))

@@ -14,6 +14,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_model.safetensors"
 
 DTYPES: dict[str, np.dtype] = {
     "F32": np.dtype(np.float32),
@@ -68,6 +69,23 @@ def weight_files(directory: Path) -> list[Path]:
             "AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
         )
     raise CheckpointError(f"{directory}: holds neither {WEIGHTS} nor {INDEX}")
+
+
+def adapter_file(directory: Path) -> Path:
+    """The safetensors file of a LoRA adapter.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    path = directory / ADAPTER
+    if path.exists():
+        return path
+    if (directory / "adapter_model.bin").exists():
+        raise CheckpointError(
+            f"{directory}: holds pickled weights only (adapter_model.bin), which run code when "
+            "they are read; convert them with PEFT: model.save_pretrained(...)"
+        )
+    raise CheckpointError(f"{path}: missing")
 
 
 def read_headers(directory: Path) -> dict[str, TensorInfo]:

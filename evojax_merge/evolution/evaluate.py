@@ -21,7 +21,7 @@ from evojax_merge.evolution.memory import candidates_that_fit
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.inference.programs import batch_bytes, make_program
 from evojax_merge.models import Family
-from evojax_merge.population import population_axes
+from evojax_merge.population import fill, population_axes
 from evojax_merge.types import Array, Float, Genotype, Params, Population
 
 MergeFn = Callable[[Any, Genotype], Params]
@@ -123,13 +123,18 @@ class Evaluator:
             seconds += [elapsed / len(part)] * len(part)
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32))
 
+    @property
+    def materials(self) -> Any:
+        """What ``merge_fn`` merges, where it lies on the devices."""
+        return self._materials
+
     def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
         """What the task's program gives for each of its batches, for one chunk per device."""
         sharding = NamedSharding(self._mesh, P("pop"))
         placed = jax.make_array_from_callback(
             genotypes.shape, sharding, lambda index: genotypes[index]
         )
-        self._params = self._merge(self._params, self._materials, placed)
+        self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
         return self._run(split)
 
     def measure(
@@ -180,14 +185,13 @@ def _make_merge(merge_fn: MergeFn, candidate: Params, mesh: Mesh) -> Callable[..
     axes = population_axes(candidate)
     specs = jax.tree.map(_pop_spec, axes)
 
-    def merge(buffer: Params, materials: Any, genotypes: Population) -> Params:
-        del buffer
-        return jax.vmap(merge_fn, in_axes=(None, 0), out_axes=axes)(materials, genotypes)
+    def merge(buffer: Params, materials: Any, genotypes: Population, count: Any) -> Params:
+        return fill(buffer, axes, count, lambda index: merge_fn(materials, genotypes[index]))
 
     spread = jax.shard_map(
-        merge, mesh=mesh, in_specs=(specs, P(), P("pop")), out_specs=specs, check_vma=False
+        merge, mesh=mesh, in_specs=(specs, P(), P("pop"), P()), out_specs=specs, check_vma=False
     )
-    return jax.jit(spread, donate_argnums=0, keep_unused=True)
+    return jax.jit(spread, donate_argnums=0)
 
 
 def _allocate(candidate: Params, count: int, mesh: Mesh) -> Params:

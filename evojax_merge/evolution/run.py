@@ -1,7 +1,8 @@
 """A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
 
 import dataclasses
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +11,31 @@ import numpy as np
 from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export
+from evojax_merge.evidence import Items, collect, pinned, prepare
 from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.evaluate import Evaluation, Evaluator
+from evojax_merge.evolution.evaluate import Evaluation, Evaluator, MergeFn
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
-from evojax_merge.evolution.loop import search
+from evojax_merge.evolution.loop import EvaluateFn, search
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
+from evojax_merge.gradient import AdaMerging, PredictionEntropy
 from evojax_merge.ingredients import Ingredients, Plan, load_ingredients, plan
 from evojax_merge.layout import Layout
 from evojax_merge.merging import merge_recipe, published_merges
-from evojax_merge.operators import check_sources, init_statistics, merge
+from evojax_merge.operators import Evidence, check_sources, init_statistics, merge
 from evojax_merge.recipe import Recipe
 from evojax_merge.report.plots import plot_coefficients, plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, results_table, save_results
 from evojax_merge.spaces import ParameterSpace
 from evojax_merge.strategies import EvosaxStrategy, Strategy
-from evojax_merge.types import Genotype, Params
+from evojax_merge.types import Genotype, Params, Population
 
 EVOLVED = "evolved"
 RANDOM = "random_search"
+EVIDENCE = "evidence"
+"""Folder of a run that keeps what was collected for operators that ask for evidence."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Run:
 
     Attributes:
         directory: Holds ``results.json``, ``recipe.yaml``, ``history.jsonl``, ``checkpoints/``,
-            ``plots/`` and ``export/``.
+            ``plots/`` and ``export/``; ``evidence/`` where the operator asks for some.
         recipe: Of the winner.
         model: The winner.
         results: Scores of all methods, on every split that was measured.
@@ -84,6 +89,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
     layout = Layout.of(prepared.reference.family, prepared.reference.config)
     space = experiment.space(operator=operator, layout=layout, sources=choice.source_names)
     strategy = experiment.strategy(lower=space.lower, upper=space.upper, start=space.start)
+    items = prepare(operator, prepared.reference, len(choice.sources))
     directory.mkdir(parents=True, exist_ok=True)
     console.print(
         f"{experiment.name}: {space.dims} genes ({operator.name}, {len(space.sources)} sources × "
@@ -92,11 +98,49 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         soft_wrap=True,
     )
     ingredients = load_ingredients(prepared)
-    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound)
+    evidence = collect(
+        operator,
+        items,
+        ingredients.whole_sources(),
+        choice.source_names,
+        directory / EVIDENCE,
+        lambda message: console.print(message, soft_wrap=True, markup=False),
+    )
+    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound, evidence)
     with watch() as interruption:
         return _Runner(
-            experiment, prepared, space, ingredients, evaluator, directory, console, interruption
+            experiment,
+            prepared,
+            space,
+            ingredients,
+            items,
+            evidence,
+            evaluator,
+            directory,
+            console,
+            interruption,
         ).run(strategy)
+
+
+def make_merge_fn(
+    experiment: Experiment, space: ParameterSpace, ingredients: Ingredients
+) -> MergeFn:
+    """Parameters of the candidate that a genotype describes."""
+
+    def merge_fn(materials: Any, genotype: Genotype) -> Params:
+        base, sources, statistics = materials
+        coefficients = space.expand(space.decode(genotype))
+        return merge(
+            experiment.operator,
+            base,
+            sources,
+            coefficients,
+            statistics,
+            experiment.seed,
+            ingredients.dtype,
+        )
+
+    return merge_fn
 
 
 def make_evaluator(
@@ -105,23 +149,16 @@ def make_evaluator(
     strategy: Strategy,
     ingredients: Ingredients,
     tasks: dict[str, Any],
+    evidence: Evidence | None = None,
 ) -> Evaluator:
     operator = experiment.operator
-    base = ingredients.base_params if operator.needs_base else None
+    base = ingredients.base_for(operator)
     sources = ingredients.source_params
-
-    def merge_fn(materials: Any, genotype: Genotype) -> Params:
-        base, sources, statistics = materials
-        coefficients = space.expand(space.decode(genotype))
-        return merge(
-            operator, base, sources, coefficients, statistics, experiment.seed, ingredients.dtype
-        )
-
     return Evaluator(
         ingredients.reference.family,
         ingredients.reference.config,
-        merge_fn,
-        (base, sources, init_statistics(operator, base, sources)),
+        make_merge_fn(experiment, space, ingredients),
+        (base, sources, init_statistics(operator, base, sources, evidence)),
         tasks,
         mesh=experiment.mesh(),
         dims=space.dims,
@@ -138,6 +175,8 @@ class _Runner:
     prepared: Plan
     space: ParameterSpace
     ingredients: Ingredients
+    items: tuple[Items, ...]
+    evidence: Evidence | None
     evaluator: Evaluator
     directory: Path
     console: Console
@@ -150,7 +189,7 @@ class _Runner:
         others = {}
         if self.experiment.baselines.random_search:
             others[RANDOM] = self._search(RANDOM, self._random_strategy(strategy))
-        model = merge_recipe(recipe, self.experiment.operator, self.ingredients)
+        model = merge_recipe(recipe, self.experiment.operator, self.ingredients, self.evidence)
         results = self._compare(model, found, others)
         save_results(results, self.directory / "results.json")
         self._report(recipe, results)
@@ -173,9 +212,13 @@ class _Runner:
         budget = self.experiment.budget
         generations = -(-budget.evaluations // strategy.population_size)
 
-        def evaluate_fn(population: Any) -> Evaluation:
+        def evaluate_fn(population: Population) -> Evaluation:
             return self.evaluator(population, "search", self.interruption.check)
 
+        score_fn: EvaluateFn = evaluate_fn
+        if isinstance(strategy, AdaMerging):
+            strategy = self._on_entropy(strategy)
+            score_fn = _by_own_score(strategy)
         history = History(self.directory / "history.jsonl")
         with SearchProgress(
             self.console, name, generations, strategy.population_size
@@ -183,7 +226,7 @@ class _Runner:
             state = search(
                 name,
                 strategy,
-                evaluate_fn,
+                score_fn,
                 key=jax.random.key(self.experiment.seed),
                 generations=generations,
                 archive_size=budget.finalists,
@@ -195,6 +238,19 @@ class _Runner:
         rows = [row for row in read_history(history.path) if row["search"] == name]
         seconds = sum(row["seconds"] for row in rows)
         return _Found(self._choose(state.archive), len(rows), seconds)
+
+    def _on_entropy(self, strategy: AdaMerging) -> AdaMerging:
+        reference = self.ingredients.reference
+        entropy = PredictionEntropy(
+            reference.family,
+            reference.config,
+            make_merge_fn(self.experiment, self.space, self.ingredients),
+            self.evaluator.materials,
+            self.evaluator.tasks["search"],
+            strategy.batch_size,
+            strategy.diversity,
+        )
+        return strategy.bind(entropy)
 
     def _choose(self, archive: Archive) -> np.ndarray:
         """The finalist that is best on the validation split; without one, on the search split."""
@@ -214,7 +270,7 @@ class _Runner:
         decoded = jax.jit(self.space.decode)(found.genotype)
         return Recipe(
             operator=self.experiment.operator_target,
-            arguments=self.experiment.operator_arguments,
+            arguments=self.experiment.operator_arguments | pinned(self.items),
             base=self.prepared.base_ingredient,
             sources=self.prepared.source_ingredients,
             segments=self.space.segments,
@@ -259,12 +315,13 @@ class _Runner:
         if baselines.sources:
             if self.ingredients.base is not None:
                 yield "base", self.ingredients.base.params
-            yield from zip(self.space.sources, self.ingredients.source_params, strict=True)
+            wholes = (model.params for model in self.ingredients.whole_sources())
+            yield from zip(self.space.sources, wholes, strict=True)
         if baselines.published:
             yield from published_merges(self.ingredients)
         for name, other in others.items():
             recipe = self._recipe(other)
-            yield name, merge_recipe(recipe, operator, self.ingredients).params
+            yield name, merge_recipe(recipe, operator, self.ingredients, self.evidence).params
         yield EVOLVED, model.params
 
     def _report(self, recipe: Recipe, results: list[Result]) -> None:
@@ -279,3 +336,15 @@ class _Runner:
         shown = [result for result in results if result.split == final]
         title = f"{task}, {shown[0].items} items of the {final} split"
         self.console.print(results_table(shown, title))
+
+
+def _by_own_score(strategy: AdaMerging) -> Callable[[Population], Evaluation]:
+    """Candidates are as good as the strategy says, whatever the task's answers are."""
+
+    def evaluate_fn(population: Population) -> Evaluation:
+        began = time.perf_counter()
+        items = strategy.score(population)
+        seconds = (time.perf_counter() - began) / len(items)
+        return Evaluation(items, np.full(len(items), seconds, np.float32))
+
+    return evaluate_fn

@@ -1,5 +1,6 @@
 """Log-likelihood of given continuations under a whole population of models."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -11,25 +12,28 @@ from evojax_merge.population import population_axes
 from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
 
 
+def sequence_loglikelihood(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Tokens,
+    start: Int[Array, "batch"],
+    target: Bool[Array, "batch seq"],
+) -> Float[Array, "batch"]:
+    """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32."""
+    logits, _ = forward(config, params, tokens, start)
+    chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
+    normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
+    return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
+
+
 def make_loglikelihood(
     config: DecoderConfig,
 ) -> Callable[..., Float[Array, "pop batch"]]:
     """Build ``loglikelihood(params, tokens, start, target)``.
 
-    It returns Σ_t log p(token_t | tokens before t) over the positions t marked in ``target``, in
-    float32, for every candidate and sequence. To be jitted by the caller.
+    It returns the `sequence_loglikelihood` of every candidate. To be jitted by the caller.
     """
-
-    def one(
-        params: Params,
-        tokens: Tokens,
-        start: Int[Array, "batch"],
-        target: Bool[Array, "batch seq"],
-    ) -> Float[Array, "batch"]:
-        logits, _ = forward(config, params, tokens, start)
-        chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
-        normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
-        return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
+    one = functools.partial(sequence_loglikelihood, config)
 
     def loglikelihood(
         params: Params,

@@ -50,6 +50,8 @@ class Family:
         groups: Path -> parameter group.
         aliases: Tensor names that a checkpoint may store besides, as copies -> the name copied.
         vocabulary_paths: Leaves with one row per token of the tokenizer.
+        linear_inputs: Path of each linear layer's weight -> path of the layer that stands for all
+            that read the same input, where ``forward`` takes a probe (see `models.probe`).
         ignored: Names of tensors that are no parameters.
     """
 
@@ -65,6 +67,7 @@ class Family:
     groups: Callable[[Any], dict[str, Group]]
     aliases: Callable[[Any], dict[str, str]]
     vocabulary_paths: Callable[[Any], tuple[str, ...]]
+    linear_inputs: Callable[[Any], dict[str, str]]
     ignored: re.Pattern[str] | None = None
 
     def is_layered(self, config: Any, path: str) -> bool:
@@ -104,6 +107,7 @@ DECODER = Family(
     groups=lambda config: {path: decoder_params.group(path) for path in _decoder_names(config)},
     aliases=decoder_params.aliases,
     vocabulary_paths=decoder_params.vocabulary_paths,
+    linear_inputs=decoder_params.linear_inputs,
     ignored=decoder_params.BUFFERS,
 )
 
@@ -120,6 +124,7 @@ MLP = Family(
     groups=mlp_params.groups,
     aliases=lambda config: {},
     vocabulary_paths=lambda config: (),
+    linear_inputs=mlp_params.linear_inputs,
 )
 
 FAMILIES = (DECODER, MLP)

@@ -7,8 +7,12 @@ from evojax_merge.operators.check import check, check_coefficients, check_source
 from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
 from evojax_merge.operators.della import della, della_linear
+from evojax_merge.operators.evidence import Evidence, EvidenceRequest
+from evojax_merge.operators.fisher import fisher
 from evojax_merge.operators.geometric_median import geometric_median
+from evojax_merge.operators.iso_c import iso_c
 from evojax_merge.operators.karcher import karcher
+from evojax_merge.operators.knots import knots
 from evojax_merge.operators.linear import linear
 from evojax_merge.operators.magmax import magmax, magmin
 from evojax_merge.operators.magnitude import snap
@@ -25,16 +29,20 @@ from evojax_merge.operators.nuslerp import nuslerp
 from evojax_merge.operators.passthrough import passthrough
 from evojax_merge.operators.published import published
 from evojax_merge.operators.ram import ram, ramplus
+from evojax_merge.operators.regmean import regmean
 from evojax_merge.operators.sce import sce
 from evojax_merge.operators.sign_only import sign_only
 from evojax_merge.operators.slerp import slerp
 from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
+from evojax_merge.operators.tsv_merge import tsv_merge
 
 __all__ = [
     "Coefficient",
     "Coefficients",
+    "Evidence",
+    "EvidenceRequest",
     "Operator",
     "arcee_fusion",
     "breadcrumbs",
@@ -48,9 +56,12 @@ __all__ = [
     "dare_ties",
     "della",
     "della_linear",
+    "fisher",
     "geometric_median",
     "init_statistics",
+    "iso_c",
     "karcher",
+    "knots",
     "linear",
     "magmax",
     "magmin",
@@ -64,6 +75,7 @@ __all__ = [
     "published",
     "ram",
     "ramplus",
+    "regmean",
     "sce",
     "sign_only",
     "slerp",
@@ -72,4 +84,5 @@ __all__ = [
     "task_arithmetic",
     "task_vectors",
     "ties",
+    "tsv_merge",
 ]

@@ -97,8 +97,9 @@ def arcee_fusion() -> Operator:
 
 def _divergence(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """KL of each row (last axis), non-negative, ``[..., 1]``."""
-    p, q = (_softmax(x.astype(np.float32)) + np.float32(SMALLEST_PROBABILITY) for x in (end, origin))
-    total = np.sum(p * np.log(p / q), axis=-1, keepdims=True, dtype=np.float64)
+    # In float64: the terms of nearly equal rows cancel.
+    p, q = (_softmax(x.astype(np.float64)) + SMALLEST_PROBABILITY for x in (end, origin))
+    total = np.sum(p * np.log(p / q), axis=-1, keepdims=True)
     return np.maximum(total, 0.0).astype(np.float32)
 
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt32
 
+from evojax_merge.low_rank import Adapted
+from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.types import Array, Float
 
 Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
@@ -47,16 +49,19 @@ class Operator(NamedTuple):
     ``conflict(values of one source by name)`` says what is wrong with coefficients that are each in
     their domain but do not go together, or None. A search never fails on them: the operator takes
     the nearest that do.
+    ``evidence`` is asked for where the operator must know how the sources treat some data;
+    ``init`` then takes a fourth argument, the evidence of each source for the leaf.
     """
 
     name: str
     coefficients: tuple[Coefficient, ...]
-    init: Callable[[Any, tuple[Any, ...], bool], Any]
+    init: Callable[..., Any]
     merge: Callable[[Any, tuple[Any, ...], Coefficients, Any, Any], Array]
     needs_base: bool
     sources: tuple[int, int | None]
     random: bool = False
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
+    evidence: EvidenceRequest | None = None
 
 
 WEIGHT = Coefficient(
@@ -78,14 +83,19 @@ def no_statistics(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -
 
 
 def float32(leaf: Any) -> Float[Array, "..."]:
-    """The leaf in the precision that every merge is computed in."""
+    """The leaf in the precision that every merge is computed in; an adapter's on its base."""
+    if isinstance(leaf, Adapted):
+        return leaf.whole()
     return jnp.asarray(leaf).astype(jnp.float32)
 
 
 def task_vectors(base: Any, sources: Sequence[Any]) -> list[Float[Array, "..."]]:
     """Source minus base in float32 (Ilharco et al., 2212.04089, section 2)."""
     origin = float32(base)
-    return [float32(source) - origin for source in sources]
+    return [
+        source.task_vector() if isinstance(source, Adapted) else float32(source) - origin
+        for source in sources
+    ]
 
 
 def spread(values: Float[Array, "*layers"], ndim: int) -> Float[Array, "..."]:

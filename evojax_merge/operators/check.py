@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.host import rows
 from evojax_merge.tree import flatten, is_stacked
@@ -40,6 +41,8 @@ def check(operator: Operator, base: Params | None, sources: Sequence[Params]) ->
             them are listed.
     """
     check_sources(operator, len(sources), base is not None)
+    if base is None and any(is_adapter(source) for source in sources):
+        raise ValueError("a source is a LoRA adapter, which needs the base model it was made for")
     trees = {f"source {index}": flatten(source) for index, source in enumerate(sources)}
     if base is not None:
         trees = {"base": flatten(base), **trees}
@@ -66,6 +69,8 @@ def check_finite(name: str, params: Params) -> None:
     """
     broken = []
     for path, leaf in flatten(params).items():
+        if isinstance(leaf, LowRank | Unchanged):  # its factors are checked when they are read
+            continue
         for layer, row in enumerate(rows(leaf, is_stacked(path))):
             count = int(np.count_nonzero(~np.isfinite(row.astype(np.float32))))
             if count:

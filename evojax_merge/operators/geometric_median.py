@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, dot, geometry, per_vector
+from evojax_merge.operators.sphere import over_sources
 from evojax_merge.types import Array, Float
 
 NEAREST = 1e-6
@@ -47,17 +48,17 @@ def geometric_median(max_iter: int = 32) -> Operator:
         distances = statistics.distances
         weights = per_vector(coefficients["weight"], statistics)
         weights = jnp.broadcast_to(weights, statistics.norms.shape)
-        smallest = NEAREST**2 * distances.mean(axis=(0, 1))
+        smallest = NEAREST**2 * distances.mean(axis=(0, 1))[None]
         count = len(sources)
 
         def share(pulls: Array) -> Array:
-            total = pulls.sum(axis=0)
+            total = over_sources(pulls)
             return jnp.where(total > 0, pulls / jnp.where(total > 0, total, 1.0), 1.0 / count)
 
         def step(_: int, c: Array) -> Array:
             # |m - x_j|^2 = sum of c_i D_ij - (c' D c) / 2, for c that add up to 1.
             across = dot(distances, c)
-            square = across - 0.5 * jnp.sum(c * across, axis=0)
+            square = across - 0.5 * over_sources(c * across)
             square = jnp.maximum(square, smallest)
             return share(weights / jnp.sqrt(jnp.where(square > 0, square, 1.0)))
 

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
-from evojax_merge.operators.sphere import angle, apart_from, over_sine, quadratic, unit
+from evojax_merge.operators.sphere import (
+    angle,
+    apart_from,
+    over_sine,
+    over_sources,
+    quadratic,
+    unit,
+)
 from evojax_merge.types import Array, Float
 
 WEIGHT = Coefficient(
@@ -46,11 +53,11 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
     ) -> Float[Array, "..."]:
         norms, apart, _ = statistics
         weights = jnp.broadcast_to(per_vector(coefficients["weight"], statistics), norms.shape)
-        total = weights.sum(axis=0)
+        total = over_sources(weights)
         alphas = weights / jnp.where(total > 0, total, 1.0)
-        scale = jnp.sum(alphas * norms, axis=0)
+        scale = over_sources(alphas * norms)
         present = jnp.where(norms > tol, alphas, 0.0)
-        present_total = present.sum(axis=0)
+        present_total = over_sources(present)
         shares = present / jnp.where(present_total > 0, present_total, 1.0)
         mean, length = unit(shares, apart, tol)
         # Directions that cancel: start from the first one that counts, as mergekit does.
@@ -62,8 +69,8 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
             theta = angle(away)
             pull = jnp.where(theta < tol, 0.0, shares * over_sine(theta))
             # Sum of pull_i (u_i - (u_i . m) m).
-            tangent = pull - jnp.sum(pull * (1.0 - away), axis=0) * mean
-            square = jnp.sum(tangent, axis=0) ** 2 - quadratic(tangent, apart)
+            tangent = pull - over_sources(pull * (1.0 - away)) * mean
+            square = over_sources(tangent) ** 2 - quadratic(tangent, apart)
             moves = square >= tol**2
             length = jnp.sqrt(jnp.where(moves, square, 1.0))
             moved = jnp.cos(length) * mean + jnp.sin(length) / length * tangent

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.base import WEIGHT as HALF_WEIGHT
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
@@ -12,7 +13,6 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.base import WEIGHT as HALF_WEIGHT
 from evojax_merge.types import Array, Float
 
 WEIGHT = HALF_WEIGHT._replace(default=1.0, description="factor of a task vector, before choosing")

@@ -196,8 +196,9 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         found = select(magnitude, counts, _weights(magnitude, norm))
         # The largest element is kept at every density but 0: its norm does not change.
         kept = found.sums[0] if len(found.sums) else np.ones(GRID + 1)
-        factor = _norm(kept[-1] / np.maximum(kept, np.finfo(float).tiny), norm)
-        factor[_norm(kept, norm) < SMALLEST_NORM] = 1.0
+        norms = _norm(kept, norm)
+        factor = np.ones(GRID + 1)
+        np.divide(norms[-1], norms, out=factor, where=norms >= SMALLEST_NORM)
         return found.threshold, found.cutoff, factor.astype(np.float32)
 
     threshold, cutoff, rescale = _stacked(table, base, layered)

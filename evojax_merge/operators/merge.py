@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import UInt32
 
+from evojax_merge.low_rank import on_base
 from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import check, check_finite
+from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.random_mask import layer_keys, leaf_key
 from evojax_merge.tree import flatten, is_stacked, unflatten
 from evojax_merge.types import Array, Params
@@ -18,12 +20,22 @@ Statistics = dict[str, Any]
 
 
 def init_statistics(
-    operator: Operator, base: Params | None, sources: tuple[Params, ...]
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    evidence: Evidence | None = None,
 ) -> Statistics:
     """What the operator must know of whole tensors, computed once before a search.
 
+    Args:
+        operator: whose ``init`` computes it.
+        base: the common ancestor, if any.
+        sources: what is merged.
+        evidence: of each source, where the operator asks for it (`evojax_merge.evidence.collect`).
+
     Raises:
-        ValueError: the trees cannot be merged, or hold NaN or infinite numbers.
+        ValueError: the trees cannot be merged, or hold NaN or infinite numbers, or the evidence
+            that the operator asks for is not given.
     """
     check(operator, base, sources)
     if base is not None:
@@ -32,9 +44,13 @@ def init_statistics(
         check_finite(f"source {index}", source)
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
+    of_leaf = _leaf_evidence(operator, evidence, len(sources))
     return {
         path: operator.init(
-            bases.get(path), tuple(source[path] for source in leaves), is_stacked(path)
+            bases.get(path),
+            tuple(on_base(bases.get(path), source[path]) for source in leaves),
+            is_stacked(path),
+            *of_leaf(path),
         )
         for path in leaves[0]
     }
@@ -54,7 +70,8 @@ def merge(
     Args:
         operator: from one of the factories of this package.
         base: the model that the sources were fine-tuned from, where there is one.
-        sources: trees of the same paths and shapes.
+        sources: trees of the same paths and shapes; those of LoRA adapters hold
+            `evojax_merge.low_rank` leaves, and need the base whatever the operator.
         coefficients: by leaf path, then by name: ``[sources]`` or ``[sources, layers]``.
         statistics: of `init_statistics` for the same operator, base and sources.
         seed: of the recipe; addresses the random masks.
@@ -76,7 +93,7 @@ def merge(
             key = layer_keys(key, first.shape[0])
         leaf = operator.merge(
             bases.get(path),
-            tuple(source[path] for source in leaves),
+            tuple(on_base(bases.get(path), source[path]) for source in leaves),
             _coefficients(operator, coefficients, path, first, len(sources)),
             statistics[path],
             key,
@@ -128,6 +145,21 @@ def constant_coefficients(
         for coefficient in operator.coefficients
     }
     return {path: dict(one_leaf) for path in flatten(params)}
+
+
+def _leaf_evidence(
+    operator: Operator, evidence: Evidence | None, sources: int
+) -> Callable[[str], tuple[Any, ...]]:
+    """Path -> the further argument of ``init``, if it takes one."""
+    if operator.evidence is None:
+        return lambda path: ()
+    if evidence is None or len(evidence) != sources:
+        raise ValueError(
+            f"{operator.name} needs the {operator.evidence.kind} evidence of each of the {sources} "
+            f"sources, got {'none' if evidence is None else len(evidence)}; collect it with "
+            "evojax_merge.evidence.collect"
+        )
+    return lambda path: (tuple(one.get(path) for one in evidence),)
 
 
 def _coefficients(

@@ -11,7 +11,7 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Along, Geometry, combine, geometry, per_vector
+from evojax_merge.operators.span import Along, Geometry, combine, geometry
 from evojax_merge.types import Array, Float
 
 SINGULAR = 1e-6

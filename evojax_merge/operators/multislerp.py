@@ -13,7 +13,7 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
-from evojax_merge.operators.sphere import apart_from, quadratic, unit
+from evojax_merge.operators.sphere import apart_from, over_sources, quadratic, unit
 from evojax_merge.types import Array, Float
 
 SMALLEST = 1e-8
@@ -53,14 +53,14 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
         mean, length = unit(jnp.broadcast_to(weights, norms.shape), apart, SMALLEST)
         cosines = 1.0 - apart_from(mean, apart)
         # Tangents u_i - (u_i . m) m, weighted and added: in terms of the directions again.
-        tangent = weights - jnp.sum(weights * cosines, axis=0) * mean
-        square = jnp.maximum(jnp.sum(tangent, axis=0) ** 2 - quadratic(tangent, apart), 0.0)
+        tangent = weights - over_sources(weights * cosines) * mean
+        square = jnp.maximum(over_sources(tangent) ** 2 - quadratic(tangent, apart), 0.0)
         curved = square > 0
         angle = jnp.sqrt(jnp.where(curved, square, 1.0))
         sine = jnp.where(curved, jnp.sin(angle) / angle, 1.0)
         cosine = jnp.where(curved, jnp.cos(angle), 1.0)
         point = cosine * mean + sine * tangent
-        scale = jnp.sum(weights * norms, axis=0)
+        scale = over_sources(weights * norms)
         safe = jnp.where(norms > 0, norms, 1.0)
         factors = jnp.where(length > 0, scale * point / safe, weights)
         vectors = task_vectors(base, sources) if of_task_vectors else list(sources)
@@ -75,4 +75,3 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
         needs_base=of_task_vectors,
         sources=(1, None),
     )
-

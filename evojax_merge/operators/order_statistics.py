@@ -59,9 +59,7 @@ def rank(index: Any) -> Any:
     return index * np.uint32(0x9E3779B9)
 
 
-def select(
-    values: np.ndarray, counts: np.ndarray, weights: Sequence[np.ndarray] = ()
-) -> Selection:
+def select(values: np.ndarray, counts: np.ndarray, weights: Sequence[np.ndarray] = ()) -> Selection:
     """Find the c-th greatest number for every count.
 
     Args:

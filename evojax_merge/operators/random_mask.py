@@ -62,16 +62,20 @@ def keep(
         key: a scalar, or one key per layer for a ``shape`` whose first axis counts layers.
         source: the index of the source among the sources.
         shape: of the leaf.
-        density: one for all layers, one for each, or one for every element.
+        density: one for all layers, or one for each.
     """
+    # u < density <=> bits < ceil(density x 2**24): an integer comparison, and exact.
+    limit = jnp.ceil(jnp.clip(density, 0.0, 1.0) * 2.0**BITS).astype(jnp.uint32)
+    return draw(key, source, shape) < spread(limit, len(shape))
+
+
+def draw(key: LeafKey, source: int, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """A uniform integer below 2**`BITS` for each element, by its address."""
     ndim = len(shape)
     first = fold(key, np.uint32(source))
     second = fold(key ^ SECOND_HALF, np.uint32(source))
     index = element_index(shape, layered=key.ndim == 1)
-    bits = _finalise(index ^ spread(first, ndim), spread(second, ndim))
-    # u < density <=> bits < ceil(density x 2**24): an integer comparison, and exact.
-    limit = jnp.ceil(jnp.clip(density, 0.0, 1.0) * 2.0**BITS).astype(jnp.uint32)
-    return (bits >> (32 - BITS)) < spread(limit, ndim)
+    return _finalise(index ^ spread(first, ndim), spread(second, ndim)) >> (32 - BITS)
 
 
 def _finalise(x: UInt32[Array, "..."], inner: Any = None) -> UInt32[Array, "..."]:

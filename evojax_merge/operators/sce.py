@@ -93,8 +93,10 @@ def sce(lam: float = 1.0) -> Operator:
         energy = take(jnp.moveaxis(statistics.energy, -1, len(layers)), step)
         energy = jnp.moveaxis(energy, -1, 0)
         total = energy.sum(axis=0)
-        usable = total >= SMALLEST_ENERGY
-        weights = jnp.where(usable, energy / jnp.where(usable, total, 1.0), 1.0 / len(sources))
+        usable = (total >= SMALLEST_ENERGY)[None]
+        weights = jnp.where(
+            usable, energy / jnp.where(usable, total[None], 1.0), 1.0 / len(sources)
+        )
         given = coefficients["weight"]
         weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
 

@@ -72,7 +72,7 @@ def geometry(
             vectors = [vector - origin for vector in vectors]
         if along == "tensor":
             return _gram(vectors)
-        axis = -1 if along == "rows" else 0
+        axis = -1 if along == "rows" else 1  # the first counts sources
         matrices = np.stack([v.reshape(inner).astype(np.float64) for v in vectors])
         other = np.moveaxis(matrices, axis, -1)
         return np.einsum("i...k,j...k->ij...", other, other)
@@ -120,7 +120,7 @@ def per_vector(
 
 def dot(matrix: Any, vector: Any) -> Float[Array, "sources *vectors"]:
     """Matrix x vector over the sources, for each vector of a leaf."""
-    columns = [matrix[:, j] * vector[j] for j in range(vector.shape[0])]
+    columns = [matrix[:, j] * vector[j][None] for j in range(vector.shape[0])]
     return sum(columns[1:], columns[0])
 
 

@@ -52,26 +52,31 @@ def arc(
 
 
 def unit(c: Any, apart: Any, smallest: float = 0.0) -> tuple[Any, Any]:
-    """The combination of directions scaled to unit length, and the length it had.
+    """The combination of directions scaled to unit length, and the length it had, ``[1, ...]``.
 
     Args:
         c: ``[sources, *vectors]``.
         apart: ``[sources, sources, *vectors]``.
         smallest: A shorter combination is left as it is.
     """
-    square = jnp.sum(c, axis=0) ** 2 - quadratic(c, apart)
+    square = over_sources(c) ** 2 - quadratic(c, apart)
     usable = square > smallest**2
     length = jnp.sqrt(jnp.where(usable, square, 1.0))
     return c / length, jnp.where(usable, length, 0.0)
 
 
+def over_sources(c: Any) -> Any:
+    """The sum over sources, ``[1, *vectors]``."""
+    return jnp.sum(c, axis=0, keepdims=True)
+
+
 def quadratic(c: Any, apart: Any) -> Any:
-    """c' E c."""
-    return jnp.sum(c * dot(apart, c), axis=0)
+    """c' E c, ``[1, *vectors]``."""
+    return over_sources(c * dot(apart, c))
 
 
 def apart_from(c: Any, apart: Any) -> Any:
     """1 - cos between each direction and the unit combination ``c``, ``[sources, *vectors]``."""
     moved = dot(apart, c)
-    q = jnp.sum(c * moved, axis=0)
+    q = over_sources(c * moved)
     return moved - q / (1.0 + jnp.sqrt(jnp.maximum(1.0 + q, 0.0)))

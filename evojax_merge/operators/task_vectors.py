@@ -21,6 +21,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from evojax_merge.operators import base as steps
+from evojax_merge.operators.adapters import weighted_task_vectors
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -30,7 +31,6 @@ from evojax_merge.operators.base import (
     divisor,
     float32,
     spread,
-    weighted_sum,
 )
 from evojax_merge.operators.trimming import TRIMMINGS, Rescale
 from evojax_merge.types import Array, Float
@@ -75,7 +75,9 @@ def task_vectors(
         ("rescale", rescale, (None, "inverse", "l1", "l2", "linf")),
     ):
         if value not in known:
-            raise ValueError(f"{name}: {setting} is {value!r}; use one of {', '.join(map(str, known))}")
+            raise ValueError(
+                f"{name}: {setting} is {value!r}; use one of {', '.join(map(str, known))}"
+            )
     trimming = TRIMMINGS[trim](rescale)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
@@ -89,10 +91,10 @@ def task_vectors(
         key: LeafKey,
     ) -> Float[Array, "..."]:
         weights = coefficients["weight"]
-        vectors = steps.task_vectors(base, sources)
         if trim == "none" and consensus == "none":
             total = divisor(weights.sum(axis=0, keepdims=True)) if normalize else 1.0
-            return float32(base) + weighted_sum(vectors, lam * weights / total)
+            return float32(base) + weighted_task_vectors(base, sources, lam * weights / total)
+        vectors = steps.task_vectors(base, sources)
         terms = []
         for source, task_vector in enumerate(vectors):
             own = {c.name: coefficients[c.name][source] for c in trimming.coefficients}

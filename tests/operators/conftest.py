@@ -3,16 +3,40 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import (
-    dare_linear,
-    dare_ties,
-    linear,
-    slerp,
-    task_arithmetic,
-    ties,
-)
+from evojax_merge import operators
 
-FACTORIES = [linear, slerp, task_arithmetic, ties, dare_linear, dare_ties]
+FACTORIES = [
+    operators.arcee_fusion,
+    operators.breadcrumbs,
+    operators.breadcrumbs_ties,
+    operators.consensus_ta,
+    operators.dare_linear,
+    operators.dare_ties,
+    operators.della,
+    operators.della_linear,
+    operators.geometric_median,
+    operators.iso_c,
+    operators.karcher,
+    operators.knots,
+    operators.linear,
+    operators.magmax,
+    operators.magmin,
+    operators.model_stock,
+    operators.multislerp,
+    operators.nearswap,
+    operators.nuslerp,
+    operators.passthrough,
+    operators.ram,
+    operators.ramplus,
+    operators.sce,
+    operators.sign_only,
+    operators.slerp,
+    operators.tall_mask,
+    operators.task_arithmetic,
+    operators.task_vectors,
+    operators.ties,
+    operators.tsv_merge,
+]
 
 
 @pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
@@ -31,6 +55,7 @@ def model():
             "layers": {
                 "norm": {"weight": (3, 6)},
                 "q_proj": {"weight": (3, 5, 6)},
+                "up_proj": {"weight": (3, 40, 48)},  # wide enough for vector instructions
             },
             "norm": {"weight": (6,)},
         }

@@ -30,7 +30,7 @@ def test_dare_is_the_paper_on_its_own_masks(factory, elect, normalize, lam):
 
 def test_without_rescale_what_is_kept_stays_as_it_was():
     base, sources = tensors(1)
-    merged = merge_leaf(dare_linear(rescale=False), base, sources, weight=[1.0], density=[0.3])
+    merged = merge_leaf(dare_linear(rescale=None), base, sources, weight=[1.0], density=[0.3])
     changed = np.asarray(merged) != base
     assert 0.2 < changed.mean() < 0.4
     np.testing.assert_allclose(merged[changed], sources[0][changed], rtol=0, atol=1e-6)
@@ -67,7 +67,8 @@ def test_a_stacked_leaf_is_merged_with_the_addresses_of_its_layers(factory):
             "density": jnp.asarray(densities[:, layer], jnp.float32),
         }
         alone = tuple(source[layer] for source in sources)
-        expected = operator.merge(base[layer], alone, coefficients, (), keys[layer])
+        statistics = operator.init(base[layer], alone, False)
+        expected = operator.merge(base[layer], alone, coefficients, statistics, keys[layer])
         np.testing.assert_allclose(merged[layer], expected, rtol=0, atol=1e-6)
 
 

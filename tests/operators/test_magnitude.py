@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.magnitude import GRID, element_index, snap, trim_table
+from evojax_merge.operators.magnitude import (
+    GRID,
+    band_table,
+    element_index,
+    snap,
+    trim_table,
+)
+from evojax_merge.operators.order_statistics import rank
 from tests.operators.reference import trim
 
 
@@ -65,19 +72,43 @@ def test_densities_go_to_the_nearest_grid_point_and_are_bounded():
     np.testing.assert_array_equal(snap([-1.0, 0.0004, 0.0006, 2.0]), [0.0, 0.0, 0.001, 1.0])
 
 
-def test_rescale_restores_the_l1_norm():
+@pytest.mark.parametrize(("norm", "order"), [("l1", 1), ("l2", 2)])
+def test_rescale_restores_the_norm(norm, order):
     rng = np.random.default_rng(0)
     vector = jnp.asarray(rng.standard_normal((2, 300)), jnp.float32)
-    table = trim_table(jnp.zeros_like(vector), vector, True)
+    table = trim_table(jnp.zeros_like(vector), vector, True, norm)
     for density in (0.001, 0.2, 0.9, 1.0):
         trim_at = table.at(jnp.float32(density))
         sparse = jnp.where(trim_at.keeps(vector), vector, 0.0) * trim_at.rescale[:, None]
-        np.testing.assert_allclose(jnp.abs(sparse).sum(1), jnp.abs(vector).sum(1), rtol=1e-5)
+        np.testing.assert_allclose(
+            jnp.linalg.norm(sparse, order, axis=1),
+            jnp.linalg.norm(vector, order, axis=1),
+            rtol=1e-5,
+        )
 
 
-def test_a_zero_task_vector_is_not_rescaled():
-    table = trim_table(jnp.ones(5), jnp.ones(5), False)
+@pytest.mark.parametrize("norm", [None, "l1", "l2", "linf"])
+def test_a_zero_task_vector_is_not_rescaled(norm):
+    table = trim_table(jnp.ones(5), jnp.ones(5), False, norm)
     np.testing.assert_array_equal(table.rescale, np.ones(GRID + 1))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 4321])
+@pytest.mark.parametrize("gamma", [0.0, 0.001, 0.01, 0.3])
+def test_a_band_drops_and_keeps_as_many_as_the_fractions_say(size, gamma):
+    rng = np.random.default_rng(size)
+    vector = jnp.asarray(np.round(rng.standard_normal(size) * 50), jnp.float32)
+    table = band_table(jnp.zeros_like(vector), vector, False)
+    densities = np.arange(GRID + 1) / GRID
+    cuts = jax.vmap(lambda d: table.at(jnp.float32(gamma), d))(jnp.asarray(densities, jnp.float32))
+    masks = jax.vmap(lambda cut: cut.keeps(vector))(cuts)
+    order = np.lexsort((rank(np.arange(size, dtype=np.uint32)), -np.abs(vector)))
+    for density, mask in zip(densities, np.asarray(masks), strict=True):
+        kept = int(density * size)
+        dropped = min(int(gamma * size), size - kept)
+        expected = np.zeros(size, bool)
+        expected[order[dropped : dropped + kept]] = True
+        np.testing.assert_array_equal(mask, expected)
 
 
 def test_element_index_counts_within_a_layer():

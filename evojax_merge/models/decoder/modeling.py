@@ -16,6 +16,8 @@ from flax import nnx
 
 from evojax_merge.models.decoder import rope
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.params import linear_inputs
+from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
@@ -76,7 +78,7 @@ class Linear(nnx.Module):
             self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        y = jnp.einsum("...i,oi->...o", x, self.weight[...])
+        y = jnp.einsum("...i,oi->...o", observed(self, x), self.weight[...])
         return y + self.bias[...] if hasattr(self, "bias") else y
 
 
@@ -208,7 +210,7 @@ class Decoder(nnx.Module):
         x, cache = self._run_layers(x, at, cache)
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
-        logits = jnp.einsum("bsh,vh->bsv", x, head.weight[...])
+        logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
         return logits.astype(jnp.float32), cache
 
     def _run_layers(
@@ -246,6 +248,7 @@ def forward(
     offset: Int[Array, ""] | int = 0,
     *,
     last_only: bool = False,
+    probed: bool = False,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
     """Logits of the next token after each position.
 
@@ -260,11 +263,12 @@ def forward(
         cache: Keys and values of slots before ``offset``; the new ones are written into it.
         offset: Slot of the first of ``tokens``.
         last_only: Compute the logits of the last position alone (``seq`` is then 1).
+        probed: The parameters hold probes (see `evojax_merge.models.probe`).
 
     Returns:
         Logits in float32, and the cache with the new slots filled.
     """
-    model = nnx.merge(_graph(config), params)
+    model = nnx.merge(_graph(config, probed), params)
     return model(tokens, start, cache, offset, last_only)
 
 
@@ -299,8 +303,9 @@ def _is_shallow(config: DecoderConfig) -> bool:
 
 
 @functools.cache
-def _graph(config: DecoderConfig) -> nnx.GraphDef:
-    return nnx.graphdef(nnx.eval_shape(lambda: Decoder(config, rngs=nnx.Rngs(0))))
+def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
+    probes = set(linear_inputs(config).values()) if probed else ()
+    return nnx.graphdef(nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes)))
 
 
 def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:

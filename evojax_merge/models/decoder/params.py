@@ -56,6 +56,18 @@ def aliases(config: DecoderConfig) -> dict[str, str]:
     return {}
 
 
+def linear_inputs(config: DecoderConfig) -> dict[str, str]:
+    """Weight of each linear layer -> the layer that stands for all that read the same input."""
+    readers = {
+        "layers.self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "layers.self_attn.o_proj": ("self_attn.o_proj",),
+        "layers.mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
+        "layers.mlp.down_proj": ("mlp.down_proj",),
+    }
+    found = {f"layers.{name}.weight": path for path, names in readers.items() for name in names}
+    return found if config.tie_word_embeddings else found | {"lm_head.weight": "lm_head"}
+
+
 def vocabulary_paths(config: DecoderConfig) -> tuple[str, ...]:
     """Leaves with one row per token."""
     if config.tie_word_embeddings:

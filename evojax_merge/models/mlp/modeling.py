@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Float, Params, PRNGKey
 
 
@@ -45,7 +46,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
 
     def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch outputs"]:
-        return x @ self.weight[...].T + self.bias[...]
+        return observed(self, x) @ self.weight[...].T + self.bias[...]
 
 
 class MLP(nnx.Module):
@@ -64,10 +65,21 @@ class MLP(nnx.Module):
 
 
 def forward(
-    config: MLPConfig, params: Params, inputs: Float[Array, "batch features"]
+    config: MLPConfig,
+    params: Params,
+    inputs: Float[Array, "batch features"],
+    *,
+    probed: bool = False,
 ) -> Float[Array, "batch classes"]:
-    """Logits of each class."""
-    return nnx.merge(_graph(config), params)(inputs)
+    """Logits of each class.
+
+    Args:
+        config: The network.
+        params: Its parameter tree.
+        inputs: Feature vectors.
+        probed: The parameters hold probes (see `evojax_merge.models.probe`).
+    """
+    return nnx.merge(_graph(config, probed), params)(inputs)
 
 
 def init_params(config: MLPConfig, key: PRNGKey) -> Params:
@@ -81,5 +93,6 @@ def abstract_params(config: MLPConfig) -> Params:
 
 
 @functools.cache
-def _graph(config: MLPConfig) -> nnx.GraphDef:
-    return nnx.graphdef(nnx.eval_shape(lambda: MLP(config, rngs=nnx.Rngs(0))))
+def _graph(config: MLPConfig, probed: bool) -> nnx.GraphDef:
+    layers = [f"fc{number}" for number in range(1, len(config.hidden_sizes))] if probed else []
+    return nnx.graphdef(nnx.eval_shape(lambda: attach(MLP(config, rngs=nnx.Rngs(0)), layers)))

@@ -11,6 +11,12 @@ def names(config: MLPConfig) -> dict[str, str]:
     return {path: path for path in paths}
 
 
+def linear_inputs(config: MLPConfig) -> dict[str, str]:
+    """Weight of each linear layer -> the layer; each reads an input of its own."""
+    layers = range(1, len(config.hidden_sizes))
+    return {f"fc{layer}.weight": f"fc{layer}" for layer in layers}
+
+
 def groups(config: MLPConfig) -> dict[str, Group]:
     """Hidden layers are of group ``mlp``, the one that gives the logits is ``head``."""
     last = f"fc{len(config.hidden_sizes) - 1}"

@@ -1,0 +1,243 @@
+"""LoRA adapters in PEFT's layout (Hu et al., 2021, arXiv 2106.09685), read onto their base."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from evojax_merge.checkpoints.adapter_config import AdapterConfig, read_adapter_config
+from evojax_merge.checkpoints.checkpoint import Checkpoint
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, adapter_file, open_safetensors
+from evojax_merge.checkpoints.loading import Model
+from evojax_merge.low_rank import LowRank, Unchanged
+from evojax_merge.models import Slot
+from evojax_merge.tree import flatten, unflatten
+from evojax_merge.types import Params
+
+_PREFIX = "base_model.model."
+_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:(?P<linear>[AB])\.weight|embedding_(?P<table>[AB]))")
+_COPY = re.compile(r"(?P<module>.+?)(?:\.base_layer)?\.weight")
+
+
+class Pair(NamedTuple):
+    """The factors of one weight matrix.
+
+    Attributes:
+        slot: Of the matrix.
+        a: Name of the tensor ``[rank, in]``; of a token table, ``[rank, rows]``.
+        b: Name of the tensor ``[out, rank]``; of a token table, ``[width, rank]``.
+        table: Whether it is a token table, whose factors PEFT stores transposed.
+        rank: Of the factors.
+        scale: Of their product.
+    """
+
+    slot: Slot
+    a: str
+    b: str
+    table: bool
+    rank: int
+    scale: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """Everything about an adapter but its weights.
+
+    Attributes:
+        directory: Where its files are.
+        base: The model that it is read onto.
+        pairs: Factors of every matrix adapted.
+        copies: Tensors of the base that the file repeats: name -> name in the base.
+    """
+
+    directory: Path
+    base: Checkpoint
+    pairs: tuple[Pair, ...]
+    copies: Mapping[str, str]
+
+
+def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
+    """Read and audit an adapter's configuration and headers, but no weights.
+
+    Args:
+        directory: Of the adapter.
+        base: The model that it was trained on.
+
+    Raises:
+        CheckpointError: Files are missing or damaged, the adapter is of a kind that cannot be
+            merged, or tensors do not fit it or the base; every problem is listed.
+    """
+    config = read_adapter_config(directory)
+    path = adapter_file(directory)
+    with open_safetensors(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        headers = {
+            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+            for name, part in slices.items()
+        }
+    factors, copies, problems = _sorted_names(headers, base)
+    pairs = []
+    for (module, table), names in factors.items():
+        found = _pair_problems(module, table, names, headers, config, base)
+        problems += found
+        if not found:
+            slot = base.slots[module + ".weight"]
+            rank, scale = config.rank_of(module), config.scale_of(module)
+            pairs.append(Pair(slot, names["A"], names["B"], table, rank, scale))
+    adapted = [module for module, _ in factors]
+    problems += [
+        f"target_modules: {target} has no factors in {path.name}"
+        for target in config.target_modules
+        if not any(module == target or module.endswith("." + target) for module in adapted)
+    ]
+    problems += [
+        f"unsupported dtype: {name} is {info.dtype}, supported are {', '.join(DTYPES)}"
+        for name, info in headers.items()
+        if info.dtype not in DTYPES
+    ]
+    if not factors and not problems:
+        problems.append("holds no factors")
+    if problems:
+        raise CheckpointError(
+            f"{directory}: the adapter does not fit {base.directory}:\n  " + "\n  ".join(problems)
+        )
+    return Adapter(directory, base, tuple(pairs), copies)
+
+
+def load_adapter(adapter: Adapter, base: Model) -> Model:
+    """Read an adapter's factors; what it leaves as it is takes no memory.
+
+    Args:
+        adapter: From `load_adapter_config`.
+        base: The loaded model, before any alignment of its vocabulary.
+
+    Returns:
+        The base with `evojax_merge.low_rank` leaves in place of its parameters.
+
+    Raises:
+        CheckpointError: Factors are not finite, or tensors of the base that the file repeats are
+            not those of the base; all are listed.
+    """
+    problems = []
+    with open_safetensors(adapter_file(adapter.directory)) as file:
+        tensors = {
+            name: file.get_tensor(name).astype(np.float32)
+            for pair in adapter.pairs
+            for name in (pair.a, pair.b)
+        }
+        for name, original in adapter.copies.items():
+            ours = _base_tensor(base, adapter.base.slots[original])
+            if not np.array_equal(file.get_tensor(name).astype(ours.dtype), ours):
+                problems.append(
+                    f"{name}: is not the base's {original}; it was trained or resized besides, "
+                    "and is not merged"
+                )
+    for name, tensor in tensors.items():
+        if broken := int(np.count_nonzero(~np.isfinite(tensor))):
+            problems.append(f"{name}: {broken} of {tensor.size} elements are NaN or infinite")
+    if problems:
+        raise CheckpointError(
+            f"{adapter.directory}: the adapter cannot be used:\n  " + "\n  ".join(problems)
+        )
+    return dataclasses.replace(
+        base, params=_params(adapter, base, tensors), directory=adapter.directory
+    )
+
+
+def _sorted_names(
+    headers: Mapping[str, TensorInfo], base: Checkpoint
+) -> tuple[dict[tuple[str, bool], dict[str, str]], dict[str, str], list[str]]:
+    """Names of factors by module, copies of the base's tensors, and what is neither."""
+    aliases = base.family.aliases(base.config)
+    factors: dict[tuple[str, bool], dict[str, str]] = {}
+    copies, problems = {}, []
+    for name, info in headers.items():
+        plain = name.removeprefix(_PREFIX)
+        if match := _FACTOR.fullmatch(plain):
+            side = match["linear"] or match["table"]
+            factors.setdefault((match["module"], match["table"] is not None), {})[side] = name
+            continue
+        match = _COPY.fullmatch(plain)
+        original = match["module"] + ".weight" if match else ""
+        original = aliases.get(original, original)
+        if original not in base.slots:
+            problems.append(f"unexpected: {name} {list(info.shape)}")
+        elif info.shape != base.slots[original].shape:
+            problems.append(
+                f"wrong shape: {name} is {list(info.shape)}, in the base it is "
+                f"{list(base.slots[original].shape)}"
+            )
+        else:
+            copies[name] = original
+    return factors, copies, problems
+
+
+def _pair_problems(
+    module: str,
+    table: bool,
+    names: Mapping[str, str],
+    headers: Mapping[str, TensorInfo],
+    config: AdapterConfig,
+    base: Checkpoint,
+) -> list[str]:
+    slot = base.slots.get(module + ".weight")
+    if module + ".weight" in base.family.aliases(base.config):
+        return [f"adapts {module}, which is tied to another weight; that cannot be merged"]
+    if slot is None or len(slot.shape) != 2:
+        return [f"adapts {module}, but the base has no weight matrix {module}.weight"]
+    tied = base.family.aliases(base.config).values()
+    if module + ".weight" in tied:
+        return [f"adapts {module}, to which another weight is tied; that cannot be merged"]
+    if missing := [side for side in "AB" if side not in names]:
+        return [f"missing: lora_{missing[0]} of {module}"]
+    rank = config.rank_of(module)
+    rows, columns = slot.shape[::-1] if table else slot.shape
+    expected = {"A": (rank, columns), "B": (rows, rank)}
+    return [
+        f"wrong shape: {names[side]} is {list(headers[names[side]].shape)}, rank {rank} and the "
+        f"base make it {list(shape)}"
+        for side, shape in expected.items()
+        if headers[names[side]].shape != shape
+    ]
+
+
+def _params(adapter: Adapter, base: Model, tensors: Mapping[str, np.ndarray]) -> Params:
+    by_path: dict[str, list[Pair]] = {}
+    for pair in adapter.pairs:
+        by_path.setdefault(pair.slot.path, []).append(pair)
+    leaves: dict[str, LowRank | Unchanged] = {}
+    for path, leaf in flatten(base.params).items():
+        if path in by_path:
+            leaves[path] = _low_rank(by_path[path], leaf.shape, tensors)
+        else:
+            leaves[path] = Unchanged(tuple(leaf.shape), np.dtype(leaf.dtype))
+    return unflatten(leaves)
+
+
+def _low_rank(
+    pairs: list[Pair], shape: tuple[int, ...], tensors: Mapping[str, np.ndarray]
+) -> LowRank:
+    *layers, rows, columns = shape
+    rank = max(pair.rank for pair in pairs)
+    b = np.zeros((*layers, rows, rank), np.float32)
+    a = np.zeros((*layers, rank, columns), np.float32)
+    scale = np.zeros(layers, np.float32)
+    for pair in pairs:
+        left, right = tensors[pair.b], tensors[pair.a]
+        if pair.table:
+            left, right = right.T, left.T
+        layer = ... if pair.slot.layer is None else pair.slot.layer
+        b[layer][:, : pair.rank] = left
+        a[layer][: pair.rank] = right
+        scale[layer] = pair.scale
+    return LowRank(*(jax.device_put(part) for part in (b, a, scale)))
+
+
+def _base_tensor(base: Model, slot: Slot) -> np.ndarray:
+    leaf = flatten(base.params)[slot.path]
+    return np.asarray(leaf if slot.layer is None else leaf[slot.layer])

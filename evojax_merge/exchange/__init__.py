@@ -1,0 +1,24 @@
+"""Exchange with mergekit: its YAML run here, and recipes written for it."""
+
+from evojax_merge.exchange.applying import apply_plan
+from evojax_merge.exchange.errors import ExchangeError
+from evojax_merge.exchange.planning import Plan, plan_merge
+from evojax_merge.exchange.schema import (
+    Configuration,
+    is_mergekit,
+    load_configuration,
+    parse_configuration,
+)
+from evojax_merge.exchange.writing import to_mergekit
+
+__all__ = [
+    "Configuration",
+    "ExchangeError",
+    "Plan",
+    "apply_plan",
+    "is_mergekit",
+    "load_configuration",
+    "parse_configuration",
+    "plan_merge",
+    "to_mergekit",
+]

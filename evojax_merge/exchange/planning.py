@@ -1,0 +1,338 @@
+"""Which tensor of which model goes where, with which numbers: all of it from headers alone.
+
+Position: as in mergekit, a layer's place in its slice runs from 0 to 1 (a slice of one layer is at
+1); tensors outside the layers are at 0, those before the layers with the first slice's settings,
+those after them (final norm, head) with the last slice's. A gradient therefore gives the final norm
+and the head its *first* value: followed, so that a file gives mergekit's checkpoint, with a
+warning. Departures: final norm and head are merged from all sources of the last slice, where
+mergekit takes as many as the first slice has; without a base the first model in the file is the
+reference, where mergekit takes any.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.checkpoints import Checkpoint, load_config
+from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.exchange.chat_templates import chat_template
+from evojax_merge.exchange.coefficients import Coefficients, Numbers
+from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.exchange.inputs import slice_inputs
+from evojax_merge.exchange.methods import Method, Static
+from evojax_merge.exchange.schema import Configuration, Entry, Slice
+from evojax_merge.exchange.settings import Settings
+from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
+from evojax_merge.models.family import Slot
+
+_LISTED = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """A tensor of a checkpoint: the model's index in the plan, and the tensor's name."""
+
+    model: int
+    tensor: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One tensor of the result.
+
+    Attributes:
+        name: In the result.
+        slot: Where it stands in a parameter tree.
+        dtype: Of the result.
+        base: The origin of task vectors, where the method has one.
+        sources: In order.
+        static: Arguments of the operator.
+        lam: Scale of the merged task vector.
+        coefficients: By name: a number, or one for each source.
+        in_vocabulary: Whether it has a row for each token.
+    """
+
+    name: str
+    slot: Slot
+    dtype: np.dtype
+    base: Origin | None
+    sources: tuple[Origin, ...]
+    static: Static
+    lam: float
+    coefficients: Coefficients
+    in_vocabulary: bool
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """All tensors that are read, the base first."""
+        return (() if self.base is None else (self.base,)) + self.sources
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A merge that can be run.
+
+    Attributes:
+        method: Of all tensors.
+        checkpoints: Every model, known by its headers.
+        reference: Index of the one whose configuration the result carries.
+        jobs: In the order of the result's files.
+        hf_config: The result's ``config.json``.
+        tokens: How tables of tokens are brought to one vocabulary; None leaves them as they are.
+        chat_template: That the tokenizer gets; None leaves its own.
+    """
+
+    method: Method
+    checkpoints: tuple[Checkpoint, ...]
+    reference: int
+    jobs: tuple[Job, ...]
+    hf_config: dict[str, Any]
+    tokens: Tokens | None
+    chat_template: str | None
+
+
+def plan_merge(configuration: Configuration) -> Plan:
+    """Check a configuration against the headers of its models.
+
+    Raises:
+        ExchangeError: It does not fit the models.
+        CheckpointError: A model is missing or damaged.
+    """
+    names = configuration.models
+    checkpoints = tuple(load_config(name) for name in names)
+    planner = _Planner(configuration, dict(zip(names, checkpoints, strict=True)))
+    jobs = tuple(planner.jobs())
+    planner.check(jobs)
+    tokens = planner.tokens
+    if tokens is not None:
+        jobs = tuple(
+            dataclasses.replace(
+                job, slot=job.slot._replace(shape=(tokens.rows, *job.slot.shape[1:]))
+            )
+            if job.in_vocabulary
+            else job
+            for job in jobs
+        )
+    return Plan(
+        configuration.method,
+        checkpoints,
+        0,
+        jobs,
+        planner.hf_config(jobs),
+        tokens,
+        chat_template(configuration.chat_template, checkpoints),
+    )
+
+
+class _Planner:
+    def __init__(self, configuration: Configuration, checkpoints: dict[str, Checkpoint]) -> None:
+        self.configuration = configuration
+        self.method = configuration.method
+        self.checkpoints = checkpoints
+        self.ordered = tuple(checkpoints.values())
+        self.index = {name: index for index, name in enumerate(checkpoints)}
+        self.reference = next(iter(checkpoints.values()))
+        self.family = self.reference.family
+        self.names = self.family.names(self.reference.config)
+        self.groups = self.family.groups(self.reference.config)
+        self._check_families()
+        self.slices = [self._ranged(part) for part in configuration.slices]
+        self.tables = set(self.family.vocabulary_paths(self.reference.config))
+        self.numbers = Numbers(configuration)
+        choice = configuration.tokenizer
+        self.tokens = None if choice is None else plan_tokens(choice, checkpoints)
+
+    def jobs(self) -> Iterator[Job]:
+        """Embeddings, layers in order, and what follows them."""
+        outer = [path for path in self.names if not self._layered(path)]
+        before = [path for path in outer if self.groups[path] == "embedding"]
+        for path in before:
+            yield self._job(path, self.slices[0], None, None, 0.0)
+        number = 0
+        for part in self.slices:
+            layers = part.sources[0].layers
+            assert layers is not None
+            count = layers[1] - layers[0]
+            for offset in range(count):
+                t = offset / (count - 1) if count > 1 else 1.0
+                for path in self.names:
+                    if self._layered(path):
+                        yield self._job(path, part, number, offset, t)
+                number += 1
+        for path in outer:
+            if path not in before:
+                yield self._job(path, self.slices[-1], None, None, 0.0)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Shapes of what is merged, and filters.
+
+        Raises:
+            ExchangeError: Something does not fit; all of it is listed.
+        """
+        problems = []
+        names = list(self.checkpoints)
+        for job in jobs:
+            shapes: dict[tuple[int, ...], tuple[Origin, tuple[int, ...]]] = {}
+            for origin in job.origins:
+                shape = self._checkpoint(origin).tensors[origin.tensor].shape
+                aligned = job.in_vocabulary and self.tokens is not None
+                shapes.setdefault(shape[1:] if aligned else shape, (origin, shape))
+            if len(shapes) > 1:
+                listed = ", ".join(
+                    f"{list(shape)} in {names[origin.model]}" for origin, shape in shapes.values()
+                )
+                hint = "; give a tokenizer_source, e.g. base" if job.in_vocabulary else ""
+                problems.append(f"{job.name}: {listed}{hint}")
+        _refuse("these tensors cannot be merged", problems)
+        self._check_filters(jobs)
+
+    def hf_config(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        """``config.json`` of the result: the reference's, with what the merge changed."""
+        dropped = ("_name_or_path", "auto_map")
+        config = self.reference.config
+        changes: dict[str, Any] = {}
+        given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
+        if self._layers(self.reference):
+            windows = [
+                self._entry_checkpoint(part.sources[0]).config.windows[layer]
+                for part in self.slices
+                for layer in range(*(part.sources[0].layers or (0, 0)))
+            ]
+            changes |= {"num_layers": len(windows), "windows": tuple(windows)}
+            if "layer_types" in given or len(set(windows)) > 1:
+                given["layer_types"] = [
+                    "full_attention" if window is None else "sliding_attention"
+                    for window in windows
+                ]
+        if self.tokens is not None and self.tables:
+            changes["vocab_size"] = self.tokens.rows
+        if changes:
+            config = dataclasses.replace(config, **changes)
+        given |= self.family.hf_fields(config)
+        dtypes = {job.dtype for job in jobs}
+        name = dtypes.pop().name if len(dtypes) == 1 else "float32"
+        for key in {"dtype", "torch_dtype"} & given.keys() or {"dtype"}:
+            given[key] = name
+        return given
+
+    def _job(self, path: str, part: Slice, layer: int | None, offset: int | None, t: float) -> Job:
+        name = self.names[path].format(layer=layer)
+        inputs = slice_inputs(self.method, part)
+
+        def origin(entry: Entry) -> Origin:
+            own = None if offset is None else (entry.layers or (0, 0))[0] + offset
+            return Origin(self.index[entry.model], self.names[path].format(layer=own))
+
+        base = None if inputs.base is None else origin(inputs.base)
+        sources = tuple(origin(entry) for entry in inputs.sources)
+        last = layer is None and self.groups[path] != "embedding"
+        static, lam, coefficients = self.numbers.of(
+            name, part, inputs, [source.tensor for source in sources], t, last
+        )
+        job = Job(
+            name=name,
+            slot=Slot(path, layer, ()),
+            dtype=np.dtype(np.float32),
+            base=base,
+            sources=sources,
+            static=static,
+            lam=lam,
+            coefficients=coefficients,
+            in_vocabulary=path in self.tables,
+        )
+        infos = [self._checkpoint(o).tensors[o.tensor] for o in job.origins]
+        wanted = self.configuration.out_dtype or self.configuration.dtype
+        dtype = DTYPES[_SHORT[wanted]] if wanted else promoted(DTYPES[info.dtype] for info in infos)
+        return dataclasses.replace(job, slot=Slot(path, layer, infos[0].shape), dtype=dtype)
+
+    def _ranged(self, part: Slice) -> Slice:
+        """With the layers of every source known."""
+        entries, counts = [], {}
+        for entry in part.sources:
+            layers = self._layers(self._entry_checkpoint(entry))
+            if entry.layers is not None and not layers:
+                raise ExchangeError(f"{entry.where}: {entry.model} has no layers; use models")
+            if entry.layers is not None and entry.layers[1] > layers:
+                raise ExchangeError(
+                    f"{entry.where}.layer_range: {list(entry.layers)}, but {entry.model} has "
+                    f"{layers} layers"
+                )
+            first, stop = entry.layers or (0, layers)
+            counts[entry.model] = stop - first
+            entries.append(dataclasses.replace(entry, layers=(first, stop)))
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{model}: {count}" for model, count in counts.items())
+            raise ExchangeError(f"{part.where}: different numbers of layers ({listed}); use slices")
+        slice_inputs(self.method, part)
+        return dataclasses.replace(part, sources=tuple(entries))
+
+    def _check_families(self) -> None:
+        problems = []
+        for name, checkpoint in self.checkpoints.items():
+            kinds = [c.hf_config["model_type"] for c in (checkpoint, self.reference)]
+            if kinds[0] != kinds[1]:
+                problems.append(f"{name} is a {kinds[0]}")
+                continue
+            theirs = self.family.names(checkpoint.config)
+            problems += [f"{name} lacks {self.names[p]}" for p in self.names.keys() - theirs]
+            problems += [f"{name} has {theirs[p]} besides" for p in theirs.keys() - self.names]
+        reference = f"{next(iter(self.checkpoints))} ({self.reference.hf_config['model_type']})"
+        _refuse(f"these models cannot be merged with {reference}", problems)
+
+    def _check_filters(self, jobs: Sequence[Job]) -> None:
+        names = {job.name for job in jobs} | {o.tensor for job in jobs for o in job.origins}
+        parts = {part for name in names for part in name.split(".")}
+        for where, settings in self._all_settings():
+            for parameter in self.method.parameters:
+                setting = settings.get(parameter.name, ())
+                if setting and parameter.role == "idle" and parameter.kind == "float":
+                    warnings.warn(
+                        f"{where}.{parameter.name}: makes no difference to {self.method.name}",
+                        stacklevel=2,
+                    )
+                for rule in setting:
+                    if not any(rule.matches(name) for name in names):
+                        raise ExchangeError(
+                            f"{where}.{parameter.name}: the filter {rule.filter!r} matches no "
+                            f"tensor{nearest(str(rule.filter), parts)}"
+                        )
+
+    def _all_settings(self) -> Iterator[tuple[str, Settings]]:
+        for scope in self.configuration.scopes:
+            yield "parameters", scope
+        for part in self.slices:
+            yield f"{part.where}.parameters", part.parameters
+            for entry in part.sources:
+                yield f"{entry.where}.parameters", entry.parameters
+
+    def _checkpoint(self, origin: Origin) -> Checkpoint:
+        return self.ordered[origin.model]
+
+    def _entry_checkpoint(self, entry: Entry) -> Checkpoint:
+        return self.checkpoints[entry.model]
+
+    def _layered(self, path: str) -> bool:
+        return "{layer}" in self.names[path]
+
+    def _layers(self, checkpoint: Checkpoint) -> int:
+        return self.family.num_layers(checkpoint.config)
+
+
+_SHORT = {dtype.name: code for code, dtype in DTYPES.items()}
+
+
+def promoted(dtypes: Iterable[np.dtype]) -> np.dtype:
+    """The narrowest supported dtype that holds all of these."""
+    found = set(dtypes)
+    return found.pop() if len(found) == 1 else np.dtype(np.float32)
+
+
+def _refuse(what: str, problems: Sequence[str]) -> None:
+    if problems:
+        listed = [*problems[:_LISTED]]
+        if len(problems) > _LISTED:
+            listed.append(f"… and {len(problems) - _LISTED} more")
+        raise ExchangeError(f"{what}:\n  " + "\n  ".join(listed))

@@ -1,0 +1,126 @@
+"""Values of mergekit's parameters: constants, gradients over layers, and choices by tensor name.
+
+A parameter is a number, a list of numbers (a gradient: the first is for the first layer of a
+slice, the last for the last, the others evenly between), or a list of ``{filter, value}``, of which
+the first whose ``filter`` is a part of the tensor's name counts. ``*``, or no filter, is every
+tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from evojax_merge.exchange.errors import ExchangeError, nearest
+
+Kind = Literal["float", "int", "bool"]
+Value = float | int | bool
+
+
+class Rule(NamedTuple):
+    """The values of the tensors that a filter matches: one, or a gradient."""
+
+    filter: str | None
+    values: tuple[Value, ...]
+
+    def matches(self, tensor: str) -> bool:
+        """Whether the rule is about the tensor of this name."""
+        return self.filter in (None, "*") or str(self.filter) in tensor
+
+    def at(self, t: float) -> Value:
+        """The value of a layer, for 0 (the first of a slice) <= t <= 1 (the last).
+
+        Numbers are interpolated; of switches the one before is taken.
+        """
+        last = len(self.values) - 1
+        place = t * last
+        index = int(place)
+        if isinstance(self.values[0], bool):
+            return self.values[index]
+        part = place - index
+        return (1 - part) * self.values[index] + part * self.values[min(last, index + 1)]
+
+
+Setting = tuple[Rule, ...]
+Settings = Mapping[str, Setting]
+"""By the parameter's name."""
+
+
+def parse_setting(given: Any, kind: Kind, where: str) -> Setting:
+    """Read the value of one parameter.
+
+    Args:
+        given: As the YAML has it.
+        kind: What its values are.
+        where: The key's place in the file, for messages.
+
+    Raises:
+        ExchangeError: It is no such value.
+    """
+    if isinstance(given, Mapping):
+        given = [given]
+    if not isinstance(given, list):
+        return (Rule(None, (_value(given, kind, where),)),)
+    if not given:
+        raise ExchangeError(f"{where}: is an empty list; give at least one value")
+    if not any(isinstance(entry, Mapping) for entry in given):
+        return (Rule(None, _values(given, kind, where)),)
+    return tuple(_rule(entry, kind, f"{where}[{i}]") for i, entry in enumerate(given))
+
+
+def find(scopes: Iterable[Settings], name: str, tensor: str) -> Rule | None:
+    """The rule that decides a parameter of one tensor, None where there is none.
+
+    Args:
+        scopes: The most particular first; one without a matching rule leaves it to the next.
+        name: Of the parameter.
+        tensor: The tensor's name in its checkpoint.
+    """
+    for scope in scopes:
+        for rule in scope.get(name, ()):
+            if rule.matches(tensor):
+                return rule
+    return None
+
+
+def _rule(entry: Any, kind: Kind, where: str) -> Rule:
+    if not isinstance(entry, Mapping):
+        raise ExchangeError(
+            f"{where}: {entry!r} stands beside entries with filters; give it as `value: {entry!r}`"
+        )
+    for key in entry:
+        if key not in ("filter", "value"):
+            raise ExchangeError(
+                f"{where}: unknown key {key}{nearest(str(key), ('filter', 'value'))}"
+            )
+    if "value" not in entry:
+        raise ExchangeError(f"{where}: lacks value")
+    pattern = entry.get("filter")
+    if pattern is not None and not isinstance(pattern, str):
+        raise ExchangeError(f"{where}.filter: {pattern!r} is no text")
+    value = entry["value"]
+    given = value if isinstance(value, list) else [value]
+    if not given:
+        raise ExchangeError(f"{where}.value: is an empty list; give at least one value")
+    return Rule(pattern, _values(given, kind, f"{where}.value"))
+
+
+def _values(given: list[Any], kind: Kind, where: str) -> tuple[Value, ...]:
+    return tuple(_value(value, kind, where) for value in given)
+
+
+def _value(given: Any, kind: Kind, where: str) -> Value:
+    if kind == "bool":
+        if given in (True, False, "true", "false"):
+            return given in (True, "true")
+        raise ExchangeError(f"{where}: {given!r} must be true or false")
+    wanted = "a number" if kind == "float" else "a whole number"
+    try:
+        if isinstance(given, bool) or not isinstance(given, int | float | str):
+            raise ValueError
+        number = float(given)  # YAML reads 1e-5 as text
+    except ValueError:
+        raise ExchangeError(f"{where}: {given!r} must be {wanted}") from None
+    if kind == "int":
+        if number != int(number):
+            raise ExchangeError(f"{where}: {given!r} must be {wanted}")
+        return int(number)
+    return number

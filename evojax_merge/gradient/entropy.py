@@ -1,0 +1,127 @@
+"""How uncertain a merged model is about the items of a task, without looking at the answers."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.models import Family
+from evojax_merge.types import Array, Float, Genotype, Params, PRNGKey
+
+_Predict = Callable[..., tuple[Float[Array, "batch places classes"], Float[Array, "batch places"]]]
+"""(parameters, *fields of a batch) -> logits, and how much each place of an item counts."""
+
+
+class PredictionEntropy:
+    """Mean entropy of a merge's predictions, in nats, less that of its mean prediction.
+
+    The first term alone is least for a merge that is certain, if always of the same: where sources
+    know different classes, it finds the one source that is the most certain of all. The second
+    term, times ``diversity``, is largest when all classes occur; at 1 the difference is minus the
+    mutual information of items and predictions.
+
+    A classifier predicts a class; of a text whose likelihood a task measures, the next tokens at
+    the scored positions count, of a prompt the first token of the answer.
+
+    References:
+        Liang et al., Do we really need to access the source data?, arXiv 2002.08546, eq. 3.
+
+    Args:
+        family: Of the models.
+        config: Their configuration.
+        merge_fn: (materials, genotype) -> parameters, differentiable in the genotype.
+        materials: What is merged.
+        task: Provides the items.
+        batch_size: Items on the device at once.
+        diversity: Weight of the second term.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        config: Any,
+        merge_fn: Callable[[Any, Genotype], Params],
+        materials: Any,
+        task: BoundTask,
+        batch_size: int,
+        diversity: float,
+    ) -> None:
+        predict = _make_predict(family, config, task.kind)
+
+        def measure(params: Params, fields: tuple[Array, ...]) -> tuple[Array, Array]:
+            logits, counts = predict(params, *fields)
+            shares = counts / jnp.maximum(counts.sum(axis=-1, keepdims=True), 1)
+            logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+            predicted = jnp.einsum("bp,bpc->bc", shares, jnp.exp(logs))
+            return -jnp.einsum("bp,bpc,bpc->b", shares, jnp.exp(logs), logs), predicted
+
+        def loss(materials: Any, genotype: Genotype, fields: Any) -> Float[Array, ""]:
+            entropies, predicted = measure(merge_fn(materials, genotype), fields)
+            return entropies.mean() - diversity * _entropy(predicted.mean(axis=0))
+
+        self._materials = materials
+        self._batches = task.batches
+        self._batch_size = batch_size
+        self._diversity = diversity
+        self._merge = jax.jit(merge_fn)
+        self._measure = jax.jit(measure)
+        self._gradient = jax.jit(jax.grad(loss, argnums=1))
+
+    def items(self, genotype: Genotype) -> Float[np.ndarray, "items"]:
+        """Of every item, in the order of the task's batches; their mean is what is descended."""
+        params = self._merge(self._materials, jnp.asarray(genotype))
+        entropies: list[np.ndarray] = []
+        total: Any = 0.0
+        for batch in self._batches:
+            for rows, count in self._slices(len(batch[0])):
+                entropy, predicted = self._measure(params, tuple(field[rows] for field in batch))
+                entropies.append(np.asarray(entropy)[:count])
+                total = total + np.asarray(predicted)[:count].sum(axis=0, dtype=np.float64)
+        found = np.concatenate(entropies)
+        diversity = float(_entropy(jnp.asarray(total / len(found), jnp.float32)))
+        return found - np.float32(self._diversity * diversity)
+
+    def gradient(self, key: PRNGKey, genotype: Genotype) -> Genotype:
+        """On a random batch of items, all of one padded length."""
+        key_batch, key_rows = jax.random.split(key)
+        counts = np.array([len(batch[0]) for batch in self._batches])
+        which = int(jax.random.choice(key_batch, len(counts), p=counts / counts.sum()))
+        size = min(self._batch_size, int(counts[which]))
+        rows = np.asarray(jax.random.permutation(key_rows, int(counts[which]))[:size])
+        fields = tuple(field[rows] for field in self._batches[which])
+        return self._gradient(self._materials, genotype, fields)
+
+    def _slices(self, count: int) -> Iterator[tuple[np.ndarray, int]]:
+        size = min(self._batch_size, count)
+        for first in range(0, count, size):
+            rows = np.arange(first, first + size)
+            yield np.minimum(rows, count - 1), min(size, count - first)
+
+
+def _make_predict(family: Family, config: Any, kind: str) -> _Predict:
+    def classify(params: Params, inputs: Array) -> tuple[Array, Array]:
+        return family.forward(config, params, inputs)[:, None], jnp.ones((len(inputs), 1))
+
+    def generate(params: Params, tokens: Array, start: Array) -> tuple[Array, Array]:
+        logits, _ = family.forward(config, params, tokens, start, last_only=True)
+        return logits, jnp.ones(logits.shape[:2])
+
+    def loglikelihood(
+        params: Params, tokens: Array, start: Array, target: Array
+    ) -> tuple[Array, Array]:
+        logits, _ = family.forward(config, params, tokens, start)
+        return logits[:, :-1], target[:, 1:].astype(jnp.float32)
+
+    predicts: dict[str, _Predict] = {
+        "classify": classify,
+        "generate": generate,
+        "loglikelihood": loglikelihood,
+    }
+    return predicts[kind]
+
+
+def _entropy(probabilities: Float[Array, "classes"]) -> Float[Array, ""]:
+    return -jnp.sum(probabilities * jnp.log(jnp.maximum(probabilities, 1e-30)))

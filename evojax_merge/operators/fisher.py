@@ -1,0 +1,120 @@
+"""Fisher-weighted averaging (Matena and Raffel, 2021), https://arxiv.org/abs/2111.09832"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.operators.base import (
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    float32,
+    spread,
+)
+from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
+from evojax_merge.operators.shares import SHARE, shares
+from evojax_merge.types import Array, Float
+
+
+def fisher(
+    data: str | Sequence[str],
+    sha256: str | Sequence[str] | None = None,
+    text: str = "text",
+    template: str = "",
+    prefix: str = "",
+    label: str = "label",
+    inputs: str = "inputs",
+    limit: int | None = None,
+    batch_size: int = 8,
+    floor: float = 1e-6,
+) -> Operator:
+    """Sum of weight x F x source over the sum of weight x F, element by element.
+
+    F is the diagonal of a source's Fisher information: the mean over the items of ``data`` of the
+    squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``, from
+    0, usually up to 1; only the proportions count, and all zero is all equal. Costs one float32
+    tree the size of the model for each source, read with it for every candidate.
+
+    References:
+        Matena and Raffel, Merging models with Fisher-weighted averaging, arXiv 2111.09832, eq. 3.
+        Departures: the Fisher is the empirical one, at the labels and texts of the data, instead
+        of its expectation under the model; the floor is relative, so that the units of the
+        likelihood do not matter, where the authors' code has an absolute 1e-6.
+
+    Args:
+        data: File of items that all sources are measured on, or one for each source (the paper's
+            way: the data it was trained on). JSON Lines for language models, ``.npz`` or ``.csv``
+            for classifiers.
+        sha256: Of each file; another content is refused. Recipes hold it.
+        text: Field of the text whose log-likelihood counts.
+        template: What stands before the text, with fields of the item in braces.
+        prefix: Put before everything.
+        label: Array or column of a classifier's labels.
+        inputs: Array of a classifier's features.
+        limit: Use at most this many items of each file, the first ones.
+        batch_size: Items on the device at once.
+        floor: F is at least this share of its mean over the tensor and the sources. Where no
+            source has any, the sources are averaged.
+
+    Raises:
+        ValueError: The floor is not above 0, or see `EvidenceRequest.of`.
+    """
+    if not 0 < floor < float("inf"):
+        raise ValueError(f"fisher: floor must be a number above 0, not {floor}")
+
+    def init(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        layered: bool,
+        evidence: tuple[LeafEvidence, ...],
+    ) -> tuple[Any, ...]:
+        """The Fishers over their mean, floored: numbers around 1, of which none is 0."""
+        inner = tuple(range(int(layered), len(sources[0].shape)))
+        values = [np.asarray(one, np.float32) for one in evidence]
+        mean = sum(np.mean(v, axis=inner, keepdims=True, dtype=np.float64) for v in values)
+        mean = np.where(mean > 0, mean, 1.0) / len(values)
+        return tuple(np.maximum(v / mean, floor).astype(np.float32) for v in values)
+
+    def merge(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[Any, ...],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        weighed = [
+            spread(share, importance.ndim) * importance
+            for share, importance in zip(shares(coefficients), statistics, strict=True)
+        ]
+        total = sum(weighed[1:], weighed[0])
+        first = float32(sources[0])
+        # Differences from the first source: equal sources merge to themselves, to the bit.
+        moved = [
+            weight * (float32(source) - first)
+            for weight, source in zip(weighed[1:], sources[1:], strict=True)
+        ]
+        return first + sum(moved, jnp.zeros(())) / total
+
+    return Operator(
+        name="fisher",
+        coefficients=(SHARE,),
+        init=init,
+        merge=merge,
+        needs_base=False,
+        sources=(1, None),
+        evidence=EvidenceRequest.of(
+            "fisher",
+            data,
+            sha256,
+            limit,
+            batch_size,
+            text=text,
+            template=template,
+            prefix=prefix,
+            label=label,
+            inputs=inputs,
+        ),
+    )

@@ -1,0 +1,174 @@
+"""From file to file: the same numbers as in memory, whatever the shards."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from transformers import AutoTokenizer
+
+from evojax_merge import api
+from evojax_merge.checkpoints import CheckpointError, load
+from evojax_merge.exchange import merging
+from evojax_merge.recipe import Ingredient, Recipe
+from evojax_merge.segments import Segment
+from tests.checkpoints_factory import random_tensors, tiny_config, word_tokenizer, write_checkpoint
+from tests.exchange.conftest import entries, merged, plan_of, tensors_of
+
+GROUPS = ("attention", "mlp", "norm", "embedding", "head")
+
+
+def recipe(models, operator, arguments, base=True, **coefficients):
+    """One segment; every coefficient has a value per source."""
+    return Recipe(
+        operator=f"evojax_merge.operators.{operator}",
+        arguments=arguments,
+        base=Ingredient(models["base"]) if base else None,
+        sources=tuple(Ingredient(models[name]) for name in "abc"),
+        segments=(Segment("all", GROUPS, 0, 3),),
+        coefficients={
+            name: np.array(value, np.float32)[..., None] for name, value in coefficients.items()
+        },
+        seed=7,
+    )
+
+
+WEIGHT, DENSITY = [0.3, 0.5, 0.9], [0.2, 0.555, 1.0]
+
+
+@pytest.mark.parametrize("method", ["ties", "breadcrumbs_ties", "dare_ties", "della_linear"])
+def test_a_file_gives_what_the_recipe_gives_in_memory(models, tmp_path, method):
+    density = [0.2, 0.5, 0.8] if method.startswith("della") else DENSITY
+    extra = {"della_linear": {"epsilon": 0.1}, "breadcrumbs_ties": {"gamma": 0.02}}.get(method, {})
+    per_model = [{"weight": w, "density": d} | extra for w, d in zip(WEIGHT, density, strict=True)]
+    tree = {
+        "merge_method": method,
+        "base_model": models["base"],
+        "models": entries(models, **dict(zip("abc", per_model, strict=True))),
+    }
+    found = merged(tree, tmp_path / "out", seed=7)
+    values = {"weight": WEIGHT, "density": density} | {k: [v] * 3 for k, v in extra.items()}
+    given = api.merge(recipe(models, method, {}, **values))
+    expected = tensors_of(api.export(given, tmp_path / "native"))
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        # Masks are the same bits; the compiler may contract a product in another place.
+        np.testing.assert_allclose(found[name], tensor, rtol=2e-6, atol=1e-7, err_msg=name)
+
+
+def test_the_same_tensors_whatever_the_chunks_and_shards(models, tmp_path, monkeypatch):
+    tree = {"merge_method": "linear", "models": entries(models, a={"weight": 1}, b={"weight": 2})}
+    one = merged(tree, tmp_path / "one")
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    monkeypatch.setattr(merging, "CHUNK", 100)
+    many = merged(tree, tmp_path / "many", max_shard_size=20_000)
+    index = json.loads((tmp_path / "many" / "model.safetensors.index.json").read_text())
+    assert index["weight_map"].keys() == one.keys()
+    assert len(set(index["weight_map"].values())) > 3
+    assert load(tmp_path / "many").dtype == np.float32
+    for name in one:
+        np.testing.assert_array_equal(one[name], many[name])
+
+
+def test_a_stack_has_the_layers_asked_for(models, tmp_path):
+    tree = {
+        "merge_method": "passthrough",
+        "slices": [
+            {"sources": [{"model": models["a"], "layer_range": [0, 2]}]},
+            {"sources": [{"model": models["b"], "layer_range": [1, 3]}]},
+        ],
+    }
+    found = merged(tree, tmp_path / "out")
+    a, b = tensors_of(models["a"]), tensors_of(models["b"])
+    name = "model.layers.{}.self_attn.q_proj.weight"
+    for layer, (origin, own) in enumerate([(a, 0), (a, 1), (b, 1), (b, 2)]):
+        np.testing.assert_array_equal(found[name.format(layer)], origin[name.format(own)])
+    np.testing.assert_array_equal(
+        found["model.embed_tokens.weight"], a["model.embed_tokens.weight"]
+    )
+    np.testing.assert_array_equal(found["lm_head.weight"], b["lm_head.weight"])
+    assert load(tmp_path / "out").config.num_layers == 4
+
+
+def test_nan_is_named_and_nothing_is_left(models, tmp_path):
+    tensors = random_tensors(tiny_config(), 0)
+    tensors["model.norm.weight"][3] = np.nan
+    broken = write_checkpoint(tmp_path / "broken", tiny_config(), tensors=tensors)
+    tree = {"merge_method": "passthrough", "models": [{"model": str(broken)}]}
+    with pytest.raises(CheckpointError, match=r"model\.norm\.weight holds NaN"):
+        merged(tree, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+def test_a_directory_that_holds_something_is_kept(models, tmp_path):
+    save_file({"x": np.zeros(1)}, tmp_path / "kept.safetensors")
+    tree = {"merge_method": "passthrough", "models": [{"model": models["a"]}]}
+    with pytest.raises(CheckpointError, match="is not empty"):
+        merged(tree, tmp_path)
+
+
+@pytest.fixture
+def speakers(tmp_path):
+    """Two models of one origin, the second with other tokens in another order."""
+    config = tiny_config(vocab_size=8)
+    first = write_checkpoint(
+        tmp_path / "first", config, seed=1, tokenizer=word_tokenizer(["a", "b", "c", "d"])
+    )
+    second = write_checkpoint(
+        tmp_path / "second", config, seed=2, tokenizer=word_tokenizer(["c", "e", "b", "a"])
+    )
+    return str(first), str(second)
+
+
+TABLE = "model.embed_tokens.weight"
+
+
+def linear(speakers, **more):
+    return {
+        "merge_method": "linear",
+        "models": [{"model": name, "parameters": {"weight": 1}} for name in speakers],
+    } | more
+
+
+def rows(directory):
+    """Row of the table by token."""
+    vocabulary = AutoTokenizer.from_pretrained(directory).get_vocab()
+    table = tensors_of(directory)[TABLE]
+    return {token: table[row] for token, row in vocabulary.items()}
+
+
+@pytest.mark.parametrize("source", ["base", "union", "second"])
+def test_tables_are_brought_to_one_vocabulary(speakers, tmp_path, source):
+    first, second = (rows(path) for path in speakers)
+    chosen = speakers[1] if source == "second" else source
+    out = tmp_path / "out"
+    merged(linear(speakers, tokenizer_source=chosen), out)
+    found = rows(out)
+    special = {"<pad>", "<s>", "</s>", "<unk>"}
+    wanted = {"base": "abcd", "union": "abcde", "second": "abce"}[source]
+    assert found.keys() == special | set(wanted)
+    for token, row in found.items():
+        held = [table[token] for table in (first, second) if token in table]
+        # A token that one model lacks takes the other's row.
+        np.testing.assert_allclose(row, np.mean(held, axis=0), rtol=1e-6, err_msg=token)
+
+
+def test_padding_and_chat_template(speakers, tmp_path):
+    out = tmp_path / "out"
+    choice = {"source": "base", "pad_to_multiple_of": 16}
+    found = merged(linear(speakers, tokenizer=choice, chat_template="chatml"), out)
+    assert len(found[TABLE]) == json.loads((out / "config.json").read_text())["vocab_size"] == 16
+    mean = found[TABLE][:8].mean(axis=0)
+    np.testing.assert_allclose(found[TABLE][8:], np.tile(mean, (8, 1)), rtol=1e-5, atol=1e-7)
+    text = AutoTokenizer.from_pretrained(out).apply_chat_template(
+        [{"role": "user", "content": "a"}], tokenize=False, add_generation_prompt=True
+    )
+    assert text == "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_the_plan_reads_no_weights(models, monkeypatch):
+    monkeypatch.setattr(merging.Reader, "read", None)
+    assert plan_of({"merge_method": "passthrough", "models": [{"model": models["a"]}]}).jobs

@@ -1,0 +1,39 @@
+"""The subspace papers' formulas in float64 NumPy of one matrix, written apart from ours."""
+
+import numpy as np
+
+from tests.operators.reference import elect_and_merge, task_vector, trim
+
+
+def tsv_merge(base, sources, weights, lam=1.0):
+    """TSV-Merge, arXiv 2412.00081: concatenate, whiten by Procrustes, reassemble at once."""
+    rank = min(base.shape) // len(sources)
+    us, ss, vs = [], [], []
+    for source, weight in zip(sources, weights, strict=True):
+        u, s, vt = np.linalg.svd(task_vector(base, source))
+        us.append(u[:, :rank])
+        ss.append(weight * s[:rank])
+        vs.append(vt[:rank].T)
+    whitened = []
+    for columns in (np.hstack(us), np.hstack(vs)):
+        p, _, qt = np.linalg.svd(columns, full_matrices=False)
+        whitened.append(p @ qt)
+    return base + lam * whitened[0] @ np.diag(np.concatenate(ss)) @ whitened[1].T
+
+
+def iso_c(base, sources, scale):
+    """Iso-C, arXiv 2502.04959: the mean singular value in all directions of the sum."""
+    total = np.sum([task_vector(base, source) for source in sources], axis=0)
+    u, s, vt = np.linalg.svd(total, full_matrices=False)
+    return base + scale * u @ np.diag(np.full(len(s), s.mean())) @ vt
+
+
+def knots(base, sources, weights, densities, lam=1.0, normalize=True):
+    """KnOTS-TIES, arXiv 2410.19735, with TIES (arXiv 2306.01708) on S V_i^T."""
+    side_by_side = np.hstack([task_vector(base, source) for source in sources])
+    u, s, vt = np.linalg.svd(side_by_side, full_matrices=False)
+    kept = s > 1e-5
+    u, coordinates = u[:, kept], np.diag(s[kept]) @ vt[kept]
+    parts = np.split(coordinates, len(sources), axis=1)
+    trimmed = [trim(part, density) for part, density in zip(parts, densities, strict=True)]
+    return base + lam * u @ elect_and_merge(trimmed, weights, normalize)
