@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evojax_merge.config import compose
+from evojax_merge.fitness.text import unescape
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -17,7 +18,9 @@ def blocks(language: str) -> list[str]:
 def test_the_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    names: dict = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["run"].result.split == "test"
     assert (tmp_path / "merged" / "model.safetensors").exists()
 
 
@@ -29,6 +32,12 @@ def test_options_in_the_table_exist():
         assert names
         for name in names:
             compose([f"{group}={name}"])
+
+
+def test_the_template_line_makes_a_line_break():
+    (line,) = re.findall(r"'(fitness\.template=.*?)'", README)
+    template = compose(["fitness=generation", line]).fitness.template
+    assert unescape(template) == "Q: {question}\nA:"
 
 
 @pytest.mark.parametrize("line", re.findall(r"'(space\.coefficients=.*?)'", README))

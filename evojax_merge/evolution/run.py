@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export
@@ -15,6 +16,7 @@ from evojax_merge.evolution.evaluate import Evaluation, Evaluator
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import search
+from evojax_merge.evolution.measure import measure
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
 from evojax_merge.ingredients import Ingredients, Plan, load_ingredients, plan
@@ -49,6 +51,11 @@ class Run:
     recipe: Recipe
     model: Model
     results: list[Result]
+
+    @property
+    def result(self) -> Result:
+        """The winner's, on the split that was furthest from the search: test where there is one."""
+        return next(result for result in self.results if result.name == EVOLVED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +98,9 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         f"{experiment.budget.evaluations} evaluations of {len(bound['search'])} items",
         soft_wrap=True,
     )
+    mesh = experiment.mesh()
     ingredients = load_ingredients(prepared)
-    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound)
+    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound, mesh)
     with watch() as interruption:
         return _Runner(
             experiment, prepared, space, ingredients, evaluator, directory, console, interruption
@@ -105,7 +113,9 @@ def make_evaluator(
     strategy: Strategy,
     ingredients: Ingredients,
     tasks: dict[str, Any],
+    mesh: Mesh,
 ) -> Evaluator:
+    """What merges and measures the candidates of an experiment."""
     operator = experiment.operator
     base = ingredients.base_params if operator.needs_base else None
     sources = ingredients.source_params
@@ -123,7 +133,7 @@ def make_evaluator(
         merge_fn,
         (base, sources, init_statistics(operator, base, sources)),
         tasks,
-        mesh=experiment.mesh(),
+        mesh=mesh,
         dims=space.dims,
         population_size=strategy.population_size,
         chunk=experiment.budget.chunk,
@@ -235,6 +245,7 @@ class _Runner:
         splits = [s for s in ("test", "validation", "search") if s in self.evaluator.tasks]
         final = splits[0]
         costs = {EVOLVED: found, **others}
+        apart = self._configured_apart()
         names: list[str] = []
 
         def models() -> Iterator[Params]:
@@ -245,6 +256,8 @@ class _Runner:
         results: list[Result] = []
         for items, _ in self.evaluator.measure(models(), final):
             name = names[len(results)]
+            if name in apart:
+                items, _ = measure(apart[name], self.evaluator.tasks[final])
             cost = costs.get(name)
             spent = (cost.evaluations, cost.seconds) if cost else (0, 0.0)
             results.append(Result.of(name, final, items, *spent))
@@ -253,6 +266,18 @@ class _Runner:
                 cost = costs[EVOLVED]
                 results.append(Result.of(EVOLVED, split, items, cost.evaluations, cost.seconds))
         return results
+
+    def _configured_apart(self) -> dict[str, Model]:
+        """The sources whose configuration is not the merge's: measured with their own."""
+        reference = self.ingredients.reference
+        apart = {}
+        for name, source in zip(self.space.sources, self.ingredients.sources, strict=True):
+            config = source.config
+            if hasattr(config, "vocab_size"):  # their tables of tokens are aligned by now
+                config = dataclasses.replace(config, vocab_size=reference.config.vocab_size)
+            if config != reference.config:
+                apart[name] = dataclasses.replace(reference, config=config, params=source.params)
+        return apart
 
     def _contestants(self, model: Model, others: dict[str, _Found]) -> Iterator[tuple[str, Params]]:
         baselines, operator = self.experiment.baselines, self.experiment.operator

@@ -5,7 +5,7 @@ Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.131
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -173,21 +173,28 @@ def _setting(
     _known(where, given, ("lower", "upper", "start", "value"))
     low, high = coefficient.domain
     if given.get("value") is not None:
-        value = float(given["value"])
+        value = _number(f"{where}.value", given["value"])
         if not low <= value <= high:
             raise ValueError(f"{where}: value {value} is outside [{low}, {high}]")
         return value, None
-    lower = float(given.get("lower", coefficient.lower))
-    upper = float(given.get("upper", coefficient.upper))
+    lower = _number(f"{where}.lower", given.get("lower", coefficient.lower))
+    upper = _number(f"{where}.upper", given.get("upper", coefficient.upper))
     if not low <= lower < upper <= high:
+        within = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
         raise ValueError(
-            f"{where}: bounds [{lower}, {upper}] must rise, within [{low}, {high}]; "
-            f"for a constant give value"
+            f"{where}: bounds [{lower}, {upper}] must rise{within}; for a constant give value"
         )
-    start = float(given.get("start", coefficient.default if not given else (lower + upper) / 2))
+    middle = coefficient.default if not given else (lower + upper) / 2
+    start = _number(f"{where}.start", given.get("start", middle))
     if not lower <= start <= upper:
         raise ValueError(f"{where}: start {start} is outside the bounds [{lower}, {upper}]")
     return coefficient.default, (lower, upper, start)
+
+
+def _number(where: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ValueError(f"{where} is {given!r}; give a number")
+    return float(given)
 
 
 def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | set) -> None:
@@ -195,4 +202,5 @@ def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | se
         if name not in known:
             near = get_close_matches(name, list(known), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{where}: unknown {name!r}{hint} Known are {', '.join(known)}.")
+            listed = ", ".join(map(str, known))
+            raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed})")

@@ -124,7 +124,7 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
         ({"coefficients": {"density": {"upper": 1.5}}}, "must rise, within"),
         ({"coefficients": {"weight": {"start": 3.0}}}, "start 3.0 is outside"),
         ({"coefficients": {"density": {"value": 1.5}}}, "value 1.5 is outside"),
-        ({"fixed": {"hed": {"weight": 0.0}}}, "unknown 'hed'"),
+        ({"fixed": {"hed": {"weight": 0.0}}}, "there is no 'hed'"),
         (
             {"coefficients": {"weight": {"value": 1.0}, "density": {"value": 1.0}}},
             "nothing is left to evolve",
