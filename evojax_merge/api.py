@@ -85,9 +85,10 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         beside = Path(recipe).parent / EVIDENCE
         kept = beside if beside.is_dir() else None
         recipe = Recipe.load(recipe)
-    if not recipe.operator.startswith(OWN_OPERATORS) and not trust_operator:
+    foreign = [t for t in _targets(recipe) if not t.startswith(OWN_OPERATORS)]
+    if foreign and not trust_operator:
         raise RecipeError(
-            f"the recipe's operator is {recipe.operator}, code from outside this package; if you "
+            f"the recipe's operator is {foreign[0]}, code from outside this package; if you "
             "trust it, allow it with trust_operator=True (--trust-operator)"
         )
     operator = build_operator(recipe.operator, recipe.arguments)
@@ -192,3 +193,17 @@ def _check_unchanged(recipe: Recipe, prepared: Any) -> None:
             "these checkpoints are not the ones the recipe was made with (their sha256 differs): "
             + ", ".join(changed)
         )
+
+
+def _targets(recipe: Recipe) -> list[str]:
+    """Everything that making the recipe's operator would call."""
+
+    def inner(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [str(value["_target_"])] if "_target_" in value else []
+            return own + [target for part in value.values() for target in inner(part)]
+        if isinstance(value, list | tuple):
+            return [target for part in value for target in inner(part)]
+        return []
+
+    return [recipe.operator, *inner(recipe.arguments)]

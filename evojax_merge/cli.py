@@ -1,12 +1,15 @@
 """The command line: evolve, resume, apply, convert, evaluate."""
 
 import argparse
+import functools
 import json
 import os
+import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 import yaml
@@ -14,9 +17,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 
 from evojax_merge import api
-from evojax_merge.config import build_task, compose, conf_directory
+from evojax_merge.config import build_task, check_sweep, compose, conf_directory
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.exchange import is_mergekit
 from evojax_merge.recipe import Recipe
@@ -49,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 on an error of the user's, with 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console()
+    warnings.showwarning = functools.partial(_show_warning, console)
     command, rest = (given[0], given[1:]) if given else ("--help", [])
     commands = {
         "evolve": _evolve,
@@ -76,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error))
 
 
+def _show_warning(console: Console, message: Warning | str, *where: Any) -> None:
+    console.print(f"[bold red]warning:[/] {escape(str(message))}", soft_wrap=True)
+
+
 def _fail(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     print(f"({TRACEBACK}=1 shows where it came from)", file=sys.stderr)
@@ -89,8 +98,8 @@ def _evolve(arguments: list[str], console: Console) -> None:
     known, rest = parser.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word or word.startswith("~")]
     flags = [word for word in rest if word not in overrides]
-    if not known.multirun and not flags:
-        compose(overrides, known.config_dir)  # a misspelt key is named before Hydra starts
+    if not flags:  # a misspelt key is named before Hydra starts
+        (check_sweep if known.multirun else compose)(overrides, known.config_dir)
     flags += ["--multirun"] * known.multirun
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
     sys.argv = ["evojax-merge", *flags, *overrides]  # Hydra wants its flags before any override
@@ -103,17 +112,21 @@ def _evolve(arguments: list[str], console: Console) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         chosen = list(settings.overrides.task)
         (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
-        _point_latest(directory, swept=settings.mode == RunMode.MULTIRUN)
+        swept = settings.mode == RunMode.MULTIRUN
+        newest = _point_latest(directory.parent if swept else directory)
         try:
             api.evolve(config, directory, console)
         except Interrupted:
             console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
             raise
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
-            (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
-            if settings.mode == RunMode.MULTIRUN:
-                console.print(f"failed: {' '.join(chosen)}\n{error}", soft_wrap=True, markup=False)
             failures.append(error)
+            if swept:
+                (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
+                console.print(f"failed: {' '.join(chosen)}\n{error}", soft_wrap=True, markup=False)
+            elif not (directory / "checkpoints").exists():  # refused: there was no run
+                shutil.rmtree(directory)
+                _point_latest(newest, directory.parent / "latest")
             return
         console.print(f"everything is in {directory}", soft_wrap=True)
 
@@ -122,17 +135,28 @@ def _evolve(arguments: list[str], console: Console) -> None:
         raise failures[0]
 
 
-def _point_latest(directory: Path, swept: bool) -> None:
-    """``runs/NAME/latest`` is the newest run; of a sweep, the sweep's folder."""
-    target = directory.parent if swept else directory
-    link = target.parent / "latest"
-    partial = target.parent / f".latest-{os.getpid()}"
+def _point_latest(target: Path | None, link: Path | None = None) -> Path | None:
+    """Make ``latest`` beside a run point at it; gives what it pointed at before.
+
+    Args:
+        target: The run, or the sweep's folder; None: no link.
+        link: Where the link is; by default beside the target.
+    """
+    if link is None:
+        assert target is not None
+        link = target.parent / "latest"
+    partial = link.parent / f".latest-{os.getpid()}"
+    previous = link.parent / link.readlink() if link.is_symlink() else None
     try:
         partial.unlink(missing_ok=True)
-        partial.symlink_to(target.name)
-        partial.replace(link)
+        if target is None:
+            link.unlink(missing_ok=True)
+        else:
+            partial.symlink_to(target.name)
+            partial.replace(link)
     except OSError:  # a file system without links, or a directory of that name: only a convenience
         partial.unlink(missing_ok=True)
+    return previous
 
 
 def _resume(arguments: list[str], console: Console) -> None:

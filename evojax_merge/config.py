@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -11,8 +12,9 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -116,10 +118,38 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
             type.
     """
     with _hydra(config_dir) as search_path:
+        return _compose(overrides, search_path)
+
+
+def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> None:
+    """Compose every value of every override that is swept, each once, before any job starts.
+
+    Raises:
+        ConfigError: As `compose`.
+    """
+    with _hydra(config_dir) as search_path:
         try:
-            return hydra.compose("config", overrides=[*search_path, *overrides])
-        except (HydraException, OmegaConfBaseException) as error:
+            parsed = OverridesParser.create().parse_overrides(list(overrides))
+        except HydraException as error:
             raise ConfigError(_explain(error, search_path)) from error
+        choices = [
+            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [str(override.input_line)]
+            for override in parsed
+        ]
+        first = [values[0] for values in choices]
+        _compose(first, search_path)
+        for position, values in enumerate(choices):
+            for value in values[1:]:
+                _compose([*first[:position], value, *first[position + 1 :]], search_path)
+
+
+def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
+    try:
+        return hydra.compose("config", overrides=[*search_path, *overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_explain(error, search_path)) from error
 
 
 def load_config_file(path: Path) -> DictConfig:
@@ -147,6 +177,8 @@ def build(config: DictConfig) -> Experiment:
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ConfigError("give a value for " + ", ".join(missing))
+    for group in ("operator", "space", "strategy", "fitness", "mesh"):
+        _check_arguments(config[group], group)
     operator = _instantiate(config.operator)
     arguments = OmegaConf.to_container(config.operator, resolve=True)
     assert isinstance(arguments, dict)
@@ -170,6 +202,7 @@ def build(config: DictConfig) -> Experiment:
 
 def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
+    _check_arguments(config.fitness, "fitness")
     return _instantiate(config.fitness)
 
 
@@ -183,9 +216,35 @@ def _instantiate(config: Any) -> Any:
     try:
         return instantiate(config)
     except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError | OSError):
-            raise error.__cause__ from None
-        raise ConfigError(str(error)) from error
+        cause = error.__cause__
+        if isinstance(cause, ValueError | OSError):
+            raise cause from None
+        target = str(config["_target_"]).rpartition(".")[2]
+        reason = f"{target} cannot be made: {cause}" if cause is not None else str(error)
+        raise ConfigError(reason) from error
+
+
+def _check_arguments(config: Any, where: str) -> None:
+    """Whether each part takes the keys that it is given; a deferred call would find out late."""
+    if not isinstance(config, DictConfig):
+        return
+    for key in map(str, config):
+        _check_arguments(config._get_node(key), f"{where}.{key}")
+    if "_target_" not in config:
+        return
+    try:
+        parameters = inspect.signature(get_object(config["_target_"])).parameters
+    except (ImportError, ValueError, TypeError, HydraException):
+        return  # instantiation will say what is wrong with the target
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in map(str, config):
+        if not key.startswith("_") and key not in parameters:
+            near = get_close_matches(key, list(parameters), n=1)
+            raise ConfigError(
+                f"there is no configuration key {where}.{key}"
+                + (f"; did you mean {where}.{near[0]}?" if near else "")
+            )
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -200,8 +259,16 @@ def _explain(error: Exception, search_path: list[str]) -> str:
     cause = error.__cause__
     if cause is not None and str(cause) not in message:
         message += f"\n{cause}"
+    if "LexerNoViableAltException" in message or "mismatched input" in message:
+        line = message.splitlines()[0]
+        return (
+            f"an override cannot be read ({line}); values with braces, commas, colons or spaces "
+            "are quoted twice: 'key=\"value\"'"
+        )
     if found := re.search(r"Could not (?:override|append to config) '([^']+)'", message):
         key = found.group(1).split("@")[0]
+        if key == "experiment":
+            return "an experiment is added: +experiment=NAME"
         near = _nearest_key(key, search_path)
         return f"there is no configuration key {key!r}" + (
             f"; did you mean {near!r}?" if near else ""

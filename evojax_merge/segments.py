@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.layout import Layout
-from evojax_merge.models.groups import Group
 from evojax_merge.types import Array
 
 LeafCoefficients = dict[str, dict[str, Array]]
@@ -17,12 +16,15 @@ LeafCoefficients = dict[str, dict[str, Array]]
 class Segment(NamedTuple):
     """The leaves of some parameter groups in the layers ``first <= layer < stop``.
 
+    ``groups`` names parameter groups (`evojax_merge.models.groups.Group`) or parts of leaves'
+    paths, such as ``q_proj``. A leaf that a part of its path names belongs there, and not with its
+    group.
     Leaves that belong to no layer count as part of the first layer when they are embeddings, of
     the last one otherwise (final norm, head).
     """
 
     name: str
-    groups: tuple[Group, ...]
+    groups: tuple[str, ...]
     first: int
     stop: int
 
@@ -47,11 +49,15 @@ def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]
         layers = range(layout.num_layers) if path in layout.layered else [0]
         if path not in layout.layered and group != "embedding":
             layers = [last]
+        named = any(names_leaf(part, path, layout) for s in segments for part in s.groups)
         owners = [
             [
                 index
                 for index, segment in enumerate(segments)
-                if group in segment.groups
+                if any(
+                    names_leaf(part, path, layout) if named else part == group
+                    for part in segment.groups
+                )
                 and (segment.first <= layer < segment.stop or layout.num_layers == 0)
             ]
             for layer in layers
@@ -66,6 +72,11 @@ def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]
     if problems:
         raise ValueError("every leaf must be in one segment:\n  " + "\n  ".join(problems))
     return assignment
+
+
+def names_leaf(part: str, path: str, layout: Layout) -> bool:
+    """Whether an entry of a segment's groups is part of a leaf's path (and no group's name)."""
+    return part not in layout.kinds and part in path
 
 
 def expand(

@@ -1,6 +1,7 @@
 """Every option composes, instantiates, and runs; what does not exist is refused by name."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,15 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from evojax_merge import evolve
-from evojax_merge.config import ConfigError, build, compose, conf_directory
+from evojax_merge import evaluate, evolve, load
+from evojax_merge.config import (
+    ConfigError,
+    build,
+    build_task,
+    check_sweep,
+    compose,
+    conf_directory,
+)
 from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.layout import Layout
 from evojax_merge.models import family_of
@@ -73,12 +81,12 @@ def test_operators(name):
         config.data = "items.jsonl"
     operator = instantiate(config)
     tree = {"fc": {"weight": np.ones((2, 3), np.float32)}}
-    sources = (tree, {"fc": {"weight": np.zeros((2, 3), np.float32)}})
+    sources = (tree, {"fc": {"weight": np.zeros((2, 3), np.float32)}})[: operator.sources[1]]
     base = tree if operator.needs_base else None
     kinds = {"fisher": np.ones((2, 3)), "gram": np.eye(3)}
     asked = operator.evidence and {"fc.weight": kinds[operator.evidence.kind]}
     statistics = init_statistics(operator, base, sources, asked and (asked, asked))
-    coefficients = constant_coefficients(operator, tree, 2)
+    coefficients = constant_coefficients(operator, tree, len(sources))
     merged = merge(operator, base, sources, coefficients, statistics, 0)
     assert np.isfinite(merged["fc"]["weight"]).all()
 
@@ -208,3 +216,66 @@ def test_combinations_that_cannot_work_are_refused(overrides, message, models, i
     with pytest.raises(ValueError, match=message):
         evolve([*common, *given], tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "+strategy.popsize=3",
+            r"no configuration key strategy\.popsize; did you mean .*population",
+        ),
+        ("+space.fixes=1", r"no configuration key space\.fixes; did you mean space\.fixed"),
+        ("+mesh.foo=1", r"no configuration key mesh\.foo"),
+        ("+operator.lamm=1", r"no configuration key operator\.lamm; did you mean operator\.lam"),
+    ],
+)
+def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, message):
+    with pytest.raises(ConfigError, match=message):
+        build(compose(["+experiment=digits", override]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sed=0,1"], "no configuration key 'sed'; did you mean 'seed'"),
+        (["strategy=cma_es,snez"], "no option strategy=snez; did you mean strategy=snes"),
+        (["seed=0,1", "operator=ties,tie"], "no option operator=tie; did you mean operator=ties"),
+        (["experiment=digits"], r"\+experiment=NAME"),
+        (["fitness.template=Q: {question}"], "quoted twice"),
+    ],
+)
+def test_every_value_of_a_sweep_is_checked_before_it_starts(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        check_sweep(overrides)
+    check_sweep(["+experiment=digits", "seed=range(2)", "strategy=cma_es,snes"])
+
+
+@pytest.mark.filterwarnings("ignore:.*its configuration differs")
+def test_a_source_with_another_configuration_is_measured_as_it_is(models, items, tmp_path):
+    turned = tmp_path / "turned"
+    shutil.copytree(models["a"], turned)
+    config = json.loads((turned / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "default", "rope_theta": 20.0}
+    config["rope_theta"] = 20.0
+    (turned / "config.json").write_text(json.dumps(config))
+    run = evolve(
+        [
+            "fitness=perplexity",
+            f"fitness.data={items['perplexity']}",
+            f"model.base={models['base']}",
+            f"model.sources=[{turned},{models['b']}]",
+            "operator=task_arithmetic",
+            "search.evaluations=4",
+            "strategy.population_size=4",
+            "baselines.published=false",
+            "export=false",
+        ],
+        tmp_path / "run",
+    )
+    scores = {result.name: result.score for result in run.results}
+    task = build_task(compose(["fitness=perplexity", f"fitness.data={items['perplexity']}"]))
+    np.testing.assert_allclose(
+        scores["turned"], evaluate(load(turned), task).result.score, rtol=1e-5
+    )
+    assert abs(scores["turned"] - evaluate(load(models["a"]), task).result.score) > 1e-4

@@ -83,6 +83,13 @@ def test_latest_points_at_the_newest_run(whole):
     assert (whole.parent / "latest").resolve() == whole.resolve()
 
 
+def test_a_refused_run_leaves_nothing_behind(tmp_path):
+    refused = start("evolve", *DIGITS, "model.base=nowhere", cwd=tmp_path)
+    assert "nowhere" in refused.communicate()[1]
+    assert refused.returncode == 2
+    assert not list((tmp_path / "runs" / "digits").iterdir())
+
+
 SLOW = pytest.mark.slow
 
 
@@ -95,7 +102,9 @@ def test_killed_at_any_moment_a_run_ends_the_same(whole, tmp_path, seed):
     time.sleep(rng.uniform(0, 0.3))
     process.kill()
     process.communicate()
-    command("resume", str(folder), cwd=tmp_path)
+    # Killed before the run had begun, there is nothing to resume: the same command starts it.
+    begun = (folder / "config.yaml").exists()
+    command(*(["resume", str(folder)] if begun else evolve(folder)), cwd=tmp_path)
     assert (folder / "recipe.yaml").read_bytes() == (whole / "recipe.yaml").read_bytes()
     for name in ("model.safetensors", "config.json"):
         ours, theirs = folder / "export" / name, whole / "export" / name

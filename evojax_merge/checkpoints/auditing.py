@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, plan_alignment, vocabulary_of
 from evojax_merge.checkpoints.checkpoint import Checkpoint
@@ -48,7 +49,8 @@ def audit(
             problems.append(str(error))
     if problems:
         raise CheckpointError(
-            f"sources cannot be merged with {reference.directory}:\n  " + "\n  ".join(problems)
+            f"sources cannot be merged with {reference.directory}:\n  "
+            + "\n  ".join(dict.fromkeys(problems))
         )
     for source in sources:
         _warn_of_configuration(reference, source)
@@ -82,14 +84,22 @@ def _type_of(checkpoint: Checkpoint) -> str:
 
 def _warn_of_configuration(reference: Checkpoint, source: Checkpoint) -> None:
     ours, theirs = (dataclasses.asdict(c.config) for c in (reference, source))
-    changed = [
-        f"{name} {theirs[name]!r} (used: {ours[name]!r})"
-        for name in ours
-        if name != "vocab_size" and ours[name] != theirs[name]
-    ]
+    changed = _changed_keys(ours, theirs)
+    changed.pop("vocab_size", None)
     if changed:
         warnings.warn(
             f"{source.directory}: its configuration differs from that of "
-            f"{reference.directory}, which the merge uses: {'; '.join(changed)}",
+            f"{reference.directory}, which the merge uses: {'; '.join(changed.values())}",
             stacklevel=3,
         )
+
+
+def _changed_keys(ours: Any, theirs: Any, name: str = "") -> dict[str, str]:
+    """What differs, by its dotted name."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        found: dict[str, str] = {}
+        for key in [*ours, *(key for key in theirs if key not in ours)]:
+            inner = f"{name}.{key}" if name else str(key)
+            found |= _changed_keys(ours.get(key), theirs.get(key), inner)
+        return found
+    return {} if ours == theirs else {name: f"{name} {theirs!r} (used: {ours!r})"}

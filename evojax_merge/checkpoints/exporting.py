@@ -60,14 +60,14 @@ def export(
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write_weights(work, model.params, slots, max_shard_size)
-        _write_json(work / "config.json", _hf_config(model))
+        write_json(work / "config.json", _hf_config(model))
         for name in _CARRIED:
             if (carried_from / name).is_file():
                 shutil.copyfile(carried_from / name, work / name)
         for name, text in (extra or {}).items():
             (work / name).write_text(text, encoding="utf-8")
-        work.chmod(0o777 & ~_umask())
-        _swap(work, target)
+        work.chmod(0o777 & ~umask())
+        swap(work, target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -105,7 +105,7 @@ def _write_weights(
         weight_map |= dict.fromkeys(shard, file)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        _write_json(work / INDEX, index)
+        write_json(work / INDEX, index)
 
 
 def _shards(
@@ -163,7 +163,7 @@ def _hf_config(model: Model) -> dict[str, Any]:
     return config
 
 
-def _swap(work: Path, target: Path) -> None:
+def swap(work: Path, target: Path) -> None:
     """Put the finished directory in place; what was there goes only once it can no longer fail."""
     if not target.exists():
         work.rename(target)
@@ -178,11 +178,11 @@ def _swap(work: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _umask() -> int:
+def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

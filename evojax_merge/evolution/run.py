@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export
@@ -17,6 +18,7 @@ from evojax_merge.evolution.evaluate import Evaluation, Evaluator, MergeFn
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import EvaluateFn, search
+from evojax_merge.evolution.measure import measure
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
 from evojax_merge.gradient import AdaMerging, PredictionEntropy
@@ -54,6 +56,11 @@ class Run:
     recipe: Recipe
     model: Model
     results: list[Result]
+
+    @property
+    def result(self) -> Result:
+        """The winner's, on the split that was furthest from the search: test where there is one."""
+        return next(result for result in self.results if result.name == EVOLVED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +104,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         f"{experiment.budget.evaluations} evaluations of {len(bound['search'])} items",
         soft_wrap=True,
     )
+    mesh = experiment.mesh()
     ingredients = load_ingredients(prepared)
     evidence = collect(
         operator,
@@ -106,7 +114,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         directory / EVIDENCE,
         lambda message: console.print(message, soft_wrap=True, markup=False),
     )
-    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound, evidence)
+    evaluator = make_evaluator(experiment, space, strategy, ingredients, bound, mesh, evidence)
     with watch() as interruption:
         return _Runner(
             experiment,
@@ -149,8 +157,10 @@ def make_evaluator(
     strategy: Strategy,
     ingredients: Ingredients,
     tasks: dict[str, Any],
+    mesh: Mesh,
     evidence: Evidence | None = None,
 ) -> Evaluator:
+    """What merges and measures the candidates of an experiment."""
     operator = experiment.operator
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
@@ -160,7 +170,7 @@ def make_evaluator(
         make_merge_fn(experiment, space, ingredients),
         (base, sources, init_statistics(operator, base, sources, evidence)),
         tasks,
-        mesh=experiment.mesh(),
+        mesh=mesh,
         dims=space.dims,
         population_size=strategy.population_size,
         chunk=experiment.budget.chunk,
@@ -291,6 +301,7 @@ class _Runner:
         splits = [s for s in ("test", "validation", "search") if s in self.evaluator.tasks]
         final = splits[0]
         costs = {EVOLVED: found, **others}
+        apart = self._configured_apart()
         names: list[str] = []
 
         def models() -> Iterator[Params]:
@@ -301,6 +312,8 @@ class _Runner:
         results: list[Result] = []
         for items, _ in self.evaluator.measure(models(), final):
             name = names[len(results)]
+            if name in apart:
+                items, _ = measure(apart[name], self.evaluator.tasks[final])
             cost = costs.get(name)
             spent = (cost.evaluations, cost.seconds) if cost else (0, 0.0)
             results.append(Result.of(name, final, items, *spent))
@@ -309,6 +322,18 @@ class _Runner:
                 cost = costs[EVOLVED]
                 results.append(Result.of(EVOLVED, split, items, cost.evaluations, cost.seconds))
         return results
+
+    def _configured_apart(self) -> dict[str, Model]:
+        """The sources whose configuration is not the merge's: measured with their own."""
+        reference = self.ingredients.reference
+        apart = {}
+        for name, source in zip(self.space.sources, self.ingredients.whole_sources(), strict=True):
+            config = source.config
+            if hasattr(config, "vocab_size"):  # their tables of tokens are aligned by now
+                config = dataclasses.replace(config, vocab_size=reference.config.vocab_size)
+            if config != reference.config:
+                apart[name] = dataclasses.replace(reference, config=config, params=source.params)
+        return apart
 
     def _contestants(self, model: Model, others: dict[str, _Found]) -> Iterator[tuple[str, Params]]:
         baselines, operator = self.experiment.baselines, self.experiment.operator

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from evojax_merge.checkpoints import CheckpointError
-from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, _swap, _umask, _write_json
+from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, write_json
 from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
 from evojax_merge.exchange.planning import Plan
@@ -51,12 +51,12 @@ def apply_plan(
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write_weights(plan, work, seed, max_shard_size)
-        _write_json(work / "config.json", plan.hf_config)
+        write_json(work / "config.json", plan.hf_config)
         write_tokenizer(plan, work)
         if text is not None:
             (work / CONFIG_FILE).write_text(text, encoding="utf-8")
-        work.chmod(0o777 & ~_umask())
-        _swap(work, target)
+        work.chmod(0o777 & ~umask())
+        swap(work, target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise

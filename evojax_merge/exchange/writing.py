@@ -9,7 +9,7 @@ which is said in the file.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -82,6 +82,12 @@ def _models(
             f"the rows of {', '.join(moved)} were aligned token by token, and mergekit fills rows "
             "in another way"
         )
+    named = [g for s in recipe.segments for g in s.groups if g not in get_args(Group)]
+    if named:
+        raise ExchangeError(
+            f"coefficients of {', '.join(named)} are given by parts of tensors' names; only those "
+            "of whole parameter groups are written"
+        )
     base = {"first": recipe.sources[0], "base": recipe.base}.get(expression.base or "")
     if expression.base == "base" and base is None:
         raise ExchangeError(f"{expression.method} needs a base, and the recipe has none")
@@ -135,7 +141,7 @@ def _block(
     owners: dict[Group, dict[str, Any]] = {}
     for segment, column in zip(recipe.segments, columns, strict=True):
         if segment.first <= block[0] and block[1] <= segment.stop:
-            owners |= dict.fromkeys(segment.groups, column)
+            owners |= {group: column for group in get_args(Group) if group in segment.groups}
     if not ends[0]:
         owners.pop("embedding", None)
     if not ends[1]:

@@ -79,8 +79,8 @@ class GenerationTask(TextTask):
         if self.chat:
             prompts = [_as_chat(encoder, prompt) for prompt in prompts]
         encoded = encoder(prompts)
-        for record, ids in zip(self.records, encoded, strict=True):
-            if not ids:
+        for record, prompt, ids in zip(self.records, prompts, encoded, strict=True):
+            if not prompt.strip() or not ids:
                 raise DataError(f"{record.place}: the prompt is empty")
             encoder.require_context(
                 len(ids) + self.max_new_tokens,

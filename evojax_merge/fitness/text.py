@@ -41,6 +41,7 @@ class TextTask:
     def __post_init__(self) -> None:
         if self.buckets < 1:
             raise ValueError(f"{self.name}: buckets must be at least 1, not {self.buckets}")
+        self.prefix = unescape(self.prefix)
         self._records: dict[str, tuple[Record, ...]] = {}
         for split, key in SPLITS.items():
             path = getattr(self, key)
@@ -112,12 +113,18 @@ def template_fields(template: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def unescape(text: str) -> str:
+    """Line breaks and tabs that a command line could only write as ``\\n`` and ``\\t``."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
 def fill(template: str, record: Record) -> str:
     """The template with the fields of a record put in.
 
     Raises:
         DataError: The record lacks a field.
     """
+    template = unescape(template)
     values = {name: record.field(name) for name in template_fields(template)}
     try:
         return template.format_map(values)

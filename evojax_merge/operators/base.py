@@ -25,7 +25,8 @@ class Coefficient(NamedTuple):
     """A number that a space evolves or fixes, per source x group x layer block.
 
     ``lower`` and ``upper`` are the usual bounds of a search, ``default`` is where it starts: the
-    middle of them, as in Akiba et al. (2403.13187). ``domain`` is what the operator can compute at
+    middle of them, as in Akiba et al. (2403.13187). ``labels`` name the whole numbers from 0 of one
+    that stands for a choice. ``domain`` is what the operator can compute at
     all, and is an error to leave.
     """
 
@@ -35,6 +36,7 @@ class Coefficient(NamedTuple):
     default: float
     per_source: bool = True
     description: str = ""
+    labels: tuple[str, ...] = ()
     domain: tuple[float, float] = (float("-inf"), float("inf"))
 
 

@@ -16,6 +16,10 @@ MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""
 
 
+SHOWN = 8
+"""Tensors that a message lists."""
+
+
 def check_sources(operator: Operator, sources: int, has_base: bool) -> None:
     """Whether the operator can merge so many sources, with or without a base.
 
@@ -77,7 +81,9 @@ def check_finite(name: str, params: Params) -> None:
                 where = f"{path}, layer {layer}" if is_stacked(path) else path
                 broken.append(f"{where}: {count} of {row.size} elements")
     if broken:
-        raise ValueError(f"{name} holds NaN or infinite numbers:\n  " + "\n  ".join(broken))
+        more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
+        listed = "\n  ".join([*broken[:SHOWN], *more])
+        raise ValueError(f"{name} holds NaN or infinite numbers:\n  {listed}")
 
 
 def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[str, Any]]) -> None:

@@ -5,7 +5,7 @@ give one or two digits) and far below the step of a search (sigma 1/6), and a ta
 tensor, layer and source: 7 MB for a 7 B decoder and three sources.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Literal, NamedTuple
 
@@ -201,7 +201,7 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         np.divide(norms[-1], norms, out=factor, where=norms >= SMALLEST_NORM)
         return found.threshold, found.cutoff, factor.astype(np.float32)
 
-    threshold, cutoff, rescale = _stacked(table, base, layered)
+    threshold, cutoff, rescale = stack_layers(table, base, layered)
     return Trim(Cut(threshold, cutoff), rescale)
 
 
@@ -228,7 +228,7 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
             sums.reshape(near.shape).astype(np.float32),
         )
 
-    counts, threshold, cutoff, sums = _stacked(table, base, layered)
+    counts, threshold, cutoff, sums = stack_layers(table, base, layered)
     return Band(counts, Cut(threshold, cutoff), sums)
 
 
@@ -240,6 +240,9 @@ def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:
     return np.sqrt(sums) if norm == "l2" else np.array(sums)
 
 
-def _stacked(table: Any, leaf: Leaf, layered: bool) -> list[Array]:
-    columns = zip(*in_threads(table, range(len(rows(leaf, layered)))), strict=True)
+def stack_layers(
+    of_layer: Callable[[int], tuple[np.ndarray, ...]], leaf: Leaf, layered: bool
+) -> list[Array]:
+    """Statistics of every layer of a leaf, stacked; those of a whole leaf as they are."""
+    columns = zip(*in_threads(of_layer, range(len(rows(leaf, layered)))), strict=True)
     return [jnp.asarray(np.stack(column) if layered else column[0]) for column in columns]

@@ -90,7 +90,7 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 class _Piece(NamedTuple):
     """Elements that share the digits so far with a number asked for, and with which of them."""
 
-    index: np.ndarray | slice
+    where: np.ndarray | slice
     word: np.ndarray
     group: np.ndarray | int
 
@@ -111,11 +111,11 @@ def _radix_select(
         if not len(asked):
             break
         if (which, shift) == (1, 24):
-            pieces = [piece._replace(word=rank(_indices(piece.index))) for piece in pieces]
+            pieces = [piece._replace(word=rank(_indices(piece.where))) for piece in pieces]
         size = 1 << width
         bins = (int(owner.max()) + 1) * size
         keys = [_key(piece, shift, width) for piece in pieces]
-        histogram = sum(np.bincount(key, minlength=bins) for key in keys)
+        histogram = np.sum([np.bincount(key, minlength=bins) for key in keys], axis=0)
         total = np.cumsum(histogram)
         offset = np.r_[0, total][owner * size]
         bucket = np.searchsorted(total, offset + left)
@@ -123,10 +123,11 @@ def _radix_select(
         found[which, asked] |= ((bucket - owner * size) << shift).astype(np.uint32)
         complete = (left == histogram[bucket]) & ((which == 1) | (shift == 0))
         for number, weight in enumerate(weights):
-            mass = sum(
-                np.bincount(key, weight[piece.index], bins)
+            masses = [
+                np.bincount(key, weight[piece.where], bins)
                 for key, piece in zip(keys, pieces, strict=True)
-            )
+            ]
+            mass = np.sum(masses, axis=0)
             total = np.cumsum(mass)
             sums[number, asked] += total[bucket] - np.r_[0.0, total][owner * size]
             sums[number, asked] -= np.where(complete, 0.0, mass[bucket])
@@ -151,9 +152,9 @@ def _narrow(piece: _Piece, group: np.ndarray) -> _Piece:
     if len(kept) == len(group):
         return piece._replace(group=group)
     index = (
-        np.uint32(piece.index.start) + kept.astype(np.uint32)
-        if isinstance(piece.index, slice)
-        else piece.index[kept]
+        np.uint32(piece.where.start) + kept.astype(np.uint32)
+        if isinstance(piece.where, slice)
+        else piece.where[kept]
     )
     return _Piece(index, piece.word[kept], group[kept])
 

@@ -50,9 +50,9 @@ class Selected(NamedTuple):
 def sce(lam: float = 1.0) -> Operator:
     """Select the elements of greatest variance, weigh sources by energy, erase minority signs.
 
-    Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in steps
-    of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its energy,
-    usually in [0, 1], start 1 (the method itself).
+    Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in
+    steps of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its
+    energy, usually in [0, 1], start 1 (the method itself).
 
     References:
         Wan et al., FuseChat: knowledge fusion of chat models, arXiv 2408.07990, section 3.3; with
@@ -68,7 +68,7 @@ def sce(lam: float = 1.0) -> Operator:
         def one(layer: int) -> tuple[np.ndarray, np.ndarray]:
             vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
             variance = np.var(vectors, axis=0)
-            counts = grid_counts(np.count_nonzero(variance))
+            counts = grid_counts(int(np.count_nonzero(variance)))
             counts[GRID] = variance.size
             squares = list(np.square(vectors))
             found = select(variance, counts, squares)

@@ -11,9 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, spread
-from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.magnitude import SMALLEST_NORM, band_table, trim_table
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.host import task_vector_row
+from evojax_merge.operators.magnitude import (
+    SMALLEST_NORM,
+    band_table,
+    stack_layers,
+    trim_table,
+)
 from evojax_merge.operators.random_mask import BITS, draw, keep
 from evojax_merge.types import Array, Bool, Float
 
@@ -161,21 +165,15 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         shape = np.shape(base)[int(layered) :]
         width = shape[-1] if len(shape) == 2 else int(np.prod(shape[1:])) if len(shape) > 2 else -1
 
-        def one(layer: int) -> tuple[np.ndarray, np.float32, np.float32]:
+        def one(layer: int) -> tuple[np.ndarray, ...]:
             magnitude = np.abs(task_vector_row(base, source, layered, layer))
             ranks = _rank_rows(magnitude.reshape(-1, width if width > 0 else magnitude.size))
             terms = np.square(magnitude) if rescale == "l2" else magnitude
+            plain = terms.sum(dtype=np.float64)
             weighted = np.dot(terms.astype(np.float64), ranks.ravel() / 255.0)
-            return ranks.reshape(shape), np.float32(terms.sum(dtype=np.float64)), weighted
+            return ranks.reshape(shape), np.array(plain, np.float32), np.array(weighted, np.float32)
 
-        ranks, plain, weighted = zip(*in_threads(one, range(len(rows(base, layered)))), strict=True)
-        if not layered:
-            return Ranks(*(jnp.asarray(part[0]) for part in (ranks, plain, np.float32(weighted))))
-        return Ranks(
-            jnp.asarray(np.stack(ranks)),
-            jnp.asarray(np.array(plain, np.float32)),
-            jnp.asarray(np.array(weighted, np.float32)),
-        )
+        return Ranks(*stack_layers(one, base, layered))
 
     def apply(
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int

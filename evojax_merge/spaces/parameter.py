@@ -3,16 +3,16 @@
 Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.layout import Layout
 from evojax_merge.operators.base import Coefficient, Operator, divisor
-from evojax_merge.segments import LeafCoefficients, Segment, assign, expand
+from evojax_merge.segments import LeafCoefficients, Segment, assign, expand, names_leaf
 from evojax_merge.types import Array, Float, Genotype
 
 REST = "*"
@@ -20,11 +20,15 @@ REST = "*"
 
 
 class Gene(NamedTuple):
-    """What one number of a genotype is: a coefficient of a source (None: shared) in a segment."""
+    """What one number of a genotype is: a coefficient of a source (None: shared) in a segment.
+
+    With anchors it is the coefficient at one of them: ``segment`` is then the first of the group.
+    """
 
     coefficient: str
     source: int | None
     segment: int
+    anchor: int | None = None
 
 
 class ParameterSpace:
@@ -37,13 +41,16 @@ class ParameterSpace:
         operator: Names the coefficients, with their usual bounds and starting points.
         layout: Of the models to merge.
         sources: Names of the sources, in order.
-        groups: Name -> parameter groups that share their coefficients; ``"*"`` stands for all
-            groups not named elsewhere.
+        groups: Name -> parameter groups, or parts of leaves' paths such as ``q_proj``, that share
+            their coefficients; ``"*"`` stands for all groups not named elsewhere.
         layers_per_block: Layers that share their coefficients; None: all of them. A group without
             layers (embedding, head) is never divided.
+        anchors: Evolve each coefficient at this many layers, evenly spaced from the first to the
+            last, and interpolate between them; needs ``layers_per_block`` 1.
         coefficients: By coefficient name, any of ``lower``, ``upper``, ``start`` (an evolved one)
-            or ``value`` (a fixed one).
-        fixed: By name of a group, values of coefficients that do not evolve there.
+            or ``value`` (a fixed one: a number, a label, or a list that is interpolated over the
+            layers).
+        fixed: By name of a group, values of coefficients that do not evolve there; as ``value``.
         normalize: Divide the weights of each segment by their sum over the sources.
 
     Raises:
@@ -59,8 +66,9 @@ class ParameterSpace:
         *,
         groups: Mapping[str, Sequence[str] | str] | None = None,
         layers_per_block: int | None = None,
-        coefficients: Mapping[str, Mapping[str, float]] | None = None,
-        fixed: Mapping[str, Mapping[str, float]] | None = None,
+        anchors: int | None = None,
+        coefficients: Mapping[str, Mapping[str, Any]] | None = None,
+        fixed: Mapping[str, Mapping[str, Any]] | None = None,
         normalize: bool = False,
     ):
         self.operator = operator
@@ -77,36 +85,71 @@ class ParameterSpace:
         held = dict(fixed or {})
         _known("space.fixed", held, {segment.name for segment in self.segments})
 
+        if anchors is not None and (anchors < 2 or layers_per_block != 1):
+            raise ValueError(
+                f"space.anchors is {anchors} with layers_per_block {layers_per_block}; give at "
+                "least 2, and layers_per_block 1"
+            )
+
         self.genes: list[Gene] = []
         bounds: list[tuple[float, float, float]] = []
         constants: dict[Gene, float] = {}
+        drawn: dict[Gene, tuple[Gene, Gene, float]] = {}
         for name, coefficient in known.items():
-            default, bound = _setting(coefficient, settings.get(name, {}))
+            bound = _setting(coefficient, settings.get(name, {}))
             for source in range(len(sources)) if coefficient.per_source else [None]:
                 for index, segment in enumerate(self.segments):
                     gene = Gene(name, source, index)
                     values = held.get(segment.name, {})
                     _known(f"space.fixed.{segment.name}", values, known)
+                    where = f"space.fixed.{segment.name}.{name}"
                     if name in values:
-                        constants[gene] = float(values[name])
+                        constants[gene] = _constant(
+                            where, coefficient, values[name], segment, layout
+                        )
                     elif bound is None:
-                        constants[gene] = default
-                    else:
+                        given = settings[name]["value"]
+                        where = f"space.coefficients.{name}.value"
+                        constants[gene] = _constant(where, coefficient, given, segment, layout)
+                    elif anchors is None or segment.stop - segment.first != 1:
                         self.genes.append(gene)
                         bounds.append(bound)
+                    else:
+                        first = next(
+                            i for i, s in enumerate(self.segments) if s.name == segment.name
+                        )
+                        place = _place(segment.first, layout.num_layers, anchors)
+                        ends = [Gene(name, source, first, anchor) for anchor in place[:2]]
+                        for end in ends:
+                            if end not in self.genes:
+                                self.genes.append(end)
+                                bounds.append(bound)
+                        drawn[gene] = (ends[0], ends[1], place[2])
         if not bounds:
             raise ValueError("space: every coefficient is fixed, nothing is left to evolve")
+        _check_conflicts(operator, constants, self.segments)
         self.lower, self.upper, self.start = np.array(bounds, np.float32).T
-        where = {gene: index for index, gene in enumerate([*self.genes, *constants])}
+        where_ = {gene: index for index, gene in enumerate([*self.genes, *constants])}
         self._constants = np.array(list(constants.values()), np.float32)
+
+        def table(name: str, part: Callable[[Gene], Any]) -> np.ndarray:
+            owners = range(len(sources)) if known[name].per_source else [None]
+            every = range(len(self.segments))
+            return np.array([[part(Gene(name, o, index)) for index in every] for o in owners])
+
         self._table = {
-            name: np.array(
-                [
-                    [where[Gene(name, source, index)] for index in range(len(self.segments))]
-                    for source in (range(len(sources)) if c.per_source else [None])
-                ]
+            name: table(name, lambda gene: where_[drawn[gene][0] if gene in drawn else gene])
+            for name in known
+        }
+        self._next = {
+            name: table(name, lambda gene: where_[drawn[gene][1] if gene in drawn else gene])
+            for name in known
+        }
+        self._share = {
+            name: table(name, lambda gene: drawn[gene][2] if gene in drawn else 0.0).astype(
+                np.float32
             )
-            for name, c in known.items()
+            for name in known
         }
 
     @property
@@ -122,6 +165,8 @@ class ParameterSpace:
         decoded = {}
         for coefficient in self.operator.coefficients:
             values = numbers[self._table[coefficient.name]]
+            if (share := self._share[coefficient.name]).any():
+                values = values + share * (numbers[self._next[coefficient.name]] - values)
             if self.normalize and coefficient.name == "weight":
                 values = values / divisor(values.sum(axis=0, keepdims=True))
             decoded[coefficient.name] = values if coefficient.per_source else values[0]
@@ -139,7 +184,14 @@ def _segments(
         name: (kinds,) if isinstance(kinds, str) else tuple(kinds) for name, kinds in groups.items()
     }
     listed = [kind for kinds in named.values() for kind in kinds if kind != REST]
-    _known("space.groups", listed, layout.kinds)
+    for part in listed:
+        if part not in layout.kinds and not any(part in path for path in layout.groups):
+            near = get_close_matches(part, [*layout.kinds, *_names(layout)], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"space.groups: {part!r} is no parameter group and part of no leaf's path{hint} "
+                f"(groups are {', '.join(layout.kinds)})"
+            )
     if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
         raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")
     if layers_per_block is not None and layers_per_block < 1:
@@ -153,10 +205,14 @@ def _segments(
     for name, kinds in named.items():
         own = tuple(kind for kind in kinds if kind != REST)
         wanted = {*own, *rest} if REST in kinds else {*own}
-        members = tuple(kind for kind in layout.kinds if kind in wanted)
+        parts = [part for part in own if part not in layout.kinds]
+        members: tuple[str, ...] = (*(k for k in layout.kinds if k in wanted), *parts)
         if not members:
             raise ValueError(f"space.groups.{name}: names no parameter group that is left")
-        divided = any(layout.groups[path] in members for path in layout.layered)
+        divided = any(
+            layout.groups[path] in members or any(names_leaf(m, path, layout) for m in members)
+            for path in layout.layered
+        )
         block = layers_per_block if layers_per_block and divided else max(layout.num_layers, 1)
         segments += [
             Segment(name, members, first, min(first + block, layout.num_layers))
@@ -166,28 +222,77 @@ def _segments(
 
 
 def _setting(
-    coefficient: Coefficient, given: Mapping[str, float]
-) -> tuple[float, tuple[float, float, float] | None]:
-    """The constant value, and lower bound, upper bound and start when the coefficient evolves."""
+    coefficient: Coefficient, given: Mapping[str, Any]
+) -> tuple[float, float, float] | None:
+    """Lower bound, upper bound and start, when the coefficient evolves."""
     where = f"space.coefficients.{coefficient.name}"
     _known(where, given, ("lower", "upper", "start", "value"))
     low, high = coefficient.domain
     if given.get("value") is not None:
-        value = float(given["value"])
-        if not low <= value <= high:
-            raise ValueError(f"{where}: value {value} is outside [{low}, {high}]")
-        return value, None
-    lower = float(given.get("lower", coefficient.lower))
-    upper = float(given.get("upper", coefficient.upper))
+        return None
+    lower = _number(f"{where}.lower", given.get("lower", coefficient.lower))
+    upper = _number(f"{where}.upper", given.get("upper", coefficient.upper))
     if not low <= lower < upper <= high:
+        within = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
         raise ValueError(
-            f"{where}: bounds [{lower}, {upper}] must rise, within [{low}, {high}]; "
-            f"for a constant give value"
+            f"{where}: bounds [{lower}, {upper}] must rise{within}; for a constant give value"
         )
-    start = float(given.get("start", coefficient.default if not given else (lower + upper) / 2))
+    middle = coefficient.default if not given else (lower + upper) / 2
+    start = _number(f"{where}.start", given.get("start", middle))
     if not lower <= start <= upper:
         raise ValueError(f"{where}: start {start} is outside the bounds [{lower}, {upper}]")
-    return coefficient.default, (lower, upper, start)
+    return lower, upper, start
+
+
+def _constant(
+    where: str, coefficient: Coefficient, given: Any, segment: Segment, layout: Layout
+) -> float:
+    """A fixed value: a number, a label, or where the segment's middle lies along a gradient."""
+    if isinstance(given, str):
+        _known(where, [given], coefficient.labels)
+        return coefficient.labels.index(given) + 0.5
+    if isinstance(given, Sequence):
+        if not given:
+            raise ValueError(f"{where}: the list is empty; give at least one number")
+        numbers = [_number(where, number) for number in given]
+        middle = (segment.first + max(segment.stop - 1, segment.first)) / 2
+        along = middle / max(layout.num_layers - 1, 1) * (len(numbers) - 1)
+        value = float(np.interp(along, range(len(numbers)), numbers))
+    else:
+        value = _number(where, given)
+    low, high = coefficient.domain
+    if not low <= value <= high:
+        raise ValueError(f"{where}: value {value} is outside [{low}, {high}]")
+    return value
+
+
+def _place(layer: int, layers: int, anchors: int) -> tuple[int, int, float]:
+    """The anchors before and after a layer, and how far it is from the one to the other."""
+    along = layer / max(layers - 1, 1) * (anchors - 1)
+    before = min(int(along), anchors - 2)
+    return before, before + 1, along - before
+
+
+def _check_conflicts(
+    operator: Operator, constants: Mapping[Gene, float], segments: Sequence[Segment]
+) -> None:
+    """Whether the constants of a segment go together."""
+    fixed: dict[tuple[int | None, int], dict[str, float]] = {}
+    for gene, value in constants.items():
+        fixed.setdefault((gene.source, gene.segment), {})[gene.coefficient] = value
+    for (_, segment), values in fixed.items():
+        if problem := operator.conflict(values):
+            raise ValueError(f"space, {segments[segment].label}: {problem}")
+
+
+def _names(layout: Layout) -> list[str]:
+    return sorted({part for path in layout.groups for part in path.split(".")})
+
+
+def _number(where: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ValueError(f"{where} is {given!r}; give a number")
+    return float(given)
 
 
 def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | set) -> None:
@@ -195,4 +300,5 @@ def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | se
         if name not in known:
             near = get_close_matches(name, list(known), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{where}: unknown {name!r}{hint} Known are {', '.join(known)}.")
+            listed = ", ".join(map(str, known))
+            raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed})")

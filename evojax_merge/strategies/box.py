@@ -10,17 +10,23 @@ so a sample outside the box is scored at the nearest point of the box: an optimu
 density of 1, a weight of 0) is reached exactly. Clipping alone would leave a plateau beyond the
 walls on which a mean may drift away, so that a distribution-based algorithm is told its own
 sample, undistorted, at the cost plus a penalty v · (spread of the generation's costs),
-v = |u − clip(u)|²; the spread makes it independent of the scale of the fitness. The members of a
-population-based algorithm are themselves moved to the wall.
+
+    v = 0.1 · mean over genes of ((u − clip(u, 0, 1)) / s)²,   s the generation's deviation of u.
+
+The spread makes it independent of the scale of the fitness, s of how far the search has narrowed:
+a penalty in absolute distance fades with the deviation, and 40 % of the searches of a 10-gene
+ellipsoid that met a wall stayed on it. The members of a population-based algorithm are themselves
+moved to the wall.
 
 Median evaluations (31 seeds; 15 for cmaes) of CMA-ES to within 0.01 of the optimum of a 12-gene
-sphere, population 11, start mid-range, sigma 1/6:
+sphere, population 11, start mid-range, sigma 1/6, and to 1e-3 of a 10-gene ellipsoid between walls:
 
     optimum                  this   reflecting at the walls   cmaes (resampling)
-    in a corner               198                       451                  528
-    half its genes on walls   308                       396                  429
-    outside the box           242                       902                 1320
-    inside                    231                       242                  242
+    in a corner               143                       451                  528
+    half its genes on walls   286                       396                  429
+    outside the box           154                       902                 1320
+    inside                    264                       242                  242
+    ellipsoid                3430                                           3300
 """
 
 from typing import NamedTuple
@@ -30,6 +36,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from evojax_merge.types import Genotype
+
+PENALTY = 0.1
+"""Of 1, 0.3, 0.2, 0.1 and 0.03 the one that was never much slower than the best of them."""
 
 
 class Box(NamedTuple):
@@ -49,10 +58,13 @@ class Box(NamedTuple):
         """The sample that stands for a genotype; inside the box the inverse of ``genotype``."""
         return (genotype - self.start) / ((self.upper - self.lower) * self.sigma)
 
-    def violation(self, z: Float[Array, "*pop dims"]) -> Float[Array, "*pop"]:
-        """Squared distance v from a sample to the box, in ranges."""
-        beyond = self.sigma * (z - self.sample(self.genotype(z)))
-        return jnp.sum(jnp.square(beyond), axis=-1)
+    def violation(self, z: Float[Array, "pop dims"]) -> Float[Array, "pop"]:
+        """How far each sample of a generation is from the box, v above."""
+        beyond = z - self.sample(self.genotype(z))
+        deviation = jnp.std(z, axis=0)
+        # One sample, or equal ones: nothing to compare with, nothing to choose between.
+        scaled = beyond / jnp.where(deviation > 0, deviation, 1.0)
+        return PENALTY * jnp.mean(jnp.square(scaled), axis=-1)
 
 
 def make_box(lower: object, upper: object, start: object | None, sigma: float) -> Box:
@@ -84,6 +96,8 @@ def make_box(lower: object, upper: object, start: object | None, sigma: float) -
             f"start must lie within the bounds, but gene {i} starts at {begin[i]:g} "
             f"outside [{low[i]:g}, {high[i]:g}] ({wrong.size} such genes)"
         )
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float | np.floating):
+        raise ValueError(f"sigma is a share of the range, a number, not {sigma!r}")
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma is a share of the range and must be positive, not {sigma}")
     return Box(jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), float(sigma))

@@ -21,7 +21,7 @@ def to_cost(
     algorithms use the values, and infinity would turn their state to NaN.
 
     Args:
-        violation: squared distance of each sample to the box, in ranges.
+        violation: how far each sample is from the box, see `box`.
         worst: a cost that the replacement must also exceed, −inf for none.
 
     Returns:

@@ -24,6 +24,7 @@ from evojax_merge.config import build, compose
 from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.history import History
 from evojax_merge.evolution.loop import search
+from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.evolution.run import make_evaluator
 from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.layout import Layout
@@ -44,7 +45,9 @@ def benchmark() -> list[Row]:
         operator=experiment.operator, layout=layout, sources=choice.source_names
     )
     strategy = experiment.strategy(lower=space.lower, upper=space.upper, start=space.start)
-    evaluator = make_evaluator(experiment, space, strategy, ingredients, {"search": task})
+    evaluator = make_evaluator(
+        experiment, space, strategy, ingredients, {"search": task}, make_mesh()
+    )
     rng = np.random.default_rng(0)
     shape = (strategy.population_size, space.dims)
     population = rng.uniform(space.lower, space.upper, shape).astype(np.float32)

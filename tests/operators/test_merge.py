@@ -19,6 +19,7 @@ from evojax_merge.operators import (
     geometric_median,
     init_statistics,
     karcher,
+    knots,
     linear,
     magmax,
     magmin,
@@ -60,6 +61,7 @@ MERGES_EQUAL_TO_ITSELF = [
     (ties(), {"density": 1.0}),
     (dare_linear(normalize=True), {"density": 1.0}),
     (dare_ties(normalize=True), {"density": 1.0}),
+    (knots(), {"density": 1.0}),
     (breadcrumbs(normalize=True), {"density": 1.0}),
     (breadcrumbs_ties(normalize=True), {"density": 1.0}),
     (della(), {"density": 1.0}),
@@ -270,8 +272,17 @@ def test_the_order_of_sources_does_not_matter(operator, models):
 
 @pytest.mark.parametrize(
     "factory",
-    [task_arithmetic, ties, dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties, della]
-    + [della_linear, magmax],
+    [
+        task_arithmetic,
+        ties,
+        dare_linear,
+        dare_ties,
+        breadcrumbs,
+        breadcrumbs_ties,
+        della,
+        della_linear,
+        magmax,
+    ],
 )
 def test_weight_zero_gives_the_base_and_one_alone_gives_its_source(factory, models):
     operator = factory()

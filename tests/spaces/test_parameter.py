@@ -7,7 +7,7 @@ import pytest
 
 from evojax_merge.layout import Layout
 from evojax_merge.models import family_of
-from evojax_merge.operators import linear, slerp, ties
+from evojax_merge.operators import choice, della, linear, slerp, ties
 from evojax_merge.spaces import ParameterSpace
 from tests.checkpoints_factory import tiny_config
 
@@ -124,7 +124,7 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
         ({"coefficients": {"density": {"upper": 1.5}}}, "must rise, within"),
         ({"coefficients": {"weight": {"start": 3.0}}}, "start 3.0 is outside"),
         ({"coefficients": {"density": {"value": 1.5}}}, "value 1.5 is outside"),
-        ({"fixed": {"hed": {"weight": 0.0}}}, "unknown 'hed'"),
+        ({"fixed": {"hed": {"weight": 0.0}}}, "there is no 'hed'"),
         (
             {"coefficients": {"weight": {"value": 1.0}, "density": {"value": 1.0}}},
             "nothing is left to evolve",
@@ -134,3 +134,60 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
 def test_a_wrong_setting_is_named(layout, options, message):
     with pytest.raises(ValueError, match=message):
         space(layout, **options)
+
+
+def test_a_part_of_a_path_takes_its_leaves_out_of_their_group(layout):
+    divided = space(layout, linear(), groups={"queries": ["q_proj"], "rest": "*"})
+    leaves = divided.expand(divided.decode(jnp.arange(4.0)))
+    np.testing.assert_array_equal(
+        leaves["layers.self_attn.q_proj.weight"]["weight"], [[0, 0, 0], [2, 2, 2]]
+    )
+    np.testing.assert_array_equal(
+        leaves["layers.self_attn.k_proj.weight"]["weight"], [[1, 1, 1], [3, 3, 3]]
+    )
+    with pytest.raises(ValueError, match=r"'q_prj' is no parameter group .* did you mean q_proj"):
+        space(layout, groups={"queries": ["q_prj"], "rest": "*"})
+
+
+def test_a_list_is_a_gradient_over_the_layers(layout):
+    graded = space(
+        layout,
+        ties(),
+        layers_per_block=1,
+        coefficients={"density": {"value": [0.2, 0.8]}},
+    )
+    decoded = graded.decode(jnp.asarray(graded.start))
+    np.testing.assert_allclose(decoded["density"], [[0.2, 0.5, 0.8]] * 2)
+    held = space(layout, ties(), fixed={"all": {"density": [0.0, 0.5, 1.0]}})
+    np.testing.assert_allclose(held.decode(jnp.asarray(held.start))["density"], 0.5)
+
+
+def test_anchors_are_evolved_and_layers_between_them_interpolated(layout):
+    anchored = space(layout, linear(), layers_per_block=1, anchors=2)
+    assert anchored.dims == 2 * 2
+    decoded = jax.jit(anchored.decode)(jnp.array([0.0, 1.0, 0.5, 0.5]))
+    np.testing.assert_allclose(decoded["weight"], [[0, 0.5, 1], [0.5, 0.5, 0.5]])
+    with pytest.raises(ValueError, match="least 2, and layers_per_block 1"):
+        space(layout, linear(), anchors=2)
+
+
+def test_operators_are_mixed_by_name(layout):
+    mixed = space(
+        layout,
+        choice({"linear": linear(), "ties": ties()}),
+        groups={"attention": ["attention"], "rest": "*"},
+        fixed={"attention": {"operator": "ties"}, "rest": {"operator": "linear"}},
+    )
+    decoded = mixed.decode(jnp.asarray(mixed.start))
+    np.testing.assert_array_equal(np.floor(decoded["operator"]), [1, 0])
+    with pytest.raises(ValueError, match="there is no 'tie'; did you mean ties"):
+        space(
+            layout,
+            choice({"linear": linear(), "ties": ties()}),
+            fixed={"all": {"operator": "tie"}},
+        )
+
+
+def test_constants_that_do_not_go_together_are_refused(layout):
+    with pytest.raises(ValueError, match=r"density 0\.9 \+- epsilon 0\.2 must stay within"):
+        space(layout, della(), coefficients={"density": {"value": 0.9}, "epsilon": {"value": 0.2}})

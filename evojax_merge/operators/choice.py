@@ -1,0 +1,121 @@
+"""A choice among operators, part by part: what the search decides, or what a recipe mixes"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from evojax_merge.operators.base import (
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    spread,
+)
+from evojax_merge.types import Array, Float
+
+OPERATOR = "operator"
+"""The coefficient that chooses."""
+
+
+def choice(options: Mapping[str, Operator]) -> Operator:
+    """Whichever of several operators the coefficient ``operator`` names, in each part of the model.
+
+    The option's index is the whole part of ``operator``, from 0 to the number of options: so that
+    CMA-ES moves on a line (list like beside like), and a genetic algorithm picks evenly. In
+    ``space.fixed`` an option is given by its name, which mixes operators:
+    ``fixed: {mlp: {operator: ties}, attention: {operator: slerp}}``. The other coefficients are
+    those of all options; options that have one of the same name share it.
+
+    Every option is computed and one is taken, element by element, in the same pass over memory.
+
+    Args:
+        options: By name, in order.
+
+    Raises:
+        ValueError: There are fewer than two options, no number of sources suits them all, a
+            coefficient of one name is per source in one and common in another, or one asks for
+            evidence.
+    """
+    if len(options) < 2:
+        raise ValueError(f"choice: give at least two options, got {len(options)}")
+    for name, option in options.items():
+        if option.evidence is not None:
+            raise ValueError(
+                f"choice: {name} asks for {option.evidence.kind} evidence, which a choice cannot "
+                "give; use it alone"
+            )
+    least = max(option.sources[0] for option in options.values())
+    limits = [option.sources[1] for option in options.values() if option.sources[1] is not None]
+    most = min(limits, default=None)
+    if most is not None and most < least:
+        raise ValueError(
+            f"choice: one option needs {least} sources, another takes {most} at most; no number of "
+            "sources suits both"
+        )
+    chosen = tuple(options.values())
+
+    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
+        return tuple(option.init(base, sources, layered) for option in chosen)
+
+    def merge(
+        base: Leaf | None,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[Any, ...],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        place = jnp.floor(coefficients[OPERATOR]).astype(jnp.int32)
+        place = jnp.clip(place, 0, len(chosen) - 1)
+        merged: Array | None = None
+        for index, (option, known) in enumerate(zip(chosen, statistics, strict=True)):
+            own = {c.name: coefficients[c.name] for c in option.coefficients}
+            leaf = option.merge(base, sources, own, known, key)
+            if merged is None:
+                merged = leaf
+            else:
+                merged = jnp.where(spread(place, leaf.ndim) == index, leaf, merged)
+        assert merged is not None
+        return merged
+
+    return Operator(
+        name="choice",
+        coefficients=(
+            Coefficient(
+                OPERATOR,
+                0.0,
+                float(len(options)),
+                len(options) / 2,
+                per_source=False,
+                description="which option: its whole part is the index",
+                labels=tuple(options),
+                domain=(0.0, float(len(options))),
+            ),
+            *_shared(options),
+        ),
+        init=init,
+        merge=merge,
+        needs_base=any(option.needs_base for option in chosen),
+        sources=(least, most),
+        random=any(option.random for option in chosen),
+    )
+
+
+def _shared(options: Mapping[str, Operator]) -> list[Coefficient]:
+    found: dict[str, Coefficient] = {}
+    for name, option in options.items():
+        for one in option.coefficients:
+            other = found.setdefault(one.name, one)
+            if other.per_source != one.per_source:
+                raise ValueError(
+                    f"choice: {one.name} of {name} is "
+                    f"{'per source' if one.per_source else 'common to all sources'}, and of "
+                    "another option it is not; these two cannot be mixed"
+                )
+            found[one.name] = other._replace(
+                lower=min(one.lower, other.lower),
+                upper=max(one.upper, other.upper),
+                domain=(max(one.domain[0], other.domain[0]), min(one.domain[1], other.domain[1])),
+            )
+    return list(found.values())
