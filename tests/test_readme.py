@@ -62,4 +62,4 @@ def test_the_template_line_makes_a_line_break():
 
 @pytest.mark.parametrize("line", re.findall(r"'(space\.(?:coefficients|groups)=.*?)'", README))
 def test_overrides_compose(line):
-    compose(["space=parameter_groups", line])
+    compose(["space=parameter", line])

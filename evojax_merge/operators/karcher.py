@@ -76,7 +76,7 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
             moved = jnp.cos(length) * mean + jnp.sin(length) / length * tangent
             return jnp.where(moves, unit(moved, apart)[0], mean)
 
-        mean = jax.lax.fori_loop(0, max_iter, step, mean, unroll=True)
+        mean = jax.lax.fori_loop(0, max_iter, step, mean)
         factors = scale * mean / jnp.where(norms > 0, norms, 1.0)
         return combine(sources, tuple(factors))
 

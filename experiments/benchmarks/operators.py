@@ -81,8 +81,14 @@ SHARED = ("t", "select_topk")
 
 def benchmark() -> list[Row]:
     """All rows."""
+    return [row for dtype in ("float32", "bfloat16") for row in of_dtype(dtype)]
+
+
+def of_dtype(dtype: str) -> list[Row]:
+    """The rows of sources stored in one dtype."""
+    size = np.dtype(dtype).itemsize
     with tempfile.TemporaryDirectory() as directory:
-        files = write_models(Path(directory))
+        files = write_models(Path(directory), dtype)
         base, *sources = (load_stacked(file) for file in files)
         copy = make_copy()
         rows = []
@@ -92,7 +98,8 @@ def benchmark() -> list[Row]:
             time_peer = mergekit(name, values, files[: 1 + len(taken)])
             parameters = sum(leaf.size for leaf in flatten(base).values())
             passes = len(taken) + operator.needs_base + 1
-            bandwidth = parameters * 4 * passes / time_ours / 1e9
+            bandwidth = parameters * size * passes / time_ours / 1e9
+            name = name if dtype == "float32" else f"{name}, {dtype}"
             rows += [
                 row(name, time_ours, "s", PEER, time_peer, time_peer / time_ours),
                 row(f"{name} fresh", time_fresh, "s", PEER, time_peer, time_peer / time_fresh),
@@ -102,22 +109,27 @@ def benchmark() -> list[Row]:
         return rows
 
 
-def write_models(directory: Path) -> list[Path]:
-    """A base and fine-tunes of it as Hugging Face would name them; float32."""
+def write_models(directory: Path, dtype: str) -> list[Path]:
+    """A base and fine-tunes of it as Hugging Face would name them."""
     rng = np.random.default_rng(0)
     shapes = {"model.embed_tokens.weight": (VOCAB, HIDDEN), "model.norm.weight": (HIDDEN,)}
     for layer in range(LAYERS):
         shapes |= {f"model.layers.{layer}.{k}.weight": v for k, v in LAYER_SHAPES.items()}
     base = {k: 0.02 * rng.standard_normal(v, dtype=np.float32) for k, v in shapes.items()}
     files = [directory / "base.safetensors"]
-    save_file(base, files[0])
+    save_file(as_dtype(base, dtype), files[0])
     for index in range(SOURCES):
         files.append(directory / f"source-{index}.safetensors")
         tuned = {
             k: v + 0.002 * rng.standard_normal(v.shape, dtype=np.float32) for k, v in base.items()
         }
-        save_file(tuned, files[-1])
+        save_file(as_dtype(tuned, dtype), files[-1])
     return files
+
+
+def as_dtype(tensors: dict[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """The tensors rounded to a dtype."""
+    return {name: tensor.astype(np.dtype(dtype)) for name, tensor in tensors.items()}
 
 
 def load_stacked(file: Path) -> Params:

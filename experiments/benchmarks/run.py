@@ -1,6 +1,6 @@
 """Run every benchmark and gather their rows in one file.
 
-make bench        (about 20 minutes on two cores; needs mergekit and transformers with torch)
+make bench        (about 15 minutes on two cores; needs mergekit and transformers with torch)
 """
 
 import argparse
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("operators", "candidates", "generation")
+BENCHMARKS = ("operators", "population", "candidates", "generation")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def tensors(count, shape=(30, 40), seed=0, scale=0.1):
     )
 
 
-def merge_leaf(operator, base, sources, layered=False, seed=0, **coefficients):
+def merge_leaf(operator, base, sources, /, layered=False, seed=0, **coefficients):
     """Statistics and merge of one leaf, compiled, as a search computes it."""
     key = leaf_key(seed, PATH)
     if layered:
