@@ -20,6 +20,11 @@ def population_axes(params: Params) -> dict[str, object]:
     }
 
 
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
+"""For `jax.jit` around `fill`: what does not depend on the candidate (task vectors, random bits)
+would be moved out of the loop, and take several models' worth of memory there."""
+
+
 def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -> Params:
     """Put ``make(index)`` into a tree of candidates for each ``index < count``, one by one.
 

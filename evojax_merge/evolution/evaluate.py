@@ -21,7 +21,7 @@ from evojax_merge.evolution.memory import candidates_that_fit
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.inference.programs import batch_bytes, make_program
 from evojax_merge.models import Family
-from evojax_merge.population import fill, population_axes
+from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Array, Float, Genotype, Params, Population
 
 MergeFn = Callable[[Any, Genotype], Params]
@@ -191,7 +191,7 @@ def _make_merge(merge_fn: MergeFn, candidate: Params, mesh: Mesh) -> Callable[..
     spread = jax.shard_map(
         merge, mesh=mesh, in_specs=(specs, P(), P("pop"), P()), out_specs=specs, check_vma=False
     )
-    return jax.jit(spread, donate_argnums=0)
+    return jax.jit(spread, donate_argnums=0, compiler_options=COMPILER_OPTIONS)
 
 
 def _allocate(candidate: Params, count: int, mesh: Mesh) -> Params:

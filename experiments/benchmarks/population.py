@@ -14,7 +14,7 @@ import numpy as np
 from measure import Row, main, row, seconds_in_turn
 
 from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher, merge, ties
-from evojax_merge.population import fill, population_axes
+from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Params
 
 LAYERS, WIDTH, SOURCES, REPEATS = 10, 1024, 3, 9
@@ -39,7 +39,8 @@ def benchmark() -> list[Row]:
     for name, (operator, values) in OPERATORS.items():
         statistics = init_statistics(operator, tree, sources)
         runs = {
-            count: program(operator, values, tree, sources, statistics, count) for count in (1, 16)
+            count: program(operator, values, (tree, sources, statistics), count)
+            for count in (1, 16)
         }
         times = seconds_in_turn([run for run, _ in runs.values()], REPEATS)
         alone, together = times[0], times[1] / 16
@@ -78,7 +79,7 @@ def program(
 
     state = {"buffer": {"layers": {"weight": jnp.zeros((LAYERS, count, WIDTH, WIDTH))}}}
     arguments = ((base if operator.needs_base else None, sources, statistics), coefficients)
-    jitted = jax.jit(merge_all, donate_argnums=0)
+    jitted = jax.jit(merge_all, donate_argnums=0, compiler_options=COMPILER_OPTIONS)
     compiled = jitted.lower(state["buffer"], *arguments, np.int32(count)).compile()
 
     def run() -> None:

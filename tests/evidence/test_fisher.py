@@ -14,7 +14,8 @@ from evojax_merge.tree import flatten
 def one_at_a_time(loglikelihood, params, items):
     total = None
     for item in items:
-        squares = jax.tree.map(jnp.square, jax.grad(loglikelihood)(params, *item))
+        gradient = jax.jit(jax.grad(lambda params, item=item: loglikelihood(params, *item)))
+        squares = jax.tree.map(jnp.square, gradient(params))
         total = squares if total is None else jax.tree.map(jnp.add, total, squares)
     return flatten(jax.tree.map(lambda leaf: leaf / len(items), total))
 

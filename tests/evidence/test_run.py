@@ -11,7 +11,7 @@ from evojax_merge.recipe import Recipe
 
 
 @pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
-@pytest.mark.parametrize("name", ["fisher", "regmean"])
+@pytest.mark.parametrize("name", ["fisher", pytest.param("regmean", marks=pytest.mark.slow)])
 def test_a_search_over_evidence_and_its_recipe(name, directories, texts, tmp_path):
     run = evolve(
         [

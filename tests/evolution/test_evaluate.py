@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -113,3 +114,12 @@ def test_the_chunk_follows_from_free_memory(digits, monkeypatch):
     assert 1 <= small < digits.evaluator(population_size=1000).chunk < 1000
     monkeypatch.setattr("evojax_merge.evolution.memory.free_bytes", lambda device: 10)
     assert digits.evaluator(population_size=1000).chunk == 1
+
+
+def test_merging_takes_no_memory_beyond_its_inputs_and_results(digits):
+    evaluator = digits.evaluator(chunk=4)
+    genotypes = np.zeros((4, digits.space.dims), np.float32)
+    arguments = (evaluator._params, evaluator.materials, genotypes, np.int32(4))
+    compiled = evaluator._merge.lower(*arguments).compile()
+    model = sum(leaf.nbytes for leaf in jax.tree.leaves(evaluator._params)) / 4
+    assert compiled.memory_analysis().temp_size_in_bytes < 0.1 * model

@@ -96,6 +96,7 @@ def test_entropy_alone_leaves_the_most_certain_source(tmp_path):
     assert accuracy(run, "evolved") == pytest.approx(accuracy(run, "high"), abs=0.02)
 
 
+@pytest.mark.slow
 def test_texts_have_an_entropy_too(tmp_path):
     tokenizer = byte_tokenizer()
     config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2)
