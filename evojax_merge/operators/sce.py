@@ -15,10 +15,10 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, take
-from evojax_merge.operators.order_statistics import in_threads, rank, select
+from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
+from evojax_merge.operators.order_statistics import rank, select
 from evojax_merge.types import Array, Float
 
 SMALLEST_ENERGY = 1e-6
@@ -65,7 +65,7 @@ def sce(lam: float = 1.0) -> Operator:
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]
 
-        def one(layer: int) -> tuple[np.ndarray, np.ndarray]:
+        def one(layer: int) -> tuple[np.ndarray, ...]:
             vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
             variance = np.var(vectors, axis=0)
             counts = grid_counts(int(np.count_nonzero(variance)))
@@ -76,10 +76,7 @@ def sce(lam: float = 1.0) -> Operator:
             energy = (found.sums / variance.size).astype(np.float32)
             return step.reshape(shape), energy
 
-        steps, energies = zip(*in_threads(one, range(len(rows(base, layered)))), strict=True)
-        if not layered:
-            return Selected(jnp.asarray(steps[0]), jnp.asarray(energies[0]))
-        return Selected(jnp.asarray(np.stack(steps)), jnp.asarray(np.stack(energies)))
+        return Selected(*stack_layers(one, base, layered))
 
     def merge(
         base: Leaf,
