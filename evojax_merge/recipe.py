@@ -31,6 +31,17 @@ class Ingredient:
     path: str
     sha256: str | None = None
 
+    def at(self, directory: Path) -> "Ingredient":
+        """The same; a path that leads nowhere from here is one from ``directory``, if it is that.
+
+        Args:
+            directory: Where the recipe is.
+        """
+        beside = directory / self.path
+        if Path(self.path).is_dir() or not beside.is_dir():
+            return self
+        return dataclasses.replace(self, path=str(beside))
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -65,6 +76,10 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """Human-readable; numbers in the fewest digits that give the same float32."""
+        return dump(self.to_tree())
+
+    def to_tree(self) -> dict[str, Any]:
+        """What `to_yaml` writes, as plain values."""
         tree: dict[str, Any] = {
             "evojax_merge": FORMAT,
             "operator": self.operator,
@@ -88,7 +103,7 @@ class Recipe:
         ]
         if self.notes:
             tree["notes"] = dict(self.notes)
-        return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+        return tree
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "recipe") -> Self:
@@ -101,17 +116,16 @@ class Recipe:
         Raises:
             RecipeError: It is not a recipe, or has missing, unknown or malformed entries.
         """
-        try:
-            tree = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"{where}: is not YAML ({error})") from None
-        if not isinstance(tree, Mapping) or "evojax_merge" not in tree:
-            raise RecipeError(f"{where}: is not a recipe (it has no key evojax_merge)")
-        if tree["evojax_merge"] != FORMAT:
-            raise RecipeError(
-                f"{where}: format {tree['evojax_merge']}, this version reads {FORMAT}"
-            )
-        _check_keys(where, tree, _REQUIRED, _OPTIONAL)
+        return cls.from_tree(parse(text, where), where)
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], where: str) -> Self:
+        """Read what `to_tree` gave.
+
+        Raises:
+            RecipeError: As `from_yaml`.
+        """
+        check_keys(where, tree, _REQUIRED, _OPTIONAL)
         try:
             return cls._from_tree(tree)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -160,23 +174,50 @@ class Recipe:
             RecipeError: There is no such file, or see `from_yaml`.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path}: cannot be read ({error})") from None
-        recipe = cls.from_yaml(text, str(path))
+        return cls.from_tree(read_tree(path), str(path)).located(path.parent)
 
-        def located(ingredient: Ingredient) -> Ingredient:
-            beside = path.parent / ingredient.path
-            if Path(ingredient.path).is_dir() or not beside.is_dir():
-                return ingredient
-            return dataclasses.replace(ingredient, path=str(beside))
-
+    def located(self, directory: Path) -> Self:
+        """The same with every checkpoint found from here (see `Ingredient.at`)."""
         return dataclasses.replace(
-            recipe,
-            base=located(recipe.base) if recipe.base else None,
-            sources=tuple(located(source) for source in recipe.sources),
+            self,
+            base=self.base.at(directory) if self.base else None,
+            sources=tuple(source.at(directory) for source in self.sources),
         )
+
+
+def read_tree(path: Path) -> Mapping[str, Any]:
+    """The YAML of a recipe of any kind, parsed.
+
+    Raises:
+        RecipeError: There is no such file, or it is not a recipe of this format.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> Mapping[str, Any]:
+    """The YAML of a recipe of any kind.
+
+    Raises:
+        RecipeError: It is not a recipe of this format.
+    """
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: is not YAML ({error})") from None
+    if not isinstance(tree, Mapping) or "evojax_merge" not in tree:
+        raise RecipeError(f"{where}: is not a recipe (it has no key evojax_merge)")
+    if tree["evojax_merge"] != FORMAT:
+        raise RecipeError(f"{where}: format {tree['evojax_merge']}, this version reads {FORMAT}")
+    return tree
+
+
+def dump(tree: Mapping[str, Any]) -> str:
+    """A recipe of any kind as YAML."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 _REQUIRED = ("evojax_merge", "operator", "arguments", "base", "sources", "seed", "segments")
@@ -184,9 +225,14 @@ _OPTIONAL = ("dtype", "reference", "vocabulary", "notes")
 _SEGMENT = ("name", "groups", "layers")
 
 
-def _check_keys(
+def check_keys(
     where: str, tree: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...]
 ) -> None:
+    """Whether a recipe has the entries it must have and no others.
+
+    Raises:
+        RecipeError: It lacks some, or has unknown ones; all are named.
+    """
     problems = [f"lacks {name}" for name in required if name not in tree]
     for name in tree:
         if name not in required + optional:

@@ -43,9 +43,10 @@ class EvosaxStrategy:
             constructor options, e.g. an optax optimizer.
         lower, upper: bounds of each gene.
         start: where the search begins; None for the middle of the box.
+        span: the range of each gene that ``sigma`` is a share of; None for the whole box.
         population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, or the next number
             the algorithm accepts (some need an even one).
-        sigma: initial standard deviation as a share of the range of each gene.
+        sigma: initial standard deviation as a share of the span of each gene.
         initial_population: how a population-based algorithm's first generation is drawn.
         strategy_params: the algorithm's own parameters by name, replacing evosax's defaults.
 
@@ -61,12 +62,13 @@ class EvosaxStrategy:
         lower: Any,
         upper: Any,
         start: Any = None,
+        span: Any = None,
         population_size: int | None = None,
         sigma: float = 1 / 6,
         initial_population: Literal["normal", "uniform"] = "normal",
         strategy_params: Mapping[str, Any] | None = None,
     ) -> None:
-        self.box = make_box(lower, upper, start, sigma)
+        self.box = make_box(lower, upper, start, sigma, span)
         self.dims = self.box.start.size
         if initial_population not in ("normal", "uniform"):
             raise ValueError(

@@ -3,15 +3,15 @@
 An algorithm searches all of R^dims and is written for a start near 0 with unit deviation. Its
 sample z stands for the genotype
 
-    x = lower + (upper − lower) · clip(u, 0, 1),   u = u₀ + sigma · z,
-    u₀ = (start − lower) / (upper − lower)
+    x = clip(u, lower, upper),   u = start + sigma · span · z
 
-so a sample outside the box is scored at the nearest point of the box: an optimum on a wall (a
+where the span of a gene is upper − lower, or what its space says is a range worth searching,
+so that a sample outside the box is scored at the nearest point of the box: an optimum on a wall (a
 density of 1, a weight of 0) is reached exactly. Clipping alone would leave a plateau beyond the
 walls on which a mean may drift away, so that a distribution-based algorithm is told its own
 sample, undistorted, at the cost plus a penalty v · (spread of the generation's costs),
 
-    v = 0.1 · mean over genes of ((u − clip(u, 0, 1)) / s)²,   s the generation's deviation of u.
+    v = 0.1 · mean over genes of ((u − x) / s)²,   s the generation's deviation of u.
 
 The spread makes it independent of the scale of the fitness, s of how far the search has narrowed:
 a penalty in absolute distance fades with the deviation, and 40 % of the searches of a 10-gene
@@ -42,21 +42,22 @@ PENALTY = 0.1
 
 
 class Box(NamedTuple):
-    """Bounds of a search, where it starts and its initial deviation as a share of the range."""
+    """Bounds of a search, where it starts and its initial deviation as a share of the span."""
 
     lower: Genotype
     upper: Genotype
     start: Genotype
+    span: Genotype
     sigma: float
 
     def genotype(self, z: Float[Array, "*pop dims"]) -> Float[Array, "*pop dims"]:
         """The genotype, inside the bounds, that a sample of the algorithm stands for."""
-        x = self.start + (self.upper - self.lower) * self.sigma * z
+        x = self.start + self.span * self.sigma * z
         return jnp.clip(x, self.lower, self.upper)
 
     def sample(self, genotype: Float[Array, "*pop dims"]) -> Float[Array, "*pop dims"]:
         """The sample that stands for a genotype; inside the box the inverse of ``genotype``."""
-        return (genotype - self.start) / ((self.upper - self.lower) * self.sigma)
+        return (genotype - self.start) / (self.span * self.sigma)
 
     def violation(self, z: Float[Array, "pop dims"]) -> Float[Array, "pop"]:
         """How far each sample of a generation is from the box, v above."""
@@ -67,12 +68,14 @@ class Box(NamedTuple):
         return PENALTY * jnp.mean(jnp.square(scaled), axis=-1)
 
 
-def make_box(lower: object, upper: object, start: object | None, sigma: float) -> Box:
-    """Check bounds, start (the middle when None) and deviation, and gather them.
+def make_box(
+    lower: object, upper: object, start: object | None, sigma: float, span: object | None = None
+) -> Box:
+    """Check bounds, start (the middle when None), span (the range) and deviation; gather them.
 
     Raises:
         ValueError: empty, of different lengths, not finite, reversed or equal bounds, a start
-            outside them, or a sigma that is not positive.
+            outside them, a span or a sigma that is not positive.
     """
     low, high = (np.atleast_1d(np.asarray(bound, np.float32)) for bound in (lower, upper))
     middle = (low + high) / 2 if low.shape == high.shape else low
@@ -100,4 +103,7 @@ def make_box(lower: object, upper: object, start: object | None, sigma: float) -
         raise ValueError(f"sigma is a share of the range, a number, not {sigma!r}")
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"sigma is a share of the range and must be positive, not {sigma}")
-    return Box(jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), float(sigma))
+    wide = high - low if span is None else np.atleast_1d(np.asarray(span, np.float32))
+    if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):
+        raise ValueError("span must have a positive, finite number for each gene")
+    return Box(*map(jnp.asarray, (low, high, begin, wide)), float(sigma))

@@ -1,9 +1,9 @@
 """One pre-norm decoder for Llama, Mistral, Qwen2 and Qwen3.
 
-Layers are stacked on a leading axis and run by ``lax.scan``; what differs between layers (the
-sliding window) is per-layer data. Weights keep the checkpoint's ``[out, in]`` layout, so that
-loading and exporting move bytes and nothing else. Modules are Flax NNX; they leave this file only
-as `forward`, a pure function of a parameter tree.
+Layers are stacked on a leading axis and run by ``lax.scan``, or in the order that a path in the
+parameters gives; what differs between layers (the sliding window) is per-layer data. Weights keep
+the checkpoint's ``[out, in]`` layout, so that loading and exporting move bytes and nothing else.
+Modules are Flax NNX; they leave this file only as `forward`, a pure function of a parameter tree.
 """
 
 import functools
@@ -17,6 +17,7 @@ from flax import nnx
 from evojax_merge.models.decoder import rope
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.params import linear_inputs
+from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
@@ -175,10 +176,11 @@ class DecoderLayer(nnx.Module):
         window: Int[Array, ""],
         layer: Int[Array, ""] | None,
         cache: Cache | None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
+    ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
+        """The stream after attention, what the MLP adds to it, and the cache."""
         attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache)
         x = x + attended
-        return x + self.mlp(self.post_attention_layernorm(x)), cache
+        return x, self.mlp(self.post_attention_layernorm(x)), cache
 
 
 class Decoder(nnx.Module):
@@ -203,11 +205,15 @@ class Decoder(nnx.Module):
         start: Int[Array, "batch"],
         cache: Caches | None,
         offset: Int[Array, ""] | int,
+        path: Path | None,
         last_only: bool,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         x = self.embed_tokens(tokens)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
-        x, cache = self._run_layers(x, at, cache)
+        if path is None:
+            x, cache = self._run_layers(x, at, cache)
+        else:
+            x, cache = self._run_path(x, at, cache, path)
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
@@ -223,7 +229,8 @@ class Decoder(nnx.Module):
             for index, window in enumerate(windows):
                 layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
                 own: Any = None if cache is None else cache[index]
-                x, own = layer(x, at, jnp.int32(window), None, own)
+                x, added, own = layer(x, at, jnp.int32(window), None, own)
+                x = x + added
                 caches.append(own)
             return x, None if cache is None else tuple(caches)
 
@@ -232,11 +239,41 @@ class Decoder(nnx.Module):
         ) -> tuple[tuple[Array, Any], None]:
             x, cache = carry
             weights, window, number = layer
-            return nnx.merge(graph, weights)(x, at, window, number, cache), None
+            x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache)
+            return (x + added, cache), None
 
         numbers = jnp.arange(self.config.num_layers)
         (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, jnp.asarray(windows), numbers))
         return x, cache
+
+    def _run_path(
+        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Any, path: Path
+    ) -> tuple[Float[Array, "batch seq hidden"], Any]:
+        """The layers of the pool in the order of a path; the cache has a place for each hop."""
+        graph, pool = nnx.split(self.layers)
+        windows = jnp.asarray([w or _UNLIMITED for w in self.config.windows], jnp.int32)
+
+        def unfinished(state: tuple[Array, Array, Array, Any]) -> Bool[Array, ""]:
+            return state[0] < path.steps
+
+        def hop(state: tuple[Array, Array, Array, Any]) -> tuple[Array, Array, Array, Any]:
+            number, stream, branch, cache = state
+            index = path.layer[number]
+            layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], pool))
+            entering = path.residual[number] * stream.astype(jnp.float32)
+            entering += path.branch[number] * branch.astype(jnp.float32)
+            new, added, cache = layer(entering.astype(x.dtype), at, windows[index], number, cache)
+            counts = number < path.length  # a longer path may run beside this one
+            return (
+                number + 1,
+                jnp.where(counts, new, stream),
+                jnp.where(counts, added, branch),
+                cache,
+            )
+
+        begin = (jnp.int32(0), jnp.zeros_like(x), x, cache)
+        _, stream, branch, cache = jax.lax.while_loop(unfinished, hop, begin)
+        return stream + branch, cache
 
 
 def forward(
@@ -256,8 +293,8 @@ def forward(
     ``start`` and has position 0. Without a cache the slots are those of ``tokens``.
 
     Args:
-        config: The decoder.
-        params: Its parameter tree, layers stacked.
+        config: The decoder; with a path, its layers are those of the pool.
+        params: Its parameter tree, layers stacked, and perhaps a `Path` under ``path``.
         tokens: Token ids, left-padded; what stands in padding does not matter.
         start: First slot of each sequence that holds a token.
         cache: Keys and values of slots before ``offset``; the new ones are written into it.
@@ -268,8 +305,9 @@ def forward(
     Returns:
         Logits in float32, and the cache with the new slots filled.
     """
-    model = nnx.merge(_graph(config, probed), params)
-    return model(tokens, start, cache, offset, last_only)
+    weights = {name: part for name, part in params.items() if name != PATH}
+    model = nnx.merge(_graph(config, probed), weights)
+    return model(tokens, start, cache, offset, params.get(PATH), last_only)
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
@@ -282,11 +320,21 @@ def abstract_params(config: DecoderConfig) -> Params:
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
-def init_cache(config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype) -> Caches:
-    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included."""
-    shallow = _is_shallow(config)
+def init_cache(
+    config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
+) -> Caches:
+    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
+
+    Args:
+        config: The decoder.
+        batch: Sequences.
+        slots: Of each.
+        dtype: Of keys and values.
+        hops: Places of the longest path, where layers are run along a path.
+    """
+    shallow = hops is None and _is_shallow(config)
     rows = (batch, config.num_kv_heads)
-    lead = rows if shallow else (config.num_layers, *rows)
+    lead = rows if shallow else (hops or config.num_layers, *rows)
     keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
     values = jnp.zeros((*lead, slots, config.head_dim), dtype)
     return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)

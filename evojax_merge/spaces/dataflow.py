@@ -1,0 +1,225 @@
+"""Data-flow space: the path that a token takes through the layers of several models.
+
+Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.2.
+
+The layers of all models are laid out in order, ``repeats`` times: T = M · repeats slots. A genotype
+holds an indicator for each slot, whose layer is on the path where it is positive, and numbers that
+scale the hidden state on its way from one layer to the next.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.models.decoder.path import Path
+from evojax_merge.spaces.scaling import SCALINGS, Scaling
+from evojax_merge.types import Array, Bool, Float, Genotype, Int
+
+Semantics = Literal["stream", "branch"]
+"""What a scale multiplies: the whole residual stream (the paper), or only what the MLP of the hop
+before added to it (Sakana's serving code)."""
+
+SPAN = 0.6
+"""A strategy's default deviation, a sixth of the span, is then the paper's 0.1."""
+
+BIAS = 0.2
+"""Start of the indicators of the skeleton's layers; of the others minus this. The paper's two
+deviations."""
+
+INDICATOR = (-1.0, 1.0)
+
+
+class DataflowSpace:
+    """Decodes genotypes into paths.
+
+    Args:
+        sources: Names of the models, in order; the first layer of one follows the last of the one
+            before.
+        layers: Number of layers of each.
+        repeats: How often the layers are laid out, r in the paper.
+        scaling: What scales a hop: ``matrix``, a number for each pair of layers, W(i, j) in the
+            paper; ``network``, a small network of the pair and the slot, its π(i, j, t); ``hop``, a
+            number for each slot; ``off``, nothing.
+        semantics: What a scale multiplies, ``stream`` or ``branch``.
+        scale: Lower and upper bound of a scale.
+        hidden: Width of the network of ``network``.
+        skeleton: Which source gives the embedding, the head and the tokenizer, and whose layers the
+            search starts from; by default the first.
+        fixed_ends: A path begins with the first and ends with the last layer of the skeleton.
+        min_hops: Least number of hops; where fewer indicators are positive, the greatest are taken.
+        max_hops: Greatest number; by default all slots. Likewise.
+        duplicates: Whether a layer may be on a path more than once.
+        bias: See `BIAS`.
+
+    Raises:
+        ValueError: Names or numbers that make no sense.
+    """
+
+    kind = "dataflow"
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        layers: Sequence[int],
+        *,
+        repeats: int = 3,
+        scaling: str = "matrix",
+        semantics: Semantics = "stream",
+        scale: Sequence[float] = (0.1, 2.0),
+        hidden: int = 16,
+        skeleton: str | None = None,
+        fixed_ends: bool = True,
+        min_hops: int = 1,
+        max_hops: int | None = None,
+        duplicates: bool = True,
+        bias: float = BIAS,
+    ):
+        _among("scaling", scaling, SCALINGS)
+        _among("semantics", semantics, get_args(Semantics))
+        self.sources = tuple(sources)
+        _among("skeleton", skeleton or self.sources[0], self.sources)
+        if repeats < 1:
+            raise ValueError(f"space.repeats is {repeats}; give at least 1")
+        low, high = _bounds(scale)
+        self.layers = tuple(layers)
+        self.pool_layers = sum(layers)
+        self.semantics: Semantics = semantics
+        self.skeleton = self.sources.index(skeleton) if skeleton else 0
+        self.duplicates = duplicates
+        first = sum(layers[: self.skeleton])
+        last = first + layers[self.skeleton] - 1
+        self._ends = (first, last) if fixed_ends else None
+        self._slot_layers = np.tile(np.arange(self.pool_layers, dtype=np.int32), repeats)
+        slots = len(self._slot_layers)
+
+        ends = 2 * bool(fixed_ends)
+        most = min(slots + ends, slots + ends if max_hops is None else max_hops)
+        if not duplicates:
+            most = min(most, self.pool_layers)
+        if most < max(ends, 1) or not 0 <= min_hops <= most:
+            raise ValueError(
+                f"space: paths of {min_hops} to {max_hops} hops are impossible; there are "
+                f"{slots} slots and {ends} fixed ends"
+            )
+        self.hops = most
+        self._least_free, self._most_free = max(min_hops - ends, 0), most - ends
+        self.scaling: Scaling = SCALINGS[scaling](self.pool_layers, slots, low, high, hidden)
+
+        own = (self._slot_layers >= first) & (self._slot_layers <= last)
+        own &= np.arange(slots) < self.pool_layers
+        if self._ends is not None:
+            own &= ~np.isin(self._slot_layers, self._ends)  # they are on every path already
+        self.start = np.concatenate([np.where(own, bias, -bias), self.scaling.start]).astype(
+            np.float32
+        )
+        self.lower = np.concatenate([np.full(slots, INDICATOR[0]), self.scaling.lower])
+        self.upper = np.concatenate([np.full(slots, INDICATOR[1]), self.scaling.upper])
+        self.lower, self.upper = self.lower.astype(np.float32), self.upper.astype(np.float32)
+        self.span = np.full_like(self.start, SPAN)
+
+    @property
+    def slots(self) -> int:
+        """T in the paper."""
+        return len(self._slot_layers)
+
+    @property
+    def dims(self) -> int:
+        """Length of a genotype."""
+        return len(self.start)
+
+    def describe(self) -> str:
+        """One line for people."""
+        ends = " with fixed ends" if self._ends is not None else ""
+        return (
+            f"{self.dims} genes ({self.slots} slots of {self.pool_layers} layers of "
+            f"{len(self.sources)} models, scaling {self.scaling.name}), paths of up to "
+            f"{self.hops} hops{ends}"
+        )
+
+    def decode(self, genotype: Genotype) -> Path:
+        """The path that a genotype describes; ``length`` is 0 where nothing is on it.
+
+        Pure, for one genotype, under jit and vmap.
+        """
+        numbers = genotype.astype(jnp.float32)
+        taken = self._taken(numbers[: self.slots])
+        order = jnp.cumsum(taken) - 1 + (self._ends is not None)
+        place = jnp.where(taken, order, self.hops)  # out of range: not written
+        length = taken.sum().astype(jnp.int32)
+        empty = jnp.zeros(self.hops, jnp.int32)
+        layer = empty.at[place].set(self._slot_layers, mode="drop")
+        slot = empty.at[place].set(np.arange(self.slots, dtype=np.int32), mode="drop")
+        if self._ends is not None:
+            layer = layer.at[0].set(self._ends[0]).at[length + 1].set(self._ends[1])
+            slot = slot.at[length + 1].set(self.slots)
+            length = length + 2
+        scales = self.scaling.scales(
+            numbers[self.slots :], jnp.concatenate([layer[:1], layer[:-1]]), layer, slot
+        )
+        counts = jnp.arange(self.hops)
+        scales = jnp.where((counts == 0) | (counts >= length), 1.0, scales)
+        residual = scales if self.semantics == "stream" else jnp.ones_like(scales)
+        return Path(layer, residual, scales, length, length)
+
+    def is_valid(self, path: Path) -> Bool[Array, ""]:
+        """Whether a path can be run: it has hops, and no scale is zero or not finite."""
+        sound = jnp.isfinite(path.branch) & (path.branch != 0)
+        return (path.length > 0) & (sound | (jnp.arange(self.hops) >= path.length)).all()
+
+    def name_layer(self, layer: int) -> tuple[str, int]:
+        """The source that a layer of the pool belongs to, and its number there."""
+        for source, count in zip(self.sources, self.layers, strict=True):
+            if layer < count:
+                return source, layer
+            layer -= count
+        raise IndexError(layer)
+
+    def _taken(self, indicators: Float[Array, "slots"]) -> Bool[Array, "slots"]:
+        """Which slots are on the path, between its fixed ends."""
+        if not self.duplicates:
+            indicators = self._once(indicators)
+        rank = jnp.argsort(jnp.argsort(-indicators, stable=True))
+        taken = (indicators > 0) | ((rank < self._least_free) & jnp.isfinite(indicators))
+        return taken & (rank < self._most_free)
+
+    def _once(self, indicators: Float[Array, "slots"]) -> Float[Array, "slots"]:
+        """Only the greatest indicator of each layer remains; of a fixed end, none."""
+        of_layer = indicators.reshape(-1, self.pool_layers)
+        best = jnp.argmax(of_layer, axis=0)
+        kept = jnp.arange(of_layer.shape[0])[:, None] == best[None]
+        if self._ends is not None:
+            columns: Int[np.ndarray, layers] = np.arange(self.pool_layers)
+            kept &= ~np.isin(columns, self._ends)[None]
+        return jnp.where(kept, of_layer, -jnp.inf).reshape(-1)
+
+
+def decode_all(
+    space: DataflowSpace, genotypes: Float[np.ndarray, "pop dims"]
+) -> tuple[Path, Bool[np.ndarray, "pop"]]:
+    """The paths of many genotypes on the host, and which of them can be run."""
+
+    def one(genotype: Genotype) -> tuple[Path, Array]:
+        path = space.decode(genotype)
+        return path, space.is_valid(path)
+
+    paths, valid = jax.jit(jax.vmap(one))(jnp.asarray(genotypes))
+    return jax.tree.map(np.asarray, paths), np.asarray(valid)
+
+
+def _bounds(scale: Sequence[float]) -> tuple[float, float]:
+    if len(scale) != 2 or not np.isfinite(scale).all() or not scale[0] < 1 < scale[1]:
+        raise ValueError(
+            f"space.scale is {list(scale)}; give a lower and an upper bound with 1 between them"
+        )
+    return float(scale[0]), float(scale[1])
+
+
+def _among(key: str, given: str, known: Sequence[str] | dict) -> None:
+    if given not in known:
+        near = get_close_matches(str(given), list(known), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"space.{key} is {given!r}{hint} (there are: {', '.join(known)})")
