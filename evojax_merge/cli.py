@@ -179,6 +179,9 @@ def _apply(arguments: list[str], console: Console) -> None:
         "--trust-operator", action="store_true", help="run an operator from outside this package"
     )
     parser.add_argument(
+        "--force", action="store_true", help="merge checkpoints that changed since the recipe"
+    )
+    parser.add_argument(
         "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
     )
     options = parser.parse_args(arguments)
@@ -191,7 +194,9 @@ def _apply(arguments: list[str], console: Console) -> None:
     elif options.seed is not None:
         raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
     else:
-        model = api.merge(options.recipe, trust_operator=options.trust_operator)
+        model = api.merge(
+            options.recipe, trust_operator=options.trust_operator, force=options.force
+        )
         api.export(model, options.out, overwrite=options.overwrite)
     console.print(f"exported to {options.out}", soft_wrap=True)
 
