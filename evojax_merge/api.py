@@ -14,15 +14,14 @@ from rich.console import Console
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import collect, prepare
-from evojax_merge.evolution.measure import measure
+from evojax_merge.evolution.measure import measure, measure_route
 from evojax_merge.evolution.run import EVIDENCE, Run, run
 from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import merge_recipe
-from evojax_merge.models.decoder.path import Path as HopPath
 from evojax_merge.path_recipe import PathRecipe, load_recipe
-from evojax_merge.pool import Pool, make_pool
+from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
 from evojax_merge.report.results import Result
 
@@ -38,6 +37,7 @@ __all__ = [
     "load",
     "merge",
     "resume",
+    "route",
     "to_mergekit",
 ]
 
@@ -57,17 +57,24 @@ class Evaluation:
     details: list[dict[str, Any]]
 
 
-def evaluate(model: Model, task: Task) -> Evaluation:
+def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evaluation:
     """Measure a model on the items of a task's current split (``task.on("test")`` for another).
+
+    Args:
+        model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
+        task: What is measured.
+        name: What the result calls the model; by default the name of its directory.
 
     Raises:
         ValueError: The model cannot be measured by this task.
     """
-    bound = task.bind(model)
-    items, outputs = measure(model, bound)
-    return Evaluation(
-        Result.of(model.directory.name, task.split, items), items, bound.details(outputs, 0)
+    own = model.pool.skeleton if isinstance(model, Route) else model
+    bound = task.bind(own)
+    items, outputs = (
+        measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
+    result = Result.of(name or own.directory.name, task.split, items)
+    return Evaluation(result, items, bound.details(outputs, 0))
 
 
 def merge(
@@ -97,8 +104,8 @@ def merge(
         kept = beside if beside.is_dir() else None
         recipe = load_recipe(recipe)
     if isinstance(recipe, PathRecipe):
-        pool, path = route(recipe, trust_operator=trust_operator, force=force, kept=kept)
-        return pool.plain(path)
+        routed = route(recipe, trust_operator=trust_operator, force=force, kept=kept)
+        return routed.pool.plain(routed.path)
     return _merge(recipe, trust_operator, force, kept)
 
 
@@ -108,7 +115,7 @@ def route(
     trust_operator: bool = False,
     force: bool = False,
     kept: Path | None = None,
-) -> tuple[Pool, HopPath]:
+) -> Route:
     """The pool of a data-flow recipe, loaded, and the path through it.
 
     Args:
@@ -138,7 +145,7 @@ def route(
     names = list(recipe.pool)
     dtype = None if recipe.dtype is None else np.dtype(recipe.dtype)
     pool = make_pool([models[name] for name in names], names, names.index(recipe.skeleton), dtype)
-    return pool, recipe.path(dict(zip(names, pool.layers, strict=True)))
+    return Route(pool, recipe.path(dict(zip(names, pool.layers, strict=True))))
 
 
 def _merge(recipe: Recipe, trust_operator: bool, force: bool, kept: Path | None) -> Model:
