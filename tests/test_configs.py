@@ -10,7 +10,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from evojax_merge import evaluate, evolve, load
+from evojax_merge import evaluate, evolve, export, load
+from evojax_merge import merge as merge_recipe
 from evojax_merge.config import (
     ConfigError,
     build,
@@ -89,6 +90,33 @@ def test_operators(name):
     coefficients = constant_coefficients(operator, tree, len(sources))
     merged = merge(operator, base, sources, coefficients, statistics, 0)
     assert np.isfinite(merged["fc"]["weight"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("della", "slerp") else pytest.param(name, marks=pytest.mark.slow)
+        for name in options("operator")
+    ],
+)
+def test_operators_drive_a_search(name, items, tmp_path):
+    """From ``operator=NAME`` to a recipe that builds the exported checkpoint again."""
+    given = compose([f"operator={name}", "model.sources=[x]"]).operator
+    overrides = ["+experiment=digits", f"operator={name}", "search.evaluations=8"]
+    if OmegaConf.is_missing(given, "data"):
+        overrides.append(f"operator.data={items['classification']}")
+        given.data = "items.npz"
+    operator = instantiate(given)
+    if operator.sources[1] == 1:
+        overrides.append("model.sources=['${experiments:}/digits/sources/low']")
+    if all(coefficient.name != "weight" for coefficient in operator.coefficients):
+        overrides.append("~space.coefficients.weight")
+    baselines = [f"baselines.{one}=false" for one in ("sources", "published", "random_search")]
+    evolve([*overrides, *baselines], tmp_path / "run")
+    export(merge_recipe(tmp_path / "run" / "recipe.yaml"), tmp_path / "again")
+    again, first = (tmp_path / made / "model.safetensors" for made in ("again", "run/export"))
+    assert again.read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize("name", options("space"))
