@@ -196,7 +196,17 @@ def test_a_directory_of_ones_own_adds_options(tmp_path):
         ("strategy=cma_ess", r"no option strategy=cma_ess; did you mean strategy=cma_es\?"),
         ("+experiment=digit", r"did you mean experiment=digits\?"),
         ("search.evaluations=many", "many"),
-        ("seed=1.5", r"1\.5"),
+        ("seed=1.5", r"^seed takes a whole number, not 1\.5$"),
+        (
+            "model=x",
+            r"^model holds the keys base, sources, .*; give one of them, as model\.base=…$",
+        ),
+        ("search=5", r"^search holds the keys evaluations, "),
+        ("search.evaluations={a: 2}", r"^search\.evaluations takes a whole number, not \{a: 2\}$"),
+        ("model.sources=3", r"^model\.sources takes a list, not 3$"),
+        ("model.base={a: 1}", r"^model\.base takes text, not"),
+        ("model={a: 1}", r"^there is no configuration key 'model\.a'"),
+        ("strategy=0", r"^strategy takes the name of an option, not 0: .*cma_es"),
     ],
 )
 def test_what_does_not_exist_is_refused_by_name(override, message):
@@ -230,6 +240,9 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         (["fitness=digits"], "needs a classifier"),
         (["strategy.population_size=0"], "population_size must be .* not 0"),
         (["space.coefficients={{weight: {{lower: 1, upper: 0}}}}"], "must rise"),
+        (["space.coefficients=3"], "^space.coefficients is 3; give a mapping"),
+        (["space.coefficients={{weight: 3}}"], "^space.coefficients.weight is 3; give a mapping"),
+        (["+strategy.strategy_params.c_mena=1"], "^unknown parameter of CMAES 'c_mena'; did you"),
         (["fitness.template='{{qestion}}'"], "Did you mean 'question'"),
     ],
 )

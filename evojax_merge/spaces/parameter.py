@@ -75,6 +75,11 @@ class ParameterSpace:
         self.layout = layout
         self.sources = tuple(sources)
         self.normalize = normalize
+        for where, given in (("groups", groups), ("coefficients", coefficients), ("fixed", fixed)):
+            _mapping(f"space.{where}", given or {})
+        for where, parts in (("coefficients", coefficients), ("fixed", fixed)):
+            for name, given in (parts or {}).items():
+                _mapping(f"space.{where}.{name}", given)
         self.segments = _segments(layout, groups or {"all": REST}, layers_per_block)
         self._assignment = assign(self.segments, layout)
         known = {coefficient.name: coefficient for coefficient in operator.coefficients}
@@ -287,6 +292,11 @@ def _place(layer: int, layers: int, anchors: int) -> tuple[int, int, float]:
 
 def _names(layout: Layout) -> list[str]:
     return sorted({part for path in layout.groups for part in path.split(".")})
+
+
+def _mapping(where: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where} is {given!r}; give a mapping, {{NAME: …}}")
 
 
 def _number(where: str, given: Any) -> float:
