@@ -19,7 +19,7 @@ from evojax_merge.evolution.run import EVIDENCE, Run, run
 from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
-from evojax_merge.merging import merge_recipe
+from evojax_merge.merging import leaf_coefficients, merge_recipe
 from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
@@ -92,8 +92,8 @@ def merge(
         the scales are absorbed.
 
     Raises:
-        RecipeError: The recipe is malformed, its checkpoints have changed since, or its operator is
-            not to be trusted.
+        RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
+            changed since, or its operator is not to be trusted. No weights were read.
         CheckpointError: A checkpoint is missing or damaged.
         ValueError: The data of an operator that asks for evidence is missing or has changed; or
             plain weights cannot express the scales of a path.
@@ -162,6 +162,7 @@ def _merge(recipe: Recipe, trust_operator: bool, force: bool, kept: Path | None)
         recipe.reference,
         recipe.dtype,
     )
+    leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     wanted = [recipe.base, *recipe.sources]
     _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], force)
     items = prepare(operator, prepared.reference, len(recipe.sources))
