@@ -12,10 +12,10 @@ ORDER = (
     {"types", "tree", "population", "low_rank"},
     {"models"},
     {"checkpoints", "layout"},
-    {"segments"},
+    {"segments", "pool"},
     {"recipe", "operators"},
     {"spaces", "ingredients", "exchange"},
-    {"strategies", "merging"},
+    {"strategies", "merging", "path_recipe"},
     {"fitness"},
     {"inference"},
     {"evidence", "gradient"},
@@ -34,7 +34,7 @@ ONLY_IN = {
     "evosax": {"strategies"},
     "flax": {"models"},
     "torch": set(),
-    "matplotlib": {"report/plots.py"},
+    "matplotlib": {"report/plots.py", "report/paths.py"},
     "huggingface_hub": {"checkpoints"},
 }
 

@@ -115,6 +115,8 @@ class Evaluator:
         candidate = jax.eval_shape(merge_fn, materials, genotype)
         self._candidates = candidates or whole_models(candidate)
         share = -(-population_size // self._devices)
+        if self._candidates.hops is not None and mesh.devices.flat[0].platform == "cpu":
+            share = 1  # nothing is gained by batches there, and each path takes its own time
         self.chunk = chunk or min(share, self._memory_chunk(family, config, candidate))
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)

@@ -296,6 +296,7 @@ class _HybridSetup(_MergingSetup):
         pool = hybrid.members(names)
         space = hybrid.dataflow(sources=pool, layers=[layout.num_layers] * len(pool))
         strategy = self._strategy(space)
+        first = -(-first // stage.strategy.population_size) * stage.strategy.population_size
         merged: list[tuple[Recipe, Model]] = []
         make = stage.problem
 

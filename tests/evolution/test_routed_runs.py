@@ -1,0 +1,239 @@
+"""Searches for paths, from configuration to exported checkpoint, and again after an interruption."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+from evojax_merge import api, evolve
+from evojax_merge.cli import main
+from evojax_merge.config import build_task, compose
+from evojax_merge.evolution.history import read_history
+from evojax_merge.evolution.loop import search
+from evojax_merge.path_recipe import load_recipe
+from evojax_merge.recipe import RecipeError
+from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.compilations import count_compilations
+
+SPACES = {
+    "dataflow": ["space=dataflow", "space.repeats=2", "space.max_hops=6"],
+    "hybrid": ["space=hybrid", "space.dataflow.max_hops=6", "space.share=0.4"],
+    "joint": ["space=joint", "space.dataflow.max_hops=6", "space.pool=[b,merged]"],
+}
+DEPTHS = {"base": 2, "a": 2, "b": 2, "deep": 3}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for seed, (name, depth) in enumerate(DEPTHS.items()):
+        tokenizer = byte_tokenizer()
+        config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=depth)
+        write_checkpoint(folder / name, config, seed=seed, tokenizer=tokenizer)
+    rows = [{"text": text} for text in ("some words", "and more", "of them", "to score")]
+    for split in ("search", "test"):
+        lines = [json.dumps(row) for row in rows]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def overrides(folder, kind, *more):
+    return [
+        *SPACES[kind],
+        f"model.base={folder / 'base'}",
+        f"model.sources=[{folder / 'a'},{folder / 'b'}]",
+        "operator=task_arithmetic",
+        "fitness=perplexity",
+        f"fitness.data={folder / 'search.jsonl'}",
+        f"fitness.test={folder / 'test.jsonl'}",
+        "strategy.population_size=5",
+        "search.evaluations=20",
+        "baselines.published=false",
+        *more,
+    ]
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder, tmp_path):
+    run = evolve(overrides(folder, kind, "baselines.random_search=true"), tmp_path / "run")
+    names = [result.name for result in run.results if result.split == "test"]
+    assert names[-2:] == ["random_search", "evolved"]
+    assert {"a", "b"} <= set(names)
+    assert ("parameter_space" in names) == (kind == "hybrid")
+    assert run.result.evaluations == 20
+    assert (tmp_path / "run/plots/path.png").stat().st_size > 1000
+    assert (tmp_path / "run/plots/path_history.png").stat().st_size > 1000
+
+    recipe = load_recipe(tmp_path / "run/recipe.yaml")
+    assert ("merged" in recipe.pool) == (kind != "dataflow")
+    rebuilt = api.merge(tmp_path / "run/recipe.yaml")
+    jax.tree.map(np.testing.assert_array_equal, rebuilt.params, run.model.params)
+    config = json.loads((tmp_path / "run/export/config.json").read_text())
+    assert config["num_hidden_layers"] == len(recipe.hops) <= 6
+
+    task = build_task(compose(overrides(folder, kind))).on("test")
+    exported = api.evaluate(api.load(tmp_path / "run/export"), task)
+    routed = api.evaluate(api.route(recipe), task)
+    np.testing.assert_allclose(routed.result.score, run.result.score, rtol=1e-5)
+    np.testing.assert_allclose(exported.result.score, run.result.score, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", SPACES)
+def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkeypatch):
+    whole = evolve(overrides(folder, kind), tmp_path / "whole")
+    ends = {"dataflow": 2, "hybrid": 3, "joint": 2}[kind]  # of a hybrid: in the second search
+    asked = []
+
+    def stop_at(*arguments, **options):
+        saved = options["on_generation"]
+
+        def on_generation(metrics):
+            saved(metrics)
+            asked.append(metrics.generation)
+            if len(asked) == ends:
+                raise KeyboardInterrupt
+
+        return search(*arguments, **{**options, "on_generation": on_generation})
+
+    monkeypatch.setattr("evojax_merge.evolution.run.search", stop_at)
+    with pytest.raises(KeyboardInterrupt):
+        evolve(overrides(folder, kind), tmp_path / "cut")
+    monkeypatch.undo()
+    resumed = api.resume(tmp_path / "cut")
+    assert resumed.recipe.to_yaml() == whole.recipe.to_yaml()
+    jax.tree.map(np.testing.assert_array_equal, resumed.model.params, whole.model.params)
+
+
+def test_models_of_different_depth_share_a_path(folder, tmp_path):
+    more = [f"model.sources=[{folder / 'a'},{folder / 'deep'}]", "search.evaluations=5"]
+    run = evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
+    assert run.model.config.num_layers == len(run.recipe.hops)
+
+
+def test_generations_after_the_first_compile_nothing(folder, tmp_path, monkeypatch):
+    counts = []
+
+    def counting(*arguments, **options):
+        with count_compilations() as compilations:
+            saved = options["on_generation"]
+
+            def on_generation(metrics):
+                saved(metrics)
+                counts.append(compilations.count)
+
+            return search(*arguments, **{**options, "on_generation": on_generation})
+
+    monkeypatch.setattr("evojax_merge.evolution.run.search", counting)
+    evolve(overrides(folder, "dataflow"), tmp_path / "run")
+    assert len(counts) == 4
+    assert counts[-1] == counts[0]
+
+
+def test_an_empty_path_has_the_lowest_fitness_and_is_recorded(folder, tmp_path):
+    more = [
+        "space.fixed_ends=false",
+        "space.min_hops=0",
+        "space.bias=0.02",
+        "search.evaluations=40",
+    ]
+    evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
+    rows = list(read_history(tmp_path / "run/history.jsonl"))
+    assert len(rows) == 40
+    empty = [row for row in rows if max(row["genotype"][:8]) <= 0]
+    assert empty
+    assert all(row["fitness"] is None for row in empty)
+    assert all(row["fitness"] is not None for row in rows if row not in empty)
+
+
+def test_layers_that_do_not_fit_are_refused_by_field_before_weights_are_read(folder, tmp_path):
+    odd = tiny_config(vocab_size=260, num_hidden_layers=2, num_key_value_heads=4)
+    write_checkpoint(tmp_path / "odd", odd, tokenizer=byte_tokenizer())
+    more = [f"model.sources=[{folder / 'a'},{tmp_path / 'odd'}]"]
+    with pytest.raises(ValueError, match="odd: num_kv_heads is 4, that of a is 2"):
+        evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
+
+
+def test_a_source_that_changed_is_refused_unless_forced(folder, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(folder / name)
+    run = evolve(overrides(tmp_path, "dataflow", f"model.base={folder / 'base'}", *[
+        f"fitness.data={folder / 'search.jsonl'}", f"fitness.test={folder / 'test.jsonl'}",
+        "search.evaluations=5",
+    ]), tmp_path / "run")  # fmt: skip
+    (tmp_path / "b").unlink()
+    config = tiny_config(vocab_size=260, num_hidden_layers=2)
+    other = random_tensors(config, 9)
+    write_checkpoint(tmp_path / "b", config, tensors=other, tokenizer=byte_tokenizer())
+    with pytest.raises(RecipeError, match="not the ones the recipe was made with"):
+        api.merge(run.recipe)
+    changed = api.merge(run.recipe, force=True)
+    assert changed.config == run.model.config
+    where = str(tmp_path / "out")
+    assert main(["apply", str(tmp_path / "run/recipe.yaml"), "--out", where, "--force"]) in (
+        0,
+        None,
+    )
+    written = load_file(tmp_path / "out/model.safetensors")
+    np.testing.assert_array_equal(
+        written["model.layers.0.mlp.up_proj.weight"],
+        np.asarray(changed.params["layers"]["mlp"]["up_proj"]["weight"])[0],
+    )
+
+
+def test_a_recipe_is_evaluated_from_the_command_line(folder, tmp_path, capsys):
+    evolve(overrides(folder, "joint", "search.evaluations=5"), tmp_path / "run")
+    main([
+        "evaluate", str(tmp_path / "run/recipe.yaml"), "fitness=perplexity",
+        f"fitness.data={folder / 'test.jsonl'}", "--out", str(tmp_path / "measured"),
+    ])  # fmt: skip
+    (measured,) = json.loads((tmp_path / "measured/results.json").read_text())
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    expected = next(r for r in results if (r["name"], r["split"]) == ("evolved", "test"))
+    np.testing.assert_allclose(measured["score"], expected["score"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.0}, {"scale": float("nan")}])
+def test_scales_written_by_hand_must_be_usable(change, folder, tmp_path):
+    evolve(overrides(folder, "dataflow", "search.evaluations=5"), tmp_path / "run")
+    tree = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    tree["path"][1][2] = change["scale"]
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(RecipeError, match=r"hop 1: scale .* must be finite"):
+        api.merge(tmp_path / "changed.yaml")
+
+
+def test_a_path_longer_than_memory_is_refused_with_the_number_that_fits(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("evojax_merge.evolution.memory.free_bytes", lambda device: 2_000_000)
+    more = ["space.max_hops=400", "space.repeats=200", "fitness.max_new_tokens=40"]
+    rows = [json.dumps({"question": "what is it", "answer": "1"})] * 64
+    (tmp_path / "questions.jsonl").write_text("\n".join(rows) + "\n")
+    with pytest.raises(ValueError, match=r"paths may have 400 hops.*set space.max_hops=\d+"):
+        evolve(
+            [
+                *overrides(folder, "dataflow"),
+                "fitness=generation",
+                f"fitness.data={tmp_path / 'questions.jsonl'}",
+                "fitness.test=null",
+                *more,
+            ],
+            tmp_path / "run",
+        )
+
+
+def test_only_parameter_space_has_gradients(folder, tmp_path):
+    more = ["strategy=adamerging", "~strategy.population_size"]
+    with pytest.raises(ValueError, match="space=parameter only"):
+        evolve(
+            [o for o in overrides(folder, "dataflow") if "population" not in o] + more[:1],
+            tmp_path / "run",
+        )
+
+
+def test_classifiers_have_no_layers_to_route(tmp_path):
+    with pytest.raises(ValueError, match="routed in decoders only"):
+        evolve(["+experiment=digits", "space=dataflow", "~space.coefficients"], tmp_path / "run")
