@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.exchange.selection import EVERYTHING, NONE, cuts, standings
-from evojax_merge.operators.arcee_fusion import Importance
+from evojax_merge.operators.arcee_fusion import Importance, _divergence
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
 from evojax_merge.operators.order_statistics import PIECE, rank
@@ -26,8 +26,8 @@ from evojax_merge.types import Array, Bool, Float
 Found = Callable[[int, Any, Sequence[np.ndarray]], Any]
 """From the place of a piece, the base's elements and the sources': what its merge looks up."""
 
-ROWS = 2**18
-"""Elements of the rows that are measured at once."""
+ROWS = 2**15
+"""Elements of the rows that are measured at once, in float64: few enough to stay in the cache."""
 
 
 class FixedTrim(NamedTuple):
@@ -101,7 +101,7 @@ def statistics(
     if operator.name == "ramplus":
         found: Any = _shares(base, sources, static["epsilon"])
     elif operator.name == "arcee_fusion":
-        return _importance(operator, shape, base, sources[0]), coefficients
+        return _importance(shape, base, sources[0]), coefficients
     elif operator.name in ("della", "della_linear"):
         found = _row_ranks(base, sources)
     else:
@@ -241,7 +241,7 @@ def _shares(base: Any, sources: Sequence[Any], epsilon: float) -> tuple[np.float
     return tuple(((all_ - own) / np.maximum(own, epsilon)).astype(np.float32))
 
 
-def _importance(operator: Operator, shape: tuple[int, ...], base: Any, source: Any) -> Found:
+def _importance(shape: tuple[int, ...], base: Any, source: Any) -> Found:
     """The divergence of each row, a few rows at a time, and the quartiles of all elements."""
     width = shape[-1]
     size = base.shape[0]
@@ -249,10 +249,8 @@ def _importance(operator: Operator, shape: tuple[int, ...], base: Any, source: A
     divergence = np.empty(size // width, np.float32)
     for first in range(0, size, step):
         part = slice(first, min(first + step, size))
-        own = operator.init(
-            base[part].reshape(-1, width), (source[part].reshape(-1, width),), False
-        )
-        divergence[first // width : part.stop // width] = np.ravel(own.divergence)
+        end, origin = (tensor[part].reshape(-1, width) for tensor in (source, base))
+        divergence[first // width : part.stop // width] = _divergence(end, origin)[:, 0]
 
     def spread(first: int, count: int) -> np.ndarray:
         row = np.arange(first // width, (first + count - 1) // width + 1)
