@@ -189,8 +189,8 @@ def write_shards(directory: Path, tensors: dict[str, np.ndarray], most: int) -> 
         files.setdefault(offset // most, {})[name] = tensor
         offset += tensor.nbytes
     weight_map = {}
-    for number, part in files.items():
-        file = f"model-{number + 1:05d}-of-{len(files):05d}.safetensors"
+    for number, part in enumerate(files.values(), start=1):
+        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
         save_file(part, directory / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
     index = {"metadata": {"total_size": offset}, "weight_map": weight_map}
