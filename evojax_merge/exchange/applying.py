@@ -1,23 +1,29 @@
 """A planned merge carried out from file to file.
 
-While one part of a tensor is merged, the one before is written: memory holds the tensors of one
-merge at most, whatever the size of the models. Arithmetic is in float32, rounded once; mergekit
+As many tensors as there are cores are merged at once, each a piece at a time, and every piece is
+written to its place as soon as it is there. Arithmetic is in float32, rounded once; mergekit
 computes in ``dtype``, or in the inputs' dtype where there is none.
 """
 
 import shutil
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from os import cpu_count
 from pathlib import Path
+from queue import SimpleQueue
 
 from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, write_json
 from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
-from evojax_merge.exchange.planning import Plan
+from evojax_merge.exchange.planning import Job, Plan
 from evojax_merge.exchange.tokenizer_files import write_tokenizer
 
 CONFIG_FILE = "mergekit_config.yml"
+
+MOST_THREADS = 4
+"""Tensors merged at once; a few methods hold them whole."""
 
 
 def apply_plan(
@@ -65,17 +71,27 @@ def apply_plan(
 
 def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
-    pending: Future[None] | None = None
-    with (
-        ShardWriter(work, pieces, max_shard_size) as writer,
-        Merger(plan, seed) as merger,
-        ThreadPoolExecutor(1) as background,
-    ):
-        for job in plan.jobs:
-            for part in merger.parts(job):
-                if pending is not None:
-                    pending.result()
-                pending = background.submit(writer.append, part)
-        if pending is not None:
-            pending.result()
+    threads = min(MOST_THREADS, cpu_count() or 1)
+    idle: SimpleQueue[Merger] = SimpleQueue()
+    with ExitStack() as stack:
+        writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
+        for _ in range(threads):
+            idle.put(stack.enter_context(Merger(plan, seed)))
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+
+        def merge(job: Job) -> None:
+            merger = idle.get()
+            try:
+                for first, part in merger.parts(job):
+                    writer.write(job.name, first, part)
+            finally:
+                idle.put(merger)
+
+        merged = [pool.submit(merge, job) for job in plan.jobs]
+        try:
+            for one in merged:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
         writer.write_index()

@@ -1,8 +1,8 @@
-"""The tensors of a plan merged, each in pieces where its elements do not depend on their place.
+"""The tensors of a plan merged, each in pieces of few elements.
 
-A weighted sum is the same for every element, so that its tensors are flat and merged 2**19
-elements at a time: one program for all shapes, and memory for little more than what the statistics
-need. Where an element's place matters (masks, rows, equal magnitudes), a tensor is merged at once.
+All tensors are flat and merged 2**19 elements at a time: one program for all shapes, and memory for
+little more than the statistics. A whole tensor is held where a random mask is drawn for it, where
+its rows or columns are vectors of their own, or where its tokens are brought to another vocabulary.
 """
 
 import functools
@@ -17,28 +17,11 @@ from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Plan
 from evojax_merge.exchange.reading import Buffer, Reader
 from evojax_merge.exchange.vocabulary import align_tables
+from evojax_merge.operators.base import Operator
 from evojax_merge.operators.random_mask import fold, leaf_key
 
 CHUNK = 2**19
 """Elements merged at once."""
-
-_PLACELESS = (
-    "linear",
-    "slerp",
-    "nuslerp",
-    "multislerp",
-    "karcher",
-    "model_stock",
-    "passthrough",
-    "nearswap",
-    "task_arithmetic",
-    "ram",
-    "ramplus_tl",
-)
-"""Methods that treat all elements of a tensor alike, but by rows where they are told to."""
-
-_UNMEASURED = ("linear", "passthrough", "nearswap", "task_arithmetic", "ram")
-"""Those that need to know nothing of the whole tensor, which is then never read at once."""
 
 
 class Merger:
@@ -53,8 +36,7 @@ class Merger:
         self._seed = seed
         self._reader = Reader(plan.checkpoints)
         most = max(len(job.origins) for job in plan.jobs)
-        self._buffers = [[Buffer() for _ in range(most)] for _ in range(3)]
-        self._turn = 0
+        self._buffers = [Buffer() for _ in range(most)]
 
     def __enter__(self) -> Self:
         return self
@@ -62,86 +44,81 @@ class Merger:
     def __exit__(self, *_: object) -> None:
         self._reader.close()
 
-    def parts(self, job: Job) -> Iterator[np.ndarray]:
-        """The elements of a merged tensor in order, flat.
+    def parts(self, job: Job) -> Iterator[tuple[int, np.ndarray]]:
+        """The elements of a merged tensor in order, flat, each part with the place of its first.
 
-        A part is overwritten when the next but one is asked for.
+        A part is overwritten when the next is asked for.
         """
-        static = dict(job.static)
-        flat = self._plan.method.name in _PLACELESS and not (
-            static.get("filter_wise") or static.get("nuslerp_flatten", True) is False
-        )
-        moved = job.in_vocabulary and self._plan.tokens is not None
-        if not flat:
-            shaped = [x.reshape(job.slot.shape) for x in self._tensors(job)]
-            yield np.asarray(self._merge(job, shaped, *self._statistics(job, shaped)))
+        shape = job.slot.shape
+        size = int(np.prod(shape, dtype=np.int64))
+        operator = self._plan.method.build(dict(job.static), 1.0, job.base is not None)
+        tensors = self._tensors(job)
+        step = CHUNK
+        if operator.random or _by_vectors(job.static):
+            tensors = [tensor[:].reshape(shape) for tensor in tensors]
+            step = size
+        elif self._is_copy(job, tensors):
+            for first in range(0, size, CHUNK):
+                yield first, tensors[0][first : min(first + CHUNK, size)]
             return
-        tensors: list[np.ndarray] | None = None
-        found: tuple[Any, Any] | None = None
-        if moved or self._plan.method.name not in _UNMEASURED:
-            tensors = self._tensors(job)
-            found = self._statistics(job, tensors)
-        size = int(np.prod(job.slot.shape, dtype=np.int64))
-        for first in range(0, size, CHUNK):
-            count = min(CHUNK, size - first)
-            if tensors is None:
-                self._turn = 1 - self._turn  # the last part may still be on its way to the disk
-                parts = self._read(job, self._turn, first, count)
-            else:
-                parts = [tensor[first : first + count] for tensor in tensors]
-            if self._is_copy(job, parts):
-                yield parts[0] if tensors is None else parts[0].copy()
-                continue
-            whole = [_padded(part) for part in parts]
-            found = found or self._statistics(job, whole)
-            yield np.asarray(self._merge(job, whole, *found))[:count]
+        base, sources = _split(job, tensors)
+        found, coefficients = statistics(
+            operator, shape, base, sources, job.coefficients, dict(job.static)
+        )
+        for first in range(0, size, step):
+            stop = min(first + step, size)
+            pieces = tensors
+            if step < size or step == CHUNK:
+                pieces = [_padded(tensor[first:stop]) for tensor in tensors]
+            held = found(first, *_split(job, pieces))
+            merged = np.asarray(self._merge(job, operator, pieces, held, coefficients))
+            yield first, merged.reshape(-1)[: stop - first]
 
-    def _is_copy(self, job: Job, parts: Sequence[np.ndarray]) -> bool:
+    def _is_copy(self, job: Job, tensors: Sequence[Any]) -> bool:
         return (
             self._plan.method.name == "passthrough"
             and job.coefficients["scale"] == 1.0
-            and parts[0].dtype == job.dtype
+            and tensors[0].dtype == job.dtype
         )
 
-    def _tensors(self, job: Job) -> list[np.ndarray]:
-        """All elements of what is merged, flat."""
-        tensors = self._read(job, 2)
+    def _tensors(self, job: Job) -> list[Any]:
+        """What is merged, flat: on disk, or in memory where tokens were moved."""
+        tensors: list[Any] = [
+            self._reader.open(origin.model, origin.tensor, buffer)
+            for origin, buffer in zip(job.origins, self._buffers, strict=False)
+        ]
         if not job.in_vocabulary or self._plan.tokens is None:
             return tensors
         models = [origin.model for origin in job.origins]
-        tables = [tensor.reshape(-1, *job.slot.shape[1:]) for tensor in tensors]
+        tables = [tensor[:].reshape(-1, *job.slot.shape[1:]) for tensor in tensors]
         base = models.index(0) if 0 in models else None
         return [x.reshape(-1) for x in align_tables(self._plan.tokens, tables, models, base)]
 
-    def _read(
-        self, job: Job, turn: int, first: int = 0, count: int | None = None
-    ) -> list[np.ndarray]:
-        return [
-            self._reader.read(origin.model, origin.tensor, buffer, first, count)
-            for origin, buffer in zip(job.origins, self._buffers[turn], strict=False)
-        ]
-
-    def _statistics(self, job: Job, tensors: Sequence[np.ndarray]) -> tuple[Any, Any]:
-        base, sources = _split(job, tensors)
-        operator = self._plan.method.build(dict(job.static), 1.0, base is not None)
-        rescaled = bool(dict(job.static).get("rescale", False))
-        return statistics(operator, base, sources, job.coefficients, rescaled)
-
     def _merge(
-        self, job: Job, tensors: Sequence[np.ndarray], found: Any, coefficients: Any
+        self,
+        job: Job,
+        operator: Operator,
+        tensors: Sequence[np.ndarray],
+        found: Any,
+        coefficients: Any,
     ) -> jax.Array:
         base, sources = _split(job, tensors)
-        method = self._plan.method
         key: Any = np.uint32(0)
-        if method.build(dict(job.static), 1.0, base is not None).random:
+        if operator.random:
             key = leaf_key(self._seed, job.slot.path)
             key = key if job.slot.layer is None else fold(key, np.uint32(job.slot.layer))
-        program = _program(method.name, job.static, base is not None, job.dtype)
+        program = _program(self._plan.method.name, job.static, base is not None, job.dtype)
         numbers = {name: np.asarray(value, np.float32) for name, value in coefficients.items()}
         return program(base, sources, numbers, found, np.float32(job.lam), key)
 
 
-def _split(job: Job, tensors: Sequence[np.ndarray]) -> tuple[Any, tuple[np.ndarray, ...]]:
+def _by_vectors(static: Static) -> bool:
+    """Whether rows or columns are vectors of their own."""
+    given = dict(static)
+    return bool(given.get("filter_wise")) or given.get("nuslerp_flatten", True) is False
+
+
+def _split(job: Job, tensors: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
     return (None, tuple(tensors)) if job.base is None else (tensors[0], tuple(tensors[1:]))
 
 

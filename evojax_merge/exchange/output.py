@@ -1,9 +1,11 @@
-"""Safetensors files written a tensor at a time, in an order and with sizes known before."""
+"""Safetensors files written a piece at a time and in any order, with sizes known before."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -26,7 +28,7 @@ class Piece(NamedTuple):
 
 
 class ShardWriter:
-    """Writes tensors in the order announced; a context that leaves the last file complete."""
+    """Writes pieces of tensors, from any thread; a context that closes the files."""
 
     def __init__(self, directory: Path, pieces: Sequence[Piece], max_shard_size: int) -> None:
         """Args:
@@ -36,41 +38,34 @@ class ShardWriter:
         """
         self._directory = directory
         self._shards = list(_shards(pieces, max_shard_size))
-        self._file: BinaryIO | None = None
-        self._coming = [(shard, piece) for shard, own in enumerate(self._shards) for piece in own]
-        self._coming.reverse()
-        self._current: Piece | None = None
-        self._left = 0
+        self._stack = ExitStack()
+        self._places: dict[str, tuple[Piece, int, int]] = {}
 
     def __enter__(self) -> Self:
+        for shard in range(len(self._shards)):
+            self._start(shard)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._stack.close()
 
-    def append(self, elements: np.ndarray) -> None:
-        """Write the next elements of the tensor that is being written, or of the one after it.
+    def write(self, name: str, first: int, elements: np.ndarray) -> None:
+        """Write elements of a tensor, of which they are those from ``first`` on.
 
         Raises:
-            ValueError: They are of another dtype, or more than it has left.
+            ValueError: They are of another dtype, or more than it has there.
         """
-        if not self._left:
-            shard, piece = self._coming.pop()
-            if piece is self._shards[shard][0]:
-                self._start(shard)
-            self._current, self._left = piece, piece.size
-        assert self._current is not None
-        assert self._file is not None
-        if elements.dtype != self._current.dtype or elements.nbytes > self._left:
+        piece, descriptor, begin = self._places[name]
+        at = first * piece.dtype.itemsize
+        if elements.dtype != piece.dtype or at + elements.nbytes > piece.size:
             raise ValueError(
-                f"{self._current.name}: {elements.size} elements of {elements.dtype} are not the "
-                f"{self._left} bytes of {self._current.dtype} that come next"
+                f"{name}: {elements.size} elements of {elements.dtype} from {first} on are none of "
+                f"the {piece.size} bytes of {piece.dtype}"
             )
         view = memoryview(np.ascontiguousarray(elements).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         while view:
-            view = view[self._file.write(view) :]
-        self._left -= elements.nbytes
+            done = os.pwrite(descriptor, view, begin + at)
+            view, at = view[done:], at + done
 
     def write_index(self) -> None:
         """The index of several files; a single one has none."""
@@ -86,8 +81,6 @@ class ShardWriter:
         (self._directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     def _start(self, shard: int) -> None:
-        if self._file is not None:
-            self._file.close()
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         offset = 0
         for piece in self._shards[shard]:
@@ -97,8 +90,13 @@ class ShardWriter:
             offset += piece.size
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
-        self._file = (self._directory / self._name(shard)).open("wb", buffering=0)
-        self._file.write(len(text).to_bytes(8, "little") + text)
+        path = self._directory / self._name(shard)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._stack.callback(os.close, descriptor)
+        os.pwrite(descriptor, len(text).to_bytes(8, "little") + text, 0)
+        for piece in self._shards[shard]:
+            begin = 8 + len(text) + header[piece.name]["data_offsets"][0]
+            self._places[piece.name] = piece, descriptor, begin
 
     def _name(self, shard: int) -> str:
         count = len(self._shards)

@@ -1,4 +1,4 @@
-"""Tensors of checkpoints, read one at a time into memory that is used again."""
+"""Tensors of checkpoints, read a piece at a time into memory that is used again."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.operators.span import OnDisk
 
 ALIGNMENT = 64
 """Bytes; JAX's CPU backend adopts host memory aligned so without copying it."""
@@ -44,7 +45,7 @@ class Buffer:
 
 
 class Reader:
-    """Reads tensors by name."""
+    """Opens tensors by name."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         self._checkpoints = checkpoints
@@ -55,43 +56,21 @@ class Reader:
         """Close the files."""
         self._stack.close()
 
-    def read(
-        self, model: int, name: str, buffer: Buffer, first: int = 0, count: int | None = None
-    ) -> np.ndarray:
-        """Elements of a tensor, flat; its header was audited when the checkpoint was opened.
+    def open(self, model: int, name: str, buffer: Buffer) -> "Tensor":
+        """A tensor; its header was audited when the checkpoint was opened.
 
         Args:
             model: Index of the checkpoint.
             name: Of the tensor.
-            buffer: Holds them until its next use.
-            first: Of the elements.
-            count: How many; all by default.
-
-        Raises:
-            CheckpointError: The file is truncated, or the tensor holds NaN or infinity.
+            buffer: Holds the elements read last.
         """
         checkpoint = self._checkpoints[model]
         info = checkpoint.tensors[name]
-        dtype = DTYPES[info.dtype]
         descriptor, header, start = self._open(info.file)
-        begin, end = header[name]["data_offsets"]
-        begin += first * dtype.itemsize
-        size = end - begin if count is None else count * dtype.itemsize
-        held = buffer.take(size)
-        view = memoryview(held)  # type: ignore[arg-type]
-        at = 0
-        while at < size:
-            got = os.preadv(descriptor, [view[at : at + MOST_AT_ONCE]], start + begin + at)
-            if not got:
-                raise CheckpointError(f"{info.file}: truncated in {name}; fetch or write it again")
-            at += got
-        elements = held.view(dtype)
-        if not is_finite(elements):
-            raise CheckpointError(
-                f"{checkpoint.directory}: {name} holds NaN or infinity; such a tensor cannot be "
-                "merged"
-            )
-        return elements
+        begin = start + header[name]["data_offsets"][0]
+        where = f"{checkpoint.directory}: {name}"
+        size = int(np.prod(info.shape, dtype=np.int64))
+        return Tensor(descriptor, begin, DTYPES[info.dtype], size, buffer, where)
 
     def _open(self, path: Path) -> tuple[int, dict[str, Any], int]:
         if path not in self._files:
@@ -101,6 +80,49 @@ class Reader:
             header = json.loads(os.pread(descriptor, length, 8))
             self._files[path] = descriptor, header, 8 + length
         return self._files[path]
+
+
+class Tensor(OnDisk):
+    """The elements of a tensor, flat: ``tensor[first:stop]`` reads some of them.
+
+    Elements are looked at for NaN and infinity when they are read for the first time, if they are
+    first read in order.
+
+    Raises:
+        CheckpointError: The file is truncated, or the tensor holds NaN or infinity.
+    """
+
+    def __init__(
+        self, descriptor: int, begin: int, dtype: np.dtype, size: int, buffer: Buffer, where: str
+    ) -> None:
+        self.shape = (size,)
+        self.dtype = dtype
+        self._descriptor, self._begin = descriptor, begin
+        self._buffer = buffer
+        self._where = where
+        self._checked = 0
+
+    def __getitem__(self, elements: slice) -> np.ndarray:
+        """These elements, in memory that the next ones will take."""
+        first, stop, _ = elements.indices(self.shape[0])
+        size = (stop - first) * self.dtype.itemsize
+        begin = self._begin + first * self.dtype.itemsize
+        held = self._buffer.take(size)
+        view = memoryview(held)  # type: ignore[arg-type]
+        at = 0
+        while at < size:
+            got = os.preadv(self._descriptor, [view[at : at + MOST_AT_ONCE]], begin + at)
+            if not got:
+                raise CheckpointError(f"{self._where}: truncated; fetch or write it again")
+            at += got
+        found = held.view(self.dtype)
+        if stop > self._checked:
+            if not is_finite(found):
+                raise CheckpointError(
+                    f"{self._where} holds NaN or infinity; such a tensor cannot be merged"
+                )
+            self._checked = stop
+        return found
 
 
 def is_finite(elements: np.ndarray) -> bool:

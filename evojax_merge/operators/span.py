@@ -8,6 +8,7 @@ Fine-tunes are nearly parallel, so that 1 - cos is a tiny difference of two numb
 matrices are therefore kept as what float32 can hold: 1 - cos of every pair, and squared distances.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,20 @@ axis), or each of its columns (first axis)."""
 
 CHUNK = 2**16
 """Elements taken to float64 at once: few enough to stay in the cache."""
+
+PRODUCT = 2**13
+"""Elements of one inner product: BLAS starts threads for longer ones, which cost more than they do,
+and its matrix product is twice as slow for so few rows."""
+
+
+class OnDisk(ABC):
+    """A tensor of one axis that reads the elements it is asked for."""
+
+    shape: tuple[int]
+
+    @abstractmethod
+    def __getitem__(self, elements: slice) -> np.ndarray:
+        """These elements, until others are asked for."""
 
 
 class Geometry(NamedTuple):
@@ -66,18 +81,16 @@ def geometry(
         along = "tensor"
 
     def one(layer: int) -> np.ndarray:
-        vectors = [rows(source, layered)[layer].astype(np.float32) for source in sources]
-        if base is not None:
-            origin = rows(base, layered)[layer].astype(np.float32)
-            vectors = [vector - origin for vector in vectors]
+        vectors = [_flat(source, layered, layer) for source in sources]
+        origin = None if base is None else _flat(base, layered, layer)
         if along == "tensor":
-            return _gram(vectors)
-        axis = -1 if along == "rows" else 1  # the first counts sources
-        matrices = np.stack([v.reshape(inner).astype(np.float64) for v in vectors])
-        other = np.moveaxis(matrices, axis, -1)
-        return np.einsum("i...k,j...k->ij...", other, other)
+            return _gram(origin, vectors)
+        axis = -1 if along == "rows" else 0
+        matrices = [np.moveaxis(vector.reshape(inner), axis, -1) for vector in vectors]
+        zero = None if origin is None else np.moveaxis(origin.reshape(inner), axis, -1)
+        return _grams(zero, matrices)
 
-    layers = in_threads(one, range(len(rows(sources[0], layered))))
+    layers = in_threads(one, range(shape[0] if layered else 1))
     gram = np.stack(layers, axis=2) if layered else layers[0]
     gram = gram.reshape(gram.shape[:2] + _vector_axes(inner, along, len(layers), layered))
     squares = np.einsum("ii...->i...", gram)
@@ -124,12 +137,44 @@ def dot(matrix: Any, vector: Any) -> Float[Array, "sources *vectors"]:
     return sum(columns[1:], columns[0])
 
 
-def _gram(vectors: Sequence[np.ndarray]) -> np.ndarray:
+def _flat(leaf: Any, layered: bool, layer: int) -> Any:
+    return leaf if isinstance(leaf, OnDisk) else rows(leaf, layered)[layer]
+
+
+def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
+    """Of whole vectors, ``[sources, sources]``."""
     gram = np.zeros((len(vectors),) * 2)
-    for start in range(0, vectors[0].size, CHUNK):
-        part = np.stack([v[start : start + CHUNK] for v in vectors]).astype(np.float64)
-        gram += part @ part.T
+    above = np.triu_indices(len(vectors))
+    size = vectors[0].shape[0]
+    for start in range(0, size, CHUNK):
+        part = slice(start, min(start + CHUNK, size))
+        moved = _moved(origin, vectors, part)
+        for first in range(0, moved.shape[1], PRODUCT):
+            piece = moved[:, first : first + PRODUCT]
+            for i, j in zip(*above, strict=True):
+                gram[i, j] += np.dot(piece[i], piece[j])
+    gram.T[above] = gram[above]
     return gram
+
+
+def _grams(origin: Any, matrices: Sequence[np.ndarray]) -> np.ndarray:
+    """Of the vectors along the last axis, ``[sources, sources, *others]``."""
+    shape = matrices[0].shape[:-1]
+    grams = np.empty((len(matrices), len(matrices), *shape))
+    width = int(np.prod(matrices[0].shape[1:]))
+    step = max(1, CHUNK // max(1, width))
+    for start in range(0, shape[0], step):
+        part = slice(start, start + step)
+        moved = _moved(origin, matrices, part)
+        grams[:, :, part] = np.einsum("i...k,j...k->ij...", moved, moved)
+    return grams
+
+
+def _moved(origin: Any, vectors: Sequence[Any], part: slice) -> np.ndarray:
+    """Vectors from the origin: rounded to float32 as in the merge, then taken to float64."""
+    zero = None if origin is None else origin[part].astype(np.float32)
+    ends = [vector[part].astype(np.float32) for vector in vectors]
+    return np.stack(ends if zero is None else [end - zero for end in ends], dtype=np.float64)
 
 
 def _vector_axes(
