@@ -16,7 +16,8 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.order_statistics import in_threads, select
+from evojax_merge.operators.order_statistics import select
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8

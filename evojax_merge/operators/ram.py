@@ -15,7 +15,7 @@ from evojax_merge.operators.base import (
 )
 from evojax_merge.operators.host import rows, task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 
 R = Coefficient(

@@ -15,7 +15,7 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 
 
