@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, spread
-from evojax_merge.operators.host import task_vector_row
+from evojax_merge.operators.digits import parts
+from evojax_merge.operators.host import magnitude_row
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
     band_table,
@@ -19,6 +20,7 @@ from evojax_merge.operators.magnitude import (
     trim_table,
 )
 from evojax_merge.operators.random_mask import BITS, draw, keep
+from evojax_merge.operators.row_ranks import STEPS, row_ranks
 from evojax_merge.types import Array, Bool, Float
 
 Rescale = Literal["inverse", "l1", "l2", "linf"]
@@ -138,7 +140,7 @@ def at_random(rescale: Rescale | None = "inverse") -> Trimming:
 
 
 class Ranks(NamedTuple):
-    """Where each element stands in its row by magnitude, from 0 (least) to 255.
+    """Where each element stands in its row by magnitude, from 0 (least) to 255; see `row_ranks`.
 
     ``sums`` are those of the norm's terms (absolute values, or squares) over a layer, plain and
     weighted by rank / 255.
@@ -152,9 +154,11 @@ class Ranks(NamedTuple):
 def by_rank(rescale: Rescale | None = "l1") -> Trimming:
     """An element is kept with probability density - epsilon + 2 epsilon x its rank (DELLA).
 
-    The rank by magnitude in its row runs from 0 to 1. At density 1 everything is kept, at 0
+    The rank by magnitude in its row runs from 0 to 1; equal magnitudes have the mean of their
+    ranks. At density 1 everything is kept, at 0
     nothing. Where density +- epsilon leaves [0, 1], a search takes the largest epsilon that does
-    not. Ranks are held in 8 bits: a probability is off by at most epsilon / 255 and 1e-5.
+    not. Ranks are held in 8 bits and made by counting (`evojax_merge.operators.row_ranks`): a
+    probability is off by about epsilon / 255, by 5 epsilon / 255 at most, and 1e-5.
 
     Raises:
         ValueError: ``rescale`` is linf, which has no expectation.
@@ -166,11 +170,14 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         width = shape[-1] if len(shape) == 2 else int(np.prod(shape[1:])) if len(shape) > 2 else -1
 
         def one(layer: int) -> tuple[np.ndarray, ...]:
-            magnitude = np.abs(task_vector_row(base, source, layered, layer))
-            ranks = _rank_rows(magnitude.reshape(-1, width if width > 0 else magnitude.size))
-            terms = np.square(magnitude) if rescale == "l2" else magnitude
-            plain = terms.sum(dtype=np.float64)
-            weighted = np.dot(terms.astype(np.float64), ranks.ravel() / 255.0)
+            magnitude = magnitude_row(base, source, layered, layer)
+            ranks = row_ranks(magnitude.reshape(-1, width if width > 0 else magnitude.size))
+            plain = weighted = 0.0
+            for part in parts(magnitude.size):
+                terms = magnitude[part].astype(np.float64)
+                terms = np.square(terms) if rescale == "l2" else terms
+                plain += terms.sum()
+                weighted += np.dot(terms, ranks.ravel()[part].astype(np.float64)) / STEPS
             return ranks.reshape(shape), np.array(plain, np.float32), np.array(weighted, np.float32)
 
         return Ranks(*stack_layers(one, base, layered))
@@ -214,17 +221,6 @@ TRIMMINGS: dict[str, Callable[..., Trimming]] = {
     "rank": by_rank,
 }
 """What ``trim`` of `task_vectors` may be."""
-
-
-def _rank_rows(magnitude: np.ndarray) -> np.ndarray:
-    width = magnitude.shape[1]
-    if width == 1:
-        return np.full(magnitude.shape, 128, np.uint8)
-    order = np.argsort(magnitude, axis=1, kind="stable")
-    standing = np.rint(np.arange(width) * (255 / (width - 1))).astype(np.uint8)
-    ranks = np.empty(magnitude.shape, np.uint8)
-    np.put_along_axis(ranks, order, np.broadcast_to(standing, ranks.shape), axis=1)
-    return ranks
 
 
 def _expectation(rescale: str | None) -> None:

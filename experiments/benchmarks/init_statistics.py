@@ -6,7 +6,7 @@ after it was told to forget them ("from disk"; the disk's or its host's own cach
 Reading and statistics take turns; ``ratio`` is the time of reading over that of the statistics, so
 that 0.33 means three times reading.
 
-    python experiments/benchmarks/init_statistics.py --out rows.json        (about 3 minutes, 2 cores)
+    python experiments/benchmarks/init_statistics.py --out rows.json    (about 3 minutes)
 """
 
 import os
