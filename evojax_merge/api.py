@@ -22,6 +22,7 @@ from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.merging import merge_recipe
 from evojax_merge.recipe import Recipe, RecipeError
 from evojax_merge.report.results import Result
+from evojax_merge.statistics_cache import StatisticsCache, default_directory
 
 OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
@@ -67,12 +68,16 @@ def evaluate(model: Model, task: Task) -> Evaluation:
     )
 
 
-def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model:
+def merge(
+    recipe: Recipe | str | Path, *, trust_operator: bool = False, use_cache: bool = True
+) -> Model:
     """Build the model that a recipe describes, the same to the bit every time.
 
     Args:
         recipe: A recipe, or the path of one.
         trust_operator: Allow an operator from outside this package, whose code is then run.
+        use_cache: Keep what operators compute of whole tensors for the next time, in
+            `evojax_merge.statistics_cache.default_directory`, and use what is kept there.
 
     Raises:
         RecipeError: The recipe is malformed, its checkpoints have changed since, or its operator is
@@ -103,7 +108,8 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
     ingredients = load_ingredients(prepared)
     names = [source.path for source in recipe.sources]
     evidence = collect(operator, items, ingredients.whole_sources(), names, kept)
-    return merge_recipe(recipe, operator, ingredients, evidence)
+    cache = StatisticsCache(Path(default_directory())) if use_cache else None
+    return merge_recipe(recipe, operator, ingredients, evidence, cache)
 
 
 def apply_mergekit(

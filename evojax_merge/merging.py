@@ -20,6 +20,7 @@ from evojax_merge.operators import (
 )
 from evojax_merge.recipe import Recipe, RecipeError
 from evojax_merge.segments import assign, expand
+from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.types import Params
 
 
@@ -28,6 +29,7 @@ def merge_recipe(
     operator: Operator,
     ingredients: Ingredients,
     evidence: Evidence | None = None,
+    cache: StatisticsCache | None = None,
 ) -> Model:
     """Build the model that a recipe describes.
 
@@ -36,6 +38,7 @@ def merge_recipe(
         operator: The one the recipe names.
         ingredients: The checkpoints the recipe names.
         evidence: Of each source, where the operator asks for it.
+        cache: Where statistics are kept between runs, if anywhere.
 
     Raises:
         RecipeError: The recipe's segments or coefficients do not fit the models or the operator.
@@ -47,11 +50,13 @@ def merge_recipe(
         check_coefficients(operator, coefficients)
     except ValueError as error:
         raise RecipeError(f"the recipe does not fit these models: {error}") from error
-    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence)
+    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence, cache)
     return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
 
 
-def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:
+def published_merges(
+    ingredients: Ingredients, cache: StatisticsCache | None = None
+) -> Iterator[tuple[str, Params]]:
     """The merges that papers recommend when nothing can be tuned, by name."""
     for name, (operator, values) in published().items():
         if operator.needs_base and ingredients.base is None:
@@ -59,7 +64,7 @@ def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:
         coefficients = constant_coefficients(
             operator, ingredients.sources[0].params, len(ingredients.sources), **values
         )
-        yield name, _merged(operator, ingredients, coefficients, seed=0)
+        yield name, _merged(operator, ingredients, coefficients, seed=0, cache=cache)
 
 
 def _merged(
@@ -68,10 +73,12 @@ def _merged(
     coefficients: Any,
     seed: int,
     evidence: Evidence | None = None,
+    cache: StatisticsCache | None = None,
 ) -> Params:
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    statistics = init_statistics(operator, base, sources, evidence)
+    entry = ingredients.statistics_entry(operator, cache)
+    statistics = init_statistics(operator, base, sources, evidence, entry)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:

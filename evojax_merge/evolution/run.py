@@ -164,11 +164,12 @@ def make_evaluator(
     operator = experiment.operator
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
+    entry = ingredients.statistics_entry(operator, experiment.statistics_cache)
     return Evaluator(
         ingredients.reference.family,
         ingredients.reference.config,
         make_merge_fn(experiment, space, ingredients),
-        (base, sources, init_statistics(operator, base, sources, evidence)),
+        (base, sources, init_statistics(operator, base, sources, evidence, entry)),
         tasks,
         mesh=mesh,
         dims=space.dims,
@@ -199,7 +200,7 @@ class _Runner:
         others = {}
         if self.experiment.baselines.random_search:
             others[RANDOM] = self._search(RANDOM, self._random_strategy(strategy))
-        model = merge_recipe(recipe, self.experiment.operator, self.ingredients, self.evidence)
+        model = self._merged(recipe)
         results = self._compare(model, found, others)
         save_results(results, self.directory / "results.json")
         self._report(recipe, results)
@@ -296,6 +297,16 @@ class _Runner:
             },
         )
 
+    def _merged(self, recipe: Recipe) -> Model:
+        experiment = self.experiment
+        return merge_recipe(
+            recipe,
+            experiment.operator,
+            self.ingredients,
+            self.evidence,
+            experiment.statistics_cache,
+        )
+
     def _compare(self, model: Model, found: _Found, others: dict[str, _Found]) -> list[Result]:
         """Every method on the best-held-out split there is, and the winner on the others."""
         splits = [s for s in ("test", "validation", "search") if s in self.evaluator.tasks]
@@ -336,17 +347,16 @@ class _Runner:
         return apart
 
     def _contestants(self, model: Model, others: dict[str, _Found]) -> Iterator[tuple[str, Params]]:
-        baselines, operator = self.experiment.baselines, self.experiment.operator
+        baselines = self.experiment.baselines
         if baselines.sources:
             if self.ingredients.base is not None:
                 yield "base", self.ingredients.base.params
             wholes = (model.params for model in self.ingredients.whole_sources())
             yield from zip(self.space.sources, wholes, strict=True)
         if baselines.published:
-            yield from published_merges(self.ingredients)
+            yield from published_merges(self.ingredients, self.experiment.statistics_cache)
         for name, other in others.items():
-            recipe = self._recipe(other)
-            yield name, merge_recipe(recipe, operator, self.ingredients, self.evidence).params
+            yield name, self._merged(self._recipe(other)).params
         yield EVOLVED, model.params
 
     def _report(self, recipe: Recipe, results: list[Result]) -> None:

@@ -53,6 +53,10 @@ class Operator(NamedTuple):
     the nearest that do.
     ``evidence`` is asked for where the operator must know how the sources treat some data;
     ``init`` then takes a fourth argument, the evidence of each source for the leaf.
+    ``statistics_name`` names what ``init`` computes, with every setting that changes it, where that
+    takes long enough to be kept on disk. None: it is never kept, so that an operator of one's own
+    whose code changes is not given the statistics of before. The structure of what a named ``init``
+    returns does not depend on the size of a leaf.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Operator(NamedTuple):
     random: bool = False
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
     evidence: EvidenceRequest | None = None
+    statistics_name: str | None = None
 
 
 WEIGHT = Coefficient(

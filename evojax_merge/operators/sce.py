@@ -121,4 +121,5 @@ def sce(lam: float = 1.0) -> Operator:
         merge=merge,
         needs_base=True,
         sources=(1, None),
+        statistics_name="sce",
     )

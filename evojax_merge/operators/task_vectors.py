@@ -123,6 +123,7 @@ def task_vectors(
         sources=(1, None),
         random=trimming.random,
         conflict=conflict,
+        statistics_name=trimming.statistics_name,
     )
 
 

@@ -59,6 +59,7 @@ class Trimming(NamedTuple):
     ``init(base_leaf, source_leaf, layered)`` runs once, on the host. ``apply(task_vector,
     statistics, coefficients of the source by name, key, index of the source)`` says what is kept.
     ``conflict`` names what is wrong with coefficients that are each in their domain.
+    ``statistics_name`` names what ``init`` computes, None where that is nothing.
     """
 
     coefficients: tuple[Coefficient, ...]
@@ -66,6 +67,7 @@ class Trimming(NamedTuple):
     apply: Callable[[Array, Any, dict[str, Array], LeafKey, int], Kept]
     random: bool = False
     conflict: Callable[[dict[str, float]], str | None] = lambda values: None
+    statistics_name: str | None = None
 
 
 def everything(rescale: Rescale | None = None) -> Trimming:
@@ -83,8 +85,10 @@ def everything(rescale: Rescale | None = None) -> Trimming:
 def by_magnitude(rescale: Rescale | None = None) -> Trimming:
     """The largest max(1, int(density x n)) of n elements are kept (TIES, step 1)."""
 
+    norm = None if rescale == "inverse" else rescale
+
     def init(base: Leaf, source: Leaf, layered: bool) -> Any:
-        return trim_table(base, source, layered, None if rescale == "inverse" else rescale)
+        return trim_table(base, source, layered, norm)
 
     def apply(
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
@@ -92,7 +96,7 @@ def by_magnitude(rescale: Rescale | None = None) -> Trimming:
         trim = statistics.at(values["density"])
         return Kept(trim.keeps(task_vector), _inverse(values["density"], rescale, trim.rescale))
 
-    return Trimming((DENSITY,), init, apply)
+    return Trimming((DENSITY,), init, apply, statistics_name=f"trim {norm}")
 
 
 def without_outliers(rescale: Rescale | None = None) -> Trimming:
@@ -101,8 +105,10 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
     Fewer are dropped where gamma + density exceed 1; at density 1 all are kept.
     """
 
+    norm = None if rescale == "inverse" else rescale
+
     def init(base: Leaf, source: Leaf, layered: bool) -> Any:
-        return band_table(base, source, layered, None if rescale == "inverse" else rescale)
+        return band_table(base, source, layered, norm)
 
     def apply(
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
@@ -115,7 +121,7 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
         factor = _ratio(before, after) if rescale else jnp.ones_like(before)
         return Kept(band.keeps(task_vector), _inverse(values["density"], rescale, factor))
 
-    return Trimming((DENSITY, GAMMA), init, apply)
+    return Trimming((DENSITY, GAMMA), init, apply, statistics_name=f"band {norm}")
 
 
 def at_random(rescale: Rescale | None = "inverse") -> Trimming:
@@ -210,7 +216,8 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
             return None
         return f"density {density:g} +- epsilon {epsilon:g} must stay within (0, 1)"
 
-    return Trimming((DENSITY, EPSILON), init, apply, random=True, conflict=conflict)
+    name = f"ranks {'l2' if rescale == 'l2' else 'l1'}"
+    return Trimming((DENSITY, EPSILON), init, apply, True, conflict, name)
 
 
 TRIMMINGS: dict[str, Callable[..., Trimming]] = {
