@@ -183,7 +183,8 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
                 terms = magnitude[part].astype(np.float64)
                 terms = np.square(terms) if rescale == "l2" else terms
                 plain += terms.sum()
-                weighted += np.dot(terms, ranks.ravel()[part].astype(np.float64)) / STEPS
+                # Not np.dot, which would start threads of its own for each piece.
+                weighted += np.einsum("i,i->", terms, ranks.ravel()[part]) / STEPS
             return ranks.reshape(shape), np.array(plain, np.float32), np.array(weighted, np.float32)
 
         return Ranks(*stack_layers(one, base, layered))
