@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
@@ -24,6 +24,7 @@ from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
 from evojax_merge.report.results import Result
+from evojax_merge.statistics_cache import StatisticsCache, default_directory
 
 OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
@@ -78,7 +79,11 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
 
 
 def merge(
-    recipe: Recipe | PathRecipe | str | Path, *, trust_operator: bool = False, force: bool = False
+    recipe: Recipe | PathRecipe | str | Path,
+    *,
+    trust_operator: bool = False,
+    force: bool = False,
+    use_cache: bool = True,
 ) -> Model:
     """Build the model that a recipe describes, the same to the bit every time.
 
@@ -86,6 +91,8 @@ def merge(
         recipe: A recipe of either kind, or the path of one.
         trust_operator: Allow an operator from outside this package, whose code is then run.
         force: Allow checkpoints that have changed since the recipe was made.
+        use_cache: Keep what operators compute of whole tensors for the next time, in
+            `evojax_merge.statistics_cache.default_directory`, and use what is kept there.
 
     Returns:
         The model; of a data-flow recipe, a plain one with a layer for each hop, into whose weights
@@ -103,10 +110,11 @@ def merge(
         beside = Path(recipe).parent / EVIDENCE
         kept = beside if beside.is_dir() else None
         recipe = load_recipe(recipe)
+    terms = _Terms(trust_operator, force, use_cache, kept)
     if isinstance(recipe, PathRecipe):
-        routed = route(recipe, trust_operator=trust_operator, force=force, kept=kept)
+        routed = _route(recipe, terms)
         return routed.pool.plain(routed.path)
-    return _merge(recipe, trust_operator, force, kept)
+    return _merge(recipe, terms)
 
 
 def route(
@@ -114,6 +122,7 @@ def route(
     *,
     trust_operator: bool = False,
     force: bool = False,
+    use_cache: bool = True,
     kept: Path | None = None,
 ) -> Route:
     """The pool of a data-flow recipe, loaded, and the path through it.
@@ -122,12 +131,26 @@ def route(
         recipe: The recipe.
         trust_operator: See `merge`.
         force: See `merge`.
+        use_cache: See `merge`.
         kept: Folder that keeps evidence.
 
     Raises:
         RecipeError: See `merge`.
         CheckpointError: See `merge`.
     """
+    return _route(recipe, _Terms(trust_operator, force, use_cache, kept))
+
+
+class _Terms(NamedTuple):
+    """On which terms a recipe is carried out; see `merge`."""
+
+    trust_operator: bool
+    force: bool
+    use_cache: bool
+    kept: Path | None
+
+
+def _route(recipe: PathRecipe, terms: _Terms) -> Route:
     plain = {n: m for n, m in recipe.pool.items() if not isinstance(m, Recipe)}
     base = recipe.base.path if recipe.base else None
     models: dict[str, Model] = {}
@@ -135,22 +158,22 @@ def route(
         prepared = plan_pool(base, [one.path for one in plain.values()], list(plain), recipe.dtype)
         wanted = [recipe.base if prepared.base else None, *plain.values()]
         found = [prepared.base_ingredient, *prepared.source_ingredients]
-        _check_unchanged(wanted, found, force)
+        _check_unchanged(wanted, found, terms.force)
         counts = {n: c.config.num_layers for n, c in zip(plain, prepared.wholes, strict=True)}
         recipe.check_hops(counts)
         models = dict(zip(plain, load_members(prepared), strict=True))
     for name, member in recipe.pool.items():
         if isinstance(member, Recipe):
-            models[name] = _merge(member, trust_operator, force, kept)
+            models[name] = _merge(member, terms)
     names = list(recipe.pool)
     dtype = None if recipe.dtype is None else np.dtype(recipe.dtype)
     pool = make_pool([models[name] for name in names], names, names.index(recipe.skeleton), dtype)
     return Route(pool, recipe.path(dict(zip(names, pool.layers, strict=True))))
 
 
-def _merge(recipe: Recipe, trust_operator: bool, force: bool, kept: Path | None) -> Model:
+def _merge(recipe: Recipe, terms: _Terms) -> Model:
     foreign = [t for t in _targets(recipe) if not t.startswith(OWN_OPERATORS)]
-    if foreign and not trust_operator:
+    if foreign and not terms.trust_operator:
         raise RecipeError(
             f"the recipe's operator is {foreign[0]}, code from outside this package; if you "
             "trust it, allow it with trust_operator=True (--trust-operator)"
@@ -164,12 +187,13 @@ def _merge(recipe: Recipe, trust_operator: bool, force: bool, kept: Path | None)
     )
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     wanted = [recipe.base, *recipe.sources]
-    _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], force)
+    _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], terms.force)
     items = prepare(operator, prepared.reference, len(recipe.sources))
     ingredients = load_ingredients(prepared)
     names = [source.path for source in recipe.sources]
-    evidence = collect(operator, items, ingredients.whole_sources(), names, kept)
-    return merge_recipe(recipe, operator, ingredients, evidence)
+    evidence = collect(operator, items, ingredients.whole_sources(), names, terms.kept)
+    cache = StatisticsCache(Path(default_directory())) if terms.use_cache else None
+    return merge_recipe(recipe, operator, ingredients, evidence, cache)
 
 
 def apply_mergekit(

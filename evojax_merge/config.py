@@ -28,6 +28,7 @@ from omegaconf import (
 from omegaconf.errors import OmegaConfBaseException
 
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, SearchBudget
+from evojax_merge.statistics_cache import LIMIT_GB, StatisticsCache, default_directory
 
 
 class ConfigError(ValueError):
@@ -64,6 +65,14 @@ class BaselinesConfig:
 
 
 @dataclasses.dataclass
+class StatisticsCacheConfig:
+    """See `evojax_merge.statistics_cache.StatisticsCache`."""
+
+    directory: str | None = None
+    limit_gb: float = LIMIT_GB
+
+
+@dataclasses.dataclass
 class Config:
     """The root of ``conf/config.yaml``; groups are described in their own files."""
 
@@ -78,6 +87,9 @@ class Config:
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
     baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
     export: bool = True
+    statistics_cache: StatisticsCacheConfig = dataclasses.field(
+        default_factory=StatisticsCacheConfig
+    )
     working_directory: str | None = None
 
 
@@ -91,6 +103,7 @@ def _experiments_directory() -> str:
 
 
 OmegaConf.register_new_resolver("experiments", _experiments_directory, replace=True)
+OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
 
 
 def conf_directory() -> Path:
@@ -208,7 +221,14 @@ def build(config: DictConfig) -> Experiment:
         budget=SearchBudget(**_plain(config.search)),
         baselines=Baselines(**_plain(config.baselines)),
         export=config.export,
+        statistics_cache=_statistics_cache(config.statistics_cache),
     )
+
+
+def _statistics_cache(config: DictConfig) -> StatisticsCache | None:
+    if config.directory is None:
+        return None
+    return StatisticsCache(Path(config.directory).expanduser(), config.limit_gb)
 
 
 def build_task(config: DictConfig) -> Any:

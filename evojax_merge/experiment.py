@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
+from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.strategies.base import Strategy
 
 
@@ -119,6 +120,7 @@ class Experiment:
         budget: How much.
         baselines: Compared with what.
         export: Write the winner as a checkpoint.
+        statistics_cache: Where operators' statistics are kept between runs; None: nowhere.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Experiment:
     budget: SearchBudget
     baselines: Baselines
     export: bool = True
+    statistics_cache: StatisticsCache | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

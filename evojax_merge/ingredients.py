@@ -27,6 +27,7 @@ from evojax_merge.low_rank import is_adapter, materialise
 from evojax_merge.operators import Operator
 from evojax_merge.pool import check_pool
 from evojax_merge.recipe import Ingredient
+from evojax_merge.statistics_cache import Entry, StatisticsCache
 from evojax_merge.types import Params
 
 BASE = "base"
@@ -80,6 +81,7 @@ class Ingredients:
         reference_name: Whose tokenizer and configuration the merge carries.
         dtype: Of the merged parameters.
         vocabulary: How rows were aligned, None where nothing had to be done.
+        plan: What they were loaded from.
     """
 
     base: Model | None
@@ -87,6 +89,7 @@ class Ingredients:
     reference_name: str | int
     dtype: np.dtype
     vocabulary: dict[str, Any] | None
+    plan: Plan | None = None
 
     @property
     def reference(self) -> Model:
@@ -107,6 +110,18 @@ class Ingredients:
         """Parameters of the base, if merging these sources by the operator takes one."""
         adapted = any(is_adapter(source.params) for source in self.sources)
         return self.base_params if operator.needs_base or adapted else None
+
+    def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
+        """Where an operator's statistics of these weights are kept, if they are."""
+        if cache is None or self.plan is None or operator.statistics_name is None:
+            return None
+        base = None if self.base_for(operator) is None else self.plan.base_ingredient
+        sources = self.plan.source_ingredients
+        return cache.entry(
+            operator.statistics_name,
+            [base.sha256 if base else None, *(source.sha256 for source in sources)],
+            {"reference": self.reference_name, "vocabulary": self.vocabulary},
+        )
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""
@@ -217,6 +232,7 @@ def load_ingredients(plan: Plan) -> Ingredients:
         reference_name=plan.reference_name,
         dtype=plan.dtype,
         vocabulary=_accounts(checkpoints, accounts),
+        plan=plan,
     )
 
 

@@ -23,6 +23,7 @@ from evojax_merge.operators import (
 )
 from evojax_merge.recipe import Recipe, RecipeError
 from evojax_merge.segments import LeafCoefficients, assign, expand
+from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.types import Params
 
 
@@ -31,6 +32,7 @@ def merge_recipe(
     operator: Operator,
     ingredients: Ingredients,
     evidence: Evidence | None = None,
+    cache: StatisticsCache | None = None,
 ) -> Model:
     """Build the model that a recipe describes.
 
@@ -39,13 +41,14 @@ def merge_recipe(
         operator: The one the recipe names.
         ingredients: The checkpoints the recipe names.
         evidence: Of each source, where the operator asks for it.
+        cache: Where statistics are kept between runs, if anywhere.
 
     Raises:
         RecipeError: The recipe does not fit the models or the operator, see `leaf_coefficients`.
     """
     reference = ingredients.reference
     coefficients = leaf_coefficients(recipe, operator, reference)
-    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence)
+    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence, cache)
     return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
 
 
@@ -102,7 +105,9 @@ def _check_conflicts(
             )
 
 
-def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:
+def published_merges(
+    ingredients: Ingredients, cache: StatisticsCache | None = None
+) -> Iterator[tuple[str, Params]]:
     """The merges that papers recommend when nothing can be tuned, by name."""
     for name, (operator, values) in published().items():
         if operator.needs_base and ingredients.base is None:
@@ -110,7 +115,7 @@ def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:
         coefficients = constant_coefficients(
             operator, ingredients.sources[0].params, len(ingredients.sources), **values
         )
-        yield name, _merged(operator, ingredients, coefficients, seed=0)
+        yield name, _merged(operator, ingredients, coefficients, seed=0, cache=cache)
 
 
 def _merged(
@@ -119,10 +124,12 @@ def _merged(
     coefficients: Any,
     seed: int,
     evidence: Evidence | None = None,
+    cache: StatisticsCache | None = None,
 ) -> Params:
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    statistics = init_statistics(operator, base, sources, evidence)
+    entry = ingredients.statistics_entry(operator, cache)
+    statistics = init_statistics(operator, base, sources, evidence, entry)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
-    {"types", "tree", "population", "low_rank"},
+    {"types", "tree", "population", "low_rank", "files", "statistics_cache"},
     {"models"},
     {"checkpoints", "layout"},
     {"segments", "pool"},

@@ -1,13 +1,13 @@
 """Evidence on disk: a safetensors file for each source, and beside it what it comes from."""
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from evojax_merge.files import sha256, write_whole
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ def read(file: Path, wanted: dict[str, Any]) -> dict[str, np.ndarray] | None:
     try:
         held = json.loads(account.read_text(encoding="utf-8"))
         values_sha256 = held["values_sha256"]
-        if _hash(file) != values_sha256:
+        if sha256(file) != values_sha256:
             raise ValueError("its sha256 is not the one it was written with")
         leaves = load_file(file)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -61,15 +61,13 @@ def write(
         wanted: What `read` compares.
         notes: For people.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    save_file({path: np.ascontiguousarray(leaf) for path, leaf in leaves.items()}, partial)
-    account = {"format": FORMAT, **wanted, **notes, "values_sha256": _hash(partial)}
-    partial.replace(file)
-    partial.write_text(json.dumps(account, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(file.with_suffix(".json"))
+    contiguous = {path: np.ascontiguousarray(leaf) for path, leaf in leaves.items()}
+    account = {"format": FORMAT, **wanted, **notes}
 
+    def save(partial: Path) -> None:
+        save_file(contiguous, partial)
+        account["values_sha256"] = sha256(partial)
 
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    write_whole(file, save)
+    text = json.dumps(account, indent=1, ensure_ascii=False) + "\n"
+    write_whole(file.with_suffix(".json"), lambda partial: partial.write_text(text, "utf-8"))

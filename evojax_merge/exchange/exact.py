@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.exchange.selection import EVERYTHING, NONE, cuts, standings
-from evojax_merge.operators.arcee_fusion import Importance, _divergence
+from evojax_merge.exchange.selection import EVERYTHING, NONE, cuts
+from evojax_merge.operators.arcee_fusion import Importance, divergences
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.digits import PIECE
 from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
-from evojax_merge.operators.order_statistics import PIECE, rank
+from evojax_merge.operators.ordering import rank
+from evojax_merge.operators.row_ranks import row_ranks
 from evojax_merge.operators.sce import Selected
 from evojax_merge.operators.trimming import Ranks
 from evojax_merge.types import Array, Bool, Float
@@ -250,7 +252,7 @@ def _importance(shape: tuple[int, ...], base: Any, source: Any) -> Found:
     for first in range(0, size, step):
         part = slice(first, min(first + step, size))
         end, origin = (tensor[part].reshape(-1, width) for tensor in (source, base))
-        divergence[first // width : part.stop // width] = _divergence(end, origin)[:, 0]
+        divergence[first // width : part.stop // width] = divergences(end, origin)[:, 0]
 
     def spread(first: int, count: int) -> np.ndarray:
         row = np.arange(first // width, (first + count - 1) // width + 1)
@@ -286,7 +288,7 @@ def _row_ranks(base: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[Ranks, 
         for first in range(0, len(end), step):
             part = slice(first, first + step)
             magnitude = np.abs(end[part].astype(np.float32) - origin[part].astype(np.float32))
-            ranks[part] = standings(magnitude)
+            ranks[part] = row_ranks(magnitude)
             plain += magnitude.sum(dtype=np.float64)
             weighted += np.multiply(magnitude, ranks[part], dtype=np.float64).sum() / 255
         sums: Any = np.float32(plain), np.float32(weighted)

@@ -53,31 +53,6 @@ def cuts(pieces: Pieces, counts: Sequence[Sequence[int]]) -> list[list[Cut]]:
     return [[search.cut for search in own] for own in searches]
 
 
-def standings(magnitude: np.ndarray) -> np.ndarray:
-    """Where each element stands in its row, from 0 (least) to 255; equal ones by column.
-
-    The ranks of `evojax_merge.operators.della`. Keys that hold the column too sort in half the time
-    of a stable sort of indices.
-
-    Args:
-        magnitude: float32 ``[rows, width]``, none negative.
-
-    Returns:
-        uint8 ``[rows, width]``.
-    """
-    width = magnitude.shape[1]
-    if width == 1:
-        return np.full(magnitude.shape, 128, np.uint8)
-    keys = magnitude.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(width, dtype=np.uint64)
-    keys.sort(axis=1)
-    column = (keys & np.uint64(ALL)).astype(np.int64)
-    standing = np.rint(np.arange(width) * (255 / (width - 1))).astype(np.uint8)
-    ranks = np.empty(magnitude.shape, np.uint8)
-    np.put_along_axis(ranks, column, np.broadcast_to(standing, ranks.shape), axis=1)
-    return ranks
-
-
 class _Search:
     """For one key: the leading bits that are known of it, and what shares them."""
 

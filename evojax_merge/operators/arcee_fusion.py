@@ -58,7 +58,7 @@ def arcee_fusion() -> Operator:
 
         def one(layer: int) -> tuple[np.ndarray, ...]:
             origin, end = (rows(leaf, layered)[layer].reshape(shape) for leaf in (base, source))
-            divergence = _divergence(end, origin)
+            divergence = divergences(end, origin)
             moved = np.abs(task_vector_row(base, source, layered, layer)).reshape(shape)
             importance = (moved * divergence).ravel()
             # mergekit's quartile q is the element at int(q (n - 1)) in rising order.
@@ -91,7 +91,7 @@ def arcee_fusion() -> Operator:
     )
 
 
-def _divergence(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
+def divergences(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """KL of each row (last axis), non-negative, ``[..., 1]``."""
     # In float64: the terms of nearly equal rows cancel.
     p, q = (_softmax(x.astype(np.float64)) + SMALLEST_PROBABILITY for x in (end, origin))

@@ -53,6 +53,10 @@ class Operator(NamedTuple):
     where a search draws them, ``reconcile(coefficients)`` gives the nearest that go together.
     ``evidence`` is asked for where the operator must know how the sources treat some data;
     ``init`` then takes a fourth argument, the evidence of each source for the leaf.
+    ``statistics_name`` names what ``init`` computes, with every setting that changes it, where that
+    takes long enough to be kept on disk. None: it is never kept, so that an operator of one's own
+    whose code changes is not given the statistics of before. The structure of what a named ``init``
+    returns does not depend on the size of a leaf.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Operator(NamedTuple):
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
     reconcile: Callable[[Coefficients], Coefficients] = lambda coefficients: coefficients
     evidence: EvidenceRequest | None = None
+    statistics_name: str | None = None
 
 
 WEIGHT = Coefficient(

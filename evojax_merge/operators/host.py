@@ -45,5 +45,14 @@ def task_vector_row(
     """Source minus base of one layer in float32, flat: the same numbers as on the device."""
     if isinstance(source, Adapted):
         return source.task_vector_row(layered, layer)
-    origin, end = rows(base, layered)[layer], rows(source, layered)[layer]
-    return end.astype(np.float32) - origin.astype(np.float32)
+    ends = (rows(leaf, layered)[layer] for leaf in (source, base))
+    end, origin = (row.astype(np.float32, copy=False) for row in ends)
+    return end - origin
+
+
+def magnitude_row(
+    base: Any, source: Any, layered: bool, layer: int
+) -> Float[np.ndarray, "elements"]:
+    """Absolute values of `task_vector_row`."""
+    row = task_vector_row(base, source, layered, layer)
+    return np.abs(row, out=row if row.flags.writeable else None)  # one of an adapter is not

@@ -15,8 +15,9 @@ from jax import lax
 from jaxtyping import UInt32
 
 from evojax_merge.operators.base import Leaf, spread
-from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.order_statistics import in_threads, rank, select
+from evojax_merge.operators.host import magnitude_row, rows
+from evojax_merge.operators.order_statistics import rank, select
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Bool, Float
 
 GRID = 1000
@@ -190,7 +191,7 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     """
 
     def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = np.abs(task_vector_row(base, source, layered, layer))
+        magnitude = magnitude_row(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         counts[1:] = np.maximum(counts[1:], 1)
         found = select(magnitude, counts, _weights(magnitude, norm))
@@ -216,7 +217,7 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     """
 
     def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = np.abs(task_vector_row(base, source, layered, layer))
+        magnitude = magnitude_row(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
         found = select(magnitude, near.ravel(), _weights(magnitude, norm))

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import UInt32
 
 from evojax_merge.low_rank import on_base
@@ -12,6 +13,7 @@ from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import check, check_finite
 from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.random_mask import layer_keys, leaf_key
+from evojax_merge.statistics_cache import Entry
 from evojax_merge.tree import flatten, is_stacked, unflatten
 from evojax_merge.types import Array, Params
 
@@ -24,6 +26,7 @@ def init_statistics(
     base: Params | None,
     sources: tuple[Params, ...],
     evidence: Evidence | None = None,
+    entry: Entry | None = None,
 ) -> Statistics:
     """What the operator must know of whole tensors, computed once before a search.
 
@@ -32,12 +35,16 @@ def init_statistics(
         base: the common ancestor, if any.
         sources: what is merged.
         evidence: of each source, where the operator asks for it (`evojax_merge.evidence.collect`).
+        entry: where statistics computed from the very same weights may be, and else are put.
 
     Raises:
         ValueError: the trees cannot be merged, or hold NaN or infinite numbers, or the evidence
             that the operator asks for is not given.
     """
     check(operator, base, sources)
+    kept = _kept(operator, base, sources, entry)
+    if kept is not None:  # computed from the same bytes, which have passed what follows
+        return kept
     if base is not None:
         check_finite("the base", base)
     for index, source in enumerate(sources):
@@ -45,7 +52,7 @@ def init_statistics(
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
-    return {
+    statistics = {
         path: operator.init(
             bases.get(path),
             tuple(on_base(bases.get(path), source[path]) for source in leaves),
@@ -54,6 +61,15 @@ def init_statistics(
         )
         for path in leaves[0]
     }
+    if entry is not None:
+        entry.write(
+            {
+                f"{path} {index}": np.asarray(value)
+                for path, tree in statistics.items()
+                for index, value in enumerate(jax.tree.leaves(tree))
+            }
+        )
+    return statistics
 
 
 def merge(
@@ -145,6 +161,28 @@ def constant_coefficients(
         for coefficient in operator.coefficients
     }
     return {path: dict(one_leaf) for path in flatten(params)}
+
+
+def _kept(
+    operator: Operator, base: Params | None, sources: tuple[Params, ...], entry: Entry | None
+) -> Statistics | None:
+    arrays = None if entry is None else entry.read()
+    if arrays is None:
+        return None
+    statistics = {}
+    for path, leaf in flatten(sources[0]).items():
+        # Structure is that of the smallest leaf there can be; what is kept fills it.
+        tiny = np.zeros((1,) * len(leaf.shape), np.float32)
+        origin = None if base is None else tiny
+        example = operator.init(origin, (tiny,) * len(sources), is_stacked(path))
+        leaves, structure = jax.tree.flatten(example)
+        names = [f"{path} {index}" for index in range(len(leaves))]
+        if not arrays.keys() >= set(names):
+            return None
+        statistics[path] = jax.tree.unflatten(
+            structure, [jnp.asarray(arrays[name]) for name in names]
+        )
+    return statistics
 
 
 def _leaf_evidence(

@@ -81,4 +81,5 @@ def model_stock(filter_wise: bool = False) -> Operator:
         merge=merge,
         needs_base=True,
         sources=(2, None),
+        statistics_name=f"model_stock {along}",
     )

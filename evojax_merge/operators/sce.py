@@ -18,7 +18,9 @@ from evojax_merge.operators.base import (
 from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
 from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
-from evojax_merge.operators.order_statistics import rank, select
+from evojax_merge.operators.nesting import first_cut, sums_in
+from evojax_merge.operators.order_statistics import select
+from evojax_merge.operators.ordering import Cuts
 from evojax_merge.types import Array, Float
 
 SMALLEST_ENERGY = 1e-6
@@ -70,10 +72,11 @@ def sce(lam: float = 1.0) -> Operator:
             variance = np.var(vectors, axis=0)
             counts = grid_counts(int(np.count_nonzero(variance)))
             counts[GRID] = variance.size
-            squares = list(np.square(vectors))
-            found = select(variance, counts, squares)
-            step = _first_step(variance, found.threshold, found.cutoff)
-            energy = (found.sums / variance.size).astype(np.float32)
+            found = select(variance, counts)
+            cuts = Cuts(found.threshold, found.cutoff)
+            step = first_cut(variance, cuts)
+            sums = sums_in(cuts, step, [np.square(vector) for vector in vectors])
+            energy = (sums / variance.size).astype(np.float32)
             return step.reshape(shape), energy
 
         return Selected(*stack_layers(one, base, layered))
@@ -118,17 +121,5 @@ def sce(lam: float = 1.0) -> Operator:
         merge=merge,
         needs_base=True,
         sources=(1, None),
+        statistics_name="sce",
     )
-
-
-def _first_step(variance: np.ndarray, threshold: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
-    """The first cut that holds each element; cuts are nested and rise in steps."""
-    falling = -threshold.astype(np.float32)
-    step = np.searchsorted(falling, -variance, side="left")
-    ranks = rank(np.arange(variance.size, dtype=np.uint32))
-    while True:
-        equal = threshold[step] == variance
-        late = equal & (ranks > cutoff[step])
-        if not late.any():
-            return step.astype(np.uint16)
-        step[late] += 1

@@ -17,7 +17,7 @@ import numpy as np
 
 from evojax_merge.operators.base import Leaf, float32, spread
 from evojax_merge.operators.host import rows
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 
 Along = Literal["tensor", "rows", "columns"]

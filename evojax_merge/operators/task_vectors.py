@@ -32,6 +32,7 @@ from evojax_merge.operators.base import (
     float32,
     spread,
 )
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.operators.trimming import TRIMMINGS, Rescale
 from evojax_merge.types import Array, Float
 
@@ -81,7 +82,7 @@ def task_vectors(
     trimming = TRIMMINGS[trim](rescale)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
-        return tuple(trimming.init(base, source, layered) for source in sources)
+        return tuple(in_threads(lambda source: trimming.init(base, source, layered), sources))
 
     def merge(
         base: Leaf,
@@ -120,6 +121,7 @@ def task_vectors(
         random=trimming.random,
         conflict=trimming.conflict,
         reconcile=trimming.reconcile,
+        statistics_name=trimming.statistics_name,
     )
 
 

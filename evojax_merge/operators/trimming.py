@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
-from evojax_merge.operators.host import task_vector_row
+from evojax_merge.operators.digits import parts
+from evojax_merge.operators.host import magnitude_row
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
     band_table,
@@ -19,6 +20,7 @@ from evojax_merge.operators.magnitude import (
     trim_table,
 )
 from evojax_merge.operators.random_mask import BITS, draw, keep
+from evojax_merge.operators.row_ranks import STEPS, row_ranks
 from evojax_merge.types import Array, Bool, Float
 
 Rescale = Literal["inverse", "l1", "l2", "linf"]
@@ -60,7 +62,8 @@ class Trimming(NamedTuple):
 
     ``init(base_leaf, source_leaf, layered)`` runs once, on the host. ``apply(task_vector,
     statistics, coefficients of the source by name, key, index of the source)`` says what is kept.
-    ``conflict`` and ``reconcile`` are those of `Operator`.
+    ``conflict`` and ``reconcile`` are those of `Operator`. ``statistics_name`` names what ``init``
+    computes, None where that is nothing.
     """
 
     coefficients: tuple[Coefficient, ...]
@@ -69,6 +72,7 @@ class Trimming(NamedTuple):
     random: bool = False
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
     reconcile: Callable[[Coefficients], Coefficients] = lambda coefficients: coefficients
+    statistics_name: str | None = None
 
 
 def everything(rescale: Rescale | None = None) -> Trimming:
@@ -86,8 +90,10 @@ def everything(rescale: Rescale | None = None) -> Trimming:
 def by_magnitude(rescale: Rescale | None = None) -> Trimming:
     """The largest max(1, int(density x n)) of n elements are kept (TIES, step 1)."""
 
+    norm = None if rescale == "inverse" else rescale
+
     def init(base: Leaf, source: Leaf, layered: bool) -> Any:
-        return trim_table(base, source, layered, None if rescale == "inverse" else rescale)
+        return trim_table(base, source, layered, norm)
 
     def apply(
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
@@ -95,7 +101,7 @@ def by_magnitude(rescale: Rescale | None = None) -> Trimming:
         trim = statistics.at(values["density"])
         return Kept(trim.keeps(task_vector), _inverse(values["density"], rescale, trim.rescale))
 
-    return Trimming((DENSITY,), init, apply)
+    return Trimming((DENSITY,), init, apply, statistics_name=f"trim {norm}")
 
 
 def without_outliers(rescale: Rescale | None = None) -> Trimming:
@@ -104,8 +110,10 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
     Fewer are dropped where gamma + density exceed 1; at density 1 all are kept.
     """
 
+    norm = None if rescale == "inverse" else rescale
+
     def init(base: Leaf, source: Leaf, layered: bool) -> Any:
-        return band_table(base, source, layered, None if rescale == "inverse" else rescale)
+        return band_table(base, source, layered, norm)
 
     def apply(
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
@@ -118,7 +126,7 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
         factor = _ratio(before, after) if rescale else jnp.ones_like(before)
         return Kept(band.keeps(task_vector), _inverse(values["density"], rescale, factor))
 
-    return Trimming((DENSITY, GAMMA), init, apply)
+    return Trimming((DENSITY, GAMMA), init, apply, statistics_name=f"band {norm}")
 
 
 def at_random(rescale: Rescale | None = "inverse") -> Trimming:
@@ -143,7 +151,7 @@ def at_random(rescale: Rescale | None = "inverse") -> Trimming:
 
 
 class Ranks(NamedTuple):
-    """Where each element stands in its row by magnitude, from 0 (least) to 255.
+    """Where each element stands in its row by magnitude, from 0 (least) to 255; see `row_ranks`.
 
     ``sums`` are those of the norm's terms (absolute values, or squares) over a layer, plain and
     weighted by rank / 255.
@@ -157,9 +165,11 @@ class Ranks(NamedTuple):
 def by_rank(rescale: Rescale | None = "l1") -> Trimming:
     """An element is kept with probability density - epsilon + 2 epsilon x its rank (DELLA).
 
-    The rank by magnitude in its row runs from 0 to 1. At density 1 everything is kept, at 0
-    nothing. Where density +- epsilon leaves (0, 1), a search takes the largest epsilon that does
-    not. Ranks are held in 8 bits: a probability is off by at most epsilon / 255 and 1e-5.
+    The rank by magnitude in its row runs from 0 to 1; equal magnitudes have the mean of their
+    ranks. At density 1 everything is kept, at 0 nothing. Where density +- epsilon leaves (0, 1), a
+    search takes the largest epsilon that does not. Ranks are held in 8 bits and made by counting
+    (`evojax_merge.operators.row_ranks`): a probability is off by about epsilon / 255, by 5 epsilon
+    / 255 at most, and 1e-5.
 
     Raises:
         ValueError: ``rescale`` is linf, which has no expectation.
@@ -171,11 +181,15 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         width = shape[-1] if len(shape) == 2 else int(np.prod(shape[1:])) if len(shape) > 2 else -1
 
         def one(layer: int) -> tuple[np.ndarray, ...]:
-            magnitude = np.abs(task_vector_row(base, source, layered, layer))
-            ranks = _rank_rows(magnitude.reshape(-1, width if width > 0 else magnitude.size))
-            terms = np.square(magnitude) if rescale == "l2" else magnitude
-            plain = terms.sum(dtype=np.float64)
-            weighted = np.dot(terms.astype(np.float64), ranks.ravel() / 255.0)
+            magnitude = magnitude_row(base, source, layered, layer)
+            ranks = row_ranks(magnitude.reshape(-1, width if width > 0 else magnitude.size))
+            plain = weighted = 0.0
+            for part in parts(magnitude.size):
+                terms = magnitude[part].astype(np.float64)
+                terms = np.square(terms) if rescale == "l2" else terms
+                plain += terms.sum()
+                # Not np.dot, which would start threads of its own for each piece.
+                weighted += np.einsum("i,i->", terms, ranks.ravel()[part]) / STEPS
             return ranks.reshape(shape), np.array(plain, np.float32), np.array(weighted, np.float32)
 
         return Ranks(*stack_layers(one, base, layered))
@@ -212,7 +226,8 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         epsilon = _within(coefficients["density"], coefficients["epsilon"])
         return coefficients | {"epsilon": epsilon}
 
-    return Trimming((DENSITY, EPSILON), init, apply, True, conflict, reconcile)
+    name = f"ranks {'l2' if rescale == 'l2' else 'l1'}"
+    return Trimming((DENSITY, EPSILON), init, apply, True, conflict, reconcile, name)
 
 
 TRIMMINGS: dict[str, Callable[..., Trimming]] = {
@@ -232,17 +247,6 @@ def _within(density: Array, epsilon: Array) -> Array:
     """
     room = jnp.minimum(density, 1.0 - density) - MARGIN
     return jnp.maximum(jnp.minimum(epsilon, room), 0.0)
-
-
-def _rank_rows(magnitude: np.ndarray) -> np.ndarray:
-    width = magnitude.shape[1]
-    if width == 1:
-        return np.full(magnitude.shape, 128, np.uint8)
-    order = np.argsort(magnitude, axis=1, kind="stable")
-    standing = np.rint(np.arange(width) * (255 / (width - 1))).astype(np.uint8)
-    ranks = np.empty(magnitude.shape, np.uint8)
-    np.put_along_axis(ranks, order, np.broadcast_to(standing, ranks.shape), axis=1)
-    return ranks
 
 
 def _expectation(rescale: str | None) -> None:

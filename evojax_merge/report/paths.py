@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from evojax_merge.path_recipe import Hop
 from evojax_merge.report.plots import save_figure
-from evojax_merge.spaces.dataflow import DataflowSpace, decode_all
+from evojax_merge.spaces.dataflow import DataflowSpace
 
 _SCALED = 1e-3
 """A scale nearer to 1 is not written."""
@@ -91,7 +91,7 @@ def plot_path_history(
     lengths, shares = [], []
     owners = np.repeat(np.arange(len(space.sources)), space.layers)
     for number in sorted(generations):
-        paths, _ = decode_all(space, np.array(generations[number], np.float32))
+        paths, _ = space.decode_all(np.array(generations[number], np.float32))
         on_path = np.arange(space.hops) < paths.length[:, None]
         lengths.append(paths.length)
         owner = owners[paths.layer]

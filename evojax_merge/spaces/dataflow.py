@@ -7,7 +7,8 @@ holds an indicator for each slot, whose layer is on the path where it is positiv
 scale the hidden state on its way from one layer to the next.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Literal, get_args
 
@@ -170,6 +171,21 @@ class DataflowSpace:
         sound = jnp.isfinite(path.branch) & (path.branch != 0)
         return (path.length > 0) & (sound | (jnp.arange(self.hops) >= path.length)).all()
 
+    def decode_all(
+        self, genotypes: Float[np.ndarray, "pop dims"]
+    ) -> tuple[Path, Bool[np.ndarray, "pop"]]:
+        """The paths of many genotypes on the host, and which of them can be run."""
+        paths, valid = self._decode_all(jnp.asarray(genotypes))
+        return jax.tree.map(np.asarray, paths), np.asarray(valid)
+
+    @functools.cached_property
+    def _decode_all(self) -> Callable[[Array], tuple[Path, Array]]:
+        def one(genotype: Genotype) -> tuple[Path, Array]:
+            path = self.decode(genotype)
+            return path, self.is_valid(path)
+
+        return jax.jit(jax.vmap(one))
+
     def name_layer(self, layer: int) -> tuple[str, int]:
         """The source that a layer of the pool belongs to, and its number there."""
         for source, count in zip(self.sources, self.layers, strict=True):
@@ -195,19 +211,6 @@ class DataflowSpace:
             columns: Int[np.ndarray, layers] = np.arange(self.pool_layers)
             kept &= ~np.isin(columns, self._ends)[None]
         return jnp.where(kept, of_layer, -jnp.inf).reshape(-1)
-
-
-def decode_all(
-    space: DataflowSpace, genotypes: Float[np.ndarray, "pop dims"]
-) -> tuple[Path, Bool[np.ndarray, "pop"]]:
-    """The paths of many genotypes on the host, and which of them can be run."""
-
-    def one(genotype: Genotype) -> tuple[Path, Array]:
-        path = space.decode(genotype)
-        return path, space.is_valid(path)
-
-    paths, valid = jax.jit(jax.vmap(one))(jnp.asarray(genotypes))
-    return jax.tree.map(np.asarray, paths), np.asarray(valid)
 
 
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("operators", "population", "candidates", "generation")
+BENCHMARKS = ("operators", "init_statistics", "population", "candidates", "generation")
 
 
 def main() -> None:

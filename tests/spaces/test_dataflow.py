@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evojax_merge.spaces import DataflowSpace
-from evojax_merge.spaces.dataflow import decode_all
 
 NAMES, LAYERS = ("a", "b"), (3, 2)
 POOL = 5
@@ -138,7 +137,7 @@ def test_a_network_is_a_function_of_layers_and_slot():
 def test_one_alone_is_one_of_many():
     space = DataflowSpace(NAMES, LAYERS, scaling="network")
     population = np.random.default_rng(1).normal(0, 0.3, (9, space.dims)).astype(np.float32)
-    together, _ = decode_all(space, population)
+    together, _ = space.decode_all(population)
     for row, genotype in enumerate(population):
         alone = jax.jit(space.decode)(genotype)
         jax.tree.map(
@@ -155,7 +154,7 @@ def test_an_empty_path_and_a_zero_scale_are_legal_and_not_valid():
     zero[space.slots + 0 * POOL + 1] = 0.0
     unused = space.start.copy()
     unused[space.slots + 1 * POOL + 0] = 0.0
-    paths, valid = decode_all(space, np.stack([empty, space.start, zero, unused]))
+    paths, valid = space.decode_all(np.stack([empty, space.start, zero, unused]))
     assert paths.length.tolist() == [0, 3, 3, 3]
     assert valid.tolist() == [False, True, False, True]
 

@@ -20,7 +20,7 @@ from evojax_merge.path_recipe import Hop, PathRecipe
 from evojax_merge.pool import Pool
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.report.paths import plot_path, plot_path_history
-from evojax_merge.spaces.dataflow import DataflowSpace, decode_all
+from evojax_merge.spaces.dataflow import DataflowSpace
 from evojax_merge.types import Float, Genotype, Params
 
 STACKED = paths.Path(0, 0, 0, 0, 0)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def make_path_evaluator(
             params=lambda candidates, shared: {**shared, paths.PATH: together(candidates)},
             param_axes=shared_axes(pool.params),
             hops=space.hops,
-            is_valid=lambda genotypes: decode_all(space, genotypes)[1],
+            is_valid=lambda genotypes: space.decode_all(genotypes)[1],
         ),
     )
 

@@ -34,7 +34,6 @@ from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.report.paths import plot_path, plot_path_history
 from evojax_merge.report.plots import plot_coefficients
 from evojax_merge.spaces import JointSpace
-from evojax_merge.spaces.dataflow import decode_all
 from evojax_merge.tree import STACKED as LAYERS
 from evojax_merge.types import Array, Float, Genotype, Params
 
@@ -90,7 +89,11 @@ class JointProblem:
             zip(self.space.parameter.sources, self.ingredients.whole_sources(), strict=True)
         )
         whole[self.space.merged] = merge_recipe(
-            merged, self.experiment.operator, self.ingredients, self.evidence
+            merged,
+            self.experiment.operator,
+            self.ingredients,
+            self.evidence,
+            self.experiment.statistics_cache,
         )
         members = list(recipe.pool)
         pool = make_pool(
@@ -170,13 +173,17 @@ def make_joint_evaluator(
         if name != space.merged
     }
 
+    reference = ingredients.reference
+    skeleton = names[space.dataflow.skeleton]
+    frame = {} if skeleton == space.merged else _without_layers(whole[skeleton].params)
+
     def candidate(materials: Any, genotype: Genotype) -> Params:
         own, route = space.split(genotype)
         return {**merge_fn(materials, own), paths.PATH: space.dataflow.decode(route)}
 
     def pooled(candidates: Params, shared: Any) -> Params:
         """Parameters of all candidates, layers of the pool on the first axis."""
-        merged = candidates[LAYERS]
+        stacks, frame = shared
 
         def lay(*parts: Array) -> Array:
             count = parts[names.index(space.merged)].shape[1]
@@ -190,16 +197,17 @@ def make_joint_evaluator(
             )
 
         layers = jax.tree.map(
-            lay, *(merged if name == space.merged else shared[name] for name in names)
+            lay, *(candidates[LAYERS] if name == space.merged else stacks[name] for name in names)
         )
-        return {**candidates, LAYERS: layers, paths.PATH: together(candidates[paths.PATH])}
+        path = together(candidates[paths.PATH])
+        return {**candidates, **frame, LAYERS: layers, paths.PATH: path}
 
-    reference = ingredients.reference
     windows = reference.config.windows * len(names)
     config = dataclasses.replace(
         reference.config, num_layers=reference.config.num_layers * len(names), windows=windows
     )
-    axes = {**population_axes(reference.params), paths.PATH: STACKED}
+    own_axes = population_axes(reference.params)
+    frame_axes = jax.tree.map(lambda leaf: None, frame)
     return Evaluator(
         reference.family,
         config,
@@ -210,14 +218,18 @@ def make_joint_evaluator(
         dims=space.dims,
         population_size=population_size,
         chunk=experiment.budget.chunk,
-        shared=stacks,
+        shared=(stacks, frame),
         candidates=Candidates(
-            axes=axes,
+            axes={**own_axes, paths.PATH: STACKED},
             params=pooled,
-            param_axes={**population_axes(reference.params), paths.PATH: paths.PATH_AXES},
+            param_axes={**own_axes, **frame_axes, paths.PATH: paths.PATH_AXES},
             hops=space.dataflow.hops,
-            is_valid=lambda genotypes: decode_all(
-                space.dataflow, np.stack([space.split(one)[1] for one in genotypes])
+            is_valid=lambda genotypes: space.dataflow.decode_all(
+                np.stack([space.split(one)[1] for one in genotypes])
             )[1],
         ),
     )
+
+
+def _without_layers(params: Params) -> Params:
+    return {name: part for name, part in params.items() if name != LAYERS}

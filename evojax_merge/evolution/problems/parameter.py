@@ -60,7 +60,14 @@ class ParameterProblem:
 
     def build(self, recipe: Recipe) -> Model:
         """The merged model."""
-        return merge_recipe(recipe, self.experiment.operator, self.ingredients, self.evidence)
+        experiment = self.experiment
+        return merge_recipe(
+            recipe,
+            experiment.operator,
+            self.ingredients,
+            self.evidence,
+            experiment.statistics_cache,
+        )
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
@@ -114,7 +121,7 @@ class ParameterProblem:
             wholes = (model.params for model in self.ingredients.whole_sources())
             yield from zip(self.space.sources, wholes, strict=True)
         if baselines.published:
-            yield from published_merges(self.ingredients)
+            yield from published_merges(self.ingredients, self.experiment.statistics_cache)
         for name, other in found.items():
             if name != EVOLVED:
                 yield name, self.build(self.recipe(other)).params
@@ -149,7 +156,8 @@ def make_materials(
     operator = experiment.operator
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    return base, sources, init_statistics(operator, base, sources, evidence)
+    entry = ingredients.statistics_entry(operator, experiment.statistics_cache)
+    return base, sources, init_statistics(operator, base, sources, evidence, entry)
 
 
 def make_evaluator(

@@ -1,0 +1,31 @@
+"""Files that are whole or not there."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Have a file written beside its place and moved there, its directory made if need be.
+
+    Of several that write the same file at once, the last wins. A failure leaves nothing behind.
+
+    Args:
+        file: Where to.
+        write: Given the path to write to.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        write(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sha256(file: Path) -> str:
+    """Of the bytes of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
