@@ -60,7 +60,7 @@ def overrides(folder, kind, *more):
 def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder, tmp_path):
     run = evolve(overrides(folder, kind, "baselines.random_search=true"), tmp_path / "run")
     names = [result.name for result in run.results if result.split == "test"]
-    assert names[-2:] == ["random_search", "evolved"]
+    assert names[-3:] == ["random_search", "evolved", "exported"]
     assert {"a", "b"} <= set(names)
     assert ("parameter_space" in names) == (kind == "hybrid")
     assert run.result.evaluations == 20

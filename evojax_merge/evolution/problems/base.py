@@ -15,6 +15,9 @@ from evojax_merge.types import Float
 
 EVOLVED = "evolved"
 RANDOM = "random_search"
+EXPORTED = "exported"
+"""The winner of a search for paths as the plain checkpoint that it is exported as: only the norms'
+epsilon and rounding tell it from the path itself."""
 
 Scored = Iterator[tuple[str, Float[np.ndarray, "items"]]]
 """Names of methods, and the results of each on every item."""
@@ -56,7 +59,8 @@ class Problem(Protocol):
 
         Args:
             model: Of the winner.
-            found: The winner of each search by name; that named `EVOLVED` comes last.
+            found: The winner of each search by name; that named `EVOLVED` comes last, but for
+                `EXPORTED` where that is another program.
             split: Of the evaluator's tasks.
         """
         ...

@@ -13,7 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evolution.evaluate import Candidates, Evaluator
 from evojax_merge.evolution.history import read_history
 from evojax_merge.evolution.measure import measure
-from evojax_merge.evolution.problems.base import EVOLVED, Found, Scored
+from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Scored
 from evojax_merge.experiment import Experiment
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.path_recipe import Hop, PathRecipe
@@ -66,12 +66,13 @@ class DataflowProblem:
         return self.pool.plain(recipe.path(layers))
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
-        """The models of the pool, and the winners of searches."""
+        """The models of the pool, the winners of searches, and the exported checkpoint."""
         if self.experiment.baselines.sources:
             for name, own in self.models.items():
                 yield name, measure(own, self.evaluator.tasks[split])[0]
         for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
             yield name, self.measure(model, found[name], split)
+        yield EXPORTED, measure(model, self.evaluator.tasks[split])[0]
 
     def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a path, run as in the search."""

@@ -15,7 +15,7 @@ from evojax_merge.evidence import Items
 from evojax_merge.evolution.evaluate import Candidates, Evaluator
 from evojax_merge.evolution.history import read_history
 from evojax_merge.evolution.measure import measure
-from evojax_merge.evolution.problems.base import EVOLVED, Found, Scored
+from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Scored
 from evojax_merge.evolution.problems.dataflow import STACKED, path_recipe, together
 from evojax_merge.evolution.problems.parameter import (
     make_materials,
@@ -105,7 +105,7 @@ class JointProblem:
         return pool.plain(recipe.path(dict(zip(members, pool.layers, strict=True))))
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
-        """The sources, and the winners of searches."""
+        """The sources, the winners of searches, and the exported checkpoint."""
         if self.experiment.baselines.sources:
             if self.ingredients.base is not None:
                 yield "base", measure(self.ingredients.base, self.evaluator.tasks[split])[0]
@@ -114,6 +114,7 @@ class JointProblem:
                 yield name, measure(source, self.evaluator.tasks[split])[0]
         for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
             yield name, self.measure(model, found[name], split)
+        yield EXPORTED, measure(model, self.evaluator.tasks[split])[0]
 
     def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a candidate, built and run as in the search."""
