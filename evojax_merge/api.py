@@ -19,7 +19,7 @@ from evojax_merge.evolution.run import EVIDENCE, Run, run
 from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, plan
-from evojax_merge.merging import merge_recipe
+from evojax_merge.merging import leaf_coefficients, merge_recipe
 from evojax_merge.recipe import Recipe, RecipeError
 from evojax_merge.report.results import Result
 
@@ -75,8 +75,8 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         trust_operator: Allow an operator from outside this package, whose code is then run.
 
     Raises:
-        RecipeError: The recipe is malformed, its checkpoints have changed since, or its operator is
-            not to be trusted.
+        RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
+            changed since, or its operator is not to be trusted. No weights were read.
         CheckpointError: A checkpoint is missing or damaged.
         ValueError: The data of an operator that asks for evidence is missing or has changed.
     """
@@ -98,6 +98,7 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         recipe.reference,
         recipe.dtype,
     )
+    leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     _check_unchanged(recipe, prepared)
     items = prepare(operator, prepared.reference, len(recipe.sources))
     ingredients = load_ingredients(prepared)

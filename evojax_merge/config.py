@@ -15,7 +15,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import (
+    MISSING,
+    BooleanNode,
+    DictConfig,
+    FloatNode,
+    IntegerNode,
+    ListConfig,
+    OmegaConf,
+    StringNode,
+)
 from omegaconf.errors import OmegaConfBaseException
 
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, SearchBudget
@@ -148,8 +157,10 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
 def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
     try:
         return hydra.compose("config", overrides=[*search_path, *overrides])
+    except ValueError as error:  # Hydra's own, of a group that is no text
+        raise ConfigError(_explain_group(error, overrides)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, search_path)) from error
+        raise ConfigError(_explain(error, search_path, overrides)) from error
 
 
 def load_config_file(path: Path) -> DictConfig:
@@ -253,10 +264,14 @@ def _plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _explain(error: Exception, search_path: list[str]) -> str:
+def _explain(error: Exception, search_path: list[str], overrides: Sequence[str] = ()) -> str:
     """Hydra's message, with the nearest key or option that exists."""
     message = str(error)
     cause = error.__cause__
+    key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
+    if key and (found := re.match(r"Error merging override (.+)", message)):
+        others = [override for override in overrides if override != found.group(1)]
+        return _explain_value(found.group(1), key, [*search_path, *others])
     if cause is not None and str(cause) not in message:
         message += f"\n{cause}"
     if "LexerNoViableAltException" in message or "mismatched input" in message:
@@ -266,7 +281,7 @@ def _explain(error: Exception, search_path: list[str]) -> str:
             "are quoted twice: 'key=\"value\"'"
         )
     if found := re.search(r"Could not (?:override|append to config) '([^']+)'", message):
-        key = found.group(1).split("@")[0]
+        key = max(key or "", found.group(1).split("@")[0], key=len)  # the more particular
         if key == "experiment":
             return "an experiment is added: +experiment=NAME"
         near = _nearest_key(key, search_path)
@@ -283,6 +298,38 @@ def _explain(error: Exception, search_path: list[str]) -> str:
             + f" Options are {', '.join(options)}."
         )
     return message
+
+
+def _explain_value(override: str, key: str, others: list[str]) -> str:
+    """What a key takes that was given another kind of value."""
+    parent, _, name = key.rpartition(".")
+    node: Any = hydra.compose("config", overrides=others)
+    node = OmegaConf.select(node, parent) if parent else node
+    held = node._get_node(name) if isinstance(node, DictConfig) else None
+    given = override.partition("=")[2]
+    if isinstance(held, DictConfig) and len(held):
+        names = [str(name) for name in held]
+        return f"{key} holds the keys {', '.join(names)}; give one of them, as {key}.{names[0]}=…"
+    kinds: list[tuple[type, str]] = [
+        (DictConfig, "a mapping"),
+        (ListConfig, "a list"),
+        (BooleanNode, "true or false"),
+        (IntegerNode, "a whole number"),
+        (FloatNode, "a number"),
+        (StringNode, "text"),
+    ]
+    kind = next((name for type_, name in kinds if isinstance(held, type_)), "another kind of value")
+    return f"{key} takes {kind}, not {given}"
+
+
+def _explain_group(error: Exception, overrides: Sequence[str]) -> str:
+    """Which group was not given the name of an option."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        group = override.get_key_element().lstrip("+")
+        if _options(group) and not isinstance(override.value(), str | list):
+            options = ", ".join(_options(group))
+            return f"{group} takes the name of an option, not {override.value()}: {options}"
+    return str(error)
 
 
 def _nearest_key(key: str, search_path: list[str]) -> str | None:

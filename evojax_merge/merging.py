@@ -1,25 +1,28 @@
 """Merged models: from a recipe, or by an operator at fixed values."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
-from evojax_merge.checkpoints import Model
+from evojax_merge.checkpoints import Checkpoint, Model
 from evojax_merge.ingredients import Ingredients
 from evojax_merge.layout import Layout
 from evojax_merge.operators import (
     Evidence,
     Operator,
     check_coefficients,
+    check_sources,
+    conflicts,
     constant_coefficients,
     init_statistics,
     merge,
     published,
 )
 from evojax_merge.recipe import Recipe, RecipeError
-from evojax_merge.segments import assign, expand
+from evojax_merge.segments import LeafCoefficients, assign, expand
 from evojax_merge.types import Params
 
 
@@ -38,17 +41,65 @@ def merge_recipe(
         evidence: Of each source, where the operator asks for it.
 
     Raises:
-        RecipeError: The recipe's segments or coefficients do not fit the models or the operator.
+        RecipeError: The recipe does not fit the models or the operator, see `leaf_coefficients`.
     """
     reference = ingredients.reference
+    coefficients = leaf_coefficients(recipe, operator, reference)
+    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence)
+    return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
+
+
+def leaf_coefficients(
+    recipe: Recipe, operator: Operator, reference: Checkpoint | Model
+) -> LeafCoefficients:
+    """The coefficients of every leaf. Needs no weights.
+
+    Args:
+        recipe: Says how strongly and where.
+        operator: The one the recipe names.
+        reference: The model whose configuration the merge carries.
+
+    Raises:
+        RecipeError: The recipe's segments do not fit the model, or its sources or coefficients the
+            operator.
+    """
     layout = Layout.of(reference.family, reference.config)
     try:
-        coefficients = expand(recipe.coefficients, assign(recipe.segments, layout))
+        check_sources(operator, len(recipe.sources), recipe.base is not None)
+        assignment = assign(recipe.segments, layout)
+        _check_lengths(recipe, operator)
+        coefficients = expand(recipe.coefficients, assignment)
         check_coefficients(operator, coefficients)
     except ValueError as error:
         raise RecipeError(f"the recipe does not fit these models: {error}") from error
-    params = _merged(operator, ingredients, coefficients, recipe.seed, evidence)
-    return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
+    _check_conflicts(recipe, operator, assignment)
+    return coefficients
+
+
+def _check_lengths(recipe: Recipe, operator: Operator) -> None:
+    for coefficient in operator.coefficients:
+        value = recipe.coefficients.get(coefficient.name)
+        wanted = (len(recipe.sources),) if coefficient.per_source else ()
+        if value is not None and value.shape[:-1] != wanted:
+            raise ValueError(
+                f"{coefficient.name} of {operator.name} must be "
+                + ("a list of one number for each" if wanted else "one number for all")
+                + f" of the {len(recipe.sources)} sources in each segment"
+            )
+
+
+def _check_conflicts(
+    recipe: Recipe, operator: Operator, assignment: Mapping[str, np.ndarray]
+) -> None:
+    for index, segment in enumerate(recipe.segments):
+        values = {name: value[..., index] for name, value in recipe.coefficients.items()}
+        for source, problem in conflicts(operator, values):
+            tensors = [path for path, owner in assignment.items() if np.any(owner == index)]
+            more = f" and {len(tensors) - 1} more" if len(tensors) > 1 else ""
+            raise RecipeError(
+                f"segment {segment.label} ({', '.join(tensors[:1])}{more}), source {source} "
+                f"({recipe.sources[source].path}): {problem}; change one of them there"
+            )
 
 
 def published_merges(ingredients: Ingredients) -> Iterator[tuple[str, Params]]:

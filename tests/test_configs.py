@@ -10,7 +10,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from evojax_merge import evaluate, evolve, load
+from evojax_merge import evaluate, evolve, export, load
+from evojax_merge import merge as merge_recipe
 from evojax_merge.config import (
     ConfigError,
     build,
@@ -91,6 +92,33 @@ def test_operators(name):
     assert np.isfinite(merged["fc"]["weight"]).all()
 
 
+@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("della", "slerp") else pytest.param(name, marks=pytest.mark.slow)
+        for name in options("operator")
+    ],
+)
+def test_operators_drive_a_search(name, items, tmp_path):
+    """From ``operator=NAME`` to a recipe that builds the exported checkpoint again."""
+    given = compose([f"operator={name}", "model.sources=[x]"]).operator
+    overrides = ["+experiment=digits", f"operator={name}", "search.evaluations=8"]
+    if OmegaConf.is_missing(given, "data"):
+        overrides.append(f"operator.data={items['classification']}")
+        given.data = "items.npz"
+    operator = instantiate(given)
+    if operator.sources[1] == 1:
+        overrides.append("model.sources=['${experiments:}/digits/sources/low']")
+    if all(coefficient.name != "weight" for coefficient in operator.coefficients):
+        overrides.append("~space.coefficients.weight")
+    baselines = [f"baselines.{one}=false" for one in ("sources", "published", "random_search")]
+    evolve([*overrides, *baselines], tmp_path / "run")
+    export(merge_recipe(tmp_path / "run" / "recipe.yaml"), tmp_path / "again")
+    again, first = (tmp_path / made / "model.safetensors" for made in ("again", "run/export"))
+    assert again.read_bytes() == first.read_bytes()
+
+
 @pytest.mark.parametrize("name", options("space"))
 def test_spaces(name):
     partial = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
@@ -168,7 +196,17 @@ def test_a_directory_of_ones_own_adds_options(tmp_path):
         ("strategy=cma_ess", r"no option strategy=cma_ess; did you mean strategy=cma_es\?"),
         ("+experiment=digit", r"did you mean experiment=digits\?"),
         ("search.evaluations=many", "many"),
-        ("seed=1.5", r"1\.5"),
+        ("seed=1.5", r"^seed takes a whole number, not 1\.5$"),
+        (
+            "model=x",
+            r"^model holds the keys base, sources, .*; give one of them, as model\.base=…$",
+        ),
+        ("search=5", r"^search holds the keys evaluations, "),
+        ("search.evaluations={a: 2}", r"^search\.evaluations takes a whole number, not \{a: 2\}$"),
+        ("model.sources=3", r"^model\.sources takes a list, not 3$"),
+        ("model.base={a: 1}", r"^model\.base takes text, not"),
+        ("model={a: 1}", r"^there is no configuration key 'model\.a'"),
+        ("strategy=0", r"^strategy takes the name of an option, not 0: .*cma_es"),
     ],
 )
 def test_what_does_not_exist_is_refused_by_name(override, message):
@@ -202,6 +240,9 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         (["fitness=digits"], "needs a classifier"),
         (["strategy.population_size=0"], "population_size must be .* not 0"),
         (["space.coefficients={{weight: {{lower: 1, upper: 0}}}}"], "must rise"),
+        (["space.coefficients=3"], "^space.coefficients is 3; give a mapping"),
+        (["space.coefficients={{weight: 3}}"], "^space.coefficients.weight is 3; give a mapping"),
+        (["+strategy.strategy_params.c_mena=1"], "^unknown parameter of CMAES 'c_mena'; did you"),
         (["fitness.template='{{qestion}}'"], "Did you mean 'question'"),
     ],
 )

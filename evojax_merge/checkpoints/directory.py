@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from evojax_merge.checkpoints.errors import CheckpointError
 
@@ -54,12 +61,25 @@ def resolve(source: str | Path) -> Path:
         found = snapshot_download(
             name, revision=revision or None, allow_patterns=[*_DOWNLOADED, *TOKENIZER_FILES]
         )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"{source}: no such directory, and the hub gave nothing by this name ({reason})"
-        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise CheckpointError(f"{source}: no such directory, and {_reason(error)}") from error
     return Path(found)
+
+
+def _reason(error: Exception) -> str:
+    """Why the hub gave nothing."""
+    if isinstance(error, GatedRepoError):
+        return "the hub's repository is gated; accept its terms there and log in: hf auth login"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has none of this name; if it is private, log in: hf auth login"
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub's repository has no such revision"
+    if isinstance(error, LocalEntryNotFoundError | ConnectionError):
+        return (
+            "the Hugging Face hub cannot be reached (and nothing of this name was downloaded "
+            "before); check the connection, or give a directory"
+        )
+    return f"the hub gave nothing by this name ({str(error).strip().splitlines()[0]})"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from evojax_merge.exchange.inputs import Inputs
 from evojax_merge.exchange.methods import REQUIRED, Parameter, Static
 from evojax_merge.exchange.schema import Configuration, Slice
 from evojax_merge.exchange.settings import Settings, Value, find
-from evojax_merge.operators import Operator
+from evojax_merge.operators import Operator, conflicts
 
 Coefficients = dict[str, float | tuple[float, ...]]
 """By name: a number, or one for each source."""
@@ -124,19 +124,14 @@ class Numbers:
 def _check_numbers(
     operator: Operator, coefficients: dict[str, float | tuple[float, ...]], tensor: str
 ) -> None:
-    columns: list[dict[str, float]] = []
     for coefficient in operator.coefficients:
         value = coefficients[coefficient.name]
         lower, upper = coefficient.domain
-        for place, number in enumerate(value if isinstance(value, tuple) else (value,)):
+        for number in value if isinstance(value, tuple) else (value,):
             if not np.isfinite(number) or not lower <= number <= upper:
                 raise ExchangeError(
                     f"{coefficient.name} {number:g} of {operator.name} for {tensor} must be a "
                     f"finite number from {lower:g} to {upper:g}"
                 )
-            while len(columns) <= place:
-                columns.append({})
-            columns[place][coefficient.name] = number
-    for column in columns:
-        if problem := operator.conflict(column):
-            raise ExchangeError(f"{operator.name} for {tensor}: {problem}")
+    for _, problem in conflicts(operator, coefficients):
+        raise ExchangeError(f"{operator.name} for {tensor}: {problem}")

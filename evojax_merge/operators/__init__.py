@@ -3,7 +3,7 @@
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
-from evojax_merge.operators.check import check, check_coefficients, check_sources
+from evojax_merge.operators.check import check, check_coefficients, check_sources, conflicts
 from evojax_merge.operators.choice import choice
 from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
@@ -52,6 +52,7 @@ __all__ = [
     "check_coefficients",
     "check_sources",
     "choice",
+    "conflicts",
     "consensus_ta",
     "constant_coefficients",
     "dare_linear",

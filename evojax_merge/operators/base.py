@@ -49,8 +49,8 @@ class Operator(NamedTuple):
     leaf in float32 by one elementwise expression; a stacked leaf is merged layer by layer.
     ``sources`` is the least and the greatest number of sources.
     ``conflict(values of one source by name)`` says what is wrong with coefficients that are each in
-    their domain but do not go together, or None. A search never fails on them: the operator takes
-    the nearest that do.
+    their domain but do not go together, or None. Where a user gives such ones they are refused;
+    where a search draws them, ``reconcile(coefficients)`` gives the nearest that go together.
     ``evidence`` is asked for where the operator must know how the sources treat some data;
     ``init`` then takes a fourth argument, the evidence of each source for the leaf.
     """
@@ -63,6 +63,7 @@ class Operator(NamedTuple):
     sources: tuple[int, int | None]
     random: bool = False
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
+    reconcile: Callable[[Coefficients], Coefficients] = lambda coefficients: coefficients
     evidence: EvidenceRequest | None = None
 
 

@@ -1,6 +1,6 @@
 """Refuses before a search what no operator can merge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -111,6 +111,20 @@ def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[st
                     f"{path}: {name} {numbers[outside].flat[0]:g} of {operator.name} must be a "
                     f"finite number from {lower:g} to {upper:g}"
                 )
+
+
+def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """The sources whose coefficients do not go together, each with what is wrong.
+
+    Args:
+        operator: says which coefficients are per source.
+        values: by name, a number for each source or one for all of them.
+    """
+    per_source = {c.name for c in operator.coefficients if c.per_source}
+    for source in range(max((len(values[name]) for name in per_source), default=1)):
+        own = {k: float(v[source] if k in per_source else v) for k, v in values.items()}
+        if problem := operator.conflict(own):
+            yield source, problem
 
 
 def _leaf_problems(path: str, leaf: Any) -> list[str]:

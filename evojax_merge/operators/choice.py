@@ -56,6 +56,10 @@ def choice(options: Mapping[str, Operator]) -> Operator:
         )
     chosen = tuple(options.values())
 
+    def placed(number: Any) -> Any:
+        """Index of the option."""
+        return jnp.clip(jnp.floor(number).astype(jnp.int32), 0, len(chosen) - 1)
+
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
         return tuple(option.init(base, sources, layered) for option in chosen)
 
@@ -66,8 +70,7 @@ def choice(options: Mapping[str, Operator]) -> Operator:
         statistics: tuple[Any, ...],
         key: LeafKey,
     ) -> Float[Array, "..."]:
-        place = jnp.floor(coefficients[OPERATOR]).astype(jnp.int32)
-        place = jnp.clip(place, 0, len(chosen) - 1)
+        place = placed(coefficients[OPERATOR])
         merged: Array | None = None
         for index, (option, known) in enumerate(zip(chosen, statistics, strict=True)):
             own = {c.name: coefficients[c.name] for c in option.coefficients}
@@ -78,6 +81,21 @@ def choice(options: Mapping[str, Operator]) -> Operator:
                 merged = jnp.where(spread(place, leaf.ndim) == index, leaf, merged)
         assert merged is not None
         return merged
+
+    def conflict(values: Mapping[str, float]) -> str | None:
+        if OPERATOR not in values:
+            return None
+        return chosen[int(placed(values[OPERATOR]))].conflict(values)
+
+    def reconcile(coefficients: Coefficients) -> Coefficients:
+        place = placed(coefficients[OPERATOR])
+        for index, option in enumerate(chosen):
+            own = option.reconcile({c.name: coefficients[c.name] for c in option.coefficients})
+            coefficients = coefficients | {
+                name: jnp.where(place == index, value, coefficients[name])
+                for name, value in own.items()
+            }
+        return coefficients
 
     return Operator(
         name="choice",
@@ -99,6 +117,8 @@ def choice(options: Mapping[str, Operator]) -> Operator:
         needs_base=any(option.needs_base for option in chosen),
         sources=(least, most),
         random=any(option.random for option in chosen),
+        conflict=conflict,
+        reconcile=reconcile,
     )
 
 

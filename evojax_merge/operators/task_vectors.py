@@ -15,7 +15,7 @@ arithmetic"). `task_vectors` makes the operator of any choice; the named methods
 | della_linear | rank | none | no | l1 |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -110,9 +110,6 @@ def task_vectors(
             merged = elect(terms, weights, normalize, by_count=consensus == "count")
         return float32(base) + lam * merged
 
-    def conflict(values: Mapping[str, float]) -> str | None:
-        return trimming.conflict(dict(values))
-
     return Operator(
         name=name,
         coefficients=(WEIGHT, *trimming.coefficients),
@@ -121,7 +118,8 @@ def task_vectors(
         needs_base=True,
         sources=(1, None),
         random=trimming.random,
-        conflict=conflict,
+        conflict=trimming.conflict,
+        reconcile=trimming.reconcile,
     )
 
 

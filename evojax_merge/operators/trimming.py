@@ -4,13 +4,13 @@ A `Trimming` works on the task vector of one source. All of them look up what th
 whole tensor, so that a candidate is one pass over memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, spread
+from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
 from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
@@ -44,6 +44,10 @@ EPSILON = Coefficient(
 )
 
 
+MARGIN = 2.0**-20
+"""Least distance of a reconciled density +- epsilon from 0 and 1, which are excluded."""
+
+
 class Kept(NamedTuple):
     """What is left of a task vector: a mask (None: everything) and factors of what is kept."""
 
@@ -56,14 +60,15 @@ class Trimming(NamedTuple):
 
     ``init(base_leaf, source_leaf, layered)`` runs once, on the host. ``apply(task_vector,
     statistics, coefficients of the source by name, key, index of the source)`` says what is kept.
-    ``conflict`` names what is wrong with coefficients that are each in their domain.
+    ``conflict`` and ``reconcile`` are those of `Operator`.
     """
 
     coefficients: tuple[Coefficient, ...]
     init: Callable[[Leaf, Leaf, bool], Any]
     apply: Callable[[Array, Any, dict[str, Array], LeafKey, int], Kept]
     random: bool = False
-    conflict: Callable[[dict[str, float]], str | None] = lambda values: None
+    conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None
+    reconcile: Callable[[Coefficients], Coefficients] = lambda coefficients: coefficients
 
 
 def everything(rescale: Rescale | None = None) -> Trimming:
@@ -153,7 +158,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
     """An element is kept with probability density - epsilon + 2 epsilon x its rank (DELLA).
 
     The rank by magnitude in its row runs from 0 to 1. At density 1 everything is kept, at 0
-    nothing. Where density +- epsilon leaves [0, 1], a search takes the largest epsilon that does
+    nothing. Where density +- epsilon leaves (0, 1), a search takes the largest epsilon that does
     not. Ranks are held in 8 bits: a probability is off by at most epsilon / 255 and 1e-5.
 
     Raises:
@@ -179,7 +184,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
     ) -> Kept:
         density = jnp.clip(values["density"], 0.0, 1.0)
-        epsilon = jnp.minimum(values["epsilon"], jnp.minimum(density, 1.0 - density))
+        epsilon = _within(density, values["epsilon"])
         least = density - epsilon
         ndim = task_vector.ndim
         # In whole numbers of 2**-24: exact, however the compiler groups the operations.
@@ -195,7 +200,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         scale = {None: jnp.ones_like(factor), "l2": jnp.sqrt(factor)}.get(rescale, factor)
         return Kept(mask, scale)
 
-    def conflict(values: dict[str, float]) -> str | None:
+    def conflict(values: Mapping[str, float]) -> str | None:
         density, epsilon = values.get("density"), values.get("epsilon")
         if density is None or epsilon is None or not 0 < density < 1:
             return None
@@ -203,7 +208,11 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
             return None
         return f"density {density:g} +- epsilon {epsilon:g} must stay within (0, 1)"
 
-    return Trimming((DENSITY, EPSILON), init, apply, random=True, conflict=conflict)
+    def reconcile(coefficients: Coefficients) -> Coefficients:
+        epsilon = _within(coefficients["density"], coefficients["epsilon"])
+        return coefficients | {"epsilon": epsilon}
+
+    return Trimming((DENSITY, EPSILON), init, apply, True, conflict, reconcile)
 
 
 TRIMMINGS: dict[str, Callable[..., Trimming]] = {
@@ -214,6 +223,15 @@ TRIMMINGS: dict[str, Callable[..., Trimming]] = {
     "rank": by_rank,
 }
 """What ``trim`` of `task_vectors` may be."""
+
+
+def _within(density: Array, epsilon: Array) -> Array:
+    """The nearest epsilon with which density +- epsilon stays within (0, 1).
+
+    Above a density of 1/2 the differences are exact in float32, however they are grouped.
+    """
+    room = jnp.minimum(density, 1.0 - density) - MARGIN
+    return jnp.maximum(jnp.minimum(epsilon, room), 0.0)
 
 
 def _rank_rows(magnitude: np.ndarray) -> np.ndarray:

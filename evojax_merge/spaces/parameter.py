@@ -75,6 +75,11 @@ class ParameterSpace:
         self.layout = layout
         self.sources = tuple(sources)
         self.normalize = normalize
+        for where, given in (("groups", groups), ("coefficients", coefficients), ("fixed", fixed)):
+            _mapping(f"space.{where}", given or {})
+        for where, parts in (("coefficients", coefficients), ("fixed", fixed)):
+            for name, given in (parts or {}).items():
+                _mapping(f"space.{where}.{name}", given)
         self.segments = _segments(layout, groups or {"all": REST}, layers_per_block)
         self._assignment = assign(self.segments, layout)
         known = {coefficient.name: coefficient for coefficient in operator.coefficients}
@@ -127,7 +132,7 @@ class ParameterSpace:
                         drawn[gene] = (ends[0], ends[1], place[2])
         if not bounds:
             raise ValueError("space: every coefficient is fixed, nothing is left to evolve")
-        _check_conflicts(operator, constants, self.segments)
+        self._check_conflicts(constants)
         self.lower, self.upper, self.start = np.array(bounds, np.float32).T
         where_ = {gene: index for index, gene in enumerate([*self.genes, *constants])}
         self._constants = np.array(list(constants.values()), np.float32)
@@ -170,11 +175,23 @@ class ParameterSpace:
             if self.normalize and coefficient.name == "weight":
                 values = values / divisor(values.sum(axis=0, keepdims=True))
             decoded[coefficient.name] = values if coefficient.per_source else values[0]
-        return decoded
+        return self.operator.reconcile(decoded)
 
     def expand(self, coefficients: Mapping[str, Array]) -> LeafCoefficients:
         """The coefficients of every leaf, from those of every segment."""
         return expand(coefficients, self._assignment)
+
+    def _check_conflicts(self, constants: Mapping[Gene, float]) -> None:
+        """Whether the constants of each source go together in each segment."""
+        for index, segment in enumerate(self.segments):
+            for source, name in enumerate(self.sources):
+                genes = [
+                    Gene(c.name, source if c.per_source else None, index)
+                    for c in self.operator.coefficients
+                ]
+                fixed = {g.coefficient: constants[g] for g in genes if g in constants}
+                if problem := self.operator.conflict(fixed):
+                    raise ValueError(f"space, {segment.label}, {name}: {problem}")
 
 
 def _segments(
@@ -273,20 +290,13 @@ def _place(layer: int, layers: int, anchors: int) -> tuple[int, int, float]:
     return before, before + 1, along - before
 
 
-def _check_conflicts(
-    operator: Operator, constants: Mapping[Gene, float], segments: Sequence[Segment]
-) -> None:
-    """Whether the constants of a segment go together."""
-    fixed: dict[tuple[int | None, int], dict[str, float]] = {}
-    for gene, value in constants.items():
-        fixed.setdefault((gene.source, gene.segment), {})[gene.coefficient] = value
-    for (_, segment), values in fixed.items():
-        if problem := operator.conflict(values):
-            raise ValueError(f"space, {segments[segment].label}: {problem}")
-
-
 def _names(layout: Layout) -> list[str]:
     return sorted({part for path in layout.groups for part in path.split(".")})
+
+
+def _mapping(where: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where} is {given!r}; give a mapping, {{NAME: …}}")
 
 
 def _number(where: str, given: Any) -> float:

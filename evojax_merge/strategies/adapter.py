@@ -17,7 +17,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from jaxtyping import Array, Bool, Float
 
 from evojax_merge.strategies.arguments import make_params, resolve
-from evojax_merge.strategies.base import default_population_size
+from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.shaping import to_cost
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -120,9 +120,15 @@ class EvosaxStrategy:
         return int(size)
 
     def _refusal(self, size: int) -> Exception | None:
-        """Build for this size by tracing one generation; why that fails, or None."""
+        """Build for this size by tracing one generation; why that fails, or None.
+
+        Raises:
+            ArgumentError: it would fail for any size.
+        """
         try:
             self._build(size)
+        except ArgumentError:
+            raise
         except (AssertionError, ZeroDivisionError, IndexError, TypeError, ValueError) as error:
             return error
         return None

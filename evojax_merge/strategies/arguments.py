@@ -12,7 +12,7 @@ import numpy as np
 from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.core.fitness_shaping import weights_fitness_shaping_fn
 
-from evojax_merge.strategies.base import check_names
+from evojax_merge.strategies.base import ArgumentError, check_names
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.ma_es import LMMAES, MAES
 from evojax_merge.strategies.shaping import rank_weights
@@ -62,7 +62,7 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
     """The algorithm's default parameters with the given ones in their place.
 
     Raises:
-        ValueError: a name the algorithm does not have, or a value of the wrong kind or shape.
+        ArgumentError: a name the algorithm does not have, or a value of the wrong kind or shape.
     """
     default = algorithm.default_params
     name = type(algorithm).__name__
@@ -83,11 +83,11 @@ def _like(value: Any, default: Any, where: str) -> Any:
     try:
         array = np.asarray(value if np.ndim(value) == 0 else list(value), np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{where} must be a number, not {value!r}") from None
+        raise ArgumentError(f"{where} must be a number, not {value!r}") from None
     if array.shape != kind.shape:
-        raise ValueError(f"{where} must have shape {kind.shape}, not {array.shape}")
+        raise ArgumentError(f"{where} must have shape {kind.shape}, not {array.shape}")
     if np.isnan(array).any():
-        raise ValueError(f"{where} is not a number")
+        raise ArgumentError(f"{where} is not a number")
     if not jnp.issubdtype(kind.dtype, jnp.floating) and (array != np.round(array)).any():
-        raise ValueError(f"{where} must be a whole number, not {value!r}")
+        raise ArgumentError(f"{where} must be a whole number, not {value!r}")
     return jnp.asarray(array, kind.dtype)

@@ -32,11 +32,15 @@ def default_population_size(dims: int) -> int:
     return 4 + math.floor(3 * math.log(dims))
 
 
+class ArgumentError(ValueError):
+    """An argument that an algorithm does not have or cannot take, whatever its population."""
+
+
 def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse the names that are not known, each with its nearest known one.
 
     Raises:
-        ValueError: a given name is not among the known.
+        ArgumentError: a given name is not among the known.
     """
     known = sorted(known)
     wrong = [name for name in given if name not in known]
@@ -49,4 +53,4 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
         near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
         hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
         parts.append(f"{name!r}{hint}")
-    raise ValueError(f"unknown {what} {', '.join(parts)} (known: {', '.join(known) or 'none'})")
+    raise ArgumentError(f"unknown {what} {', '.join(parts)} (known: {', '.join(known) or 'none'})")

@@ -3,8 +3,14 @@ import subprocess
 import sys
 
 import pytest
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
-from evojax_merge.checkpoints import CheckpointError, load_config
+from evojax_merge.checkpoints import CheckpointError, directory, load_config
 from evojax_merge.checkpoints.directory import resolve
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 
@@ -68,5 +74,27 @@ def test_hub_id_from_the_cache_offline(tmp_path):
     )
     first, other, absent = done.stdout.strip().splitlines()
     assert first == "0123abcd 6 (32,)"
-    assert other.startswith("owner/tiny@other: no such directory, and the hub gave nothing")
-    assert absent.startswith("owner/absent: no such directory, and the hub gave nothing")
+    for name, message in (("owner/tiny@other", other), ("owner/absent", absent)):
+        assert message.startswith(f"{name}: no such directory, and the Hugging Face hub cannot be")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (RepositoryNotFoundError, "the hub has none of this name"),
+        (GatedRepoError, "is gated; accept its terms"),
+        (RevisionNotFoundError, "has no such revision"),
+        (LocalEntryNotFoundError, "cannot be reached .* check the connection, or give a directory"),
+        (ConnectionError, "cannot be reached"),
+        (PermissionError, "gave nothing by this name"),
+    ],
+)
+def test_why_the_hub_gave_nothing(monkeypatch, kind, message):
+    def refuse(*args, **options):
+        error = kind.__new__(kind)
+        error.args = ("Got: ConnectError: [Errno -2] Name or service not known",)
+        raise error
+
+    monkeypatch.setattr(directory, "snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match=rf"^owner/name: no such directory, and .*{message}"):
+        resolve("owner/name")

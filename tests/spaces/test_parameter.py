@@ -7,7 +7,7 @@ import pytest
 
 from evojax_merge.layout import Layout
 from evojax_merge.models import family_of
-from evojax_merge.operators import choice, della, linear, slerp, ties
+from evojax_merge.operators import choice, conflicts, della, linear, slerp, ties
 from evojax_merge.spaces import ParameterSpace
 from tests.checkpoints_factory import tiny_config
 
@@ -191,3 +191,28 @@ def test_operators_are_mixed_by_name(layout):
 def test_constants_that_do_not_go_together_are_refused(layout):
     with pytest.raises(ValueError, match=r"density 0\.9 \+- epsilon 0\.2 must stay within"):
         space(layout, della(), coefficients={"density": {"value": 0.9}, "epsilon": {"value": 0.2}})
+
+
+@pytest.mark.parametrize("operator", [della(), choice({"ties": ties(), "della": della()})])
+def test_what_a_search_draws_goes_together(layout, operator):
+    drawn = space(layout, operator, layers_per_block=1, coefficients={"epsilon": {"upper": 0.5}})
+    rng = np.random.default_rng(0)
+    changed = 0
+    for genotype in rng.uniform(drawn.lower, drawn.upper, (200, drawn.dims)).astype(np.float32):
+        decoded = {name: np.asarray(value) for name, value in drawn.decode(genotype).items()}
+        for index in range(len(drawn.segments)):
+            values = {name: value[..., index] for name, value in decoded.items()}
+            assert not list(conflicts(operator, values))
+        given = [genotype[i] for i, gene in enumerate(drawn.genes) if gene.coefficient == "epsilon"]
+        changed += np.count_nonzero(decoded["epsilon"].ravel() != given)
+    assert 0 < changed < 200 * 6  # only what had to
+
+
+def test_constants_of_a_chosen_operator_must_go_together(layout):
+    operator = choice({"ties": ties(), "della": della()})
+    apart = {"mlp": ["mlp"], "rest": "*"}
+    values = {"density": {"value": 0.9}, "epsilon": {"value": 0.2}}
+    space(layout, operator, groups=apart, coefficients=values, fixed={"mlp": {"operator": "ties"}})
+    fixed = {"mlp": {"operator": "della"}}
+    with pytest.raises(ValueError, match=r"space, mlp 0–2, math: density 0\.9 \+- epsilon 0\.2"):
+        space(layout, operator, groups=apart, coefficients=values, fixed=fixed)

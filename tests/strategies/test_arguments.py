@@ -20,9 +20,9 @@ BOX = {"lower": np.zeros(7), "upper": np.ones(7)}
         ({"algorithm": functools.partial(CMAES, params_path="x.pkl")}, "unknown option of CMAES"),
         (
             {"strategy_params": {"c_mena": 1.0}},
-            "parameter of CMAES 'c_mena'; did you mean 'c_mean'",
+            "^unknown parameter of CMAES 'c_mena'; did you mean 'c_mean'",
         ),
-        ({"strategy_params": {"c_mean": "fast"}}, "CMAES.c_mean must be a number"),
+        ({"strategy_params": {"c_mean": "fast"}}, "^CMAES.c_mean must be a number"),
         ({"strategy_params": {"c_mean": [1.0, 2.0]}}, r"must have shape \(\)"),
         ({"strategy_params": {"c_mean": float("nan")}}, "not a number"),
         ({"population_size": 0}, "at least 1, not 0"),
