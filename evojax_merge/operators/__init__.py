@@ -1,4 +1,7 @@
-"""Merge operators: one method a file, each a factory that returns an `Operator`."""
+"""Merge operators: one method a file, each a factory that returns an `Operator`.
+
+Every factory raises a ValueError for an argument of the wrong kind or out of its range.
+"""
 
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator

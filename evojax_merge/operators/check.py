@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
+from evojax_merge.operators.arguments import allowed, within
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.host import rows
 from evojax_merge.tree import flatten, is_stacked
@@ -104,13 +105,12 @@ def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[st
                 f"got {sorted(values)}"
             )
         for name, (lower, upper) in known.items():
-            numbers = np.asarray(values[name], np.float64)
-            outside = ~np.isfinite(numbers) | (numbers < lower) | (numbers > upper)
-            if outside.any():
-                raise ValueError(
-                    f"{path}: {name} {numbers[outside].flat[0]:g} of {operator.name} must be a "
-                    f"finite number from {lower:g} to {upper:g}"
-                )
+            for number in np.asarray(values[name], np.float64).flat:
+                if not within(number, lower, upper):
+                    raise ValueError(
+                        f"{path}: {name} {number:g} of {operator.name} must be "
+                        f"{allowed(lower, upper)}"
+                    )
 
 
 def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
