@@ -24,7 +24,7 @@ from evojax_merge.checkpoints import (
     weights_hash,
 )
 from evojax_merge.low_rank import is_adapter, materialise
-from evojax_merge.operators import Operator
+from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.recipe import Ingredient
 from evojax_merge.types import Params
 
@@ -101,6 +101,15 @@ class Ingredients:
         """Parameters of the base, if merging these sources by the operator takes one."""
         adapted = any(is_adapter(source.params) for source in self.sources)
         return self.base_params if operator.needs_base or adapted else None
+
+    def check_task_vectors(self, operator: Operator, names: Sequence[str]) -> None:
+        """Whether every source adds something to the base, if the operator merges task vectors.
+
+        Raises:
+            ValueError: One is the base.
+        """
+        if operator.needs_base and self.base is not None:
+            check_task_vectors(self.base.params, self.source_params, names)
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""

@@ -320,3 +320,11 @@ def test_a_source_with_another_configuration_is_measured_as_it_is(models, items,
         scores["turned"], evaluate(load(turned), task).result.score, rtol=1e-5
     )
     assert abs(scores["turned"] - evaluate(load(models["a"]), task).result.score) > 1e-4
+
+
+def test_a_source_that_is_the_base_is_refused_before_the_search(tmp_path):
+    choice = compose(["+experiment=digits"]).model
+    sources = f"model.sources=[{choice.sources[0]},{choice.base}]"
+    with pytest.raises(ValueError, match="base is the base in every tensor"):
+        evolve(["+experiment=digits", sources], tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()

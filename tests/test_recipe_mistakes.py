@@ -104,3 +104,15 @@ def test_a_recipe_made_in_python_is_checked_too(tree):
     given = Recipe.from_yaml(yaml.safe_dump(tree))
     with pytest.raises(RecipeError, match="reference is 1"):
         dataclasses.replace(given, sources=(Ingredient("a"),), reference=1)
+
+
+@pytest.mark.parametrize("name", ["ties", "nearswap"])
+def test_a_source_that_is_the_base_is_named(tree, name):
+    numbers = {"ties": {**W, "density": [0.5, 0.5]}, "nearswap": {"t": 0.1}}[name]
+    sources = [tree["base"], *tree["sources"]][: len(numbers.get("weight", [0]))]
+    with pytest.raises(ValueError, match="base is the base in every tensor"):
+        apply(tree | operator(name, **numbers) | {"sources": sources})
+
+
+def test_methods_without_task_vectors_may_merge_the_base(tree):
+    apply(tree | operator("linear", **W) | {"sources": [tree["base"], *tree["sources"][:1]]})

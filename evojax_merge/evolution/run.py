@@ -106,6 +106,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
     )
     mesh = experiment.mesh()
     ingredients = load_ingredients(prepared)
+    ingredients.check_task_vectors(operator, choice.source_names)
     evidence = collect(
         operator,
         items,

@@ -6,7 +6,13 @@ Every factory raises a ValueError for an argument of the wrong kind or out of it
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
-from evojax_merge.operators.check import check, check_coefficients, check_sources, conflicts
+from evojax_merge.operators.check import (
+    check,
+    check_coefficients,
+    check_sources,
+    check_task_vectors,
+    conflicts,
+)
 from evojax_merge.operators.choice import choice
 from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
@@ -54,6 +60,7 @@ __all__ = [
     "check",
     "check_coefficients",
     "check_sources",
+    "check_task_vectors",
     "choice",
     "conflicts",
     "consensus_ta",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import jax
@@ -38,7 +37,8 @@ def check_number(
     """
     if isinstance(given, jax.Array):
         return
-    if isinstance(given, bool) or not isinstance(given, Real) or not within(given, least, most):
+    number = isinstance(given, int | float | np.integer | np.floating)
+    if not number or isinstance(given, bool) or not within(given, least, most):
         raise ValueError(f"{where} must be {allowed(least, most)}, not {_shown(given)}")
 
 
@@ -48,7 +48,8 @@ def check_whole(where: str, given: Any, least: int) -> None:
     Raises:
         ValueError: it is not.
     """
-    if isinstance(given, bool) or not isinstance(given, Integral) or given < least:
+    whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
+    if not whole or given < least:
         raise ValueError(f"{where} must be a whole number of at least {least}, not {_shown(given)}")
 
 

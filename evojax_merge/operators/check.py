@@ -17,6 +17,9 @@ MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""
 
 
+PIECE = 2**20
+"""Elements compared at once."""
+
 SHOWN = 8
 """Tensors that a message lists."""
 
@@ -87,6 +90,26 @@ def check_finite(name: str, params: Params) -> None:
         raise ValueError(f"{name} holds NaN or infinite numbers:\n  {listed}")
 
 
+def check_task_vectors(base: Params, sources: Sequence[Params], names: Sequence[str]) -> None:
+    """Whether every source differs from the base in some tensor; reads until it does.
+
+    Args:
+        base: of the task vectors.
+        sources: of the same paths and shapes.
+        names: what messages call them.
+
+    Raises:
+        ValueError: the task vector of a source is zero everywhere.
+    """
+    origin = flatten(base)
+    for name, source in zip(names, sources, strict=True):
+        if all(_is_base(origin[path], leaf, path) for path, leaf in flatten(source).items()):
+            raise ValueError(
+                f"{name} is the base in every tensor, so that it adds nothing to it: leave it out, "
+                "or give the checkpoint that was meant"
+            )
+
+
 def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[str, Any]]) -> None:
     """Whether concrete coefficients (not traced ones) are numbers the operator can use.
 
@@ -125,6 +148,19 @@ def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[i
         own = {k: float(v[source] if k in per_source else v) for k, v in values.items()}
         if problem := operator.conflict(own):
             yield source, problem
+
+
+def _is_base(base: Any, leaf: Any, path: str) -> bool:
+    if isinstance(leaf, Unchanged):
+        return True
+    if isinstance(leaf, LowRank):
+        return not (np.any(leaf.b) and np.any(leaf.a))
+    pairs = zip(rows(base, is_stacked(path)), rows(leaf, is_stacked(path)), strict=True)
+    return all(
+        np.array_equal(own[first : first + PIECE], other[first : first + PIECE])
+        for own, other in pairs
+        for first in range(0, own.size, PIECE)
+    )
 
 
 def _leaf_problems(path: str, leaf: Any) -> list[str]:
