@@ -17,8 +17,8 @@ class NonFiniteGradientWarning(UserWarning):
 
 
 _NOT_FINITE = (
-    "the gradient of the entropy is not finite on some items: the coefficients concerned stay where "
-    "they are in those steps; look for items that overflow the model, or merge in float32"
+    "the gradient of the entropy is not finite on some items: the coefficients concerned stay "
+    "where they are in those steps; look for items that overflow the model, or merge in float32"
 )
 
 
