@@ -14,13 +14,15 @@ from rich.console import Console
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import collect, prepare
-from evojax_merge.evolution.measure import measure
+from evojax_merge.evolution.measure import measure, measure_route
 from evojax_merge.evolution.run import EVIDENCE, Run, run
 from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
 from evojax_merge.fitness.base import Task
-from evojax_merge.ingredients import load_ingredients, plan
+from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
-from evojax_merge.recipe import Recipe, RecipeError
+from evojax_merge.path_recipe import PathRecipe, load_recipe
+from evojax_merge.pool import Route, make_pool
+from evojax_merge.recipe import Ingredient, Recipe, RecipeError
 from evojax_merge.report.results import Result
 
 OWN_OPERATORS = "evojax_merge.operators."
@@ -35,6 +37,7 @@ __all__ = [
     "load",
     "merge",
     "resume",
+    "route",
     "to_mergekit",
 ]
 
@@ -54,37 +57,98 @@ class Evaluation:
     details: list[dict[str, Any]]
 
 
-def evaluate(model: Model, task: Task) -> Evaluation:
+def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evaluation:
     """Measure a model on the items of a task's current split (``task.on("test")`` for another).
+
+    Args:
+        model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
+        task: What is measured.
+        name: What the result calls the model; by default the name of its directory.
 
     Raises:
         ValueError: The model cannot be measured by this task.
     """
-    bound = task.bind(model)
-    items, outputs = measure(model, bound)
-    return Evaluation(
-        Result.of(model.directory.name, task.split, items), items, bound.details(outputs, 0)
+    own = model.pool.skeleton if isinstance(model, Route) else model
+    bound = task.bind(own)
+    items, outputs = (
+        measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
+    result = Result.of(name or own.directory.name, task.split, items)
+    return Evaluation(result, items, bound.details(outputs, 0))
 
 
-def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model:
+def merge(
+    recipe: Recipe | PathRecipe | str | Path, *, trust_operator: bool = False, force: bool = False
+) -> Model:
     """Build the model that a recipe describes, the same to the bit every time.
 
     Args:
-        recipe: A recipe, or the path of one.
+        recipe: A recipe of either kind, or the path of one.
         trust_operator: Allow an operator from outside this package, whose code is then run.
+        force: Allow checkpoints that have changed since the recipe was made.
+
+    Returns:
+        The model; of a data-flow recipe, a plain one with a layer for each hop, into whose weights
+        the scales are absorbed.
 
     Raises:
         RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
             changed since, or its operator is not to be trusted. No weights were read.
         CheckpointError: A checkpoint is missing or damaged.
-        ValueError: The data of an operator that asks for evidence is missing or has changed.
+        ValueError: The data of an operator that asks for evidence is missing or has changed; or
+            plain weights cannot express the scales of a path.
     """
     kept = None
-    if not isinstance(recipe, Recipe):
+    if not isinstance(recipe, Recipe | PathRecipe):
         beside = Path(recipe).parent / EVIDENCE
         kept = beside if beside.is_dir() else None
-        recipe = Recipe.load(recipe)
+        recipe = load_recipe(recipe)
+    if isinstance(recipe, PathRecipe):
+        routed = route(recipe, trust_operator=trust_operator, force=force, kept=kept)
+        return routed.pool.plain(routed.path)
+    return _merge(recipe, trust_operator, force, kept)
+
+
+def route(
+    recipe: PathRecipe,
+    *,
+    trust_operator: bool = False,
+    force: bool = False,
+    kept: Path | None = None,
+) -> Route:
+    """The pool of a data-flow recipe, loaded, and the path through it.
+
+    Args:
+        recipe: The recipe.
+        trust_operator: See `merge`.
+        force: See `merge`.
+        kept: Folder that keeps evidence.
+
+    Raises:
+        RecipeError: See `merge`.
+        CheckpointError: See `merge`.
+    """
+    plain = {n: m for n, m in recipe.pool.items() if not isinstance(m, Recipe)}
+    base = recipe.base.path if recipe.base else None
+    models: dict[str, Model] = {}
+    if plain:
+        prepared = plan_pool(base, [one.path for one in plain.values()], list(plain), recipe.dtype)
+        wanted = [recipe.base if prepared.base else None, *plain.values()]
+        found = [prepared.base_ingredient, *prepared.source_ingredients]
+        _check_unchanged(wanted, found, force)
+        counts = {n: c.config.num_layers for n, c in zip(plain, prepared.wholes, strict=True)}
+        recipe.check_hops(counts)
+        models = dict(zip(plain, load_members(prepared), strict=True))
+    for name, member in recipe.pool.items():
+        if isinstance(member, Recipe):
+            models[name] = _merge(member, trust_operator, force, kept)
+    names = list(recipe.pool)
+    dtype = None if recipe.dtype is None else np.dtype(recipe.dtype)
+    pool = make_pool([models[name] for name in names], names, names.index(recipe.skeleton), dtype)
+    return Route(pool, recipe.path(dict(zip(names, pool.layers, strict=True))))
+
+
+def _merge(recipe: Recipe, trust_operator: bool, force: bool, kept: Path | None) -> Model:
     foreign = [t for t in _targets(recipe) if not t.startswith(OWN_OPERATORS)]
     if foreign and not trust_operator:
         raise RecipeError(
@@ -99,7 +163,8 @@ def merge(recipe: Recipe | str | Path, *, trust_operator: bool = False) -> Model
         recipe.dtype,
     )
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
-    _check_unchanged(recipe, prepared)
+    wanted = [recipe.base, *recipe.sources]
+    _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], force)
     items = prepare(operator, prepared.reference, len(recipe.sources))
     ingredients = load_ingredients(prepared)
     names = [source.path for source in recipe.sources]
@@ -181,18 +246,22 @@ def resume(directory: str | Path, console: Console | None = None) -> Run:
         return run(build(config), directory, console)
 
 
-def _check_unchanged(recipe: Recipe, prepared: Any) -> None:
-    wanted = [recipe.base, *recipe.sources]
-    found = [prepared.base_ingredient, *prepared.source_ingredients]
+def _check_unchanged(
+    wanted: Sequence[Ingredient | None], found: Sequence[Ingredient | None], force: bool
+) -> None:
     changed = [
         want.path
         for want, have in zip(wanted, found, strict=True)
-        if want is not None and want.sha256 is not None and want.sha256 != have.sha256
+        if want is not None
+        and have is not None
+        and want.sha256 is not None
+        and want.sha256 != have.sha256
     ]
-    if changed:
+    if changed and not force:
         raise RecipeError(
             "these checkpoints are not the ones the recipe was made with (their sha256 differs): "
             + ", ".join(changed)
+            + "; use them all the same with force=True (--force)"
         )
 
 

@@ -23,14 +23,14 @@ from evojax_merge import api
 from evojax_merge.config import build_task, check_sweep, compose, conf_directory
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.exchange import is_mergekit
-from evojax_merge.recipe import Recipe
+from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.report.results import results_table, save_results
 from evojax_merge.report.sweep import ERROR_FILE
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR
-       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--seed N]
+       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force] [--seed N]
        evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [KEY=VALUE ...]
 
@@ -38,7 +38,7 @@ evolve    search for the best merge of some models; -m sweeps comma-separated va
 resume    continue a run after any interruption
 apply     build the checkpoint that a recipe, or a YAML of mergekit, describes
 convert   write a recipe as a YAML of mergekit
-evaluate  measure a checkpoint, e.g. fitness=generation fitness.data=items.jsonl
+evaluate  measure a checkpoint or a recipe, e.g. fitness=generation fitness.data=items.jsonl
 
 KEY=VALUE chooses and changes configuration: model.base=DIR 'model.sources=[DIR,DIR]'
 operator=ties space=parameter_groups strategy=cma_es fitness=generation fitness.data=items.jsonl
@@ -179,6 +179,9 @@ def _apply(arguments: list[str], console: Console) -> None:
         "--trust-operator", action="store_true", help="run an operator from outside this package"
     )
     parser.add_argument(
+        "--force", action="store_true", help="merge checkpoints that changed since the recipe"
+    )
+    parser.add_argument(
         "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
     )
     options = parser.parse_args(arguments)
@@ -191,7 +194,9 @@ def _apply(arguments: list[str], console: Console) -> None:
     elif options.seed is not None:
         raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
     else:
-        model = api.merge(options.recipe, trust_operator=options.trust_operator)
+        model = api.merge(
+            options.recipe, trust_operator=options.trust_operator, force=options.force
+        )
         api.export(model, options.out, overwrite=options.overwrite)
     console.print(f"exported to {options.out}", soft_wrap=True)
 
@@ -203,13 +208,29 @@ def _convert(arguments: list[str], console: Console) -> None:
     options = parser.parse_args(arguments)
     if options.out.exists():
         raise ValueError(f"{options.out}: exists; give another name")
-    options.out.write_text(api.to_mergekit(Recipe.load(options.recipe)), encoding="utf-8")
+    recipe = load_recipe(options.recipe)
+    if isinstance(recipe, PathRecipe):
+        raise ValueError(
+            f"{options.recipe}: mergekit has no data-flow merges; `evojax-merge apply` writes this "
+            "one as an ordinary checkpoint"
+        )
+    options.out.write_text(api.to_mergekit(recipe), encoding="utf-8")
     console.print(f"written to {options.out}", soft_wrap=True)
+
+
+def _model(named: str, dtype: str | None) -> Any:
+    """The model of a directory or hub id; of a recipe, the merge, or the path as it is searched."""
+    if not Path(named).is_file():
+        return api.load(named, dtype)
+    if dtype is not None:
+        raise ValueError("--dtype: a recipe has a dtype of its own")
+    recipe = load_recipe(named)
+    return api.route(recipe) if isinstance(recipe, PathRecipe) else api.merge(named)
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:
     parser = argparse.ArgumentParser("evojax-merge evaluate")
-    parser.add_argument("model", help="directory or hub id")
+    parser.add_argument("model", help="directory, hub id, or recipe.yaml")
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--split", default=None, help="search, validation or test")
     parser.add_argument("--dtype", default=None, help="compute in this dtype")
@@ -220,7 +241,8 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     task = build_task(config)
     if options.split is not None:
         task = task.on(options.split)
-    evaluation = api.evaluate(api.load(options.model, options.dtype), task)
+    name = Path(options.model).stem if Path(options.model).is_file() else None
+    evaluation = api.evaluate(_model(options.model, options.dtype), task, name)
     result = evaluation.result
     title = f"{task.name}, {result.items} items of the {task.split} split"
     console.print(results_table([result], title))

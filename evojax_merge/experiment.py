@@ -9,7 +9,6 @@ from jax.sharding import Mesh
 from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
 from evojax_merge.recipe import DTYPES
-from evojax_merge.spaces import ParameterSpace
 from evojax_merge.strategies.base import Strategy
 
 
@@ -112,7 +111,7 @@ class Experiment:
         seed: Of the search and of the recipes' random masks.
         model: What is merged.
         operator: How; ``operator_target`` and ``operator_arguments`` say how to make it again.
-        space: (operator, layout, source names) -> the space.
+        space: Makes the space, see `evojax_merge.spaces.kind_of`.
         strategy: (lower, upper, start) -> the strategy.
         task: What is measured.
         mesh: () -> the devices.
@@ -127,7 +126,7 @@ class Experiment:
     operator: Operator
     operator_target: str
     operator_arguments: dict[str, Any]
-    space: Callable[..., ParameterSpace]
+    space: Any
     strategy: Callable[..., Strategy]
     task: Task
     mesh: Callable[[], Mesh]

@@ -25,6 +25,7 @@ from evojax_merge.checkpoints import (
 )
 from evojax_merge.low_rank import is_adapter, materialise
 from evojax_merge.operators import Operator, check_task_vectors
+from evojax_merge.pool import check_pool
 from evojax_merge.recipe import Ingredient
 from evojax_merge.types import Params
 
@@ -50,8 +51,13 @@ class Plan:
 
     @property
     def reference(self) -> Checkpoint:
-        """The checkpoint that ``reference_name`` names."""
-        return _named(self.reference_name, self.base, self.sources)
+        """The checkpoint that ``reference_name`` names; of an adapter, its base."""
+        return _whole(_named(self.reference_name, self.base, self.sources))
+
+    @property
+    def wholes(self) -> list[Checkpoint]:
+        """The sources; of adapters, their base."""
+        return [_whole(source) for source in self.sources]
 
     @functools.cached_property
     def base_ingredient(self) -> Ingredient | None:
@@ -154,6 +160,47 @@ def plan(
     return Plan(base_checkpoint, source_checkpoints, reference, wanted)
 
 
+def plan_pool(
+    base: str | None, sources: Sequence[str], names: Sequence[str], dtype: str | None = None
+) -> Plan:
+    """Check that layers of checkpoints can follow one another; their numbers may differ.
+
+    Args:
+        base: Directory or hub id of what LoRA adapters among the sources were trained on.
+        sources: Directories or hub ids.
+        names: What messages call them.
+        dtype: Of the pool; by default the first source's.
+
+    Raises:
+        CheckpointError: One is damaged, or they do not fit each other.
+    """
+    base_checkpoint = None if base is None else load_config(base)
+    found = tuple(_load_source(source, base_checkpoint) for source in sources)
+    kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
+    wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
+    prepared = Plan(kept, found, 0, wanted)
+    check_pool(names, prepared.wholes)
+    return prepared
+
+
+def load_members(plan: Plan) -> list[Model]:
+    """The models of a pool, each with its own vocabulary; adapters on their base.
+
+    Raises:
+        CheckpointError: See `load_ingredients`.
+    """
+    base = None if plan.base is None else load(plan.base)
+    models = []
+    for source in plan.sources:
+        if isinstance(source, Adapter):
+            assert base is not None  # else it is refused in `plan_pool`
+            factors = load_adapter(source, base).params
+            models.append(dataclasses.replace(base, params=materialise(base.params, factors)))
+        else:
+            models.append(load(source))
+    return models
+
+
 def load_ingredients(plan: Plan) -> Ingredients:
     """Read the weights of a plan, and bring them to the reference's vocabulary.
 
@@ -195,6 +242,10 @@ def _accounts(
 
 def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
     return base if name == BASE else sources[int(name)]
+
+
+def _whole(checkpoint: Checkpoint | Adapter) -> Checkpoint:
+    return checkpoint.base if isinstance(checkpoint, Adapter) else checkpoint
 
 
 def _load_source(source: str, base: Checkpoint | None) -> Checkpoint | Adapter:

@@ -63,21 +63,32 @@ class PathRecipe:
         Raises:
             RecipeError: A hop is through a layer that is not there.
         """
+        self.check_hops(layers)
         first, before = 0, {}
         for name, count in layers.items():
             before[name] = first
             first += count
-        for number, hop in enumerate(self.hops):
-            if not 0 <= hop.layer < layers[hop.model]:
-                raise RecipeError(
-                    f"path, hop {number}: {hop.model} has layers 0 to {layers[hop.model] - 1}, "
-                    f"not {hop.layer}"
-                )
         return make_path(
             np.array([before[hop.model] + hop.layer for hop in self.hops], np.int32),
             np.array([hop.scale for hop in self.hops], np.float32),
             branch_only=self.scaling == "branch",
         )
+
+    def check_hops(self, layers: Mapping[str, int]) -> None:
+        """Whether the layers of the path are there.
+
+        Args:
+            layers: Number of layers of some models of the pool.
+
+        Raises:
+            RecipeError: A hop is through a layer that is not there.
+        """
+        for number, hop in enumerate(self.hops):
+            count = layers.get(hop.model)
+            if count is not None and not 0 <= hop.layer < count:
+                raise RecipeError(
+                    f"path, hop {number}: {hop.model} has layers 0 to {count - 1}, not {hop.layer}"
+                )
 
     def to_yaml(self) -> str:
         """Human-readable; numbers in the fewest digits that give the same float32."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,13 @@ class Pool:
         config, params = absorb(self.config, self.params, path)
         hf_config = self.skeleton.hf_config | _window_fields(self.skeleton.hf_config, config)
         return dataclasses.replace(self.skeleton, config=config, hf_config=hf_config, params=params)
+
+
+class Route(NamedTuple):
+    """A path through a pool: a model that is run without changing a weight."""
+
+    pool: Pool
+    path: Path
 
 
 def check_pool(names: Sequence[str], models: Sequence[Model | Checkpoint]) -> None:

@@ -20,6 +20,25 @@ def population_axes(params: Params) -> dict[str, object]:
     }
 
 
+def each_leaf(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
+    """``fn(axis, *leaves)`` for every leaf; the axis is None where a leaf has no population."""
+    return jax.tree.map(fn, axes, *trees, is_leaf=lambda axis: axis is None)
+
+
+def count(axes: Any, tree: Any) -> int:
+    """Candidates in a tree."""
+
+    def size(axis: int | None, leaf: Any) -> int:
+        return 0 if axis is None else leaf.shape[axis]
+
+    return max(jax.tree.leaves(each_leaf(size, axes, tree)))
+
+
+def only(axes: Any, tree: Any) -> Any:
+    """The one candidate of a tree, without the axis."""
+    return each_leaf(lambda axis, leaf: leaf if axis is None else leaf.squeeze(axis), axes, tree)
+
+
 COMPILER_OPTIONS = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
 """For `jax.jit` around `fill`: what does not depend on the candidate (task vectors, random bits)
 would be moved out of the loop, and take several models' worth of memory there."""

@@ -25,6 +25,7 @@ from tests.checkpoints_factory import (
     write_checkpoint,
 )
 
+EVIDENCE = ("fisher", "regmean")
 EVERYTHING = ("embedding", "attention", "mlp", "norm", "head")
 
 
@@ -63,7 +64,17 @@ def exported(model: api.Model, directory: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
-@pytest.mark.parametrize("operator", ["ties", "linear", "task_arithmetic", "tsv_merge"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "ties",
+        "linear",
+        "task_arithmetic",
+        "tsv_merge",
+        "fisher",
+        pytest.param("regmean", marks=pytest.mark.slow),
+    ],
+)
 def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):
     published = "true" if operator == "ties" else "false"
     run = api.evolve(
@@ -73,6 +84,7 @@ def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):
             f"model.base={models['base']}",
             f"model.sources=[{models['a']},{models['full']},{models['b']}]",
             f"operator={operator}",
+            *([f"operator.data={models['items']}"] if operator in EVIDENCE else []),
             "search.evaluations=8",
             "search.chunk=2",
             f"baselines.published={published}",
@@ -90,6 +102,30 @@ def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):
     assert again.keys() == first.keys()
     for name, tensor in first.items():
         assert tensor.tobytes() == again[name].tobytes()
+
+
+@pytest.mark.parametrize("factory", EVIDENCE)
+def test_evidence_of_an_adapter_is_that_of_the_model_it_makes(factory, models, tmp_path):
+    """Adapters beside a whole checkpoint, and the models that they make beside it."""
+    wholes = []
+    for name in ("a", "b"):
+        alone = recipe(models["base"], [models[name]], [1.0], "task_arithmetic")
+        wholes.append(str(export(api.merge(alone), tmp_path / name)))
+    weights = [0.2, 0.5, 0.3]
+    merged = []
+    for number, sources in enumerate(([models["a"], models["b"]], wholes)):
+        given = recipe(models["base"], [*sources, models["full"]], weights, factory)
+        given = dataclasses.replace(given, arguments={"data": models["items"]})
+        merged.append(exported(api.merge(given), tmp_path / f"merged-{number}"))
+    average = exported(
+        api.merge(recipe(models["base"], [*wholes, models["full"]], weights, "linear")),
+        tmp_path / "average",
+    )
+    for key, value in merged[1].items():
+        np.testing.assert_allclose(merged[0][key], value, rtol=0, atol=2e-5, err_msg=key)
+    assert any(
+        np.abs(merged[1][key] - average[key]).max() > 1e-2 for key in average
+    )  # evidence counts
 
 
 def test_an_adapter_scores_as_the_model_that_it_makes(models, tmp_path):

@@ -17,15 +17,40 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from evojax_merge.evolution.memory import candidates_that_fit
+from evojax_merge.evolution.memory import candidates_that_fit, longest_that_fits
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.inference.programs import batch_bytes, make_program
 from evojax_merge.models import Family
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Array, Float, Genotype, Params, Population
 
-MergeFn = Callable[[Any, Genotype], Params]
-"""(what is merged: base, sources, statistics; a genotype) -> parameters of one candidate."""
+MergeFn = Callable[[Any, Genotype], Any]
+"""(what is merged, e.g. base, sources, statistics; a genotype) -> what makes up one candidate."""
+
+
+class Candidates(NamedTuple):
+    """How the parameters that a program runs on are put together.
+
+    Attributes:
+        axes: Where the population stands in what ``merge_fn`` gives.
+        params: (candidates of a device, what they share) -> the parameters.
+        param_axes: Where the population stands in those.
+        hops: Greatest length of a path, where the candidates have one.
+        is_valid: Of genotypes ``[pop, dims]``: whether each can be run. One that cannot has the
+            result nan on every item.
+    """
+
+    axes: Any
+    params: Callable[[Any, Any], Params]
+    param_axes: Any
+    hops: int | None = None
+    is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
+
+
+def whole_models(candidate: Params) -> Candidates:
+    """Each candidate has all of its parameters for itself."""
+    axes = population_axes(candidate)
+    return Candidates(axes, lambda candidates, shared: candidates, axes)
 
 
 class Evaluation(NamedTuple):
@@ -58,6 +83,11 @@ class Evaluator:
         mesh: Of `evojax_merge.evolution.mesh.make_mesh`.
         population_size: Candidates in a generation.
         chunk: Candidates on a device at a time; None: as many as memory holds.
+        shared: Parameters that all candidates have in common; put on every device once.
+        candidates: How parameters are put together; by default `whole_models`.
+
+    Raises:
+        ValueError: One candidate does not fit into memory.
     """
 
     def __init__(
@@ -72,32 +102,42 @@ class Evaluator:
         dims: int,
         population_size: int,
         chunk: int | None = None,
+        shared: Any = (),
+        candidates: Candidates | None = None,
     ):
         self.tasks = dict(tasks)
         self._mesh = mesh
         self._devices = mesh.shape["pop"]
-        self._materials = jax.device_put(materials, NamedSharding(mesh, P()))
+        everywhere = NamedSharding(mesh, P())
+        self._materials = jax.device_put(materials, everywhere)
+        self._shared = jax.device_put(shared, everywhere)
         genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
         candidate = jax.eval_shape(merge_fn, materials, genotype)
+        self._candidates = candidates or whole_models(candidate)
         share = -(-population_size // self._devices)
         self.chunk = chunk or min(share, self._memory_chunk(family, config, candidate))
-        self._merge = _make_merge(merge_fn, candidate, mesh)
-        self._params = _allocate(candidate, self.chunk * self._devices, mesh)
+        axes = self._candidates.axes
+        self._merge = _make_merge(merge_fn, axes, mesh)
+        self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
         self._batches = {
             name: [
-                tuple(jax.device_put(field, NamedSharding(mesh, P())) for field in batch)
+                tuple(jax.device_put(field, everywhere) for field in batch)
                 for batch in task.batches
             ]
             for name, task in self.tasks.items()
         }
         self._programs = {
-            name: _spread(make_program(family, config, task), candidate, mesh)
+            name: _spread(
+                make_program(family, config, task, self._candidates.param_axes),
+                self._candidates,
+                mesh,
+            )
             for name, task in self.tasks.items()
         }
 
     def __call__(
         self,
-        population: Population,
+        population: Population | Float[np.ndarray, "pop dims"],
         split: str,
         interrupted: Callable[[], None] = lambda: None,
     ) -> Evaluation:
@@ -118,7 +158,9 @@ class Evaluator:
             padding = np.repeat(part[-1:], step - len(part), axis=0)
             outputs = self.outputs(np.concatenate([part, padding]), split)
             outputs = [output[: len(part)] for output in outputs]
-            results.append(self.tasks[split].score(outputs))
+            items = self.tasks[split].score(outputs)
+            items[~self._candidates.is_valid(part)] = np.nan
+            results.append(items)
             elapsed = time.perf_counter() - began
             seconds += [elapsed / len(part)] * len(part)
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32))
@@ -164,14 +206,16 @@ class Evaluator:
 
     def _run(self, split: str) -> list[np.ndarray]:
         program = self._programs[split]
-        return [_fetch(program(self._params, *batch)) for batch in self._batches[split]]
+        return [
+            _fetch(program(self._params, self._shared, *batch)) for batch in self._batches[split]
+        ]
 
     def _stack(self, models: list[Params]) -> Params:
         def stack(old: Array, axis: int, *leaves: Array) -> Array:
             del old
             return jnp.stack(leaves, axis)
 
-        axes = population_axes(self._params)
+        axes = self._candidates.axes
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
         stacked = jax.tree.map(stack, self._params, axes, *models)
         return jax.device_put(stacked, shardings)
@@ -179,18 +223,27 @@ class Evaluator:
     def _memory_chunk(self, family: Family, config: Any, candidate: Params) -> int:
         leaves = jax.tree.leaves(candidate)
         model = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-        itemsize = max(leaf.dtype.itemsize for leaf in leaves)
-        work = max(
-            batch_bytes(family, config, task, batch, itemsize)
-            for task in self.tasks.values()
-            for batch in task.batches
-        )
-        return candidates_that_fit(self._mesh.local_devices[0], model + work)
+        itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
+
+        def work(hops: int | None) -> int:
+            return max(
+                batch_bytes(family, config, task, batch, itemsize, hops)
+                for task in self.tasks.values()
+                for batch in task.batches
+            )
+
+        hops = self._candidates.hops
+        device = self._mesh.local_devices[0]
+        if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
+            raise ValueError(
+                f"paths may have {hops} hops, and the memory of a device holds the keys and values "
+                f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
+            )
+        return candidates_that_fit(device, model + work(hops))
 
 
-def _make_merge(merge_fn: MergeFn, candidate: Params, mesh: Mesh) -> Callable[..., Params]:
+def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
     """Merge a chunk of candidates a device, in the memory of the chunk before."""
-    axes = population_axes(candidate)
     specs = jax.tree.map(_pop_spec, axes)
 
     def merge(buffer: Params, materials: Any, genotypes: Population, count: Any) -> Params:
@@ -202,9 +255,8 @@ def _make_merge(merge_fn: MergeFn, candidate: Params, mesh: Mesh) -> Callable[..
     return jax.jit(spread, donate_argnums=0, compiler_options=COMPILER_OPTIONS)
 
 
-def _allocate(candidate: Params, count: int, mesh: Mesh) -> Params:
-    """Memory for the parameters of ``count`` candidates, spread over the mesh."""
-    axes = population_axes(candidate)
+def _allocate(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
+    """Memory for ``count`` candidates, spread over the mesh."""
     shardings = jax.tree.map(lambda axis: NamedSharding(mesh, _pop_spec(axis)), axes)
 
     def zeros() -> Params:
@@ -219,18 +271,23 @@ def _allocate(candidate: Params, count: int, mesh: Mesh) -> Params:
     return jax.jit(zeros, out_shardings=shardings)()
 
 
-def _spread(program: Callable[..., Array], candidate: Params, mesh: Mesh) -> Callable[..., Array]:
+def _spread(
+    program: Callable[..., Array], candidates: Candidates, mesh: Mesh
+) -> Callable[..., Array]:
     """Each device runs the program on its own candidates, without waiting for the others."""
-    specs = jax.tree.map(_pop_spec, population_axes(candidate))
+    specs = jax.tree.map(_pop_spec, candidates.axes)
 
-    def run(params: Params, *batch: Array) -> Array:
+    def own(part: Any, shared: Any, *batch: Array) -> Array:
+        return program(candidates.params(part, shared), *batch)
+
+    def run(part: Any, shared: Any, *batch: Array) -> Array:
         return jax.shard_map(
-            program,
+            own,
             mesh=mesh,
-            in_specs=(specs, *(P() for _ in batch)),
+            in_specs=(specs, P(), *(P() for _ in batch)),
             out_specs=P("pop"),
             check_vma=False,
-        )(params, *batch)
+        )(part, shared, *batch)
 
     return jax.jit(run)
 

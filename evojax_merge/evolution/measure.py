@@ -6,9 +6,11 @@ import numpy as np
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.fitness.base import BoundTask
-from evojax_merge.inference.programs import make_program
+from evojax_merge.inference.programs import Program, make_program
+from evojax_merge.models.decoder.path import PATH, PATH_AXES
+from evojax_merge.pool import Route
 from evojax_merge.population import population_axes
-from evojax_merge.types import Float
+from evojax_merge.types import Float, Params
 
 
 def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
@@ -17,8 +19,25 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], 
     Raises:
         ValueError: Models of this family cannot run the task.
     """
-    program = jax.jit(make_program(model.family, model.config, task))
     axes = population_axes(model.params)
     alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
-    outputs = [np.asarray(program(alone, *batch)) for batch in task.batches]
+    return _measure(make_program(model.family, model.config, task), alone, task)
+
+
+def measure_route(
+    route: Route, task: BoundTask
+) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
+    """The same of a path through a pool, run as in a search."""
+    pool, path = route
+    alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
+    params = {**pool.params, PATH: alone._replace(steps=path.steps)}
+    axes = {**jax.tree.map(lambda leaf: None, pool.params), PATH: PATH_AXES}
+    return _measure(make_program(pool.skeleton.family, pool.config, task, axes), params, task)
+
+
+def _measure(
+    program: Program, params: Params, task: BoundTask
+) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
+    run = jax.jit(program)
+    outputs = [np.asarray(run(params, *batch)) for batch in task.batches]
     return task.score(outputs)[0], outputs

@@ -1,6 +1,7 @@
 """How much fits on a device."""
 
 import os
+from collections.abc import Callable
 
 import jax
 
@@ -20,3 +21,21 @@ def free_bytes(device: jax.Device) -> int:
 def candidates_that_fit(device: jax.Device, candidate: int) -> int:
     """Candidates of so many bytes that a device holds at a time; at least one is tried."""
     return max(1, int(_SHARE * free_bytes(device)) // candidate)
+
+
+def longest_that_fits(
+    device: jax.Device, candidate: int, work: Callable[[int], int], hops: int
+) -> int:
+    """The longest path of one candidate that a device holds, at most ``hops``.
+
+    Args:
+        device: Which.
+        candidate: Bytes of what the candidate has for itself.
+        work: Hops -> bytes of its cache and activations.
+        hops: What is asked for.
+    """
+    room = int(_SHARE * free_bytes(device)) - candidate
+    if work(hops) <= room:
+        return hops
+    each = max(1, work(2) - work(1))
+    return max(0, min(hops, (room - work(1)) // each + 1))

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import Caches, forward, init_cache
-from evojax_merge.population import population_axes
+from evojax_merge.models.decoder.path import PATH
+from evojax_merge.population import count, only, population_axes
 from evojax_merge.types import Array, Bool, Int, Params, Tokens
 
 
@@ -29,7 +30,12 @@ class _Decoding(NamedTuple):
 
 
 def make_generate(
-    config: DecoderConfig, *, max_new_tokens: int, eos_ids: tuple[int, ...], pad_id: int
+    config: DecoderConfig,
+    *,
+    max_new_tokens: int,
+    eos_ids: tuple[int, ...],
+    pad_id: int,
+    axes: Any = None,
 ) -> Callable[[Params, Tokens, Int[Array, "batch"]], Int[Array, "pop batch new"]]:
     """Build ``generate(params, tokens, start)``, greedy decoding of a population.
 
@@ -38,11 +44,13 @@ def make_generate(
         max_new_tokens: Longest answer.
         eos_ids: Tokens that end an answer; the one met is kept in the output.
         pad_id: Fills the output after the end.
+        axes: Where the population stands in the parameters; by default
+            `evojax_merge.population.population_axes`.
 
     Returns:
-        A function of the population's parameters (see `evojax_merge.population.population_axes`),
-        left-padded prompts and the first valid slot of each; it stops as soon as every answer of
-        every candidate has ended. To be jitted by the caller.
+        A function of the population's parameters, left-padded prompts and the first valid slot of
+        each; it stops as soon as every answer of every candidate has ended. To be jitted by the
+        caller.
     """
     ends = jnp.asarray(eos_ids, jnp.int32)
     run = functools.partial(forward, config, last_only=True)
@@ -51,18 +59,19 @@ def make_generate(
         params: Params, tokens: Tokens, start: Int[Array, "batch"]
     ) -> Int[Array, "pop batch new"]:
         batch, prompt = tokens.shape
-        axes = population_axes(params)
-        leaf = params["embed_tokens"]["weight"]
-        lead = leaf.shape[:1]
+        where = population_axes(params) if axes is None else axes
+        lead: tuple[int, ...] = (count(where, params),)
+        dtype = params["embed_tokens"]["weight"].dtype
+        hops = params[PATH].layer.shape[-1] if PATH in params else None
         if lead == (1,):
             # XLA updates a cache in place only where no axis of length 1 is to be taken off it.
-            params, lead = jax.tree.map(jnp.squeeze, params, axes), ()
+            params, lead = only(where, params), ()
 
         def each(fn: Callable[..., Any], in_axes: tuple[Any, ...]) -> Callable[..., Any]:
             return jax.vmap(fn, in_axes=in_axes) if lead else fn
 
-        empty = init_cache(config, batch, prompt + max_new_tokens, leaf.dtype)
-        prefill = each(run, (axes, None, None, None))
+        empty = init_cache(config, batch, prompt + max_new_tokens, dtype, hops)
+        prefill = each(run, (where, None, None, None))
         logits, cache = prefill(params, tokens, start, empty)
         token = _greedy(logits)
 
@@ -75,7 +84,7 @@ def make_generate(
 
         def decode(state: _Decoding) -> _Decoding:
             slot = prompt + state.step - 1
-            step = each(run, (axes, 0, None, 0, None))
+            step = each(run, (where, 0, None, 0, None))
             logits, cache = step(params, state.token[..., None], start, state.cache, slot)
             token = jnp.where(state.ended, pad_id, _greedy(logits))
             return _Decoding(

@@ -17,8 +17,15 @@ Program = Callable[..., Array]
 """(parameters of a population, *fields of a batch) -> outputs with a leading population axis."""
 
 
-def make_program(family: Family, config: Any, task: BoundTask) -> Program:
+def make_program(family: Family, config: Any, task: BoundTask, axes: Any = None) -> Program:
     """The program of the task's kind.
+
+    Args:
+        family: Of all candidates.
+        config: Theirs.
+        task: What they are to do.
+        axes: Where the population stands in their parameters; by default
+            `evojax_merge.population.population_axes`.
 
     Raises:
         ValueError: Models of this family cannot run it.
@@ -31,9 +38,10 @@ def make_program(family: Family, config: Any, task: BoundTask) -> Program:
             max_new_tokens=task.max_new_tokens,
             eos_ids=task.eos_ids,
             pad_id=task.pad_id,
+            axes=axes,
         )
     if task.kind == "loglikelihood":
-        return make_loglikelihood(config)
+        return make_loglikelihood(config, axes)
     return _make_classify(family, config)
 
 
@@ -47,8 +55,24 @@ def _make_classify(family: Family, config: Any) -> Program:
     return classify
 
 
-def batch_bytes(family: Family, config: Any, task: BoundTask, batch: Batch, itemsize: int) -> int:
-    """Upper estimate of a candidate's cache and activations on one batch, in bytes."""
+def batch_bytes(
+    family: Family,
+    config: Any,
+    task: BoundTask,
+    batch: Batch,
+    itemsize: int,
+    hops: int | None = None,
+) -> int:
+    """Upper estimate of a candidate's cache and activations on one batch, in bytes.
+
+    Args:
+        family: Of the candidate.
+        config: Its own.
+        task: What it does.
+        batch: On what.
+        itemsize: Bytes of a number.
+        hops: Greatest length of its path, where it has one.
+    """
     if task.kind == "classify":
         return 4 * batch[0].shape[0] * 2 * max(config.hidden_sizes)
     rows, seq = batch[0].shape
@@ -57,5 +81,5 @@ def batch_bytes(family: Family, config: Any, task: BoundTask, batch: Batch, item
     if task.kind == "loglikelihood":
         return activations + 4 * rows * seq * config.vocab_size * 2
     slots = seq + (task.max_new_tokens if isinstance(task, BoundGeneration) else 0)
-    cache = 2 * config.num_layers * config.num_kv_heads * config.head_dim * slots * rows
+    cache = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim * slots * rows
     return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size

@@ -2,13 +2,15 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.population import population_axes
+from evojax_merge.models.decoder.path import PATH
+from evojax_merge.population import count, only, population_axes
 from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
 
 
@@ -27,11 +29,16 @@ def sequence_loglikelihood(
 
 
 def make_loglikelihood(
-    config: DecoderConfig,
+    config: DecoderConfig, axes: Any = None
 ) -> Callable[..., Float[Array, "pop batch"]]:
     """Build ``loglikelihood(params, tokens, start, target)``.
 
     It returns the `sequence_loglikelihood` of every candidate. To be jitted by the caller.
+
+    Args:
+        config: The decoder all candidates share.
+        axes: Where the population stands in the parameters; by default
+            `evojax_merge.population.population_axes`.
     """
     one = functools.partial(sequence_loglikelihood, config)
 
@@ -41,7 +48,9 @@ def make_loglikelihood(
         start: Int[Array, "batch"],
         target: Bool[Array, "batch seq"],
     ) -> Float[Array, "pop batch"]:
-        axes = population_axes(params)
-        return jax.vmap(one, in_axes=(axes, None, None, None))(params, tokens, start, target)
+        where = population_axes(params) if axes is None else axes
+        if PATH in params and count(where, params) == 1:
+            return one(only(where, params), tokens, start, target)[None]
+        return jax.vmap(one, in_axes=(where, None, None, None))(params, tokens, start, target)
 
     return loglikelihood

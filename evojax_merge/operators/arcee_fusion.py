@@ -16,7 +16,8 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.order_statistics import in_threads, select
+from evojax_merge.operators.magnitude import stack_layers
+from evojax_merge.operators.order_statistics import select
 from evojax_merge.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8
@@ -55,7 +56,7 @@ def arcee_fusion() -> Operator:
         (source,) = sources
         shape = np.shape(base)[int(layered) :]
 
-        def one(layer: int) -> tuple[np.ndarray, np.float32, np.float32]:
+        def one(layer: int) -> tuple[np.ndarray, ...]:
             origin, end = (rows(leaf, layered)[layer].reshape(shape) for leaf in (base, source))
             divergence = _divergence(end, origin)
             moved = np.abs(task_vector_row(base, source, layered, layer)).reshape(shape)
@@ -65,12 +66,7 @@ def arcee_fusion() -> Operator:
             first, median, third = select(importance, importance.size - ascending).threshold
             return divergence, median, third - first
 
-        divergence, median, spread_ = zip(
-            *in_threads(one, range(len(rows(base, layered)))), strict=True
-        )
-        if not layered:
-            return Importance(*(jnp.asarray(x[0]) for x in (divergence, median, spread_)))
-        return Importance(*(jnp.asarray(np.stack(x)) for x in (divergence, median, spread_)))
+        return Importance(*stack_layers(one, base, layered))
 
     def merge(
         base: Leaf,

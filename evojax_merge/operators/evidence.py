@@ -52,7 +52,17 @@ class EvidenceRequest:
 
     @classmethod
     def of(
-        cls, kind: Kind, data: Any, sha256: Any, limit: int | None, batch_size: int, **fields: str
+        cls,
+        kind: Kind,
+        data: Any,
+        sha256: Any,
+        text: str,
+        template: str,
+        prefix: str,
+        label: str,
+        inputs: str,
+        limit: int | None,
+        batch_size: int,
     ) -> "EvidenceRequest":
         """The request of an operator's arguments, where one file may be given by itself.
 
@@ -68,7 +78,7 @@ class EvidenceRequest:
             )
         if batch_size < 1:
             raise ValueError(f"operator.batch_size must be at least 1 item, not {batch_size}")
-        return cls(kind, files, hashes, limit=limit, batch_size=batch_size, **fields)
+        return cls(kind, files, hashes, text, template, prefix, label, inputs, limit, batch_size)
 
 
 def _tuple(values: Any) -> tuple[str, ...] | None:

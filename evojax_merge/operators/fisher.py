@@ -12,11 +12,10 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
-    float32,
     spread,
 )
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
-from evojax_merge.operators.shares import SHARE, shares
+from evojax_merge.operators.shares import average, from_first, shares
 from evojax_merge.types import Array, Float
 
 
@@ -46,16 +45,15 @@ def fisher(
         likelihood do not matter, where the authors' code has an absolute 1e-6.
 
     Args:
-        data: File of items that all sources are measured on, or one for each source (the paper's
-            way: the data it was trained on). JSON Lines for language models, ``.npz`` or ``.csv``
-            for classifiers.
+        data: Items that all sources are measured on, or one file for each source (the paper's way:
+            the data it was trained on). This and the next eight: see `EvidenceRequest`.
         sha256: Of each file; another content is refused. Recipes hold it.
         text: Field of the text whose log-likelihood counts.
-        template: What stands before the text, with fields of the item in braces.
+        template: What stands before the text.
         prefix: Put before everything.
-        label: Array or column of a classifier's labels.
-        inputs: Array of a classifier's features.
-        limit: Use at most this many items of each file, the first ones.
+        label: A classifier's labels.
+        inputs: A classifier's features.
+        limit: Items of each file that are used.
         batch_size: Items on the device at once.
         floor: F is at least this share of its mean over the tensor and the sources. Where no
             source has any, the sources are averaged.
@@ -66,6 +64,9 @@ def fisher(
     check_number("fisher: floor", floor)
     if not floor > 0:
         raise ValueError(f"fisher: floor must be a number above 0, not {floor}")
+    request = EvidenceRequest.of(
+        "fisher", data, sha256, text, template, prefix, label, inputs, limit, batch_size
+    )
 
     def init(
         base: Leaf | None,
@@ -92,31 +93,8 @@ def fisher(
             for share, importance in zip(shares(coefficients), statistics, strict=True)
         ]
         total = sum(weighed[1:], weighed[0])
-        first = float32(sources[0])
-        # Differences from the first source: equal sources merge to themselves, to the bit.
-        moved = [
-            weight * (float32(source) - first)
-            for weight, source in zip(weighed[1:], sources[1:], strict=True)
-        ]
-        return first + sum(moved, jnp.zeros(())) / total
+        first, added = from_first(sources)
+        terms = [weight * leaf for weight, leaf in zip(weighed[1:], added, strict=True)]
+        return first + sum(terms, jnp.zeros(())) / total
 
-    return Operator(
-        name="fisher",
-        coefficients=(SHARE,),
-        init=init,
-        merge=merge,
-        needs_base=False,
-        sources=(1, None),
-        evidence=EvidenceRequest.of(
-            "fisher",
-            data,
-            sha256,
-            limit,
-            batch_size,
-            text=text,
-            template=template,
-            prefix=prefix,
-            label=label,
-            inputs=inputs,
-        ),
-    )
+    return average("fisher", init, merge, request)

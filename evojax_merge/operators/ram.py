@@ -14,9 +14,9 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows, task_vector_row
+from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.magnitude import stack_layers
 from evojax_merge.types import Array, Float
 
 R = Coefficient(
@@ -77,17 +77,16 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
         if not raised:
             return ()
 
-        def ratios(layer: int) -> np.ndarray:
+        def ratios(layer: int) -> tuple[np.ndarray, ...]:
             changed = np.stack(
                 [np.abs(task_vector_row(base, s, layered, layer)) > limit for s in sources]
             )
             alone = changed.sum(axis=0) == 1
             own = np.count_nonzero(changed & alone, axis=1)
             common = np.count_nonzero(changed, axis=1) - own
-            return (common / np.maximum(own, least)).astype(np.float32)
+            return tuple((common / np.maximum(own, least)).astype(np.float32))
 
-        found = np.stack(in_threads(ratios, range(len(rows(base, layered)))), axis=1)
-        return tuple(jnp.asarray(ratio if layered else ratio[0]) for ratio in found)
+        return tuple(stack_layers(ratios, base, layered))
 
     def merge(
         base: Leaf,

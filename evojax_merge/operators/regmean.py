@@ -14,11 +14,10 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
-    float32,
     spread,
 )
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
-from evojax_merge.operators.shares import SHARE, shares
+from evojax_merge.operators.shares import average, from_first, shares
 from evojax_merge.types import Array, Float
 
 FLOOR = 1e-10
@@ -58,16 +57,15 @@ def regmean(
         can solve the systems.
 
     Args:
-        data: File of items that all sources are measured on, or one for each source (the paper's
-            way: the data it was trained on). JSON Lines for language models, ``.npz`` or ``.csv``
-            for classifiers.
+        data: Items that all sources are measured on, or one file for each source (the paper's way:
+            the data it was trained on). This and the next eight: see `EvidenceRequest`.
         sha256: Of each file; another content is refused. Recipes hold it.
         text: Field of the text.
-        template: What stands before the text, with fields of the item in braces.
+        template: What stands before the text.
         prefix: Put before everything.
-        label: Array or column of a classifier's labels, which have no influence.
-        inputs: Array of a classifier's features.
-        limit: Use at most this many items of each file, the first ones.
+        label: A classifier's labels, which have no influence.
+        inputs: A classifier's features.
+        limit: Items of each file that are used.
         batch_size: Items on the device at once.
         alpha: Scale of what is off the diagonal, from 0 (every input by itself) to 1.
 
@@ -75,6 +73,9 @@ def regmean(
         ValueError: ``alpha`` is outside [0, 1], or see `EvidenceRequest.of`.
     """
     check_number("regmean: alpha", alpha, 0.0, 1.0)
+    request = EvidenceRequest.of(
+        "gram", data, sha256, text, template, prefix, label, inputs, limit, batch_size
+    )
 
     def init(
         base: Leaf | None,
@@ -104,39 +105,18 @@ def regmean(
         statistics: tuple[Any, ...],
         key: LeafKey,
     ) -> Float[Array, "..."]:
-        first = float32(sources[0])
         share = shares(coefficients)
-        # Differences from the first source: equal sources merge to themselves, to the bit.
-        moved = [float32(source) - first for source in sources[1:]]
-        parts = [spread(one, first.ndim) * leaf for one, leaf in zip(share[1:], moved, strict=True)]
+        first, added = from_first(sources)
+        parts = [spread(one, first.ndim) * leaf for one, leaf in zip(share[1:], added, strict=True)]
         if not statistics:
             return first + sum(parts, jnp.zeros(()))
         weighed = [spread(one, first.ndim) * g for one, g in zip(share, statistics, strict=True)]
-        products = [_product(leaf, gram) for leaf, gram in zip(moved, weighed[1:], strict=True)]
+        products = [_product(leaf, gram) for leaf, gram in zip(added, weighed[1:], strict=True)]
         if not products:
             return first
         return first + _divide(sum(products[1:], products[0]), sum(weighed[1:], weighed[0]))
 
-    return Operator(
-        name="regmean",
-        coefficients=(SHARE,),
-        init=init,
-        merge=merge,
-        needs_base=False,
-        sources=(1, None),
-        evidence=EvidenceRequest.of(
-            "gram",
-            data,
-            sha256,
-            limit,
-            batch_size,
-            text=text,
-            template=template,
-            prefix=prefix,
-            label=label,
-            inputs=inputs,
-        ),
-    )
+    return average("regmean", init, merge, request)
 
 
 def _product(

@@ -1,8 +1,12 @@
 """Weights of which only the proportions count, for averages that evidence shapes."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax.numpy as jnp
 
-from evojax_merge.operators.base import WEIGHT, Coefficients
+from evojax_merge.operators.base import WEIGHT, Coefficients, Operator, float32
+from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.types import Array, Float
 
 SHARE = WEIGHT._replace(
@@ -17,3 +21,30 @@ def shares(coefficients: Coefficients) -> Float[Array, "sources *layers"]:
     total = weights.sum(axis=0, keepdims=True)
     scaled = weights / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, scaled, 1.0 / weights.shape[0])
+
+
+def from_first(sources: Sequence[Any]) -> tuple[Float[Array, "..."], list[Float[Array, "..."]]]:
+    """The first source, and what each other one adds to it.
+
+    An average of such differences gives equal sources back to the bit.
+    """
+    first = float32(sources[0])
+    return first, [float32(source) - first for source in sources[1:]]
+
+
+def average(
+    name: str,
+    init: Callable[..., Any],
+    merge: Callable[..., Array],
+    evidence: EvidenceRequest,
+) -> Operator:
+    """The operator of an average by `shares` and evidence, of any number of sources."""
+    return Operator(
+        name=name,
+        coefficients=(SHARE,),
+        init=init,
+        merge=merge,
+        needs_base=False,
+        sources=(1, None),
+        evidence=evidence,
+    )

@@ -15,8 +15,8 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.order_statistics import in_threads
+from evojax_merge.operators.host import task_vector_row
+from evojax_merge.operators.magnitude import stack_layers
 from evojax_merge.types import Array, Float
 
 
@@ -38,16 +38,11 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
     check_number("sign_only: lam", lam)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
-        def mean(source: Leaf) -> Array:
-            sizes = in_threads(
-                lambda layer: np.abs(task_vector_row(base, source, layered, layer)).mean(
-                    dtype=np.float64
-                ),
-                range(len(rows(base, layered))),
-            )
-            return jnp.asarray(np.array(sizes if layered else sizes[0], np.float32))
+        def means(layer: int) -> tuple[np.ndarray, ...]:
+            vectors = (task_vector_row(base, source, layered, layer) for source in sources)
+            return tuple(np.abs(v).mean(dtype=np.float64).astype(np.float32) for v in vectors)
 
-        return tuple(mean(source) for source in sources)
+        return tuple(stack_layers(means, base, layered))
 
     def merge(
         base: Leaf,

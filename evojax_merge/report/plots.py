@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from evojax_merge.segments import Segment
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without a display."""
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
@@ -50,7 +51,7 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
     axes.set_ylabel(f"fitness ({task}, search split)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_coefficients(
@@ -85,4 +86,4 @@ def plot_coefficients(
         axes.set_yticks(range(len(rows)), rows)
         axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
         figure.colorbar(image, ax=axes, shrink=0.8)
-    _save(figure, path)
+    save_figure(figure, path)

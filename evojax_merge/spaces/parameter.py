@@ -60,6 +60,8 @@ class ParameterSpace:
             in the wrong order, a start outside its bounds, or nothing left to evolve.
     """
 
+    kind = "parameter"
+
     def __init__(
         self,
         operator: Operator,
@@ -167,6 +169,13 @@ class ParameterSpace:
     def dims(self) -> int:
         """Length of a genotype."""
         return len(self.genes)
+
+    def describe(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.dims} genes ({self.operator.name}, {len(self.sources)} sources × "
+            f"{len(self.segments)} segments)"
+        )
 
     def decode(self, genotype: Genotype) -> dict[str, Float[Array, "..."]]:
         """Coefficients by name: ``[sources, segments]``, or ``[segments]`` if not per source."""

@@ -5,9 +5,9 @@ sample z stands for the genotype
 
     x = clip(u, lower, upper),   u = start + sigma · span · z
 
-where the span of a gene is upper − lower, or what its space says is a range worth searching,
-so that a sample outside the box is scored at the nearest point of the box: an optimum on a wall (a
-density of 1, a weight of 0) is reached exactly. Clipping alone would leave a plateau beyond the
+where the span of a gene is upper − lower, or whatever else its space says. A sample outside the box
+is scored at the nearest point of the box: an optimum on a wall (a density of 1, a weight of 0) is
+reached exactly. Clipping alone would leave a plateau beyond the
 walls on which a mean may drift away, so that a distribution-based algorithm is told its own
 sample, undistorted, at the cost plus a penalty v · (spread of the generation's costs),
 
@@ -106,4 +106,6 @@ def make_box(
     wide = high - low if span is None else np.atleast_1d(np.asarray(span, np.float32))
     if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):
         raise ValueError("span must have a positive, finite number for each gene")
-    return Box(*map(jnp.asarray, (low, high, begin, wide)), float(sigma))
+    return Box(
+        jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), jnp.asarray(wide), float(sigma)
+    )

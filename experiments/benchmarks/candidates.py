@@ -25,7 +25,7 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.history import History
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.mesh import make_mesh
-from evojax_merge.evolution.run import make_evaluator
+from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.layout import Layout
 

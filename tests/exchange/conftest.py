@@ -1,5 +1,6 @@
 """Tiny checkpoints of one base, and the programs that merge them."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,26 @@ def models(tmp_path_factory):
         shards = number + 1
         paths[name] = write_checkpoint(root / name, tiny_config(), tensors=tensors, shards=shards)
     return {name: str(path) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def mergekit():
+    """Runs a file's tree and returns the tensors."""
+    try:
+        from mergekit.config import MergeConfiguration
+        from mergekit.merge import MergeOptions, run_merge
+    except ImportError as error:
+        pytest.fail(f"mergekit 0.1.5 cannot be imported ({error}): run `make parity`")
+
+    def run(tree, directory):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = MergeConfiguration.model_validate(tree)
+            options = MergeOptions(copy_tokenizer=False, quiet=True, random_seed=0)
+            run_merge(config, str(directory), options)
+        return tensors_of(directory)
+
+    return run
 
 
 def entries(models, /, **parameters):

@@ -22,20 +22,19 @@ place. Known departures, with their reasons:
 """
 
 import json
-import warnings
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 import yaml
-from safetensors.numpy import load_file
 
+from evojax_merge import api
 from evojax_merge.exchange.writing import to_mergekit
 from tests.checkpoints_factory import write_checkpoint
 from tests.exchange.conftest import entries, merged, tensors_of
 from tests.exchange.test_applying import linear, speakers  # noqa: F401
-from tests.exchange.test_writing import RECIPES, blocks
+from tests.exchange.written import SETTINGS, written
 
 pytestmark = pytest.mark.parity
 
@@ -52,26 +51,6 @@ SLERP_T = [
     {"filter": "mlp", "value": [1, 0.5, 0.7, 0.3, 0]},
     {"value": 0.5},
 ]
-
-
-@pytest.fixture(scope="session")
-def mergekit():
-    """Runs a file's tree and returns the tensors."""
-    try:
-        from mergekit.config import MergeConfiguration
-        from mergekit.merge import MergeOptions, run_merge
-    except ImportError as error:
-        pytest.fail(f"mergekit 0.1.5 cannot be imported ({error}): run `make parity`")
-
-    def run(tree, directory):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            config = MergeConfiguration.model_validate(tree)
-            options = MergeOptions(copy_tokenizer=False, quiet=True, random_seed=0)
-            run_merge(config, str(directory), options)
-        return tensors_of(directory)
-
-    return run
 
 
 def case(method, given, base=True, **parameters):
@@ -244,11 +223,42 @@ def test_one_vocabulary(mergekit, speakers, tmp_path, source):  # noqa: F811
     agree(merged(tree, tmp_path / "ours"), mergekit(tree, tmp_path / "theirs"))
 
 
-@pytest.mark.parametrize(("operator", "arguments", "shapes"), RECIPES)
-def test_written_recipes(mergekit, models, tmp_path, operator, arguments, shapes):
-    from evojax_merge import api
+WRITTEN = [(name, arguments) for name, several in SETTINGS.items() for arguments in several]
 
-    given = blocks(models, operator, arguments, **shapes)
-    theirs = mergekit(yaml.safe_load(to_mergekit(given)), tmp_path / "theirs")
-    api.export(api.merge(given), tmp_path / "ours")
-    agree(load_file(tmp_path / "ours" / "model.safetensors"), theirs)
+
+def three_ways(mergekit, given, directory):
+    """The recipe's checkpoint, and mergekit's and ours of the file that is written of it."""
+    api.export(api.merge(given), directory / "ours")
+    tree = yaml.safe_load(to_mergekit(given))
+    theirs = mergekit(tree, directory / "theirs")
+    again = merged(tree, directory / "again", seed=given.seed)
+    return tensors_of(directory / "ours"), theirs, again
+
+
+def differing(found, expected, tolerance=1e-6):
+    """The share of elements that are further apart than a share of the tensor's largest."""
+    assert found.keys() == expected.keys()
+    apart = [
+        np.abs(found[name] - tensor) > tolerance * np.abs(tensor).max()
+        for name, tensor in expected.items()
+    ]
+    return sum(map(np.sum, apart)) / sum(map(np.size, apart))
+
+
+@pytest.mark.parametrize(("operator", "arguments"), WRITTEN)
+def test_written_recipes(mergekit, models, tmp_path, operator, arguments):
+    given = written(models, operator, arguments)
+    ours, theirs, again = three_ways(mergekit, given, tmp_path)
+    share = 1e-3 if operator == "arcee_fusion" else 0
+    assert differing(ours, theirs) <= share
+    assert differing(again, theirs) <= share
+
+
+@pytest.mark.parametrize(("operator", "arguments"), WRITTEN)
+def test_written_recipes_in_bfloat16(mergekit, halves, distinct, tmp_path, operator, arguments):
+    chooses = operator in (*CHOOSING, "task_vectors")
+    given = written(distinct if chooses else halves, operator, arguments, "bfloat16")
+    ours, theirs, again = three_ways(mergekit, given, tmp_path)
+    share = 1e-3 if operator == "arcee_fusion" else 0
+    assert far_apart(ours, theirs) <= share
+    assert far_apart(again, theirs) <= share

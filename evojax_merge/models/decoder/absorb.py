@@ -99,7 +99,7 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
         if is_stacked(name):
             absorbed[name] = _scaled(np.asarray(leaf)[layers], found.of(name), name)
         elif name == FINAL_NORM:
-            absorbed[name] = _scaled(np.asarray(leaf), np.float64(found.final), name)
+            absorbed[name] = _scaled(np.asarray(leaf), np.array(found.final), name)
         else:
             absorbed[name] = leaf
     windows = tuple(config.windows[layer] for layer in layers)
@@ -112,9 +112,7 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
 def _scaled(leaf: np.ndarray, factor: np.ndarray | None, name: str) -> np.ndarray:
     if factor is None:
         return leaf
-    spread = np.asarray(factor, np.float32).reshape(np.shape(factor) + (1,) * (leaf.ndim - 1))
-    if np.ndim(factor) == 0:
-        spread = np.float32(factor)
+    spread = factor.astype(np.float32).reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
     with np.errstate(over="ignore"):
         scaled = (leaf.astype(np.float32) * spread).astype(leaf.dtype)
     if not np.isfinite(scaled.astype(np.float32)).all():

@@ -67,7 +67,9 @@ def make_path(
     branch[:length] = 1.0 if scales is None else scales
     residual = np.ones_like(branch) if branch_only else branch
     return Path(
-        *(jnp.asarray(part) for part in (layer, residual, branch)),
+        jnp.asarray(layer),
+        jnp.asarray(residual),
+        jnp.asarray(branch),
         length=jnp.int32(length),
         steps=jnp.int32(length),
     )

@@ -1,0 +1,8 @@
+"""What a search is about: how genotypes become models, and what they are compared with."""
+
+from evojax_merge.evolution.problems.base import Found, Problem
+from evojax_merge.evolution.problems.dataflow import DataflowProblem
+from evojax_merge.evolution.problems.joint import JointProblem
+from evojax_merge.evolution.problems.parameter import ParameterProblem
+
+__all__ = ["DataflowProblem", "Found", "JointProblem", "ParameterProblem", "Problem"]

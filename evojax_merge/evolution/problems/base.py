@@ -1,0 +1,70 @@
+"""The interface between a run and the space that it searches."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.evolution.evaluate import Evaluator
+from evojax_merge.path_recipe import PathRecipe
+from evojax_merge.recipe import Recipe
+from evojax_merge.types import Float
+
+EVOLVED = "evolved"
+RANDOM = "random_search"
+
+Scored = Iterator[tuple[str, Float[np.ndarray, "items"]]]
+"""Names of methods, and the results of each on every item."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The winner of a search, and what it took to find it."""
+
+    genotype: np.ndarray
+    evaluations: int
+    seconds: float
+
+
+class Problem(Protocol):
+    """A space over loaded checkpoints, ready to evaluate.
+
+    Attributes:
+        space: With ``dims``, ``lower``, ``upper``, ``start``, and perhaps ``span``.
+        evaluator: Measures genotypes.
+    """
+
+    @property
+    def space(self) -> Any: ...
+
+    @property
+    def evaluator(self) -> Evaluator: ...
+
+    def recipe(self, found: Found) -> Recipe | PathRecipe:
+        """The recipe of a genotype."""
+        ...
+
+    def build(self, recipe: Any) -> Model:
+        """The model that one of this problem's recipes describes, as a plain checkpoint."""
+        ...
+
+    def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
+        """Measure every method on a split: sources, published merges, searches.
+
+        Args:
+            model: Of the winner.
+            found: The winner of each search by name; that named `EVOLVED` comes last.
+            split: Of the evaluator's tasks.
+        """
+        ...
+
+    def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
+        """Results of the winner on every item of a split."""
+        ...
+
+    def plot(self, recipe: Any, history: Path, directory: Path) -> None:
+        """Draw what was found, and how."""
+        ...

@@ -1,0 +1,372 @@
+"""From an experiment to what is searched: checked first, loaded later."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.evidence import Items, collect, prepare
+from evojax_merge.evolution.problems import (
+    DataflowProblem,
+    Found,
+    JointProblem,
+    ParameterProblem,
+    Problem,
+)
+from evojax_merge.evolution.problems.dataflow import make_path_evaluator
+from evojax_merge.evolution.problems.joint import make_joint_evaluator
+from evojax_merge.evolution.problems.parameter import make_evaluator
+from evojax_merge.experiment import Experiment
+from evojax_merge.gradient import AdaMerging
+from evojax_merge.ingredients import (
+    Ingredients,
+    Plan,
+    load_ingredients,
+    load_members,
+    plan,
+    plan_pool,
+)
+from evojax_merge.layout import Layout
+from evojax_merge.operators import Evidence, check_sources
+from evojax_merge.pool import make_pool
+from evojax_merge.recipe import Ingredient, Recipe
+from evojax_merge.spaces import kind_of
+from evojax_merge.spaces.joint import MERGED
+from evojax_merge.strategies import Strategy
+
+EVIDENCE = "evidence"
+"""Folder of a run that keeps what was collected for operators that ask for evidence."""
+
+PARAMETER_SPACE = "parameter_space"
+"""What results call the first stage of a hybrid."""
+
+
+@dataclasses.dataclass
+class Stage:
+    """A search of a run.
+
+    Attributes:
+        name: What history and results call it.
+        space: What is searched.
+        strategy: How.
+        evaluations: How long.
+        problem: Makes the problem; the weights must be loaded by then.
+        done: Told the winner.
+    """
+
+    name: str
+    space: Any
+    strategy: Strategy
+    evaluations: int
+    problem: Callable[[], Problem]
+    done: Callable[[Found], None] = lambda found: None
+
+
+class Setup:
+    """The searches of an experiment, one after another.
+
+    Attributes:
+        stages: Usually one.
+    """
+
+    def __init__(self, experiment: Experiment, prepared: Plan):
+        self.experiment = experiment
+        self.prepared = prepared
+        self.stages: list[Stage] = []
+        task = experiment.task
+        self._bound = {
+            split: task.on(split).bind(prepared.reference)
+            for split in task.splits
+            if split != "train"
+        }
+        self._items: tuple[Items, ...] = ()
+        self._ingredients: Ingredients | None = None
+        self._members: list[Model] = []
+        self._evidence: Evidence | None = None
+        self._mesh: Mesh | None = None
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Setup":
+        """Check everything that can be checked without weights.
+
+        Raises:
+            ValueError: Something makes the experiment impossible.
+        """
+        kinds: dict[str, Callable[[Experiment], Setup]] = {
+            "parameter": _ParameterSetup.prepared_for,
+            "dataflow": _DataflowSetup.prepared_for,
+            "hybrid": _HybridSetup.prepared_for,
+            "joint": _JointSetup.prepared_for,
+        }
+        return kinds[kind_of(experiment.space)](experiment)
+
+    def describe(self) -> list[str]:
+        """Lines for people."""
+        experiment, items = self.experiment, len(self._bound["search"])
+        return [
+            f"{experiment.name if stage is self.stages[-1] else stage.name}: "
+            f"{stage.space.describe()}, population {stage.strategy.population_size}, "
+            f"{stage.evaluations} evaluations of {items} items"
+            for stage in self.stages
+        ]
+
+    def load(self, directory: Path, tell: Callable[[str], None]) -> None:
+        """Read the weights, and collect evidence where the operator asks for it.
+
+        Args:
+            directory: Of the run, which keeps the evidence.
+            tell: Gets messages.
+        """
+        raise NotImplementedError
+
+    def _strategy(self, space: Any) -> Strategy:
+        make = self.experiment.strategy
+        span = {"span": space.span} if getattr(space, "span", None) is not None else {}
+        strategy = make(lower=space.lower, upper=space.upper, start=space.start, **span)
+        if isinstance(strategy, AdaMerging) and kind_of(self.experiment.space) != "parameter":
+            raise ValueError("strategy=adamerging follows gradients of space=parameter only")
+        return strategy
+
+
+class _MergingSetup(Setup):
+    """Of experiments that merge parameters."""
+
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        choice, operator = experiment.model, experiment.operator
+        check_sources(operator, len(choice.sources), choice.base is not None)
+        prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype)
+        setup = cls(experiment, prepared)
+        setup._arrange()
+        setup._items = prepare(operator, prepared.reference, len(choice.sources))
+        return setup
+
+    @property
+    def _layout(self) -> Layout:
+        reference = self.prepared.reference
+        return Layout.of(reference.family, reference.config)
+
+    def _arrange(self) -> None:
+        raise NotImplementedError
+
+    def load(self, directory: Path, tell: Callable[[str], None]) -> None:
+        experiment = self.experiment
+        self._mesh = experiment.mesh()
+        self._ingredients = load_ingredients(self.prepared)
+        names = experiment.model.source_names
+        self._ingredients.check_task_vectors(experiment.operator, names)
+        self._evidence = collect(
+            experiment.operator,
+            self._items,
+            self._ingredients.whole_sources(),
+            names,
+            directory / EVIDENCE,
+            tell,
+        )
+
+    def _parameter_stage(self, name: str, factory: Any, evaluations: int) -> Stage:
+        experiment = self.experiment
+        space = factory(
+            operator=experiment.operator,
+            layout=self._layout,
+            sources=experiment.model.source_names,
+        )
+        strategy = self._strategy(space)
+
+        def problem() -> ParameterProblem:
+            assert self._ingredients is not None
+            assert self._mesh is not None
+            evaluator = make_evaluator(
+                experiment,
+                space,
+                strategy.population_size,
+                self._ingredients,
+                self._bound,
+                self._mesh,
+                self._evidence,
+            )
+            return ParameterProblem(
+                experiment,
+                self.prepared,
+                space,
+                self._ingredients,
+                self._items,
+                self._evidence,
+                evaluator,
+            )
+
+        return Stage(name, space, strategy, evaluations, problem)
+
+
+class _ParameterSetup(_MergingSetup):
+    def _arrange(self) -> None:
+        evaluations = self.experiment.budget.evaluations
+        self.stages = [self._parameter_stage("parameter", self.experiment.space, evaluations)]
+
+
+class _JointSetup(_MergingSetup):
+    def _arrange(self) -> None:
+        experiment = self.experiment
+        space = experiment.space(
+            operator=experiment.operator,
+            layout=_routable(self.prepared, self._layout),
+            sources=experiment.model.source_names,
+        )
+        strategy = self._strategy(space)
+
+        def problem() -> JointProblem:
+            assert self._ingredients is not None
+            assert self._mesh is not None
+            evaluator = make_joint_evaluator(
+                experiment,
+                space,
+                strategy.population_size,
+                self._ingredients,
+                self._bound,
+                self._mesh,
+                self._evidence,
+            )
+            return JointProblem(
+                experiment,
+                self.prepared,
+                space,
+                self._ingredients,
+                self._items,
+                self._evidence,
+                evaluator,
+            )
+
+        self.stages = [Stage("joint", space, strategy, experiment.budget.evaluations, problem)]
+
+
+class _DataflowSetup(Setup):
+    """Of experiments that merge nothing."""
+
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        choice = experiment.model
+        names = choice.source_names
+        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype)
+        layers = [source.config.num_layers for source in prepared.wholes]
+        space = experiment.space(sources=names, layers=layers)
+        setup = cls(experiment, dataclasses.replace(prepared, reference_name=space.skeleton))
+        strategy = setup._strategy(space)
+
+        def problem() -> DataflowProblem:
+            models = dict(zip(names, setup._members, strict=True))
+            members = dict(zip(names, prepared.source_ingredients, strict=True))
+            return setup._routed(space, strategy, models, members)
+
+        setup.stages = [Stage("dataflow", space, strategy, experiment.budget.evaluations, problem)]
+        return setup
+
+    def load(self, directory: Path, tell: Callable[[str], None]) -> None:
+        self._mesh = self.experiment.mesh()
+        self._members = load_members(self.prepared)
+
+    def _routed(
+        self,
+        space: Any,
+        strategy: Strategy,
+        models: Mapping[str, Model],
+        members: Mapping[str, Ingredient | Recipe],
+    ) -> DataflowProblem:
+        return routed_problem(
+            self.experiment,
+            self.prepared,
+            space,
+            strategy,
+            models,
+            members,
+            self._bound,
+            self._mesh,
+        )
+
+
+class _HybridSetup(_MergingSetup):
+    def _arrange(self) -> None:
+        experiment = self.experiment
+        hybrid, names = experiment.space, experiment.model.source_names
+        evaluations = experiment.budget.evaluations
+        first = max(1, round(hybrid.share * evaluations))
+        stage = self._parameter_stage(PARAMETER_SPACE, hybrid.parameter, first)
+        layout = _routable(self.prepared, self._layout)
+        pool = hybrid.members(names)
+        space = hybrid.dataflow(sources=pool, layers=[layout.num_layers] * len(pool))
+        strategy = self._strategy(space)
+        merged: list[tuple[Recipe, Model]] = []
+        make = stage.problem
+
+        def first_problem() -> Problem:
+            problem = make()
+            assert isinstance(problem, ParameterProblem)
+
+            def done(found: Found) -> None:
+                recipe = problem.recipe(found)
+                merged.append((recipe, problem.build(recipe)))
+
+            stage.done = done
+            return problem
+
+        def second_problem() -> DataflowProblem:
+            assert self._ingredients is not None
+            recipe, model = merged[0]
+            models = dict(zip(names, self._ingredients.whole_sources(), strict=True))
+            members: dict[str, Ingredient | Recipe] = dict(
+                zip(names, self.prepared.source_ingredients, strict=True)
+            )
+            return routed_problem(
+                experiment,
+                self.prepared,
+                space,
+                strategy,
+                {**models, MERGED: model},
+                {**members, MERGED: recipe},
+                self._bound,
+                self._mesh,
+            )
+
+        stage.problem = first_problem
+        self.stages = [
+            stage,
+            Stage("hybrid", space, strategy, max(1, evaluations - first), second_problem),
+        ]
+
+
+def routed_problem(
+    experiment: Experiment,
+    prepared: Plan,
+    space: Any,
+    strategy: Strategy,
+    models: Mapping[str, Model],
+    members: Mapping[str, Ingredient | Recipe],
+    tasks: dict[str, Any],
+    mesh: Mesh | None,
+) -> DataflowProblem:
+    """A data-flow search over loaded models; those that the space does not name are baselines."""
+    assert mesh is not None
+    names = space.sources
+    dtype = np.dtype(prepared.dtype)
+    pool = make_pool([models[name] for name in names], names, space.skeleton, dtype)
+    evaluator = make_path_evaluator(experiment, space, strategy.population_size, pool, tasks, mesh)
+    shown = {PARAMETER_SPACE if name == MERGED else name: model for name, model in models.items()}
+    own = {name: members[name] for name in names}
+    return DataflowProblem(experiment, space, pool, own, shown, prepared.base_ingredient, evaluator)
+
+
+def _routable(prepared: Plan, layout: Layout) -> Layout:
+    """The layout of models whose layers can be routed.
+
+    Raises:
+        ValueError: They have no layers.
+    """
+    if not layout.num_layers:
+        raise ValueError(
+            f"{prepared.reference.directory}: is a {prepared.reference.family.name}; layers can be "
+            "routed in decoders only"
+        )
+    return layout

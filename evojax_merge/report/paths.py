@@ -1,0 +1,119 @@
+"""Pictures of data-flow merges: a path through the layers, and how paths changed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evojax_merge.path_recipe import Hop
+from evojax_merge.report.plots import save_figure
+from evojax_merge.spaces.dataflow import DataflowSpace, decode_all
+
+_SCALED = 1e-3
+"""A scale nearer to 1 is not written."""
+
+_MOST_LABELS = 64
+
+
+def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> None:
+    """Layers of each model against hops, with the scale on each arrow that has one.
+
+    Args:
+        hops: The path.
+        layers: Number of layers of each model, in the order of the rows.
+        path: The PNG to write.
+    """
+    first = dict(zip(layers, np.cumsum([0, *layers.values()])[:-1], strict=True))
+    rows = np.array([first[hop.model] + hop.layer for hop in hops])
+    total = sum(layers.values())
+    figure = Figure(
+        figsize=(max(4.0, 1.5 + 0.42 * len(hops)), max(2.5, 1.0 + 0.24 * total)),
+        layout="constrained",
+    )
+    axes = figure.add_subplot()
+    colours = {name: f"C{number % 10}" for number, name in enumerate(layers)}
+    for name, count in layers.items():
+        axes.axhspan(
+            first[name] - 0.5, first[name] + count - 0.5, color=colours[name], alpha=0.08, lw=0
+        )
+    size = 9 if len(hops) <= _MOST_LABELS else 5
+    for number, hop in enumerate(hops):
+        if number:
+            axes.annotate(
+                "",
+                (number, rows[number]),
+                (number - 1, rows[number - 1]),
+                arrowprops={"arrowstyle": "->", "color": "0.45", "lw": 0.9, "shrinkA": size / 2},
+            )
+        if abs(hop.scale - 1) > _SCALED and len(hops) <= _MOST_LABELS:
+            middle = (rows[number] + rows[number - 1]) / 2 if number else rows[number]
+            axes.text(
+                number - 0.5, middle + 0.25, f"{hop.scale:.2f}", ha="center", size=6, color="0.25"
+            )
+        axes.plot(number, rows[number], "o", color=colours[hop.model], ms=size)
+        if len(hops) <= _MOST_LABELS:
+            axes.text(
+                number,
+                rows[number],
+                str(hop.layer),
+                ha="center",
+                va="center",
+                size=6,
+                color="white",
+            )
+    axes.set_yticks([first[name] + (count - 1) / 2 for name, count in layers.items()], list(layers))
+    axes.set_ylim(total - 0.5, -0.5)
+    axes.set_xlim(-0.7, len(hops) - 0.3)
+    axes.set_xlabel("hop")
+    axes.set_ylabel("model, layer")
+    save_figure(figure, path)
+
+
+def plot_path_history(
+    history: Iterable[Mapping[str, Any]], search: str, space: DataflowSpace, path: Path
+) -> None:
+    """Length of paths, and the share of hops in each model, over the generations of a search.
+
+    Args:
+        history: Rows of `evojax_merge.evolution.history.read_history`, genotypes of ``space``.
+        search: Whose rows are drawn.
+        space: Decodes their genotypes.
+        path: The PNG to write.
+    """
+    generations: dict[int, list[Any]] = {}
+    for row in history:
+        if row["search"] == search:
+            generations.setdefault(row["generation"], []).append(row["genotype"])
+    if not generations:
+        return
+    lengths, shares = [], []
+    owners = np.repeat(np.arange(len(space.sources)), space.layers)
+    for number in sorted(generations):
+        paths, _ = decode_all(space, np.array(generations[number], np.float32))
+        on_path = np.arange(space.hops) < paths.length[:, None]
+        lengths.append(paths.length)
+        owner = owners[paths.layer]
+        shares.append([(on_path & (owner == k)).sum() for k in range(len(space.sources))])
+    at = np.arange(1, len(lengths) + 1)
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    above.plot(at, [length.mean() for length in lengths], color="C0", lw=2)
+    above.fill_between(
+        at,
+        [length.min() for length in lengths],
+        [length.max() for length in lengths],
+        color="C0",
+        alpha=0.15,
+        lw=0,
+    )
+    above.set_ylabel("hops (mean, range)")
+    table = np.array(shares, float)
+    table /= np.maximum(table.sum(axis=1, keepdims=True), 1)
+    below.stackplot(at, table.T, labels=space.sources, alpha=0.8)
+    below.set_ylabel("share of hops")
+    below.set_xlabel("generation")
+    below.set_ylim(0, 1)
+    below.legend(fontsize=8, loc="lower left")
+    save_figure(figure, path)

@@ -1,0 +1,110 @@
+"""Spaces made of two: a merge, and a path through its layers and those of its sources.
+
+Akiba et al., arXiv 2403.13187, section 3.3, do one after the other (`HybridSpace`): the winner of
+parameter space joins the pool of layers, and a path is evolved over the enlarged pool. `JointSpace`
+evolves both genotypes together.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.spaces.dataflow import DataflowSpace
+from evojax_merge.spaces.parameter import ParameterSpace
+from evojax_merge.types import Float
+
+MERGED = "merged"
+"""What a pool calls the merge."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HybridSpace:
+    """First the parameter space, then the data-flow space with the winner in the pool.
+
+    Attributes:
+        parameter: (operator, layout, sources) -> the first space.
+        dataflow: (sources, layers) -> the second one.
+        share: Of the evaluations, for the first.
+        pool: Models whose layers the pool holds, ``merged`` among them; by default it and all
+            sources. The first gives embedding, head and tokenizer, unless ``skeleton`` of the
+            data-flow space says otherwise.
+    """
+
+    parameter: Callable[..., ParameterSpace]
+    dataflow: Callable[..., DataflowSpace]
+    share: float = 0.5
+    pool: Sequence[str] | None = None
+
+    kind = "hybrid"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"space.share is {self.share}; give a number between 0 and 1")
+
+    def members(self, sources: Sequence[str]) -> tuple[str, ...]:
+        """Names of the pool's models."""
+        return pool_members(self.pool, sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class Joint:
+    """Makes a `JointSpace`; attributes as of `HybridSpace`."""
+
+    parameter: Callable[..., ParameterSpace]
+    dataflow: Callable[..., DataflowSpace]
+    pool: Sequence[str] | None = None
+
+    kind = "joint"
+
+    def __call__(self, *, operator: Any, layout: Any, sources: Sequence[str]) -> "JointSpace":
+        """The space over the models of one layout."""
+        names = pool_members(self.pool, sources)
+        return JointSpace(
+            self.parameter(operator=operator, layout=layout, sources=sources),
+            self.dataflow(sources=names, layers=[layout.num_layers] * len(names)),
+        )
+
+
+class JointSpace:
+    """Genotypes of which the first part decodes to a merge and the rest to a path."""
+
+    merged = MERGED
+
+    def __init__(self, parameter: ParameterSpace, dataflow: DataflowSpace):
+        self.parameter, self.dataflow = parameter, dataflow
+        self.lower = np.concatenate([parameter.lower, dataflow.lower])
+        self.upper = np.concatenate([parameter.upper, dataflow.upper])
+        self.start = np.concatenate([parameter.start, dataflow.start])
+        self.span = np.concatenate([parameter.upper - parameter.lower, dataflow.span])
+
+    @property
+    def dims(self) -> int:
+        """Length of a genotype."""
+        return self.parameter.dims + self.dataflow.dims
+
+    def split(self, genotype: Float[Any, "dims"]) -> tuple[Any, Any]:
+        """The genotypes of parameter space and of data-flow space."""
+        return genotype[: self.parameter.dims], genotype[self.parameter.dims :]
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.parameter.describe()}, and {self.dataflow.describe()}"
+
+
+def pool_members(pool: Sequence[str] | None, sources: Sequence[str]) -> tuple[str, ...]:
+    """Names of a pool's models.
+
+    Raises:
+        ValueError: A name is unknown or given twice, or the merge is not among them.
+    """
+    if MERGED in sources:
+        raise ValueError(f"a source is called {MERGED}, as the merge is; set model.names")
+    known = (MERGED, *sources)
+    members = tuple(known if pool is None else pool)
+    if unknown := [name for name in members if name not in known]:
+        raise ValueError(f"space.pool: there is no {unknown[0]!r} (there are: {', '.join(known)})")
+    if MERGED not in members or len(set(members)) != len(members):
+        raise ValueError(f"space.pool: name {MERGED} and any of the sources, each once")
+    return members
