@@ -39,8 +39,8 @@ def check_models(recipe: Recipe) -> None:
         family = family_of(read_json(directory / "config.json"))
         if family is not DECODER:
             raise ExchangeError(
-                f"{ingredient.path} is of the family {family.name}, which mergekit does not know; use "
-                "the recipe itself (evojax-merge apply)"
+                f"{ingredient.path} is of the family {family.name}, which mergekit does not know; "
+                "use the recipe itself (evojax-merge apply)"
             )
 
 
