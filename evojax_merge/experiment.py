@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
+from evojax_merge.recipe import DTYPES
 from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.strategies.base import Strategy
 
@@ -43,10 +44,8 @@ class ModelChoice:
             raise ValueError(
                 f"two sources are called the same ({', '.join(names)}); set model.names"
             )
-        if self.dtype not in (None, "float32", "bfloat16", "float16"):
-            raise ValueError(
-                f"model.dtype is {self.dtype!r}; use float32, bfloat16, float16, or null"
-            )
+        if self.dtype not in (None, *DTYPES):
+            raise ValueError(f"model.dtype is {self.dtype!r}; use {', '.join(DTYPES)}, or null")
         if self.tokenizer != "base" and self.tokenizer not in names:
             raise ValueError(
                 f"model.tokenizer is {self.tokenizer!r}; use base, or one of {', '.join(names)}"

@@ -24,7 +24,7 @@ from evojax_merge.checkpoints import (
     weights_hash,
 )
 from evojax_merge.low_rank import is_adapter, materialise
-from evojax_merge.operators import Operator
+from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.pool import check_pool
 from evojax_merge.recipe import Ingredient
 from evojax_merge.statistics_cache import Entry, StatisticsCache
@@ -122,6 +122,15 @@ class Ingredients:
             [base.sha256 if base else None, *(source.sha256 for source in sources)],
             {"reference": self.reference_name, "vocabulary": self.vocabulary},
         )
+
+    def check_task_vectors(self, operator: Operator, names: Sequence[str]) -> None:
+        """Whether every source adds something to the base, if the operator merges task vectors.
+
+        Raises:
+            ValueError: One is the base.
+        """
+        if operator.needs_base and self.base is not None:
+            check_task_vectors(self.base.params, self.source_params, names)
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""

@@ -45,9 +45,11 @@ def merge_recipe(
 
     Raises:
         RecipeError: The recipe does not fit the models or the operator, see `leaf_coefficients`.
+        ValueError: A source is the base, and the operator merges task vectors.
     """
     reference = ingredients.reference
     coefficients = leaf_coefficients(recipe, operator, reference)
+    ingredients.check_task_vectors(operator, [source.path for source in recipe.sources])
     params = _merged(operator, ingredients, coefficients, recipe.seed, evidence, cache)
     return dataclasses.replace(reference, params=params, dtype=ingredients.dtype)
 

@@ -13,6 +13,7 @@ from evojax_merge.recipe import (
     Ingredient,
     Recipe,
     RecipeError,
+    check_dtype,
     check_keys,
     dump,
     read_tree,
@@ -154,6 +155,10 @@ class PathRecipe:
         )
 
     def _check(self, where: str) -> None:
+        try:
+            check_dtype(self.dtype)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from None
         if self.skeleton not in self.pool:
             raise RecipeError(
                 f"{where}: skeleton {self.skeleton!r} is no model of the pool "

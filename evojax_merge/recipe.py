@@ -14,6 +14,9 @@ from evojax_merge.types import Array
 
 FORMAT = 1
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""What a merge may be rounded to."""
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be read or applied."""
@@ -74,6 +77,21 @@ class Recipe:
     vocabulary: dict[str, Any] | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise RecipeError("sources is empty; list at least one checkpoint")
+        sources = range(len(self.sources))
+        if self.reference != "base" and (
+            type(self.reference) is not int or self.reference not in sources
+        ):
+            raise RecipeError(
+                f"reference is {self.reference!r}; give base, or the index of a source, from 0 to "
+                f"{sources[-1]}"
+            )
+        if type(self.seed) is not int or not 0 <= self.seed < 2**32:
+            raise RecipeError(f"seed is {self.seed!r}; give a whole number from 0 to 2**32 - 1")
+        check_dtype(self.dtype)
+
     def to_yaml(self) -> str:
         """Human-readable; numbers in the fewest digits that give the same float32."""
         return dump(self.to_tree())
@@ -128,6 +146,8 @@ class Recipe:
         check_keys(where, tree, _REQUIRED, _OPTIONAL)
         try:
             return cls._from_tree(tree)
+        except RecipeError as error:
+            raise RecipeError(f"{where}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise RecipeError(f"{where}: malformed ({error})") from error
 
@@ -136,8 +156,7 @@ class Recipe:
         segments: list[Segment] = []
         columns: list[dict[str, Any]] = []
         for number, entry in enumerate(tree["segments"]):
-            first, stop = entry["layers"]
-            segments.append(Segment(entry["name"], tuple(entry["groups"]), first, stop))
+            segments.append(_segment(entry, f"segments[{number}]"))
             values = {name: entry[name] for name in entry if name not in _SEGMENT}
             if columns and values.keys() != columns[0].keys():
                 raise ValueError(f"segments[{number}] has other coefficients than segments[0]")
@@ -155,7 +174,7 @@ class Recipe:
             sources=tuple(Ingredient(**source) for source in tree["sources"]),
             segments=tuple(segments),
             coefficients=coefficients,
-            seed=int(tree["seed"]),
+            seed=tree["seed"],
             dtype=tree.get("dtype"),
             reference=tree.get("reference", "base"),
             vocabulary=tree.get("vocabulary"),
@@ -240,6 +259,31 @@ def check_keys(
             problems.append(f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else ""))
     if problems:
         raise RecipeError(f"{where}: " + "; ".join(problems))
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Whether a merge can be rounded to it.
+
+    Raises:
+        RecipeError: It cannot.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise RecipeError(
+            f"dtype is {dtype!r}; use {', '.join(DTYPES)}, or null for that of the reference"
+        )
+
+
+def _segment(entry: Mapping[str, Any], where: str) -> Segment:
+    groups, layers = entry["groups"], entry["layers"]
+    if not isinstance(groups, list) or not all(isinstance(part, str) for part in groups):
+        raise RecipeError(f"{where}.groups is {groups!r}; give a list of names")
+    if (
+        not isinstance(layers, list)
+        or len(layers) != 2
+        or any(type(layer) is not int for layer in layers)
+    ):
+        raise RecipeError(f"{where}.layers is {layers!r}; give [first, stop], two whole numbers")
+    return Segment(str(entry["name"]), tuple(groups), *layers)
 
 
 def _ingredient(ingredient: Ingredient | None) -> dict[str, Any] | None:

@@ -1,12 +1,14 @@
 """Segments: the parts of a model within which a source's coefficients are constant."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from difflib import get_close_matches
+from typing import NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.layout import Layout
+from evojax_merge.models.groups import Group
 from evojax_merge.types import Array
 
 LeafCoefficients = dict[str, dict[str, Array]]
@@ -40,8 +42,9 @@ def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]
     """Index of the segment of every leaf: a scalar, or one per layer of a stacked leaf.
 
     Raises:
-        ValueError: A leaf is in no segment, or in two.
+        ValueError: A leaf is in no segment, or in two; or a segment names what is not there.
     """
+    _check_segments(segments, layout)
     last = max(layout.num_layers - 1, 0)
     assignment = {}
     problems = []
@@ -72,6 +75,32 @@ def assign(segments: Sequence[Segment], layout: Layout) -> dict[str, np.ndarray]
     if problems:
         raise ValueError("every leaf must be in one segment:\n  " + "\n  ".join(problems))
     return assignment
+
+
+def _check_segments(segments: Sequence[Segment], layout: Layout) -> None:
+    """Whether the model has what the segments name; a tied model may lack the group of a head."""
+    groups = get_args(Group)
+    for segment in segments:
+        for part in segment.groups:
+            if part in groups or any(part in path for path in layout.groups):
+                continue
+            parts = {name for path in layout.groups for name in path.split(".")}
+            near = get_close_matches(part, [*groups, *sorted(parts)], n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(
+                f"segment {segment.name}: {part!r} is no parameter group and part of no leaf's "
+                f"path{hint}"
+            )
+        if twice := sorted({p for p in segment.groups if segment.groups.count(p) > 1}):
+            raise ValueError(f"segment {segment.name}: names {', '.join(twice)} twice")
+        most = layout.num_layers
+        rises = segment.first < segment.stop if most else segment.first == segment.stop
+        if not (segment.first >= 0 and segment.stop <= most and rises):
+            raise ValueError(
+                f"segment {segment.name}: layers [{segment.first}, {segment.stop}] of a model of "
+                f"{most} layers; "
+                + (f"give [first, stop] within [0, {most}]" if most else "give [0, 0]")
+            )
 
 
 def names_leaf(part: str, path: str, layout: Layout) -> bool:

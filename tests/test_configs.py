@@ -69,8 +69,11 @@ def items(tmp_path_factory) -> dict[str, Path]:
     return {path.stem: path for path in folder.iterdir()}
 
 
-def layout() -> Layout:
-    config = tiny_config()
+DIGITS = {"model_type": "mlp", "hidden_sizes": [64, 16, 10]}
+
+
+def layout(config: dict[str, Any] | None = None) -> Layout:
+    config = config or tiny_config()
     family = family_of(config)
     return Layout.of(family, family.config_from_hf(config))
 
@@ -320,3 +323,30 @@ def test_a_source_with_another_configuration_is_measured_as_it_is(models, items,
         scores["turned"], evaluate(load(turned), task).result.score, rtol=1e-5
     )
     assert abs(scores["turned"] - evaluate(load(models["a"]), task).result.score) > 1e-4
+
+
+def test_a_source_that_is_the_base_is_refused_before_the_search(tmp_path):
+    choice = compose(["+experiment=digits"]).model
+    sources = f"model.sources=[{choice.sources[0]},{choice.base}]"
+    with pytest.raises(ValueError, match="base is the base in every tensor"):
+        evolve(["+experiment=digits", sources], tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", options("operator"))
+def test_the_digits_experiment_takes_any_operator(name):
+    data = ["operator.data=items.npz"] if name in ("fisher", "regmean") else []
+    experiment = build(compose(["+experiment=digits", f"operator={name}", *data]))
+    space = experiment.space(
+        operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b")
+    )
+    weights = [space.upper[i] for i, g in enumerate(space.genes) if g.coefficient == "weight"]
+    assert set(weights) <= {2.0}
+    assert bool(weights) == any(c.name == "weight" for c in experiment.operator.coefficients)
+
+
+def test_bounds_of_a_coefficient_that_the_operator_lacks_are_an_error_unless_optional():
+    overrides = ["+experiment=digits", "operator=slerp", "space.coefficients.weight.optional=false"]
+    experiment = build(compose(overrides))
+    with pytest.raises(ValueError, match=r"of slerp: there is no 'weight' .*optional: true"):
+        experiment.space(operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b"))

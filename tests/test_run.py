@@ -154,7 +154,7 @@ def test_the_exported_checkpoint_scores_what_the_run_says(whole, tmp_path):
     assert len(items) == expected["items"]
 
 
-def test_a_candidate_in_the_search_is_the_exported_checkpoint(whole):
+def test_the_winner_scores_in_the_end_what_the_search_wrote_down(whole):
     history = [json.loads(line) for line in (whole / "history.jsonl").open()]
     recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
     weights = [w for source in (0, 1) for s in recipe["segments"] for w in [s["weight"][source]]]

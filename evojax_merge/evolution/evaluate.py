@@ -172,13 +172,21 @@ class Evaluator:
         """What ``merge_fn`` merges, where it lies on the devices."""
         return self._materials
 
-    def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
-        """What the task's program gives for each of its batches, for one chunk per device."""
+    def merge(self, genotypes: Float[np.ndarray, "pop dims"]) -> Params:
+        """Parameters of one chunk per device, with a population axis (see `population_axes`).
+
+        They are what is measured, in memory that the next chunk overwrites.
+        """
         sharding = NamedSharding(self._mesh, P("pop"))
         placed = jax.make_array_from_callback(
             genotypes.shape, sharding, lambda index: genotypes[index]
         )
         self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
+        return self._params
+
+    def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
+        """What the task's program gives for each of its batches, for one chunk per device."""
+        self.merge(genotypes)
         return self._run(split)
 
     def measure(

@@ -157,11 +157,13 @@ class _MergingSetup(Setup):
         experiment = self.experiment
         self._mesh = experiment.mesh()
         self._ingredients = load_ingredients(self.prepared)
+        names = experiment.model.source_names
+        self._ingredients.check_task_vectors(experiment.operator, names)
         self._evidence = collect(
             experiment.operator,
             self._items,
             self._ingredients.whole_sources(),
-            experiment.model.source_names,
+            names,
             directory / EVIDENCE,
             tell,
         )

@@ -19,6 +19,7 @@ from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
 from evojax_merge.exchange.planning import Job, Plan
 from evojax_merge.exchange.tokenizer_files import write_tokenizer
+from evojax_merge.exchange.unchanged import check_task_vectors
 
 CONFIG_FILE = "mergekit_config.yml"
 
@@ -47,12 +48,14 @@ def apply_plan(
 
     Raises:
         CheckpointError: The directory holds something, or a tensor NaN or infinity.
+        ExchangeError: A source is the base, where task vectors are merged.
     """
     target = Path(directory).expanduser().absolute()
     if target.exists() and not target.is_dir():
         raise CheckpointError(f"{target}: is a file; give a directory to write to")
     if target.is_dir() and any(target.iterdir()) and not overwrite:
         raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    check_task_vectors(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

@@ -5,14 +5,13 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.inputs import Inputs
 from evojax_merge.exchange.methods import REQUIRED, Parameter, Static
 from evojax_merge.exchange.schema import Configuration, Slice
 from evojax_merge.exchange.settings import Settings, Value, find
 from evojax_merge.operators import Operator, conflicts
+from evojax_merge.operators.arguments import allowed, within
 
 Coefficients = dict[str, float | tuple[float, ...]]
 """By name: a number, or one for each source."""
@@ -65,7 +64,10 @@ class Numbers:
                 )
         roles = {parameter.name: parameter.role for parameter in self.method.parameters}
         static = tuple((key, value) for key, value in values.items() if roles[key] == "static")
-        operator = self.operator(static, inputs.base is not None)
+        try:
+            operator = self.operator(static, inputs.base is not None)
+        except ValueError as error:
+            raise ExchangeError(f"{part.where}, for {name}: {error}") from None
         coefficients = {}
         for coefficient in operator.coefficients:
             value = values.get(coefficient.name, coefficient.default)
@@ -128,10 +130,10 @@ def _check_numbers(
         value = coefficients[coefficient.name]
         lower, upper = coefficient.domain
         for number in value if isinstance(value, tuple) else (value,):
-            if not np.isfinite(number) or not lower <= number <= upper:
+            if not within(number, lower, upper):
                 raise ExchangeError(
-                    f"{coefficient.name} {number:g} of {operator.name} for {tensor} must be a "
-                    f"finite number from {lower:g} to {upper:g}"
+                    f"{coefficient.name} {number:g} of {operator.name} for {tensor} must be "
+                    f"{allowed(lower, upper)}"
                 )
     for _, problem in conflicts(operator, coefficients):
         raise ExchangeError(f"{operator.name} for {tensor}: {problem}")

@@ -240,7 +240,8 @@ def _shares(base: Any, sources: Sequence[Any], epsilon: float) -> tuple[np.float
         alone = changed.sum(axis=0) == 1
         own += np.count_nonzero(changed & alone, axis=1)
         all_ += np.count_nonzero(changed, axis=1)
-    return tuple(((all_ - own) / np.maximum(own, epsilon)).astype(np.float32))
+    least = max(epsilon, float(np.finfo(np.float32).tiny))
+    return tuple(((all_ - own) / np.maximum(own, least)).astype(np.float32))
 
 
 def _importance(shape: tuple[int, ...], base: Any, source: Any) -> Found:

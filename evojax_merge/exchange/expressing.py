@@ -27,12 +27,15 @@ class Expression(NamedTuple):
         parameters: Of all tensors.
         neutral: Coefficients that mergekit has not, by the only value that it computes.
         base: Whether the base is ``base_model``; ``first`` for the first source, None for none.
+        equal: Coefficients that mergekit has not, of which only the proportions count: it computes
+            what equal ones give.
     """
 
     method: str
     parameters: dict[str, Any]
     neutral: Mapping[str, float] = MappingProxyType({})
     base: str | None = "base"
+    equal: tuple[str, ...] = ()
 
 
 def express(operator: str, arguments: Mapping[str, Any]) -> Expression:
@@ -87,6 +90,9 @@ def _task_vectors(a: Mapping[str, Any]) -> Expression:
         ("rank", "sum"): ("della", ("l1",)),
     }
     composed = (a["trim"], a["consensus"])
+    if composed == ("none", "sum"):
+        everything = {"density": 1.0, "normalize": a["normalize"], "rescale": False}
+        return Expression("ties", {**everything, "lambda": a["lam"]})
     if composed not in named:
         raise ExchangeError(
             f"mergekit has no method with trim {a['trim']} and consensus {a['consensus']}"
@@ -123,7 +129,7 @@ _EXPRESSIONS: dict[str, Callable[[Mapping[str, Any]], Expression]] = {
     "slerp": _slerp,
     "nuslerp": _nuslerp,
     "multislerp": _multislerp,
-    "karcher": lambda a: Expression("karcher", dict(a), {"weight": 1.0}, base=None),
+    "karcher": lambda a: Expression("karcher", dict(a), base=None, equal=("weight",)),
     "model_stock": lambda a: Expression("model_stock", dict(a), {"strength": 1.0}),
     "passthrough": lambda a: Expression("passthrough", {}, base=None),
     "nearswap": lambda a: Expression("nearswap", {}),

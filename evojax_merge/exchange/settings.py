@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.operators.arguments import LARGEST
 
 Kind = Literal["float", "int", "bool"]
 Value = float | int | bool
@@ -112,13 +113,15 @@ def _value(given: Any, kind: Kind, where: str) -> Value:
         if given in (True, False, "true", "false"):
             return given in (True, "true")
         raise ExchangeError(f"{where}: {given!r} must be true or false")
-    wanted = "a number" if kind == "float" else "a whole number"
+    wanted = "a finite number" if kind == "float" else "a whole number"
     try:
         if isinstance(given, bool) or not isinstance(given, int | float | str):
             raise ValueError
         number = float(given)  # YAML reads 1e-5 as text
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ExchangeError(f"{where}: {given!r} must be {wanted}") from None
+    if not abs(number) <= LARGEST:
+        raise ExchangeError(f"{where}: {given!r} must be {wanted}")
     if kind == "int":
         if number != int(number):
             raise ExchangeError(f"{where}: {given!r} must be {wanted}")

@@ -1,10 +1,10 @@
 """A recipe of this package as mergekit YAML, where mergekit can say it.
 
-Blocks of layers become slices, and parameter groups become filters, tried in the order in which a
-group is told from a tensor's name. A segment's embeddings go with the first layer and its final
-norm and head with the last one in both programs. ``dtype: float32`` lets mergekit compute as this
-package does; ``out_dtype`` is what the recipe rounds to. Random methods draw other masks there,
-which is said in the file.
+Blocks of layers become slices, and parameter groups and parts of names become filters, tried in the
+order in which a group is told from a tensor's name. A segment's embeddings go with the first layer
+and its final norm and head with the last one in both programs. ``dtype: float32`` lets mergekit
+compute as this package does; ``out_dtype`` is what the recipe rounds to. Random methods draw other
+masks there, which is said in the file.
 """
 
 import itertools
@@ -18,6 +18,12 @@ from evojax_merge.checkpoints import load_config
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.expressing import GRIDDED, Expression, express
 from evojax_merge.exchange.methods import METHODS
+from evojax_merge.exchange.writable import (
+    check_models,
+    check_parts,
+    reference,
+    tokenizer_source,
+)
 from evojax_merge.models.groups import Group
 from evojax_merge.operators import snap
 from evojax_merge.recipe import Ingredient, Recipe
@@ -43,6 +49,8 @@ def to_mergekit(recipe: Recipe) -> str:
         CheckpointError: The dtype of its reference is needed, and it cannot be opened.
     """
     expression = express(recipe.operator, recipe.arguments)
+    check_models(recipe)
+    check_parts(recipe)
     base, sources = _models(recipe, expression)
     columns = [_column(recipe, expression, index) for index in range(len(recipe.segments))]
     tree: dict[str, Any] = {"merge_method": expression.method}
@@ -63,8 +71,10 @@ def to_mergekit(recipe: Recipe) -> str:
     parameters = expression.parameters | shared
     if parameters:
         tree["parameters"] = parameters
-    dtype = recipe.dtype or load_config(_reference(recipe).path).dtype.name
+    dtype = recipe.dtype or load_config(reference(recipe).path).dtype.name
     tree |= {"dtype": "float32", "out_dtype": dtype}
+    if donor := tokenizer_source(recipe, base or sources[0]):
+        tree["tokenizer_source"] = donor.path
     notes = ["Written by evojax-merge for mergekit 0.1.5."]
     if expression.method in _RANDOM:
         notes.append("mergekit draws other random masks than the recipe, of the same distribution.")
@@ -81,12 +91,6 @@ def _models(
         raise ExchangeError(
             f"the rows of {', '.join(moved)} were aligned token by token, and mergekit fills rows "
             "in another way"
-        )
-    named = [g for s in recipe.segments for g in s.groups if g not in get_args(Group)]
-    if named:
-        raise ExchangeError(
-            f"coefficients of {', '.join(named)} are given by parts of tensors' names; only those "
-            "of whole parameter groups are written"
         )
     base = {"first": recipe.sources[0], "base": recipe.base}.get(expression.base or "")
     if expression.base == "base" and base is None:
@@ -111,6 +115,13 @@ def _column(recipe: Recipe, expression: Expression, segment: int) -> dict[str, A
             if not np.all(value == np.float32(wanted)):
                 raise ExchangeError(
                     f"mergekit's {method.name} has no {name}: it can only be {wanted:g} everywhere"
+                )
+            continue
+        if name in expression.equal:
+            if not (value > 0).all() or np.ptp(value) > 0:
+                raise ExchangeError(
+                    f"mergekit's {method.name} has no {name}: in each part it must be above 0 and "
+                    "the same for all sources"
                 )
             continue
         if known.get(name) != "coefficient":
@@ -138,10 +149,10 @@ def _block(
     ends: tuple[bool, bool] = (True, True),
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The entries of the models in one block of layers, and the parameters common to them."""
-    owners: dict[Group, dict[str, Any]] = {}
+    owners: dict[str, dict[str, Any]] = {}
     for segment, column in zip(recipe.segments, columns, strict=True):
         if segment.first <= block[0] and block[1] <= segment.stop:
-            owners |= {group: column for group in get_args(Group) if group in segment.groups}
+            owners |= dict.fromkeys(segment.groups, column)
     if not ends[0]:
         owners.pop("embedding", None)
     if not ends[1]:
@@ -177,16 +188,19 @@ def _block(
     return entries, shared
 
 
-def _by_group(values: dict[Group, float]) -> Any:
-    """One number, or a list of filters that gives each group its own."""
+def _by_group(values: dict[str, float]) -> Any:
+    """One number, or a list of filters that gives each group its own; parts of names come first."""
     distinct = list(values.values())
     fallback = max(distinct, key=distinct.count)
+    if all(value == fallback for value in distinct):
+        return fallback
+    parts = [(part, value) for part, value in values.items() if part not in get_args(Group)]
     rules = [(name, values[group]) for group, name in FILTERS if group in values]
     attention = values.get("attention", fallback) != fallback
     kept = [
         {"filter": name, "value": value}
-        for name, value in rules
-        if value != fallback or (name == "norm" and attention)
+        for name, value in [*parts, *rules]
+        if (name, value) in parts or value != fallback or (name == "norm" and attention)
     ]
     return [*kept, {"value": fallback}] if kept else fallback
 
@@ -195,12 +209,6 @@ def _blocks(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
     """Ranges of layers within which no segment begins or ends."""
     edges = sorted({edge for segment in segments for edge in (segment.first, segment.stop)})
     yield from itertools.pairwise(edges) if len(edges) > 1 else [(0, 0)]
-
-
-def _reference(recipe: Recipe) -> Ingredient:
-    if recipe.reference == "base" and recipe.base is not None:
-        return recipe.base
-    return recipe.sources[0 if recipe.reference == "base" else int(recipe.reference)]
 
 
 def _model(ingredient: Ingredient) -> Any:

@@ -1,6 +1,7 @@
 """AdaMerging (Yang et al., 2023), https://arxiv.org/abs/2310.02575"""
 
 import copy
+import warnings
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -9,6 +10,16 @@ import optax
 
 from evojax_merge.gradient.entropy import PredictionEntropy
 from evojax_merge.types import Fitness, Float, Genotype, Population, PRNGKey
+
+
+class NonFiniteGradientWarning(UserWarning):
+    """A step of the descent that some coefficients did not take part in."""
+
+
+_NOT_FINITE = (
+    "the gradient of the entropy is not finite on some items: the coefficients concerned stay "
+    "where they are in those steps; look for items that overflow the model, or merge in float32"
+)
 
 
 class State(NamedTuple):
@@ -94,9 +105,15 @@ class AdaMerging:
         return state.genotype[None], state
 
     def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
-        """One step of Adam; an element without a finite gradient stays where it is."""
+        """One step of Adam; an element without a finite gradient stays where it is, with a warning.
+
+        Operators have finite gradients everywhere; a model that overflows on an item has not.
+        """
         gradient = self._bound.gradient(key, population[0])
-        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0.0)
+        finite = jnp.isfinite(gradient)
+        if not finite.all():
+            warnings.warn(_NOT_FINITE, NonFiniteGradientWarning, stacklevel=2)
+        gradient = jnp.where(finite, gradient, 0.0)
         direction, adam = self._adam.update(gradient, state.adam)
         genotype = state.genotype - self.learning_rate * jnp.asarray(direction)
         return State(jnp.clip(genotype, self.lower, self.upper), adam)

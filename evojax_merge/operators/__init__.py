@@ -1,9 +1,18 @@
-"""Merge operators: one method a file, each a factory that returns an `Operator`."""
+"""Merge operators: one method a file, each a factory that returns an `Operator`.
+
+Every factory raises a ValueError for an argument of the wrong kind or out of its range.
+"""
 
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
-from evojax_merge.operators.check import check, check_coefficients, check_sources, conflicts
+from evojax_merge.operators.check import (
+    check,
+    check_coefficients,
+    check_sources,
+    check_task_vectors,
+    conflicts,
+)
 from evojax_merge.operators.choice import choice
 from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
@@ -51,6 +60,7 @@ __all__ = [
     "check",
     "check_coefficients",
     "check_sources",
+    "check_task_vectors",
     "choice",
     "conflicts",
     "consensus_ta",

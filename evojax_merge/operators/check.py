@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
+from evojax_merge.operators.arguments import allowed, within
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.host import rows
 from evojax_merge.tree import flatten, is_stacked
@@ -15,6 +16,9 @@ from evojax_merge.types import Params
 MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""
 
+
+PIECE = 2**20
+"""Elements compared at once."""
 
 SHOWN = 8
 """Tensors that a message lists."""
@@ -86,6 +90,26 @@ def check_finite(name: str, params: Params) -> None:
         raise ValueError(f"{name} holds NaN or infinite numbers:\n  {listed}")
 
 
+def check_task_vectors(base: Params, sources: Sequence[Params], names: Sequence[str]) -> None:
+    """Whether every source differs from the base in some tensor; reads until it does.
+
+    Args:
+        base: of the task vectors.
+        sources: of the same paths and shapes.
+        names: what messages call them.
+
+    Raises:
+        ValueError: the task vector of a source is zero everywhere.
+    """
+    origin = flatten(base)
+    for name, source in zip(names, sources, strict=True):
+        if all(_is_base(origin[path], leaf, path) for path, leaf in flatten(source).items()):
+            raise ValueError(
+                f"{name} is the base in every tensor, so that it adds nothing to it: leave it out, "
+                "or give the checkpoint that was meant"
+            )
+
+
 def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[str, Any]]) -> None:
     """Whether concrete coefficients (not traced ones) are numbers the operator can use.
 
@@ -104,13 +128,12 @@ def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[st
                 f"got {sorted(values)}"
             )
         for name, (lower, upper) in known.items():
-            numbers = np.asarray(values[name], np.float64)
-            outside = ~np.isfinite(numbers) | (numbers < lower) | (numbers > upper)
-            if outside.any():
-                raise ValueError(
-                    f"{path}: {name} {numbers[outside].flat[0]:g} of {operator.name} must be a "
-                    f"finite number from {lower:g} to {upper:g}"
-                )
+            for number in np.asarray(values[name], np.float64).flat:
+                if not within(number, lower, upper):
+                    raise ValueError(
+                        f"{path}: {name} {number:g} of {operator.name} must be "
+                        f"{allowed(lower, upper)}"
+                    )
 
 
 def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
@@ -125,6 +148,19 @@ def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[i
         own = {k: float(v[source] if k in per_source else v) for k, v in values.items()}
         if problem := operator.conflict(own):
             yield source, problem
+
+
+def _is_base(base: Any, leaf: Any, path: str) -> bool:
+    if isinstance(leaf, Unchanged):
+        return True
+    if isinstance(leaf, LowRank):
+        return not (np.any(leaf.b) and np.any(leaf.a))
+    pairs = zip(rows(base, is_stacked(path)), rows(leaf, is_stacked(path)), strict=True)
+    return all(
+        np.array_equal(own[first : first + PIECE], other[first : first + PIECE])
+        for own, other in pairs
+        for first in range(0, own.size, PIECE)
+    )
 
 
 def _leaf_problems(path: str, leaf: Any) -> list[str]:

@@ -43,8 +43,8 @@ def choice(options: Mapping[str, Operator]) -> Operator:
     for name, option in options.items():
         if option.evidence is not None:
             raise ValueError(
-                f"choice: {name} asks for {option.evidence.kind} evidence, which a choice cannot "
-                "give; use it alone"
+                f"choice: {name} asks for {option.evidence.kind} evidence, which is collected for "
+                "an operator that is used alone"
             )
     least = max(option.sources[0] for option in options.values())
     limits = [option.sources[1] for option in options.values() if option.sources[1] is not None]

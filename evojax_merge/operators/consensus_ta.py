@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_number, check_whole
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficient,
@@ -40,10 +41,12 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
         2405.07813, equations 4 and 6.
 
     Args:
-        least: Tasks that an element must matter to; 2 in the paper, 0 keeps everything. With one
-            source, or fewer than ``least``, nothing could be kept: as many as there are.
+        least: Tasks that an element must matter to; 2 in the paper, 0 keeps everything. There must
+            be as many sources.
         lam: Scale of the merged task vector, alpha in the paper.
     """
+    check_whole("consensus_ta: least", least, 0)
+    check_number("consensus_ta: lam", lam)
 
     def merge(
         base: Leaf,
@@ -56,7 +59,7 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
         merged = weighted_sum(vectors, coefficients["weight"])
         matters = _matters(merged, vectors, coefficients["threshold"])
         votes = sum(mask.astype(jnp.int32) for mask in matters)
-        kept = votes >= min(least, len(sources))
+        kept = votes >= least
         return float32(base) + lam * jnp.where(kept, merged, 0.0)
 
     return Operator(
@@ -65,7 +68,7 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
         init=no_statistics,
         merge=merge,
         needs_base=True,
-        sources=(1, None),
+        sources=(max(1, least), None),
     )
 
 
@@ -81,6 +84,8 @@ def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
         task: Index of the source whose model is wanted back.
         lam: Scale of the merged task vector.
     """
+    check_whole("tall_mask: task", task, 0)
+    check_number("tall_mask: lam", lam)
 
     def merge(
         base: Leaf,
@@ -89,8 +94,6 @@ def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
         statistics: tuple[()],
         key: LeafKey,
     ) -> Float[Array, "..."]:
-        if not 0 <= task < len(sources):
-            raise ValueError(f"tall_mask: task is {task}; there are {len(sources)} sources, from 0")
         vectors = task_vectors(base, sources)
         merged = weighted_sum(vectors, coefficients["weight"])
         mask = _matters(merged, vectors, coefficients["threshold"])[task]
@@ -102,7 +105,7 @@ def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
         init=no_statistics,
         merge=merge,
         needs_base=True,
-        sources=(1, None),
+        sources=(task + 1, None),
     )
 
 

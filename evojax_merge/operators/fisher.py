@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
@@ -60,7 +61,8 @@ def fisher(
     Raises:
         ValueError: The floor is not above 0, or see `EvidenceRequest.of`.
     """
-    if not 0 < floor < float("inf"):
+    check_number("fisher: floor", floor)
+    if not floor > 0:
         raise ValueError(f"fisher: floor must be a number above 0, not {floor}")
     request = EvidenceRequest.of(
         "fisher", data, sha256, text, template, prefix, label, inputs, limit, batch_size

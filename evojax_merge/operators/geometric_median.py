@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_whole
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, dot, geometry, per_vector
 from evojax_merge.operators.sphere import over_sources
@@ -34,6 +35,7 @@ def geometric_median(max_iter: int = 32) -> Operator:
     Args:
         max_iter: Iterations; each about halves the error or better.
     """
+    check_whole("geometric_median: max_iter", max_iter, 1)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_number, check_whole
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
 from evojax_merge.operators.sphere import (
@@ -40,6 +41,8 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
         max_iter: Iterations at most.
         tol: A step, an angle or a length below this counts as none.
     """
+    check_whole("karcher: max_iter", max_iter, 1)
+    check_number("karcher: tol", tol, 0.0)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.low_rank import product
+from evojax_merge.operators.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     DENSITY,
     WEIGHT,
@@ -69,8 +70,9 @@ def knots(
     Raises:
         ValueError: ``consensus`` has no such value.
     """
-    if consensus not in ("sum", "none"):
-        raise ValueError(f"knots: consensus is {consensus!r}; use one of sum, none")
+    check_option("knots: consensus", consensus, ("sum", "none"))
+    check_switch("knots: normalize", normalize)
+    check_number("knots: lam", lam)
     trimmed = consensus == "sum"
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Aligned | tuple[()]:

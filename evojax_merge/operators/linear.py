@@ -1,5 +1,6 @@
 """Linear average (Wortsman et al., 2022), https://arxiv.org/abs/2203.05482"""
 
+from evojax_merge.operators.arguments import check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -23,6 +24,7 @@ def linear(normalize: bool = True) -> Operator:
     Args:
         normalize: divide by the sum of weights, by 1 where that sum is below 1e-8.
     """
+    check_switch("linear: normalize", normalize)
 
     def merge(
         base: Leaf | None,

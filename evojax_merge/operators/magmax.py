@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_number, check_switch
 from evojax_merge.operators.base import WEIGHT as HALF_WEIGHT
 from evojax_merge.operators.base import (
     Coefficients,
@@ -32,6 +33,8 @@ def magmax(largest: bool = True, lam: float = 1.0) -> Operator:
         largest: Take the greatest magnitude; otherwise the least, where all sources agree most.
         lam: Scale of the merged task vector, lambda in the paper.
     """
+    check_switch("magmax: largest", largest)
+    check_number("magmax: lam", lam)
 
     def merge(
         base: Leaf,

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_switch
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -43,6 +44,7 @@ def model_stock(filter_wise: bool = False) -> Operator:
     Args:
         filter_wise: A ratio for every row of a matrix instead of one for the tensor.
     """
+    check_switch("model_stock: filter_wise", filter_wise)
     along: Along = "rows" if filter_wise else "tensor"
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Array:

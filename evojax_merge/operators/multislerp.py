@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -34,6 +35,8 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
         normalize: Divide the weights by their sum.
         of_task_vectors: Interpolate what the sources add to the base; needs a base.
     """
+    check_switch("multislerp: normalize", normalize)
+    check_switch("multislerp: of_task_vectors", of_task_vectors)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         return geometry(base if of_task_vectors else None, sources, layered)

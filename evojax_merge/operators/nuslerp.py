@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from evojax_merge.operators.arguments import check_option, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -37,6 +38,8 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
             (last axis) or its ``columns`` (first axis; mergekit's nuslerp_row_wise).
         of_task_vectors: Interpolate what the sources add to the base; needs a base.
     """
+    check_option("nuslerp: along", along, ("tensor", "rows", "columns"))
+    check_switch("nuslerp: of_task_vectors", of_task_vectors)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         origin = base if of_task_vectors else None

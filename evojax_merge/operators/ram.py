@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -25,6 +26,7 @@ R = Coefficient(
     0.1,
     per_source=False,
     description="how much a source's own elements are raised by its share of common ones",
+    domain=(0.0, float("inf")),
 )
 ALPHA = Coefficient(
     "alpha",
@@ -46,7 +48,7 @@ def ram(epsilon: float = 1e-5) -> Operator:
         Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5; weights are ours.
 
     Args:
-        epsilon: An element of a task vector no greater than this is no change.
+        epsilon: An element of a task vector no greater than this is no change; from 0.
     """
     return _ram("ram", epsilon, raised=False)
 
@@ -67,7 +69,9 @@ def ramplus(epsilon: float = 1e-5) -> Operator:
 
 
 def _ram(name: str, epsilon: float, raised: bool) -> Operator:
+    check_number(f"{name}: epsilon", epsilon, 0.0)
     limit = np.float32(epsilon)
+    least = max(epsilon, float(np.finfo(np.float32).tiny))
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
         if not raised:
@@ -80,7 +84,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
             alone = changed.sum(axis=0) == 1
             own = np.count_nonzero(changed & alone, axis=1)
             common = np.count_nonzero(changed, axis=1) - own
-            return tuple((common / np.maximum(own, epsilon)).astype(np.float32))
+            return tuple((common / np.maximum(own, least)).astype(np.float32))
 
         return tuple(stack_layers(ratios, base, layered))
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
@@ -71,8 +72,7 @@ def regmean(
     Raises:
         ValueError: ``alpha`` is outside [0, 1], or see `EvidenceRequest.of`.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"regmean: alpha must be from 0 to 1, not {alpha}")
+    check_number("regmean: alpha", alpha, 0.0, 1.0)
     request = EvidenceRequest.of(
         "gram", data, sha256, text, template, prefix, label, inputs, limit, batch_size
     )

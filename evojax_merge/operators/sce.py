@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -63,6 +64,7 @@ def sce(lam: float = 1.0) -> Operator:
     Args:
         lam: Scale of the merged task vector.
     """
+    check_number("sce: lam", lam)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators.arguments import check_number, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -33,6 +34,8 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
         lam: Scale of the merged task vector.
     """
+    check_switch("sign_only: normalize", normalize)
+    check_number("sign_only: lam", lam)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
         def means(layer: int) -> tuple[np.ndarray, ...]:

@@ -1,5 +1,6 @@
 """Spherical linear interpolation (Shoemake, 1985), https://doi.org/10.1145/325165.325242"""
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
 from evojax_merge.operators.sphere import arc
@@ -27,6 +28,7 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
     Args:
         dot_threshold: Interpolate linearly where abs(cos theta) is above this.
     """
+    check_number("slerp: dot_threshold", dot_threshold, 0.0, 1.0)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered, smallest_norm=SMALLEST_NORM)

@@ -51,7 +51,7 @@ class Geometry(NamedTuple):
     Attributes:
         norms: Lengths.
         apart: 1 - cos of each pair of directions; a vector of no length is orthogonal to others.
-        distances: Squared, of each pair.
+        distances: Squared, of each pair, over the largest of them: float32 may not hold that.
     """
 
     norms: Float[Array, "sources *vectors"]
@@ -101,6 +101,8 @@ def geometry(
     cosines *= pointed[:, None] & pointed[None]
     apart = np.clip(1.0 - cosines, 0.0, 2.0)
     distances = np.maximum(squares[:, None] + squares[None] - 2.0 * gram, 0.0)
+    farthest = distances.max(axis=(0, 1))
+    distances /= np.where(farthest > 0, farthest, 1.0)
     for source in range(len(sources)):
         apart[source, source] = distances[source, source] = 0.0
     return Geometry(*(jnp.asarray(x.astype(np.float32)) for x in (norms, apart, distances)))

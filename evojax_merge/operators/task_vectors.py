@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from evojax_merge.operators import base as steps
 from evojax_merge.operators.adapters import weighted_task_vectors
+from evojax_merge.operators.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -75,10 +76,9 @@ def task_vectors(
         ("consensus", consensus, ("none", "sum", "count")),
         ("rescale", rescale, (None, "inverse", "l1", "l2", "linf")),
     ):
-        if value not in known:
-            raise ValueError(
-                f"{name}: {setting} is {value!r}; use one of {', '.join(map(str, known))}"
-            )
+        check_option(f"{name}: {setting}", value, known)
+    check_switch(f"{name}: normalize", normalize)
+    check_number(f"{name}: lam", lam)
     trimming = TRIMMINGS[trim](rescale)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -52,6 +53,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
     Args:
         lam: Scale of the merged task vector, alpha in the paper.
     """
+    check_number("tsv_merge: lam", lam)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Decorrelated | tuple[()]:
         if not is_matrix(base, layered):

@@ -18,6 +18,8 @@ from evojax_merge.types import Array, Float, Genotype
 REST = "*"
 """In ``groups``: every parameter group that no other entry names."""
 
+_LACKING = "; remove it, or give it optional: true, for operators that have it"
+
 
 class Gene(NamedTuple):
     """What one number of a genotype is: a coefficient of a source (None: shared) in a segment.
@@ -49,7 +51,7 @@ class ParameterSpace:
             last, and interpolate between them; needs ``layers_per_block`` 1.
         coefficients: By coefficient name, any of ``lower``, ``upper``, ``start`` (an evolved one)
             or ``value`` (a fixed one: a number, a label, or a list that is interpolated over the
-            layers).
+            layers); with ``optional: true`` for operators that have it, nothing for others.
         fixed: By name of a group, values of coefficients that do not evolve there; as ``value``.
         normalize: Divide the weights of each segment by their sum over the sources.
 
@@ -85,8 +87,12 @@ class ParameterSpace:
         self.segments = _segments(layout, groups or {"all": REST}, layers_per_block)
         self._assignment = assign(self.segments, layout)
         known = {coefficient.name: coefficient for coefficient in operator.coefficients}
-        settings = dict(coefficients or {})
-        _known("space.coefficients", settings, known)
+        settings = {
+            name: given
+            for name, given in (coefficients or {}).items()
+            if name in known or not given.get("optional")
+        }
+        _known(f"space.coefficients of {operator.name}", settings, known, _LACKING)
         if normalize and "weight" not in known:
             raise ValueError(f"space.normalize: {operator.name} has no weights to normalise")
         held = dict(fixed or {})
@@ -252,7 +258,10 @@ def _setting(
 ) -> tuple[float, float, float] | None:
     """Lower bound, upper bound and start, when the coefficient evolves."""
     where = f"space.coefficients.{coefficient.name}"
-    _known(where, given, ("lower", "upper", "start", "value"))
+    _known(where, given, ("lower", "upper", "start", "value", "optional"))
+    if not isinstance(given.get("optional", False), bool):
+        raise ValueError(f"{where}.optional is {given['optional']!r}; give true or false")
+    given = {name: value for name, value in given.items() if name != "optional"}
     low, high = coefficient.domain
     if given.get("value") is not None:
         return None
@@ -314,10 +323,12 @@ def _number(where: str, given: Any) -> float:
     return float(given)
 
 
-def _known(where: str, given: Mapping | Sequence, known: Mapping | Sequence | set) -> None:
+def _known(
+    where: str, given: Mapping | Sequence, known: Mapping | Sequence | set, advice: str = ""
+) -> None:
     for name in given:
         if name not in known:
             near = get_close_matches(name, list(known), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             listed = ", ".join(map(str, known))
-            raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed})")
+            raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed}){advice}")

@@ -2,6 +2,7 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -9,7 +10,7 @@ from transformers import AutoTokenizer
 
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError, load
-from evojax_merge.exchange import exact, merging, selection
+from evojax_merge.exchange import ExchangeError, exact, merging, selection
 from evojax_merge.operators import span
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
@@ -207,3 +208,23 @@ def test_padding_and_chat_template(speakers, tmp_path):
 def test_the_plan_reads_no_weights(models, monkeypatch):
     monkeypatch.setattr(merging.Reader, "open", None)
     assert plan_of({"merge_method": "passthrough", "models": [{"model": models["a"]}]}).jobs
+
+
+def test_a_source_that_is_the_base_is_named(models, tmp_path):
+    half = random_tensors(tiny_config(), 0, ml_dtypes.bfloat16)
+    whole = {name: tensor.astype(np.float32) for name, tensor in half.items()}
+    base = write_checkpoint(tmp_path / "base", tiny_config(), tensors=whole, shards=2)
+    copy = write_checkpoint(tmp_path / "copy", tiny_config(), tensors=half)
+    given = {"weight": 1.0}
+    tree = {
+        "merge_method": "ties",
+        "base_model": str(base),
+        "models": [*entries(models, a=given), {"model": str(copy), "parameters": given}],
+    }
+    with pytest.raises(ExchangeError, match="copy is the base in every tensor"):
+        merged(tree, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    merged(
+        {k: v for k, v in tree.items() if k != "base_model"} | {"merge_method": "linear"},
+        tmp_path / "out",
+    )

@@ -87,6 +87,31 @@ def test_the_nearest_scope_wins(models):
             },
             "must stay within",
         ),
+        (
+            lambda m: {
+                "merge_method": "ramplus_tl",
+                "models": entries(m, a={}, b={}),
+                "parameters": {"r": -5},
+            },
+            "r -5 of ramplus for .* must be a finite number of at least 0$",
+        ),
+        (
+            lambda m: {
+                "merge_method": "ram",
+                "models": entries(m, a={}, b={}),
+                "parameters": {"epsilon": -1},
+            },
+            "models, for model.embed_tokens.weight: ram: epsilon must be",
+        ),
+        (
+            lambda m: {
+                "merge_method": "karcher",
+                "models": entries(m, a={}, b={}),
+                "parameters": {"max_iter": 0},
+            },
+            "karcher: max_iter must be a whole number of at least 1, not 0",
+        ),
+        (lambda m: {"parameters": {"lambda": [0.2, float("nan")]}}, "lambda: nan must be a finite"),
         (lambda m: {"chat_template": "chatmll"}, r"no template 'chatmll' \(did you mean chatml"),
         (lambda m: {"tokenizer_source": "base"}, "carries no tokenizer"),
     ],

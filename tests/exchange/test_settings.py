@@ -43,8 +43,13 @@ def test_numbers_may_be_written_as_yaml_reads_them():
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        ("much", "float", "x: 'much' must be a number"),
-        (True, "float", "must be a number"),
+        ("much", "float", "x: 'much' must be a finite number$"),
+        (True, "float", "must be a finite number$"),
+        ([0.2, float("nan")], "float", "x: nan must be a finite number$"),
+        (float("inf"), "float", "x: inf must be a finite number$"),
+        ("1e39", "float", "x: '1e39' must be a finite number$"),
+        ([{"filter": "mlp", "value": float("-inf")}], "float", "value: -inf must be a finite"),
+        (float("inf"), "int", "must be a whole number"),
         (0.5, "int", "must be a whole number"),
         (3, "bool", "must be true or false"),
         ([], "float", "is an empty list"),

@@ -11,6 +11,7 @@ from evojax_merge.exchange import ExchangeError, apply_plan, parse_configuration
 from evojax_merge.exchange.writing import to_mergekit
 from evojax_merge.recipe import Ingredient
 from evojax_merge.segments import Segment
+from tests.checkpoints_factory import mlp_config, tiny_config, word_tokenizer, write_checkpoint
 from tests.exchange.conftest import tensors_of
 from tests.exchange.test_applying import recipe
 
@@ -40,20 +41,97 @@ RECIPES = [
     ("task_arithmetic", {"lam": 0.7}, {"weight": EACH}),
     ("ties", {"rescale": "l1"}, {"weight": EACH, "density": EACH}),
     ("task_vectors", {"trim": "outliers"}, {"weight": EACH, "density": EACH, "gamma": EACH}),
+    ("task_vectors", {"consensus": "sum", "lam": 0.7}, {"weight": EACH}),
     ("multislerp", {"of_task_vectors": True}, {"weight": EACH}),
     ("sce", {}, {"select_topk": ALL}),
     ("ramplus", {"epsilon": 0.02}, {"r": ALL, "alpha": ALL}),
 ]
 
 
-@pytest.mark.parametrize(("operator", "arguments", "shapes"), RECIPES)
-def test_what_is_written_gives_the_recipes_tensors(models, tmp_path, operator, arguments, shapes):
-    given = blocks(models, operator, arguments, **shapes)
+def agrees(given, tmp_path):
     plan = plan_merge(parse_configuration(to_mergekit(given)))
     found = tensors_of(apply_plan(plan, tmp_path / "out"))
     expected = tensors_of(api.export(api.merge(given), tmp_path / "native"))
     for name, tensor in expected.items():
         np.testing.assert_allclose(found[name], tensor, rtol=2e-6, atol=3e-7, err_msg=name)
+
+
+@pytest.mark.parametrize(("operator", "arguments", "shapes"), RECIPES)
+def test_what_is_written_gives_the_recipes_tensors(models, tmp_path, operator, arguments, shapes):
+    agrees(blocks(models, operator, arguments, **shapes), tmp_path)
+
+
+def test_equal_weights_of_any_size_are_mergekits_karcher(models, tmp_path):
+    weight = np.tile(np.array([0.5, 1, 2, 7], np.float32), (3, 1))
+    plain = recipe(models, "karcher", {"max_iter": 5}, base=False)
+    given = dataclasses.replace(plain, segments=BLOCKS, coefficients={"weight": weight})
+    agrees(given, tmp_path)
+    weight = weight * np.array([[1], [1], [2]], np.float32)
+    with pytest.raises(ExchangeError, match=r"karcher has no weight: .* the same for all sources"):
+        to_mergekit(dataclasses.replace(given, coefficients={"weight": weight}))
+
+
+PARTS = (
+    Segment("queries", ("q_proj",), 0, 1),
+    Segment("queries", ("q_proj",), 1, 3),
+    Segment("down", ("down_proj", "lm_head"), 0, 3),
+    Segment("rest", ("attention", "mlp", "norm", "embedding", "head"), 0, 3),
+)
+
+
+def test_parts_of_names_become_filters(models, tmp_path):
+    weight = np.random.default_rng(0).uniform(0.1, 0.9, EACH).astype(np.float32)
+    plain = recipe(models, "task_arithmetic", {})
+    given = dataclasses.replace(plain, segments=PARTS, coefficients={"weight": weight})
+    agrees(given, tmp_path)
+    (first, *_) = yaml.safe_load(to_mergekit(given))["slices"][0]["sources"]
+    rules = first["parameters"]["weight"]
+    assert [rule.get("filter") for rule in rules] == ["q_proj", "down_proj", "lm_head", None]
+
+
+def test_a_part_of_paths_alone_is_no_filter(models):
+    segments = (Segment("q", ("layers.self_attn",), 0, 3), Segment("r", PARTS[-1].groups, 0, 3))
+    given = dataclasses.replace(
+        recipe(models, "linear", {}),
+        segments=segments,
+        coefficients={"weight": np.ones((3, 2), np.float32)},
+    )
+    with pytest.raises(ExchangeError, match=r"layers\.self_attn .* model\.layers\.0\.self_attn"):
+        to_mergekit(given)
+
+
+def test_an_adapter_or_a_classifier_is_refused(models, tmp_path):
+    given = recipe(models, "task_arithmetic", {}, weight=[1, 1, 1])
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    classifier = write_checkpoint(tmp_path / "digits", mlp_config(4, 8, 3))
+    for path, message in (
+        (adapter, "adapter is a LoRA adapter"),
+        (classifier, "digits is of the family mlp, which mergekit"),
+    ):
+        sources = (*given.sources[:2], Ingredient(str(path)))
+        with pytest.raises(ExchangeError, match=message):
+            to_mergekit(dataclasses.replace(given, sources=sources))
+
+
+def test_the_tokenizer_of_a_source_is_written(models, tmp_path):
+    paths = {}
+    for name in ("base", "a", "b", "c"):
+        tokenizer = word_tokenizer(["x", "y"] if name != "b" else ["y", "x"])
+        config = tiny_config(vocab_size=len(tokenizer))
+        seed = ord(name[0])
+        paths[name] = str(write_checkpoint(tmp_path / name, config, seed=seed, tokenizer=tokenizer))
+    given = recipe(paths, "linear", {}, weight=[1, 2, 3])
+    assert "tokenizer_source" not in to_mergekit(given)
+    text = to_mergekit(dataclasses.replace(given, reference=1))
+    assert yaml.safe_load(text)["tokenizer_source"] == paths["b"]
+    assert parse_configuration(text).tokenizer.source == paths["b"]
+    other = tiny_config(vocab_size=6, rope_theta=20.0)
+    paths["b"] = str(write_checkpoint(tmp_path / "other", other))
+    turned = dataclasses.replace(recipe(paths, "linear", {}, weight=[1, 2, 3]), reference=1)
+    with pytest.raises(ExchangeError, match=r"takes the configuration of .*other"):
+        to_mergekit(turned)
 
 
 def test_it_is_readable(models):

@@ -32,6 +32,7 @@ SETTINGS = {
     "task_vectors": [
         {"trim": "magnitude", "consensus": "sum", "normalize": True},
         {"trim": "outliers", "rescale": "l1"},
+        {"trim": "none", "consensus": "sum", "normalize": True, "lam": 0.8},
     ],
 }
 """Arguments of the deterministic ones."""
@@ -44,7 +45,8 @@ RANGES = {"density": (0.2, 0.8), "epsilon": (0.02, 0.15), "gamma": (0.01, 0.05),
 def written(models, name, arguments, dtype="float32", count=3, segments=BLOCKS):
     """A recipe of ``count`` sources, or as many as the operator takes."""
     operator = build_operator(OWN + name, arguments)
-    neutral = express(OWN + name, arguments).neutral
+    expression = express(OWN + name, arguments)
+    neutral = expression.neutral
     least, most = operator.sources
     names = "abc"[: min(max(count, least), most or count)]
     rng = np.random.default_rng(3)
@@ -54,6 +56,8 @@ def written(models, name, arguments, dtype="float32", count=3, segments=BLOCKS):
         drawn = rng.uniform(*RANGES.get(coefficient.name, (0.1, 0.9)), shape)
         if coefficient.name in neutral:
             drawn = np.full(shape, neutral[coefficient.name])
+        if coefficient.name in expression.equal:
+            drawn = np.broadcast_to(drawn[:1], shape)
         coefficients[coefficient.name] = drawn.astype(np.float32)
     return Recipe(
         operator=OWN + name,

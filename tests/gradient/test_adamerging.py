@@ -9,6 +9,7 @@ from evojax_merge import api, evolve
 from evojax_merge.evolution.history import read_history
 from evojax_merge.fitness import digits_task
 from evojax_merge.gradient import AdaMerging, PredictionEntropy
+from evojax_merge.gradient.adamerging import NonFiniteGradientWarning
 from evojax_merge.models.family import MLP
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
 
@@ -133,3 +134,16 @@ def test_what_is_wrong_is_said():
         AdaMerging([0.0], [1.0], [0.5], batch_size=0)
     with pytest.raises(ValueError, match="diversity must be at least 0, not -1"):
         AdaMerging([0.0], [1.0], [0.5], diversity=-1)
+
+
+def test_what_has_no_finite_gradient_stays_and_is_said():
+    class Objective:
+        def gradient(self, key, genotype):
+            return jnp.array([np.nan, 1.0], jnp.float32)
+
+    key = jax.random.key(0)
+    strategy = AdaMerging([0, 0], [1, 1], [0.5, 0.5], learning_rate=0.1).bind(Objective())
+    population, state = strategy.ask(key, strategy.init(key))
+    with pytest.warns(NonFiniteGradientWarning, match="is not finite on some items"):
+        state = strategy.tell(key, population, jnp.zeros(1), state)
+    np.testing.assert_allclose(state.genotype, [0.5, 0.4], atol=1e-6)

@@ -3,9 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from evojax_merge.low_rank import LowRank, Unchanged
 from evojax_merge.operators import (
     check,
     check_coefficients,
+    check_task_vectors,
     constant_coefficients,
     dare_ties,
     init_statistics,
@@ -65,6 +67,27 @@ def test_non_finite_tensors_are_named(value):
         init_statistics(linear(), None, (tree(), broken))
     with pytest.raises(ValueError, match="the base holds NaN"):
         init_statistics(ties(), broken, (tree(), tree()))
+
+
+@pytest.mark.parametrize("position", [0, -1])
+def test_a_source_that_is_the_base_is_named(position):
+    base, other = tree(), tree()
+    other["layers"]["w"] = other["layers"]["w"].at[position, position].set(2.0)
+    check_task_vectors(base, (other, other), ("a", "b"))
+    with pytest.raises(ValueError, match=r"^b is the base in every tensor"):
+        check_task_vectors(base, (other, tree(dtype=jnp.bfloat16)), ("a", "b"))
+
+
+def test_an_adapter_that_adds_nothing_is_named():
+    base = {"w": jnp.ones((2, 3)), "norm": jnp.ones(3)}
+    a, scale = jnp.ones((1, 3)), jnp.float32(1.0)
+    adds, nothing = (
+        {"w": LowRank(value * jnp.ones((2, 1)), a, scale), "norm": Unchanged((3,), np.float32)}
+        for value in (1.0, 0.0)
+    )
+    check_task_vectors(base, (adds,), ("a",))
+    with pytest.raises(ValueError, match=r"^b is the base"):
+        check_task_vectors(base, (adds, nothing), ("a", "b"))
 
 
 def test_a_tensor_too_large_to_address_is_refused():

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import choice, dare_ties, linear, passthrough, slerp, ties
+from evojax_merge.operators import choice, dare_ties, fisher, linear, passthrough, slerp, ties
 from evojax_merge.operators.random_mask import leaf_key
 from tests.operators.leaf import PATH, merge_leaf, tensors
 
@@ -54,6 +54,7 @@ def test_it_is_one_pass_over_memory():
     ("options", "message"),
     [
         ({"linear": linear()}, "at least two options, got 1"),
+        ({"linear": linear(), "f": fisher("x.jsonl")}, "choice: f asks for fisher evidence, which"),
         ({"slerp": slerp(), "passthrough": passthrough()}, "needs 2 sources, another takes 1"),
     ],
 )
