@@ -1,6 +1,7 @@
 """Model Stock (Jang et al., 2024), https://arxiv.org/abs/2403.19522"""
 
 import jax.numpy as jnp
+import numpy as np
 
 from evojax_merge.operators.arguments import check_switch
 from evojax_merge.operators.base import (
@@ -12,7 +13,7 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Along, Geometry, combine, geometry
+from evojax_merge.operators.span import Along, combine, geometry
 from evojax_merge.types import Array, Float
 
 SINGULAR = 1e-6
@@ -48,18 +49,21 @@ def model_stock(filter_wise: bool = False) -> Operator:
     along: Along = "rows" if filter_wise else "tensor"
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Array:
-        found: Geometry = geometry(base, sources, layered, along)
+        # In NumPy: a program for each shape of leaf would cost more than it computes.
+        measured = geometry(base, sources, layered, along)
+        norms, apart = np.asarray(measured.norms), np.asarray(measured.apart)
         count = len(sources)
         pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
         cosines = []
         for i, j in pairs:
-            product = found.norms[i] * found.norms[j]
-            inner = (1.0 - found.apart[i, j]) * product
-            cosines.append(jnp.clip(inner / jnp.maximum(product, SMALLEST_PRODUCT), -1.0, 1.0))
+            product = norms[i] * norms[j]
+            inner = (1.0 - apart[i, j]) * product
+            cosines.append(np.clip(inner / np.maximum(product, SMALLEST_PRODUCT), -1.0, 1.0))
         cosine = sum(cosines[1:], cosines[0]) / len(pairs)
         below = 1.0 + (count - 1) * cosine
-        singular = jnp.abs(below) < SINGULAR
-        return jnp.where(singular, 0.0, count * cosine / jnp.where(singular, 1.0, below))
+        singular = np.abs(below) < SINGULAR
+        ratio = np.where(singular, 0.0, count * cosine / np.where(singular, 1.0, below))
+        return jnp.asarray(ratio, jnp.float32)
 
     def merge(
         base: Leaf,
