@@ -2,12 +2,12 @@
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date
-from os import cpu_count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,8 +48,13 @@ def row(
     }
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def hardware() -> str:
-    """Processor, number of cores, system."""
+    """Processor, number of cores in use, system."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -57,14 +62,19 @@ def hardware() -> str:
             line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line
         ]
         cpu = models[0].strip() if models else cpu
-    return f"{cpu_count()} cores of {cpu}, {platform.system()}"
+    return f"{cores()} cores of {cpu}, {platform.system()}"
 
 
 def main(benchmark: Callable[[], list[Row]]) -> None:
     """Run a benchmark from its script, print its rows and write them where ``--out`` says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, help="JSON file for the rows")
+    parser.add_argument(
+        "--cores", type=int, help="use no more, for ours and the peer; by default all"
+    )
     arguments = parser.parse_args()
+    if arguments.cores:  # before JAX starts its threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     rows = benchmark()
     print(f"{'name':44} {'value':>10} {'unit':8} {'peer':>10} {'ratio':>8}  of")
     for entry in rows:

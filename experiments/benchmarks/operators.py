@@ -6,20 +6,20 @@ search does; the rows "fresh" allocate a new result each time. Bandwidth counts 
 base and the result once; it is compared with a copy (one read, one write) into a buffer in use,
 measured in turn with the merges, so that other load on the machine meets both.
 
-    python experiments/benchmarks/operators.py --out operators.json      (about 5 minutes, 2 cores)
+    python experiments/benchmarks/operators.py --out operators.json      (about 13 minutes, 2 cores)
+    python experiments/benchmarks/operators.py --cores 1                 (both on one core)
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measure import Row, main, row, seconds, seconds_in_turn
+from measure import Row, cores, main, row, seconds, seconds_in_turn
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge import operators as zoo
@@ -189,7 +189,7 @@ def mergekit(name: str, values: dict[str, float], files: list[Path]) -> float:
     from mergekit.merge_methods import merge_state_dicts
     from safetensors.torch import load_file
 
-    torch.set_num_threads(cpu_count() or 1)
+    torch.set_num_threads(cores())
     needs_base = name not in (*WITHOUT_BASE, "slerp")
     models = {file.stem: load_file(file) for file in (files if needs_base else files[1:])}
     base = "base" if needs_base else files[1].stem if name == "slerp" else None
@@ -212,7 +212,7 @@ def make_copy() -> Callable[[], None]:
     """The fastest of three ways to copy 400 MB into memory already in use."""
     source = np.random.default_rng(0).standard_normal(COPIED, dtype=np.float32)
     target = np.empty_like(source)
-    workers = cpu_count() or 1
+    workers = cores()
     pool = ThreadPoolExecutor(workers)
     parts = list(zip(*(np.array_split(x, workers) for x in (target, source)), strict=True))
     device = jnp.asarray(source)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.exchange import selection
-from evojax_merge.exchange.selection import cuts, standings
-from evojax_merge.operators.order_statistics import rank
+from evojax_merge.exchange.selection import cuts
+from evojax_merge.operators.ordering import rank
 
 SIZE = 3000
 
@@ -37,20 +37,3 @@ def test_a_cut_holds_the_greatest(monkeypatch, kind, few):
         for count, cut in zip(own, found, strict=True):
             held = np.asarray(cut.holds(tensor, ranks))
             np.testing.assert_array_equal(np.flatnonzero(held), np.sort(order[:count]))
-
-
-@pytest.mark.parametrize("width", [1, 2, 7, 300, 1000])
-def test_standings_run_over_a_row(width):
-    magnitude = np.round(np.abs(np.random.default_rng(0).standard_normal((4, width))), 1)
-    magnitude = magnitude.astype(np.float32)
-    found = standings(magnitude)
-    if width == 1:
-        np.testing.assert_array_equal(found, 128)
-        return
-    order = np.argsort(magnitude, axis=1, kind="stable")
-    expected = np.rint(np.linspace(0, 255, width))
-    for row, own in zip(found, order, strict=True):
-        np.testing.assert_allclose(row[own], expected, atol=1)
-        assert row[own[0]] == 0
-        assert row[own[-1]] == 255
-        assert (np.diff(row[own].astype(int)) >= 0).all()
