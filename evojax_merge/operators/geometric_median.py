@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from evojax_merge.operators.arguments import check_whole
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, dot, geometry, per_vector
+from evojax_merge.operators.span import Geometry, combine, dot, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import over_sources
 from evojax_merge.types import Array, Float
 
@@ -73,4 +73,5 @@ def geometric_median(max_iter: int = 32) -> Operator:
         merge=merge,
         needs_base=False,
         sources=(1, None),
+        statistics_name=geometry_name(),
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from evojax_merge.operators.arguments import check_number, check_whole
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
+from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import (
     angle,
     apart_from,
@@ -90,4 +90,5 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
         merge=merge,
         needs_base=False,
         sources=(1, None),
+        statistics_name=geometry_name(),
     )

@@ -13,7 +13,7 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
+from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import apart_from, over_sources, quadratic, unit
 from evojax_merge.types import Array, Float
 
@@ -77,4 +77,5 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
         merge=merge,
         needs_base=of_task_vectors,
         sources=(1, None),
+        statistics_name=geometry_name(of_task_vectors),
     )

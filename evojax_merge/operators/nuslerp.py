@@ -12,12 +12,22 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Along, Geometry, combine, geometry, per_vector
+from evojax_merge.operators.span import (
+    Along,
+    Geometry,
+    combine,
+    geometry,
+    geometry_name,
+    per_vector,
+)
 from evojax_merge.operators.sphere import arc
 from evojax_merge.types import Array, Float
 
 COLLINEAR = 5e-17
 """1 - abs(cos) below which slerp is linear: mergekit's 1 - cos^2 <= 1e-16."""
+
+SMALLEST_NORM = 1e-7
+"""A vector no longer than this has no direction."""
 
 SMALLEST_SUM = 1e-6
 """Weights whose sum is below this count as equal."""
@@ -43,7 +53,7 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         origin = base if of_task_vectors else None
-        return geometry(origin, sources, layered, along, smallest_norm=1e-7)
+        return geometry(origin, sources, layered, along, SMALLEST_NORM)
 
     def merge(
         base: Leaf | None,
@@ -68,4 +78,5 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
         merge=merge,
         needs_base=of_task_vectors,
         sources=(2, 2),
+        statistics_name=geometry_name(of_task_vectors, along, SMALLEST_NORM),
     )

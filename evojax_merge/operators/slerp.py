@@ -2,7 +2,7 @@
 
 from evojax_merge.operators.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, geometry, per_vector
+from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import arc
 from evojax_merge.types import Array, Float
 
@@ -50,4 +50,5 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
         merge=merge,
         needs_base=False,
         sources=(2, 2),
+        statistics_name=geometry_name(smallest_norm=SMALLEST_NORM),
     )

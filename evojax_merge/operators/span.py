@@ -108,6 +108,13 @@ def geometry(
     return Geometry(*(jnp.asarray(x.astype(np.float32)) for x in (norms, apart, distances)))
 
 
+def geometry_name(
+    of_task_vectors: bool = False, along: Along = "tensor", smallest_norm: float = 0.0
+) -> str:
+    """What `geometry` with these settings computes, for `Operator.statistics_name`."""
+    return f"geometry {'task vectors' if of_task_vectors else 'sources'} {along} {smallest_norm}"
+
+
 def combine(
     leaves: Sequence[Any], coefficients: Sequence[Float[Array, "*vectors"]]
 ) -> Float[Array, "..."]:
