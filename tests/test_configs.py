@@ -24,6 +24,7 @@ from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.layout import Layout
 from evojax_merge.models import family_of
 from evojax_merge.operators import constant_coefficients, init_statistics, merge, ties
+from evojax_merge.spaces import kind_of
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
 
 CONF = conf_directory()
@@ -122,11 +123,25 @@ def test_operators_drive_a_search(name, items, tmp_path):
     assert again.read_bytes() == first.read_bytes()
 
 
-@pytest.mark.parametrize("name", options("space"))
-def test_spaces(name):
+@pytest.mark.parametrize("name", [n for n in options("space") if n.startswith("parameter")])
+def test_spaces_of_parameters(name):
     partial = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
     space = partial(operator=ties(), layout=layout(), sources=("a", "b"))
     assert space.expand(space.decode(np.float32(space.start)))
+
+
+@pytest.mark.parametrize("name", [n for n in options("space") if not n.startswith("parameter")])
+def test_spaces_of_paths(name):
+    """They are run in tests/evolution/test_routed_runs.py."""
+    space = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
+    assert kind_of(space) == name
+    if name == "dataflow":
+        made = space(sources=("a", "b"), layers=(3, 3))
+    elif name == "joint":
+        made = space(operator=ties(), layout=layout(), sources=("a", "b")).dataflow
+    else:
+        made = space.dataflow(sources=space.members(("a", "b")), layers=(3, 3, 3))
+    assert made.decode(np.float32(made.start)).length == 3
 
 
 @pytest.mark.parametrize("name", options("strategy"))
