@@ -7,7 +7,7 @@ Modules are Flax NNX; they leave this file only as `forward`, a pure function of
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,59 +15,15 @@ import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import rope
+from evojax_merge.models.decoder.attention import Positions, attend, slot_times, visible
+from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.params import linear_inputs
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
-_MASKED = -0.7 * float(np.finfo(np.float32).max)
-_WRITTEN_OUT = 8
 _UNLIMITED = np.iinfo(np.int32).max // 2
-
-
-class Cache(NamedTuple):
-    """Keys and values of the tokens seen so far, in slots that padding also occupies.
-
-    Of one layer, or of all of them stacked. The axes stand as the products of attention read them,
-    so that no decode step transposes a cache.
-    """
-
-    keys: Float[Array, "*layers batch kv_heads head_dim slots"]
-    values: Float[Array, "*layers batch kv_heads slots head_dim"]
-
-    def write(
-        self,
-        keys: Float[Array, "batch kv_heads head_dim seq"],
-        values: Float[Array, "batch kv_heads seq head_dim"],
-        slot: Int[Array, ""],
-        layer: Int[Array, ""] | None,
-    ) -> "Cache":
-        """The cache with some more slots of a layer (None: of the only one) filled."""
-        where = () if layer is None else (layer,)
-        if layer is not None:
-            keys, values = keys[None], values[None]
-        return Cache(
-            jax.lax.dynamic_update_slice(self.keys, keys, (*where, 0, 0, 0, slot)),
-            jax.lax.dynamic_update_slice(self.values, values, (*where, 0, 0, slot, 0)),
-        )
-
-    def of(self, layer: Int[Array, ""] | None) -> tuple[Array, Array]:
-        """Keys and values of a layer (None: of the only one)."""
-        return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
-
-
-Caches = Cache | tuple[Cache, ...]
-"""Of a deep decoder one stacked cache, of a shallow one a cache for each layer."""
-
-
-class Positions(NamedTuple):
-    """What attention needs to know of where the queries stand, shared by all layers."""
-
-    cos: Float[Array, "batch seq head_dim"]
-    sin: Float[Array, "batch seq head_dim"]
-    query: Int[Array, "seq"]
-    start: Int[Array, "batch"]
 
 
 class Linear(nnx.Module):
@@ -137,12 +93,13 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
-        slots = at.query
+        times = at.query
         if cache is not None:
             cache = cache.write(k, v, at.query[0], layer)
-            k, v = cache.of(layer)
-            slots = jnp.arange(k.shape[-1])
-        mixed = _attend(q, k, v, _visible(at, slots, window))
+            if not at.fresh:
+                k, v = cache.of(layer)
+                times = slot_times(at.query[-1], k.shape[-1])
+        mixed = attend(q, k, v, visible(at, times, window))
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
 
@@ -224,7 +181,7 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
         graph, stacked = nnx.split(self.layers)
         windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
-        if _is_shallow(self.config):
+        if is_shallow(self.config):
             caches: list[Any] = []
             for index, window in enumerate(windows):
                 layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
@@ -320,36 +277,6 @@ def abstract_params(config: DecoderConfig) -> Params:
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
-def init_cache(
-    config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
-) -> Caches:
-    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
-
-    Args:
-        config: The decoder.
-        batch: Sequences.
-        slots: Of each.
-        dtype: Of keys and values.
-        hops: Places of the longest path, where layers are run along a path.
-    """
-    shallow = hops is None and _is_shallow(config)
-    rows = (batch, config.num_kv_heads)
-    lead = rows if shallow else (hops or config.num_layers, *rows)
-    keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
-    values = jnp.zeros((*lead, slots, config.head_dim), dtype)
-    return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
-
-
-def _is_shallow(config: DecoderConfig) -> bool:
-    """Whether layers are written out one by one instead of scanned.
-
-    A scan takes each layer's cache out of the stacked one at every token, which on small models
-    costs more than the layer; a written-out layer reads its cache where it stands, but compile
-    time then grows with depth.
-    """
-    return config.num_layers <= _WRITTEN_OUT
-
-
 @functools.cache
 def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
     probes = set(linear_inputs(config).values()) if probed else ()
@@ -385,28 +312,5 @@ def _positions(
     angle = jnp.concatenate([angle, angle], axis=-1)
     factor = rope.attention_factor(config)
     cos, sin = jnp.cos(angle) * factor, jnp.sin(angle) * factor
-    return Positions(cos.astype(dtype), sin.astype(dtype), query, start)
-
-
-def _visible(
-    at: Positions, slots: Int[Array, "slots"], window: Int[Array, ""]
-) -> Bool[Array, "batch seq slots"]:
-    """Causal, inside the window, not padding."""
-    distance = at.query[:, None] - slots[None, :]
-    causal = (distance >= 0) & (distance < window)
-    return causal[None] & (slots[None, None, :] >= at.start[:, None, None])
-
-
-def _attend(
-    q: Float[Array, "batch seq heads head_dim"],
-    k: Float[Array, "batch kv_heads head_dim slots"],
-    v: Float[Array, "batch kv_heads slots head_dim"],
-    visible: Bool[Array, "batch seq slots"],
-) -> Float[Array, "batch seq heads head_dim"]:
-    batch, seq, heads, width = q.shape
-    q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
-    scores = jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5
-    scores = jnp.where(visible[:, None, None], scores.astype(jnp.float32), _MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
-    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
+    fresh = isinstance(offset, int) and offset == 0
+    return Positions(cos.astype(dtype), sin.astype(dtype), query, start, fresh)

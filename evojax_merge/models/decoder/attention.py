@@ -1,0 +1,60 @@
+"""Attention of queries over the keys and values of a padded batch or of a ring of slots."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.types import Array, Bool, Float, Int
+
+_MASKED = -0.7 * float(np.finfo(np.float32).max)
+
+
+class Positions(NamedTuple):
+    """What attention needs to know of where the queries stand, shared by all layers.
+
+    Times count tokens of the batch, padding included; all rows share them.
+
+    Attributes:
+        cos, sin: Of each query's position.
+        query: Time of each query.
+        start: Time of each row's first token, its position 0.
+        fresh: Nothing came before these queries, so that they need no look into the cache.
+    """
+
+    cos: Float[Array, "batch seq head_dim"]
+    sin: Float[Array, "batch seq head_dim"]
+    query: Int[Array, "seq"]
+    start: Int[Array, "batch"]
+    fresh: bool
+
+
+def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, "slots"]:
+    """Time of what stands in each slot of a ring once ``last`` is written; below 0: nothing yet."""
+    return last - (last - jnp.arange(slots)) % slots
+
+
+def visible(
+    at: Positions, times: Int[Array, "slots"], window: Int[Array, ""]
+) -> Bool[Array, "batch seq slots"]:
+    """Causal, inside the window, and neither padding nor of another sequence."""
+    distance = at.query[:, None] - times[None, :]
+    causal = (distance >= 0) & (distance < window)
+    return causal[None] & (times[None, None, :] >= at.start[:, None, None])
+
+
+def attend(
+    q: Float[Array, "batch seq heads head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
+    seen: Bool[Array, "batch seq slots"],
+) -> Float[Array, "batch seq heads head_dim"]:
+    """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32."""
+    batch, seq, heads, width = q.shape
+    q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
+    scores = jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5
+    scores = jnp.where(seen[:, None, None], scores.astype(jnp.float32), _MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
