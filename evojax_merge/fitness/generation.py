@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.fitness.base import GenerateBatch
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
-from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets
+from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets, shared_prefix
 from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.text import TextTask, fill
@@ -118,6 +118,7 @@ class BoundGeneration:
             one token. Longer stop strings cut the text afterwards.
         pad_id: Fills answers after their end.
         slots: Answers written at a time; None: as many as memory holds.
+        shared_prefix: Tokens that all prompts begin with, see `encoding.shared_prefix`.
     """
 
     kind = "generate"
@@ -134,7 +135,9 @@ class BoundGeneration:
         self.slots = task.slots
         self.pad_id = encoder.pad
         self.eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
-        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, task.max_new_tokens)
+        self.shared_prefix = shared_prefix([(ids, len(ids)) for ids in encoded])
+        extra = task.max_new_tokens - self.shared_prefix
+        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, extra)
         self._rows = tuple(bucket.rows for bucket in buckets)
         self.batches = tuple(
             GenerateBatch(*pad_left([encoded[row] for row in rows], length, encoder.pad))

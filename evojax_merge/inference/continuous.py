@@ -19,8 +19,9 @@ import jax.numpy as jnp
 
 from evojax_merge.inference.greedy import Greedy
 from evojax_merge.inference.lanes import Lanes
+from evojax_merge.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.cache import Caches, admit
-from evojax_merge.types import Array, Bool, Int, Params, Tokens
+from evojax_merge.types import Array, Bool, Int, Tokens
 
 _DUE = 0.75
 """Share of the prompts that a refill could take, over a population, at which it is due."""
@@ -91,28 +92,28 @@ def answer_in_turn(
     def decode(state: _State) -> _State:
         time, queue = state
 
-        def step(params: Params, queue: _Queue) -> _Queue:
-            return _step(greedy, params, queue, time)
+        def step(model: Primed, queue: _Queue) -> _Queue:
+            return _step(greedy, model, queue, time)
 
         return time + 1, lanes.each(step, queue)
 
     def turn(state: _State) -> _State:
         time, queue = state
 
-        def fill(params: Params, queue: _Queue) -> _Queue:
-            return _refill(greedy, params, queue, time, tokens, start, refill)
+        def fill(model: Primed, queue: _Queue) -> _Queue:
+            return _refill(greedy, model, queue, time, tokens, start, refill)
 
         return jax.lax.while_loop(goes_on, decode, (time, lanes.each(fill, queue)))
 
-    def empty(params: Params) -> _Queue:
-        return _empty(greedy, params, slots, prompts, length)
+    def empty(model: Primed) -> _Queue:
+        return _empty(greedy, model, slots, prompts, length)
 
     begin = (jnp.int32(length), lanes.each(empty))
     _, queue = jax.lax.while_loop(unfinished, turn, begin)
     return lanes.each(lambda _, queue: _with_answers(queue), queue)
 
 
-def _empty(greedy: Greedy, params: Params, slots: int, prompts: int, length: int) -> _Queue:
+def _empty(greedy: Greedy, model: Primed, slots: int, prompts: int, length: int) -> _Queue:
     new, zeros = greedy.max_new_tokens, jnp.zeros(slots, jnp.int32)
     return _Queue(
         waiting=jnp.int32(0),
@@ -123,13 +124,13 @@ def _empty(greedy: Greedy, params: Params, slots: int, prompts: int, length: int
         token=zeros,
         answer=jnp.full((slots, new), greedy.pad_id, jnp.int32),
         output=jnp.full((prompts, new), greedy.pad_id, jnp.int32),
-        cache=greedy.empty_cache(params, slots, length + new),
+        cache=empty_cache(greedy.config, model.params, slots, length + new),
     )
 
 
 def _refill(
     greedy: Greedy,
-    params: Params,
+    model: Primed,
     queue: _Queue,
     time: Int[Array, ""],
     tokens: Tokens,
@@ -143,7 +144,7 @@ def _refill(
     chosen = queue.waiting + jnp.arange(refill)
     rows = jnp.where(chosen < prompts, free, slots)  # there is no such row: nothing is written
     read = jnp.minimum(chosen, prompts - 1)
-    token, cache = greedy.prefill(params, tokens[read], start[read], length)
+    token, cache = greedy.prefill(model, tokens[read], start[read], length)
     answer = jnp.full((refill, greedy.max_new_tokens), greedy.pad_id, jnp.int32)
 
     def put(old: Array, new: Array | int) -> Array:
@@ -162,10 +163,10 @@ def _refill(
     )
 
 
-def _step(greedy: Greedy, params: Params, queue: _Queue, time: Int[Array, ""]) -> _Queue:
+def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) -> _Queue:
     """One more token of each answer that goes on."""
     start = jnp.where(queue.active, queue.start, time)  # an idle row's position must not grow
-    token, cache = greedy.decode(params, queue.token, start, queue.cache, time)
+    token, cache = greedy.decode(model, queue.token, start, queue.cache, time)
     place = jnp.arange(greedy.max_new_tokens) == queue.written[:, None]
     written = queue.written + queue.active
     return queue._replace(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from evojax_merge.inference.continuous import answer_in_turn
 from evojax_merge.inference.greedy import Greedy
 from evojax_merge.inference.lanes import Lanes
+from evojax_merge.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.types import Array, Bool, Int, Params, Tokens
@@ -36,6 +37,7 @@ def make_generate(
     eos_ids: tuple[int, ...],
     pad_id: int,
     axes: Any = None,
+    prefix: int = 0,
     slots: int | None = None,
     refill: int | None = None,
 ) -> Callable[[Params, Tokens, Int[Array, "batch"]], Int[Array, "pop batch new"]]:
@@ -48,6 +50,7 @@ def make_generate(
         pad_id: Fills the output after the end.
         axes: Where the population stands in the parameters; by default
             `evojax_merge.population.population_axes`.
+        prefix: Tokens that all prompts begin with; a candidate reads them once.
         slots: Prompts that a candidate answers at a time; where there are more, those that wait
             take the places of answers that have ended. None: all.
         refill: Prompts that are admitted at a time; by default a quarter of ``slots``.
@@ -62,7 +65,7 @@ def make_generate(
     def generate(
         params: Params, tokens: Tokens, start: Int[Array, "batch"]
     ) -> Int[Array, "pop batch new"]:
-        lanes = Lanes.of(params, axes)
+        lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
         if slots is None or len(tokens) <= slots:
             output = _answer_together(greedy, lanes, tokens, start)
         else:
@@ -80,8 +83,8 @@ def _answer_together(
     batch, prompt = tokens.shape
     new = greedy.max_new_tokens
 
-    def prefill(params: Params) -> tuple[Array, Caches]:
-        return greedy.prefill(params, tokens, start, prompt + new)
+    def prefill(model: Primed) -> tuple[Array, Caches]:
+        return greedy.prefill(model, tokens, start, prompt + new)
 
     token, cache = lanes.each(prefill)
     ended = greedy.ends(token)
@@ -96,8 +99,8 @@ def _answer_together(
     def decode(state: _Decoding) -> _Decoding:
         time = prompt + state.step - 1
 
-        def step(params: Params, token: Array, cache: Caches) -> tuple[Array, Caches]:
-            return greedy.decode(params, token, start, cache, time)
+        def step(model: Primed, token: Array, cache: Caches) -> tuple[Array, Caches]:
+            return greedy.decode(model, token, start, cache, time)
 
         token, cache = lanes.each(step, state.token, state.cache)
         token = jnp.where(state.ended, greedy.pad_id, token)

@@ -5,11 +5,11 @@ import functools
 
 import jax.numpy as jnp
 
-from evojax_merge.models.decoder.cache import Caches, init_cache
+from evojax_merge.inference.prefix import Primed, empty_cache
+from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.models.decoder.path import PATH
-from evojax_merge.types import Array, Bool, Int, Params, Tokens
+from evojax_merge.types import Array, Bool, Int, Tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,28 +28,23 @@ class Greedy:
     eos_ids: tuple[int, ...]
     pad_id: int
 
-    def empty_cache(self, params: Params, rows: int, slots: int) -> Caches:
-        """Of as many hops and of the type that the parameters need."""
-        hops = params[PATH].layer.shape[-1] if PATH in params else None
-        return init_cache(self.config, rows, slots, params["embed_tokens"]["weight"].dtype, hops)
-
     def prefill(
-        self, params: Params, tokens: Tokens, start: Int[Array, "rows"], slots: int
+        self, model: Primed, tokens: Tokens, start: Int[Array, "rows"], slots: int
     ) -> tuple[Int[Array, "rows"], Caches]:
         """First token of each answer, and a cache of so many slots that begins with the prompts."""
-        empty = self.empty_cache(params, len(tokens), slots)
-        return self._next(params, tokens, start, empty, 0)
+        empty = empty_cache(self.config, model.params, len(tokens), slots)
+        return self._next(model, tokens, start, empty, 0)
 
     def decode(
         self,
-        params: Params,
+        model: Primed,
         token: Int[Array, "rows"],
         start: Int[Array, "rows"],
         cache: Caches,
         time: Int[Array, ""],
     ) -> tuple[Int[Array, "rows"], Caches]:
         """The token after the one at ``time``, and the cache with that one in it."""
-        return self._next(params, token[:, None], start, cache, time)
+        return self._next(model, token[:, None], start, cache, time)
 
     def ends(self, token: Int[Array, "*rows"]) -> Bool[Array, "*rows"]:
         """Whether an answer ends with this token."""
@@ -57,13 +52,13 @@ class Greedy:
 
     def _next(
         self,
-        params: Params,
+        model: Primed,
         tokens: Tokens,
         start: Int[Array, "rows"],
         cache: Caches,
         offset: Int[Array, ""] | int,
     ) -> tuple[Int[Array, "rows"], Caches]:
-        run = functools.partial(forward, self.config, last_only=True)
-        logits, filled = run(params, tokens, start, cache, offset)
+        run = functools.partial(forward, self.config, prefix=model.prefix, last_only=True)
+        logits, filled = run(model.params, tokens, start, cache, offset)
         assert filled is not None
         return jnp.argmax(logits[:, -1], axis=-1).astype(jnp.int32), filled

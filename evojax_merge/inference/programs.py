@@ -46,10 +46,11 @@ def make_program(
             eos_ids=task.eos_ids,
             pad_id=task.pad_id,
             axes=axes,
+            prefix=task.shared_prefix,
             slots=slots or task.slots,
         )
     if task.kind == "loglikelihood":
-        return make_loglikelihood(config, axes)
+        return make_loglikelihood(config, axes, getattr(task, "shared_prefix", 0))
     return _make_classify(family, config)
 
 
@@ -88,14 +89,17 @@ def batch_bytes(
     rows, seq = batch[0].shape
     if isinstance(task, BoundGeneration):
         rows = min(rows, slots or task.slots or rows)
+    prefix = getattr(task, "shared_prefix", 0)
+    seq -= prefix
     width = 4 * config.hidden_size + 2 * config.intermediate_size
-    activations = rows * seq * (width * itemsize + 4 * config.num_heads * seq)
+    activations = rows * seq * (width * itemsize + 4 * config.num_heads * (prefix + seq))
     if task.kind == "loglikelihood":
         return activations + 4 * rows * seq * config.vocab_size * 2
     room = seq
     if isinstance(task, BoundGeneration):
         room += task.max_new_tokens
-    cache = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim * room * rows
+    token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
+    cache = token * (room * rows + prefix)
     return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size
 
 

@@ -18,6 +18,7 @@ class Positions(NamedTuple):
 
     Attributes:
         cos, sin: Of each query's position.
+        position: Tokens before each query in its own sequence, a shared prefix included.
         query: Time of each query.
         start: Time of each row's first token, its position 0.
         fresh: Nothing came before these queries, so that they need no look into the cache.
@@ -25,6 +26,7 @@ class Positions(NamedTuple):
 
     cos: Float[Array, "batch seq head_dim"]
     sin: Float[Array, "batch seq head_dim"]
+    position: Int[Array, "batch seq"]
     query: Int[Array, "seq"]
     start: Int[Array, "batch"]
     fresh: bool
@@ -44,17 +46,53 @@ def visible(
     return causal[None] & (times[None, None, :] >= at.start[:, None, None])
 
 
+class Shared(NamedTuple):
+    """Keys and values that stand once for all rows, and which of them each query sees."""
+
+    keys: Float[Array, "kv_heads head_dim shared"]
+    values: Float[Array, "kv_heads shared head_dim"]
+    seen: Bool[Array, "batch seq shared"]
+
+
+def shared_part(
+    keys: Float[Array, "1 kv_heads head_dim shared"],
+    values: Float[Array, "1 kv_heads shared head_dim"],
+    at: Positions,
+    window: Int[Array, ""],
+) -> Shared:
+    """A prefix of all sequences, whose tokens have the positions from 0 on."""
+    seen = at.position[..., None] - jnp.arange(keys.shape[-1]) < window
+    return Shared(keys[0], values[0], seen)
+
+
 def attend(
     q: Float[Array, "batch seq heads head_dim"],
     k: Float[Array, "batch kv_heads head_dim slots"],
     v: Float[Array, "batch kv_heads slots head_dim"],
     seen: Bool[Array, "batch seq slots"],
+    shared: Shared | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32."""
+    """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32.
+
+    What all rows share is read once, not once for each row.
+    """
     batch, seq, heads, width = q.shape
     q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
-    scores = jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5
-    scores = jnp.where(seen[:, None, None], scores.astype(jnp.float32), _MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+    scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5, seen)
+    if shared is None:
+        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+        mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+    else:
+        before = jnp.einsum("bkgqd,kds->bkgqs", q, shared.keys) * width**-0.5
+        before = _masked(before, shared.seen)
+        weights = jax.nn.softmax(jnp.concatenate([before, scores], axis=-1), axis=-1)
+        before, own = jnp.split(weights.astype(v.dtype), [before.shape[-1]], axis=-1)
+        mixed = jnp.einsum("bkgqs,bksd->bkgqd", own, v)
+        mixed += jnp.einsum("bkgqs,ksd->bkgqd", before, shared.values)
     return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
+
+
+def _masked(
+    scores: Float[Array, "batch kv_heads group seq slots"], seen: Bool[Array, "batch seq slots"]
+) -> Float[Array, "batch kv_heads group seq slots"]:
+    return jnp.where(seen[:, None, None], scores.astype(jnp.float32), _MASKED)

@@ -99,6 +99,14 @@ def admit(caches: Caches, prompts: Any, rows: Int[Array, "some"], time: Int[Arra
     return tuple(own.admit(other, rows, time) for own, other in zip(caches, prompts, strict=True))
 
 
+def slots_of(caches: Caches | None) -> int:
+    """Slots of a cache; none without one."""
+    if caches is None:
+        return 0
+    first = caches if isinstance(caches, Cache) else caches[0]
+    return first.keys.shape[-1]
+
+
 def is_shallow(config: DecoderConfig) -> bool:
     """Whether layers are written out one by one instead of scanned.
 

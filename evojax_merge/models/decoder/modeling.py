@@ -15,8 +15,14 @@ import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import rope
-from evojax_merge.models.decoder.attention import Positions, attend, slot_times, visible
-from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow
+from evojax_merge.models.decoder.attention import (
+    Positions,
+    attend,
+    shared_part,
+    slot_times,
+    visible,
+)
+from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.params import linear_inputs
 from evojax_merge.models.decoder.path import PATH, Path
@@ -84,6 +90,7 @@ class Attention(nnx.Module):
         window: Int[Array, ""],
         layer: Int[Array, ""] | None,
         cache: Cache | None,
+        prefix: Cache | None = None,
     ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
         split = (*x.shape[:2], -1, self.head_dim)
         q = self.q_proj(x).reshape(split)
@@ -99,7 +106,8 @@ class Attention(nnx.Module):
             if not at.fresh:
                 k, v = cache.of(layer)
                 times = slot_times(at.query[-1], k.shape[-1])
-        mixed = attend(q, k, v, visible(at, times, window))
+        shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
+        mixed = attend(q, k, v, visible(at, times, window), shared)
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
 
@@ -133,9 +141,10 @@ class DecoderLayer(nnx.Module):
         window: Int[Array, ""],
         layer: Int[Array, ""] | None,
         cache: Cache | None,
+        prefix: Cache | None = None,
     ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
         """The stream after attention, what the MLP adds to it, and the cache."""
-        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache)
+        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache, prefix)
         x = x + attended
         return x, self.mlp(self.post_attention_layernorm(x)), cache
 
@@ -163,21 +172,26 @@ class Decoder(nnx.Module):
         cache: Caches | None,
         offset: Int[Array, ""] | int,
         path: Path | None,
+        prefix: Caches | None,
         last_only: bool,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         x = self.embed_tokens(tokens)
-        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
+        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
         if path is None:
-            x, cache = self._run_layers(x, at, cache)
+            x, cache = self._run_layers(x, at, cache, prefix)
         else:
-            x, cache = self._run_path(x, at, cache, path)
+            x, cache = self._run_path(x, at, cache, prefix, path)
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
         return logits.astype(jnp.float32), cache
 
     def _run_layers(
-        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Caches | None
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        cache: Caches | None,
+        prefix: Any,
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
         graph, stacked = nnx.split(self.layers)
         windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
@@ -186,7 +200,8 @@ class Decoder(nnx.Module):
             for index, window in enumerate(windows):
                 layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
                 own: Any = None if cache is None else cache[index]
-                x, added, own = layer(x, at, jnp.int32(window), None, own)
+                shared = None if prefix is None else prefix[index]
+                x, added, own = layer(x, at, jnp.int32(window), None, own, shared)
                 x = x + added
                 caches.append(own)
             return x, None if cache is None else tuple(caches)
@@ -196,7 +211,7 @@ class Decoder(nnx.Module):
         ) -> tuple[tuple[Array, Any], None]:
             x, cache = carry
             weights, window, number = layer
-            x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache)
+            x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache, prefix)
             return (x + added, cache), None
 
         numbers = jnp.arange(self.config.num_layers)
@@ -204,7 +219,12 @@ class Decoder(nnx.Module):
         return x, cache
 
     def _run_path(
-        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Any, path: Path
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        cache: Any,
+        prefix: Any,
+        path: Path,
     ) -> tuple[Float[Array, "batch seq hidden"], Any]:
         """The layers of the pool in the order of a path; the cache has a place for each hop."""
         graph, pool = nnx.split(self.layers)
@@ -219,7 +239,8 @@ class Decoder(nnx.Module):
             layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], pool))
             entering = path.residual[number] * stream.astype(jnp.float32)
             entering += path.branch[number] * branch.astype(jnp.float32)
-            new, added, cache = layer(entering.astype(x.dtype), at, windows[index], number, cache)
+            entering = entering.astype(x.dtype)
+            new, added, cache = layer(entering, at, windows[index], number, cache, prefix)
             counts = number < path.length  # a longer path may run beside this one
             return (
                 number + 1,
@@ -241,6 +262,7 @@ def forward(
     cache: Caches | None = None,
     offset: Int[Array, ""] | int = 0,
     *,
+    prefix: Caches | None = None,
     last_only: bool = False,
     probed: bool = False,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
@@ -256,6 +278,7 @@ def forward(
         start: First slot of each sequence that holds a token.
         cache: Keys and values of slots before ``offset``; the new ones are written into it.
         offset: Slot of the first of ``tokens``.
+        prefix: Cache of one sequence that stands before all of these, and that none holds itself.
         last_only: Compute the logits of the last position alone (``seq`` is then 1).
         probed: The parameters hold probes (see `evojax_merge.models.probe`).
 
@@ -264,7 +287,7 @@ def forward(
     """
     weights = {name: part for name, part in params.items() if name != PATH}
     model = nnx.merge(_graph(config, probed), weights)
-    return model(tokens, start, cache, offset, params.get(PATH), last_only)
+    return model(tokens, start, cache, offset, params.get(PATH), prefix, last_only)
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
@@ -305,12 +328,13 @@ def _positions(
     start: Int[Array, "batch"],
     offset: Int[Array, ""] | int,
     dtype: jnp.dtype,
+    before: int = 0,
 ) -> Positions:
     query = offset + jnp.arange(length)
-    position = jnp.maximum(query[None, :] - start[:, None], 0)
+    position = before + jnp.maximum(query[None, :] - start[:, None], 0)
     angle = position[..., None] * rope.frequencies(config, position.max() + 1)
     angle = jnp.concatenate([angle, angle], axis=-1)
     factor = rope.attention_factor(config)
     cos, sin = jnp.cos(angle) * factor, jnp.sin(angle) * factor
     fresh = isinstance(offset, int) and offset == 0
-    return Positions(cos.astype(dtype), sin.astype(dtype), query, start, fresh)
+    return Positions(cos.astype(dtype), sin.astype(dtype), position, query, start, fresh)
