@@ -58,7 +58,9 @@ class Greedy:
         cache: Caches,
         offset: Int[Array, ""] | int,
     ) -> tuple[Int[Array, "rows"], Caches]:
-        run = functools.partial(forward, self.config, prefix=model.prefix, last_only=True)
+        run = functools.partial(
+            forward, self.config, prefix=model.prefix, last_only=True, kernels=True
+        )
         logits, filled = run(model.params, tokens, start, cache, offset)
         assert filled is not None
         return jnp.argmax(logits[:, -1], axis=-1).astype(jnp.int32), filled

@@ -47,7 +47,9 @@ def prime(
 
     def read(params: Params) -> Caches | None:
         cache = empty_cache(config, params, 1, length)
-        return forward(config, params, prefix, start[:1] * 0, cache, last_only=True)[1]
+        return forward(config, params, prefix, start[:1] * 0, cache, last_only=True, kernels=True)[
+            1
+        ]
 
     cache = lanes.each(read)
     # A row that begins at s has its prefix in the slots s to s + length: without the first columns,

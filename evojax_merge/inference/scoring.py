@@ -21,6 +21,7 @@ def sequence_loglikelihood(
     start: Int[Array, "batch"],
     target: Bool[Array, "batch seq"],
     prefix: Caches | None = None,
+    kernels: bool = False,
 ) -> Float[Array, "batch"]:
     """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32.
 
@@ -30,9 +31,9 @@ def sequence_loglikelihood(
         tokens: Left-padded sequences.
         start: First slot of each that holds a token.
         target: The marked tokens; never the first of a row.
-        prefix: See `forward`.
+        prefix, kernels: See `forward`.
     """
-    logits, _ = forward(config, params, tokens, start, prefix=prefix)
+    logits, _ = forward(config, params, tokens, start, prefix=prefix, kernels=kernels)
     chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
     normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
     return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
@@ -63,7 +64,7 @@ def make_loglikelihood(
 
         def one(model: Primed) -> Float[Array, "batch"]:
             return sequence_loglikelihood(
-                config, model.params, tokens, start, target[:, prefix:], model.prefix
+                config, model.params, tokens, start, target[:, prefix:], model.prefix, kernels=True
             )
 
         values = lanes.each(one)

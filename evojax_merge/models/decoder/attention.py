@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.models.decoder.flash import Implementation, attend_fused
 from evojax_merge.types import Array, Bool, Float, Int
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
@@ -22,6 +23,7 @@ class Positions(NamedTuple):
         query: Time of each query.
         start: Time of each row's first token, its position 0.
         fresh: Nothing came before these queries, so that they need no look into the cache.
+        kernel: Computes attention of fresh queries; None: the plain products do.
     """
 
     cos: Float[Array, "batch seq head_dim"]
@@ -30,6 +32,7 @@ class Positions(NamedTuple):
     query: Int[Array, "seq"]
     start: Int[Array, "batch"]
     fresh: bool
+    kernel: Implementation | None = None
 
 
 def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, "slots"]:
@@ -71,11 +74,21 @@ def attend(
     v: Float[Array, "batch kv_heads slots head_dim"],
     seen: Bool[Array, "batch seq slots"],
     shared: Shared | None = None,
+    kernel: Implementation | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
     """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32.
 
-    What all rows share is read once, not once for each row.
+    What all rows share is read once, not once for each row; a kernel gets a copy for each, as it
+    knows nothing else.
     """
+    if kernel is not None:
+        if shared is not None:
+            keys = jnp.broadcast_to(shared.keys, (len(k), *shared.keys.shape))
+            values = jnp.broadcast_to(shared.values, (len(v), *shared.values.shape))
+            k = jnp.concatenate([keys, k], axis=-1)
+            v = jnp.concatenate([values, v], axis=-2)
+            seen = jnp.concatenate([shared.seen, seen], axis=-1)
+        return attend_fused(kernel, q, k, v, seen)
     batch, seq, heads, width = q.shape
     q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
     scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5, seen)

@@ -24,6 +24,7 @@ from evojax_merge.models.decoder.attention import (
 )
 from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.flash import implementation_for
 from evojax_merge.models.decoder.params import linear_inputs
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
@@ -107,7 +108,7 @@ class Attention(nnx.Module):
                 k, v = cache.of(layer)
                 times = slot_times(at.query[-1], k.shape[-1])
         shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
-        mixed = attend(q, k, v, visible(at, times, window), shared)
+        mixed = attend(q, k, v, visible(at, times, window), shared, at.kernel)
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
 
@@ -174,9 +175,12 @@ class Decoder(nnx.Module):
         path: Path | None,
         prefix: Caches | None,
         last_only: bool,
+        kernels: bool,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         x = self.embed_tokens(tokens)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
+        if kernels and at.fresh:
+            at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
             x, cache = self._run_layers(x, at, cache, prefix)
         else:
@@ -264,6 +268,7 @@ def forward(
     *,
     prefix: Caches | None = None,
     last_only: bool = False,
+    kernels: bool = False,
     probed: bool = False,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
     """Logits of the next token after each position.
@@ -280,6 +285,7 @@ def forward(
         offset: Slot of the first of ``tokens``.
         prefix: Cache of one sequence that stands before all of these, and that none holds itself.
         last_only: Compute the logits of the last position alone (``seq`` is then 1).
+        kernels: Attention may be computed by a fused kernel, which is not differentiated.
         probed: The parameters hold probes (see `evojax_merge.models.probe`).
 
     Returns:
@@ -287,7 +293,7 @@ def forward(
     """
     weights = {name: part for name, part in params.items() if name != PATH}
     model = nnx.merge(_graph(config, probed), weights)
-    return model(tokens, start, cache, offset, params.get(PATH), prefix, last_only)
+    return model(tokens, start, cache, offset, params.get(PATH), prefix, last_only, kernels)
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
