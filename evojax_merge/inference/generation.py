@@ -53,7 +53,7 @@ def make_generate(
         prefix: Tokens that all prompts begin with; a candidate reads them once.
         slots: Prompts that a candidate answers at a time; where there are more, those that wait
             take the places of answers that have ended. None: all.
-        refill: Prompts that are admitted at a time; by default a quarter of ``slots``.
+        refill: Prompts that are admitted at a time; by default an eighth of ``slots``.
 
     Returns:
         A function of the population's parameters, left-padded prompts and the first valid slot of
@@ -69,7 +69,7 @@ def make_generate(
         if slots is None or len(tokens) <= slots:
             output = _answer_together(greedy, lanes, tokens, start)
         else:
-            some = min(refill or max(1, slots // 4), slots)
+            some = min(refill or max(1, slots // 8), slots)
             output = answer_in_turn(greedy, lanes, tokens, start, slots, some)
         return output if lanes.lead else output[None]
 
