@@ -5,6 +5,7 @@ over the ``pop`` axis of the mesh; every device runs the same program on the sam
 candidates, whatever the mesh, so that a candidate's results do not depend on it.
 """
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,9 +18,9 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from evojax_merge.evolution.memory import candidates_that_fit, longest_that_fits
+from evojax_merge.evolution.memory import candidates_that_fit, longest_that_fits, room_of
 from evojax_merge.fitness.base import BoundTask
-from evojax_merge.inference.programs import batch_bytes, make_program
+from evojax_merge.inference.programs import batch_bytes, make_program, slots_that_fit
 from evojax_merge.models import Family
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Array, Float, Genotype, Params, Population
@@ -117,7 +118,8 @@ class Evaluator:
         share = -(-population_size // self._devices)
         if self._candidates.hops is not None and mesh.devices.flat[0].platform == "cpu":
             share = 1  # nothing is gained by batches there, and each path takes its own time
-        self.chunk = chunk or min(share, self._memory_chunk(family, config, candidate))
+        fitting, slots = self._plan_memory(family, config, candidate)
+        self.chunk = chunk or min(share, fitting)
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)
         self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
@@ -130,7 +132,7 @@ class Evaluator:
         }
         self._programs = {
             name: _spread(
-                make_program(family, config, task, self._candidates.param_axes),
+                make_program(family, config, task, self._candidates.param_axes, slots[name]),
                 self._candidates,
                 mesh,
             )
@@ -222,26 +224,38 @@ class Evaluator:
         stacked = jax.tree.map(stack, self._params, axes, *models)
         return jax.device_put(stacked, shardings)
 
-    def _memory_chunk(self, family: Family, config: Any, candidate: Params) -> int:
+    def _plan_memory(
+        self, family: Family, config: Any, candidate: Params
+    ) -> tuple[int, dict[str, int | None]]:
+        """Candidates that a device holds at a time, and the answers each writes, by split."""
         leaves = jax.tree.leaves(candidate)
         model = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
 
-        def work(hops: int | None) -> int:
-            return max(
-                batch_bytes(family, config, task, batch, itemsize, hops)
-                for task in self.tasks.values()
+        def task_work(task: BoundTask, hops: int | None, slots: int | None) -> int:
+            sizes = (
+                batch_bytes(family, config, task, batch, itemsize, hops, slots)
                 for batch in task.batches
             )
+            return max(sizes)
 
         hops = self._candidates.hops
         device = self._mesh.local_devices[0]
+        room = room_of(device) - model
+        slots = {
+            name: slots_that_fit(task, room, functools.partial(task_work, task, hops))
+            for name, task in self.tasks.items()
+        }
+
+        def work(hops: int | None) -> int:
+            return max(task_work(task, hops, slots[name]) for name, task in self.tasks.items())
+
         if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
             raise ValueError(
                 f"paths may have {hops} hops, and the memory of a device holds the keys and values "
                 f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
             )
-        return candidates_that_fit(device, model + work(hops))
+        return candidates_that_fit(device, model + work(hops)), slots
 
 
 def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:

@@ -18,9 +18,14 @@ def free_bytes(device: jax.Device) -> int:
     return free // max(jax.local_device_count(), 1)
 
 
+def room_of(device: jax.Device) -> int:
+    """Bytes that candidates may take on a device."""
+    return int(_SHARE * free_bytes(device))
+
+
 def candidates_that_fit(device: jax.Device, candidate: int) -> int:
     """Candidates of so many bytes that a device holds at a time; at least one is tried."""
-    return max(1, int(_SHARE * free_bytes(device)) // candidate)
+    return max(1, room_of(device) // candidate)
 
 
 def longest_that_fits(
@@ -34,7 +39,7 @@ def longest_that_fits(
         work: Hops -> bytes of its cache and activations.
         hops: What is asked for.
     """
-    room = int(_SHARE * free_bytes(device)) - candidate
+    room = room_of(device) - candidate
     if work(hops) <= room:
         return hops
     each = max(1, work(2) - work(1))

@@ -53,6 +53,9 @@ class BoundTask(Protocol):
             of the targets, float32 [pop, batch]) or ``classify`` (outputs: logits,
             float32 [pop, batch, classes]).
         batches: One per length bucket; each is one compiled shape.
+
+    A task of text may say in ``shared_prefix`` how many tokens all of its rows begin with, in all
+    batches alike; a candidate then reads them once.
     """
 
     kind: str

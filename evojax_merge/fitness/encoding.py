@@ -185,6 +185,23 @@ def plan_buckets(lengths: Sequence[int], most: int, extra: int = 0) -> tuple[Buc
     )
 
 
+def shared_prefix(rows: Sequence[tuple[Sequence[int], int]]) -> int:
+    """Tokens that all rows begin with and that are worth reading once for all.
+
+    Each row keeps a token before those that are scored or generated, as these are predicted by it.
+
+    Args:
+        rows: Token ids, and how many of them are context.
+    """
+    if len(rows) < 2:
+        return 0
+    most = min(known for _, known in rows) - 1
+    first = rows[0][0]
+    differ = (next((at for at in range(most) if ids[at] != first[at]), most) for ids, _ in rows[1:])
+    length = max(0, min(differ))
+    return length if length >= _MULTIPLE else 0
+
+
 def pad_left(
     rows: Sequence[Sequence[int]], length: int, pad: int
 ) -> tuple[Int32[np.ndarray, "batch seq"], Int32[np.ndarray, "batch"]]:

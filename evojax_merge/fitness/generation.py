@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.fitness.base import GenerateBatch
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
-from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets
+from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets, shared_prefix
 from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.text import TextTask, fill
@@ -35,6 +35,8 @@ class GenerationTask(TextTask):
         max_new_tokens: Longest answer.
         stop: The text is cut before the first of these.
         chat: Give the prompt as a user's turn in the tokenizer's chat template.
+        slots: Answers that a model writes at a time; those that end make room for prompts that
+            wait. None: to all prompts of a length bucket, or as many as memory holds.
     """
 
     template: str = "{question}"
@@ -44,6 +46,7 @@ class GenerationTask(TextTask):
     max_new_tokens: int = 256
     stop: Sequence[str] = ()
     chat: bool = False
+    slots: int | None = None
     name: str = "generation"
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class GenerationTask(TextTask):
             raise ValueError(
                 f"{self.name}: max_new_tokens must be at least 1, not {self.max_new_tokens}"
             )
+        if self.slots is not None and self.slots < 1:
+            raise ValueError(f"{self.name}: slots must be at least 1 or null, not {self.slots}")
         if isinstance(self.stop, str) or not all(self.stop):
             raise ValueError(f"{self.name}: stop must be a list of texts, none empty")
         self.stop = tuple(self.stop)
@@ -112,6 +117,8 @@ class BoundGeneration:
         eos_ids: Tokens that end an answer: the model's end tokens, and the stop strings that are
             one token. Longer stop strings cut the text afterwards.
         pad_id: Fills answers after their end.
+        slots: Answers written at a time; None: as many as memory holds.
+        shared_prefix: Tokens that all prompts begin with, see `encoding.shared_prefix`.
     """
 
     kind = "generate"
@@ -125,9 +132,12 @@ class BoundGeneration:
         references: Sequence[Hashable],
     ) -> None:
         self.max_new_tokens = task.max_new_tokens
+        self.slots = task.slots
         self.pad_id = encoder.pad
         self.eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
-        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, task.max_new_tokens)
+        self.shared_prefix = shared_prefix([(ids, len(ids)) for ids in encoded])
+        extra = task.max_new_tokens - self.shared_prefix
+        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, extra)
         self._rows = tuple(bucket.rows for bucket in buckets)
         self.batches = tuple(
             GenerateBatch(*pad_left([encoded[row] for row in rows], length, encoder.pad))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from evojax_merge.fitness.base import LoglikelihoodBatch
-from evojax_merge.fitness.encoding import pad_left, plan_buckets
+from evojax_merge.fitness.encoding import pad_left, plan_buckets, shared_prefix
 
 
 class Likelihood:
@@ -15,11 +15,13 @@ class Likelihood:
     Attributes:
         batches: One per length bucket.
         counts: Number of scored tokens of each row.
+        shared_prefix: Tokens that all rows begin with, see `encoding.shared_prefix`.
     """
 
     def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
         self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
-        plan = plan_buckets([len(ids) for ids, _ in rows], buckets)
+        self.shared_prefix = shared_prefix(rows)
+        plan = plan_buckets([len(ids) for ids, _ in rows], buckets, -self.shared_prefix)
         self._rows = tuple(bucket.rows for bucket in plan)
         batches = []
         for chosen, length in plan:

@@ -113,6 +113,7 @@ class BoundMultipleChoice:
         normalize: str,
     ) -> None:
         self.batches = likelihood.batches
+        self.shared_prefix = likelihood.shared_prefix
         self._likelihood = likelihood
         self._contexts, self._choices = contexts, choices
         self._answers = np.array(answers)

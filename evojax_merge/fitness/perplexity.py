@@ -80,6 +80,7 @@ class BoundPerplexity:
 
     def __init__(self, likelihood: Likelihood, owners: Sequence[int], texts: Sequence[str]) -> None:
         self.batches = likelihood.batches
+        self.shared_prefix = likelihood.shared_prefix
         self._likelihood = likelihood
         self._texts = texts
         self._first = np.flatnonzero(np.diff(owners, prepend=-1))

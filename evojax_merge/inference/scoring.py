@@ -1,16 +1,16 @@
 """Log-likelihood of given continuations under a whole population of models."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.inference.lanes import Lanes
+from evojax_merge.inference.prefix import Primed, prime
+from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.models.decoder.path import PATH
-from evojax_merge.population import count, only, population_axes
 from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
 
 
@@ -20,16 +20,27 @@ def sequence_loglikelihood(
     tokens: Tokens,
     start: Int[Array, "batch"],
     target: Bool[Array, "batch seq"],
+    prefix: Caches | None = None,
+    kernels: bool = False,
 ) -> Float[Array, "batch"]:
-    """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32."""
-    logits, _ = forward(config, params, tokens, start)
+    """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32.
+
+    Args:
+        config: Of the decoder.
+        params: Its parameters.
+        tokens: Left-padded sequences.
+        start: First slot of each that holds a token.
+        target: The marked tokens; never the first of a row.
+        prefix, kernels: See `forward`.
+    """
+    logits, _ = forward(config, params, tokens, start, prefix=prefix, kernels=kernels)
     chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
     normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
     return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
 
 
 def make_loglikelihood(
-    config: DecoderConfig, axes: Any = None
+    config: DecoderConfig, axes: Any = None, prefix: int = 0
 ) -> Callable[..., Float[Array, "pop batch"]]:
     """Build ``loglikelihood(params, tokens, start, target)``.
 
@@ -39,8 +50,9 @@ def make_loglikelihood(
         config: The decoder all candidates share.
         axes: Where the population stands in the parameters; by default
             `evojax_merge.population.population_axes`.
+        prefix: Tokens that all sequences begin with; a candidate reads them once. None of them, nor
+            the one that follows, is marked.
     """
-    one = functools.partial(sequence_loglikelihood, config)
 
     def loglikelihood(
         params: Params,
@@ -48,9 +60,14 @@ def make_loglikelihood(
         start: Int[Array, "batch"],
         target: Bool[Array, "batch seq"],
     ) -> Float[Array, "pop batch"]:
-        where = population_axes(params) if axes is None else axes
-        if PATH in params and count(where, params) == 1:
-            return one(only(where, params), tokens, start, target)[None]
-        return jax.vmap(one, in_axes=(where, None, None, None))(params, tokens, start, target)
+        lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
+
+        def one(model: Primed) -> Float[Array, "batch"]:
+            return sequence_loglikelihood(
+                config, model.params, tokens, start, target[:, prefix:], model.prefix, kernels=True
+            )
+
+        values = lanes.each(one)
+        return values if lanes.lead else values[None]
 
     return loglikelihood

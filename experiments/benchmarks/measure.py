@@ -65,22 +65,28 @@ def hardware() -> str:
     return f"{cores()} cores of {cpu}, {platform.system()}"
 
 
-def main(benchmark: Callable[[], list[Row]]) -> None:
-    """Run a benchmark from its script, print its rows and write them where ``--out`` says."""
-    parser = argparse.ArgumentParser()
+def main(
+    benchmark: Callable[..., list[Row]], parser: argparse.ArgumentParser | None = None
+) -> None:
+    """Run a benchmark from its script, print its rows and write them where ``--out`` says.
+
+    Args:
+        benchmark: Called with the parser's arguments.
+        parser: Of what it takes besides ``--out`` and ``--cores``; by default nothing.
+    """
+    parser = parser or argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, help="JSON file for the rows")
-    parser.add_argument(
-        "--cores", type=int, help="use no more, for ours and the peer; by default all"
-    )
-    arguments = parser.parse_args()
-    if arguments.cores:  # before JAX starts its threads
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
-    rows = benchmark()
+    parser.add_argument("--cores", type=int, help="use no more, ours and the peer")
+    arguments = vars(parser.parse_args())
+    out, held_to = arguments.pop("out"), arguments.pop("cores")
+    if held_to:  # before JAX starts its threads
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:held_to])
+    rows = benchmark(**arguments)
     print(f"{'name':44} {'value':>10} {'unit':8} {'peer':>10} {'ratio':>8}  of")
     for entry in rows:
         print(
             f"{entry['name']:44} {entry['value']:10.4g} {entry['unit']:8} "
             f"{entry['peer_value']:10.4g} {entry['ratio']:8.3g}  {entry['peer']}"
         )
-    if arguments.out:
-        arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
+    if out:
+        out.write_text(json.dumps(rows, indent=2) + "\n")

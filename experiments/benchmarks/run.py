@@ -1,6 +1,6 @@
 """Run every benchmark and gather their rows in one file.
 
-make bench        (about 15 minutes on two cores; needs mergekit and transformers with torch)
+make bench        (about an hour on two cores; needs mergekit and transformers with torch)
 """
 
 import argparse
@@ -11,7 +11,15 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("operators", "init_statistics", "population", "candidates", "generation")
+BENCHMARKS = (
+    "operators",
+    "init_statistics",
+    "population",
+    "apply",
+    "candidates",
+    "generation",
+    "engine",
+)
 
 
 def main() -> None:

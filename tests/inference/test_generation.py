@@ -146,7 +146,7 @@ def _steps(run, params, tokens, start) -> int:
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evojax_merge.inference.generation.jnp.argmax", counted)
+        patch.setattr("evojax_merge.inference.greedy.jnp.argmax", counted)
         jax.block_until_ready(jax.jit(lambda *a: run(*a))(params, tokens, start))
         jax.effects_barrier()
     return len(taken) - 1  # the first is the prefill's

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from evojax_merge.checkpoints import load
 from evojax_merge.evidence.gram import by_leaf, collect_gram
 from evojax_merge.evidence.items import Items
-from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder import cache
 from evojax_merge.models.family import MLP
 from evojax_merge.tree import flatten, unflatten
 from tests.checkpoints_factory import VOCAB, tiny_config, write_checkpoint
@@ -59,7 +59,7 @@ def their_grams(directory, tokens, start):
 def test_gram_matrices_are_those_of_what_torch_modules_read(
     kind, tied, written_out, texts, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(modeling, "_WRITTEN_OUT", written_out)
+    monkeypatch.setattr(cache, "WRITTEN_OUT", written_out)
     config = tiny_config(kind, tie_word_embeddings=tied)
     directory = write_checkpoint(tmp_path / "m", config)
     model = load(directory)
@@ -79,7 +79,7 @@ def test_gram_matrices_are_those_of_what_torch_modules_read(
 
 @pytest.mark.parametrize("written_out", [8, 0])
 def test_a_probed_forward_computes_the_same_bits(written_out, texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(modeling, "_WRITTEN_OUT", written_out)
+    monkeypatch.setattr(cache, "WRITTEN_OUT", written_out)
     model = load(write_checkpoint(tmp_path / "m", tiny_config()))
     leaves = flatten(model.params)
     for probe in set(model.family.linear_inputs(model.config).values()):

@@ -7,7 +7,7 @@ Modules are Flax NNX; they leave this file only as `forward`, a pure function of
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,59 +15,22 @@ import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import rope
+from evojax_merge.models.decoder.attention import (
+    Positions,
+    attend,
+    shared_part,
+    slot_times,
+    visible,
+)
+from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.flash import implementation_for
 from evojax_merge.models.decoder.params import linear_inputs
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
-_MASKED = -0.7 * float(np.finfo(np.float32).max)
-_WRITTEN_OUT = 8
 _UNLIMITED = np.iinfo(np.int32).max // 2
-
-
-class Cache(NamedTuple):
-    """Keys and values of the tokens seen so far, in slots that padding also occupies.
-
-    Of one layer, or of all of them stacked. The axes stand as the products of attention read them,
-    so that no decode step transposes a cache.
-    """
-
-    keys: Float[Array, "*layers batch kv_heads head_dim slots"]
-    values: Float[Array, "*layers batch kv_heads slots head_dim"]
-
-    def write(
-        self,
-        keys: Float[Array, "batch kv_heads head_dim seq"],
-        values: Float[Array, "batch kv_heads seq head_dim"],
-        slot: Int[Array, ""],
-        layer: Int[Array, ""] | None,
-    ) -> "Cache":
-        """The cache with some more slots of a layer (None: of the only one) filled."""
-        where = () if layer is None else (layer,)
-        if layer is not None:
-            keys, values = keys[None], values[None]
-        return Cache(
-            jax.lax.dynamic_update_slice(self.keys, keys, (*where, 0, 0, 0, slot)),
-            jax.lax.dynamic_update_slice(self.values, values, (*where, 0, 0, slot, 0)),
-        )
-
-    def of(self, layer: Int[Array, ""] | None) -> tuple[Array, Array]:
-        """Keys and values of a layer (None: of the only one)."""
-        return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
-
-
-Caches = Cache | tuple[Cache, ...]
-"""Of a deep decoder one stacked cache, of a shallow one a cache for each layer."""
-
-
-class Positions(NamedTuple):
-    """What attention needs to know of where the queries stand, shared by all layers."""
-
-    cos: Float[Array, "batch seq head_dim"]
-    sin: Float[Array, "batch seq head_dim"]
-    query: Int[Array, "seq"]
-    start: Int[Array, "batch"]
 
 
 class Linear(nnx.Module):
@@ -128,6 +91,7 @@ class Attention(nnx.Module):
         window: Int[Array, ""],
         layer: Int[Array, ""] | None,
         cache: Cache | None,
+        prefix: Cache | None = None,
     ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
         split = (*x.shape[:2], -1, self.head_dim)
         q = self.q_proj(x).reshape(split)
@@ -137,12 +101,14 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
-        slots = at.query
+        times = at.query
         if cache is not None:
             cache = cache.write(k, v, at.query[0], layer)
-            k, v = cache.of(layer)
-            slots = jnp.arange(k.shape[-1])
-        mixed = _attend(q, k, v, _visible(at, slots, window))
+            if not at.fresh:
+                k, v = cache.of(layer)
+                times = slot_times(at.query[-1], k.shape[-1])
+        shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
+        mixed = attend(q, k, v, visible(at, times, window), shared, at.kernel)
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
 
@@ -176,9 +142,10 @@ class DecoderLayer(nnx.Module):
         window: Int[Array, ""],
         layer: Int[Array, ""] | None,
         cache: Cache | None,
+        prefix: Cache | None = None,
     ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
         """The stream after attention, what the MLP adds to it, and the cache."""
-        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache)
+        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache, prefix)
         x = x + attended
         return x, self.mlp(self.post_attention_layernorm(x)), cache
 
@@ -206,30 +173,39 @@ class Decoder(nnx.Module):
         cache: Caches | None,
         offset: Int[Array, ""] | int,
         path: Path | None,
+        prefix: Caches | None,
         last_only: bool,
+        kernels: bool,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         x = self.embed_tokens(tokens)
-        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype)
+        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
+        if kernels and at.fresh:
+            at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
-            x, cache = self._run_layers(x, at, cache)
+            x, cache = self._run_layers(x, at, cache, prefix)
         else:
-            x, cache = self._run_path(x, at, cache, path)
+            x, cache = self._run_path(x, at, cache, prefix, path)
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
         return logits.astype(jnp.float32), cache
 
     def _run_layers(
-        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Caches | None
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        cache: Caches | None,
+        prefix: Any,
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
         graph, stacked = nnx.split(self.layers)
         windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
-        if _is_shallow(self.config):
+        if is_shallow(self.config):
             caches: list[Any] = []
             for index, window in enumerate(windows):
                 layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
                 own: Any = None if cache is None else cache[index]
-                x, added, own = layer(x, at, jnp.int32(window), None, own)
+                shared = None if prefix is None else prefix[index]
+                x, added, own = layer(x, at, jnp.int32(window), None, own, shared)
                 x = x + added
                 caches.append(own)
             return x, None if cache is None else tuple(caches)
@@ -239,7 +215,7 @@ class Decoder(nnx.Module):
         ) -> tuple[tuple[Array, Any], None]:
             x, cache = carry
             weights, window, number = layer
-            x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache)
+            x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache, prefix)
             return (x + added, cache), None
 
         numbers = jnp.arange(self.config.num_layers)
@@ -247,7 +223,12 @@ class Decoder(nnx.Module):
         return x, cache
 
     def _run_path(
-        self, x: Float[Array, "batch seq hidden"], at: Positions, cache: Any, path: Path
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        cache: Any,
+        prefix: Any,
+        path: Path,
     ) -> tuple[Float[Array, "batch seq hidden"], Any]:
         """The layers of the pool in the order of a path; the cache has a place for each hop."""
         graph, pool = nnx.split(self.layers)
@@ -262,7 +243,8 @@ class Decoder(nnx.Module):
             layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[index], pool))
             entering = path.residual[number] * stream.astype(jnp.float32)
             entering += path.branch[number] * branch.astype(jnp.float32)
-            new, added, cache = layer(entering.astype(x.dtype), at, windows[index], number, cache)
+            entering = entering.astype(x.dtype)
+            new, added, cache = layer(entering, at, windows[index], number, cache, prefix)
             counts = number < path.length  # a longer path may run beside this one
             return (
                 number + 1,
@@ -284,7 +266,9 @@ def forward(
     cache: Caches | None = None,
     offset: Int[Array, ""] | int = 0,
     *,
+    prefix: Caches | None = None,
     last_only: bool = False,
+    kernels: bool = False,
     probed: bool = False,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
     """Logits of the next token after each position.
@@ -299,7 +283,9 @@ def forward(
         start: First slot of each sequence that holds a token.
         cache: Keys and values of slots before ``offset``; the new ones are written into it.
         offset: Slot of the first of ``tokens``.
+        prefix: Cache of one sequence that stands before all of these, and that none holds itself.
         last_only: Compute the logits of the last position alone (``seq`` is then 1).
+        kernels: Attention may be computed by a fused kernel, which is not differentiated.
         probed: The parameters hold probes (see `evojax_merge.models.probe`).
 
     Returns:
@@ -307,7 +293,7 @@ def forward(
     """
     weights = {name: part for name, part in params.items() if name != PATH}
     model = nnx.merge(_graph(config, probed), weights)
-    return model(tokens, start, cache, offset, params.get(PATH), last_only)
+    return model(tokens, start, cache, offset, params.get(PATH), prefix, last_only, kernels)
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
@@ -318,36 +304,6 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
 def abstract_params(config: DecoderConfig) -> Params:
     """Shapes of the parameter tree, without memory."""
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-
-
-def init_cache(
-    config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
-) -> Caches:
-    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
-
-    Args:
-        config: The decoder.
-        batch: Sequences.
-        slots: Of each.
-        dtype: Of keys and values.
-        hops: Places of the longest path, where layers are run along a path.
-    """
-    shallow = hops is None and _is_shallow(config)
-    rows = (batch, config.num_kv_heads)
-    lead = rows if shallow else (hops or config.num_layers, *rows)
-    keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
-    values = jnp.zeros((*lead, slots, config.head_dim), dtype)
-    return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
-
-
-def _is_shallow(config: DecoderConfig) -> bool:
-    """Whether layers are written out one by one instead of scanned.
-
-    A scan takes each layer's cache out of the stacked one at every token, which on small models
-    costs more than the layer; a written-out layer reads its cache where it stands, but compile
-    time then grows with depth.
-    """
-    return config.num_layers <= _WRITTEN_OUT
 
 
 @functools.cache
@@ -378,35 +334,13 @@ def _positions(
     start: Int[Array, "batch"],
     offset: Int[Array, ""] | int,
     dtype: jnp.dtype,
+    before: int = 0,
 ) -> Positions:
     query = offset + jnp.arange(length)
-    position = jnp.maximum(query[None, :] - start[:, None], 0)
+    position = before + jnp.maximum(query[None, :] - start[:, None], 0)
     angle = position[..., None] * rope.frequencies(config, position.max() + 1)
     angle = jnp.concatenate([angle, angle], axis=-1)
     factor = rope.attention_factor(config)
     cos, sin = jnp.cos(angle) * factor, jnp.sin(angle) * factor
-    return Positions(cos.astype(dtype), sin.astype(dtype), query, start)
-
-
-def _visible(
-    at: Positions, slots: Int[Array, "slots"], window: Int[Array, ""]
-) -> Bool[Array, "batch seq slots"]:
-    """Causal, inside the window, not padding."""
-    distance = at.query[:, None] - slots[None, :]
-    causal = (distance >= 0) & (distance < window)
-    return causal[None] & (slots[None, None, :] >= at.start[:, None, None])
-
-
-def _attend(
-    q: Float[Array, "batch seq heads head_dim"],
-    k: Float[Array, "batch kv_heads head_dim slots"],
-    v: Float[Array, "batch kv_heads slots head_dim"],
-    visible: Bool[Array, "batch seq slots"],
-) -> Float[Array, "batch seq heads head_dim"]:
-    batch, seq, heads, width = q.shape
-    q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
-    scores = jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5
-    scores = jnp.where(visible[:, None, None], scores.astype(jnp.float32), _MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
-    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
+    fresh = isinstance(offset, int) and offset == 0
+    return Positions(cos.astype(dtype), sin.astype(dtype), position, query, start, fresh)

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder import cache as caches
+from evojax_merge.models.decoder.cache import init_cache
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.modeling import abstract_params, forward, init_cache, init_params
+from evojax_merge.models.decoder.modeling import abstract_params, forward, init_params
 from evojax_merge.population import population_axes
 from evojax_merge.tree import flatten, unflatten
 from tests.checkpoints_factory import VOCAB, tiny_config
@@ -59,7 +60,7 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
         return jnp.concatenate([first, last], axis=1)
 
     written_out = jax.jit(prefill_and_decode)()
-    monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
+    monkeypatch.setattr(caches, "WRITTEN_OUT", 0)
     scanned = jax.jit(lambda: prefill_and_decode())()
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
@@ -148,7 +149,7 @@ def test_a_population_computes_what_its_candidates_do_alone(name):
 def test_a_population_on_axis_one_of_stacked_leaves_moves_no_weights(
     stacked_axis, copies, monkeypatch
 ):
-    monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
+    monkeypatch.setattr(caches, "WRITTEN_OUT", 0)
     config, params = make("llama")
     axes = {name: stacked_axis if name == "layers" else 0 for name in params}
     population = jax.tree.map(

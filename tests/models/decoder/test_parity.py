@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
-from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder import cache
 from tests.checkpoints_factory import VOCAB, tiny_config, write_checkpoint
 
 LLAMA3 = {
@@ -104,7 +104,7 @@ LENGTHS = np.array([12, 7, 1, 10])
 @pytest.fixture(autouse=True)
 def scanned(monkeypatch):
     """As deep decoders run; `test_modeling` shows that shallow ones compute the same."""
-    monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
+    monkeypatch.setattr(cache, "WRITTEN_OUT", 0)
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from evojax_merge.models.decoder import cache as caches
 from evojax_merge.models.decoder import modeling
-from evojax_merge.models.decoder.modeling import forward, init_cache
+from evojax_merge.models.decoder.cache import init_cache
+from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH_AXES, Path, make_path
 from tests.compilations import count_compilations
 from tests.models.decoder.test_modeling import CONFIGS, START, make, tokens
@@ -41,7 +43,7 @@ def rearranged(config, params, layers):
 def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch):
     config, params = make(name)
     if not shallow:
-        monkeypatch.setattr(modeling, "_WRITTEN_OUT", 0)
+        monkeypatch.setattr(caches, "WRITTEN_OUT", 0)
     plain, _ = jax.jit(lambda p, t: forward(config, p, t, START))(params, tokens())
     routed, _ = step(config, along(params, range(config.num_layers)), tokens(), START)
     if shallow and name == "qwen3":  # XLA rounds its head norms otherwise where layers are unrolled

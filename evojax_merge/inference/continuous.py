@@ -1,0 +1,183 @@
+"""Greedy generation in which finished answers make room for waiting prompts.
+
+Some slots decode; a slot whose answer has ended takes the next prompt, so that one long answer does
+not hold the others (Yu et al., Orca, OSDI 2022). Here it is one compiled program of static shapes:
+
+- All rows share one clock. At each step every row writes at the same place of the ring that the
+  cache is, so that a step costs what it costs without a queue. A row differs by its ``start``, the
+  time of its prompt's first token: what is older in its ring belongs to answers before.
+- When enough slots are free, as many prompts are prefilled at once as if they had just ended, and
+  put into those rows. Prefill runs outside of the decode loop, and no branch holds a cache.
+- Every candidate of a population has its own queue. They wait for one another only in when a
+  refill is due, as it costs the same for one of them as for all.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.inference.greedy import Greedy
+from evojax_merge.inference.lanes import Lanes
+from evojax_merge.inference.prefix import Primed, empty_cache
+from evojax_merge.models.decoder.cache import Caches, admit
+from evojax_merge.types import Array, Bool, Int, Tokens
+
+_DUE = 0.75
+"""Share of the prompts that a refill could take, over a population, at which it is due."""
+
+
+class _Queue(NamedTuple):
+    """Slots and waiting prompts of one candidate, or of a population.
+
+    Attributes:
+        waiting: The first prompt that has had no slot yet.
+        owner: Prompt that each slot answers or last answered; at first none.
+        start: Time of the first token of the slot's prompt.
+        written: Tokens of its answer.
+        active: Whether the answer goes on.
+        token: Its last token, not yet in the cache.
+        answer: All of them.
+        output: Answers that have left their slots.
+        cache: Of the slots.
+    """
+
+    waiting: Int[Array, "*pop"]
+    owner: Int[Array, "*pop slots"]
+    start: Int[Array, "*pop slots"]
+    written: Int[Array, "*pop slots"]
+    active: Bool[Array, "*pop slots"]
+    token: Int[Array, "*pop slots"]
+    answer: Int[Array, "*pop slots new"]
+    output: Int[Array, "*pop prompts new"]
+    cache: Caches
+
+
+_State = tuple[Int[Array, ""], _Queue]
+"""The time at which the last tokens are put into the cache, and the queue."""
+
+
+def answer_in_turn(
+    greedy: Greedy,
+    lanes: Lanes,
+    tokens: Tokens,
+    start: Int[Array, "prompts"],
+    slots: int,
+    refill: int,
+) -> Int[Array, "*pop prompts new"]:
+    """Answers of every candidate to all prompts.
+
+    Args:
+        greedy: What a step does.
+        lanes: The candidates.
+        tokens: Left-padded prompts.
+        start: First slot of each that holds a token.
+        slots: Prompts that are answered at a time, fewer than there are.
+        refill: Prompts that are prefilled at a time, at most ``slots``.
+    """
+    prompts, length = tokens.shape
+    share = _DUE if lanes.lead else 1.0
+
+    def is_due(queue: _Queue) -> Bool[Array, ""]:
+        wanted = jnp.minimum(prompts - queue.waiting, refill)
+        possible = jnp.minimum(wanted, jnp.sum(~queue.active, axis=-1))
+        return (jnp.sum(possible) >= share * jnp.sum(wanted)) & jnp.any(wanted > 0)
+
+    def goes_on(state: _State) -> Bool[Array, ""]:
+        return jnp.any(state[1].active) & ~is_due(state[1])
+
+    def unfinished(state: _State) -> Bool[Array, ""]:
+        return jnp.any(state[1].waiting < prompts) | jnp.any(state[1].active)
+
+    def decode(state: _State) -> _State:
+        time, queue = state
+
+        def step(model: Primed, queue: _Queue) -> _Queue:
+            return _step(greedy, model, queue, time)
+
+        return time + 1, lanes.each(step, queue)
+
+    def turn(state: _State) -> _State:
+        time, queue = state
+
+        def fill(model: Primed, queue: _Queue) -> _Queue:
+            return _refill(greedy, model, queue, time, tokens, start, refill)
+
+        return jax.lax.while_loop(goes_on, decode, (time, lanes.each(fill, queue)))
+
+    def empty(model: Primed) -> _Queue:
+        return _empty(greedy, model, slots, prompts, length)
+
+    begin = (jnp.int32(length), lanes.each(empty))
+    _, queue = jax.lax.while_loop(unfinished, turn, begin)
+    return lanes.each(lambda _, queue: _with_answers(queue), queue)
+
+
+def _empty(greedy: Greedy, model: Primed, slots: int, prompts: int, length: int) -> _Queue:
+    new, zeros = greedy.max_new_tokens, jnp.zeros(slots, jnp.int32)
+    return _Queue(
+        waiting=jnp.int32(0),
+        owner=zeros + prompts,
+        start=zeros,
+        written=zeros,
+        active=zeros > 0,
+        token=zeros,
+        answer=jnp.full((slots, new), greedy.pad_id, jnp.int32),
+        output=jnp.full((prompts, new), greedy.pad_id, jnp.int32),
+        cache=empty_cache(greedy.config, model.params, slots, length + new),
+    )
+
+
+def _refill(
+    greedy: Greedy,
+    model: Primed,
+    queue: _Queue,
+    time: Int[Array, ""],
+    tokens: Tokens,
+    start: Int[Array, "prompts"],
+    refill: int,
+) -> _Queue:
+    """Waiting prompts put into free slots, as if they had ended just before ``time``."""
+    prompts, length = tokens.shape
+    slots = len(queue.owner)
+    free = jnp.nonzero(~queue.active, size=refill, fill_value=slots)[0]
+    chosen = queue.waiting + jnp.arange(refill)
+    rows = jnp.where(chosen < prompts, free, slots)  # there is no such row: nothing is written
+    read = jnp.minimum(chosen, prompts - 1)
+    token, cache = greedy.prefill(model, tokens[read], start[read], length)
+    answer = jnp.full((refill, greedy.max_new_tokens), greedy.pad_id, jnp.int32)
+
+    def put(old: Array, new: Array | int) -> Array:
+        return old.at[rows].set(new, mode="drop")
+
+    return _Queue(
+        waiting=queue.waiting + jnp.sum(rows < slots),
+        owner=put(queue.owner, chosen),
+        start=put(queue.start, time - length + start[read]),
+        written=put(queue.written, 1),
+        active=put(queue.active, ~greedy.ends(token) & (greedy.max_new_tokens > 1)),
+        token=put(queue.token, token),
+        answer=put(queue.answer, answer.at[:, 0].set(token)),
+        output=_with_answers(queue),
+        cache=admit(queue.cache, cache, rows, time - length),
+    )
+
+
+def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) -> _Queue:
+    """One more token of each answer that goes on."""
+    start = jnp.where(queue.active, queue.start, time)  # an idle row's position must not grow
+    token, cache = greedy.decode(model, queue.token, start, queue.cache, time)
+    place = jnp.arange(greedy.max_new_tokens) == queue.written[:, None]
+    written = queue.written + queue.active
+    return queue._replace(
+        written=written,
+        active=queue.active & ~greedy.ends(token) & (written < greedy.max_new_tokens),
+        token=token,
+        answer=jnp.where(place & queue.active[:, None], token[:, None], queue.answer),
+        cache=cache,
+    )
+
+
+def _with_answers(queue: _Queue) -> Int[Array, "prompts new"]:
+    """The output with what stands in the slots."""
+    return queue.output.at[queue.owner].set(queue.answer, mode="drop")

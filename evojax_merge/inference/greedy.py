@@ -1,0 +1,66 @@
+"""What greedy decoding does with one candidate: read prompts, take a step, know the end."""
+
+import dataclasses
+import functools
+
+import jax.numpy as jnp
+
+from evojax_merge.inference.prefix import Primed, empty_cache
+from evojax_merge.models.decoder.cache import Caches
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.types import Array, Bool, Int, Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Greedy:
+    """Greedy decoding with one kind of decoder.
+
+    Attributes:
+        config: Of all candidates.
+        max_new_tokens: Longest answer.
+        eos_ids: Tokens that end an answer; the one met is kept in it.
+        pad_id: Fills an answer after its end.
+    """
+
+    config: DecoderConfig
+    max_new_tokens: int
+    eos_ids: tuple[int, ...]
+    pad_id: int
+
+    def prefill(
+        self, model: Primed, tokens: Tokens, start: Int[Array, "rows"], slots: int
+    ) -> tuple[Int[Array, "rows"], Caches]:
+        """First token of each answer, and a cache of so many slots that begins with the prompts."""
+        empty = empty_cache(self.config, model.params, len(tokens), slots)
+        return self._next(model, tokens, start, empty, 0)
+
+    def decode(
+        self,
+        model: Primed,
+        token: Int[Array, "rows"],
+        start: Int[Array, "rows"],
+        cache: Caches,
+        time: Int[Array, ""],
+    ) -> tuple[Int[Array, "rows"], Caches]:
+        """The token after the one at ``time``, and the cache with that one in it."""
+        return self._next(model, token[:, None], start, cache, time)
+
+    def ends(self, token: Int[Array, "*rows"]) -> Bool[Array, "*rows"]:
+        """Whether an answer ends with this token."""
+        return jnp.isin(token, jnp.asarray(self.eos_ids, jnp.int32))
+
+    def _next(
+        self,
+        model: Primed,
+        tokens: Tokens,
+        start: Int[Array, "rows"],
+        cache: Caches,
+        offset: Int[Array, ""] | int,
+    ) -> tuple[Int[Array, "rows"], Caches]:
+        run = functools.partial(
+            forward, self.config, prefix=model.prefix, last_only=True, kernels=True
+        )
+        logits, filled = run(model.params, tokens, start, cache, offset)
+        assert filled is not None
+        return jnp.argmax(logits[:, -1], axis=-1).astype(jnp.int32), filled

@@ -1,0 +1,111 @@
+"""Attention of queries over the keys and values of a padded batch or of a ring of slots."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.models.decoder.flash import Implementation, attend_fused
+from evojax_merge.types import Array, Bool, Float, Int
+
+_MASKED = -0.7 * float(np.finfo(np.float32).max)
+
+
+class Positions(NamedTuple):
+    """What attention needs to know of where the queries stand, shared by all layers.
+
+    Times count tokens of the batch, padding included; all rows share them.
+
+    Attributes:
+        cos, sin: Of each query's position.
+        position: Tokens before each query in its own sequence, a shared prefix included.
+        query: Time of each query.
+        start: Time of each row's first token, its position 0.
+        fresh: Nothing came before these queries, so that they need no look into the cache.
+        kernel: Computes attention of fresh queries; None: the plain products do.
+    """
+
+    cos: Float[Array, "batch seq head_dim"]
+    sin: Float[Array, "batch seq head_dim"]
+    position: Int[Array, "batch seq"]
+    query: Int[Array, "seq"]
+    start: Int[Array, "batch"]
+    fresh: bool
+    kernel: Implementation | None = None
+
+
+def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, "slots"]:
+    """Time of what stands in each slot of a ring once ``last`` is written; below 0: nothing yet."""
+    return last - (last - jnp.arange(slots)) % slots
+
+
+def visible(
+    at: Positions, times: Int[Array, "slots"], window: Int[Array, ""]
+) -> Bool[Array, "batch seq slots"]:
+    """Causal, inside the window, and neither padding nor of another sequence."""
+    distance = at.query[:, None] - times[None, :]
+    causal = (distance >= 0) & (distance < window)
+    return causal[None] & (times[None, None, :] >= at.start[:, None, None])
+
+
+class Shared(NamedTuple):
+    """Keys and values that stand once for all rows, and which of them each query sees."""
+
+    keys: Float[Array, "kv_heads head_dim shared"]
+    values: Float[Array, "kv_heads shared head_dim"]
+    seen: Bool[Array, "batch seq shared"]
+
+
+def shared_part(
+    keys: Float[Array, "1 kv_heads head_dim shared"],
+    values: Float[Array, "1 kv_heads shared head_dim"],
+    at: Positions,
+    window: Int[Array, ""],
+) -> Shared:
+    """A prefix of all sequences, whose tokens have the positions from 0 on."""
+    seen = at.position[..., None] - jnp.arange(keys.shape[-1]) < window
+    return Shared(keys[0], values[0], seen)
+
+
+def attend(
+    q: Float[Array, "batch seq heads head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
+    seen: Bool[Array, "batch seq slots"],
+    shared: Shared | None = None,
+    kernel: Implementation | None = None,
+) -> Float[Array, "batch seq heads head_dim"]:
+    """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32.
+
+    What all rows share is read once, not once for each row; a kernel gets a copy for each, as it
+    knows nothing else.
+    """
+    if kernel is not None:
+        if shared is not None:
+            keys = jnp.broadcast_to(shared.keys, (len(k), *shared.keys.shape))
+            values = jnp.broadcast_to(shared.values, (len(v), *shared.values.shape))
+            k = jnp.concatenate([keys, k], axis=-1)
+            v = jnp.concatenate([values, v], axis=-2)
+            seen = jnp.concatenate([shared.seen, seen], axis=-1)
+        return attend_fused(kernel, q, k, v, seen)
+    batch, seq, heads, width = q.shape
+    q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
+    scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5, seen)
+    if shared is None:
+        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+        mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+    else:
+        before = jnp.einsum("bkgqd,kds->bkgqs", q, shared.keys) * width**-0.5
+        before = _masked(before, shared.seen)
+        weights = jax.nn.softmax(jnp.concatenate([before, scores], axis=-1), axis=-1)
+        before, own = jnp.split(weights.astype(v.dtype), [before.shape[-1]], axis=-1)
+        mixed = jnp.einsum("bkgqs,bksd->bkgqd", own, v)
+        mixed += jnp.einsum("bkgqs,ksd->bkgqd", before, shared.values)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
+
+
+def _masked(
+    scores: Float[Array, "batch kv_heads group seq slots"], seen: Bool[Array, "batch seq slots"]
+) -> Float[Array, "batch kv_heads group seq slots"]:
+    return jnp.where(seen[:, None, None], scores.astype(jnp.float32), _MASKED)

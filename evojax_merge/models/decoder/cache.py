@@ -1,0 +1,117 @@
+"""Keys and values of the tokens seen so far."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.types import Array, Float, Int
+
+WRITTEN_OUT = 8
+"""Most layers that are written out one by one."""
+
+
+class Cache(NamedTuple):
+    """Keys and values in a ring of slots; the token of time t, or padding, stands in t mod slots.
+
+    Of one layer, or of all of them stacked. The axes stand as the products of attention read them,
+    so that no decode step transposes a cache.
+    """
+
+    keys: Float[Array, "*layers batch kv_heads head_dim slots"]
+    values: Float[Array, "*layers batch kv_heads slots head_dim"]
+
+    def write(
+        self,
+        keys: Float[Array, "batch kv_heads head_dim seq"],
+        values: Float[Array, "batch kv_heads seq head_dim"],
+        time: Int[Array, ""],
+        layer: Int[Array, ""] | None,
+    ) -> "Cache":
+        """The cache with some more tokens of a layer (None: of the only one).
+
+        They come from ``time`` on, and must not cross the end of the ring.
+        """
+        where = () if layer is None else (layer,)
+        if layer is not None:
+            keys, values = keys[None], values[None]
+        slot = time % self.keys.shape[-1]
+        return Cache(
+            jax.lax.dynamic_update_slice(self.keys, keys, (*where, 0, 0, 0, slot)),
+            jax.lax.dynamic_update_slice(self.values, values, (*where, 0, 0, slot, 0)),
+        )
+
+    def of(self, layer: Int[Array, ""] | None) -> tuple[Array, Array]:
+        """Keys and values of a layer (None: of the only one)."""
+        return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
+
+    def admit(self, prompts: "Cache", rows: Int[Array, "some"], time: Int[Array, ""]) -> "Cache":
+        """The cache with other sequences in some rows.
+
+        Args:
+            prompts: Caches of those sequences, with at most as many slots as this one.
+            rows: Where they go; a row out of range is dropped.
+            time: Of the first slot of ``prompts``.
+        """
+
+        def turned(leaf: Array, axis: int, slots: int) -> Array:
+            padding = [(0, 0)] * leaf.ndim
+            padding[axis] = (0, slots - leaf.shape[axis])
+            return jnp.roll(jnp.pad(leaf, padding), time % slots, axis)
+
+        slots = self.keys.shape[-1]
+        where = (slice(None),) * (self.keys.ndim - 4)
+        return Cache(
+            self.keys.at[(*where, rows)].set(turned(prompts.keys, -1, slots), mode="drop"),
+            self.values.at[(*where, rows)].set(turned(prompts.values, -2, slots), mode="drop"),
+        )
+
+
+Caches = Cache | tuple[Cache, ...]
+"""Of a deep decoder one stacked cache, of a shallow one a cache for each layer."""
+
+
+def init_cache(
+    config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
+) -> Caches:
+    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
+
+    Args:
+        config: The decoder.
+        batch: Sequences.
+        slots: Of each.
+        dtype: Of keys and values.
+        hops: Places of the longest path, where layers are run along a path.
+    """
+    shallow = hops is None and is_shallow(config)
+    rows = (batch, config.num_kv_heads)
+    lead = rows if shallow else (hops or config.num_layers, *rows)
+    keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
+    values = jnp.zeros((*lead, slots, config.head_dim), dtype)
+    return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
+
+
+def admit(caches: Caches, prompts: Any, rows: Int[Array, "some"], time: Int[Array, ""]) -> Caches:
+    """`Cache.admit` in every layer."""
+    if isinstance(caches, Cache):
+        return caches.admit(prompts, rows, time)
+    return tuple(own.admit(other, rows, time) for own, other in zip(caches, prompts, strict=True))
+
+
+def slots_of(caches: Caches | None) -> int:
+    """Slots of a cache; none without one."""
+    if caches is None:
+        return 0
+    first = caches if isinstance(caches, Cache) else caches[0]
+    return first.keys.shape[-1]
+
+
+def is_shallow(config: DecoderConfig) -> bool:
+    """Whether layers are written out one by one instead of scanned.
+
+    A scan takes each layer's cache out of the stacked one at every token, which on small models
+    costs more than the layer; a written-out layer reads its cache where it stands, but compile
+    time then grows with depth.
+    """
+    return config.num_layers <= WRITTEN_OUT
