@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help evolve digits test test-slow parity check lint types sources bench clean
+.PHONY: help evolve digits test test-slow parity check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ types: $(VENV)/.installed-test
 sources: $(VENV)/.installed ## train the bundled sources again
 	$(BIN)/python -m experiments.digits.make_sources
 	$(BIN)/python -m experiments.quickstart.make_sources
+
+spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
+	$(BIN)/python -m experiments.spaces.compare
 
 bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
 	$(BIN)/python -m experiments.benchmarks.run
