@@ -18,7 +18,6 @@ from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import EvaluateFn, search
 from evojax_merge.evolution.problems import Found, ParameterProblem, Problem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.problems.parameter import make_merge_fn
 from evojax_merge.evolution.setup import EVIDENCE, Setup
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
@@ -147,11 +146,11 @@ class _Runner:
 
     def _on_entropy(self, problem: Problem, strategy: AdaMerging) -> AdaMerging:
         assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
-        reference = problem.ingredients.reference
+        reference = problem.merging.ingredients.reference
         entropy = PredictionEntropy(
             reference.family,
             reference.config,
-            make_merge_fn(self.experiment, problem.space, problem.ingredients),
+            problem.merging.merge_fn(problem.space),
             problem.evaluator.materials,
             problem.evaluator.tasks["search"],
             strategy.batch_size,

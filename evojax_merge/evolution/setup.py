@@ -19,6 +19,7 @@ from evojax_merge.evolution.problems import (
 )
 from evojax_merge.evolution.problems.dataflow import make_path_evaluator
 from evojax_merge.evolution.problems.joint import make_joint_evaluator
+from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.experiment import Experiment
 from evojax_merge.gradient import AdaMerging
@@ -168,6 +169,14 @@ class _MergingSetup(Setup):
             tell,
         )
 
+    def _loaded(self) -> tuple[Merging, Mesh]:
+        assert self._ingredients is not None
+        assert self._mesh is not None
+        merging = Merging(
+            self.experiment, self.prepared, self._ingredients, self._items, self._evidence
+        )
+        return merging, self._mesh
+
     def _parameter_stage(self, name: str, factory: Any, evaluations: int) -> Stage:
         experiment = self.experiment
         space = factory(
@@ -178,26 +187,10 @@ class _MergingSetup(Setup):
         strategy = self._strategy(space)
 
         def problem() -> ParameterProblem:
-            assert self._ingredients is not None
-            assert self._mesh is not None
-            evaluator = make_evaluator(
-                experiment,
-                space,
-                strategy.population_size,
-                self._ingredients,
-                self._bound,
-                self._mesh,
-                self._evidence,
-            )
-            return ParameterProblem(
-                experiment,
-                self.prepared,
-                space,
-                self._ingredients,
-                self._items,
-                self._evidence,
-                evaluator,
-            )
+            merging, mesh = self._loaded()
+            size = strategy.population_size
+            evaluator = make_evaluator(merging, space, size, self._bound, mesh)
+            return ParameterProblem(merging, space, evaluator)
 
         return Stage(name, space, strategy, evaluations, problem)
 
@@ -219,26 +212,10 @@ class _JointSetup(_MergingSetup):
         strategy = self._strategy(space)
 
         def problem() -> JointProblem:
-            assert self._ingredients is not None
-            assert self._mesh is not None
-            evaluator = make_joint_evaluator(
-                experiment,
-                space,
-                strategy.population_size,
-                self._ingredients,
-                self._bound,
-                self._mesh,
-                self._evidence,
-            )
-            return JointProblem(
-                experiment,
-                self.prepared,
-                space,
-                self._ingredients,
-                self._items,
-                self._evidence,
-                evaluator,
-            )
+            merging, mesh = self._loaded()
+            size = strategy.population_size
+            evaluator = make_joint_evaluator(merging, space, size, self._bound, mesh)
+            return JointProblem(merging, space, evaluator)
 
         self.stages = [Stage("joint", space, strategy, experiment.budget.evaluations, problem)]
 

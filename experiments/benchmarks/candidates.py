@@ -25,6 +25,7 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.history import History
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.mesh import make_mesh
+from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.layout import Layout
@@ -45,8 +46,9 @@ def benchmark() -> list[Row]:
         operator=experiment.operator, layout=layout, sources=choice.source_names
     )
     strategy = experiment.strategy(lower=space.lower, upper=space.upper, start=space.start)
+    merging = Merging(experiment, prepared, ingredients)
     evaluator = make_evaluator(
-        experiment, space, strategy, ingredients, {"search": task}, make_mesh()
+        merging, space, strategy.population_size, {"search": task}, make_mesh()
     )
     rng = np.random.default_rng(0)
     shape = (strategy.population_size, space.dims)

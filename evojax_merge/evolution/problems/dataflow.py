@@ -13,7 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evolution.evaluate import Candidates, Evaluator
 from evojax_merge.evolution.history import read_history
 from evojax_merge.evolution.measure import measure
-from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Scored
+from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Problem, Scored
 from evojax_merge.experiment import Experiment
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.path_recipe import Hop, PathRecipe
@@ -67,12 +67,8 @@ class DataflowProblem:
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
         """The models of the pool, the winners of searches, and the exported checkpoint."""
-        if self.experiment.baselines.sources:
-            for name, own in self.models.items():
-                yield name, measure(own, self.evaluator.tasks[split])[0]
-        for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-            yield name, self.measure(model, found[name], split)
-        yield EXPORTED, measure(model, self.evaluator.tasks[split])[0]
+        shown = self.models if self.experiment.baselines.sources else {}
+        return compare_paths(self, shown, model, found, split)
 
     def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a path, run as in the search."""
@@ -86,6 +82,22 @@ class DataflowProblem:
         plot_path_history(
             read_history(history), EVOLVED, self.space, directory / "path_history.png"
         )
+
+
+def compare_paths(
+    problem: Problem,
+    shown: Mapping[str, Model],
+    model: Model,
+    found: Mapping[str, Found],
+    split: str,
+) -> Scored:
+    """Plain models, the winners of searches run as they were searched, and the exported one."""
+    task = problem.evaluator.tasks[split]
+    for name, own in shown.items():
+        yield name, measure(own, task)[0]
+    for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
+        yield name, problem.measure(model, found[name], split)
+    yield EXPORTED, measure(model, task)[0]
 
 
 def make_path_evaluator(

@@ -11,22 +11,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
-from evojax_merge.evidence import Items
 from evojax_merge.evolution.evaluate import Candidates, Evaluator
 from evojax_merge.evolution.history import read_history
-from evojax_merge.evolution.measure import measure
-from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Scored
-from evojax_merge.evolution.problems.dataflow import STACKED, path_recipe, together
-from evojax_merge.evolution.problems.parameter import (
-    make_materials,
-    make_merge_fn,
-    parameter_recipe,
+from evojax_merge.evolution.problems.base import EVOLVED, Found, Scored
+from evojax_merge.evolution.problems.dataflow import (
+    STACKED,
+    compare_paths,
+    path_recipe,
+    together,
 )
-from evojax_merge.experiment import Experiment
-from evojax_merge.ingredients import Ingredients, Plan
-from evojax_merge.merging import merge_recipe
+from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.models.decoder import path as paths
-from evojax_merge.operators import Evidence
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.pool import make_pool
 from evojax_merge.population import population_axes
@@ -43,78 +38,49 @@ class JointProblem:
     """A genotype of parameter space and one of data-flow space, evolved together.
 
     Attributes:
-        experiment: What is done.
-        prepared: The checkpoints' plan.
+        merging: What is merged.
         space: Both spaces.
-        ingredients: The checkpoints.
-        items: That the operator's evidence is collected from.
-        evidence: Of each source, where the operator asks for it.
         evaluator: Merges, routes and measures candidates.
     """
 
-    experiment: Experiment
-    prepared: Plan
+    merging: Merging
     space: JointSpace
-    ingredients: Ingredients
-    items: tuple[Items, ...]
-    evidence: Evidence | None
     evaluator: Evaluator
 
     def recipe(self, found: Found) -> PathRecipe:
         """The recipe of a genotype; the merge is a recipe in its pool."""
         own, route = self.space.split(found.genotype)
-        merged = parameter_recipe(
-            self.experiment,
-            self.prepared,
-            self.space.parameter,
-            self.ingredients,
-            self.items,
-            own,
-            {},
-        )
         return path_recipe(
             self.space.dataflow,
             self.space.dataflow.decode(jnp.asarray(route)),
-            self._members(merged),
-            base=self.prepared.base_ingredient,
-            dtype=self.ingredients.dtype.name,
-            notes={"experiment": self.experiment.name, "evaluations": found.evaluations},
+            self._members(self.merging.recipe(self.space.parameter, own, {})),
+            base=self.merging.prepared.base_ingredient,
+            dtype=self.merging.ingredients.dtype.name,
+            notes={"experiment": self.merging.experiment.name, "evaluations": found.evaluations},
         )
 
     def build(self, recipe: PathRecipe) -> Model:
         """Merge, then the path as a plain model."""
         merged = recipe.pool[self.space.merged]
         assert isinstance(merged, Recipe)
-        whole = dict(
-            zip(self.space.parameter.sources, self.ingredients.whole_sources(), strict=True)
-        )
-        whole[self.space.merged] = merge_recipe(
-            merged,
-            self.experiment.operator,
-            self.ingredients,
-            self.evidence,
-            self.experiment.statistics_cache,
-        )
+        whole = self.merging.whole_sources()
+        whole[self.space.merged] = self.merging.model(merged)
         members = list(recipe.pool)
         pool = make_pool(
             [whole[name] for name in members],
             members,
             members.index(recipe.skeleton),
-            self.ingredients.dtype,
+            self.merging.ingredients.dtype,
         )
         return pool.plain(recipe.path(dict(zip(members, pool.layers, strict=True))))
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
         """The sources, the winners of searches, and the exported checkpoint."""
-        if self.experiment.baselines.sources:
-            if self.ingredients.base is not None:
-                yield "base", measure(self.ingredients.base, self.evaluator.tasks[split])[0]
-            wholes = self.ingredients.whole_sources()
-            for name, source in zip(self.space.parameter.sources, wholes, strict=True):
-                yield name, measure(source, self.evaluator.tasks[split])[0]
-        for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-            yield name, self.measure(model, found[name], split)
-        yield EXPORTED, measure(model, self.evaluator.tasks[split])[0]
+        ingredients, shown = self.merging.ingredients, {}
+        if self.merging.experiment.baselines.sources:
+            base = {} if ingredients.base is None else {"base": ingredients.base}
+            shown = base | self.merging.whole_sources()
+        return compare_paths(self, shown, model, found, split)
 
     def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a candidate, built and run as in the search."""
@@ -144,9 +110,8 @@ class JointProblem:
         plot_path_history(rows, EVOLVED, space, directory / "path_history.png")
 
     def _members(self, merged: Recipe) -> dict[str, Ingredient | Recipe]:
-        sources = dict(
-            zip(self.space.parameter.sources, self.prepared.source_ingredients, strict=True)
-        )
+        names, prepared = self.space.parameter.sources, self.merging.prepared
+        sources = dict(zip(names, prepared.source_ingredients, strict=True))
         return {
             name: merged if name == self.space.merged else sources[name]
             for name in self.space.dataflow.sources
@@ -154,18 +119,16 @@ class JointProblem:
 
 
 def make_joint_evaluator(
-    experiment: Experiment,
+    merging: Merging,
     space: JointSpace,
     population_size: int,
-    ingredients: Ingredients,
     tasks: dict[str, Any],
     mesh: Mesh,
-    evidence: Evidence | None,
 ) -> Evaluator:
     """What merges, routes and measures candidates: each holds its merge, the sources are shared."""
-    merge_fn = make_merge_fn(experiment, space.parameter, ingredients)
-    names = space.dataflow.sources
-    whole = dict(zip(space.parameter.sources, ingredients.whole_sources(), strict=True))
+    merge_fn = merging.merge_fn(space.parameter)
+    ingredients, names = merging.ingredients, space.dataflow.sources
+    whole = merging.whole_sources()
     stacks = {
         name: jax.tree.map(
             lambda leaf: jnp.asarray(leaf, ingredients.dtype), whole[name].params[LAYERS]
@@ -213,12 +176,12 @@ def make_joint_evaluator(
         reference.family,
         config,
         candidate,
-        make_materials(experiment, ingredients, evidence),
+        merging.materials(),
         tasks,
         mesh=mesh,
         dims=space.dims,
         population_size=population_size,
-        chunk=experiment.budget.chunk,
+        chunk=merging.experiment.budget.chunk,
         shared=(stacks, frame),
         candidates=Candidates(
             axes={**own_axes, paths.PATH: STACKED},

@@ -5,23 +5,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
-from evojax_merge.evidence import Items, pinned
-from evojax_merge.evolution.evaluate import Evaluator, MergeFn
+from evojax_merge.evolution.evaluate import Evaluator
 from evojax_merge.evolution.measure import measure
 from evojax_merge.evolution.problems.base import EVOLVED, Found, Scored
-from evojax_merge.experiment import Experiment
-from evojax_merge.ingredients import Ingredients, Plan
-from evojax_merge.merging import merge_recipe, published_merges
-from evojax_merge.operators import Evidence, init_statistics, merge
+from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.recipe import Recipe
 from evojax_merge.report.plots import plot_coefficients
 from evojax_merge.spaces import ParameterSpace
-from evojax_merge.types import Float, Genotype, Params
+from evojax_merge.types import Float, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,45 +24,22 @@ class ParameterProblem:
     """Coefficients of a merge operator, per source, group and block of layers.
 
     Attributes:
-        experiment: What is done.
-        prepared: The checkpoints' plan.
+        merging: What is merged.
         space: Of the coefficients.
-        ingredients: The checkpoints.
-        items: That the operator's evidence is collected from.
-        evidence: Of each source, where the operator asks for it.
         evaluator: Merges and measures candidates.
     """
 
-    experiment: Experiment
-    prepared: Plan
+    merging: Merging
     space: ParameterSpace
-    ingredients: Ingredients
-    items: tuple[Items, ...]
-    evidence: Evidence | None
     evaluator: Evaluator
 
     def recipe(self, found: Found) -> Recipe:
         """The recipe of a genotype."""
-        return parameter_recipe(
-            self.experiment,
-            self.prepared,
-            self.space,
-            self.ingredients,
-            self.items,
-            found.genotype,
-            {"evaluations": found.evaluations},
-        )
+        return self.merging.recipe(self.space, found.genotype, {"evaluations": found.evaluations})
 
     def build(self, recipe: Recipe) -> Model:
         """The merged model."""
-        experiment = self.experiment
-        return merge_recipe(
-            recipe,
-            experiment.operator,
-            self.ingredients,
-            self.evidence,
-            experiment.statistics_cache,
-        )
+        return self.merging.model(recipe)
 
     def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
@@ -101,9 +73,9 @@ class ParameterProblem:
 
     def _configured_apart(self) -> dict[str, Model]:
         """The sources whose configuration is not the merge's: measured with their own."""
-        reference = self.ingredients.reference
+        reference = self.merging.ingredients.reference
         apart = {}
-        for name, source in zip(self.space.sources, self.ingredients.whole_sources(), strict=True):
+        for name, source in self.merging.whole_sources().items():
             config = source.config
             if hasattr(config, "vocab_size"):  # their tables of tokens are aligned by now
                 config = dataclasses.replace(config, vocab_size=reference.config.vocab_size)
@@ -114,100 +86,37 @@ class ParameterProblem:
     def _contestants(
         self, model: Model, found: Mapping[str, Found]
     ) -> Iterator[tuple[str, Params]]:
-        baselines = self.experiment.baselines
+        baselines = self.merging.experiment.baselines
         if baselines.sources:
-            if self.ingredients.base is not None:
-                yield "base", self.ingredients.base.params
-            wholes = (model.params for model in self.ingredients.whole_sources())
-            yield from zip(self.space.sources, wholes, strict=True)
+            if self.merging.ingredients.base is not None:
+                yield "base", self.merging.ingredients.base.params
+            for name, source in self.merging.whole_sources().items():
+                yield name, source.params
         if baselines.published:
-            yield from published_merges(self.ingredients, self.experiment.statistics_cache)
+            yield from self.merging.published()
         for name, other in found.items():
             if name != EVOLVED:
                 yield name, self.build(self.recipe(other)).params
         yield EVOLVED, model.params
 
 
-def make_merge_fn(
-    experiment: Experiment, space: ParameterSpace, ingredients: Ingredients
-) -> MergeFn:
-    """Parameters of the candidate that a genotype describes."""
-
-    def merge_fn(materials: Any, genotype: Genotype) -> Params:
-        base, sources, statistics = materials
-        coefficients = space.expand(space.decode(genotype))
-        return merge(
-            experiment.operator,
-            base,
-            sources,
-            coefficients,
-            statistics,
-            experiment.seed,
-            ingredients.dtype,
-        )
-
-    return merge_fn
-
-
-def make_materials(
-    experiment: Experiment, ingredients: Ingredients, evidence: Evidence | None
-) -> tuple[Any, Any, Any]:
-    """What `make_merge_fn`'s function merges: base, sources, statistics."""
-    operator = experiment.operator
-    base = ingredients.base_for(operator)
-    sources = ingredients.source_params
-    entry = ingredients.statistics_entry(operator, experiment.statistics_cache)
-    return base, sources, init_statistics(operator, base, sources, evidence, entry)
-
-
 def make_evaluator(
-    experiment: Experiment,
+    merging: Merging,
     space: ParameterSpace,
     population_size: int,
-    ingredients: Ingredients,
     tasks: dict[str, Any],
     mesh: Mesh,
-    evidence: Evidence | None = None,
 ) -> Evaluator:
     """What merges and measures the candidates of an experiment."""
+    reference = merging.ingredients.reference
     return Evaluator(
-        ingredients.reference.family,
-        ingredients.reference.config,
-        make_merge_fn(experiment, space, ingredients),
-        make_materials(experiment, ingredients, evidence),
+        reference.family,
+        reference.config,
+        merging.merge_fn(space),
+        merging.materials(),
         tasks,
         mesh=mesh,
         dims=space.dims,
         population_size=population_size,
-        chunk=experiment.budget.chunk,
-    )
-
-
-def parameter_recipe(
-    experiment: Experiment,
-    prepared: Plan,
-    space: ParameterSpace,
-    ingredients: Ingredients,
-    items: tuple[Items, ...],
-    genotype: np.ndarray,
-    notes: Mapping[str, Any],
-) -> Recipe:
-    """The recipe of a genotype of parameter space."""
-    decoded = jax.jit(space.decode)(genotype)
-    return Recipe(
-        operator=experiment.operator_target,
-        arguments=experiment.operator_arguments | pinned(items),
-        base=prepared.base_ingredient,
-        sources=prepared.source_ingredients,
-        segments=space.segments,
-        coefficients={name: np.asarray(value) for name, value in decoded.items()},
-        seed=experiment.seed,
-        dtype=ingredients.dtype.name,
-        reference=prepared.reference_name,
-        vocabulary=ingredients.vocabulary,
-        notes={
-            "experiment": experiment.name,
-            "source_names": list(space.sources),
-            **notes,
-        },
+        chunk=merging.experiment.budget.chunk,
     )
