@@ -79,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if traceback:
             raise
         _fail(str(error))
+    finally:
+        if traceback is None:
+            del os.environ[TRACEBACK]
 
 
 def _show_warning(console: Console, message: Warning | str, *where: Any) -> None:

@@ -41,6 +41,10 @@ def evolve(folder: Path, *more: str) -> list[str]:
     return ["evolve", *DIGITS, f"hydra.run.dir={folder}", *more]
 
 
+def read_lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def generations(folder: Path) -> int:
     saved = folder / "checkpoints" / "evolved"
     steps = [int(entry.name) for entry in saved.glob("*") if entry.name.isdigit()]
@@ -150,12 +154,12 @@ def test_the_exported_checkpoint_scores_what_the_run_says(whole, tmp_path):
     results = json.loads((whole / "results.json").read_text())
     (expected,) = [r for r in results if (r["name"], r["split"]) == ("evolved", "test")]
     assert row["score"] == expected["score"]
-    items = [json.loads(line) for line in (tmp_path / "scores" / "items.jsonl").open()]
+    items = [json.loads(line) for line in read_lines(tmp_path / "scores" / "items.jsonl")]
     assert len(items) == expected["items"]
 
 
 def test_the_winner_scores_in_the_end_what_the_search_wrote_down(whole):
-    history = [json.loads(line) for line in (whole / "history.jsonl").open()]
+    history = [json.loads(line) for line in read_lines(whole / "history.jsonl")]
     recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
     weights = [w for source in (0, 1) for s in recipe["segments"] for w in [s["weight"][source]]]
     (row, *_) = [row for row in history if row["genotype"] == weights]

@@ -1,6 +1,7 @@
 """From an experiment to what is searched: checked first, loaded later."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,18 @@ class Setup:
 
     def _strategy(self, space: Any) -> Strategy:
         make = self.experiment.strategy
-        span = {"span": space.span} if getattr(space, "span", None) is not None else {}
-        strategy = make(lower=space.lower, upper=space.upper, start=space.start, **span)
-        if isinstance(strategy, AdaMerging) and kind_of(self.experiment.space) != "parameter":
-            raise ValueError("strategy=adamerging follows gradients of space=parameter only")
-        return strategy
+        box = {"lower": space.lower, "upper": space.upper, "start": space.start}
+        if getattr(space, "span", None) is None:
+            return make(**box)
+        name = getattr(getattr(make, "func", make), "__name__", "strategy")
+        if name == AdaMerging.__name__:
+            raise ValueError("strategy=adamerging follows gradients, of space=parameter only")
+        if "span" not in inspect.signature(make).parameters:
+            raise ValueError(
+                f"{name} takes no span, which genes of a {kind_of(self.experiment.space)} space "
+                "have besides their bounds; use another strategy"
+            )
+        return make(**box, span=space.span)
 
 
 class _MergingSetup(Setup):

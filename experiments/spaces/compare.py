@@ -1,6 +1,6 @@
 """Parameter space, data flow, hybrid and joint on the quickstart, at equal evaluations.
 
-python -m experiments.spaces.compare [--evaluations 100] [--seeds 0 1 2] [--out runs/spaces]
+python -m experiments.spaces.compare [--evaluations 80] [--seeds 0 1 2] [--out runs/spaces]
 
 Every run also makes a random search in its own space. What is finished is not run again.
 """
@@ -33,7 +33,7 @@ METHODS = ("evolved", "random_search")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--evaluations", type=int, default=80)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/spaces"))
     options = parser.parse_args()

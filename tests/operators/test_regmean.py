@@ -162,5 +162,5 @@ def test_wide_layers_of_a_population_do_not_wait_for_each_other():
 
 
 def test_alpha_is_a_share():
-    with pytest.raises(ValueError, match=r"alpha must be from 0 to 1, not 1\.5"):
+    with pytest.raises(ValueError, match=r"alpha must be a finite number from 0 to 1, not 1\.5"):
         regmean("x", alpha=1.5)
