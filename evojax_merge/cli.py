@@ -32,7 +32,8 @@ usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force] [--seed N]
        evojax-merge convert RECIPE --out FILE.yml
-       evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [KEY=VALUE ...]
+       evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [--force]
+                              [KEY=VALUE ...]
 
 evolve    search for the best merge of some models; -m sweeps comma-separated values
 resume    continue a run after any interruption
@@ -221,14 +222,16 @@ def _convert(arguments: list[str], console: Console) -> None:
     console.print(f"written to {options.out}", soft_wrap=True)
 
 
-def _model(named: str, dtype: str | None) -> Any:
+def _model(named: str, dtype: str | None, force: bool) -> Any:
     """The model of a directory or hub id; of a recipe, the merge, or the path as it is searched."""
     if not Path(named).is_file():
         return api.load(named, dtype)
     if dtype is not None:
         raise ValueError("--dtype: a recipe has a dtype of its own")
     recipe = load_recipe(named)
-    return api.route(recipe) if isinstance(recipe, PathRecipe) else api.merge(named)
+    if isinstance(recipe, PathRecipe):
+        return api.route(recipe, force=force)
+    return api.merge(named, force=force)
 
 
 def _evaluate(arguments: list[str], console: Console) -> None:
@@ -237,6 +240,9 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--split", default=None, help="search, validation or test")
     parser.add_argument("--dtype", default=None, help="compute in this dtype")
+    parser.add_argument(
+        "--force", action="store_true", help="use checkpoints that changed since the recipe"
+    )
     parser.add_argument("--out", type=Path, default=None, metavar="DIR")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
@@ -245,7 +251,7 @@ def _evaluate(arguments: list[str], console: Console) -> None:
     if options.split is not None:
         task = task.on(options.split)
     name = Path(options.model).stem if Path(options.model).is_file() else None
-    evaluation = api.evaluate(_model(options.model, options.dtype), task, name)
+    evaluation = api.evaluate(_model(options.model, options.dtype, options.force), task, name)
     result = evaluation.result
     title = f"{task.name}, {result.items} items of the {task.split} split"
     console.print(results_table([result], title))

@@ -123,7 +123,14 @@ class PathRecipe:
         check_keys(where, tree, _REQUIRED, _OPTIONAL)
         try:
             recipe = cls._read(tree, where)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+        ) as error:
             if isinstance(error, RecipeError):
                 raise
             raise RecipeError(f"{where}: malformed ({error})") from error
@@ -135,22 +142,24 @@ class PathRecipe:
         pool: dict[str, Ingredient | Recipe] = {}
         for entry in tree["pool"]:
             entry = dict(entry)
-            name = entry.pop("name")
+            name = entry.pop("name", None)
+            if not isinstance(name, str):
+                raise ValueError(f"pool: a model's name is {name!r}; give a text")
             if name in pool:
                 raise ValueError(f"two models of the pool are called {name}")
             nested = entry.pop("recipe", None)
             pool[name] = (
-                Ingredient(**entry)
+                Ingredient.read(entry, f"pool, {name}")
                 if nested is None
                 else Recipe.from_tree(nested, f"{where}, {name}")
             )
         return cls(
             pool=pool,
             skeleton=tree["skeleton"],
-            hops=tuple(Hop(hop[0], int(hop[1]), float(hop[2])) for hop in tree["path"]),
+            hops=tuple(_hop(number, hop) for number, hop in enumerate(tree["path"])),
             scaling=tree.get("scaling", "stream"),
             dtype=tree.get("dtype"),
-            base=Ingredient(**tree["base"]) if tree.get("base") else None,
+            base=Ingredient.read(tree["base"], "base") if tree.get("base") else None,
             notes=dict(tree.get("notes") or {}),
         )
 
@@ -159,7 +168,7 @@ class PathRecipe:
             check_dtype(self.dtype)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
-        if self.skeleton not in self.pool:
+        if not isinstance(self.skeleton, str) or self.skeleton not in self.pool:
             raise RecipeError(
                 f"{where}: skeleton {self.skeleton!r} is no model of the pool "
                 f"({', '.join(self.pool)})"
@@ -174,7 +183,7 @@ class PathRecipe:
                     f"{where}: path, hop {number}: {hop.model!r} is no model of the pool "
                     f"({', '.join(self.pool)})"
                 )
-            if not np.isfinite(hop.scale) or np.float32(hop.scale) == 0:
+            if not np.isfinite(np.float32(hop.scale)) or np.float32(hop.scale) == 0:
                 raise RecipeError(
                     f"{where}: path, hop {number}: scale {hop.scale} must be finite and not zero"
                 )
@@ -208,6 +217,20 @@ def load_recipe(path: str | FilePath) -> Recipe | PathRecipe:
     if kind == KIND:
         return PathRecipe.from_tree(tree, str(path)).located(path.parent)
     return Recipe.from_tree(tree, str(path)).located(path.parent)
+
+
+def _hop(number: int, entry: Any) -> Hop:
+    kinds = (str, int, int | float)
+    if (
+        not isinstance(entry, list)
+        or len(entry) != 3
+        or any(isinstance(part, bool) for part in entry)
+        or not all(isinstance(part, kind) for part, kind in zip(entry, kinds, strict=True))
+    ):
+        raise ValueError(
+            f"path, hop {number} is {entry!r}; give [model, layer, scale], e.g. [math, 3, 1.0]"
+        )
+    return Hop(entry[0], entry[1], float(entry[2]))
 
 
 _REQUIRED = ("evojax_merge", "kind", "pool", "skeleton", "path")

@@ -34,6 +34,22 @@ class Ingredient:
     path: str
     sha256: str | None = None
 
+    @classmethod
+    def read(cls, entry: Any, where: str) -> Self:
+        """What a recipe's file says of a checkpoint.
+
+        Raises:
+            ValueError: It is not a path, and perhaps a hash.
+        """
+        if (
+            not isinstance(entry, Mapping)
+            or not set(entry) <= {"path", "sha256"}
+            or not isinstance(entry.get("path"), str)
+            or not isinstance(entry.get("sha256"), str | None)
+        ):
+            raise ValueError(f"{where} is {entry!r}; give path, and perhaps sha256")
+        return cls(**entry)
+
     def at(self, directory: Path) -> "Ingredient":
         """The same; a path that leads nowhere from here is one from ``directory``, if it is that.
 
@@ -170,8 +186,8 @@ class Recipe:
         return cls(
             operator=tree["operator"],
             arguments=dict(tree["arguments"] or {}),
-            base=Ingredient(**tree["base"]) if tree["base"] else None,
-            sources=tuple(Ingredient(**source) for source in tree["sources"]),
+            base=Ingredient.read(tree["base"], "base") if tree["base"] else None,
+            sources=tuple(Ingredient.read(source, "a source") for source in tree["sources"]),
             segments=tuple(segments),
             coefficients=coefficients,
             seed=tree["seed"],

@@ -84,7 +84,19 @@ def test_recipes_that_cannot_be_are_refused(changes, message, tmp_path):
         ("kind: dataflow", "kind: dateflow", "kind 'dateflow' is not known"),
         ("skeleton: merged", "skeletn: merged", "did you mean skeleton"),
         ("name: merged", "name: a", "two models of the pool are called a"),
-        ("- [merged, 0, 1.0]", "- [merged]", "malformed"),
+        (
+            "- [merged, 0, 1.0]",
+            "- [merged]",
+            r"hop 0 is \['merged'\]; give \[model, layer, scale\]",
+        ),
+        ("- [merged, 0, 1.0]", "- [[merged], 0, 1.0]", "hop 0 is"),
+        ("- [merged, 0, 1.0]", "- [merged, .inf, 1.0]", "hop 0 is"),
+        ("- [merged, 0, 1.0]", "- [merged, true, 1.0]", "hop 0 is"),
+        ("- [merged, 0, 1.0]", "- [merged, 0, 1.0e+39]", "must be finite"),
+        ("- [merged, 0, 1.0]", "- [merged, 0, 1" + "0" * 400 + "]", "malformed"),
+        ("skeleton: merged", "skeleton: [a]", "skeleton"),
+        ("name: merged", "name: 5", "a model's name is 5"),
+        ("  path: a\n  sha256: '11'\n- name", "  path: 5\n  sha256: '11'\n- name", "pool, a is"),
     ],
 )
 def test_malformed_files_are_refused(old, new, message, tmp_path):

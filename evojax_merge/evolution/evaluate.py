@@ -37,6 +37,7 @@ class Candidates(NamedTuple):
         params: (candidates of a device, what they share) -> the parameters.
         param_axes: Where the population stands in those.
         hops: Greatest length of a path, where the candidates have one.
+        copied: Bytes that ``params`` makes for each candidate.
         is_valid: Of genotypes ``[pop, dims]``: whether each can be run. One that cannot has the
             result nan on every item.
     """
@@ -45,6 +46,7 @@ class Candidates(NamedTuple):
     params: Callable[[Any, Any], Params]
     param_axes: Any
     hops: int | None = None
+    copied: int = 0
     is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
 
 
@@ -229,7 +231,8 @@ class Evaluator:
     ) -> tuple[int, dict[str, int | None]]:
         """Candidates that a device holds at a time, and the answers each writes, by split."""
         leaves = jax.tree.leaves(candidate)
-        model = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        model = self._candidates.copied
+        model += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
 
         def task_work(task: BoundTask, hops: int | None, slots: int | None) -> int:

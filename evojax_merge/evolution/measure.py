@@ -38,6 +38,6 @@ def measure_route(
 def _measure(
     program: Program, params: Params, task: BoundTask
 ) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
-    run = jax.jit(program)
+    run, params = jax.jit(program), jax.device_put(params)
     outputs = [np.asarray(run(params, *batch)) for batch in task.batches]
     return task.score(outputs)[0], outputs

@@ -41,13 +41,13 @@ class Run:
         directory: Holds ``results.json``, ``recipe.yaml``, ``history.jsonl``, ``checkpoints/``,
             ``plots/`` and ``export/``; ``evidence/`` where the operator asks for some.
         recipe: Of the winner.
-        model: The winner.
+        model: The winner; None where plain weights cannot express its path.
         results: Scores of all methods, on every split that was measured.
     """
 
     directory: Path
     recipe: Recipe | PathRecipe
-    model: Model
+    model: Model | None
     results: list[Result]
 
     @property
@@ -96,6 +96,7 @@ class _Runner:
             found = self._search(stage.name, problem, stage.strategy, stage.evaluations)
             earlier[stage.name] = found
             stage.done(found)
+            del problem  # and what it holds on the devices
         stage = setup.stages[-1]
         problem = stage.problem()
         found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations)
@@ -104,15 +105,27 @@ class _Runner:
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             strategy = _random_strategy(problem.space, stage.strategy)
-            others[RANDOM] = self._search(RANDOM, problem, strategy, stage.evaluations)
-        model = problem.build(recipe)
+            others[stage.random] = self._search(stage.random, problem, strategy, stage.evaluations)
+        model = self._built(problem, recipe)
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
         save_results(results, self.directory / "results.json")
         self._report(problem, recipe, results)
-        if self.experiment.export:
+        if self.experiment.export and model is not None:
             export(model, self.directory / "export", overwrite=True)
             self.console.print(f"exported to {self.directory / 'export'}", soft_wrap=True)
         return Run(self.directory, recipe, model, results)
+
+    def _built(self, problem: Problem, recipe: Any) -> Model | None:
+        """The winner as a plain model; a search is not lost where there can be none."""
+        try:
+            return problem.build(recipe)
+        except AbsorptionError as error:
+            warnings.warn(
+                f"the winner cannot be exported: {error}. Everything else is in "
+                f"{self.directory}, and `evojax-merge evaluate` runs its recipe.yaml",
+                stacklevel=2,
+            )
+            return None
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
@@ -175,7 +188,7 @@ class _Runner:
     def _compare(
         self,
         problem: Problem,
-        model: Model,
+        model: Model | None,
         found: Mapping[str, Found],
         earlier: Mapping[str, Found],
     ) -> list[Result]:

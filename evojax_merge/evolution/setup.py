@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from evojax_merge.evolution.problems import (
     ParameterProblem,
     Problem,
 )
+from evojax_merge.evolution.problems.base import RANDOM, RANDOM_PATHS
 from evojax_merge.evolution.problems.dataflow import make_path_evaluator
 from evojax_merge.evolution.problems.joint import make_joint_evaluator
 from evojax_merge.evolution.problems.merging import Merging
@@ -34,7 +35,7 @@ from evojax_merge.ingredients import (
 )
 from evojax_merge.layout import Layout
 from evojax_merge.operators import Evidence, check_sources
-from evojax_merge.pool import make_pool
+from evojax_merge.pool import check_pool, make_pool
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.spaces import kind_of
 from evojax_merge.spaces.joint import MERGED
@@ -58,6 +59,7 @@ class Stage:
         evaluations: How long.
         problem: Makes the problem; the weights must be loaded by then.
         done: Told the winner.
+        random: What results call the random search beside it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Stage:
     evaluations: int
     problem: Callable[[], Problem]
     done: Callable[[Found], None] = lambda found: None
+    random: str = RANDOM
 
 
 class Setup:
@@ -177,6 +180,12 @@ class _MergingSetup(Setup):
             tell,
         )
 
+    def _check_pool(self, names: Sequence[str]) -> None:
+        """Whether the layers of a pool, the merge's among them, can follow one another."""
+        bodies = dict(zip(self.experiment.model.source_names, self.prepared.wholes, strict=True))
+        bodies[MERGED] = self.prepared.reference
+        check_pool(names, [bodies[name] for name in names])
+
     def _loaded(self) -> tuple[Merging, Mesh]:
         assert self._ingredients is not None
         assert self._mesh is not None
@@ -217,6 +226,7 @@ class _JointSetup(_MergingSetup):
             layout=_routable(self.prepared, self._layout),
             sources=experiment.model.source_names,
         )
+        self._check_pool(space.dataflow.sources)
         strategy = self._strategy(space)
 
         def problem() -> JointProblem:
@@ -237,8 +247,16 @@ class _DataflowSetup(Setup):
         names = choice.source_names
         prepared = plan_pool(choice.base, choice.sources, names, choice.dtype)
         layers = [source.config.num_layers for source in prepared.wholes]
+        if choice.tokenizer != "base":
+            raise ValueError(
+                "model.tokenizer: the tokenizer of a data-flow merge is that of its skeleton; set "
+                f"space.skeleton={choice.tokenizer}"
+            )
         space = experiment.space(sources=names, layers=layers)
-        setup = cls(experiment, dataclasses.replace(prepared, reference_name=space.skeleton))
+        dtype = prepared.dtype if choice.dtype else prepared.wholes[space.skeleton].dtype
+        setup = cls(
+            experiment, dataclasses.replace(prepared, reference_name=space.skeleton, dtype=dtype)
+        )
         strategy = setup._strategy(space)
 
         def problem() -> DataflowProblem:
@@ -281,6 +299,7 @@ class _HybridSetup(_MergingSetup):
         stage = self._parameter_stage(PARAMETER_SPACE, hybrid.parameter, first)
         layout = _routable(self.prepared, self._layout)
         pool = hybrid.members(names)
+        self._check_pool(pool)
         space = hybrid.dataflow(sources=pool, layers=[layout.num_layers] * len(pool))
         strategy = self._strategy(space)
         first = -(-first // stage.strategy.population_size) * stage.strategy.population_size
@@ -294,6 +313,7 @@ class _HybridSetup(_MergingSetup):
             def done(found: Found) -> None:
                 recipe = problem.recipe(found)
                 merged.append((recipe, problem.build(recipe)))
+                stage.done = lambda found: None  # lets go of the problem
 
             stage.done = done
             return problem
@@ -319,7 +339,14 @@ class _HybridSetup(_MergingSetup):
         stage.problem = first_problem
         self.stages = [
             stage,
-            Stage("hybrid", space, strategy, max(1, evaluations - first), second_problem),
+            Stage(
+                "hybrid",
+                space,
+                strategy,
+                max(1, evaluations - first),
+                second_problem,
+                random=RANDOM_PATHS,
+            ),
         ]
 
 

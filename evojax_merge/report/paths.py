@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from evojax_merge.path_recipe import Hop
 from evojax_merge.report.plots import save_figure
@@ -99,7 +100,8 @@ def plot_path_history(
     at = np.arange(1, len(lengths) + 1)
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
-    above.plot(at, [length.mean() for length in lengths], color="C0", lw=2)
+    mark = "o" if len(at) == 1 else None
+    above.plot(at, [length.mean() for length in lengths], color="C0", lw=2, marker=mark)
     above.fill_between(
         at,
         [length.min() for length in lengths],
@@ -115,5 +117,6 @@ def plot_path_history(
     below.set_ylabel("share of hops")
     below.set_xlabel("generation")
     below.set_ylim(0, 1)
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
     below.legend(fontsize=8, loc="lower left")
     save_figure(figure, path)

@@ -44,7 +44,9 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
         lows = np.array([score.min() for score in finite if score.size])
         means = np.array([score.mean() for score in finite if score.size])
         at = at[known]
-        axes.plot(at, np.maximum.accumulate(tops), color=colour, lw=2, label=f"{name}: best so far")
+        mark = "o" if len(at) == 1 else None
+        best = np.maximum.accumulate(tops)
+        axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far")
         axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
         axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)
     axes.set_xlabel("evaluations")

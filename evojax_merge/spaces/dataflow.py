@@ -83,8 +83,16 @@ class DataflowSpace:
         _among("semantics", semantics, get_args(Semantics))
         self.sources = tuple(sources)
         _among("skeleton", skeleton or self.sources[0], self.sources)
-        if repeats < 1:
-            raise ValueError(f"space.repeats is {repeats}; give at least 1")
+        _whole("repeats", repeats, 1)
+        _whole("hidden", hidden, 1)
+        _whole("min_hops", min_hops, 0)
+        if max_hops is not None:
+            _whole("max_hops", max_hops, 1)
+        for key, switch in (("fixed_ends", fixed_ends), ("duplicates", duplicates)):
+            if not isinstance(switch, bool):
+                raise ValueError(f"space.{key} is {switch!r}; use true or false")
+        if isinstance(bias, bool) or not isinstance(bias, int | float) or not abs(bias) < 1:
+            raise ValueError(f"space.bias is {bias!r}; give a number between -1 and 1")
         low, high = _bounds(scale)
         self.layers = tuple(layers)
         self.pool_layers = sum(layers)
@@ -213,10 +221,18 @@ class DataflowSpace:
         return jnp.where(kept, of_layer, -jnp.inf).reshape(-1)
 
 
+def _whole(key: str, given: object, least: int) -> None:
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+        raise ValueError(f"space.{key} is {given!r}; give a whole number of at least {least}")
+
+
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:
-    if len(scale) != 2 or not np.isfinite(scale).all() or not scale[0] < 1 < scale[1]:
+    numbers = isinstance(scale, Sequence) and all(
+        isinstance(bound, int | float) and np.isfinite(bound) for bound in scale
+    )
+    if not numbers or len(scale) != 2 or not scale[0] < 1 < scale[1]:
         raise ValueError(
-            f"space.scale is {list(scale)}; give a lower and an upper bound with 1 between them"
+            f"space.scale is {scale!r}; give a lower and an upper bound with 1 between them"
         )
     return float(scale[0]), float(scale[1])
 

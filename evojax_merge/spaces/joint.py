@@ -40,8 +40,8 @@ class HybridSpace:
     kind = "hybrid"
 
     def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ValueError(f"space.share is {self.share}; give a number between 0 and 1")
+        if not isinstance(self.share, int | float) or not 0 < self.share < 1:
+            raise ValueError(f"space.share is {self.share!r}; give a number between 0 and 1")
 
     def members(self, sources: Sequence[str]) -> tuple[str, ...]:
         """Names of the pool's models."""

@@ -15,7 +15,13 @@ from evojax_merge.evolution.history import read_history
 from evojax_merge.evolution.loop import search
 from evojax_merge.path_recipe import load_recipe
 from evojax_merge.recipe import RecipeError
-from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.checkpoints_factory import (
+    byte_tokenizer,
+    random_tensors,
+    tiny_config,
+    word_tokenizer,
+    write_checkpoint,
+)
 from tests.compilations import count_compilations
 
 SPACES = {
@@ -60,7 +66,8 @@ def overrides(folder, kind, *more):
 def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder, tmp_path):
     run = evolve(overrides(folder, kind, "baselines.random_search=true"), tmp_path / "run")
     names = [result.name for result in run.results if result.split == "test"]
-    assert names[-3:] == ["random_search", "evolved", "exported"]
+    random = "random_paths" if kind == "hybrid" else "random_search"
+    assert names[-3:] == [random, "evolved", "exported"]
     assert {"a", "b"} <= set(names)
     assert ("parameter_space" in names) == (kind == "hybrid")
     assert run.result.evaluations == 20
@@ -240,3 +247,53 @@ def test_classifiers_have_no_layers_to_route(tmp_path):
     chosen = [f"model.sources=[{','.join(sources)}]", "space=dataflow", "fitness=digits"]
     with pytest.raises(ValueError, match="routed in decoders only"):
         evolve(chosen, tmp_path / "run")
+
+
+def test_a_search_is_not_lost_where_its_winner_cannot_be_exported(folder, tmp_path):
+    for name in ("a", "b"):
+        config = tiny_config(vocab_size=260, num_hidden_layers=2)
+        tensors = random_tensors(config, ord(name), np.float16)
+        write_checkpoint(tmp_path / name, config, tensors=tensors, tokenizer=byte_tokenizer())
+    more = [f"model.sources=[{tmp_path / 'a'},{tmp_path / 'b'}]", "space.scale=[0.001,1.1]"]
+    more += ["strategy=random", "search.evaluations=5"]
+    with pytest.warns(UserWarning, match="cannot be exported: .* leaves the range of float16"):
+        run = evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
+    assert run.model is None
+    assert "exported" not in [result.name for result in run.results]
+    assert (tmp_path / "run/results.json").exists()
+    assert not (tmp_path / "run/export").exists()
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "joint"])
+def test_layers_of_a_pool_are_checked_before_anything_is_searched(kind, folder, tmp_path):
+    odd = tiny_config(vocab_size=260, num_hidden_layers=2, rope_theta=5e4)
+    write_checkpoint(tmp_path / "odd", odd, tokenizer=byte_tokenizer())
+    more = [f"model.sources=[{folder / 'a'},{tmp_path / 'odd'}]"]
+    more += ["space.pool=null"] if kind == "joint" else []
+    with pytest.raises(ValueError, match="odd: rope is"):
+        evolve(overrides(folder, kind, *more), tmp_path / "run")
+    assert not (tmp_path / "run/history.jsonl").exists()
+
+
+def test_layers_keep_their_windows_in_a_joint_search(tmp_path, folder):
+    windowed = {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1}
+    for seed, (name, changes) in enumerate({"base": windowed, "a": {}, "b": windowed}.items()):
+        config = tiny_config("qwen2", vocab_size=260, num_hidden_layers=2, **changes)
+        write_checkpoint(tmp_path / name, config, seed=seed, tokenizer=byte_tokenizer())
+    more = [f"model.base={tmp_path / 'base'}", f"model.sources=[{tmp_path / 'a'},{tmp_path / 'b'}]"]
+    more += ["space.pool=[merged,a]", "search.evaluations=10", "space.dataflow.scaling=off"]
+    run = evolve(overrides(folder, "joint", *more), tmp_path / "run")
+    scores = {r.name: r.score for r in run.results if r.split == "test"}
+    np.testing.assert_allclose(scores["exported"], scores["evolved"], rtol=1e-5)
+
+
+def test_sources_with_other_tokenizers_are_measured_with_their_own(folder, tmp_path):
+    words = word_tokenizer(["some", "words", "and", "more", "of", "them", "to", "score"])
+    config = tiny_config(vocab_size=len(words), num_hidden_layers=2)
+    write_checkpoint(tmp_path / "words", config, tokenizer=words)
+    more = [f"model.sources=[{folder / 'a'},{tmp_path / 'words'}]", "search.evaluations=5"]
+    run = evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
+    task = build_task(compose(overrides(folder, "dataflow"))).on("test")
+    expected = api.evaluate(api.load(tmp_path / "words"), task).result.score
+    (score,) = [r.score for r in run.results if (r.name, r.split) == ("words", "test")]
+    np.testing.assert_allclose(score, expected, rtol=1e-5)

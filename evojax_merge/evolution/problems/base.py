@@ -15,6 +15,8 @@ from evojax_merge.types import Float
 
 EVOLVED = "evolved"
 RANDOM = "random_search"
+RANDOM_PATHS = "random_paths"
+"""In a hybrid: a random search for paths, through a pool that holds the evolved merge."""
 EXPORTED = "exported"
 """The winner of a search for paths as the plain checkpoint that it is exported as: only the norms'
 epsilon and rounding tell it from the path itself."""
@@ -54,18 +56,18 @@ class Problem(Protocol):
         """The model that one of this problem's recipes describes, as a plain checkpoint."""
         ...
 
-    def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Measure every method on a split: sources, published merges, searches.
 
         Args:
-            model: Of the winner.
+            model: Of the winner; None where plain weights cannot express its path.
             found: The winner of each search by name; that named `EVOLVED` comes last, but for
                 `EXPORTED` where that is another program.
             split: Of the evaluator's tasks.
         """
         ...
 
-    def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of the winner on every item of a split."""
         ...
 

@@ -15,6 +15,7 @@ from evojax_merge.evolution.history import read_history
 from evojax_merge.evolution.measure import measure
 from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, Found, Problem, Scored
 from evojax_merge.experiment import Experiment
+from evojax_merge.fitness.base import Task
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.path_recipe import Hop, PathRecipe
 from evojax_merge.pool import Pool
@@ -65,12 +66,12 @@ class DataflowProblem:
         layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
         return self.pool.plain(recipe.path(layers))
 
-    def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """The models of the pool, the winners of searches, and the exported checkpoint."""
         shown = self.models if self.experiment.baselines.sources else {}
-        return compare_paths(self, shown, model, found, split)
+        return compare_paths(self, self.experiment.task.on(split), shown, model, found)
 
-    def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a path, run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
@@ -86,18 +87,19 @@ class DataflowProblem:
 
 def compare_paths(
     problem: Problem,
+    task: Task,
     shown: Mapping[str, Model],
-    model: Model,
+    model: Model | None,
     found: Mapping[str, Found],
-    split: str,
 ) -> Scored:
-    """Plain models, the winners of searches run as they were searched, and the exported one."""
-    task = problem.evaluator.tasks[split]
+    """Plain models, each with its own tokenizer, the winners of searches run as they were searched,
+    and the exported one."""
     for name, own in shown.items():
-        yield name, measure(own, task)[0]
+        yield name, measure(own, task.bind(own))[0]
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-        yield name, problem.measure(model, found[name], split)
-    yield EXPORTED, measure(model, task)[0]
+        yield name, problem.measure(model, found[name], task.split)
+    if model is not None:
+        yield EXPORTED, measure(model, problem.evaluator.tasks[task.split])[0]
 
 
 def make_path_evaluator(

@@ -74,15 +74,16 @@ class JointProblem:
         )
         return pool.plain(recipe.path(dict(zip(members, pool.layers, strict=True))))
 
-    def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """The sources, the winners of searches, and the exported checkpoint."""
         ingredients, shown = self.merging.ingredients, {}
         if self.merging.experiment.baselines.sources:
             base = {} if ingredients.base is None else {"base": ingredients.base}
             shown = base | self.merging.whole_sources()
-        return compare_paths(self, shown, model, found, split)
+        task = self.merging.experiment.task.on(split)
+        return compare_paths(self, task, shown, model, found)
 
-    def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of a candidate, built and run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
@@ -166,9 +167,11 @@ def make_joint_evaluator(
         path = together(candidates[paths.PATH])
         return {**candidates, **frame, LAYERS: layers, paths.PATH: path}
 
-    windows = reference.config.windows * len(names)
+    configs = [reference.config if n == space.merged else whole[n].config for n in names]
     config = dataclasses.replace(
-        reference.config, num_layers=reference.config.num_layers * len(names), windows=windows
+        reference.config,
+        num_layers=sum(one.num_layers for one in configs),
+        windows=tuple(window for one in configs for window in one.windows),
     )
     own_axes = population_axes(reference.params)
     frame_axes = jax.tree.map(lambda leaf: None, frame)
@@ -188,6 +191,7 @@ def make_joint_evaluator(
             params=pooled,
             param_axes={**own_axes, **frame_axes, paths.PATH: paths.PATH_AXES},
             hops=space.dataflow.hops,
+            copied=len(names) * sum(x.nbytes for x in jax.tree.leaves(reference.params[LAYERS])),
             is_valid=lambda genotypes: space.dataflow.decode_all(
                 np.stack([space.split(one)[1] for one in genotypes])
             )[1],

@@ -41,8 +41,9 @@ class ParameterProblem:
         """The merged model."""
         return self.merging.model(recipe)
 
-    def compare(self, model: Model, found: Mapping[str, Found], split: str) -> Scored:
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
+        assert model is not None
         apart = self._configured_apart()
         names: list[str] = []
 
@@ -58,9 +59,10 @@ class ParameterProblem:
                 items, _ = measure(apart[name], self.evaluator.tasks[split])
             yield name, items
 
-    def measure(self, model: Model, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
         """Results of the merged model."""
         del found
+        assert model is not None
         (measured,) = self.evaluator.measure([model.params], split)
         return measured[0]
 

@@ -27,6 +27,10 @@ _MLP = ("layers.mlp.down_proj.weight", "layers.mlp.down_proj.bias")
 FINAL_NORM = "norm.weight"
 
 
+LARGEST = 1e15
+"""The residual stream of the plain model is that of the path divided by the product of scales."""
+
+
 class AbsorptionError(ValueError):
     """A path that plain weights cannot express."""
 
@@ -66,11 +70,10 @@ def factors(path: Path) -> Factors:
                 f"hop {hop} has the scale {scale[1]:g}; a scale must be finite and not zero"
             )
     product = np.cumprod(residual)
-    smallest, largest = np.finfo(np.float32).tiny, np.finfo(np.float32).max
-    if not ((smallest < abs(product)) & (abs(product) < largest)).all():
+    if not ((abs(product) > 1 / LARGEST) & (abs(product) < LARGEST)).all():
         raise AbsorptionError(
-            "the product of the scales leaves the range of float32; scales so far from 1 cannot be "
-            "absorbed into weights"
+            f"the product of the scales leaves 1 / {LARGEST:g} to {LARGEST:g}, where the squares "
+            "that a norm sums leave the range of float32; they cannot be absorbed into weights"
         )
     following = np.append(branch[1:] / residual[1:], 1.0)
     return Factors(
