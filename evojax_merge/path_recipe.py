@@ -22,6 +22,9 @@ from evojax_merge.spaces.dataflow import Semantics
 
 KIND = "dataflow"
 
+SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+"""Sizes of a scale."""
+
 
 class Hop(NamedTuple):
     """A layer of a model, and what the hidden state is multiplied by on entering it."""
@@ -183,7 +186,7 @@ class PathRecipe:
                     f"{where}: path, hop {number}: {hop.model!r} is no model of the pool "
                     f"({', '.join(self.pool)})"
                 )
-            if not np.isfinite(np.float32(hop.scale)) or np.float32(hop.scale) == 0:
+            if not SMALLEST <= abs(hop.scale) <= LARGEST:  # nor NaN
                 raise RecipeError(
                     f"{where}: path, hop {number}: scale {hop.scale} must be finite and not zero"
                 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from evojax_merge.evolution.setup import EVIDENCE, Setup
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
 from evojax_merge.gradient import AdaMerging, PredictionEntropy
+from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
 from evojax_merge.report.plots import plot_fitness
