@@ -1,5 +1,6 @@
 """From an experiment to what is searched: checked first, loaded later."""
 
+import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +72,7 @@ class Stage:
     random: str = RANDOM
 
 
-class Setup:
+class Setup(abc.ABC):
     """The searches of an experiment, one after another.
 
     Attributes:
@@ -119,6 +120,7 @@ class Setup:
             for stage in self.stages
         ]
 
+    @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
         """Read the weights, and collect evidence where the operator asks for it.
 
@@ -126,7 +128,6 @@ class Setup:
             directory: Of the run, which keeps the evidence.
             tell: Gets messages.
         """
-        raise NotImplementedError
 
     def _strategy(self, space: Any) -> Strategy:
         make = self.experiment.strategy
@@ -162,8 +163,9 @@ class _MergingSetup(Setup):
         reference = self.prepared.reference
         return Layout.of(reference.family, reference.config)
 
+    @abc.abstractmethod
     def _arrange(self) -> None:
-        raise NotImplementedError
+        """Make the stages."""
 
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
         experiment = self.experiment
@@ -262,7 +264,16 @@ class _DataflowSetup(Setup):
         def problem() -> DataflowProblem:
             models = dict(zip(names, setup._members, strict=True))
             members = dict(zip(names, prepared.source_ingredients, strict=True))
-            return setup._routed(space, strategy, models, members)
+            return routed_problem(
+                experiment,
+                setup.prepared,
+                space,
+                strategy,
+                models,
+                members,
+                setup._bound,
+                setup._mesh,
+            )
 
         setup.stages = [Stage("dataflow", space, strategy, experiment.budget.evaluations, problem)]
         return setup
@@ -270,24 +281,6 @@ class _DataflowSetup(Setup):
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
         self._mesh = self.experiment.mesh()
         self._members = load_members(self.prepared)
-
-    def _routed(
-        self,
-        space: Any,
-        strategy: Strategy,
-        models: Mapping[str, Model],
-        members: Mapping[str, Ingredient | Recipe],
-    ) -> DataflowProblem:
-        return routed_problem(
-            self.experiment,
-            self.prepared,
-            space,
-            strategy,
-            models,
-            members,
-            self._bound,
-            self._mesh,
-        )
 
 
 class _HybridSetup(_MergingSetup):
