@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from evojax_merge import api
-from evojax_merge.config import build_task, check_sweep, compose, conf_directory
+from evojax_merge.config import build_task, check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.exchange import is_mergekit
 from evojax_merge.path_recipe import PathRecipe, load_recipe
@@ -106,7 +106,11 @@ def _evolve(arguments: list[str], console: Console) -> None:
         (check_sweep if known.multirun else compose)(overrides, known.config_dir)
     flags += ["--multirun"] * known.multirun
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
-    sys.argv = ["evojax-merge", *flags, *overrides]  # Hydra wants its flags before any override
+    sys.argv = [
+        "evojax-merge",
+        *flags,
+        *expand_overrides(overrides),
+    ]  # Hydra wants its flags before any override
     failures: list[Exception] = []
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")

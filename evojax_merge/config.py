@@ -151,7 +151,7 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
     """
     with _hydra(config_dir) as search_path:
         try:
-            parsed = OverridesParser.create().parse_overrides(list(overrides))
+            parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
         except HydraException as error:
             raise ConfigError(_explain(error, search_path)) from error
         choices = [
@@ -167,7 +167,34 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
                 _compose([*first[:position], value, *first[position + 1 :]], search_path)
 
 
+_SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")
+
+
+def expand_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides in which ``fitness=[a,b]`` is spelt out as several tasks, for Hydra to read.
+
+    Raises:
+        ConfigError: A task is named twice.
+    """
+    expanded = []
+    for override in overrides:
+        found = _SEVERAL.fullmatch(override.strip())
+        if found is None:
+            expanded.append(override)
+            continue
+        names = [name.strip() for name in found.group(1).split(",")]
+        if len(set(names)) != len(names):
+            raise ConfigError(
+                f"{override}: a task is named twice; name them yourself, fitness=several "
+                f"+fitness@fitness.tasks.NAME={names[0]} for each"
+            )
+        expanded.append("fitness=several")
+        expanded += [f"+fitness@fitness.tasks.{name}={name}" for name in names]
+    return expanded
+
+
 def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
+    overrides = expand_overrides(overrides)
     try:
         return hydra.compose("config", overrides=[*search_path, *overrides])
     except ValueError as error:  # Hydra's own, of a group that is no text

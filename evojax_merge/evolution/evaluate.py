@@ -20,13 +20,21 @@ from jax.sharding import PartitionSpec as P
 
 from evojax_merge.evolution.memory import candidates_that_fit, longest_that_fits, room_of
 from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import Part, parts_of, tasks_of
 from evojax_merge.inference.programs import batch_bytes, make_program, slots_that_fit
 from evojax_merge.models import Family
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
-from evojax_merge.types import Array, Float, Genotype, Params, Population
+from evojax_merge.types import Array, Float, Genotype, Int, Params, Population
 
 MergeFn = Callable[[Any, Genotype], Any]
 """(what is merged, e.g. base, sources, statistics; a genotype) -> what makes up one candidate."""
+
+
+_Placed = list[list[tuple[Array, ...]]]
+"""Fields of each batch of each task, on the devices."""
+
+_CHOICES = 64
+"""Choices of items that are kept on the devices; the oldest goes first."""
 
 
 class Candidates(NamedTuple):
@@ -60,17 +68,48 @@ class Evaluation(NamedTuple):
     """Results of a population on the items of one split.
 
     Attributes:
-        items: Result of every item; larger is better.
+        items: Result of every item; larger is better. nan where an item has no finite result, or
+            was not measured.
         seconds: Wall time of each candidate, its share of its chunk's.
+        parts: The tasks that the items belong to; empty where there is one.
+        estimate: Objectives that stand for the means of the items, where not all were measured.
+        spent: How many items were measured for each candidate; None: all of them.
     """
 
     items: Float[np.ndarray, "pop items"]
     seconds: Float[np.ndarray, "pop"]
+    parts: tuple[Part, ...] = ()
+    estimate: Float[np.ndarray, "pop objectives"] | None = None
+    spent: Int[np.ndarray, "pop"] | None = None
+
+    @property
+    def objectives(self) -> Float[np.ndarray, "pop objectives"]:
+        """Mean over the items of each task, or its estimate."""
+        if self.estimate is not None:
+            return self.estimate
+        slices = [part.items for part in self.parts] or [slice(None)]
+        means = [self.items[:, items].mean(axis=1, dtype=np.float64) for items in slices]
+        return np.stack(means, axis=1).astype(np.float32)
 
     @property
     def fitness(self) -> Float[np.ndarray, "pop"]:
-        """Mean over the items."""
-        return self.items.mean(axis=1, dtype=np.float64).astype(np.float32)
+        """The objectives' weighted sum."""
+        objectives = self.objectives
+        if not self.parts:
+            return objectives[:, 0]
+        weights = np.array([part.weight for part in self.parts])
+        return (objectives.astype(np.float64) @ weights).astype(np.float32)
+
+    @property
+    def item_evaluations(self) -> Int[np.ndarray, "pop"]:
+        """How many items were measured for each candidate."""
+        if self.spent is not None:
+            return self.spent
+        return np.full(len(self.items), self.items.shape[1], np.int64)
+
+    def heard(self, hears: str) -> Float[np.ndarray, "pop ..."]:
+        """What a strategy is told that hears ``fitness``, ``objectives`` or ``items``."""
+        return {"fitness": self.fitness, "objectives": self.objectives, "items": self.items}[hears]
 
 
 class Evaluator:
@@ -125,27 +164,27 @@ class Evaluator:
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)
         self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
-        self._batches = {
+        self._everywhere = everywhere
+        self._batches = {name: self._place(task) for name, task in self.tasks.items()}
+        self._programs = {
             name: [
-                tuple(jax.device_put(field, everywhere) for field in batch)
-                for batch in task.batches
+                _spread(
+                    make_program(family, config, part, self._candidates.param_axes, most),
+                    self._candidates,
+                    mesh,
+                )
+                for part, most in zip(tasks_of(task), slots[name], strict=True)
             ]
             for name, task in self.tasks.items()
         }
-        self._programs = {
-            name: _spread(
-                make_program(family, config, task, self._candidates.param_axes, slots[name]),
-                self._candidates,
-                mesh,
-            )
-            for name, task in self.tasks.items()
-        }
+        self._taken: dict[tuple[str, bytes], tuple[BoundTask, _Placed]] = {}
 
     def __call__(
         self,
         population: Population | Float[np.ndarray, "pop dims"],
         split: str,
         interrupted: Callable[[], None] = lambda: None,
+        rows: Int[np.ndarray, "chosen"] | None = None,
     ) -> Evaluation:
         """Measure every candidate.
 
@@ -153,8 +192,10 @@ class Evaluator:
             population: Genotypes.
             split: Of ``tasks``.
             interrupted: Called between chunks; may raise to leave.
+            rows: Measure these items only, in this order; None: all.
         """
         genotypes = np.asarray(population, np.float32)
+        task, batches = self._chosen(split, rows)
         step = self.chunk * self._devices
         results, seconds = [], []
         for first in range(0, len(genotypes), step):
@@ -162,14 +203,14 @@ class Evaluator:
             began = time.perf_counter()
             part = genotypes[first : first + step]
             padding = np.repeat(part[-1:], step - len(part), axis=0)
-            outputs = self.outputs(np.concatenate([part, padding]), split)
-            outputs = [output[: len(part)] for output in outputs]
-            items = self.tasks[split].score(outputs)
+            self.merge(np.concatenate([part, padding]))
+            outputs = [output[: len(part)] for output in self._run(split, batches)]
+            items = task.score(outputs)
             items[~self._candidates.is_valid(part)] = np.nan
             results.append(items)
             elapsed = time.perf_counter() - began
             seconds += [elapsed / len(part)] * len(part)
-        return Evaluation(np.concatenate(results), np.array(seconds, np.float32))
+        return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
 
     @property
     def materials(self) -> Any:
@@ -191,7 +232,7 @@ class Evaluator:
     def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
         """What the task's program gives for each of its batches, for one chunk per device."""
         self.merge(genotypes)
-        return self._run(split)
+        return self._run(split, self._batches[split])
 
     def measure(
         self, models: Iterable[Params], split: str
@@ -206,15 +247,37 @@ class Evaluator:
         remaining = iter(models)
         while part := list(itertools.islice(remaining, step)):
             self._params = self._stack(part + part[-1:] * (step - len(part)))
-            outputs = self._run(split)
+            outputs = self._run(split, self._batches[split])
             for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
                 yield items, [output[index : index + 1] for output in outputs]
 
-    def _run(self, split: str) -> list[np.ndarray]:
-        program = self._programs[split]
+    def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
         return [
-            _fetch(program(self._params, self._shared, *batch)) for batch in self._batches[split]
+            _fetch(program(self._params, self._shared, *batch))
+            for program, own in zip(self._programs[split], batches, strict=True)
+            for batch in own
         ]
+
+    def _place(self, task: BoundTask) -> "_Placed":
+        """The batches of a task, or of each of several, on every device."""
+        return [
+            [tuple(jax.device_put(field, self._everywhere) for field in batch) for batch in own]
+            for own in (part.batches for part in tasks_of(task))
+        ]
+
+    def _chosen(
+        self, split: str, rows: Int[np.ndarray, "chosen"] | None
+    ) -> tuple[BoundTask, "_Placed"]:
+        """A split's task on some of its items, which are chosen again and again."""
+        if rows is None:
+            return self.tasks[split], self._batches[split]
+        choice = (split, np.asarray(rows, np.int64).tobytes())
+        if choice not in self._taken:
+            if len(self._taken) >= _CHOICES:
+                del self._taken[next(iter(self._taken))]
+            task = self.tasks[split].take(np.asarray(rows, np.int64))
+            self._taken[choice] = task, self._place(task)
+        return self._taken[choice]
 
     def _stack(self, models: list[Params]) -> Params:
         def stack(old: Array, axis: int, *leaves: Array) -> Array:
@@ -228,7 +291,7 @@ class Evaluator:
 
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params
-    ) -> tuple[int, dict[str, int | None]]:
+    ) -> tuple[int, dict[str, list[int | None]]]:
         """Candidates that a device holds at a time, and the answers each writes, by split."""
         leaves = jax.tree.leaves(candidate)
         model = self._candidates.copied
@@ -246,12 +309,19 @@ class Evaluator:
         device = self._mesh.local_devices[0]
         room = room_of(device) - model
         slots = {
-            name: slots_that_fit(task, room, functools.partial(task_work, task, hops))
+            name: [
+                slots_that_fit(part, room, functools.partial(task_work, part, hops))
+                for part in tasks_of(task)
+            ]
             for name, task in self.tasks.items()
         }
 
         def work(hops: int | None) -> int:
-            return max(task_work(task, hops, slots[name]) for name, task in self.tasks.items())
+            return max(
+                task_work(part, hops, most)
+                for name, task in self.tasks.items()
+                for part, most in zip(tasks_of(task), slots[name], strict=True)
+            )
 
         if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
             raise ValueError(

@@ -16,7 +16,9 @@ class History:
     """Appends candidates to a file; what a resumed search will do again is taken out first.
 
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
-    not finite), ``genotype``, ``items`` (result of every item) and ``seconds``.
+    not finite), ``genotype``, ``items`` (result of every item; null where it is not finite or was
+    not measured), ``item_evaluations`` (how many were) and ``seconds``; where there are several
+    tasks, ``objectives`` too.
     """
 
     def __init__(self, path: Path):
@@ -44,6 +46,8 @@ class History:
             evaluation.items,
             evaluation.fitness,
             evaluation.seconds,
+            evaluation.item_evaluations,
+            evaluation.objectives if evaluation.parts else [None] * len(evaluation.items),
             strict=True,
         )
         lines = [
@@ -55,10 +59,12 @@ class History:
                     "fitness": _number(fitness),
                     "genotype": [_number(gene) for gene in genotype],
                     "items": [_number(item) for item in items],
+                    "item_evaluations": int(spent),
                     "seconds": _number(seconds),
                 }
+                | ({} if objectives is None else {"objectives": list(map(_number, objectives))})
             )
-            for candidate, (genotype, items, fitness, seconds) in enumerate(rows)
+            for candidate, (genotype, items, fitness, seconds, spent, objectives) in enumerate(rows)
         ]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(line + "\n" for line in lines))

@@ -14,7 +14,7 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History
 from evojax_merge.evolution.state import EvolutionState, init_archive, update_archive
-from evojax_merge.strategies.base import Strategy
+from evojax_merge.strategies.base import Strategy, hears
 from evojax_merge.types import Population, PRNGKey
 
 EvaluateFn = Callable[[Population], Evaluation]
@@ -58,10 +58,10 @@ def step(
     key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
     population, asked = strategy.ask(key_ask, state.strategy)
     evaluation = evaluate_fn(population)
-    fitness = jnp.asarray(evaluation.fitness)
-    told = strategy.tell(key_tell, population, fitness, asked)
-    archive = update_archive(state.archive, population, fitness)
-    after = EvolutionState(state.generation + 1, state.key, told, archive)
+    told = jnp.asarray(evaluation.heard(hears(strategy)))
+    learned = strategy.tell(key_tell, population, told, asked)
+    archive = update_archive(state.archive, population, jnp.asarray(evaluation.fitness))
+    after = EvolutionState(state.generation + 1, state.key, learned, archive)
     return after, population, evaluation
 
 

@@ -1,11 +1,14 @@
 """One model on one task, outside of any search."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import tasks_of
 from evojax_merge.inference.programs import Program, make_program
 from evojax_merge.models.decoder.path import PATH, PATH_AXES
 from evojax_merge.pool import Route
@@ -21,7 +24,8 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], 
     """
     axes = population_axes(model.params)
     alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
-    return _measure(make_program(model.family, model.config, task), alone, task)
+    programs = [make_program(model.family, model.config, part) for part in tasks_of(task)]
+    return _measure(programs, alone, task)
 
 
 def measure_route(
@@ -32,12 +36,19 @@ def measure_route(
     alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
     params = {**pool.params, PATH: alone._replace(steps=path.steps)}
     axes = {**jax.tree.map(lambda leaf: None, pool.params), PATH: PATH_AXES}
-    return _measure(make_program(pool.skeleton.family, pool.config, task, axes), params, task)
+    programs = [
+        make_program(pool.skeleton.family, pool.config, part, axes) for part in tasks_of(task)
+    ]
+    return _measure(programs, params, task)
 
 
 def _measure(
-    program: Program, params: Params, task: BoundTask
+    programs: Sequence[Program], params: Params, task: BoundTask
 ) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
-    run, params = jax.jit(program), jax.device_put(params)
-    outputs = [np.asarray(run(params, *batch)) for batch in task.batches]
+    params = jax.device_put(params)
+    outputs = [
+        np.asarray(run(params, *batch))
+        for run, part in zip(map(jax.jit, programs), tasks_of(task), strict=True)
+        for batch in part.batches
+    ]
     return task.score(outputs)[0], outputs

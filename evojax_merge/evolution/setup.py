@@ -25,6 +25,7 @@ from evojax_merge.evolution.problems.joint import make_joint_evaluator
 from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.experiment import Experiment
+from evojax_merge.fitness.several import parts_of
 from evojax_merge.gradient import AdaMerging
 from evojax_merge.ingredients import (
     Ingredients,
@@ -132,6 +133,7 @@ class Setup(abc.ABC):
     def _strategy(self, space: Any) -> Strategy:
         make = self.experiment.strategy
         box = {"lower": space.lower, "upper": space.upper, "start": space.start}
+        box |= self._told(make)
         if getattr(space, "span", None) is None:
             return make(**box)
         name = getattr(getattr(make, "func", make), "__name__", "strategy")
@@ -143,6 +145,25 @@ class Setup(abc.ABC):
                 "have besides their bounds; use another strategy"
             )
         return make(**box, span=space.span)
+
+    def _told(self, make: Callable[..., Strategy]) -> dict[str, Any]:
+        """What a strategy asks to know of the task: names of the objectives, number of items."""
+        bound = self._bound["search"]
+        known = {
+            "objectives": tuple(part.name for part in parts_of(bound)),
+            "items": len(bound),
+        }
+        asked = inspect.signature(make).parameters
+        if (
+            getattr(getattr(make, "func", make), "hears", "fitness") == "objectives"
+            and not (known["objectives"])
+        ):
+            raise ValueError(
+                f"{getattr(getattr(make, 'func', make), '__name__', 'strategy')} weighs several "
+                "objectives against each other; give two tasks or more, as "
+                "'fitness=[generation,perplexity]'"
+            )
+        return {name: value for name, value in known.items() if name in asked}
 
 
 class _MergingSetup(Setup):

@@ -15,6 +15,8 @@ from evojax_merge.fitness.generation import GenerationTask
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
+from evojax_merge.fitness.several import SeveralTasks
+from evojax_merge.fitness.size import SizeTask
 
 __all__ = [
     "Batch",
@@ -32,6 +34,8 @@ __all__ = [
     "MultipleChoiceTask",
     "PerplexityTask",
     "ScriptRule",
+    "SeveralTasks",
+    "SizeTask",
     "Task",
     "classification_task",
     "corpus_perplexity",

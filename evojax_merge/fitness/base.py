@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Shaped
+from jaxtyping import Bool, Float32, Int, Int32, Shaped
 
 
 class GenerateBatch(NamedTuple):
@@ -40,7 +40,13 @@ class ClassifyBatch(NamedTuple):
     inputs: Float32[np.ndarray, "batch features"]
 
 
-Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch
+class SizeBatch(NamedTuple):
+    """The number of layers that the length of a path is compared with."""
+
+    layers: Int32[np.ndarray, "batch"]
+
+
+Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | SizeBatch
 
 
 @runtime_checkable
@@ -50,8 +56,9 @@ class BoundTask(Protocol):
     Attributes:
         kind: The device program: ``generate`` (outputs: new tokens, int32 [pop, batch, new], the
             end token kept, padding after it), ``loglikelihood`` (outputs: summed log-probability
-            of the targets, float32 [pop, batch]) or ``classify`` (outputs: logits,
-            float32 [pop, batch, classes]).
+            of the targets, float32 [pop, batch]), ``classify`` (outputs: logits,
+            float32 [pop, batch, classes]), ``size`` (outputs: layers run over layers compared with,
+            float32 [pop, 1]), or ``several`` (see `evojax_merge.fitness.several`).
         batches: One per length bucket; each is one compiled shape.
 
     A task of text may say in ``shared_prefix`` how many tokens all of its rows begin with, in all
@@ -79,6 +86,10 @@ class BoundTask(Protocol):
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]], candidate: int
     ) -> list[dict[str, Any]]:
         """One record per item of what a candidate answered and how it was judged."""
+        ...
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundTask":
+        """The same task on some of its items, in the order given, in batches of known lengths."""
         ...
 
 

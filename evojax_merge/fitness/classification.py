@@ -112,6 +112,10 @@ class BoundClassification:
         right = (logits.argmax(-1) == self._labels).astype(np.float32)
         return np.where(np.isnan(logits).any(-1), np.float32(np.nan), right)
 
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundClassification":
+        """The same task on some of its items."""
+        return BoundClassification(Examples(self.batches[0].inputs[rows], self._labels[rows]))
+
     def details(
         self, outputs: Sequence[Float[np.ndarray, "pop items classes"]], candidate: int = 0
     ) -> list[dict[str, Any]]:

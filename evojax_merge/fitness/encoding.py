@@ -185,6 +185,13 @@ def plan_buckets(lengths: Sequence[int], most: int, extra: int = 0) -> tuple[Buc
     )
 
 
+def fitting_bucket(lengths: Sequence[int], batches: Sequence[Any]) -> Bucket:
+    """All rows in one bucket, as long as the shortest of those batches that holds them."""
+    known = sorted(batch.tokens.shape[1] for batch in batches)
+    longest = max(lengths)
+    return Bucket(np.arange(len(lengths)), next(length for length in known if length >= longest))
+
+
 def shared_prefix(rows: Sequence[tuple[Sequence[int], int]]) -> int:
     """Tokens that all rows begin with and that are worth reading once for all.
 

@@ -4,6 +4,7 @@ An item is right when the answer extracted from the greedy continuation of its p
 reference and the text is in the wanted language.
 """
 
+import copy
 import dataclasses
 import re
 from collections.abc import Hashable, Sequence
@@ -14,7 +15,14 @@ from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.fitness.base import GenerateBatch
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
-from evojax_merge.fitness.encoding import Encoder, pad_left, plan_buckets, shared_prefix
+from evojax_merge.fitness.encoding import (
+    Bucket,
+    Encoder,
+    fitting_bucket,
+    pad_left,
+    plan_buckets,
+    shared_prefix,
+)
 from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.text import TextTask, fill
@@ -137,12 +145,8 @@ class BoundGeneration:
         self.eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
         self.shared_prefix = shared_prefix([(ids, len(ids)) for ids in encoded])
         extra = task.max_new_tokens - self.shared_prefix
-        buckets = plan_buckets([len(ids) for ids in encoded], task.buckets, extra)
-        self._rows = tuple(bucket.rows for bucket in buckets)
-        self.batches = tuple(
-            GenerateBatch(*pad_left([encoded[row] for row in rows], length, encoder.pad))
-            for rows, length in buckets
-        )
+        self._encoded = encoded
+        self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._tokenizer = encoder.tokenizer
         self._ends = np.array(encoder.eos_ids, np.int32)
@@ -157,6 +161,23 @@ class BoundGeneration:
 
     def __len__(self) -> int:
         return len(self._references)
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundGeneration":
+        """The same task on some of its items; what was judged before is known to both."""
+        part = copy.copy(self)
+        part._encoded = [self._encoded[row] for row in rows]
+        part._prompts = [self._prompts[row] for row in rows]
+        part._references = [self._references[row] for row in rows]
+        part._reference_codes = self._reference_codes[rows]
+        part._fill((fitting_bucket(list(map(len, part._encoded)), self.batches),))
+        return part
+
+    def _fill(self, buckets: Sequence[Bucket]) -> None:
+        self._rows = tuple(bucket.rows for bucket in buckets)
+        self.batches = tuple(
+            GenerateBatch(*pad_left([self._encoded[row] for row in rows], length, self.pad_id))
+            for rows, length in buckets
+        )
 
     def score(
         self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]

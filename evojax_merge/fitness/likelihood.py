@@ -1,12 +1,20 @@
 """Sequences whose last tokens are scored, as arrays in length buckets."""
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from evojax_merge.fitness.base import LoglikelihoodBatch
-from evojax_merge.fitness.encoding import pad_left, plan_buckets, shared_prefix
+from evojax_merge.fitness.encoding import (
+    Bucket,
+    fitting_bucket,
+    pad_left,
+    plan_buckets,
+    shared_prefix,
+)
 
 
 class Likelihood:
@@ -21,11 +29,23 @@ class Likelihood:
     def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
         self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
         self.shared_prefix = shared_prefix(rows)
-        plan = plan_buckets([len(ids) for ids, _ in rows], buckets, -self.shared_prefix)
+        self._sequences = [ids for ids, _ in rows]
+        self._pad = pad
+        self._fill(plan_buckets(list(map(len, self._sequences)), buckets, -self.shared_prefix))
+
+    def take(self, chosen: Int[np.ndarray, "chosen"]) -> Self:
+        """Some of the rows, in one bucket of a length that there is already."""
+        part = copy.copy(self)
+        part.counts = self.counts[chosen]
+        part._sequences = [self._sequences[row] for row in chosen]
+        part._fill((fitting_bucket(list(map(len, part._sequences)), self.batches),))
+        return part
+
+    def _fill(self, plan: Sequence[Bucket]) -> None:
         self._rows = tuple(bucket.rows for bucket in plan)
         batches = []
         for chosen, length in plan:
-            tokens, start = pad_left([rows[row][0] for row in chosen], length, pad)
+            tokens, start = pad_left([self._sequences[row] for row in chosen], length, self._pad)
             target = np.arange(length) >= length - self.counts[chosen][:, None]
             batches.append(LoglikelihoodBatch(tokens, start, target))
         self.batches = tuple(batches)

@@ -1,11 +1,12 @@
 """The likeliest of given choices, scored as lm-evaluation-harness does."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import Encoder
@@ -128,6 +129,21 @@ class BoundMultipleChoice:
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundMultipleChoice":
+        """The same task on some of its items."""
+        counts = self._present.sum(axis=1)
+        first = np.cumsum(counts) - counts
+        pairs = np.concatenate([np.arange(first[row], first[row] + counts[row]) for row in rows])
+        part = copy.copy(self)
+        part._likelihood = self._likelihood.take(pairs)
+        part.batches = part._likelihood.batches
+        part._contexts = [self._contexts[row] for row in rows]
+        part._choices = [self._choices[row] for row in rows]
+        part._answers = self._answers[rows]
+        part._present = self._present[rows]
+        part._lengths = self._lengths[pairs]
+        return part
 
     def score(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Float, Float32, Int, Num
 
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoding import Encoder
@@ -89,6 +89,14 @@ class BoundPerplexity:
     def __len__(self) -> int:
         return len(self._texts)
 
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundPerplexity":
+        """The same task on some of its items."""
+        ends = np.append(self._first[1:], len(self._likelihood.counts))
+        windows = [np.arange(self._first[row], ends[row]) for row in rows]
+        owners = np.repeat(np.arange(len(rows)), list(map(len, windows))).tolist()
+        texts = [self._texts[row] for row in rows]
+        return BoundPerplexity(self._likelihood.take(np.concatenate(windows)), owners, texts)
+
     def score(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop items"]:
@@ -106,7 +114,7 @@ class BoundPerplexity:
                 "text": text,
                 "tokens": int(tokens),
                 "loglikelihood": float(value),
-                "perplexity": float(np.exp(-value)),
+                "perplexity": float(np.exp(-np.float64(value))),
             }
             for item, (text, tokens, value) in enumerate(
                 zip(self._texts, self.tokens, self.score(outputs)[candidate], strict=True)

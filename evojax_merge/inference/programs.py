@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from evojax_merge.fitness.base import Batch, BoundTask
 from evojax_merge.fitness.generation import BoundGeneration
 from evojax_merge.inference.generation import make_generate
 from evojax_merge.inference.scoring import make_loglikelihood
 from evojax_merge.models import Family
+from evojax_merge.models.decoder.path import PATH
 from evojax_merge.population import population_axes
 from evojax_merge.types import Array, Params
 
@@ -37,6 +39,8 @@ def make_program(
     Raises:
         ValueError: Models of this family cannot run it.
     """
+    if task.kind == "size":
+        return count_hops
     if (task.kind == "classify") != (family.name == "mlp"):
         raise ValueError(f"a {family.name} model cannot be measured by a {task.kind} task")
     if isinstance(task, BoundGeneration):
@@ -52,6 +56,14 @@ def make_program(
     if task.kind == "loglikelihood":
         return make_loglikelihood(config, axes, getattr(task, "shared_prefix", 0))
     return _make_classify(family, config)
+
+
+def count_hops(params: Params, layers: Array) -> Array:
+    """Layers that each candidate runs, over those given; all of its own where it has no path."""
+    if PATH in params:
+        return params[PATH].length[:, None] / layers
+    lead = jax.tree.leaves(params["layers"])[0].shape
+    return jnp.full((lead[1], 1), lead[0]) / layers
 
 
 def _make_classify(family: Family, config: Any) -> Program:
@@ -84,6 +96,8 @@ def batch_bytes(
         hops: Greatest length of its path, where it has one.
         slots: Answers it writes at a time; None: those of the task.
     """
+    if task.kind == "size":
+        return 0
     if task.kind == "classify":
         return 4 * batch[0].shape[0] * 2 * max(config.hidden_sizes)
     rows, seq = batch[0].shape

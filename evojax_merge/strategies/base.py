@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from evojax_merge.types import Fitness, Population, PRNGKey
 
@@ -11,8 +11,20 @@ State = Any
 """A pytree of arrays whose structure, shapes and dtypes are fixed from ``init`` on."""
 
 
+Hears = Literal["fitness", "objectives", "items"]
+"""What a strategy is told of a generation: a number for each candidate; the mean of each task,
+``[pop, tasks]``; or the result of every item, ``[pop, items]``."""
+
+
 class Strategy(Protocol):
-    """Proposes genotypes and learns from their fitness; all three methods are pure."""
+    """Proposes genotypes and learns from their fitness; all three methods are pure.
+
+    What a strategy is told is its attribute ``hears``, see `Hears`; without one, the fitness. Three
+    methods are optional. ``seed(genotypes)`` returns the strategy with genotypes to begin from.
+    ``front(state)`` gives the genotypes and objectives of those members of which none is better in
+    everything. ``recommend(state)`` gives a genotype that the strategy believes in without having
+    seen it measured, such as the mean of its distribution.
+    """
 
     population_size: int
     dims: int
@@ -24,7 +36,12 @@ class Strategy(Protocol):
         """Return one generation of genotypes, inside the bounds."""
 
     def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
-        """Return the state after a generation was scored; fitness is maximised."""
+        """Return the state after a generation was scored; what is told is maximised."""
+
+
+def hears(strategy: Strategy) -> Hears:
+    """What a strategy is told."""
+    return getattr(strategy, "hears", "fitness")
 
 
 def default_population_size(dims: int) -> int:

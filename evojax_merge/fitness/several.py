@@ -1,0 +1,170 @@
+"""Several fitness tasks at once: one objective each."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Float32, Int, Shaped
+
+from evojax_merge.fitness.base import Batch, BoundTask, Task
+
+
+@dataclasses.dataclass
+class SeveralTasks:
+    """Tasks that one model is measured by, each an objective of the search.
+
+    A strategy that optimises a single number is told the weighted sum of the tasks' means.
+
+    Attributes:
+        tasks: By name.
+        weights: Of each task in that sum; by default an equal share, 1 in all.
+        split: The split whose items are measured.
+        name: What results tables call them together; by default their names.
+
+    Raises:
+        ValueError: Fewer than two tasks, a weight of no task or none, or no common search split.
+    """
+
+    tasks: Mapping[str, Task]
+    weights: Mapping[str, float] | None = None
+    split: str = "search"
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) < 2:
+            raise ValueError(
+                f"fitness.tasks names {len(self.tasks)} task(s); give two or more, as "
+                "'fitness=[generation,perplexity]'"
+            )
+        known = ", ".join(self.tasks)
+        share = dict.fromkeys(self.tasks, 1 / len(self.tasks))
+        self.weights = share if self.weights is None else dict(self.weights)
+        for name, weight in self.weights.items():
+            if name not in self.tasks:
+                raise ValueError(f"fitness.weights: there is no task {name!r} (tasks: {known})")
+            if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
+                raise ValueError(f"fitness.weights.{name} is {weight!r}; give a number from 0 up")
+        if not sum(self.weights.values()) > 0:
+            raise ValueError("fitness.weights are all 0; at least one task must count")
+        self.name = self.name or " + ".join(self.tasks)
+        self.tasks = {name: task.on(self.split) for name, task in self.tasks.items()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that all tasks have data for."""
+        first, *others = self.tasks.values()
+        return tuple(s for s in first.splits if all(s in other.splits for other in others))
+
+    def __len__(self) -> int:
+        return sum(len(task) for task in self.tasks.values())
+
+    def on(self, split: str) -> Self:
+        """The same tasks on the items of another split.
+
+        Raises:
+            ValueError: A task has no data for that split.
+        """
+        return dataclasses.replace(self, split=split)
+
+    def bind(self, model: Any) -> "BoundSeveral":
+        """Make all tasks ready for models like this one.
+
+        Raises:
+            ValueError: The model cannot be measured by one of them.
+        """
+        assert self.weights is not None
+        return BoundSeveral(
+            {
+                name: (task.bind(model), float(self.weights.get(name, 0.0)))
+                for name, task in self.tasks.items()
+            }
+        )
+
+
+class Part(NamedTuple):
+    """The items of one of several tasks.
+
+    Attributes:
+        name: Of the task.
+        items: Which.
+        weight: Of their mean in the fitness of a search for a single number.
+    """
+
+    name: str
+    items: slice
+    weight: float
+
+
+class BoundSeveral:
+    """Bound tasks whose batches, outputs and items follow one another."""
+
+    kind = "several"
+
+    def __init__(self, tasks: Mapping[str, tuple[BoundTask, float]]) -> None:
+        self.tasks = {name: task for name, (task, _) in tasks.items()}
+        self._weights = {name: weight for name, (_, weight) in tasks.items()}
+        self.batches: tuple[Batch, ...] = tuple(
+            batch for task in self.tasks.values() for batch in task.batches
+        )
+
+    def __len__(self) -> int:
+        return sum(len(task) for task in self.tasks.values())
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Which items are whose."""
+        ends = np.cumsum([len(task) for task in self.tasks.values()]).tolist()
+        return tuple(
+            Part(name, slice(end - len(task), end), self._weights[name])
+            for (name, task), end in zip(self.tasks.items(), ends, strict=True)
+        )
+
+    def score(
+        self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """Results of all tasks' items."""
+        scores = [task.score(own) for task, own in self._share(outputs)]
+        return np.concatenate(scores, axis=1)
+
+    def details(
+        self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """The records of all tasks, each with the name of its task."""
+        return [
+            {"task": name, **record}
+            for name, (task, own) in zip(self.tasks, self._share(outputs), strict=True)
+            for record in task.details(own, candidate)
+        ]
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundSeveral":
+        """The same tasks on some of their items, each with at least one.
+
+        Raises:
+            ValueError: A task is left without items, or the rows are not in the order of the tasks.
+        """
+        if (np.diff(rows) <= 0).any():
+            raise ValueError("items of several tasks are taken in their order, each once")
+        chosen = {}
+        for name, items, weight in self.parts:
+            own = rows[(rows >= items.start) & (rows < items.stop)] - items.start
+            if not len(own):
+                raise ValueError(f"none of the chosen items belongs to the task {name!r}")
+            chosen[name] = (self.tasks[name].take(own), weight)
+        return BoundSeveral(chosen)
+
+    def _share(self, outputs: Sequence[Any]) -> Iterator[tuple[BoundTask, Sequence[Any]]]:
+        first = 0
+        for task in self.tasks.values():
+            yield task, outputs[first : first + len(task.batches)]
+            first += len(task.batches)
+
+
+def tasks_of(bound: BoundTask) -> tuple[BoundTask, ...]:
+    """The tasks that a task consists of; itself, of a single one."""
+    return tuple(bound.tasks.values()) if isinstance(bound, BoundSeveral) else (bound,)
+
+
+def parts_of(bound: BoundTask) -> tuple[Part, ...]:
+    """Which items belong to which of several tasks; nothing of a single one."""
+    return bound.parts if isinstance(bound, BoundSeveral) else ()

@@ -1,0 +1,83 @@
+"""How short a model is: an objective beside others, of data-flow merges."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from evojax_merge.fitness.base import Batch, SizeBatch
+
+SPLITS = ("search", "validation", "test")
+
+
+class SizeTask:
+    """Minus the number of layers that a token passes, relative to the model measured against.
+
+    A path through a pool with as many hops as its skeleton has layers scores -1, one of half as
+    many -0.5. All merges in parameter space are of one size: there it is no objective.
+
+    Args:
+        name: What results tables call the task.
+    """
+
+    splits = SPLITS
+
+    def __init__(self, name: str = "size") -> None:
+        self.name = name
+        self.split = "search"
+
+    def __len__(self) -> int:
+        return 1
+
+    def on(self, split: str) -> "SizeTask":
+        """The same: a model's size has no splits.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"{self.name}: no split {split!r}; the splits are {', '.join(SPLITS)}")
+        task = copy.copy(self)
+        task.split = split
+        return task
+
+    def bind(self, model: Any) -> "BoundSize":
+        """Make it ready for models like this one.
+
+        Raises:
+            ValueError: The model has no layers to count.
+        """
+        layers = getattr(getattr(model, "config", None), "num_layers", None)
+        if not layers:
+            raise ValueError(f"{self.name}: this task counts a decoder's layers")
+        return BoundSize(layers)
+
+
+class BoundSize:
+    """The layers of a model as a batch of one."""
+
+    kind = "size"
+
+    def __init__(self, layers: int) -> None:
+        self.batches: tuple[Batch, ...] = (SizeBatch(np.array([layers], np.int32)),)
+
+    def __len__(self) -> int:
+        return 1
+
+    def score(
+        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """Minus layers run over layers of the skeleton."""
+        return -np.asarray(outputs[0], np.float32)
+
+    def details(
+        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]], candidate: int = 0
+    ) -> list[Mapping[str, Any]]:
+        """The share of layers that are run."""
+        return [{"item": 0, "layers": float(outputs[0][candidate, 0])}]
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundSize":
+        """The same: there is one item only."""
+        return self
