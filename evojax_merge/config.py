@@ -27,7 +27,7 @@ from omegaconf import (
 )
 from omegaconf.errors import OmegaConfBaseException
 
-from evojax_merge.experiment import Baselines, Experiment, ModelChoice, SearchBudget
+from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
 from evojax_merge.statistics_cache import LIMIT_GB, StatisticsCache, default_directory
 
 
@@ -51,8 +51,43 @@ class SearchConfig:
     """See `evojax_merge.experiment.SearchBudget`."""
 
     evaluations: int = 1000
+    item_evaluations: int | None = None
     chunk: int | None = None
     finalists: int = 8
+
+
+@dataclasses.dataclass
+class RacingConfig:
+    """See `evojax_merge.evolution.scoring.Racing`."""
+
+    enabled: bool = False
+    blocks: int = 8
+    rungs: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 4, 8])
+    stopping: str = "halving"
+    factor: float = 2.0
+    parents: float = 0.25
+    error: float = 0.05
+
+
+@dataclasses.dataclass
+class AnchorsConfig:
+    """See `evojax_merge.evolution.scoring.Anchors`."""
+
+    enabled: bool = False
+    anchors: int = 20
+    initial: int = 24
+    refresh: int = 5
+    check: int = 2
+    dimensions: int = 2
+
+
+@dataclasses.dataclass
+class SaversConfig:
+    """See `evojax_merge.experiment.Savers`."""
+
+    memory: bool = True
+    racing: RacingConfig = dataclasses.field(default_factory=RacingConfig)
+    anchors: AnchorsConfig = dataclasses.field(default_factory=AnchorsConfig)
 
 
 @dataclasses.dataclass
@@ -85,6 +120,7 @@ class Config:
     fitness: Any = MISSING
     mesh: Any = MISSING
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
+    savers: SaversConfig = dataclasses.field(default_factory=SaversConfig)
     baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
     export: bool = True
     statistics_cache: StatisticsCacheConfig = dataclasses.field(
@@ -249,7 +285,18 @@ def build(config: DictConfig) -> Experiment:
         baselines=Baselines(**_plain(config.baselines)),
         export=config.export,
         statistics_cache=_statistics_cache(config.statistics_cache),
+        savers=Savers(
+            config.savers.memory,
+            _enabled(config.savers.racing, config.seed),
+            _enabled(config.savers.anchors, config.seed),
+        ),
     )
+
+
+def _enabled(config: DictConfig, seed: int) -> dict[str, Any] | None:
+    """The arguments of a saver that is switched on."""
+    arguments = _plain(config)
+    return {**arguments, "seed": seed} if arguments.pop("enabled") else None
 
 
 def _statistics_cache(config: DictConfig) -> StatisticsCache | None:

@@ -72,17 +72,19 @@ class SearchBudget:
 
     Attributes:
         evaluations: Candidates in all; rounded up to whole generations.
+        item_evaluations: Measured items in all, after which the search stops too; None: no limit.
         chunk: Candidates on a device at a time; None: what memory holds.
         finalists: Best candidates that are scored again on the validation split, where there is
             one, to choose the winner.
     """
 
     evaluations: int = 1000
+    item_evaluations: int | None = None
     chunk: int | None = None
     finalists: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("evaluations", "chunk", "finalists"):
+        for name in ("evaluations", "item_evaluations", "chunk", "finalists"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"search.{name} is {value}; give at least 1")
@@ -104,6 +106,27 @@ class Baselines:
 
 
 @dataclasses.dataclass(frozen=True)
+class Savers:
+    """What saves evaluations.
+
+    Attributes:
+        memory: Nothing is measured twice.
+        racing: Arguments of `evojax_merge.evolution.scoring.Racing`; None: no races.
+        anchors: Arguments of `evojax_merge.evolution.scoring.Anchors`; None: no anchors.
+    """
+
+    memory: bool = True
+    racing: dict[str, Any] | None = None
+    anchors: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.racing is not None and self.anchors is not None:
+            raise ValueError(
+                "savers.racing and savers.anchors both choose which items are measured; enable one"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything that determines a run.
 
@@ -120,6 +143,7 @@ class Experiment:
         baselines: Compared with what.
         export: Write the winner as a checkpoint.
         statistics_cache: Where operators' statistics are kept between runs; None: nowhere.
+        savers: What saves evaluations.
     """
 
     name: str
@@ -136,6 +160,7 @@ class Experiment:
     baselines: Baselines
     export: bool = True
     statistics_cache: StatisticsCache | None = None
+    savers: Savers = Savers()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

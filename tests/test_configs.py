@@ -158,7 +158,9 @@ def test_meshes(name):
 
 
 @pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
-@pytest.mark.parametrize("name", sorted({*options("fitness")} - {"digits", "classification"}))
+@pytest.mark.parametrize(
+    "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size"})
+)
 def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     run = evolve(
         [
@@ -176,6 +178,30 @@ def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     )
     assert [result.name for result in run.results] == ["base", "a", "b", "evolved"]
     assert (tmp_path / "run" / "export" / "tokenizer.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+def test_several_tasks_drive_a_search(models, items, tmp_path):
+    run = evolve(
+        [
+            "fitness=[generation,perplexity,size]",
+            f"fitness.tasks.generation.data={items['generation']}",
+            "fitness.tasks.generation.max_new_tokens=4",
+            f"fitness.tasks.perplexity.data={items['perplexity']}",
+            "fitness.weights={perplexity: 1}",
+            f"model.base={models['base']}",
+            f"model.sources=[{models['a']},{models['b']}]",
+            "space=dataflow",
+            "search.evaluations=8",
+            "strategy.population_size=4",
+        ],
+        tmp_path / "run",
+    )
+    rows = [json.loads(line) for line in (run.directory / "history.jsonl").read_text().splitlines()]
+    assert {len(row["objectives"]) for row in rows} == {3}
+    for row in rows:
+        assert row["fitness"] == pytest.approx(row["objectives"][1])
+        assert row["objectives"][2] == row["items"][-1] <= -2 / 3
 
 
 @pytest.mark.parametrize("name", ["digits", "classification"])

@@ -24,18 +24,24 @@ class History:
     def __init__(self, path: Path):
         self.path = path
 
-    def rewind(self, search: str, generation: int) -> None:
-        """Drop the lines of a search from ``generation`` on, and a half-written last line."""
+    def rewind(self, search: str, generation: int) -> list[dict[str, Any]]:
+        """Drop the lines of a search from ``generation`` on, and a half-written last line.
+
+        Returns:
+            The lines of that search that remain.
+        """
         if not self.path.exists():
-            return
+            return []
         kept = [
-            json.dumps(row)
+            row
             for row in read_history(self.path)
             if row["search"] != search or row["generation"] < generation
         ]
         partial = self.path.with_suffix(".tmp")
-        partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        lines = [json.dumps(row) + "\n" for row in kept]
+        partial.write_text("".join(lines), encoding="utf-8")
         partial.replace(self.path)
+        return [row for row in kept if row["search"] == search]
 
     def append(
         self, search: str, generation: int, population: Population, evaluation: Evaluation

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,8 @@ def search(
     archive_size: int,
     checkpointer: Checkpointer | None = None,
     history: History | None = None,
+    item_evaluations: int | None = None,
+    on_resume: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
     on_generation: Callable[[Metrics], None] = lambda metrics: None,
     interrupted: Callable[[], None] = lambda: None,
 ) -> EvolutionState:
@@ -89,6 +91,9 @@ def search(
         archive_size: Best candidates to keep.
         checkpointer: Holds earlier generations and gets the new ones.
         history: Gets every candidate.
+        item_evaluations: Stop after the generation in which as many items have been measured, by
+            the history; None: no limit.
+        on_resume: Told the history of earlier generations before the first new one.
         on_generation: Told about each new generation.
         interrupted: Raises when it is time to leave; the generation under way is then lost, and
             done again on resuming.
@@ -99,13 +104,22 @@ def search(
     state = init_state(strategy, key, archive_size)
     if checkpointer is not None:
         state = checkpointer.restore(state) or state
+    spent = spent_in(strategy, state.strategy)
     if history is not None:
-        history.rewind(name, int(state.generation))
+        earlier = history.rewind(name, int(state.generation))
+        spent += sum(row["item_evaluations"] for row in earlier)
+        if earlier:
+            on_resume(earlier)
     with checkpointer or nullcontext():
         for generation in range(int(state.generation), generations):
+            if item_evaluations is not None and spent >= item_evaluations:
+                break
             interrupted()
+            before = spent_in(strategy, state.strategy)
             began = time.perf_counter()
             state, population, evaluation = step(state, strategy, evaluate_fn)
+            spent += int(evaluation.item_evaluations.sum())
+            spent += spent_in(strategy, state.strategy) - before
             if history is not None:
                 history.append(name, generation, population, evaluation)
             if checkpointer is not None:
@@ -115,6 +129,12 @@ def search(
                 _warn_if_constant(name, evaluation.fitness)
             on_generation(metrics)
     return state
+
+
+def spent_in(strategy: Strategy, state: Any) -> int:
+    """Items that a strategy itself has measured, e.g. for gradients."""
+    spent = getattr(strategy, "spent", None)
+    return 0 if spent is None else int(spent(state))
 
 
 def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> Metrics:

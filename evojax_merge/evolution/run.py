@@ -16,12 +16,14 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
-from evojax_merge.evolution.loop import EvaluateFn, search
+from evojax_merge.evolution.loop import EvaluateFn, search, spent_in
 from evojax_merge.evolution.problems import Found, ParameterProblem, Problem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
+from evojax_merge.evolution.scoring import Memory, Scorer, make_rule
 from evojax_merge.evolution.setup import EVIDENCE, Setup
-from evojax_merge.evolution.state import Archive
-from evojax_merge.experiment import Experiment
+from evojax_merge.evolution.state import EvolutionState
+from evojax_merge.experiment import Experiment, Savers
+from evojax_merge.fitness.several import parts_of
 from evojax_merge.gradient import AdaMerging, PredictionEntropy
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
@@ -131,11 +133,8 @@ class _Runner:
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
-
-        def evaluate_fn(population: Population) -> Evaluation:
-            return problem.evaluator(population, "search", self.interruption.check)
-
-        score_fn: EvaluateFn = evaluate_fn
+        scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
+        score_fn: EvaluateFn = scorer
         if isinstance(strategy, AdaMerging):
             strategy = self._on_entropy(problem, strategy)
             score_fn = _by_own_score(strategy)
@@ -152,12 +151,17 @@ class _Runner:
                 archive_size=self.experiment.budget.finalists,
                 checkpointer=Checkpointer(self.directory / "checkpoints" / name),
                 history=history,
+                item_evaluations=self.experiment.budget.item_evaluations,
+                on_resume=scorer.resume,
                 on_generation=on_generation,
                 interrupted=self.interruption.check,
             )
         rows = [row for row in read_history(history.path) if row["search"] == name]
         seconds = sum(row["seconds"] for row in rows)
-        return Found(self._choose(problem, state.archive), len(rows), seconds)
+        measured = sum(row["item_evaluations"] for row in rows)
+        measured += spent_in(strategy, state.strategy)
+        winner = self._choose(problem, state, strategy)
+        return Found(winner, len(rows), seconds, measured)
 
     def _on_entropy(self, problem: Problem, strategy: AdaMerging) -> AdaMerging:
         assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
@@ -173,18 +177,28 @@ class _Runner:
         )
         return strategy.bind(entropy)
 
-    def _choose(self, problem: Problem, archive: Archive) -> np.ndarray:
-        """The finalist that is best on the validation split; without one, on the search split."""
-        fitness = np.asarray(archive.fitness)
-        finalists = np.asarray(archive.genotypes)[np.isfinite(fitness)]
+    def _choose(self, problem: Problem, state: EvolutionState, strategy: Strategy) -> np.ndarray:
+        """The finalist that is best on the validation split; without one, on the search split.
+
+        Finalists are the best of the archive, and what the strategy itself recommends.
+        """
+        fitness = np.asarray(state.archive.fitness)
+        finalists = np.asarray(state.archive.genotypes)[np.isfinite(fitness)]
         if not len(finalists):
             raise ValueError(
                 "no candidate had a finite score, so that there is none to choose; see the "
                 f"items in {self.directory / 'history.jsonl'}"
             )
-        if "validation" not in problem.evaluator.tasks or len(finalists) == 1:
+        savers = self.experiment.savers
+        partly = savers.racing is not None or savers.anchors is not None
+        validated = "validation" in problem.evaluator.tasks
+        recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
+        if recommended is not None and (validated or partly):
+            finalists = np.concatenate([finalists, np.asarray(recommended)[None]])
+        if len(finalists) == 1 or not (validated or partly):
             return finalists[0]
-        scores = problem.evaluator(finalists, "validation", self.interruption.check).fitness
+        split = "validation" if validated else "search"
+        scores = problem.evaluator(finalists, split, self.interruption.check).fitness
         return finalists[int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0]
 
     def _compare(
@@ -198,16 +212,16 @@ class _Runner:
         splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
         before = sum(one.evaluations for one in earlier.values())
         spent_before = sum(one.seconds for one in earlier.values())
+        measured_before = sum(one.item_evaluations for one in earlier.values())
 
         def result(name: str, split: str, items: np.ndarray) -> Result:
             cost = {**earlier, **found}.get(name)
             if cost is None:
                 return Result.of(name, split, items)
-            if name in earlier:
-                return Result.of(name, split, items, cost.evaluations, cost.seconds)
-            return Result.of(
-                name, split, items, before + cost.evaluations, spent_before + cost.seconds
-            )
+            own = (cost.evaluations, cost.seconds, cost.item_evaluations)
+            if name not in earlier:
+                own = (before + own[0], spent_before + own[1], measured_before + own[2])
+            return Result.of(name, split, items, *own)
 
         results = [
             result(name, splits[0], items)
@@ -228,6 +242,29 @@ class _Runner:
         shown = [result for result in results if result.split == final]
         title = f"{task}, {shown[0].items} items of the {final} split"
         self.console.print(results_table(shown, title))
+
+
+def make_scorer(
+    problem: Problem,
+    strategy: Strategy,
+    savers: Savers,
+    interrupted: Callable[[], None] = lambda: None,
+) -> Scorer:
+    """What measures the generations of a search, with the savers that are switched on.
+
+    Raises:
+        ValueError: A saver does not fit the task.
+    """
+    task = problem.evaluator.tasks["search"]
+    items = len(task)
+    every = np.arange(items)
+
+    def measure(genotypes: np.ndarray, rows: np.ndarray) -> Evaluation:
+        chosen = None if np.array_equal(rows, every) else rows
+        return problem.evaluator(genotypes, "search", interrupted, chosen)
+
+    memory = Memory(problem.space.keys, items) if savers.memory else None
+    return Scorer(make_rule(savers, task, strategy), measure, items, parts_of(task), memory)
 
 
 def _random_strategy(space: Any, like: Strategy) -> Strategy:

@@ -24,6 +24,7 @@ from evojax_merge.evolution.problems.dataflow import make_path_evaluator
 from evojax_merge.evolution.problems.joint import make_joint_evaluator
 from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
+from evojax_merge.evolution.scoring import make_rule
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.gradient import AdaMerging
@@ -109,7 +110,10 @@ class Setup(abc.ABC):
             "hybrid": _HybridSetup.prepared_for,
             "joint": _JointSetup.prepared_for,
         }
-        return kinds[kind_of(experiment.space)](experiment)
+        setup = kinds[kind_of(experiment.space)](experiment)
+        for stage in setup.stages:
+            make_rule(experiment.savers, setup._bound["search"], stage.strategy)
+        return setup
 
     def describe(self) -> list[str]:
         """Lines for people."""

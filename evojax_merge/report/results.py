@@ -27,6 +27,7 @@ class Result:
         items: How many items.
         evaluations: Candidates that the method evaluated on the search split to get there.
         seconds: Wall time it took to find; 0 where nothing was searched.
+        item_evaluations: Items measured to get there, over all candidates.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Result:
     items: int
     evaluations: int
     seconds: float
+    item_evaluations: int = 0
 
     @classmethod
     def of(
@@ -46,11 +48,13 @@ class Result:
         items: Float[np.ndarray, "items"],
         evaluations: int = 0,
         seconds: float = 0.0,
+        item_evaluations: int = 0,
     ) -> Self:
         """The result of per-item results."""
         low, high = interval(items)
         score = float(np.mean(items, dtype=np.float64))
-        return cls(name, split, score, low, high, len(items), evaluations, round(seconds, 3))
+        cost = (evaluations, round(seconds, 3), item_evaluations)
+        return cls(name, split, score, low, high, len(items), *cost)
 
 
 def save_results(results: Sequence[Result], path: Path) -> None:

@@ -194,6 +194,17 @@ class DataflowSpace:
 
         return jax.jit(jax.vmap(one))
 
+    def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
+        """What each genotype decodes to; equal where the candidates are the same path."""
+        paths, _ = self.decode_all(genotypes)
+        return [
+            b"".join(
+                np.ascontiguousarray(part[row, :length]).tobytes()
+                for part in (paths.layer, paths.residual, paths.branch)
+            )
+            for row, length in enumerate(paths.length.tolist())
+        ]
+
     def name_layer(self, layer: int) -> tuple[str, int]:
         """The source that a layer of the pool belongs to, and its number there."""
         for source, count in zip(self.sources, self.layers, strict=True):

@@ -88,6 +88,12 @@ class JointSpace:
         """The genotypes of parameter space and of data-flow space."""
         return genotype[: self.parameter.dims], genotype[self.parameter.dims :]
 
+    def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
+        """What each genotype decodes to; equal where the candidates are the same model."""
+        merges = self.parameter.keys(genotypes[:, : self.parameter.dims])
+        routes = self.dataflow.keys(genotypes[:, self.parameter.dims :])
+        return [merge + route for merge, route in zip(merges, routes, strict=True)]
+
     def describe(self) -> str:
         """One line for people."""
         return f"{self.parameter.describe()}, and {self.dataflow.describe()}"

@@ -3,10 +3,12 @@
 Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.1.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -191,6 +193,16 @@ class ParameterSpace:
                 values = values / divisor(values.sum(axis=0, keepdims=True))
             decoded[coefficient.name] = values if coefficient.per_source else values[0]
         return self.operator.reconcile(decoded)
+
+    def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
+        """What each genotype decodes to; equal where the candidates are the same model."""
+        decoded = jax.tree.leaves(self._decode_all(jnp.asarray(genotypes, jnp.float32)))
+        rows = [np.asarray(leaf).reshape(len(genotypes), -1) for leaf in decoded]
+        return [row.tobytes() for row in np.concatenate(rows, axis=1)]
+
+    @functools.cached_property
+    def _decode_all(self) -> Callable[[Array], dict[str, Array]]:
+        return jax.jit(jax.vmap(self.decode))
 
     def expand(self, coefficients: Mapping[str, Array]) -> LeafCoefficients:
         """The coefficients of every leaf, from those of every segment."""

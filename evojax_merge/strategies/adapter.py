@@ -20,7 +20,7 @@ from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.shaping import to_cost
-from evojax_merge.types import Fitness, Population, PRNGKey
+from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
 
 
 class State(NamedTuple):
@@ -102,6 +102,16 @@ class EvosaxStrategy:
                 without a finite one teaches nothing and leaves the state as it was.
         """
         return self._tell_jit(key, population, fitness, state)
+
+    def recommend(self, state: State) -> Genotype | None:
+        """The mean of the distribution, inside the bounds; None where there is no distribution.
+
+        Where fitness is noisy, the mean of many parents is better than most of what was lucky.
+        """
+        mean = None if self._population_based else getattr(state.algorithm, "mean", None)
+        if mean is None or jnp.shape(mean) != (self.dims,):
+            return None
+        return self.box.genotype(mean)
 
     def _choose_population_size(self, asked: int | None) -> int:
         """Build for the size asked for, or for the default raised to what can be built."""

@@ -32,13 +32,14 @@ class Found:
     genotype: np.ndarray
     evaluations: int
     seconds: float
+    item_evaluations: int = 0
 
 
 class Problem(Protocol):
     """A space over loaded checkpoints, ready to evaluate.
 
     Attributes:
-        space: With ``dims``, ``lower``, ``upper``, ``start``, and perhaps ``span``.
+        space: With ``dims``, ``lower``, ``upper``, ``start``, ``keys`` and perhaps ``span``.
         evaluator: Measures genotypes.
     """
 

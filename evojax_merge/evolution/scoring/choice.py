@@ -1,0 +1,32 @@
+"""The rule that an experiment's savers ask for."""
+
+from evojax_merge.evolution.scoring.anchors import Anchors
+from evojax_merge.evolution.scoring.base import Rule, Whole
+from evojax_merge.evolution.scoring.racing import Racing
+from evojax_merge.experiment import Savers
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import parts_of
+from evojax_merge.strategies.base import Strategy, hears
+
+
+def make_rule(savers: Savers, task: BoundTask, strategy: Strategy) -> Rule:
+    """What is measured of each generation.
+
+    Raises:
+        ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.
+    """
+    for name, arguments in (("racing", savers.racing), ("anchors", savers.anchors)):
+        if arguments is None:
+            continue
+        if parts_of(task):
+            raise ValueError(f"savers.{name} compares candidates by one task, not by several")
+        if hears(strategy) != "fitness":
+            raise ValueError(
+                f"savers.{name} leaves items unmeasured, and {type(strategy).__name__} is told the "
+                f"{hears(strategy)}"
+            )
+    if savers.racing is not None:
+        return Racing(len(task), **savers.racing)
+    if savers.anchors is not None:
+        return Anchors(len(task), **savers.anchors)
+    return Whole(len(task))

@@ -1,0 +1,167 @@
+"""Racing: candidates are scored on growing subsets of items, and the clearly worse stop early.
+
+[1] Jamieson, Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
+    arXiv 1502.07943: successive halving.
+[2] Maron, Moore, Hoeffding races, NeurIPS 1993: stop what is worse with a stated error.
+
+Items are divided into blocks. In each generation all candidates meet the same blocks in the same
+random order, so that differences between them are differences of paired results. Departures: a
+generation is raced by itself; it is not the best alone that counts but the better part, since a
+strategy recombines several parents; and the test of [2] is a paired t-test with the correction for
+drawing from finitely many items, instead of Hoeffding's bound, which hardly ever stops anyone.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from evojax_merge.evolution.scoring.base import (
+    Items,
+    Measure,
+    Scores,
+    blank,
+    check_share,
+    check_whole,
+    order_of,
+)
+from evojax_merge.types import Bool, Float
+
+STOPPING = ("halving", "test")
+
+
+class Racing:
+    """Scores a generation in rounds.
+
+    Args:
+        items: Number of items.
+        blocks: Into how many equal parts they are divided.
+        rungs: Blocks that a candidate has met after each round, growing; the last need not be all:
+            ``[2]`` of 8 blocks scores a fresh quarter of the items in each generation.
+        stopping: Who stops after a round: ``halving``, all but the best 1/``factor``; ``test``,
+            those that are worse than the last of the ``parents`` with an error of ``error`` for
+            each comparison.
+        factor: See ``halving``.
+        parents: Share of the generation that is to be told apart well: none of as many stop.
+        error: See ``test``.
+        seed: Of the order of blocks.
+
+    Raises:
+        ValueError: A schedule that is larger than the data, or does not grow; a share that is none.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        *,
+        blocks: int = 8,
+        rungs: Sequence[int] = (1, 2, 4, 8),
+        stopping: str = "halving",
+        factor: float = 2.0,
+        parents: float = 0.25,
+        error: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        check_whole("savers.racing.blocks", blocks, 2)
+        if blocks > items:
+            raise ValueError(
+                f"savers.racing.blocks is {blocks}, and the search split has {items} items; a "
+                "block needs one at least"
+            )
+        for rung in rungs:
+            check_whole("an entry of savers.racing.rungs", rung, 1)
+        if not rungs or list(rungs) != sorted(set(rungs)) or rungs[-1] > blocks:
+            raise ValueError(
+                f"savers.racing.rungs is {list(rungs)}; give numbers of blocks that grow and end "
+                f"at savers.racing.blocks, {blocks}, at most"
+            )
+        if stopping not in STOPPING:
+            raise ValueError(
+                f"savers.racing.stopping is {stopping!r}; choose among {', '.join(STOPPING)}"
+            )
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 1:
+            raise ValueError(f"savers.racing.factor is {factor!r}; give a number above 1")
+        check_share("savers.racing.parents", parents, 0, 1)
+        check_share("savers.racing.error", error, 0, 0.5)
+        self._items = items
+        self._rungs = tuple(rungs)
+        self._stopping, self._factor, self._parents = stopping, factor, parents
+        self._error, self._seed = error, seed
+        shuffled = np.random.default_rng(seed).permutation(items)
+        self._blocks = [np.sort(part) for part in np.array_split(shuffled, blocks)]
+
+    def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
+        """Measure a generation, round by round."""
+        order = order_of(self._seed, generation, len(self._blocks))
+        least = max(1, math.ceil(self._parents * count))
+        items = blank(count, self._items)
+        alive = np.arange(count)
+        met = np.zeros(self._items, bool)
+        lost: list[np.ndarray] = []  # those that stopped in each round, worst of all first
+        done = 0
+        for rung in self._rungs:
+            for block in order[done:rung]:
+                rows = self._blocks[block]
+                items[np.ix_(alive, rows)] = measure(alive, rows)
+                met[rows] = True
+            done = rung
+            if rung == self._rungs[-1] or len(alive) <= least:
+                continue
+            going = self._going(items[np.ix_(alive, np.flatnonzero(met))], least)
+            lost.append(alive[~going])
+            alive = alive[going]
+        return Scores(items, _standing(items, alive, lost))
+
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+        """Nothing: each generation is a race of its own."""
+
+    def _going(self, results: Items, least: int) -> Bool[np.ndarray, "alive"]:
+        """Who goes on, by the results on the items met so far."""
+        means = results.mean(axis=1)
+        means = np.where(np.isfinite(means), means, -np.inf)
+        order = np.argsort(-means, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        if self._stopping == "halving":
+            return rank < max(least, math.ceil(len(means) / self._factor))
+        behind = results[order[least - 1]] - results
+        met, total = behind.shape[1], self._items
+        deviation = behind.std(axis=1, ddof=1) if met > 1 else np.full(len(means), np.inf)
+        error = deviation * math.sqrt((1 - met / total) / met)
+        limit = float(special.stdtrit(max(met - 1, 1), 1 - self._error))
+        worse = ~np.isfinite(means) | (behind.mean(axis=1) > limit * error)
+        return (rank < least) | ~worse
+
+
+def _standing(
+    items: Items, alive: np.ndarray, lost: Sequence[np.ndarray]
+) -> Float[np.ndarray, "pop"]:
+    """Fitness of each candidate on the scale of those that met the most items.
+
+    A candidate that stopped has the mean of what it met, plus how much easier the survivors found
+    all that they met than that; below whoever went on.
+    """
+    fitness = np.full(len(items), np.nan, np.float64)
+    fitness[alive] = _means(items[alive])
+    reference = alive[np.isfinite(fitness[alive])]
+    floor = fitness[reference].min() if len(reference) else np.inf
+    for stopped in reversed(lost):
+        own = _means(items[stopped])
+        if len(reference) and len(stopped):
+            met = np.isfinite(items[stopped]).any(axis=0)
+            own += (fitness[reference] - np.nanmean(items[np.ix_(reference, met)], axis=1)).mean()
+        fitness[stopped] = np.minimum(own, floor)
+        finite = fitness[stopped][np.isfinite(fitness[stopped])]
+        floor = min(floor, finite.min()) if len(finite) else floor
+    return fitness.astype(np.float32)
+
+
+def _means(items: Items) -> Float[np.ndarray, "some"]:
+    """Mean over what was measured; nan where nothing is finite, or a measured item is not."""
+    known = np.isfinite(items)
+    columns = known.any(axis=0)  # of a group that met the same items
+    sums: Any = np.where(known, items, 0).sum(axis=1, dtype=np.float64)
+    complete = known[:, columns].all(axis=1) & columns.any()
+    return np.where(complete, sums / max(1, int(columns.sum())), np.nan)
