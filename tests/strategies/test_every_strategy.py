@@ -71,8 +71,10 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-# AdaMerging follows the gradient of its own objective; tests/gradient has its tests.
-NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - {"adamerging"})
+# AdaMerging follows the gradient of its own objective; tests/gradient has its tests. Those that
+# hear several objectives have test_nsga.py.
+ELSEWHERE = {"adamerging", "nsga2", "nsga3"}
+NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - ELSEWHERE)
 
 
 @pytest.fixture(scope="module", params=NAMES)
