@@ -36,8 +36,7 @@ def simulated_binary_crossover(
     apart = high - low
     crossed = jax.random.bernoulli(key_pair, rate, (one.shape[0], 1))
     crossed = crossed & jax.random.bernoulli(key_gene, 0.5, one.shape)
-    # Genes that float32 hardly tells apart have no spread to imitate.
-    crossed &= apart > 1e-6 * (upper - lower)
+    crossed &= apart > 0  # equal genes have no spread to imitate
     safe = jnp.where(crossed, apart, 1.0)
     u = jax.random.uniform(key_spread, one.shape)
 
