@@ -1,5 +1,6 @@
 """Every option composes, instantiates, and runs; what does not exist is refused by name."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -147,7 +148,9 @@ def test_spaces_of_paths(name):
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
-    strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4)
+    asked = {"objectives": ("one", "other")}
+    more = {key: asked[key] for key in asked.keys() & inspect.signature(partial).parameters}
+    strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4, **more)
     assert strategy.dims == 4
 
 

@@ -32,6 +32,7 @@ ONLY_IN = {
     "omegaconf": {"config.py", "api.py", "cli.py", "report/sweep.py"},
     "hydra": {"config.py", "cli.py", "report/sweep.py"},
     "evosax": {"strategies"},
+    "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
     "matplotlib": {"report/plots.py", "report/paths.py"},

@@ -3,15 +3,27 @@
 from evojax_merge.strategies.adapter import EvosaxStrategy, State
 from evojax_merge.strategies.base import Strategy, default_population_size
 from evojax_merge.strategies.cma_es import CMAES
+from evojax_merge.strategies.coordinate import CoordinateSearch
+from evojax_merge.strategies.grid import GridSearch
 from evojax_merge.strategies.ma_es import LMMAES, MAES
+from evojax_merge.strategies.multi_objective import MultiObjectiveStrategy
+from evojax_merge.strategies.nsga2 import NSGA2
+from evojax_merge.strategies.nsga3 import NSGA3
+from evojax_merge.strategies.optuna_cma import OptunaCMAES
 from evojax_merge.strategies.xnes import XNES
 
 __all__ = [
     "CMAES",
     "LMMAES",
     "MAES",
+    "NSGA2",
+    "NSGA3",
     "XNES",
+    "CoordinateSearch",
     "EvosaxStrategy",
+    "GridSearch",
+    "MultiObjectiveStrategy",
+    "OptunaCMAES",
     "State",
     "Strategy",
     "default_population_size",

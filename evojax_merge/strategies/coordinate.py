@@ -1,0 +1,124 @@
+"""Coordinate search, also compass search (Kolda et al., 2003).
+
+[1] Optimization by Direct Search, https://doi.org/10.1137/S003614450242889
+
+From the best candidate so far one gene at a time is moved up and down by a step; the best
+improvement is taken. After all genes in turn without one, the step is halved.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from evojax_merge.strategies.base import default_population_size
+from evojax_merge.strategies.box import make_box
+from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
+
+
+class State(NamedTuple):
+    """State of a search; structure, shapes and dtypes never change after ``init``."""
+
+    center: Genotype
+    fitness: Float[Array, ""]  # of the center; −inf before it is known
+    step: Float[Array, ""]  # a share of each gene's span
+    gene: Int[Array, ""]  # the next to move
+    idle: Int[Array, ""]  # genes moved since the last improvement
+
+
+class CoordinateSearch:
+    """Half a population of genes moved up and down a generation; the first candidate is the start.
+
+    Args:
+        lower, upper: bounds of each gene. There a move outwards becomes half a step inwards.
+        start: where the search begins; None for the middle of the box.
+        span: the range of each gene that the step is a share of; None for the whole box.
+        population_size: candidates a generation, an even number; None for 4 + ⌊3 ln dims⌋, raised
+            to the next even number, or 2 · dims where that is less.
+        step: of the first moves.
+
+    Raises:
+        ValueError: an odd population, or a step or box that ``make_box`` refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        lower: Any,
+        upper: Any,
+        start: Any = None,
+        span: Any = None,
+        population_size: int | None = None,
+        step: float = 0.25,
+    ) -> None:
+        self.box = make_box(lower, upper, start, step, span)
+        self.dims = self.box.start.size
+        if population_size is None:
+            size = default_population_size(self.dims)
+            population_size = min(size + size % 2, 2 * self.dims)
+        if (
+            isinstance(population_size, bool)
+            or not isinstance(population_size, int | np.integer)
+            or population_size < 2
+            or population_size % 2
+        ):
+            raise ValueError(
+                "population_size must be an even number of at least 2 (each gene is moved up and "
+                f"down), not {population_size!r}"
+            )
+        self.population_size = int(population_size)
+        self._ask_jit = jax.jit(self._ask)
+        self._tell_jit = jax.jit(self._tell)
+
+    def init(self, key: PRNGKey) -> State:
+        """Return the state before the first generation."""
+        return State(
+            center=self.box.start,
+            fitness=jnp.float32(-jnp.inf),
+            step=jnp.float32(self.box.sigma),
+            gene=jnp.int32(0),
+            idle=jnp.int32(0),
+        )
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Return one generation of genotypes, inside the bounds."""
+        return self._ask_jit(state)
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """Return the state after a generation was scored; what is not finite is no improvement."""
+        return self._tell_jit(population, fitness, state)
+
+    def _ask(self, state: State) -> tuple[Population, State]:
+        moved = self.population_size // 2
+        genes = (state.gene + jnp.arange(moved)) % self.dims
+        at = genes[:, None] == jnp.arange(self.dims)
+        step = jnp.where(at, state.step * self.box.span, 0.0)
+
+        def move(direction: float) -> Population:
+            there = jnp.clip(state.center + direction * step, self.box.lower, self.box.upper)
+            back = jnp.clip(state.center - direction * step / 2, self.box.lower, self.box.upper)
+            return jnp.where(at & (there == state.center), back, there)
+
+        population = jnp.concatenate([move(1.0), move(-1.0)])
+        unknown = jnp.isneginf(state.fitness)
+        population = population.at[0].set(jnp.where(unknown, state.center, population[0]))
+        return population, state._replace(gene=(state.gene + moved) % self.dims)
+
+    def _tell(self, population: Population, fitness: Fitness, state: State) -> State:
+        known = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf).astype(jnp.float32)
+        best = jnp.argmax(known)
+        better = known[best] > state.fitness
+        idle = jnp.where(better, 0, state.idle + self.population_size // 2)
+        spent = idle >= self.dims
+        learned = State(
+            center=jnp.where(better, population[best], state.center),
+            fitness=jnp.maximum(known[best], state.fitness),
+            step=jnp.where(spent, state.step / 2, state.step),
+            gene=state.gene,
+            idle=jnp.where(spent, 0, idle),
+        )
+        # A generation that failed altogether says nothing about the genes it moved.
+        failed = ~jnp.isfinite(fitness).any()
+        return jax.tree.map(lambda new, old: jnp.where(failed, old, new), learned, state)

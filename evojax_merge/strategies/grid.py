@@ -1,0 +1,105 @@
+"""Grid search: every combination of a few values of each gene, whatever their fitness.
+
+What a careful person does by hand, and what every search has to be better than.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int
+
+from evojax_merge.strategies.base import default_population_size
+from evojax_merge.strategies.box import make_box
+from evojax_merge.types import Fitness, Population, PRNGKey
+
+
+class State(NamedTuple):
+    """How many combinations were asked."""
+
+    asked: Int[Array, ""]
+
+
+class GridSearch:
+    """All combinations in order, the last gene fastest; what the budget leaves is drawn uniformly.
+
+    Args:
+        lower, upper: bounds of each gene, both on the grid.
+        start: only checked; a grid has no start.
+        evaluations: how many candidates the search may have.
+        points: values of each gene; None for as many as the evaluations allow.
+        population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋.
+
+    Raises:
+        ValueError: more combinations than evaluations, or numbers that are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        lower: Any,
+        upper: Any,
+        evaluations: int,
+        start: Any = None,
+        points: int | None = None,
+        population_size: int | None = None,
+    ) -> None:
+        self.box = make_box(lower, upper, start, 1.0)
+        self.dims = self.box.start.size
+        size = default_population_size(self.dims) if population_size is None else population_size
+        self.population_size = _whole("population_size", size, 1)
+        self.points = _points(self.dims, _whole("evaluations", evaluations, 1), points)
+        self.combinations = self.points**self.dims
+        self._ask_jit = jax.jit(self._ask)
+
+    def init(self, key: PRNGKey) -> State:
+        """Return the state before the first generation."""
+        return State(jnp.int32(0))
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Return the next combinations."""
+        return self._ask_jit(key, state)
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """Return the state as it is: a grid learns nothing."""
+        return state
+
+    def _ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        number = state.asked + jnp.arange(self.population_size)
+        inside = number < self.combinations
+        strides = np.array([self.points**n for n in reversed(range(self.dims))], np.int32)
+        digits = jnp.where(inside, number, 0)[:, None] // strides % self.points
+        share = jnp.where(
+            inside[:, None],
+            digits / (self.points - 1),
+            jax.random.uniform(key, (self.population_size, self.dims)),
+        )
+        lower, upper = self.box.lower, self.box.upper
+        # Exact at both ends, where lower + (upper − lower) need not be upper in float32.
+        population = jnp.where(share == 1, upper, lower + share * (upper - lower))
+        asked = jnp.minimum(state.asked + self.population_size, self.combinations)
+        return population, State(asked.astype(jnp.int32))
+
+
+def _whole(name: str, given: object, least: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {given!r}")
+    return given
+
+
+def _points(dims: int, evaluations: int, points: int | None) -> int:
+    """Values of each gene, checked or the most there are evaluations for."""
+    if points is not None:
+        _whole("points", points, 2)
+    else:
+        points = 2
+        while (points + 1) ** dims <= evaluations:
+            points += 1
+    if points**dims > evaluations:
+        raise ValueError(
+            f"a grid of {points} points for each of {dims} genes has {points}^{dims} = "
+            f"{points**dims:.4g} combinations, more than the {evaluations} evaluations of the "
+            "search; evolve fewer genes, allow more evaluations or use another strategy"
+        )
+    return points

@@ -1,0 +1,73 @@
+"""NSGA-II (Deb et al., 2002).
+
+[1] A Fast and Elitist Multiobjective Genetic Algorithm, https://doi.org/10.1109/4235.996017
+
+Departures: a child that crossover left equal to its parent has at least one gene mutated, so that
+no evaluation repeats an earlier one; of candidates with equal objectives all but one have a
+crowding distance of 0.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from evosax.types import State as BaseState
+
+from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
+from evojax_merge.strategies.pareto import Costs, crowding_distance, non_dominated_rank
+from evojax_merge.types import Array, Float, Int, Population, PRNGKey
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State(BaseState):
+    population: Population
+    fitness: Costs
+    rank: Int[Array, "pop"]
+    crowding: Float[Array, "pop"]
+    generation_counter: Int[Array, ""]
+
+
+class NSGA2(MultiObjectiveAlgorithm):
+    """NSGA-II: survival by front, then by crowding; binary tournaments by the same."""
+
+    @property
+    def _default_params(self) -> Params:
+        return Params(  # [1], IV.B
+            crossover_rate=0.9,
+            crossover_eta=20.0,
+            mutation_rate=1 / self.num_dims,
+            mutation_eta=20.0,
+        )
+
+    def _init(self, key: PRNGKey, params: Params) -> State:
+        return State(crowding=jnp.zeros(self.population_size), **self._placeholders())
+
+    def _ask(self, key: PRNGKey, state: State, params: Params) -> tuple[Population, State]:
+        key_tournament, key_mate = jax.random.split(key)
+        pairs = -(-self.population_size // 2)
+        # Every member stands in as many tournaments as any other, but for the remainder.
+        rounds = -(-4 * pairs // self.population_size)
+        draw = jax.vmap(lambda key: jax.random.permutation(key, self.population_size))
+        drawn = draw(jax.random.split(key_tournament, rounds)).reshape(-1)
+        one, other = drawn[: 4 * pairs].reshape(2, 2 * pairs)
+        better = (state.rank[other] < state.rank[one]) | (
+            (state.rank[other] == state.rank[one]) & (state.crowding[other] > state.crowding[one])
+        )
+        winners = jnp.where(better, other, one)
+        return self._mate(key_mate, winners.reshape(pairs, 2), state, params), state
+
+    def _tell(
+        self, key: PRNGKey, population: Population, fitness: Costs, state: State, params: Params
+    ) -> State:
+        population = jnp.concatenate([state.population, population])
+        fitness = jnp.concatenate([state.fitness, fitness])
+        rank = non_dominated_rank(fitness)
+        crowding = crowding_distance(fitness, rank)
+        kept = jnp.lexsort((-crowding, rank))[: self.population_size]
+        return state.replace(
+            population=population[kept],
+            fitness=fitness[kept],
+            rank=rank[kept],
+            crowding=crowding[kept],
+        )

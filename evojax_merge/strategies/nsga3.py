@@ -1,0 +1,123 @@
+"""NSGA-III (Deb & Jain, 2014).
+
+[1] An Evolutionary Many-Objective Optimization Algorithm Using Reference-Point-Based Nondominated
+    Sorting Approach, Part I, https://doi.org/10.1109/TEVC.2013.2281535
+
+Departures: extreme points are sought among the first front and those found before, and an
+intercept that no cost has reached is the worst cost seen (both as in pymoo); where the hyperplane
+cannot be used, the worst of the first front takes its place. A child that crossover left equal to
+its parent has at least one gene mutated.
+"""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from evosax.types import State as BaseState
+
+from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
+from evojax_merge.strategies.niching import associate, nadir_point, niche, update_extremes
+from evojax_merge.strategies.pareto import Costs, das_dennis, non_dominated_rank
+from evojax_merge.types import Array, Float, Genotype, Int, Population, PRNGKey
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State(BaseState):
+    population: Population
+    fitness: Costs
+    rank: Int[Array, "pop"]
+    ideal: Float[Array, "objectives"]
+    worst: Float[Array, "objectives"]
+    extremes: Float[Array, "objectives objectives"]
+    generation_counter: Int[Array, ""]
+
+
+class NSGA3(MultiObjectiveAlgorithm):
+    """NSGA-III: survival by front, then by the niche of a reference direction; parents at random.
+
+    Args:
+        partitions: of each axis by the reference directions (Das & Dennis); None for as many as
+            give no more directions than the population has members.
+
+    Raises:
+        ValueError: more directions than members, or a number of partitions that is none.
+    """
+
+    def __init__(
+        self,
+        population_size: int,
+        solution: Genotype,
+        lower: Genotype,
+        upper: Genotype,
+        num_objectives: int,
+        partitions: int | None = None,
+    ) -> None:
+        super().__init__(population_size, solution, lower, upper, num_objectives)
+        if partitions is None:
+            partitions = 1
+            while _directions(num_objectives, partitions + 1) <= population_size:
+                partitions += 1
+        if isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1:
+            raise ValueError(f"partitions must be a whole number of at least 1, not {partitions!r}")
+        count = _directions(num_objectives, partitions)
+        if count > population_size:
+            raise ValueError(
+                f"NSGA3 has {count} reference directions for {num_objectives} objectives and "
+                f"{partitions} partitions, and a population of only {population_size}; give "
+                "fewer partitions or a population_size of at least that"
+            )
+        self.directions = jnp.asarray(das_dennis(num_objectives, partitions))
+
+    @property
+    def _default_params(self) -> Params:
+        return Params(  # [1], table II
+            crossover_rate=1.0,
+            crossover_eta=30.0,
+            mutation_rate=1 / self.num_dims,
+            mutation_eta=20.0,
+        )
+
+    def _init(self, key: PRNGKey, params: Params) -> State:
+        return State(
+            ideal=jnp.full(self.num_objectives, jnp.inf, jnp.float32),
+            worst=jnp.full(self.num_objectives, -jnp.inf, jnp.float32),
+            extremes=jnp.full((self.num_objectives, self.num_objectives), jnp.inf, jnp.float32),
+            **self._placeholders(),
+        )
+
+    def _ask(self, key: PRNGKey, state: State, params: Params) -> tuple[Population, State]:
+        key_pairs, key_mate = jax.random.split(key)
+        pairs = -(-self.population_size // 2)
+        drawn = jax.random.randint(key_pairs, (pairs, 2), 0, self.population_size)
+        return self._mate(key_mate, drawn, state, params), state
+
+    def _tell(
+        self, key: PRNGKey, population: Population, fitness: Costs, state: State, params: Params
+    ) -> State:
+        population = jnp.concatenate([state.population, population])
+        fitness = jnp.concatenate([state.fitness, fitness])
+        rank = non_dominated_rank(fitness)
+        sound = jnp.isfinite(fitness).all(axis=1)
+        ideal = jnp.minimum(state.ideal, fitness.min(axis=0))
+        found = jnp.max(jnp.where(sound[:, None], fitness, -jnp.inf), axis=0)
+        worst = jnp.maximum(state.worst, found)
+        first = sound & (rank == 0)
+        extremes = update_extremes(fitness, first, ideal, state.extremes)
+        nadir = nadir_point(fitness, first, sound, ideal, worst, extremes)
+
+        nearest, distance = associate(fitness, ideal, nadir, self.directions)
+        kept = niche(key, rank, nearest, distance, len(self.directions), self.population_size)
+        return state.replace(
+            population=population[kept],
+            fitness=fitness[kept],
+            rank=rank[kept],
+            ideal=ideal,
+            worst=worst,
+            extremes=extremes,
+        )
+
+
+def _directions(objectives: int, partitions: int) -> int:
+    return math.comb(partitions + objectives - 1, objectives - 1)

@@ -1,0 +1,304 @@
+"""Which strategy for how many genes: BBOB with noise, data-flow genotypes, overhead.
+
+python -m experiments.search.bbob [--parts bbob dataflow overhead] [--seeds 7] [--out FILE]
+
+Every strategy as its name configures it. About 15 minutes on two cores.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from evojax_merge.config import compose
+from evojax_merge.types import Array, Float, Population
+from experiments.search import landscapes
+
+STRATEGIES = (
+    "cma_es",
+    "sep_cma_es",
+    "lm_ma_es",
+    "cr_fm_nes",
+    "snes",
+    "pgpe",
+    "open_es",
+    "differential_evolution",
+    "pso",
+    "simple_ga",
+    "random",
+)
+BUDGETS = {6: 2_000, 64: 4_000, 512: 6_000}
+"""Evaluations for each number of genes."""
+
+AT_512 = ("sphere", "rosenbrock", "ellipsoidal_rotated", "schaffers_f7")
+"""The functions that there is time for in 512 dimensions."""
+
+NOISES = {6: (0.0, 0.05), 64: (0.0, 0.05), 512: (0.05,)}
+"""Standard deviation of the fitness, as a share of the gap between the start and the optimum; 0.05
+is that of an accuracy on 256 items, 50 %, that can rise by 60 points."""
+
+TARGETS = (0.5, 0.1, 0.01)
+"""Shares of that gap which remain, without the noise, in the best candidate so far."""
+
+DATAFLOW_SIGNS = (192, 2144)
+POPULATION, GENERATIONS = 128, 100
+"""The paper's for data flow."""
+
+QUICKSTART_GENERATION = 24.0
+"""Seconds of 128 candidates at 5.4 a second."""
+
+Gap = Callable[[Population, Any], Float[Array, "pop"]]
+
+
+def build(name: str, box: landscapes.Box, **changes: Any) -> Any:
+    """The strategy of conf/strategy/NAME.yaml on a box."""
+    overrides = [f"strategy={name}", "model.sources=[x]"]
+    overrides += [f"strategy.{key}={value}" for key, value in changes.items()]
+    return instantiate(compose(overrides).strategy)(**box._asdict())
+
+
+def make_search(
+    strategy: Any, gap_fn: Gap, generations: int
+) -> Callable[[Array, Any, float], tuple[Array, Array]]:
+    """(key, instance, noise) -> the generation that reached each target (0: none did), and the best
+    gap after each generation; compiled once, ends with the last target."""
+    targets = jnp.asarray(TARGETS)
+
+    def advance(carry: tuple, key: Array, instance: Any, noise: Array) -> tuple:
+        generation, state, reached, best = carry
+        key_ask, key_tell, key_noise = jax.random.split(jax.random.fold_in(key, generation), 3)
+        population, state = strategy.ask(key_ask, state)
+        gap = gap_fn(population, instance)
+        fitness = -gap + noise * jax.random.normal(key_noise, gap.shape)
+        state = strategy.tell(key_tell, population, fitness, state)
+        last = jnp.where(generation > 0, best[generation - 1], jnp.inf)
+        lowest = jnp.minimum(last, gap.min())
+        reached = jnp.where((reached == 0) & (lowest <= targets), generation + 1, reached)
+        return generation + 1, state, reached, best.at[generation].set(lowest)
+
+    @jax.jit
+    def search(key: Array, instance: Any, noise: Array) -> tuple[Array, Array]:
+        key_init, key = jax.random.split(key)
+        begun = (
+            jnp.int32(0),
+            strategy.init(key_init),
+            jnp.zeros(len(TARGETS), jnp.int32),
+            jnp.full(generations, jnp.inf, jnp.float32),
+        )
+        _, _, reached, best = jax.lax.while_loop(
+            lambda carry: (carry[0] < generations) & (carry[2] == 0).any(),
+            lambda carry: advance(carry, key, instance, noise),
+            begun,
+        )
+        return reached, best
+
+    return search
+
+
+def run_bbob(names: Sequence[str], seeds: int, tell: Callable[[dict], None]) -> None:
+    """Evaluations to each target of every strategy, function, seed and noise."""
+    for dims, budget in BUDGETS.items():
+        functions = AT_512 if dims == 512 else landscapes.FUNCTIONS
+        instances = {
+            (name, seed): landscapes.make_instance(name, dims, seed)
+            for name in functions
+            for seed in range(seeds)
+        }
+        side = np.full(dims, landscapes.HALF, np.float32)
+        box = landscapes.Box(-side, side, 0 * side, 2 * side)
+        for strategy_name in names:
+            strategy = build(strategy_name, box)
+            size = strategy.population_size
+            search = make_search(strategy, landscapes.bbob_gap, budget // size)
+            start = time.perf_counter()
+            for noise in NOISES[dims]:
+                for function in functions:
+                    reached = [
+                        np.asarray(
+                            search(jax.random.key(seed), instances[function, seed], noise)[0]
+                        )
+                        for seed in range(seeds)
+                    ]
+                    tell(
+                        {
+                            "part": "bbob",
+                            "dims": dims,
+                            "noise": noise,
+                            "function": function,
+                            "strategy": strategy_name,
+                            "population": size,
+                            "budget": budget,
+                            "evaluations": (np.stack(reached) * size).tolist(),
+                        }
+                    )
+            print(f"bbob {dims} {strategy_name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def run_dataflow(names: Sequence[str], seeds: int, tell: Callable[[dict], None]) -> None:
+    """What remains of the gap after a quarter and all of the paper's evaluations."""
+    for signs in DATAFLOW_SIGNS:
+        box = landscapes.dataflow_box(signs)
+        for name in names:
+            if name == "cma_es":  # an eigendecomposition takes longer than a generation is worth
+                continue
+            strategy = build(name, box, population_size=POPULATION)
+            search = make_search(strategy, landscapes.make_dataflow_gap(box), GENERATIONS)
+            start = time.perf_counter()
+            best = []
+            for seed in range(seeds):
+                instance = landscapes.make_dataflow_instance(box, signs, seed)
+                best.append(np.asarray(search(jax.random.key(seed), instance, 0.05)[1]))
+            gaps = np.minimum.accumulate(np.stack(best), axis=1)
+            tell(
+                {
+                    "part": "dataflow",
+                    "signs": signs,
+                    "dims": len(box.start),
+                    "strategy": name,
+                    "population": POPULATION,
+                    "quarter": gaps[:, GENERATIONS // 4 - 1].tolist(),
+                    "all": gaps[:, -1].tolist(),
+                }
+            )
+            print(f"dataflow {signs} {name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def run_overhead(names: Sequence[str], repeats: int, tell: Callable[[dict], None]) -> None:
+    """Seconds of an ask and a tell at 4,288 genes and a population of 128."""
+    box = landscapes.dataflow_box(DATAFLOW_SIGNS[0])
+    gap = landscapes.make_dataflow_gap(box)
+    instance = landscapes.make_dataflow_instance(box, DATAFLOW_SIGNS[0], 0)
+    for name in names:
+        strategy = build(name, box, population_size=POPULATION)
+        state = strategy.init(jax.random.key(0))
+        times = []
+        for generation in range(repeats + 2):
+            keys = jax.random.split(jax.random.key(generation))
+            start = time.perf_counter()
+            population, state = jax.block_until_ready(strategy.ask(keys[0], state))
+            asked = time.perf_counter() - start
+            fitness = jax.block_until_ready(-gap(population, instance))
+            start = time.perf_counter()
+            state = jax.block_until_ready(strategy.tell(keys[1], population, fitness, state))
+            times.append(asked + time.perf_counter() - start)
+        row = {"part": "overhead", "strategy": name, "seconds": times[2:]}
+        if name == "cma_es":
+            row |= decomposition(strategy, state)
+        tell(row)
+        print(f"overhead {name}: {1e3 * np.median(times[2:]):.1f} ms", flush=True)
+
+
+def decomposition(strategy: Any, state: Any) -> dict[str, Any]:
+    """Seconds of CMA-ES's eigendecomposition, and in how many generations there is one."""
+    params = strategy._params
+    period = max(int(1 / (10 * strategy.dims * float(params.c_1 + params.c_mu))), 1)
+    due = state.algorithm.replace(generation_counter=jnp.int32(period))
+    start = time.perf_counter()
+    jax.block_until_ready(strategy.ask(jax.random.key(0), state._replace(algorithm=due)))
+    return {"decomposition": time.perf_counter() - start, "period": period}
+
+
+def expected_evaluations(reached: np.ndarray, budget: int) -> float:
+    """Evaluations of all runs over the number of those that reached the target."""
+    solved = reached > 0
+    spent = np.where(solved, reached, budget).sum()
+    return float(spent / solved.sum()) if solved.any() else float("inf")
+
+
+def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
+    """Median evaluations (expected ones where runs failed), and the geometric mean of the expected
+    ones against the best strategy of each function, an unsolved function at twice all evaluations.
+    """
+    chosen = [r for r in rows if r["part"] == "bbob" and (r["dims"], r["noise"]) == (dims, noise)]
+    functions = list(dict.fromkeys(r["function"] for r in chosen))
+    names = list(dict.fromkeys(r["strategy"] for r in chosen))
+    cells, costs = {}, np.zeros((len(names), len(functions)))
+    solved = dict.fromkeys(names, 0.0)
+    for row in chosen:
+        at = names.index(row["strategy"]), functions.index(row["function"])
+        reached = np.asarray(row["evaluations"])[:, target]
+        expected = expected_evaluations(reached, row["budget"])
+        costs[at] = min(expected, 2 * row["budget"] * len(reached))
+        share = float((reached > 0).mean())
+        solved[row["strategy"]] += share / len(functions)
+        cells[at] = f"{np.median(reached):.0f}" if share == 1 else f"[{expected:.0f}]"
+        if share == 0:
+            cells[at] = "–"
+    title = f"{dims} genes, noise {noise}, {TARGETS[target]} of the gap left"
+    table = Table("strategy", *functions, "solved", "× best", title=title)
+    relative = np.exp(np.log(costs / costs.min(axis=0)).mean(axis=1))
+    for i in np.argsort(relative, kind="stable"):
+        found = [cells[i, j] for j in range(len(functions))]
+        table.add_row(names[i], *found, f"{solved[names[i]]:.0%}", f"{relative[i]:.2f}")
+    return table
+
+
+def dataflow_table(rows: list[dict]) -> Table:
+    """Medians of the share of the gap that remains."""
+    table = Table("signs of 4,288", "strategy", "3,200 evaluations", "12,800 evaluations")
+    chosen = [r for r in rows if r["part"] == "dataflow"]
+    for row in sorted(chosen, key=lambda r: (r["signs"], np.median(r["all"]))):
+        cells = (f"{np.median(row[part]):.3f}" for part in ("quarter", "all"))
+        table.add_row(str(row["signs"]), row["strategy"], *cells)
+    return table
+
+
+def overhead_table(rows: list[dict]) -> Table:
+    """Milliseconds of a generation, and their share of one of the quickstart."""
+    table = Table("strategy", "ask + tell, ms", "share of a generation")
+    for row in (r for r in rows if r["part"] == "overhead"):
+        seconds = float(np.median(row["seconds"]))
+        seconds += row.get("decomposition", 0.0) / row.get("period", 1)
+        share = seconds / QUICKSTART_GENERATION
+        table.add_row(row["strategy"], f"{1e3 * seconds:.1f}", f"{share:.2%}")
+    return table
+
+
+def print_tables(rows: list[dict]) -> None:
+    """Every table that the rows make."""
+    console = Console(width=160)
+    for dims, noises in NOISES.items():
+        for noise in noises:
+            if any(r.get("dims") == dims and r["part"] == "bbob" for r in rows):
+                for target in range(len(TARGETS)):
+                    console.print(bbob_table(rows, dims, noise, target))
+    console.print(dataflow_table(rows))
+    console.print(overhead_table(rows))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = ("bbob", "dataflow", "overhead")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    parser.add_argument("--seeds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("experiments/search/bbob.json"))
+    options = parser.parse_args()
+    before = json.loads(options.out.read_text()) if options.out.is_file() else []
+    rows = [row for row in before if row["part"] not in options.parts]
+
+    def tell(row: dict) -> None:
+        rows.append(row)
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        options.out.write_text(f"[\n{lines}\n]\n")
+
+    if "bbob" in options.parts:
+        run_bbob(options.strategies, options.seeds, tell)
+    if "dataflow" in options.parts:
+        run_dataflow(options.strategies, options.seeds, tell)
+    if "overhead" in options.parts:
+        run_overhead(options.strategies, options.seeds, tell)
+    print_tables(rows)
+
+
+if __name__ == "__main__":
+    main()
