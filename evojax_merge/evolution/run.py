@@ -22,7 +22,7 @@ from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
 from evojax_merge.evolution.setup import EVIDENCE, Setup
 from evojax_merge.evolution.state import Archive
 from evojax_merge.experiment import Experiment
-from evojax_merge.gradient import AdaMerging, PredictionEntropy
+from evojax_merge.gradient import Descendable
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
@@ -136,8 +136,9 @@ class _Runner:
             return problem.evaluator(population, "search", self.interruption.check)
 
         score_fn: EvaluateFn = evaluate_fn
-        if isinstance(strategy, AdaMerging):
-            strategy = self._on_entropy(problem, strategy)
+        if hasattr(strategy, "bind"):
+            strategy = strategy.bind(_descendable(problem))
+        if getattr(strategy, "scores_itself", False):
             score_fn = _by_own_score(strategy)
         history = History(self.directory / "history.jsonl")
         with SearchProgress(
@@ -158,20 +159,6 @@ class _Runner:
         rows = [row for row in read_history(history.path) if row["search"] == name]
         seconds = sum(row["seconds"] for row in rows)
         return Found(self._choose(problem, state.archive), len(rows), seconds)
-
-    def _on_entropy(self, problem: Problem, strategy: AdaMerging) -> AdaMerging:
-        assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
-        reference = problem.merging.ingredients.reference
-        entropy = PredictionEntropy(
-            reference.family,
-            reference.config,
-            problem.merging.merge_fn(problem.space),
-            problem.evaluator.materials,
-            problem.evaluator.tasks["search"],
-            strategy.batch_size,
-            strategy.diversity,
-        )
-        return strategy.bind(entropy)
 
     def _choose(self, problem: Problem, archive: Archive) -> np.ndarray:
         """The finalist that is best on the validation split; without one, on the search split."""
@@ -240,7 +227,20 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
     )
 
 
-def _by_own_score(strategy: AdaMerging) -> Callable[[Population], Evaluation]:
+def _descendable(problem: Problem) -> Descendable:
+    """What strategies that follow gradients need of a problem."""
+    assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
+    reference = problem.merging.ingredients.reference
+    return Descendable(
+        reference.family,
+        reference.config,
+        problem.merging.merge_fn(problem.space),
+        problem.evaluator.materials,
+        problem.evaluator.tasks["search"],
+    )
+
+
+def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:

@@ -71,8 +71,11 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-# AdaMerging follows the gradient of its own objective; tests/gradient has its tests.
-NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - {"adamerging"})
+# These follow gradients, of which a sphere on the host has none; see tests/gradient.
+BY_GRADIENT = {"adamerging", "gradient", "memetic"}
+# It scores a part of what is proposed, and is no EvosaxStrategy; see test_surrogate.py.
+WRAPPERS = {"surrogate"}
+NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - BY_GRADIENT - WRAPPERS)
 
 
 @pytest.fixture(scope="module", params=NAMES)
