@@ -24,7 +24,7 @@ from evojax_merge.evolution.setup import EVIDENCE, Setup
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment, Savers
 from evojax_merge.fitness.several import parts_of
-from evojax_merge.gradient import AdaMerging, PredictionEntropy
+from evojax_merge.gradient import Descendable
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
@@ -133,10 +133,11 @@ class _Runner:
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
+        if hasattr(strategy, "bind"):
+            strategy = strategy.bind(_descendable(problem))
         scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
         score_fn: EvaluateFn = scorer
-        if isinstance(strategy, AdaMerging):
-            strategy = self._on_entropy(problem, strategy)
+        if getattr(strategy, "scores_itself", False):
             score_fn = _by_own_score(strategy)
         history = History(self.directory / "history.jsonl")
         with SearchProgress(
@@ -162,20 +163,6 @@ class _Runner:
         measured += spent_in(strategy, state.strategy)
         winner = self._choose(problem, state, strategy)
         return Found(winner, len(rows), seconds, measured)
-
-    def _on_entropy(self, problem: Problem, strategy: AdaMerging) -> AdaMerging:
-        assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
-        reference = problem.merging.ingredients.reference
-        entropy = PredictionEntropy(
-            reference.family,
-            reference.config,
-            problem.merging.merge_fn(problem.space),
-            problem.evaluator.materials,
-            problem.evaluator.tasks["search"],
-            strategy.batch_size,
-            strategy.diversity,
-        )
-        return strategy.bind(entropy)
 
     def _choose(self, problem: Problem, state: EvolutionState, strategy: Strategy) -> np.ndarray:
         """The finalist that is best on the validation split; without one, on the search split.
@@ -277,7 +264,20 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
     )
 
 
-def _by_own_score(strategy: AdaMerging) -> Callable[[Population], Evaluation]:
+def _descendable(problem: Problem) -> Descendable:
+    """What strategies that follow gradients need of a problem."""
+    assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
+    reference = problem.merging.ingredients.reference
+    return Descendable(
+        reference.family,
+        reference.config,
+        problem.merging.merge_fn(problem.space),
+        problem.evaluator.materials,
+        problem.evaluator.tasks["search"],
+    )
+
+
+def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:

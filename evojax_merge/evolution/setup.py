@@ -27,7 +27,6 @@ from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.evolution.scoring import make_rule
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
-from evojax_merge.gradient import AdaMerging
 from evojax_merge.ingredients import (
     Ingredients,
     Plan,
@@ -139,10 +138,14 @@ class Setup(abc.ABC):
         box = {"lower": space.lower, "upper": space.upper, "start": space.start}
         box |= self._told(make)
         if getattr(space, "span", None) is None:
-            return make(**box)
-        name = getattr(getattr(make, "func", make), "__name__", "strategy")
-        if name == AdaMerging.__name__:
-            raise ValueError("strategy=adamerging follows gradients, of space=parameter only")
+            strategy = make(**box)
+            if hasattr(strategy, "check"):
+                strategy.check(self._bound["search"])
+            return strategy
+        made = getattr(make, "func", make)
+        name = getattr(made, "__name__", "strategy")
+        if hasattr(made, "bind"):
+            raise ValueError(f"{name} follows gradients, of space=parameter only")
         if "span" not in inspect.signature(make).parameters:
             raise ValueError(
                 f"{name} takes no span, which genes of a {kind_of(self.experiment.space)} space "

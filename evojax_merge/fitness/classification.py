@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Int
 
 from evojax_merge.fitness.base import ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
+from evojax_merge.fitness.references import ClassReferences
 
 
 class Examples(NamedTuple):
@@ -100,6 +101,10 @@ class BoundClassification:
     def __init__(self, examples: Examples) -> None:
         self.batches = (ClassifyBatch(examples.inputs),)
         self._labels = examples.labels
+
+    def references(self) -> tuple[ClassReferences, ...]:
+        """The feature vectors with their classes."""
+        return (ClassReferences(self.batches[0].inputs, self._labels.astype(np.int32)),)
 
     def __len__(self) -> int:
         return len(self._labels)

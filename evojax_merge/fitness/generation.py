@@ -25,6 +25,7 @@ from evojax_merge.fitness.encoding import (
 )
 from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
+from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import TextTask, fill
 
 _CACHED_BYTES = 2**27
@@ -38,6 +39,8 @@ class GenerationTask(TextTask):
     Attributes:
         template: The prompt, with fields of the item in braces.
         reference: Field of the right answer.
+        reference_text: The whole text of a right answer, with fields of the item in braces, for
+            strategies that follow its likelihood; None: the field of the right answer.
         extract: How the answer is found and compared, a key of `EXTRACTORS`.
         language: A condition on the text, ``ja`` for the script rule, or None for any language.
         max_new_tokens: Longest answer.
@@ -49,6 +52,7 @@ class GenerationTask(TextTask):
 
     template: str = "{question}"
     reference: str = "answer"
+    reference_text: str | None = None
     extract: str = "normalized"
     language: Language | str | None = None
     max_new_tokens: int = 256
@@ -79,6 +83,8 @@ class GenerationTask(TextTask):
         for record in records:
             fill(self.template, record)
             self._canonical_reference(record)
+            if self.reference_text is not None:
+                fill(self.reference_text, record)
 
     def bind(self, model: Any) -> "BoundGeneration":
         """Tokenise the prompts for models like this one.
@@ -106,7 +112,13 @@ class GenerationTask(TextTask):
             prompts,
             encoded,
             references=[self._canonical_reference(record) for record in self.records],
+            texts=[self._text(record) for record in self.records],
         )
+
+    def _text(self, record: Record) -> str:
+        if self.reference_text is None:
+            return str(record.field(self.reference))
+        return fill(self.reference_text, record)
 
     def _canonical_reference(self, record: Record) -> Hashable:
         try:
@@ -138,6 +150,7 @@ class BoundGeneration:
         prompts: Sequence[str],
         encoded: Sequence[Sequence[int]],
         references: Sequence[Hashable],
+        texts: Sequence[str],
     ) -> None:
         self.max_new_tokens = task.max_new_tokens
         self.slots = task.slots
@@ -148,12 +161,13 @@ class BoundGeneration:
         self._encoded = encoded
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
+        self._encoder = encoder
         self._tokenizer = encoder.tokenizer
         self._ends = np.array(encoder.eos_ids, np.int32)
         self._condition = as_language(task.language)
         self._extractor: Extractor = EXTRACTORS[task.extract]
         self._prompts = prompts
-        self._references = references
+        self._references, self._reference_texts = references, texts
         # Equal answers have equal codes; an answer that is no item's reference needs none.
         self._codes = {answer: code for code, answer in enumerate(dict.fromkeys(references))}
         self._reference_codes = np.array([self._codes[one] for one in references])
@@ -168,6 +182,7 @@ class BoundGeneration:
         part._encoded = [self._encoded[row] for row in rows]
         part._prompts = [self._prompts[row] for row in rows]
         part._references = [self._references[row] for row in rows]
+        part._reference_texts = [self._reference_texts[row] for row in rows]
         part._reference_codes = self._reference_codes[rows]
         part._fill((fitting_bucket(list(map(len, part._encoded)), self.batches),))
         return part
@@ -212,6 +227,31 @@ class BoundGeneration:
                     "right": right,
                 }
         return found
+
+    def references(self) -> tuple[TextReferences, ...]:
+        """Each prompt with the text of a right answer, whose tokens count alike, and its end.
+
+        The end is the end token where the tokenizer has one and no ``stop`` cuts the text. Prompt
+        and text are encoded together; what is scored begins where that departs from the prompt.
+
+        Raises:
+            ValueError: A text is empty, or longer with its prompt than the model's context.
+        """
+        encoder = self._encoder
+        whole = encoder([a + b for a, b in zip(self._prompts, self._reference_texts, strict=True)])
+        end = [] if self._stop else list(encoder.eos_ids[:1])
+        items = []
+        for row, (prompt, joint) in enumerate(zip(self._encoded, whole, strict=True)):
+            if not self._reference_texts[row]:
+                raise DataError(f"{encoder.task}: item {row}: the right answer has no text")
+            pairs = enumerate(zip(prompt, joint, strict=False))
+            known = next((at for at, (a, b) in pairs if a != b), min(len(prompt), len(joint) - 1))
+            ids = [*joint, *end]
+            remedy = "shorten the prompt or fitness.reference_text"
+            encoder.require_context(len(ids), f"item {row}: the prompt with its answer", remedy)
+            known = max(known, 1)
+            items.append([Text(ids, known, 1 / (len(ids) - known))])
+        return text_references(items, np.zeros(len(items), int), self.pad_id, len(self.batches))
 
     def _code(self, tokens: Integer[np.ndarray, "pop batch new"]) -> Int[np.ndarray, "pop batch"]:
         flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)

@@ -24,14 +24,21 @@ class Likelihood:
         batches: One per length bucket.
         counts: Number of scored tokens of each row.
         shared_prefix: Tokens that all rows begin with, see `encoding.shared_prefix`.
+        pad: The padding token.
     """
 
     def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
         self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
         self.shared_prefix = shared_prefix(rows)
         self._sequences = [ids for ids, _ in rows]
-        self._pad = pad
+        self.pad = pad
         self._fill(plan_buckets(list(map(len, self._sequences)), buckets, -self.shared_prefix))
+
+    @property
+    def rows(self) -> list[tuple[Sequence[int], int]]:
+        """Token ids of each row, and how many of them are context."""
+        known = [len(ids) - int(own) for ids, own in zip(self._sequences, self.counts, strict=True)]
+        return list(zip(self._sequences, known, strict=True))
 
     def take(self, chosen: Int[np.ndarray, "chosen"]) -> Self:
         """Some of the rows, in one bucket of a length that there is already."""
@@ -45,7 +52,7 @@ class Likelihood:
         self._rows = tuple(bucket.rows for bucket in plan)
         batches = []
         for chosen, length in plan:
-            tokens, start = pad_left([self._sequences[row] for row in chosen], length, self._pad)
+            tokens, start = pad_left([self._sequences[row] for row in chosen], length, self.pad)
             target = np.arange(length) >= length - self.counts[chosen][:, None]
             batches.append(LoglikelihoodBatch(tokens, start, target))
         self.batches = tuple(batches)

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Int
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
+from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import TextTask, fill
 
 NORMALIZATIONS = ("none", "tokens", "characters")
@@ -171,6 +172,16 @@ class BoundMultipleChoice:
                 zip(self._choices, self._table(outputs)[candidate], self._answers, strict=True)
             )
         ]
+
+    def references(self) -> tuple[TextReferences, ...]:
+        """All choices of each item, each with its value among them."""
+        texts = [
+            Text(ids, known, 1 / float(length))
+            for (ids, known), length in zip(self._likelihood.rows, self._lengths, strict=True)
+        ]
+        ends = np.cumsum(self._present.sum(axis=-1))
+        items = [texts[end - len(own) : end] for end, own in zip(ends, self._choices, strict=True)]
+        return text_references(items, self._answers, self._likelihood.pad, len(self.batches))
 
     def _table(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32, Int, Num
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
+from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import TextTask, fill
 
 
@@ -120,6 +121,18 @@ class BoundPerplexity:
                 zip(self._texts, self.tokens, self.score(outputs)[candidate], strict=True)
             )
         ]
+
+    def references(self) -> tuple[TextReferences, ...]:
+        """The windows, weighted so that their mean is the mean over the texts."""
+        rows = self._likelihood.rows
+        windows = np.diff(self._first, append=len(rows))
+        share = len(rows) / len(self) / np.repeat(self.tokens, windows)
+        items = [
+            [Text(ids, known, float(weight))]
+            for (ids, known), weight in zip(rows, share, strict=True)
+        ]
+        buckets = len(self.batches)
+        return text_references(items, np.zeros(len(rows), int), self._likelihood.pad, buckets)
 
 
 def corpus_perplexity(

@@ -1,6 +1,18 @@
-"""Search by gradient, where what is sought has one: coefficients that make predictions certain."""
+"""Search by gradient: coefficients that make right answers likely, or predictions certain."""
 
-from evojax_merge.gradient.adamerging import AdaMerging
+from evojax_merge.gradient.descent import GRADIENT_COST, GradientDescent
 from evojax_merge.gradient.entropy import PredictionEntropy
+from evojax_merge.gradient.likelihood import ReferenceLikelihood
+from evojax_merge.gradient.memetic import Memetic
+from evojax_merge.gradient.objective import Descendable, Objective, Slope
 
-__all__ = ["AdaMerging", "PredictionEntropy"]
+__all__ = [
+    "GRADIENT_COST",
+    "Descendable",
+    "GradientDescent",
+    "Memetic",
+    "Objective",
+    "PredictionEntropy",
+    "ReferenceLikelihood",
+    "Slope",
+]

@@ -1,6 +1,6 @@
 """How uncertain a merged model is about the items of a task, without looking at the answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,11 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.fitness.base import BoundTask
+from evojax_merge.gradient.batches import draw, pieces
+from evojax_merge.gradient.objective import Slope
 from evojax_merge.models import Family
 from evojax_merge.types import Array, Float, Genotype, Params, PRNGKey
 
 _Predict = Callable[..., tuple[Float[Array, "batch places classes"], Float[Array, "batch places"]]]
 """(parameters, *fields of a batch) -> logits, and how much each place of an item counts."""
+
+
+PREDICTIONS = ("classify", "generate", "loglikelihood")
+"""Kinds of tasks that have a model predict something."""
 
 
 class PredictionEntropy:
@@ -75,30 +81,18 @@ class PredictionEntropy:
         params = self._merge(self._materials, jnp.asarray(genotype))
         entropies: list[np.ndarray] = []
         total: Any = 0.0
-        for batch in self._batches:
-            for rows, count in self._slices(len(batch[0])):
-                entropy, predicted = self._measure(params, tuple(field[rows] for field in batch))
-                entropies.append(np.asarray(entropy)[:count])
-                total = total + np.asarray(predicted)[:count].sum(axis=0, dtype=np.float64)
+        for fields, count in pieces(self._batches, self._batch_size):
+            entropy, predicted = self._measure(params, fields)
+            entropies.append(np.asarray(entropy)[:count])
+            total = total + np.asarray(predicted)[:count].sum(axis=0, dtype=np.float64)
         found = np.concatenate(entropies)
         diversity = float(_entropy(jnp.asarray(total / len(found), jnp.float32)))
         return found - np.float32(self._diversity * diversity)
 
-    def gradient(self, key: PRNGKey, genotype: Genotype) -> Genotype:
+    def gradient(self, key: PRNGKey, genotype: Genotype) -> Slope:
         """On a random batch of items, all of one padded length."""
-        key_batch, key_rows = jax.random.split(key)
-        counts = np.array([len(batch[0]) for batch in self._batches])
-        which = int(jax.random.choice(key_batch, len(counts), p=counts / counts.sum()))
-        size = min(self._batch_size, int(counts[which]))
-        rows = np.asarray(jax.random.permutation(key_rows, int(counts[which]))[:size])
-        fields = tuple(field[rows] for field in self._batches[which])
-        return self._gradient(self._materials, genotype, fields)
-
-    def _slices(self, count: int) -> Iterator[tuple[np.ndarray, int]]:
-        size = min(self._batch_size, count)
-        for first in range(0, count, size):
-            rows = np.arange(first, first + size)
-            yield np.minimum(rows, count - 1), min(size, count - first)
+        fields = draw(key, self._batches, self._batch_size)
+        return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
 
 
 def _make_predict(family: Family, config: Any, kind: str) -> _Predict:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.injection import limit_step
 from evojax_merge.strategies.shaping import to_cost
 from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
 
@@ -83,6 +84,7 @@ class EvosaxStrategy:
         self._init_jit = jax.jit(self._init)
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
+        self._inject_jit = jax.jit(self._inject)
 
     def init(self, key: PRNGKey) -> State:
         """Return the state before the first generation."""
@@ -112,6 +114,16 @@ class EvosaxStrategy:
         if mean is None or jnp.shape(mean) != (self.dims,):
             return None
         return self.box.genotype(mean)
+
+    def inject(
+        self, genotype: Genotype, population: Population, state: State
+    ) -> tuple[Population, State]:
+        """Put a genotype from elsewhere in the place of the last one asked, as if it had been.
+
+        Of a step that CMA-ES would hardly have made, it is told a shorter one, with the fitness of
+        the whole (see `injection`).
+        """
+        return self._inject_jit(genotype, population, state)
 
     def _choose_population_size(self, asked: int | None) -> int:
         """Build for the size asked for, or for the default raised to what can be built."""
@@ -248,6 +260,13 @@ class EvosaxStrategy:
             return jax.lax.cond(self._is_sound(algorithm), lambda: learned, lambda: state)
 
         return jax.lax.cond(jnp.isfinite(fitness).any(), learn, lambda: state)
+
+    def _inject(
+        self, genotype: Genotype, population: Population, state: State
+    ) -> tuple[Population, State]:
+        told = limit_step(state.algorithm, self.box.sample(genotype))
+        sample = state.sample.at[-1].set(told)
+        return population.at[-1].set(genotype), state._replace(sample=sample)
 
     def _is_sound(self, algorithm: Any) -> Bool[Array, ""]:
         """Whether what the next generation is drawn from is finite."""

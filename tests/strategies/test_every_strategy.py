@@ -71,10 +71,15 @@ def quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-# AdaMerging follows the gradient of its own objective; tests/gradient has its tests. Those that
-# hear several objectives have test_nsga.py; those with a fixed budget test_grid.py and
-# test_optuna_cma.py.
-ELSEWHERE = {"adamerging", "grid", "nsga2", "nsga3", "optuna_cma"}
+# Those that follow gradients have tests/gradient: a sphere on the host has none. Those that hear
+# several objectives have test_nsga.py, those with a budget test_grid.py and test_optuna_cma.py,
+# and the one that scores a part of what is proposed test_surrogate.py.
+ELSEWHERE = {
+    *("adamerging", "gradient", "memetic"),
+    *("nsga2", "nsga3"),
+    *("grid", "optuna_cma"),
+    "surrogate",
+}
 NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - ELSEWHERE)
 
 

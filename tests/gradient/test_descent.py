@@ -1,4 +1,4 @@
-"""AdaMerging: entropy falls, the digits get better, and the gradient is the gradient."""
+"""Descents: the objective falls, the digits get better, and the gradient is the gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,11 @@ import pytest
 
 from evojax_merge import api, evolve
 from evojax_merge.evolution.history import read_history
-from evojax_merge.fitness import digits_task
-from evojax_merge.gradient import AdaMerging, PredictionEntropy
-from evojax_merge.gradient.adamerging import NonFiniteGradientWarning
+from evojax_merge.fitness.size import BoundSize
+from evojax_merge.gradient import GradientDescent, PredictionEntropy, Slope
+from evojax_merge.gradient.descent import Descent, NonFiniteGradientWarning
 from evojax_merge.models.family import MLP
-from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.gradient.models import Bowl, classifiers, write_decoders, write_items
 
 OVERRIDES = [
     "+experiment=digits",
@@ -30,17 +30,11 @@ def entropies(logits):
 
 
 def small(diversity, batch_size=16):
-    """Two classifiers interpolated by one gene, on the digits."""
-    config = MLP.config_from_hf({"model_type": "mlp", "hidden_sizes": [64, 8, 10]})
-    ends = [MLP.init_params(config, jax.random.key(seed)) for seed in range(2)]
-
-    def merge_fn(ends, genotype):
-        return jax.tree.map(lambda a, b: a + genotype[0] * (b - a), *ends)
-
-    model = type("Model", (), {"config": config, "tokenizer": None})
-    task = digits_task().bind(model)
-    entropy = PredictionEntropy(MLP, config, merge_fn, ends, task, batch_size, diversity)
-    return entropy, lambda g: MLP.forward(config, merge_fn(ends, g), task.batches[0].inputs)
+    """The entropy of interpolated classifiers, and their logits."""
+    space = classifiers()
+    entropy = PredictionEntropy(*space, batch_size, diversity)
+    inputs = space.task.batches[0].inputs
+    return entropy, lambda g: MLP.forward(space.config, space.merge_fn(space.materials, g), inputs)
 
 
 @pytest.mark.parametrize("diversity", [0.0, 1.0])
@@ -52,7 +46,8 @@ def test_what_is_descended_is_numpys_entropy_and_its_slope(diversity):
     step = 1e-2
     ends = [entropies(logits(at + sign * step)) for sign in (-1, 1)]
     low, high = (own.mean() - diversity * mean for own, mean in ends)
-    slope = entropy.gradient(jax.random.key(0), jnp.asarray(at))  # of all items: one batch
+    slope, items = entropy.gradient(jax.random.key(0), jnp.asarray(at))  # of all: one batch
+    assert items == len(own)
     np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=2e-2)
 
 
@@ -64,8 +59,8 @@ def test_items_do_not_depend_on_the_batches():
 
 
 def test_a_step_follows_the_slope_within_the_bounds():
-    entropy, _ = small(0.0)
-    strategy = AdaMerging([0.0], [0.31], [0.3], learning_rate=0.1).bind(entropy)
+    strategy = GradientDescent([0.0], [0.31], [0.3], "entropy", 0.1, diversity=0)
+    strategy = strategy.bind(classifiers())
     state = strategy.init(jax.random.key(0))
     before = -strategy.score(state.genotype[None]).mean()
     for step in range(5):
@@ -73,6 +68,7 @@ def test_a_step_follows_the_slope_within_the_bounds():
         state = strategy.tell(jax.random.key(step), population, jnp.zeros(1), state)
         assert 0 <= float(state.genotype[0]) <= np.float32(0.31)
     assert -strategy.score(state.genotype[None]).mean() < before
+    assert strategy.spent(state) == 5 * 3 * 16
 
 
 def accuracy(run, name):
@@ -99,14 +95,8 @@ def test_entropy_alone_leaves_the_most_certain_source(tmp_path):
 
 @pytest.mark.slow
 def test_texts_have_an_entropy_too(tmp_path):
-    tokenizer = byte_tokenizer()
-    config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2)
-    base = random_tensors(config, 0)
-    for seed, name in enumerate(("base", "a", "b")):
-        noise = random_tensors(config, seed)
-        tensors = {key: base[key] + 0.2 * seed * noise[key] for key in base}
-        write_checkpoint(tmp_path / name, config, tensors=tensors, tokenizer=tokenizer)
-    (tmp_path / "x.jsonl").write_text('{"text": "some", "question": "q", "answer": 1}\n' * 3)
+    write_decoders(tmp_path)
+    write_items(tmp_path / "x.jsonl", [{"text": "some", "question": "q", "answer": 1}] * 3)
     for fitness in ("perplexity", "generation"):
         run = evolve(
             [
@@ -127,23 +117,60 @@ def test_texts_have_an_entropy_too(tmp_path):
         assert run.results[-1].name == "evolved"
 
 
+def test_the_likelihood_of_the_labels_makes_the_digits_better(tmp_path):
+    more = ["strategy=gradient", "search.evaluations=12", "search.finalists=8"]
+    run = evolve([*OVERRIDES, *more], tmp_path / "run")
+    fitness = [row["fitness"] for row in read_history(tmp_path / "run" / "history.jsonl")]
+    assert max(fitness) > fitness[0] + 0.03  # the accuracy, and not the likelihood
+    assert all(0 <= one <= 1 for one in fitness)
+    assert accuracy(run, "evolved") > accuracy(run, "task_arithmetic") + 0.05
+
+
 def test_what_is_wrong_is_said():
+    def descent(**changes):
+        given = {"learning_rate": 0.1, "batch_size": 1, "diversity": 0.0, "steps": 1}
+        GradientDescent([0.0], [1.0], [0.5], **given | changes)
+
     with pytest.raises(ValueError, match=r"learning_rate must be above 0, not 0"):
-        AdaMerging([0.0], [1.0], [0.5], learning_rate=0)
+        descent(learning_rate=0)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        AdaMerging([0.0], [1.0], [0.5], batch_size=0)
+        descent(batch_size=0)
     with pytest.raises(ValueError, match="diversity must be at least 0, not -1"):
-        AdaMerging([0.0], [1.0], [0.5], diversity=-1)
+        descent(diversity=-1)
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        descent(steps=0)
+    with pytest.raises(ValueError, match=r"'entrpy'; use likelihood or entropy.*mean 'entropy'"):
+        descent(objective="entrpy")
+    with pytest.raises(ValueError, match=r"object has no reference answers.*objective=entropy"):
+        GradientDescent([0.0], [1.0], [0.5]).check(object())
+    with pytest.raises(ValueError, match="a BoundSize has no predictions"):
+        GradientDescent([0.0], [1.0], [0.5], "entropy").check(BoundSize(4))
 
 
 def test_what_has_no_finite_gradient_stays_and_is_said():
-    class Objective:
+    class Broken:
         def gradient(self, key, genotype):
-            return jnp.array([np.nan, 1.0], jnp.float32)
+            return Slope(jnp.array([np.nan, 1.0], jnp.float32), 1)
 
-    key = jax.random.key(0)
-    strategy = AdaMerging([0, 0], [1, 1], [0.5, 0.5], learning_rate=0.1).bind(Objective())
-    population, state = strategy.ask(key, strategy.init(key))
-    with pytest.warns(NonFiniteGradientWarning, match="is not finite on some items"):
-        state = strategy.tell(key, population, jnp.zeros(1), state)
+    descent = Descent([0, 0], [1, 1], "likelihood", 0.1, 1, 0.0)
+    descent._bound = Broken()
+    with pytest.warns(NonFiniteGradientWarning, match="likelihood is not finite on some items"):
+        state = descent.run(jax.random.key(0), descent.init([0.5, 0.5]), 1)
     np.testing.assert_allclose(state.genotype, [0.5, 0.4], atol=1e-6)
+
+
+def test_a_descent_goes_on_from_its_state_to_the_same_bits():
+    descent = Descent([0, 0], [1, 1], "likelihood", 0.1, 1, 0.0)
+    descent._bound = Bowl([0.2, 0.9])
+    keys = jax.random.split(jax.random.key(0), 6)
+    states = [descent.init([0.5, 0.5])]
+    for key in keys:
+        states.append(descent.run(key, states[-1], 2))
+    again = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), states[3])
+    for key in keys[3:]:
+        again = descent.run(key, again, 2)
+    jax.tree.map(np.testing.assert_array_equal, again, states[-1])
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), again) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), states[0]
+    )
+    assert abs(float(again.genotype[1]) - 0.9) < 0.2

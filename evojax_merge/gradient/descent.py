@@ -1,0 +1,230 @@
+"""Adam on a differentiable objective: as a part of searches, and as a search of its own.
+
+AdaMerging (Yang et al., 2023), https://arxiv.org/abs/2310.02575
+"""
+
+import copy
+import warnings
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from evojax_merge.fitness.data import did_you_mean
+from evojax_merge.fitness.references import references_of
+from evojax_merge.gradient.entropy import PREDICTIONS, PredictionEntropy
+from evojax_merge.gradient.likelihood import ReferenceLikelihood
+from evojax_merge.gradient.objective import Descendable, Objective
+from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
+
+OBJECTIVES = ("likelihood", "entropy")
+
+GRADIENT_COST = 3
+"""Evaluations of an item that a gradient on it counts as: a forward pass is one, and the way back,
+which multiplies with each weight twice, two (Kaplan et al., arXiv 2001.08361, section 2.1)."""
+
+
+class NonFiniteGradientWarning(UserWarning):
+    """A step of the descent that some coefficients did not take part in."""
+
+
+_NOT_FINITE = (
+    "the gradient of the {} is not finite on some items: the coefficients concerned stay "
+    "where they are in those steps; look for items that overflow the model, or merge in float32"
+)
+
+
+class State(NamedTuple):
+    """Where a descent stands.
+
+    Attributes:
+        genotype: There.
+        adam: Moments of the gradients.
+        spent: Evaluations of an item that the gradients so far count as, see `GRADIENT_COST`.
+    """
+
+    genotype: Genotype
+    adam: Any
+    spent: Int[Array, ""]
+
+
+class Descent:
+    """Adam within the bounds of a space.
+
+    Args:
+        lower: Bounds of the space.
+        upper: Likewise.
+        objective: ``likelihood`` of the reference answers, or ``entropy`` of the predictions.
+        learning_rate: Of Adam, in the units of the coefficients.
+        batch_size: Items of a step.
+        diversity: How much the entropy of the mean prediction counts against that of the single
+            ones, see `PredictionEntropy`; from 0.
+
+    Raises:
+        ValueError: There is no such objective, the learning rate is not above 0, a batch has no
+            items, or diversity is negative.
+    """
+
+    def __init__(
+        self,
+        lower: Any,
+        upper: Any,
+        objective: str,
+        learning_rate: float,
+        batch_size: int,
+        diversity: float,
+    ) -> None:
+        if objective not in OBJECTIVES:
+            raise ValueError(
+                f"strategy.objective is {objective!r}; use {' or '.join(OBJECTIVES)}"
+                f"{did_you_mean(str(objective), OBJECTIVES)}"
+            )
+        if not learning_rate > 0:
+            raise ValueError(f"strategy.learning_rate must be above 0, not {learning_rate}")
+        if batch_size < 1:
+            raise ValueError(f"strategy.batch_size must be at least 1 item, not {batch_size}")
+        if not diversity >= 0:
+            raise ValueError(f"strategy.diversity must be at least 0, not {diversity}")
+        self.objective = objective
+        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self._learning_rate = learning_rate
+        self._batch_size = batch_size
+        self._diversity = diversity
+        self._adam = optax.scale_by_adam()
+        self._bound: Objective | None = None
+
+    def check(self, task: Any) -> None:
+        """Raise ValueError if the objective cannot be measured on a bound task."""
+        if self.objective == "likelihood":
+            references_of(task)
+        elif task.kind not in PREDICTIONS:
+            raise ValueError(
+                f"a {type(task).__name__} has no predictions whose entropy could be followed; give "
+                "one task that has a model generate, score or classify"
+            )
+
+    def bind(self, space: Descendable) -> Self:
+        """The same descent in a space."""
+        bound = copy.copy(self)
+        bound._bound = (
+            ReferenceLikelihood(*space, self._batch_size)
+            if self.objective == "likelihood"
+            else PredictionEntropy(*space, self._batch_size, self._diversity)
+        )
+        return bound
+
+    @property
+    def bound(self) -> Objective:
+        """What is descended."""
+        if self._bound is None:
+            raise RuntimeError("a descent needs something to descend: bind it first")
+        return self._bound
+
+    def init(self, genotype: Any) -> State:
+        """The state before the first step."""
+        start = jnp.asarray(genotype, jnp.float32)
+        return State(start, self._adam.init(start), jnp.int32(0))
+
+    def run(self, key: PRNGKey, state: State, steps: int) -> State:
+        """Some steps; an element without a finite gradient stays where it is, with a warning.
+
+        Operators have finite gradients everywhere; a model that overflows on an item has not.
+        """
+        for step in range(steps):
+            slope = self.bound.gradient(jax.random.fold_in(key, step), state.genotype)
+            finite = jnp.isfinite(slope.gradient)
+            if not finite.all():
+                warnings.warn(
+                    _NOT_FINITE.format(self.objective), NonFiniteGradientWarning, stacklevel=3
+                )
+            gradient = jnp.where(finite, slope.gradient, 0.0)
+            direction, adam = self._adam.update(gradient, state.adam)
+            genotype = state.genotype - self._learning_rate * jnp.asarray(direction)
+            genotype = jnp.clip(genotype, self._lower, self._upper)
+            state = State(genotype, adam, state.spent + GRADIENT_COST * slope.items)
+        return state
+
+
+class GradientDescent:
+    """Descends an objective from the start, some steps between one evaluation and the next.
+
+    A strategy with a population of one. Of the ``likelihood`` of reference answers, whatever the
+    task measures decides which of the genotypes passed is the best. With the ``entropy``, which
+    needs no labels, none are looked at: a genotype is as good as its entropy is small. With
+    ``operator=task_arithmetic space=parameter_layers`` that is the paper's layer-wise AdaMerging.
+    A step needs memory for the gradient of the whole model.
+
+    References:
+        Yang et al., AdaMerging: adaptive model merging for multi-task learning, arXiv 2310.02575,
+        eq. 5 and 8. There: start 0.3, learning rate 1e-3, batches of 16, 500 steps. Departures:
+        coefficients stay within the bounds of the space; a language model's entropy is that of its
+        next tokens; and ``diversity``. The paper has a head and test items for each task, so that
+        no source can win them all; one merged model with one head has not, and the entropy alone
+        (``diversity=0``) is least where only the most certain source is left.
+
+    Args:
+        lower, upper: Bounds of the space.
+        start: Where to begin, inside them.
+        steps: Of the descent, a generation.
+        objective, learning_rate, batch_size, diversity: See `Descent`.
+
+    Raises:
+        ValueError: There is no step, or see `Descent`.
+    """
+
+    population_size = 1
+
+    def __init__(
+        self,
+        lower: Any,
+        upper: Any,
+        start: Any,
+        objective: str = "likelihood",
+        learning_rate: float = 1e-3,
+        batch_size: int = 16,
+        diversity: float = 1.0,
+        steps: int = 1,
+    ) -> None:
+        if steps < 1:
+            raise ValueError(f"strategy.steps must be at least 1, not {steps}")
+        self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
+        self._start = np.asarray(start, np.float32)
+        self._steps = steps
+        self.dims = len(self._start)
+
+    @property
+    def scores_itself(self) -> bool:
+        """Whether `score` says how good a genotype is, and not the task."""
+        return self._descent.objective == "entropy"
+
+    def check(self, task: Any) -> None:
+        """Raise ValueError if the objective cannot be measured on a bound task."""
+        self._descent.check(task)
+
+    def bind(self, space: Descendable) -> Self:
+        """The same strategy in a space."""
+        bound = copy.copy(self)
+        bound._descent = self._descent.bind(space)
+        return bound
+
+    def score(self, population: Population) -> Float[np.ndarray, "pop items"]:
+        """Minus the objective, of every item."""
+        return np.stack([-self._descent.bound.items(one) for one in np.asarray(population)])
+
+    def spent(self, state: State) -> int:
+        """Evaluations of an item that the gradients so far count as."""
+        return int(state.spent)
+
+    def init(self, key: PRNGKey) -> State:
+        """The state before the first step."""
+        return self._descent.init(self._start)
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Where the descent stands."""
+        return state.genotype[None], state
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """Go on, whatever the fitness."""
+        return self._descent.run(key, state, self._steps)

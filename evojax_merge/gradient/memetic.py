@@ -1,0 +1,184 @@
+"""Memetic search (Moscato, 1989): evolution whose candidates also learn.
+
+On evolution, search, optimization, genetic algorithms and martial arts: towards memetic algorithms,
+Caltech Concurrent Computation Program report 826. What was learnt is inherited (Lamarckian): it is
+told as if the search had proposed it, as in Hansen, Injecting external solutions into CMA-ES, arXiv
+1110.4181.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.gradient.descent import Descent
+from evojax_merge.gradient.objective import Descendable
+from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
+
+
+class State(NamedTuple):
+    """State of a memetic search.
+
+    Attributes:
+        inner: Of the strategy inside.
+        start: Where that begins: the start of the space, and after `Memetic.start_steps` where
+            they led.
+        elite: The best genotype told so far, from which the next descent begins.
+        fitness: Its fitness.
+        generation: Generations told.
+        spent: Evaluations of an item that the gradients so far count as.
+    """
+
+    inner: Any
+    start: Genotype
+    elite: Genotype
+    fitness: Float[Array, ""]
+    generation: Int[Array, ""]
+    spent: Int[Array, ""]
+
+
+class Memetic:
+    """A strategy that begins where a descent ends, and learns from descents on its way.
+
+    Before the first generation the start is moved by ``start_steps`` steps of Adam. Every so many
+    generations, ``local_steps`` more lead away from the best genotype so far, and where they end
+    takes the place of the last candidate proposed: which one that is depends on nothing, so that
+    the others remain a fair sample. CMA-ES is told of no step longer than its distribution makes
+    likely (see `EvosaxStrategy.inject`). Where the first descent ended is itself a candidate of the
+    first generation.
+
+    Args:
+        inner: (lower, upper, start) -> the strategy inside.
+        lower, upper: Bounds of the space.
+        start: Where to begin, inside them.
+        span: Of the genes, where the space gives one.
+        start_steps: Of the first descent; 0: none.
+        local_steps: Of each later one; 0: none.
+        every: Generations from one of those to the next.
+        objective, learning_rate, batch_size, diversity: See `Descent`.
+
+    Raises:
+        ValueError: A number of steps is negative, ``every`` is below 1, the strategy inside cannot
+            be told of others' candidates, or see `Descent`.
+    """
+
+    def __init__(
+        self,
+        inner: Callable[..., Any],
+        lower: Any,
+        upper: Any,
+        start: Any,
+        span: Any = None,
+        start_steps: int = 30,
+        local_steps: int = 5,
+        every: int = 2,
+        objective: str = "likelihood",
+        learning_rate: float = 0.05,
+        batch_size: int = 16,
+        diversity: float = 1.0,
+    ) -> None:
+        if start_steps < 0 or local_steps < 0:
+            raise ValueError(
+                "strategy.start_steps and local_steps must be at least 0, not "
+                f"{start_steps} and {local_steps}"
+            )
+        if every < 1:
+            raise ValueError(f"strategy.every must be at least 1 generation, not {every}")
+        self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
+        box = {"lower": lower, "upper": upper}
+        if span is not None:
+            box["span"] = span
+        self._make = lambda at: inner(**box, start=at)
+        self._start = np.asarray(start, np.float32)
+        self._began: dict[bytes, Any] = {}
+        strategy = self._inner(self._start)
+        if not hasattr(strategy, "inject"):
+            raise ValueError(
+                f"strategy.inner is a {type(strategy).__name__}, which cannot be told of what a "
+                "descent found; use one of evosax's, e.g. strategy@strategy.inner=cma_es"
+            )
+        self._start_steps, self._local_steps, self._every = start_steps, local_steps, every
+        self.population_size = strategy.population_size
+        self.dims = strategy.dims
+
+    def check(self, task: Any) -> None:
+        """Raise ValueError if the objective cannot be measured on a bound task."""
+        self._descent.check(task)
+
+    def bind(self, space: Descendable) -> Self:
+        """The same strategy in a space."""
+        bound = copy.copy(self)
+        bound._descent = self._descent.bind(space)
+        return bound
+
+    def spent(self, state: State) -> int:
+        """Evaluations of an item that the gradients so far count as."""
+        return int(state.spent)
+
+    def init(self, key: PRNGKey) -> State:
+        """The state before the first generation."""
+        start = jnp.asarray(self._start)
+        return State(
+            inner=self._inner(start).init(key),
+            start=start,
+            elite=start,
+            fitness=jnp.float32(-jnp.inf),
+            generation=jnp.int32(0),
+            spent=jnp.int32(0),
+        )
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """One generation of the strategy inside, one of them perhaps from a descent."""
+        key_begin, key_inner, key_descent = jax.random.split(key, 3)
+        generation = int(state.generation)
+        if generation == 0 and self._start_steps:
+            state = self._begin(key_begin, state)
+        inner = self._inner(state.start)
+        population, asked = inner.ask(key_inner, state.inner)
+        found = None
+        if generation == 0 and self._start_steps:
+            found = state.start
+        elif generation and self._local_steps and generation % self._every == 0:
+            descent = self._descent.init(state.elite)
+            descent = self._descent.run(key_descent, descent, self._local_steps)
+            found = descent.genotype
+            state = state._replace(spent=state.spent + descent.spent)
+        if found is not None:
+            population, asked = inner.inject(found, population, asked)
+        return population, state._replace(inner=asked)
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """The state after a generation was scored."""
+        inner = self._inner(state.start).tell(key, population, fitness, state.inner)
+        scores = jnp.where(jnp.isfinite(fitness), fitness, -jnp.inf).astype(jnp.float32)
+        best = jnp.argmax(scores)
+        better = scores[best] > state.fitness
+        return State(
+            inner=inner,
+            start=state.start,
+            elite=jnp.where(better, population[best], state.elite),
+            fitness=jnp.where(better, scores[best], state.fitness),
+            generation=state.generation + 1,
+            spent=state.spent,
+        )
+
+    def _begin(self, key: PRNGKey, state: State) -> State:
+        """Descend from the start, and begin the strategy inside from there."""
+        key_descent, key_inner = jax.random.split(key)
+        descent = self._descent.run(key_descent, self._descent.init(state.start), self._start_steps)
+        return state._replace(
+            inner=self._inner(descent.genotype).init(key_inner),
+            start=descent.genotype,
+            elite=descent.genotype,
+            spent=state.spent + descent.spent,
+        )
+
+    def _inner(self, start: Any) -> Any:
+        """The strategy inside, beginning from the start that the state holds."""
+        at = np.asarray(start, np.float32)
+        if at.tobytes() not in self._began:
+            self._began[at.tobytes()] = self._make(at)
+        return self._began[at.tobytes()]
