@@ -134,11 +134,11 @@ class _Runner:
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
         if hasattr(strategy, "bind"):
-            strategy = strategy.bind(_descendable(problem))
+            strategy = strategy.bind(descendable(problem))
         scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
         score_fn: EvaluateFn = scorer
         if getattr(strategy, "scores_itself", False):
-            score_fn = _by_own_score(strategy)
+            score_fn = by_own_score(strategy)
         history = History(self.directory / "history.jsonl")
         with SearchProgress(
             self.console, name, generations, strategy.population_size
@@ -264,7 +264,7 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
     )
 
 
-def _descendable(problem: Problem) -> Descendable:
+def descendable(problem: Problem) -> Descendable:
     """What strategies that follow gradients need of a problem."""
     assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
     reference = problem.merging.ingredients.reference
@@ -277,7 +277,7 @@ def _descendable(problem: Problem) -> Descendable:
     )
 
 
-def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+def by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:
