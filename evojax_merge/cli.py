@@ -24,6 +24,7 @@ from evojax_merge.config import build_task, check_sweep, compose, conf_directory
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.exchange import is_mergekit
 from evojax_merge.path_recipe import PathRecipe, load_recipe
+from evojax_merge.report.front import Front
 from evojax_merge.report.results import results_table, save_results
 from evojax_merge.report.sweep import ERROR_FILE
 
@@ -31,6 +32,7 @@ USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force] [--seed N]
+       evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
        evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [--force]
                               [KEY=VALUE ...]
@@ -180,7 +182,10 @@ def _resume(arguments: list[str], console: Console) -> None:
 
 def _apply(arguments: list[str], console: Console) -> None:
     parser = argparse.ArgumentParser("evojax-merge apply")
-    parser.add_argument("recipe", type=Path)
+    parser.add_argument("recipe", type=Path, help="recipe.yaml, YAML of mergekit, or a run")
+    parser.add_argument(
+        "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
     parser.add_argument(
@@ -195,6 +200,7 @@ def _apply(arguments: list[str], console: Console) -> None:
     options = parser.parse_args(arguments)
     if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
+    options.recipe = _recipe_of(options.recipe, options.select)
     if is_mergekit(options.recipe):
         api.apply_mergekit(
             options.recipe, options.out, seed=options.seed or 0, overwrite=options.overwrite
@@ -207,6 +213,16 @@ def _apply(arguments: list[str], console: Console) -> None:
         )
         api.export(model, options.out, overwrite=options.overwrite)
     console.print(f"exported to {options.out}", soft_wrap=True)
+
+
+def _recipe_of(given: Path, select: str | None) -> Path:
+    """The recipe of a run, or of a member of its front."""
+    if select is None:
+        return given / "recipe.yaml" if given.is_dir() else given
+    if not given.is_dir():
+        raise ValueError(f"--select {select}: chooses a merge of a run; {given} is no directory")
+    front = Front.load(given)
+    return given / front.members[front.select(select)].recipe
 
 
 def _convert(arguments: list[str], console: Console) -> None:

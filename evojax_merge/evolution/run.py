@@ -28,6 +28,7 @@ from evojax_merge.gradient import Descendable
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
+from evojax_merge.report.front import FOLDER, Front, Member, distinct, plot_front
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, results_table, save_results
@@ -104,6 +105,7 @@ class _Runner:
         stage = setup.stages[-1]
         problem = stage.problem()
         found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations)
+        self._keep_front(problem, found)
         recipe = problem.recipe(found)
         recipe.save(self.directory / "recipe.yaml")
         others: dict[str, Found] = {}
@@ -161,13 +163,56 @@ class _Runner:
         seconds = sum(row["seconds"] for row in rows)
         measured = sum(row["item_evaluations"] for row in rows)
         measured += spent_in(strategy, state.strategy)
-        winner = self._choose(problem, state, strategy)
-        return Found(winner, len(rows), seconds, measured)
+        front = getattr(strategy, "front", lambda state: (None, None))(state.strategy)[0]
+        winner = self._choose(problem, state, strategy, front)
+        return Found(winner, len(rows), seconds, measured, front)
 
-    def _choose(self, problem: Problem, state: EvolutionState, strategy: Strategy) -> np.ndarray:
+    def _keep_front(self, problem: Problem, found: Found) -> None:
+        """A recipe for every member of the front that a strategy of several objectives found."""
+        parts = parts_of(problem.evaluator.tasks["search"])
+        if found.front is None or not len(found.front) or not parts:
+            return
+        splits = [s for s in ("validation", "test", "search") if s in problem.evaluator.tasks]
+        tasks = tuple(part.name for part in parts)
+        measured = {
+            split: problem.evaluator(found.front, split, self.interruption.check).objectives
+            for split in splits
+        }
+        kept = distinct(measured[splits[0]])
+        folder = self.directory / FOLDER
+        folder.mkdir(exist_ok=True)
+        members = []
+        for index, place in enumerate(np.flatnonzero(kept)):
+            recipe = problem.recipe(dataclasses.replace(found, genotype=found.front[place]))
+            recipe.save(folder / f"{index}.yaml")
+            scores: dict[str, dict[str, float]] = {
+                split: dict(zip(tasks, map(float, means[place]), strict=True))
+                for split, means in measured.items()
+            }
+            members.append(Member(f"{FOLDER}/{index}.yaml", scores))
+        front = Front(splits[0], tasks, tuple(members))
+        front.save(self.directory)
+        plots = self.directory / "plots"
+        plots.mkdir(exist_ok=True)
+        history = list(read_history(self.directory / "history.jsonl"))
+        plot_front(front, history, EVOLVED, plots / "front.png")
+        self.console.print(
+            f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
+            "--out DIR, or an index of front.json, or weights",
+            soft_wrap=True,
+        )
+
+    def _choose(
+        self,
+        problem: Problem,
+        state: EvolutionState,
+        strategy: Strategy,
+        front: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The finalist that is best on the validation split; without one, on the search split.
 
-        Finalists are the best of the archive, and what the strategy itself recommends.
+        Finalists are the best of the archive, what the strategy itself recommends, and the front
+        of a strategy of several objectives.
         """
         fitness = np.asarray(state.archive.fitness)
         finalists = np.asarray(state.archive.genotypes)[np.isfinite(fitness)]
@@ -182,6 +227,8 @@ class _Runner:
         recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
         if recommended is not None and (validated or partly):
             finalists = np.concatenate([finalists, np.asarray(recommended)[None]])
+        if front is not None and len(front):
+            finalists = np.concatenate([finalists, front])
         if len(finalists) == 1 or not (validated or partly):
             return finalists[0]
         split = "validation" if validated else "search"

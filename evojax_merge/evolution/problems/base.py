@@ -33,6 +33,8 @@ class Found:
     evaluations: int
     seconds: float
     item_evaluations: int = 0
+    front: np.ndarray | None = None
+    """Genotypes of the front, where the strategy keeps one."""
 
 
 class Problem(Protocol):

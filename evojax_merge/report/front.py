@@ -1,0 +1,176 @@
+"""The Pareto front of a run: as a file, as a picture, and one of its members by choice."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evojax_merge.report.hypervolume import hypervolume, non_dominated
+from evojax_merge.report.plots import save_figure
+from evojax_merge.types import Bool, Float
+
+FILE = "front.json"
+FOLDER = "front"
+"""Of a run: the recipes of the members, ``0.yaml`` and so on."""
+
+KNEE = "knee"
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A merge that no other of the front is better than in all tasks.
+
+    Attributes:
+        recipe: Its recipe, relative to the run.
+        scores: Mean of each task, by split and name.
+    """
+
+    recipe: str
+    scores: dict[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """The members, and the split on which one is chosen."""
+
+    split: str
+    tasks: tuple[str, ...]
+    members: tuple[Member, ...]
+
+    def save(self, directory: Path) -> None:
+        """Write it beside the recipes."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        (directory / FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> "Front":
+        """Read it.
+
+        Raises:
+            ValueError: The directory has none.
+        """
+        path = directory / FILE
+        if not path.is_file():
+            raise ValueError(
+                f"{directory}: has no {FILE}; a run has a front when its strategy keeps one, e.g. "
+                "strategy=nsga2 with several fitness tasks"
+            )
+        found = json.loads(path.read_text(encoding="utf-8"))
+        members = tuple(Member(**member) for member in found["members"])
+        return cls(found["split"], tuple(found["tasks"]), members)
+
+    def scores(self, split: str | None = None) -> Float[np.ndarray, "members tasks"]:
+        """Means of the tasks."""
+        rows = [member.scores[split or self.split] for member in self.members]
+        return np.array([[row[task] for task in self.tasks] for row in rows], np.float64)
+
+    def select(self, choice: str) -> int:
+        """Which member a choice names.
+
+        Args:
+            choice: An index from 0; ``knee``, the member nearest to the best of every task where
+                each task's range over the front counts as 1; or weights, ``math=0.7,japanese=0.3``,
+                for the member with the largest weighted sum of scores.
+
+        Raises:
+            ValueError: It names none.
+        """
+        if choice.isdigit():
+            if int(choice) >= len(self.members):
+                raise ValueError(
+                    f"--select {choice}: the front has members 0 to {len(self.members) - 1}"
+                )
+            return int(choice)
+        scores = self.scores()
+        if choice == KNEE:
+            return knee(scores)
+        return int(np.argmax(scores @ self._weights(choice)))
+
+    def _weights(self, choice: str) -> Float[np.ndarray, "tasks"]:
+        weights = dict.fromkeys(self.tasks, 0.0)
+        for part in choice.split(","):
+            name, _, number = part.partition("=")
+            if name.strip() not in weights:
+                near = get_close_matches(name.strip(), [*self.tasks, KNEE], n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ValueError(
+                    f"--select {choice}: give an index, {KNEE}, or weights as {self.tasks[0]}=1; "
+                    f"there is no task {name.strip()!r}{hint} (tasks: {', '.join(self.tasks)})"
+                )
+            try:
+                weights[name.strip()] = float(number)
+            except ValueError:
+                raise ValueError(
+                    f"--select {choice}: the weight of {name.strip()} is no number: {number!r}"
+                ) from None
+        return np.array(list(weights.values()))
+
+
+def knee(scores: Float[np.ndarray, "members tasks"]) -> int:
+    """The member nearest to the best of every task, in units of each task's range."""
+    low, high = scores.min(axis=0), scores.max(axis=0)
+    lost = (high - scores) / np.where(high > low, high - low, 1.0)
+    return int(np.argmin(np.square(lost).sum(axis=1)))
+
+
+def distinct(scores: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, "members"]:
+    """Members that no other dominates, of equal ones the first."""
+    kept = non_dominated(scores)
+    _, first = np.unique(scores, axis=0, return_index=True)
+    return kept & np.isin(np.arange(len(scores)), first)
+
+
+def hypervolumes(
+    history: Iterable[Mapping[str, Any]], search: str
+) -> tuple[list[float], list[float]]:
+    """Hypervolume of all that a search had found after each generation, and its reference point.
+
+    The reference point is the worst of each task in the whole search, so that the numbers of one
+    search can be compared with one another only.
+    """
+    generations: dict[int, list[list[float]]] = {}
+    for row in history:
+        scores = row.get("objectives")
+        if row["search"] == search and scores and None not in scores:
+            generations.setdefault(row["generation"], []).append(scores)
+    if not generations:
+        return [], []
+    reference = np.min([one for scores in generations.values() for one in scores], axis=0)
+    front = np.empty((0, len(reference)))
+    volumes = []
+    for number in sorted(generations):
+        front = np.concatenate([front, generations[number]])
+        front = front[distinct(front)]
+        volumes.append(float(hypervolume(front, reference)))
+    return volumes, [float(one) for one in reference]
+
+
+def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, path: Path) -> None:
+    """All candidates and the front in the first two tasks, and the hypervolume by generation."""
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    places, progress = figure.subplots(1, 2)
+    own = [row["objectives"] for row in history if row["search"] == search and "objectives" in row]
+    seen = np.array(own, np.float64)
+    scores = front.scores()
+    order = np.argsort(scores[:, 0])
+    if len(seen):
+        places.scatter(seen[:, 0], seen[:, 1], s=8, color="C7", label="candidates, search split")
+    label = f"front, {front.split} split"
+    places.plot(scores[order, 0], scores[order, 1], "o-", color="C0", label=label)
+    chosen = scores[knee(scores)]
+    places.plot(chosen[0], chosen[1], "*", color="C1", ms=14, label=KNEE)
+    places.set_xlabel(front.tasks[0])
+    places.set_ylabel(front.tasks[1])
+    volumes, _ = hypervolumes(history, search)
+    progress.plot(range(1, len(volumes) + 1), volumes, color="C0")
+    progress.set_xlabel("generation")
+    progress.set_ylabel("hypervolume, search split")
+    for axes in (places, progress):
+        axes.grid(alpha=0.3)
+    places.legend(fontsize=8)
+    save_figure(figure, path)
