@@ -4,6 +4,7 @@ from evojax_merge.strategies.adapter import EvosaxStrategy, State
 from evojax_merge.strategies.base import Strategy, default_population_size
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.ma_es import LMMAES, MAES
+from evojax_merge.strategies.surrogate import Surrogate
 from evojax_merge.strategies.xnes import XNES
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "EvosaxStrategy",
     "State",
     "Strategy",
+    "Surrogate",
     "default_population_size",
 ]
