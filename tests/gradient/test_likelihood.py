@@ -117,4 +117,4 @@ def test_what_is_wrong_is_said_before_weights_are_read(folder, tmp_path):
         evolve([*overrides, "fitness.reference_text='{anser}'"], tmp_path / "run")
     text = f"fitness.reference_text={'x' * 300}"
     with pytest.raises(ValueError, match=r"line 1: prompt with answer needs 30\d tokens"):
-        evolve([*overrides, text], tmp_path / "run")
+        evolve([*overrides, text], tmp_path / "other")
