@@ -83,8 +83,6 @@ class GenerationTask(TextTask):
         for record in records:
             fill(self.template, record)
             self._canonical_reference(record)
-            if self.reference_text is not None:
-                fill(self.reference_text, record)
 
     def bind(self, model: Any) -> "BoundGeneration":
         """Tokenise the prompts for models like this one.
@@ -112,13 +110,21 @@ class GenerationTask(TextTask):
             prompts,
             encoded,
             references=[self._canonical_reference(record) for record in self.records],
-            texts=[self._text(record) for record in self.records],
         )
 
-    def _text(self, record: Record) -> str:
+    def answer_text(self, record: Record) -> str:
+        """The whole text of an item's right answer.
+
+        Raises:
+            DataError: There is none.
+        """
         if self.reference_text is None:
-            return str(record.field(self.reference))
-        return fill(self.reference_text, record)
+            text = str(record.field(self.reference))
+        else:
+            text = fill(self.reference_text, record)
+        if not text:
+            raise DataError(f"{record.place}: the right answer has no text")
+        return text
 
     def _canonical_reference(self, record: Record) -> Hashable:
         try:
@@ -150,7 +156,6 @@ class BoundGeneration:
         prompts: Sequence[str],
         encoded: Sequence[Sequence[int]],
         references: Sequence[Hashable],
-        texts: Sequence[str],
     ) -> None:
         self.max_new_tokens = task.max_new_tokens
         self.slots = task.slots
@@ -162,12 +167,13 @@ class BoundGeneration:
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._encoder = encoder
+        self._records, self._answer_text = task.records, task.answer_text
         self._tokenizer = encoder.tokenizer
         self._ends = np.array(encoder.eos_ids, np.int32)
         self._condition = as_language(task.language)
         self._extractor: Extractor = EXTRACTORS[task.extract]
         self._prompts = prompts
-        self._references, self._reference_texts = references, texts
+        self._references = references
         # Equal answers have equal codes; an answer that is no item's reference needs none.
         self._codes = {answer: code for code, answer in enumerate(dict.fromkeys(references))}
         self._reference_codes = np.array([self._codes[one] for one in references])
@@ -182,7 +188,7 @@ class BoundGeneration:
         part._encoded = [self._encoded[row] for row in rows]
         part._prompts = [self._prompts[row] for row in rows]
         part._references = [self._references[row] for row in rows]
-        part._reference_texts = [self._reference_texts[row] for row in rows]
+        part._records = tuple(self._records[row] for row in rows)
         part._reference_codes = self._reference_codes[rows]
         part._fill((fitting_bucket(list(map(len, part._encoded)), self.batches),))
         return part
@@ -235,20 +241,20 @@ class BoundGeneration:
         and text are encoded together; what is scored begins where that departs from the prompt.
 
         Raises:
-            ValueError: A text is empty, or longer with its prompt than the model's context.
+            ValueError: An item lacks its text, or it is longer with its prompt than the model's
+                context.
         """
         encoder = self._encoder
-        whole = encoder([a + b for a, b in zip(self._prompts, self._reference_texts, strict=True)])
+        texts = map(self._answer_text, self._records)
+        whole = encoder([a + b for a, b in zip(self._prompts, texts, strict=True)])
         end = [] if self._stop else list(encoder.eos_ids[:1])
         items = []
-        for row, (prompt, joint) in enumerate(zip(self._encoded, whole, strict=True)):
-            if not self._reference_texts[row]:
-                raise DataError(f"{encoder.task}: item {row}: the right answer has no text")
+        for record, prompt, joint in zip(self._records, self._encoded, whole, strict=True):
             pairs = enumerate(zip(prompt, joint, strict=False))
             known = next((at for at, (a, b) in pairs if a != b), min(len(prompt), len(joint) - 1))
             ids = [*joint, *end]
             remedy = "shorten the prompt or fitness.reference_text"
-            encoder.require_context(len(ids), f"item {row}: the prompt with its answer", remedy)
+            encoder.require_context(len(ids), f"{record.place}: prompt with answer", remedy)
             known = max(known, 1)
             items.append([Text(ids, known, 1 / (len(ids) - known))])
         return text_references(items, np.zeros(len(items), int), self.pad_id, len(self.batches))

@@ -10,6 +10,7 @@ from evojax_merge.strategies.multi_objective import MultiObjectiveStrategy
 from evojax_merge.strategies.nsga2 import NSGA2
 from evojax_merge.strategies.nsga3 import NSGA3
 from evojax_merge.strategies.optuna_cma import OptunaCMAES
+from evojax_merge.strategies.surrogate import Surrogate
 from evojax_merge.strategies.xnes import XNES
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "OptunaCMAES",
     "State",
     "Strategy",
+    "Surrogate",
     "default_population_size",
 ]

@@ -116,5 +116,5 @@ def test_what_is_wrong_is_said_before_weights_are_read(folder, tmp_path):
     with pytest.raises(ValueError, match=r"no field 'anser'.*Did you mean 'answer'"):
         evolve([*overrides, "fitness.reference_text='{anser}'"], tmp_path / "run")
     text = f"fitness.reference_text={'x' * 300}"
-    with pytest.raises(ValueError, match=r"item 0: the prompt with its answer needs 30\d tokens"):
-        evolve([*overrides, text], tmp_path / "run")
+    with pytest.raises(ValueError, match=r"line 1: prompt with answer needs 30\d tokens"):
+        evolve([*overrides, text], tmp_path / "other")

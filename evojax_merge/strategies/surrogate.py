@@ -1,0 +1,249 @@
+"""A model of the fitness in the place of most evaluations.
+
+DTS-CMA-ES (Pitra, Bajer and Holeňa, 2016), https://doi.org/10.1007/978-3-319-45823-6_74: a
+generation is larger than what is evaluated of it. A Gaussian process on the latest candidates says
+which ones are worth evaluating and, once it knows those too, what the others would have scored. The
+strategy inside is told the whole generation just as it drew it, so that nothing is selected before
+it and its adaptation of step length and covariance is what it would be.
+
+Departures: the process sees coordinates in which the strategy's own proposals have unit covariance,
+measured on proposals, so that any strategy may stand inside; the latest candidates and not the
+nearest are its data; and as in lq-CMA-ES (Hansen, 2019, https://doi.org/10.1145/3321707.3321842) it
+speaks only where it predicts well, here the candidates that it does not know; where not, the rest
+of the generation is evaluated as well.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.strategies.gaussian_process import fit, predict
+from evojax_merge.types import Array, Bool, Fitness, Float, Int, Population, PRNGKey
+
+_PROBES = 8
+"""Proposals for each gene from which the covariance of the strategy inside is measured."""
+
+_SEEN = 0.1
+"""Share of the covariance of the data in it: a gene that has come to rest on a wall of the box has
+no variance among the proposals, and would be all that distances are made of."""
+
+_WORST = 3.0
+"""Values count as no further below the median than so many times what the best is above it: a few
+failures would be all that the process explains."""
+
+
+class State(NamedTuple):
+    """State of a search with a model.
+
+    Attributes:
+        inner: Of the strategy inside.
+        genotypes: The latest candidates scored, in a ring.
+        fitness: Theirs; nan where there is none, or none that is finite.
+        count: Candidates scored so far.
+        proposed: The generation of the strategy inside.
+        scores: What is known of it, nan where not finite.
+        scored: Which of it are scored; all of them once the strategy inside was told.
+        asked: Which of it are being scored.
+    """
+
+    inner: Any
+    genotypes: Float[Array, "capacity dims"]
+    fitness: Float[Array, "capacity"]
+    count: Int[Array, ""]
+    proposed: Float[Array, "proposals dims"]
+    scores: Float[Array, "proposals"]
+    scored: Bool[Array, "proposals"]
+    asked: Int[Array, "pop"]
+
+
+class _Prediction(NamedTuple):
+    ready: Bool[Array, ""]
+    mean: Float[Array, "proposals"]
+    deviation: Float[Array, "proposals"]
+
+
+class Surrogate:
+    """A strategy of whose proposals only the promising are evaluated.
+
+    A generation takes ``population_size`` evaluations, chosen by the upper confidence bound, where
+    the process can be trusted; else as many times that as it takes to evaluate all. ``ask``,
+    ``tell`` and what is inside are compiled together, so that the methods of the strategy inside
+    must be traceable.
+
+    Args:
+        inner: (lower, upper, start, population_size) -> the strategy inside.
+        lower, upper: Bounds of the space.
+        start: Where to begin, inside them.
+        span: Of the genes, where the space gives one.
+        population_size: Candidates scored at a time; None: a generation of the strategy inside, by
+            its own default, divided by ``oversample``.
+        oversample: Proposals for each of those.
+        capacity: Latest candidates that the process learns from.
+        warmup: Candidates before it may speak, times the genes.
+        exploration: Deviations added to the predicted mean where candidates are chosen.
+        trust: It may speak if its leave-one-out predictions have at least this correlation with
+            the scores.
+
+    Raises:
+        ValueError: A number is out of its range, or ``capacity`` is less than ``warmup`` asks for.
+    """
+
+    def __init__(
+        self,
+        inner: Callable[..., Any],
+        lower: Any,
+        upper: Any,
+        start: Any,
+        span: Any = None,
+        population_size: int | None = None,
+        oversample: int = 3,
+        capacity: int = 96,
+        warmup: float = 3.0,
+        exploration: float = 1.0,
+        trust: float = 0.5,
+    ) -> None:
+        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self.dims = len(self._lower)
+        self._least = max(2, round(warmup * self.dims))
+        for name, value, lowest in (
+            ("population_size", 1 if population_size is None else population_size, 1),
+            ("oversample", oversample, 1),
+            ("capacity", capacity, 2),
+            ("warmup", warmup, 0),
+            ("exploration", exploration, 0),
+            ("trust", trust, -1),
+        ):
+            if not value >= lowest:
+                raise ValueError(f"strategy.{name} must be at least {lowest}, not {value}")
+        if self._least > capacity:
+            raise ValueError(
+                f"strategy.capacity is {capacity}, and the model waits for {self._least} "
+                f"candidates ({warmup:g} times {self.dims} genes); raise capacity, or lower warmup"
+            )
+        box = {"lower": lower, "upper": upper, "start": start}
+        if span is not None:
+            box["span"] = span
+        if population_size is None:
+            population_size = -(-inner(**box).population_size // oversample)
+        self.population_size = population_size
+        self._inner = inner(**box, population_size=population_size * oversample)
+        self._capacity, self._exploration, self._trust = capacity, exploration, trust
+        self._init_jit = jax.jit(self._init)
+        self._ask_jit = jax.jit(self._ask)
+        self._tell_jit = jax.jit(self._tell)
+
+    def init(self, key: PRNGKey) -> State:
+        """The state before the first generation."""
+        return self._init_jit(key)
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """The candidates to score next: of a new generation, or of one that is not known enough."""
+        return self._ask_jit(key, state)
+
+    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        """The state after they were scored; what is not finite teaches the model nothing."""
+        return self._tell_jit(key, population, fitness, state)
+
+    def _init(self, key: PRNGKey) -> State:
+        proposals = self._inner.population_size
+        return State(
+            inner=self._inner.init(key),
+            genotypes=jnp.zeros((self._capacity, self.dims)),
+            fitness=jnp.full(self._capacity, jnp.nan),
+            count=jnp.int32(0),
+            proposed=jnp.zeros((proposals, self.dims)),
+            scores=jnp.full(proposals, jnp.nan),
+            scored=jnp.ones(proposals, bool),
+            asked=jnp.arange(self.population_size, dtype=jnp.int32),
+        )
+
+    def _ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        def propose() -> State:
+            proposed, inner = self._inner.ask(key, state.inner)
+            return state._replace(
+                inner=inner,
+                proposed=proposed,
+                scores=jnp.full_like(state.scores, jnp.nan),
+                scored=jnp.zeros_like(state.scored),
+            )
+
+        state = jax.lax.cond(state.scored.all(), propose, lambda: state)
+        ready, mean, deviation = self._predict(state)
+        worth = jnp.where(ready, mean + self._exploration * deviation, 0.0)
+        worth = jnp.where(state.scored, -jnp.inf, worth)
+        asked = jnp.argsort(-worth, stable=True)[: self.population_size].astype(jnp.int32)
+        return state.proposed[asked], state._replace(asked=asked)
+
+    def _tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
+        fitness = jnp.where(jnp.isfinite(fitness), fitness, jnp.nan).astype(jnp.float32)
+        place = (state.count + jnp.arange(len(fitness))) % self._capacity
+        state = state._replace(
+            genotypes=state.genotypes.at[place].set(population),
+            fitness=state.fitness.at[place].set(fitness),
+            count=state.count + len(fitness),
+            scores=state.scores.at[state.asked].set(fitness),
+            scored=state.scored.at[state.asked].set(True),
+        )
+        ready, mean, _ = self._predict(state)
+
+        def pass_on() -> State:
+            told = jnp.where(state.scored, state.scores, mean)
+            inner = self._inner.tell(key, state.proposed, told, state.inner)
+            return state._replace(inner=inner, scored=jnp.ones_like(state.scored))
+
+        return jax.lax.cond(ready | state.scored.all(), pass_on, lambda: state)
+
+    def _predict(self, state: State) -> _Prediction:
+        """What the model says of the generation of the strategy inside."""
+        known = jnp.isfinite(state.fitness)
+
+        def silent() -> _Prediction:
+            zeros = jnp.zeros(len(state.proposed))
+            return _Prediction(jnp.bool_(False), zeros, zeros)
+
+        def speak() -> _Prediction:
+            factor = self._spread(state)
+            data, asked = (_whitened(factor, x) for x in (state.genotypes, state.proposed))
+            fitted = fit(data, _bounded(state.fitness, known), known)
+            mean, deviation = predict(fitted, asked, known)
+            return _Prediction(fitted.agreement >= self._trust, mean, deviation)
+
+        return jax.lax.cond(known.sum() >= self._least, speak, silent)
+
+    def _spread(self, state: State) -> Float[Array, "dims dims"]:
+        """Cholesky factor of the covariance in which the model measures distances."""
+        repeats = -(-_PROBES * self.dims // len(state.proposed))
+        keys = jax.random.split(jax.random.key(0), repeats)
+        probes = jax.vmap(lambda key: self._inner.ask(key, state.inner)[0])(keys)
+        probes = probes.reshape(-1, self.dims) / (self._upper - self._lower)
+        known = jnp.isfinite(state.fitness)
+        seen = state.genotypes / (self._upper - self._lower)
+        covariance = (1 - _SEEN) * _shape(probes, jnp.ones(len(probes), bool))
+        covariance = covariance + _SEEN * _shape(seen, known) + 1e-6 * jnp.eye(self.dims)
+        return jnp.diag(self._upper - self._lower) @ jnp.linalg.cholesky(covariance)
+
+
+def _shape(
+    genotypes: Float[Array, "rows dims"], rows: Bool[Array, "rows"]
+) -> Float[Array, "dims dims"]:
+    """Covariance of some rows, with a mean variance of 1."""
+    count = rows.sum()
+    mean = jnp.where(rows[:, None], genotypes, 0).sum(axis=0) / count
+    centred = jnp.where(rows[:, None], genotypes - mean, 0)
+    covariance = centred.T @ centred / count
+    return covariance / jnp.maximum(jnp.diagonal(covariance).mean(), 1e-20)
+
+
+def _whitened(
+    factor: Float[Array, "dims dims"], genotypes: Float[Array, "rows dims"]
+) -> Float[Array, "rows dims"]:
+    return jax.scipy.linalg.solve_triangular(factor, genotypes.T, lower=True).T
+
+
+def _bounded(fitness: Float[Array, "rows"], known: Bool[Array, "rows"]) -> Float[Array, "rows"]:
+    best = jnp.max(jnp.where(known, fitness, -jnp.inf))
+    median = jnp.nanmedian(jnp.where(known, fitness, jnp.nan))
+    return jnp.maximum(fitness, median - _WORST * (best - median))
