@@ -16,9 +16,9 @@ import numpy as np
 
 from evojax_merge.types import Array, Bool, Float
 
-LENGTH_SCALES = np.float32([0.5, 1.0, 2.0, 4.0, 8.0])
+LENGTH_SCALES = np.array([0.5, 1.0, 2.0, 4.0, 8.0], np.float32)
 """In units of the root mean square distance of the data."""
-NOISES = np.float32([1e-4, 1e-2, 0.1, 0.5, 2.0])
+NOISES = np.array([1e-4, 1e-2, 0.1, 0.5, 2.0], np.float32)
 """Variances, as shares of that of the function."""
 
 

@@ -42,7 +42,7 @@ class State(NamedTuple):
         inner: Of the strategy inside.
         genotypes: The latest candidates scored, in a ring.
         fitness: Theirs; nan where there is none, or none that is finite.
-        count: Candidates scored so far.
+        told: Candidates scored so far.
         proposed: The generation of the strategy inside.
         scores: What is known of it, nan where not finite.
         scored: Which of it are scored; all of them once the strategy inside was told.
@@ -52,7 +52,7 @@ class State(NamedTuple):
     inner: Any
     genotypes: Float[Array, "capacity dims"]
     fitness: Float[Array, "capacity"]
-    count: Int[Array, ""]
+    told: Int[Array, ""]
     proposed: Float[Array, "proposals dims"]
     scores: Float[Array, "proposals"]
     scored: Bool[Array, "proposals"]
@@ -153,7 +153,7 @@ class Surrogate:
             inner=self._inner.init(key),
             genotypes=jnp.zeros((self._capacity, self.dims)),
             fitness=jnp.full(self._capacity, jnp.nan),
-            count=jnp.int32(0),
+            told=jnp.int32(0),
             proposed=jnp.zeros((proposals, self.dims)),
             scores=jnp.full(proposals, jnp.nan),
             scored=jnp.ones(proposals, bool),
@@ -179,11 +179,11 @@ class Surrogate:
 
     def _tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
         fitness = jnp.where(jnp.isfinite(fitness), fitness, jnp.nan).astype(jnp.float32)
-        place = (state.count + jnp.arange(len(fitness))) % self._capacity
+        place = (state.told + jnp.arange(len(fitness))) % self._capacity
         state = state._replace(
             genotypes=state.genotypes.at[place].set(population),
             fitness=state.fitness.at[place].set(fitness),
-            count=state.count + len(fitness),
+            told=state.told + len(fitness),
             scores=state.scores.at[state.asked].set(fitness),
             scored=state.scored.at[state.asked].set(True),
         )
