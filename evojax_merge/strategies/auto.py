@@ -4,20 +4,20 @@ import functools
 from typing import Any
 
 import optax
-from evosax.algorithms import CR_FM_NES, SNES
+from evosax.algorithms import CR_FM_NES, SNES, Open_ES
 
 from evojax_merge.strategies.adapter import EvosaxStrategy
 from evojax_merge.strategies.box import make_box
 
-MANY = 1000
-"""Genes from which on SNES is used; measured were 512 and 4,288."""
+SOME, MANY = 180, 1500
+"""Numbers of genes at which the choice changes: halfway, as ratios, between those that were
+measured, 64, 512 and 4,288."""
 
 
 class Auto(EvosaxStrategy):
-    """CR-FM-NES for up to a thousand genes, SNES beyond: both linear in the number of genes.
+    """CR-FM-NES for few genes, OpenAI-ES for hundreds, SNES for thousands; all linear in them.
 
-    With noise on the fitness CR-FM-NES takes fewer evaluations than CMA-ES. Of a data-flow
-    genotype's thousands, SNES gains more from the same evaluations.
+    Their settings are those of ``strategy=cr_fm_nes``, ``open_es`` and ``snes``.
 
     Args:
         lower, upper, start, span, population_size, sigma: see `EvosaxStrategy`.
@@ -34,9 +34,8 @@ class Auto(EvosaxStrategy):
         sigma: float = 1 / 6,
     ) -> None:
         dims = make_box(lower, upper, start, sigma, span).start.size
-        many = functools.partial(SNES, optimizer=optax.sgd(1.0))
         super().__init__(
-            CR_FM_NES if dims <= MANY else many,
+            _choose(dims),
             lower=lower,
             upper=upper,
             start=start,
@@ -44,3 +43,12 @@ class Auto(EvosaxStrategy):
             population_size=population_size,
             sigma=sigma,
         )
+
+
+def _choose(dims: int) -> Any:
+    if dims <= SOME:
+        return CR_FM_NES
+    if dims <= MANY:
+        narrowing = optax.exponential_decay(1.0, transition_steps=10, decay_rate=0.8, end_value=0.2)
+        return functools.partial(Open_ES, optimizer=optax.adam(0.1), std_schedule=narrowing)
+    return functools.partial(SNES, optimizer=optax.sgd(1.0))

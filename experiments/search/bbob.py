@@ -225,7 +225,7 @@ def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
     chosen = [r for r in rows if r["part"] == "bbob" and (r["dims"], r["noise"]) == (dims, noise)]
     functions = list(dict.fromkeys(r["function"] for r in chosen))
     names = list(dict.fromkeys(r["strategy"] for r in chosen))
-    cells, costs = {}, np.zeros((len(names), len(functions)))
+    cells, costs = {}, np.full((len(names), len(functions)), np.nan)
     solved = dict.fromkeys(names, 0.0)
     for row in chosen:
         at = names.index(row["strategy"]), functions.index(row["function"])
@@ -239,9 +239,9 @@ def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
             cells[at] = "–"
     title = f"{dims} genes, noise {noise}, {TARGETS[target]} of the gap left"
     table = Table("strategy", *functions, "solved", "× best", title=title)
-    relative = np.exp(np.log(costs / costs.min(axis=0)).mean(axis=1))
+    relative = np.exp(np.nanmean(np.log(costs / np.nanmin(costs, axis=0)), axis=1))
     for i in np.argsort(relative, kind="stable"):
-        found = [cells[i, j] for j in range(len(functions))]
+        found = [cells.get((i, j), "") for j in range(len(functions))]
         table.add_row(names[i], *found, f"{solved[names[i]]:.0%}", f"{relative[i]:.2f}")
     return table
 

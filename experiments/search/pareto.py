@@ -57,8 +57,11 @@ def dtlz(number: int, x: Population) -> Costs:
     if number == 1:
         a, b = place.T
         return 0.5 * (1 + g)[:, None] * jnp.stack([a * b, a * (1 - b), 1 - a], axis=1)
-    a, b = HALF_PI * (place**100 if number == 4 else place).T
-    sphere = [jnp.cos(a) * jnp.cos(b), jnp.cos(a) * jnp.sin(b), jnp.sin(a)]
+    place = place**100 if number == 4 else place
+    a, b = jnp.sin(HALF_PI * place).T
+    # In float32 cos(π/2) is below 0, and a worse g would lower a cost.
+    cos_a, cos_b = jnp.sin(HALF_PI * (1 - place)).T
+    sphere = [cos_a * cos_b, cos_a * b, a]
     return (1 + g)[:, None] * jnp.stack(sphere, axis=1)
 
 
