@@ -2,8 +2,8 @@
 
 python -m experiments.search.pareto [--seeds 11] [--out experiments/search/pareto.json]
 
-Hypervolume (moocore) of the final population's front, median over seeds; about 8 minutes on two
-idle cores. What is in the file is not run again.
+Hypervolume (moocore) of the final population's front, median over seeds; about 12 minutes.
+What is in the file is not run again.
 """
 
 import argparse
