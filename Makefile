@@ -23,7 +23,7 @@ test: $(VENV)/.installed-test ## the fast test suite
 test-slow: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m slow
 
-parity: $(VENV)/.installed-peer ## comparison with mergekit
+parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
 	$(BIN)/python -m pytest -m parity
 
 check: lint types test ## what CI runs

@@ -1,6 +1,7 @@
 """Search strategies: what proposes the next genotypes."""
 
 from evojax_merge.strategies.adapter import EvosaxStrategy, State
+from evojax_merge.strategies.auto import Auto
 from evojax_merge.strategies.base import Strategy, default_population_size
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.coordinate import CoordinateSearch
@@ -20,6 +21,7 @@ __all__ = [
     "NSGA2",
     "NSGA3",
     "XNES",
+    "Auto",
     "CoordinateSearch",
     "EvosaxStrategy",
     "GridSearch",

@@ -5,7 +5,8 @@
 [3] Deb, An Efficient Constraint Handling Method for Genetic Algorithms, 2000 (with bounds),
     https://doi.org/10.1016/S0045-7825(99)00389-8
 
-Parents and children lie in the box [lower, upper].
+Parents and children lie in the box [lower, upper]. Differences are taken before roots are: close to
+a bound, where float32 resolves far less than its unit, steps then keep their precision.
 """
 
 import jax
@@ -40,16 +41,15 @@ def simulated_binary_crossover(
     safe = jnp.where(crossed, apart, 1.0)
     u = jax.random.uniform(key_spread, one.shape)
 
-    def spread(margin: Float[Array, "pop dims"]) -> Float[Array, "pop dims"]:
-        """β of [3], of a child that may go as far as the bound."""
+    def widened(margin: Float[Array, "pop dims"]) -> Float[Array, "pop dims"]:
+        """β − 1 of [3], of a child that may go as far as the bound."""
         alpha = 2.0 - (1.0 + 2.0 * margin / safe) ** -(eta + 1.0)
         inside = u <= 1.0 / alpha
         ratio = jnp.where(inside, u * alpha, 1.0 / jnp.where(inside, 1.0, 2.0 - u * alpha))
-        return ratio ** (1.0 / (eta + 1.0))
+        return jnp.expm1(jnp.log(ratio) / (eta + 1.0))
 
-    middle = 0.5 * (low + high)
-    below = middle - 0.5 * spread(low - lower) * apart
-    above = middle + 0.5 * spread(upper - high) * apart
+    below = low - 0.5 * widened(low - lower) * apart
+    above = high + 0.5 * widened(upper - high) * apart
     swap = jax.random.bernoulli(key_swap, 0.5, one.shape)
     first = jnp.where(crossed, jnp.where(swap, above, below), one)
     second = jnp.where(crossed, jnp.where(swap, below, above), other)
@@ -80,9 +80,11 @@ def polynomial_mutation(
     u = jax.random.uniform(key_step, (size, dims))
     to_lower = (population - lower) / (upper - lower)
     to_upper = (upper - population) / (upper - lower)
-    power = eta + 1.0
-    down = (2 * u + (1 - 2 * u) * (1 - to_lower) ** power) ** (1 / power) - 1
-    up = 1 - (2 * (1 - u) + (2 * u - 1) * (1 - to_upper) ** power) ** (1 / power)
-    # In the half that is not chosen the base may be negative and the root not a number.
-    step = jnp.where(u <= 0.5, down, up)
+
+    def share(room: Population, towards: Population) -> Population:
+        """Step towards a bound as a share of the range, −1 to 0, where it is ``room`` away."""
+        reach = jnp.expm1((eta + 1.0) * jnp.log1p(-room))
+        return jnp.expm1(jnp.log1p(jnp.maximum(towards * reach, -1.0)) / (eta + 1.0))
+
+    step = jnp.where(u <= 0.5, share(to_lower, 1 - 2 * u), -share(to_upper, 2 * u - 1))
     return jnp.clip(population + jnp.where(moved, step * (upper - lower), 0.0), lower, upper)

@@ -2,7 +2,8 @@
 
 python -m experiments.search.bbob [--parts bbob dataflow overhead] [--seeds 7] [--out FILE]
 
-Every strategy as its name configures it. About 15 minutes on two cores.
+Every strategy as its name configures it. About 8 minutes, and by a trial 5
+more for CMA-ES in 512 dimensions.
 """
 
 import argparse
@@ -36,13 +37,16 @@ STRATEGIES = (
     "simple_ga",
     "random",
 )
-BUDGETS = {6: 2_000, 64: 4_000, 512: 6_000}
+BUDGETS = {6: 2_000, 64: 4_000, 512: 4_000}
 """Evaluations for each number of genes."""
 
-AT_512 = ("sphere", "rosenbrock", "ellipsoidal_rotated", "schaffers_f7")
+AT_512 = ("sphere", "rosenbrock", "ellipsoidal_rotated")
 """The functions that there is time for in 512 dimensions."""
 
-NOISES = {6: (0.0, 0.05), 64: (0.0, 0.05), 512: (0.05,)}
+SLOW = {("cma_es", 512): 3}
+"""Seeds, where an eigendecomposition in nearly every generation leaves no time for more."""
+
+NOISES = {6: (0.0, 0.05), 64: (0.05,), 512: (0.05,)}
 """Standard deviation of the fitness, as a share of the gap between the start and the optimum; 0.05
 is that of an accuracy on 256 items, 50 %, that can rise by 60 points."""
 
@@ -115,18 +119,19 @@ def run_bbob(names: Sequence[str], seeds: int, tell: Callable[[dict], None]) -> 
         }
         side = np.full(dims, landscapes.HALF, np.float32)
         box = landscapes.Box(-side, side, 0 * side, 2 * side)
-        for strategy_name in names:
+        for strategy_name in sorted(names, key=lambda name, dims=dims: (name, dims) in SLOW):
             strategy = build(strategy_name, box)
             size = strategy.population_size
             search = make_search(strategy, landscapes.bbob_gap, budget // size)
             start = time.perf_counter()
+            repeats = min(seeds, SLOW.get((strategy_name, dims), seeds))
             for noise in NOISES[dims]:
                 for function in functions:
                     reached = [
                         np.asarray(
                             search(jax.random.key(seed), instances[function, seed], noise)[0]
                         )
-                        for seed in range(seeds)
+                        for seed in range(repeats)
                     ]
                     tell(
                         {
@@ -216,18 +221,18 @@ def expected_evaluations(reached: np.ndarray, budget: int) -> float:
 
 def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
     """Median evaluations (expected ones where runs failed), and the geometric mean of the expected
-    ones against the best strategy of each function, an unsolved function at twice all evaluations.
+    ones against the best strategy of each function, at most ten budgets (PAR10).
     """
     chosen = [r for r in rows if r["part"] == "bbob" and (r["dims"], r["noise"]) == (dims, noise)]
     functions = list(dict.fromkeys(r["function"] for r in chosen))
     names = list(dict.fromkeys(r["strategy"] for r in chosen))
-    cells, costs = {}, np.zeros((len(names), len(functions)))
+    cells, costs = {}, np.full((len(names), len(functions)), np.nan)
     solved = dict.fromkeys(names, 0.0)
     for row in chosen:
         at = names.index(row["strategy"]), functions.index(row["function"])
         reached = np.asarray(row["evaluations"])[:, target]
         expected = expected_evaluations(reached, row["budget"])
-        costs[at] = min(expected, 2 * row["budget"] * len(reached))
+        costs[at] = min(expected, 10 * row["budget"])
         share = float((reached > 0).mean())
         solved[row["strategy"]] += share / len(functions)
         cells[at] = f"{np.median(reached):.0f}" if share == 1 else f"[{expected:.0f}]"
@@ -235,9 +240,9 @@ def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
             cells[at] = "–"
     title = f"{dims} genes, noise {noise}, {TARGETS[target]} of the gap left"
     table = Table("strategy", *functions, "solved", "× best", title=title)
-    relative = np.exp(np.log(costs / costs.min(axis=0)).mean(axis=1))
+    relative = np.exp(np.nanmean(np.log(costs / np.nanmin(costs, axis=0)), axis=1))
     for i in np.argsort(relative, kind="stable"):
-        found = [cells[i, j] for j in range(len(functions))]
+        found = [cells.get((i, j), "") for j in range(len(functions))]
         table.add_row(names[i], *found, f"{solved[names[i]]:.0%}", f"{relative[i]:.2f}")
     return table
 
@@ -291,12 +296,9 @@ def main() -> None:
         lines = ",\n".join(json.dumps(row) for row in rows)
         options.out.write_text(f"[\n{lines}\n]\n")
 
-    if "bbob" in options.parts:
-        run_bbob(options.strategies, options.seeds, tell)
-    if "dataflow" in options.parts:
-        run_dataflow(options.strategies, options.seeds, tell)
-    if "overhead" in options.parts:
-        run_overhead(options.strategies, options.seeds, tell)
+    run = {"overhead": run_overhead, "dataflow": run_dataflow, "bbob": run_bbob}
+    for part in (part for part in run if part in options.parts):
+        run[part](options.strategies, options.seeds, tell)
     print_tables(rows)
 
 

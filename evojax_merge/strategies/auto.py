@@ -1,0 +1,54 @@
+"""The strategy that was measured best for the number of genes (experiments/search/README.md)."""
+
+import functools
+from typing import Any
+
+import optax
+from evosax.algorithms import CR_FM_NES, SNES, Open_ES
+
+from evojax_merge.strategies.adapter import EvosaxStrategy
+from evojax_merge.strategies.box import make_box
+
+SOME, MANY = 180, 1500
+"""Numbers of genes at which the choice changes: halfway, as ratios, between those that were
+measured, 64, 512 and 4,288."""
+
+
+class Auto(EvosaxStrategy):
+    """CR-FM-NES for few genes, OpenAI-ES for hundreds, SNES for thousands; all linear in them.
+
+    Their settings are those of ``strategy=cr_fm_nes``, ``open_es`` and ``snes``.
+
+    Args:
+        lower, upper, start, span, population_size, sigma: see `EvosaxStrategy`.
+    """
+
+    def __init__(
+        self,
+        *,
+        lower: Any,
+        upper: Any,
+        start: Any = None,
+        span: Any = None,
+        population_size: int | None = None,
+        sigma: float = 1 / 6,
+    ) -> None:
+        dims = make_box(lower, upper, start, sigma, span).start.size
+        super().__init__(
+            _choose(dims),
+            lower=lower,
+            upper=upper,
+            start=start,
+            span=span,
+            population_size=population_size,
+            sigma=sigma,
+        )
+
+
+def _choose(dims: int) -> Any:
+    if dims <= SOME:
+        return CR_FM_NES
+    if dims <= MANY:
+        narrowing = optax.exponential_decay(1.0, transition_steps=10, decay_rate=0.8, end_value=0.2)
+        return functools.partial(Open_ES, optimizer=optax.adam(0.1), std_schedule=narrowing)
+    return functools.partial(SNES, optimizer=optax.sgd(1.0))
