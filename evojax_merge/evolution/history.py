@@ -11,14 +11,17 @@ import numpy as np
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.types import Population
 
+MAX_GENES = 10_000
+"""Longer genotypes are not written: a line would take more than all else that a run leaves."""
+
 
 class History:
     """Appends candidates to a file; what a resumed search will do again is taken out first.
 
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
-    not finite), ``genotype``, ``items`` (result of every item; null where it is not finite or was
-    not measured), ``item_evaluations`` (how many were) and ``seconds``; where there are several
-    tasks, ``objectives`` too.
+    not finite), ``genotype`` (null when it is longer than `MAX_GENES`), ``items`` (result of every
+    item; null where it is not finite or was not measured), ``item_evaluations`` (how many were) and
+    ``seconds``; where there are several tasks, ``objectives`` too.
     """
 
     def __init__(self, path: Path):
@@ -63,7 +66,7 @@ class History:
                     "generation": generation,
                     "candidate": candidate,
                     "fitness": _number(fitness),
-                    "genotype": [_number(gene) for gene in genotype],
+                    "genotype": _genes(genotype),
                     "items": [_number(item) for item in items],
                     "item_evaluations": int(spent),
                     "seconds": _number(seconds),
@@ -87,6 +90,10 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 return
             yield row
+
+
+def _genes(genotype: np.ndarray) -> list[float | None] | None:
+    return [_number(gene) for gene in genotype] if len(genotype) <= MAX_GENES else None
 
 
 def _number(value: np.floating) -> float | None:

@@ -34,6 +34,7 @@ from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, results_table, save_results
 from evojax_merge.strategies import EvosaxStrategy, Strategy
 from evojax_merge.types import Population
+from evojax_merge.weights_recipe import WeightsRecipe
 
 __all__ = ["EVIDENCE", "EVOLVED", "RANDOM", "Run", "run"]
 
@@ -51,7 +52,7 @@ class Run:
     """
 
     directory: Path
-    recipe: Recipe | PathRecipe
+    recipe: Recipe | PathRecipe | WeightsRecipe
     model: Model | None
     results: list[Result]
 
@@ -135,12 +136,15 @@ class _Runner:
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
+        seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
+        if seeds is not None and seed is not None:
+            strategy = seed(seeds)
         if hasattr(strategy, "bind"):
-            strategy = strategy.bind(descendable(problem))
+            strategy = strategy.bind(_descendable(problem))
         scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
         score_fn: EvaluateFn = scorer
         if getattr(strategy, "scores_itself", False):
-            score_fn = by_own_score(strategy)
+            score_fn = _by_own_score(strategy)
         history = History(self.directory / "history.jsonl")
         with SearchProgress(
             self.console, name, generations, strategy.population_size
@@ -311,7 +315,7 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
     )
 
 
-def descendable(problem: Problem) -> Descendable:
+def _descendable(problem: Problem) -> Descendable:
     """What strategies that follow gradients need of a problem."""
     assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
     reference = problem.merging.ingredients.reference
@@ -324,7 +328,7 @@ def descendable(problem: Problem) -> Descendable:
     )
 
 
-def by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:
