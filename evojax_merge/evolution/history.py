@@ -11,21 +11,19 @@ import numpy as np
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.types import Population
 
-MAX_GENES = 10_000
-"""Longer genotypes are not written: a line would take more than all else that a run leaves."""
-
 
 class History:
     """Appends candidates to a file; what a resumed search will do again is taken out first.
 
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
-    not finite), ``genotype`` (null when it is longer than `MAX_GENES`), ``items`` (result of every
+    not finite), ``genotype`` (null where they are not written), ``items`` (result of every
     item; null where it is not finite or was not measured), ``item_evaluations`` (how many were) and
     ``seconds``; where there are several tasks, ``objectives`` too.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, genotypes: bool = True):
         self.path = path
+        self._genotypes = genotypes
 
     def rewind(self, search: str, generation: int) -> list[dict[str, Any]]:
         """Drop the lines of a search from ``generation`` on, and a half-written last line.
@@ -66,7 +64,7 @@ class History:
                     "generation": generation,
                     "candidate": candidate,
                     "fitness": _number(fitness),
-                    "genotype": _genes(genotype),
+                    "genotype": list(map(_number, genotype)) if self._genotypes else None,
                     "items": [_number(item) for item in items],
                     "item_evaluations": int(spent),
                     "seconds": _number(seconds),
@@ -90,10 +88,6 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith("\n"):
                 return
             yield row
-
-
-def _genes(genotype: np.ndarray) -> list[float | None] | None:
-    return [_number(gene) for gene in genotype] if len(genotype) <= MAX_GENES else None
 
 
 def _number(value: np.floating) -> float | None:

@@ -17,7 +17,7 @@ from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import EvaluateFn, search, spent_in
-from evojax_merge.evolution.problems import Found, ParameterProblem, Problem
+from evojax_merge.evolution.problems import Found, ParameterProblem, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
 from evojax_merge.evolution.scoring import Memory, Scorer, make_rule
 from evojax_merge.evolution.setup import EVIDENCE, Setup
@@ -145,7 +145,9 @@ class _Runner:
         score_fn: EvaluateFn = scorer
         if getattr(strategy, "scores_itself", False):
             score_fn = _by_own_score(strategy)
-        history = History(self.directory / "history.jsonl")
+        # The weights of every candidate would take more than all else that a run leaves.
+        written = not isinstance(problem, WeightsProblem)
+        history = History(self.directory / "history.jsonl", genotypes=written)
         with SearchProgress(
             self.console, name, generations, strategy.population_size
         ) as on_generation:
@@ -301,7 +303,8 @@ def make_scorer(
         chosen = None if np.array_equal(rows, every) else rows
         return problem.evaluator(genotypes, "search", interrupted, chosen)
 
-    memory = Memory(problem.space.keys, items) if savers.memory else None
+    keys = getattr(problem.space, "keys", None)
+    memory = Memory(keys, items) if savers.memory and keys is not None else None
     return Scorer(make_rule(savers, task, strategy), measure, items, parts_of(task), memory)
 
 
