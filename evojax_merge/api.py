@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 
-from evojax_merge.checkpoints import Model, export, load
+from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
 from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import collect, prepare
 from evojax_merge.evolution.measure import measure, measure_route
@@ -25,6 +25,7 @@ from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
 from evojax_merge.report.results import Result
 from evojax_merge.statistics_cache import StatisticsCache, default_directory
+from evojax_merge.weights_recipe import WeightsRecipe
 
 OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
@@ -79,7 +80,7 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
 
 
 def merge(
-    recipe: Recipe | PathRecipe | str | Path,
+    recipe: Recipe | PathRecipe | WeightsRecipe | str | Path,
     *,
     trust_operator: bool = False,
     force: bool = False,
@@ -88,7 +89,7 @@ def merge(
     """Build the model that a recipe describes, the same to the bit every time.
 
     Args:
-        recipe: A recipe of either kind, or the path of one.
+        recipe: A recipe of any kind, or the path of one.
         trust_operator: Allow an operator from outside this package, whose code is then run.
         force: Allow checkpoints that have changed since the recipe was made.
         use_cache: Keep what operators compute of whole tensors for the next time, in
@@ -106,11 +107,16 @@ def merge(
             plain weights cannot express the scales of a path.
     """
     kept = None
-    if not isinstance(recipe, Recipe | PathRecipe):
+    if not isinstance(recipe, Recipe | PathRecipe | WeightsRecipe):
         beside = Path(recipe).parent / EVIDENCE
         kept = beside if beside.is_dir() else None
         recipe = load_recipe(recipe)
     terms = _Terms(trust_operator, force, use_cache, kept)
+    if isinstance(recipe, WeightsRecipe):
+        reference = load_config(recipe.model.path)
+        found = dataclasses.replace(recipe.model, sha256=weights_hash(reference.directory))
+        _check_unchanged([recipe.model], [found], force)
+        return recipe.build(reference)
     if isinstance(recipe, PathRecipe):
         routed = _route(recipe, terms)
         return routed.pool.plain(routed.path)

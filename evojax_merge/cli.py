@@ -27,6 +27,7 @@ from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.report.front import Front
 from evojax_merge.report.results import results_table, save_results
 from evojax_merge.report.sweep import ERROR_FILE
+from evojax_merge.weights_recipe import WeightsRecipe
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
@@ -237,6 +238,11 @@ def _convert(arguments: list[str], console: Console) -> None:
         raise ValueError(
             f"{options.recipe}: mergekit has no data-flow merges; `evojax-merge apply` writes this "
             "one as an ordinary checkpoint"
+        )
+    if isinstance(recipe, WeightsRecipe):
+        raise ValueError(
+            f"{options.recipe}: these weights are no merge of mergekit's; `evojax-merge apply` "
+            "writes them as an ordinary checkpoint"
         )
     options.out.write_text(api.to_mergekit(recipe), encoding="utf-8")
     console.print(f"written to {options.out}", soft_wrap=True)

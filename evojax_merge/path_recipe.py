@@ -19,6 +19,8 @@ from evojax_merge.recipe import (
     read_tree,
 )
 from evojax_merge.spaces.dataflow import Semantics
+from evojax_merge.weights_recipe import KIND as WEIGHTS
+from evojax_merge.weights_recipe import WeightsRecipe
 
 KIND = "dataflow"
 
@@ -205,8 +207,8 @@ class PathRecipe:
         path.write_text(self.to_yaml(), encoding="utf-8")
 
 
-def load_recipe(path: str | FilePath) -> Recipe | PathRecipe:
-    """Read a recipe of either kind; directories in it are relative to the working directory or to
+def load_recipe(path: str | FilePath) -> Recipe | PathRecipe | WeightsRecipe:
+    """Read a recipe of any kind; directories in it are relative to the working directory or to
     the file.
 
     Raises:
@@ -215,8 +217,12 @@ def load_recipe(path: str | FilePath) -> Recipe | PathRecipe:
     path = FilePath(path)
     tree = read_tree(path)
     kind = tree.get("kind")
-    if kind not in (None, KIND):
-        raise RecipeError(f"{path}: kind {kind!r} is not known; kinds are {KIND}, or none")
+    if kind not in (None, KIND, WEIGHTS):
+        raise RecipeError(
+            f"{path}: kind {kind!r} is not known; kinds are {KIND}, {WEIGHTS}, or none"
+        )
+    if kind == WEIGHTS:
+        return WeightsRecipe.from_tree(tree, path)
     if kind == KIND:
         return PathRecipe.from_tree(tree, str(path)).located(path.parent)
     return Recipe.from_tree(tree, str(path)).located(path.parent)

@@ -131,7 +131,14 @@ def test_spaces_of_parameters(name):
     assert space.expand(space.decode(np.float32(space.start)))
 
 
-@pytest.mark.parametrize("name", [n for n in options("space") if not n.startswith("parameter")])
+def test_space_of_weights():
+    """Run in tests/evolution/test_weights_runs.py."""
+    space = instantiate(compose(["space=weights", "model.sources=[x]"]).space)
+    made = space(shapes={"fc.weight": (3, 4), "fc.bias": (3,)}, layout=layout(DIGITS))
+    assert made.dims == 15
+
+
+@pytest.mark.parametrize("name", ["dataflow", "hybrid", "joint"])
 def test_spaces_of_paths(name):
     """They are run in tests/evolution/test_routed_runs.py."""
     space = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
@@ -148,7 +155,7 @@ def test_spaces_of_paths(name):
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
-    asked = {"objectives": ("one", "other")}
+    asked = {"objectives": ("one", "other"), "items": 3, "matrices": None}
     more = {key: asked[key] for key in asked.keys() & inspect.signature(partial).parameters}
     strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4, **more)
     assert strategy.dims == 4

@@ -15,7 +15,7 @@ ORDER = (
     {"segments", "pool"},
     {"recipe", "operators"},
     {"spaces", "ingredients", "exchange"},
-    {"strategies", "merging", "path_recipe"},
+    {"strategies", "merging", "path_recipe", "weights_recipe"},
     {"fitness"},
     {"inference"},
     {"evidence", "gradient"},

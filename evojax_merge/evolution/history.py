@@ -16,13 +16,14 @@ class History:
     """Appends candidates to a file; what a resumed search will do again is taken out first.
 
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
-    not finite), ``genotype``, ``items`` (result of every item; null where it is not finite or was
-    not measured), ``item_evaluations`` (how many were) and ``seconds``; where there are several
-    tasks, ``objectives`` too.
+    not finite), ``genotype`` (null where they are not written), ``items`` (result of every
+    item; null where it is not finite or was not measured), ``item_evaluations`` (how many were) and
+    ``seconds``; where there are several tasks, ``objectives`` too.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, genotypes: bool = True):
         self.path = path
+        self._genotypes = genotypes
 
     def rewind(self, search: str, generation: int) -> list[dict[str, Any]]:
         """Drop the lines of a search from ``generation`` on, and a half-written last line.
@@ -63,7 +64,7 @@ class History:
                     "generation": generation,
                     "candidate": candidate,
                     "fitness": _number(fitness),
-                    "genotype": [_number(gene) for gene in genotype],
+                    "genotype": list(map(_number, genotype)) if self._genotypes else None,
                     "items": [_number(item) for item in items],
                     "item_evaluations": int(spent),
                     "seconds": _number(seconds),

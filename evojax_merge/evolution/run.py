@@ -17,7 +17,7 @@ from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import EvaluateFn, search, spent_in
-from evojax_merge.evolution.problems import Found, ParameterProblem, Problem
+from evojax_merge.evolution.problems import Found, ParameterProblem, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
 from evojax_merge.evolution.scoring import Memory, Scorer, make_rule
 from evojax_merge.evolution.setup import EVIDENCE, Setup
@@ -34,6 +34,7 @@ from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, results_table, save_results
 from evojax_merge.strategies import EvosaxStrategy, Strategy
 from evojax_merge.types import Population
+from evojax_merge.weights_recipe import WeightsRecipe
 
 __all__ = ["EVIDENCE", "EVOLVED", "RANDOM", "Run", "run"]
 
@@ -51,7 +52,7 @@ class Run:
     """
 
     directory: Path
-    recipe: Recipe | PathRecipe
+    recipe: Recipe | PathRecipe | WeightsRecipe
     model: Model | None
     results: list[Result]
 
@@ -135,13 +136,18 @@ class _Runner:
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
+        seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
+        if seeds is not None and seed is not None:
+            strategy = seed(seeds)
         if hasattr(strategy, "bind"):
-            strategy = strategy.bind(descendable(problem))
+            strategy = strategy.bind(_descendable(problem))
         scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
         score_fn: EvaluateFn = scorer
         if getattr(strategy, "scores_itself", False):
-            score_fn = by_own_score(strategy)
-        history = History(self.directory / "history.jsonl")
+            score_fn = _by_own_score(strategy)
+        # The weights of every candidate would take more than all else that a run leaves.
+        written = not isinstance(problem, WeightsProblem)
+        history = History(self.directory / "history.jsonl", genotypes=written)
         with SearchProgress(
             self.console, name, generations, strategy.population_size
         ) as on_generation:
@@ -297,7 +303,8 @@ def make_scorer(
         chosen = None if np.array_equal(rows, every) else rows
         return problem.evaluator(genotypes, "search", interrupted, chosen)
 
-    memory = Memory(problem.space.keys, items) if savers.memory else None
+    keys = getattr(problem.space, "keys", None)
+    memory = Memory(keys, items) if savers.memory and keys is not None else None
     return Scorer(make_rule(savers, task, strategy), measure, items, parts_of(task), memory)
 
 
@@ -311,7 +318,7 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
     )
 
 
-def descendable(problem: Problem) -> Descendable:
+def _descendable(problem: Problem) -> Descendable:
     """What strategies that follow gradients need of a problem."""
     assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
     reference = problem.merging.ingredients.reference
@@ -324,7 +331,7 @@ def descendable(problem: Problem) -> Descendable:
     )
 
 
-def by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:

@@ -18,12 +18,14 @@ from evojax_merge.evolution.problems import (
     JointProblem,
     ParameterProblem,
     Problem,
+    WeightsProblem,
 )
 from evojax_merge.evolution.problems.base import RANDOM, RANDOM_PATHS
 from evojax_merge.evolution.problems.dataflow import make_path_evaluator
 from evojax_merge.evolution.problems.joint import make_joint_evaluator
 from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
+from evojax_merge.evolution.problems.weights import make_weights_evaluator
 from evojax_merge.evolution.scoring import make_rule
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
@@ -36,12 +38,13 @@ from evojax_merge.ingredients import (
     plan_pool,
 )
 from evojax_merge.layout import Layout
-from evojax_merge.operators import Evidence, check_sources
+from evojax_merge.operators import Evidence, check_sources, linear
 from evojax_merge.pool import check_pool, make_pool
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.spaces import kind_of
 from evojax_merge.spaces.joint import MERGED
 from evojax_merge.strategies import Strategy
+from evojax_merge.tree import flatten
 
 EVIDENCE = "evidence"
 """Folder of a run that keeps what was collected for operators that ask for evidence."""
@@ -108,6 +111,7 @@ class Setup(abc.ABC):
             "dataflow": _DataflowSetup.prepared_for,
             "hybrid": _HybridSetup.prepared_for,
             "joint": _JointSetup.prepared_for,
+            "weights": _WeightsSetup.prepared_for,
         }
         setup = kinds[kind_of(experiment.space)](experiment)
         for stage in setup.stages:
@@ -136,7 +140,7 @@ class Setup(abc.ABC):
     def _strategy(self, space: Any) -> Strategy:
         make = self.experiment.strategy
         box = {"lower": space.lower, "upper": space.upper, "start": space.start}
-        box |= self._told(make)
+        box |= self._told(make, space)
         if getattr(space, "span", None) is None:
             strategy = make(**box)
             if hasattr(strategy, "check"):
@@ -153,12 +157,13 @@ class Setup(abc.ABC):
             )
         return make(**box, span=space.span)
 
-    def _told(self, make: Callable[..., Strategy]) -> dict[str, Any]:
-        """What a strategy asks to know of the task: names of the objectives, number of items."""
+    def _told(self, make: Callable[..., Strategy], space: Any) -> dict[str, Any]:
+        """What a strategy asks to know: names of the objectives, number of items, matrices."""
         bound = self._bound["search"]
         known = {
             "objectives": tuple(part.name for part in parts_of(bound)),
             "items": len(bound),
+            "matrices": getattr(space, "matrices", None),
         }
         asked = inspect.signature(make).parameters
         if (
@@ -237,7 +242,7 @@ class _MergingSetup(Setup):
             merging, mesh = self._loaded()
             size = strategy.population_size
             evaluator = make_evaluator(merging, space, size, self._bound, mesh)
-            return ParameterProblem(merging, space, evaluator)
+            return ParameterProblem(merging, evaluator, space)
 
         return Stage(name, space, strategy, evaluations, problem)
 
@@ -246,6 +251,38 @@ class _ParameterSetup(_MergingSetup):
     def _arrange(self) -> None:
         evaluations = self.experiment.budget.evaluations
         self.stages = [self._parameter_stage("parameter", self.experiment.space, evaluations)]
+
+
+class _WeightsSetup(_MergingSetup):
+    """Of searches among models themselves, for which the experiment's operator is not used."""
+
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        return super().prepared_for(dataclasses.replace(experiment, operator=linear()))
+
+    def _arrange(self) -> None:
+        experiment, prepared = self.experiment, self.prepared
+        reference = prepared.reference
+        if prepared.dtype != np.float32:
+            raise ValueError(
+                f"space=weights evolves float32 weights, and these are {prepared.dtype.name}; set "
+                "model.dtype=float32"
+            )
+        shapes = flatten(reference.family.abstract_params(reference.config))
+        space = experiment.space(
+            shapes={path: leaf.shape for path, leaf in shapes.items()}, layout=self._layout
+        )
+        if space.origin == "base" and prepared.base is None:
+            raise ValueError("space.origin=base measures genes from a base; give model.base")
+        strategy = self._strategy(space)
+
+        def problem() -> WeightsProblem:
+            merging, mesh = self._loaded()
+            size = strategy.population_size
+            evaluator = make_weights_evaluator(merging, space, size, self._bound, mesh)
+            return WeightsProblem(merging, evaluator, space)
+
+        self.stages = [Stage("weights", space, strategy, experiment.budget.evaluations, problem)]
 
 
 class _JointSetup(_MergingSetup):

@@ -5,12 +5,21 @@ from typing import Any
 from evojax_merge.spaces.dataflow import DataflowSpace
 from evojax_merge.spaces.joint import HybridSpace, Joint, JointSpace
 from evojax_merge.spaces.parameter import ParameterSpace
+from evojax_merge.spaces.weights import WeightsSpace
 
-__all__ = ["DataflowSpace", "HybridSpace", "Joint", "JointSpace", "ParameterSpace", "kind_of"]
+__all__ = [
+    "DataflowSpace",
+    "HybridSpace",
+    "Joint",
+    "JointSpace",
+    "ParameterSpace",
+    "WeightsSpace",
+    "kind_of",
+]
 
 
 def kind_of(space: Any) -> str:
-    """What a configured space is: ``parameter``, ``dataflow``, ``hybrid`` or ``joint``.
+    """What a space is: ``parameter``, ``dataflow``, ``hybrid``, ``joint`` or ``weights``.
 
     Args:
         space: The space, or a partial that makes it.

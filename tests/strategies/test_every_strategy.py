@@ -72,11 +72,12 @@ def quick_compilation() -> Iterator[None]:
 
 
 # Those that follow gradients have tests/gradient: a sphere on the host has none. Those that hear
-# several objectives have test_nsga.py, those with a budget test_grid.py and test_optuna_cma.py,
-# and the one that scores a part of what is proposed test_surrogate.py.
+# several objectives have test_nsga.py and test_quality_diversity.py, items test_m2n2.py, those with
+# a budget test_grid.py and test_optuna_cma.py, and the one that scores a part of what is proposed
+# test_surrogate.py.
 ELSEWHERE = {
     *("adamerging", "gradient", "memetic"),
-    *("nsga2", "nsga3"),
+    *("nsga2", "nsga3", "map_elites", "cycle_qd", "m2n2"),
     *("grid", "optuna_cma"),
     "surrogate",
 }

@@ -4,5 +4,13 @@ from evojax_merge.evolution.problems.base import Found, Problem
 from evojax_merge.evolution.problems.dataflow import DataflowProblem
 from evojax_merge.evolution.problems.joint import JointProblem
 from evojax_merge.evolution.problems.parameter import ParameterProblem
+from evojax_merge.evolution.problems.weights import WeightsProblem
 
-__all__ = ["DataflowProblem", "Found", "JointProblem", "ParameterProblem", "Problem"]
+__all__ = [
+    "DataflowProblem",
+    "Found",
+    "JointProblem",
+    "ParameterProblem",
+    "Problem",
+    "WeightsProblem",
+]

@@ -12,6 +12,7 @@ from evojax_merge.evolution.evaluate import Evaluator
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
 from evojax_merge.types import Float
+from evojax_merge.weights_recipe import WeightsRecipe
 
 EVOLVED = "evolved"
 RANDOM = "random_search"
@@ -43,6 +44,8 @@ class Problem(Protocol):
     Attributes:
         space: With ``dims``, ``lower``, ``upper``, ``start``, ``keys`` and perhaps ``span``.
         evaluator: Measures genotypes.
+
+    One may have ``seeds``, genotypes ``[n, dims]`` that a search may begin with.
     """
 
     @property
@@ -51,7 +54,7 @@ class Problem(Protocol):
     @property
     def evaluator(self) -> Evaluator: ...
 
-    def recipe(self, found: Found) -> Recipe | PathRecipe:
+    def recipe(self, found: Found) -> Recipe | PathRecipe | WeightsRecipe:
         """The recipe of a genotype."""
         ...
 

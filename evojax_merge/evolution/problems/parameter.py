@@ -1,5 +1,6 @@
 """Merging in parameter space."""
 
+import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,26 +21,24 @@ from evojax_merge.types import Float, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class ParameterProblem:
-    """Coefficients of a merge operator, per source, group and block of layers.
+class MergedProblem(abc.ABC):
+    """Candidates with parameters of their own, run by one program with the models they come from.
 
     Attributes:
         merging: What is merged.
-        space: Of the coefficients.
         evaluator: Merges and measures candidates.
     """
 
     merging: Merging
-    space: ParameterSpace
     evaluator: Evaluator
 
-    def recipe(self, found: Found) -> Recipe:
+    @abc.abstractmethod
+    def recipe(self, found: Found) -> Any:
         """The recipe of a genotype."""
-        return self.merging.recipe(self.space, found.genotype, {"evaluations": found.evaluations})
 
-    def build(self, recipe: Recipe) -> Model:
+    @abc.abstractmethod
+    def build(self, recipe: Any) -> Model:
         """The merged model."""
-        return self.merging.model(recipe)
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
@@ -65,13 +64,6 @@ class ParameterProblem:
         assert model is not None
         (measured,) = self.evaluator.measure([model.params], split)
         return measured[0]
-
-    def plot(self, recipe: Recipe, history: Path, directory: Path) -> None:
-        """The coefficients as a heat map."""
-        del history
-        plot_coefficients(
-            recipe.coefficients, self.space.sources, recipe.segments, directory / "coefficients.png"
-        )
 
     def _configured_apart(self) -> dict[str, Model]:
         """The sources whose configuration is not the merge's: measured with their own."""
@@ -100,6 +92,32 @@ class ParameterProblem:
             if name != EVOLVED:
                 yield name, self.build(self.recipe(other)).params
         yield EVOLVED, model.params
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterProblem(MergedProblem):
+    """Coefficients of a merge operator, per source, group and block of layers.
+
+    Attributes:
+        space: Of the coefficients.
+    """
+
+    space: ParameterSpace
+
+    def recipe(self, found: Found) -> Recipe:
+        """The recipe of a genotype."""
+        return self.merging.recipe(self.space, found.genotype, {"evaluations": found.evaluations})
+
+    def build(self, recipe: Recipe) -> Model:
+        """The merged model."""
+        return self.merging.model(recipe)
+
+    def plot(self, recipe: Recipe, history: Path, directory: Path) -> None:
+        """The coefficients as a heat map."""
+        del history
+        plot_coefficients(
+            recipe.coefficients, self.space.sources, recipe.segments, directory / "coefficients.png"
+        )
 
 
 def make_evaluator(

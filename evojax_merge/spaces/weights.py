@@ -1,0 +1,126 @@
+"""The space of models themselves: a genotype is the parameters of a candidate.
+
+Abrantes et al., Competition and attraction improve model fusion, arXiv 2508.16204, search there for
+small networks; for larger ones an operator's coefficients are the better genes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.layout import Layout
+from evojax_merge.tree import flatten, unflatten
+from evojax_merge.types import Array, Float, Genotype, Params
+
+MAX_GENES = 5_000_000
+"""A strategy holds a genotype for each member of its archive, and every generation is saved."""
+
+
+class WeightsSpace:
+    """All parameters of a model, one after another in the order of its tree.
+
+    Args:
+        shapes: Of every leaf, by path.
+        layout: Which leaves are stacked over layers.
+        limit: The largest absolute value of a gene.
+        origin: What genes are measured from: ``zero``, so that a genotype is the weights
+            themselves, or ``base``, so that it is a task vector.
+        max_genes: Refuse larger models.
+
+    Raises:
+        ValueError: The model is too large, or an argument is none of these.
+    """
+
+    kind = "weights"
+
+    def __init__(
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        layout: Layout,
+        *,
+        limit: float = 10.0,
+        origin: Literal["zero", "base"] = "zero",
+        max_genes: int = MAX_GENES,
+    ):
+        if origin not in ("zero", "base"):
+            raise ValueError(f"space.origin must be zero or base, not {origin!r}")
+        if not (np.isfinite(limit) and limit > 0):
+            raise ValueError(f"space.limit must be a number above 0, not {limit!r}")
+        self.shapes = {path: tuple(shape) for path, shape in shapes.items()}
+        self.limit = float(limit)
+        self.origin = origin
+        sizes = [math.prod(shape) for shape in self.shapes.values()]
+        self.dims = sum(sizes)
+        if self.dims > max_genes:
+            raise ValueError(
+                f"space=weights has a gene for each of the model's {self.dims:,} weights, more "
+                f"than space.max_genes={max_genes:,}; evolve an operator's coefficients "
+                "(space=parameter), or raise the limit if memory and disk hold an archive of such "
+                "genotypes"
+            )
+        self._ends = np.cumsum(sizes)[:-1].tolist()
+        self.lower = np.full(self.dims, -self.limit, np.float32)
+        self.upper = np.full(self.dims, self.limit, np.float32)
+        self.start = np.zeros(self.dims, np.float32)
+        self.span = np.ones(self.dims, np.float32)  # a strategy's sigma is a deviation of weights
+        self.matrices = tuple(self._matrices(layout, sizes))
+
+    def describe(self) -> str:
+        """A line for people."""
+        return f"{self.dims:,} weights"
+
+    def decode(self, genotype: Genotype) -> Params:
+        """The parameters of a genotype, float32, or what it adds to the base's."""
+        parts = jnp.split(genotype, self._ends)
+        leaves = zip(self.shapes.items(), parts, strict=True)
+        return unflatten({path: part.reshape(shape) for (path, shape), part in leaves})
+
+    def encode(self, params: Params, base: Params | None = None) -> Float[np.ndarray, "dims"]:
+        """The genotype of parameters.
+
+        Args:
+            params: Of a model.
+            base: Of the base, where genes are measured from it.
+        """
+        genotype = self._flat(params)
+        if self.origin == "base":
+            assert base is not None
+            genotype = genotype - self._flat(base)
+        return genotype
+
+    def seeds(
+        self, sources: Mapping[str, Params], base: Params | None = None
+    ) -> Float[np.ndarray, "sources dims"]:
+        """The genotypes of models by name.
+
+        Raises:
+            ValueError: One has a weight outside the space.
+        """
+        genotypes = {name: self.encode(params, base) for name, params in sources.items()}
+        for name, genotype in genotypes.items():
+            if not (largest := np.abs(genotype).max()) <= self.limit:
+                raise ValueError(
+                    f"{name} has a weight of size {largest:g}, outside the space; set space.limit "
+                    "above it"
+                )
+        return np.stack(list(genotypes.values()))
+
+    def _flat(self, params: Params) -> Float[np.ndarray, "dims"]:
+        leaves: dict[str, Array] = flatten(params)
+        return np.concatenate(
+            [np.asarray(leaves[path], np.float32).ravel() for path in self.shapes]
+        )
+
+    def _matrices(self, layout: Layout, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+        """(first gene, rows, columns) of every matrix; of a stacked leaf, of each layer."""
+        found, first = [], 0
+        for (path, shape), size in zip(self.shapes.items(), sizes, strict=True):
+            layers = shape[0] if path in layout.layered else 1
+            own = shape[1:] if path in layout.layered else shape
+            if len(own) == 2:
+                found += [(first + n * own[0] * own[1], own[0], own[1]) for n in range(layers)]
+            first += size
+        return found

@@ -1,0 +1,161 @@
+"""The frame of strategies with an archive: founders first, then children of its members."""
+
+import abc
+import copy
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.strategies.box import Box
+from evojax_merge.strategies.checks import check_whole
+from evojax_merge.types import Array, Bool, Float, Int, Population, PRNGKey
+
+
+class State(NamedTuple):
+    """State of a search.
+
+    Attributes:
+        founders: What the first generations propose; a whole number of generations.
+        archive: What children come from, a pytree of the strategy's own.
+        generation: Generations told.
+    """
+
+    founders: Population
+    archive: Any
+    generation: Int[Array, ""]
+
+
+class ArchiveStrategy(abc.ABC):
+    """Founders, then children; ``init``, ``ask`` and ``tell`` compile once each.
+
+    Founders are the genotypes given to `seed`, or samples around the start. The last generation of
+    them is filled with samples around the seeds.
+
+    Args:
+        box: Bounds, where the search begins, and how far around.
+        population_size: Candidates a generation.
+        founders: How many samples around the start come first, where there are no seeds.
+
+    Raises:
+        ValueError: A number that is not whole, or below 1.
+    """
+
+    def __init__(self, box: Box, population_size: Any, founders: Any) -> None:
+        self.box = box
+        self.dims = box.start.size
+        self.population_size = check_whole("population_size", population_size, 1)
+        self._founders = check_whole("founders", founders, 1)
+        self._seeds: Population | None = None
+        self._compile()
+
+    def seed(self, genotypes: Any) -> Self:
+        """The same strategy, starting from these genotypes [seeds, dims] in place of samples.
+
+        Raises:
+            ValueError: They are no genotypes of this search.
+        """
+        seeds = np.asarray(genotypes, np.float32)
+        if seeds.ndim != 2 or not len(seeds) or seeds.shape[1] != self.dims:
+            raise ValueError(
+                f"seeds must be genotypes of {self.dims} genes, [seeds, {self.dims}]: their shape "
+                f"is {seeds.shape}"
+            )
+        if (wrong := np.flatnonzero(~np.isfinite(seeds).all(axis=1))).size:
+            raise ValueError(f"seed {int(wrong[0])} has genes that are not finite")
+        seeded = copy.copy(self)
+        seeded._seeds = jnp.asarray(seeds)
+        seeded._compile()
+        return seeded
+
+    def init(self, key: PRNGKey) -> State:
+        """Return the state before the first generation."""
+        return self._init_jit(key)
+
+    def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        """Return one generation of genotypes, inside the bounds."""
+        return self._ask_jit(key, state)
+
+    def tell(
+        self, key: PRNGKey, population: Population, told: Float[Array, "pop scores"], state: State
+    ) -> State:
+        """Return the state after the candidates were offered to the archive, one after another.
+
+        Args:
+            told: Scores on the tasks or items that the strategy hears, maximised.
+
+        Raises:
+            ValueError: Scores that the strategy cannot use. Not found while tracing.
+        """
+        if not isinstance(told, jax.core.Tracer):
+            self._check(np.asarray(told))
+        return self._tell_jit(population, told, state)
+
+    @abc.abstractmethod
+    def _empty(self) -> Any:
+        """The archive before the first generation."""
+
+    @abc.abstractmethod
+    def _any(self, archive: Any) -> Bool[Array, ""]:
+        """Whether the archive has a member."""
+
+    @abc.abstractmethod
+    def _breed(self, key: PRNGKey, state: State) -> Population:
+        """Children of an archive that has members."""
+
+    @abc.abstractmethod
+    def _enter(self, archive: Any, genotype: Array, scores: Array) -> Any:
+        """The archive after a candidate was offered to it."""
+
+    @abc.abstractmethod
+    def _check(self, told: Float[np.ndarray, "pop scores"]) -> None:
+        """Raise or warn where the scores are not what the strategy expects."""
+
+    def _compile(self) -> None:
+        self._init_jit = jax.jit(self._init)
+        self._ask_jit = jax.jit(self._ask)
+        self._tell_jit = jax.jit(self._tell)
+
+    def _init(self, key: PRNGKey) -> State:
+        first = 0 if self._seeds is None else len(self._seeds)
+        total = -(-(first or self._founders) // self.population_size) * self.population_size
+        centres = self.box.start[None] if self._seeds is None else self._seeds
+        founders = self._around(key, centres, total - first)
+        if self._seeds is not None:
+            seeds = jnp.clip(self._seeds, self.box.lower, self.box.upper)
+            founders = jnp.concatenate([seeds, founders])
+        return State(founders, self._empty(), jnp.int32(0))
+
+    def _ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
+        first = state.generation * self.population_size
+
+        def founders() -> Population:
+            return jax.lax.dynamic_slice_in_dim(state.founders, first, self.population_size)
+
+        def children() -> Population:
+            return self._breed(key, state)
+
+        def strangers() -> Population:  # as long as no candidate could be measured
+            return self._around(key, state.founders, self.population_size)
+
+        def later() -> Population:
+            return jax.lax.cond(self._any(state.archive), children, strangers)
+
+        population = jax.lax.cond(first < len(state.founders), founders, later)
+        return jnp.clip(population, self.box.lower, self.box.upper), state
+
+    def _tell(
+        self, population: Population, told: Float[Array, "pop scores"], state: State
+    ) -> State:
+        def enter(archive: Any, candidate: tuple[Array, Array]) -> tuple[Any, None]:
+            return self._enter(archive, *candidate), None
+
+        candidates = population, told.astype(jnp.float32)
+        archive, _ = jax.lax.scan(enter, state.archive, candidates)
+        return State(state.founders, archive, state.generation + 1)
+
+    def _around(self, key: PRNGKey, centres: Population, count: int) -> Population:
+        z = jax.random.normal(key, (count, self.dims))
+        near = centres[jnp.arange(count) % len(centres)]
+        return jnp.clip(near + self.box.sigma * self.box.span * z, self.box.lower, self.box.upper)

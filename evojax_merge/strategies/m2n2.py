@@ -1,0 +1,183 @@
+"""M2N2, model merging with natural niches (Abrantes et al., 2025).
+
+[1] Competition and Attraction Improve Model Fusion, https://arxiv.org/abs/2508.16204
+
+An archive whose members compete for items: with s_ij what member i scores on item j,
+
+    F_ij = s_ij / z_j,   z_j = (Σ_i s_ij)^α,   fitness_i = Σ_j F_ij,
+
+so that an item which few can solve is worth more to them. The first parent is drawn in proportion
+to fitness, the second in proportion to what it would add to the first, Σ_j max(0, F_2j − F_1j)
+(attraction). Their child is a spherical interpolation with an evolving boundary (`mating`),
+mutated when the search began from scratch, and takes the place of the worst of archive and child.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.breeding import ArchiveStrategy, State
+from evojax_merge.strategies.checks import check_number, check_whole
+from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
+from evojax_merge.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
+
+
+class Archive(NamedTuple):
+    """The members, what each scores on each item, and which places hold one."""
+
+    members: Float[Array, "archive dims"]
+    scores: Float[Array, "archive items"]
+    occupied: Bool[Array, "archive"]
+
+
+class M2N2(ArchiveStrategy):
+    """Natural niches: competition for items, attraction between those that complement each other.
+
+    Departures from [1]: several children a generation, where ``population_size`` says so, all come
+    from one archive and enter it one after another; genes stay within the bounds; where no member
+    complements the first parent (0 / 0 in [1]) the second is drawn in proportion to fitness, and
+    where no member scores anything parents are drawn uniformly. A candidate with an item that is
+    not finite does not enter the archive.
+
+    Args:
+        lower: Bounds of the genes.
+        upper: Likewise.
+        start: Where the search begins; None for the middle of the box.
+        span: What ``sigma`` and ``mutation`` are shares of; None for the range of each gene.
+        items: How many items a candidate is scored on.
+        population_size: Children a generation; 1 in [1].
+        archive_size: Members of the archive; 20 in [1].
+        founders: Samples around the start that come first, where `seed` gives none; 2 in [1].
+        sigma: Their standard deviation, a share of the span; 0.01 in [1], on weights.
+        mutation: Standard deviation of the mutation, likewise; None for ``sigma``, or for 0 when
+            the search starts from given genotypes, as in [1].
+        alpha: Strength of the competition; 0 for none, a genetic algorithm.
+        attraction: Draw the second parent by what it adds to the first; else by fitness.
+        crossover: Else a child is its first parent, mutated.
+        split_point: Else one interpolation weight holds for the whole genotype.
+
+    Raises:
+        ValueError: A number is out of its range, or a box that `make_box` refuses.
+    """
+
+    hears = "items"
+
+    def __init__(
+        self,
+        lower: Any,
+        upper: Any,
+        start: Any = None,
+        span: Any = None,
+        *,
+        items: int,
+        population_size: int = 1,
+        archive_size: int = 20,
+        founders: int = 2,
+        sigma: float = 0.01,
+        mutation: float | None = None,
+        alpha: float = 1.0,
+        attraction: bool = True,
+        crossover: bool = True,
+        split_point: bool = True,
+    ) -> None:
+        self.items = check_whole("items", items, 1)
+        self.archive_size = check_whole("archive_size", archive_size, 2)
+        self.alpha = check_number("alpha", alpha)
+        self._mutation = None if mutation is None else check_number("mutation", mutation)
+        self._attraction = attraction
+        self._crossover = crossover
+        self._split_point = split_point
+        super().__init__(make_box(lower, upper, start, sigma, span), population_size, founders)
+
+    @property
+    def mutation(self) -> float:
+        """Standard deviation of the mutation, a share of the span."""
+        if self._mutation is not None:
+            return self._mutation
+        return self.box.sigma if self._seeds is None else 0.0
+
+    def _empty(self) -> Archive:
+        return Archive(
+            jnp.zeros((self.archive_size, self.dims)),
+            jnp.zeros((self.archive_size, self.items)),
+            jnp.zeros(self.archive_size, bool),
+        )
+
+    def _any(self, archive: Archive) -> Bool[Array, ""]:
+        return archive.occupied.any()
+
+    def _breed(self, key: PRNGKey, state: State) -> Population:
+        shares = share(state.archive.scores, self.alpha)
+        keys = jax.random.split(key, self.population_size)
+        return jax.vmap(self._child, in_axes=(0, None, None))(keys, state.archive, shares)
+
+    def _child(
+        self, key: PRNGKey, archive: Archive, shares: Float[Array, "archive items"]
+    ) -> Genotype:
+        key_parents, key_crossover, key_mutation = jax.random.split(key, 3)
+        first, second = parents(key_parents, shares, archive.occupied, self._attraction)
+        child = archive.members[first]
+        if self._crossover:
+            child = crossover(key_crossover, child, archive.members[second], self._split_point)
+        if self.mutation:
+            child = mutate(key_mutation, child, self.mutation * self.box.span)
+        return child
+
+    def _enter(self, archive: Archive, genotype: Genotype, scores: Array) -> Archive:
+        return compete(archive, genotype, scores, self.alpha)
+
+    def _check(self, told: Float[np.ndarray, "pop items"]) -> None:
+        if told.shape[1] != self.items:
+            raise ValueError(f"told {told.shape[1]} items, but the strategy is for {self.items}")
+        if (told < 0).any():
+            raise ValueError(
+                "strategy=m2n2 divides each item among those who solve it, so that scores must be "
+                f"at least 0, and there is {np.nanmin(told):g}; use a task that counts right "
+                "answers, or another strategy"
+            )
+
+
+def share(scores: Float[Array, "members items"], alpha: float) -> Float[Array, "members items"]:
+    """F, what each member gets of each item; an item that nobody solves is worth nothing."""
+    total = jnp.sum(scores, axis=0)
+    return scores / jnp.where(total > 0, total, 1.0) ** alpha
+
+
+def parents(
+    key: PRNGKey,
+    shares: Float[Array, "archive items"],
+    occupied: Bool[Array, "archive"],
+    attraction: bool,
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """The places of two parents; nothing that is not occupied has a share."""
+    key_first, key_second = jax.random.split(key)
+    fitness = proportional_or_uniform(jnp.sum(shares, axis=1), occupied)
+    first = draw(key_first, fitness)
+    weights = fitness
+    if attraction:
+        added = jnp.sum(jnp.maximum(0.0, shares - shares[first]), axis=1)
+        weights = jnp.where(jnp.any(added > 0), added, fitness)
+    return first, draw(key_second, weights)
+
+
+def compete(
+    archive: Archive, child: Genotype, scores: Float[Array, "items"], alpha: float
+) -> Archive:
+    """The archive after a child was compared with its members: the worst of all is dropped.
+
+    An empty place is worse than any child; a child with a score that is not finite than anything.
+    """
+    valid = jnp.isfinite(scores).all()
+    scores = jnp.where(valid, scores, 0.0)
+    fitness = jnp.sum(share(jnp.concatenate([archive.scores, scores[None]]), alpha), axis=1)
+    fitness = jnp.where(jnp.append(archive.occupied, True), fitness, -1.0)
+    fitness = fitness.at[-1].set(jnp.where(valid, fitness[-1], -2.0))
+    place = jnp.argmin(fitness)  # of a child that loses: beyond the archive, where nothing is set
+    return Archive(
+        archive.members.at[place].set(child, mode="drop"),
+        archive.scores.at[place].set(scores, mode="drop"),
+        archive.occupied.at[place].set(True, mode="drop"),
+    )
