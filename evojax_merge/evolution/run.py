@@ -1,9 +1,8 @@
 """A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
 
 import dataclasses
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,16 @@ from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export
 from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
-from evojax_merge.evolution.loop import EvaluateFn, search, spent_in
-from evojax_merge.evolution.problems import Found, ParameterProblem, Problem, WeightsProblem
+from evojax_merge.evolution.loop import search, spent_in
+from evojax_merge.evolution.pairing import pair
+from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.scoring import Memory, Scorer, make_rule
 from evojax_merge.evolution.setup import EVIDENCE, Setup
 from evojax_merge.evolution.state import EvolutionState
-from evojax_merge.experiment import Experiment, Savers
+from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
-from evojax_merge.gradient import Descendable
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
@@ -33,7 +30,6 @@ from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, results_table, save_results
 from evojax_merge.strategies import EvosaxStrategy, Strategy
-from evojax_merge.types import Population
 from evojax_merge.weights_recipe import WeightsRecipe
 
 __all__ = ["EVIDENCE", "EVOLVED", "RANDOM", "Run", "run"]
@@ -136,15 +132,8 @@ class _Runner:
 
     def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
         generations = -(-evaluations // strategy.population_size)
-        seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
-        if seeds is not None and seed is not None:
-            strategy = seed(seeds)
-        if hasattr(strategy, "bind"):
-            strategy = strategy.bind(_descendable(problem))
-        scorer = make_scorer(problem, strategy, self.experiment.savers, self.interruption.check)
-        score_fn: EvaluateFn = scorer
-        if getattr(strategy, "scores_itself", False):
-            score_fn = _by_own_score(strategy)
+        savers = self.experiment.savers
+        strategy, score_fn, scorer = pair(problem, strategy, savers, self.interruption.check)
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
@@ -284,30 +273,6 @@ class _Runner:
         self.console.print(results_table(shown, title))
 
 
-def make_scorer(
-    problem: Problem,
-    strategy: Strategy,
-    savers: Savers,
-    interrupted: Callable[[], None] = lambda: None,
-) -> Scorer:
-    """What measures the generations of a search, with the savers that are switched on.
-
-    Raises:
-        ValueError: A saver does not fit the task.
-    """
-    task = problem.evaluator.tasks["search"]
-    items = len(task)
-    every = np.arange(items)
-
-    def measure(genotypes: np.ndarray, rows: np.ndarray) -> Evaluation:
-        chosen = None if np.array_equal(rows, every) else rows
-        return problem.evaluator(genotypes, "search", interrupted, chosen)
-
-    keys = getattr(problem.space, "keys", None)
-    memory = Memory(keys, items) if savers.memory and keys is not None else None
-    return Scorer(make_rule(savers, task, strategy), measure, items, parts_of(task), memory)
-
-
 def _random_strategy(space: Any, like: Strategy) -> Strategy:
     return EvosaxStrategy(
         "RandomSearch",
@@ -316,28 +281,3 @@ def _random_strategy(space: Any, like: Strategy) -> Strategy:
         start=space.start,
         population_size=like.population_size,
     )
-
-
-def _descendable(problem: Problem) -> Descendable:
-    """What strategies that follow gradients need of a problem."""
-    assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
-    reference = problem.merging.ingredients.reference
-    return Descendable(
-        reference.family,
-        reference.config,
-        problem.merging.merge_fn(problem.space),
-        problem.evaluator.materials,
-        problem.evaluator.tasks["search"],
-    )
-
-
-def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
-    """Candidates are as good as the strategy says, whatever the task's answers are."""
-
-    def evaluate_fn(population: Population) -> Evaluation:
-        began = time.perf_counter()
-        items = strategy.score(population)
-        seconds = (time.perf_counter() - began) / len(items)
-        return Evaluation(items, np.full(len(items), seconds, np.float32))
-
-    return evaluate_fn

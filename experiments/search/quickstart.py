@@ -25,7 +25,7 @@ from rich.table import Table
 from evojax_merge.config import build, compose
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.loop import init_state, spent_in, step
-from evojax_merge.evolution.run import by_own_score, descendable, make_scorer
+from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.setup import Setup
 
 RACING = "savers.racing.enabled=true"
@@ -92,12 +92,8 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
     if likelihood not in problems:  # the merge is the same for all seeds: it has no random masks
         setup.load(Path("runs"), print)
         problems[likelihood] = stage.problem()
-    problem, strategy = problems[likelihood], stage.strategy
-    if hasattr(strategy, "bind"):
-        strategy = strategy.bind(descendable(problem))
-    score: Any = make_scorer(problem, strategy, experiment.savers)
-    if getattr(strategy, "scores_itself", False):
-        score = by_own_score(strategy)
+    problem = problems[likelihood]
+    strategy, score, _ = pair(problem, stage.strategy, experiment.savers)
     state = init_state(strategy, jax.random.key(seed), 1)
     curve: list[dict] = []
     items, seconds, candidates = 0, 0.0, 0
