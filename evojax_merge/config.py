@@ -54,6 +54,7 @@ class SearchConfig:
     item_evaluations: int | None = None
     chunk: int | None = None
     finalists: int = 8
+    curve: int = 0
 
 
 @dataclasses.dataclass

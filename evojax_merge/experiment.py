@@ -74,6 +74,8 @@ class SearchBudget:
         evaluations: Candidates in all; rounded up to whole generations.
         item_evaluations: Measured items in all, after which the search stops too; None: no limit.
         chunk: Candidates on a device at a time; None: what memory holds.
+        curve: Points at which the best candidate so far is measured on the held-out split after the
+            search, for the picture of a sweep; 0: none.
         finalists: Best candidates that are scored again on the validation split, where there is
             one, to choose the winner.
     """
@@ -82,8 +84,11 @@ class SearchBudget:
     item_evaluations: int | None = None
     chunk: int | None = None
     finalists: int = 8
+    curve: int = 0
 
     def __post_init__(self) -> None:
+        if self.curve < 0 or self.curve == 1:
+            raise ValueError(f"search.curve is {self.curve}; give 0, or at least 2 points")
         for name in ("evaluations", "item_evaluations", "chunk", "finalists"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -35,7 +35,7 @@ ONLY_IN = {
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
-    "matplotlib": {"report/front.py", "report/plots.py", "report/paths.py"},
+    "matplotlib": {"report/curves.py", "report/front.py", "report/plots.py", "report/paths.py"},
     "huggingface_hub": {"checkpoints"},
 }
 

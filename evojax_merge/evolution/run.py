@@ -25,10 +25,12 @@ from evojax_merge.fitness.several import parts_of
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
+from evojax_merge.report.curves import FILE as CURVE
+from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, distinct, plot_front
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
-from evojax_merge.report.results import Result, results_table, save_results
+from evojax_merge.report.results import Result, noise_line, results_table, save_results
 from evojax_merge.strategies import EvosaxStrategy, Strategy
 from evojax_merge.weights_recipe import WeightsRecipe
 
@@ -103,6 +105,7 @@ class _Runner:
         problem = stage.problem()
         found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations)
         self._keep_front(problem, found)
+        self._keep_curve(problem)
         recipe = problem.recipe(found)
         recipe.save(self.directory / "recipe.yaml")
         others: dict[str, Found] = {}
@@ -161,6 +164,19 @@ class _Runner:
         front = getattr(strategy, "front", lambda state: (None, None))(state.strategy)[0]
         winner = self._choose(problem, state, strategy, front)
         return Found(winner, len(rows), seconds, measured, front)
+
+    def _keep_curve(self, problem: Problem) -> None:
+        """How the best candidate of the search got better on items that it never saw."""
+        most = self.experiment.budget.curve
+        points = incumbents(read_history(self.directory / "history.jsonl"), EVOLVED, most)
+        if not points:
+            return
+        split = next(s for s in ("test", "validation", "search") if s in problem.evaluator.tasks)
+        genotypes = np.array([point.genotype for point in points], np.float32)
+        distinct_ones, which = np.unique(genotypes, axis=0, return_inverse=True)
+        scores = problem.evaluator(distinct_ones, split, self.interruption.check).fitness
+        heldout = [float(score) for score in scores[which]]
+        save_curve(points, heldout, split, self.directory / CURVE)
 
     def _keep_front(self, problem: Problem, found: Found) -> None:
         """A recipe for every member of the front that a strategy of several objectives found."""
@@ -271,6 +287,7 @@ class _Runner:
         shown = [result for result in results if result.split == final]
         title = f"{task}, {shown[0].items} items of the {final} split"
         self.console.print(results_table(shown, title))
+        self.console.print(noise_line([r for r in results if r.name == EVOLVED]), soft_wrap=True)
 
 
 def _random_strategy(space: Any, like: Strategy) -> Strategy:

@@ -40,6 +40,11 @@ class Result:
     seconds: float
     item_evaluations: int = 0
 
+    @property
+    def standard_error(self) -> float:
+        """Of the score, by its interval."""
+        return (self.high - self.low) / (2 * 1.96)
+
     @classmethod
     def of(
         cls,
@@ -55,6 +60,19 @@ class Result:
         score = float(np.mean(items, dtype=np.float64))
         cost = (evaluations, round(seconds, 3), item_evaluations)
         return cls(name, split, score, low, high, len(items), *cost)
+
+
+def noise_line(results: Sequence[Result]) -> str:
+    """What of a winner's score on the search split is luck: its scores on all splits, with errors.
+
+    The standard error is that of one candidate's mean over the split's items. The best of many
+    candidates is lucky by a few of them on the split that chose it, and not on the others.
+    """
+    scores = [
+        f"{result.score:.4g} ± {result.standard_error:.2g} on the {result.split} split"
+        for result in reversed(results)
+    ]
+    return "evolved, with the standard error of a candidate's score: " + ", ".join(scores)
 
 
 def save_results(results: Sequence[Result], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One table of everything a multirun did."""
+"""One table and one picture of everything a multirun did."""
 
 import csv
 import dataclasses
@@ -11,15 +11,17 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge.report.curves import FILE, load_curve, plot_curves
 from evojax_merge.report.results import Result, load_results
 
 TABLE = "results.csv"
+PICTURE = "curves.png"
 ERROR_FILE = "error.txt"
 """What a failed job leaves in its folder."""
 
 
 class SweepTable(Callback):
-    """Writes ``results.csv`` beside the runs of a multirun, and prints its evolved merges."""
+    """Writes ``results.csv`` and ``curves.png`` beside the runs of a multirun, and prints it."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collect the results of all runs."""
@@ -34,6 +36,9 @@ class SweepTable(Callback):
         if failed:
             console.print(f"failed, see their {ERROR_FILE}: runs {', '.join(failed)}")
         console.print(f"all methods and splits: {folder / TABLE}", soft_wrap=True)
+        if curves := collect_curves(folder):
+            plot_curves(curves, folder / PICTURE)
+            console.print(f"progress on held-out items: {folder / PICTURE}", soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +59,28 @@ def collect(folder: Path) -> list[SweepRow]:
         name = " ".join(chosen or [])
         rows += [SweepRow(path.parent.name, name, result) for result in load_results(path)]
     return rows
+
+
+def collect_curves(folder: Path) -> dict[str, list[list[dict[str, Any]]]]:
+    """The curves of all runs; those whose overrides differ in the seed alone stand together."""
+    curves: dict[str, list[list[dict[str, Any]]]] = {}
+    for path in sorted(folder.glob(f"*/{FILE}"), key=lambda path: _order(path.parent.name)):
+        if not (curve := load_curve(path)):
+            continue
+        overrides = path.parent / "overrides.yaml"
+        chosen = yaml.safe_load(overrides.read_text()) if overrides.exists() else []
+        label = " ".join(one for one in chosen or [] if not one.startswith("seed="))
+        curves.setdefault(label, []).append(curve)
+    common = _common([label.split() for label in curves])
+    return {
+        " ".join(one for one in label.split() if one not in common) or "all": runs
+        for label, runs in curves.items()
+    }
+
+
+def _common(labels: list[list[str]]) -> set[str]:
+    """Overrides that all labels share, which tell none from another."""
+    return set.intersection(*map(set, labels)) if len(labels) > 1 else set()
 
 
 def write_table(rows: list[SweepRow], path: Path) -> None:

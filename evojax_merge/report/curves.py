@@ -1,0 +1,119 @@
+"""How fast searches get better: what each had found after so much was spent, on held-out items."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from evojax_merge.report.plots import save_figure
+from evojax_merge.types import Float
+
+FILE = "curve.json"
+COSTS = {
+    "evaluations": "candidates",
+    "item_evaluations": "measured items",
+    "seconds": "seconds of evaluation",
+}
+
+
+class Incumbent(NamedTuple):
+    """The best candidate of a search after a generation.
+
+    Attributes:
+        generation: Which, from 0.
+        evaluations: Candidates so far.
+        item_evaluations: Items measured so far.
+        seconds: Spent on that.
+        fitness: Of the best so far, on the search split.
+        genotype: Its own.
+    """
+
+    generation: int
+    evaluations: int
+    item_evaluations: int
+    seconds: float
+    fitness: float
+    genotype: list[float]
+
+
+def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> list[Incumbent]:
+    """At most so many of them, evenly spread over the generations, the last among them.
+
+    Args:
+        history: Rows of `evojax_merge.evolution.history.read_history`.
+        search: Whose.
+        most: How many.
+    """
+    found: dict[int, Incumbent] = {}
+    count, items, seconds = 0, 0, 0.0
+    best: Mapping[str, Any] | None = None
+    for row in history:
+        if row["search"] != search or "genotype" not in row:
+            continue
+        count, items = count + 1, items + row["item_evaluations"]
+        seconds += row["seconds"] or 0.0
+        if row["fitness"] is not None and (best is None or row["fitness"] > best["fitness"]):
+            best = row
+        if best is not None:
+            spent = (count, items, seconds)
+            found[row["generation"]] = Incumbent(
+                row["generation"], *spent, best["fitness"], best["genotype"]
+            )
+    every = list(found.values())
+    chosen = np.unique(np.linspace(0, len(every) - 1, most).round().astype(int))
+    return [every[place] for place in chosen] if every else []
+
+
+def save_curve(
+    points: Sequence[Incumbent], heldout: Sequence[float], split: str, path: Path
+) -> None:
+    """Write what each incumbent cost and scored."""
+    rows = [
+        {name: value for name, value in point._asdict().items() if name != "genotype"}
+        | {"heldout": score, "split": split}
+        for point, score in zip(points, heldout, strict=True)
+    ]
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def load_curve(path: Path) -> list[dict[str, Any]]:
+    """Read it."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], path: Path) -> None:
+    """Median over the runs of each label, and the range of their middle half, against each cost.
+
+    Args:
+        curves: Label -> the curves of its runs.
+        path: The PNG to write.
+    """
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(COSTS), sharey=True)
+    for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
+        for number, (label, runs) in enumerate(curves.items()):
+            ends = [run[-1][cost] for run in runs]
+            grid = np.linspace(max(run[0][cost] for run in runs), max(ends), 100)
+            steps = np.stack([_step(run, cost, grid) for run in runs])
+            low, middle, high = np.quantile(steps, [0.25, 0.5, 0.75], axis=0)
+            colour = f"C{number % 10}"
+            axes.plot(grid, middle, color=colour, lw=2, label=f"{label} ({len(runs)})")
+            axes.fill_between(grid, low, high, color=colour, alpha=0.15, lw=0)
+        axes.set_xlabel(name)
+        axes.grid(alpha=0.3)
+    split = next(iter(curves.values()))[0][0]["split"]
+    panels[0].set_ylabel(f"fitness of the best so far, {split} split")
+    panels[0].legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def _step(
+    run: Sequence[Mapping[str, Any]], cost: str, grid: Float[np.ndarray, "points"]
+) -> Float[np.ndarray, "points"]:
+    at = np.array([point[cost] for point in run], np.float64)
+    scores = np.array([point["heldout"] for point in run], np.float64)
+    return scores[np.maximum(np.searchsorted(at, grid, side="right") - 1, 0)]

@@ -1,0 +1,105 @@
+"""Curves of searches and fronts of runs."""
+
+import numpy as np
+import pytest
+
+from evojax_merge.report.curves import incumbents, load_curve, plot_curves, save_curve
+from evojax_merge.report.front import Front, Member, distinct, hypervolumes, knee, plot_front
+
+
+def row(generation, fitness, search="evolved", objectives=None):
+    found = {
+        "search": search,
+        "generation": generation,
+        "fitness": fitness,
+        "genotype": [0.0 if fitness is None else fitness],
+        "item_evaluations": 10,
+        "seconds": 0.5,
+    }
+    return found if objectives is None else found | {"objectives": objectives}
+
+
+HISTORY = [
+    *(row(0, fitness) for fitness in (None, 0.2)),
+    row(0, 0.9, "random_search"),
+    *(row(1, fitness) for fitness in (0.1, 0.3)),
+    *(row(2, fitness) for fitness in (0.25, 0.25)),
+]
+
+
+def test_incumbents_are_the_best_so_far_and_what_was_spent():
+    found = incumbents(HISTORY, "evolved", 8)
+    assert [point.fitness for point in found] == [0.2, 0.3, 0.3]
+    assert [point.evaluations for point in found] == [2, 4, 6]
+    assert [point.item_evaluations for point in found] == [20, 40, 60]
+    assert [point.seconds for point in found] == [1.0, 2.0, 3.0]
+    assert [point.generation for point in incumbents(HISTORY, "evolved", 2)] == [0, 2]
+    assert incumbents(HISTORY, "evolved", 0) == []
+    assert incumbents([row(0, None)], "evolved", 3) == []
+
+
+def test_curves_are_kept_and_drawn(tmp_path):
+    points = incumbents(HISTORY, "evolved", 8)
+    save_curve(points, [0.1, 0.4, 0.4], "test", tmp_path / "curve.json")
+    curve = load_curve(tmp_path / "curve.json")
+    assert curve[1]["heldout"] == 0.4
+    assert curve[1]["split"] == "test"
+    assert "genotype" not in curve[1]
+    plot_curves({"a": [curve, curve[:2]], "b": [curve]}, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+SCORES = [(0.0, 1.0), (0.6, 0.7), (0.5, 0.5), (1.0, 0.0), (0.6, 0.7)]
+
+
+def front():
+    members = [
+        Member(f"front/{n}.yaml", {"test": {"math": a, "ja": b}}) for n, (a, b) in enumerate(SCORES)
+    ]
+    return Front("test", ("math", "ja"), tuple(members))
+
+
+def test_members_that_no_other_dominates_each_once():
+    assert distinct(np.array(SCORES)).tolist() == [True, True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("choice", "index"), [("knee", 1), ("3", 3), ("math=1", 3), ("math=0.2,ja=0.8", 0)]
+)
+def test_a_member_by_choice(choice, index, tmp_path):
+    front().save(tmp_path)
+    assert Front.load(tmp_path).select(choice) == index
+
+
+def test_the_knee_of_one_point():
+    assert knee(np.array([[0.5, 0.5]])) == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("5", "has members 0 to 4"),
+        ("kne", "did you mean knee"),
+        ("maths=1", "no task 'maths'; did you mean math"),
+        ("math=x", "weight of math is no number: 'x'"),
+    ],
+)
+def test_choices_that_name_no_member(choice, message):
+    with pytest.raises(ValueError, match=message):
+        front().select(choice)
+
+
+def test_a_run_without_a_front(tmp_path):
+    with pytest.raises(ValueError, match=r"has no front\.json; a run has a front when"):
+        Front.load(tmp_path)
+
+
+def test_hypervolume_never_falls(tmp_path):
+    history = [row(n // 2, 0.5, objectives=list(score)) for n, score in enumerate(SCORES)]
+    volumes, reference = hypervolumes(history, "evolved")
+    assert reference == [0.0, 0.0]
+    assert volumes == sorted(volumes)
+    assert volumes[0] == pytest.approx(0.42)
+    assert hypervolumes(HISTORY, "evolved") == ([], [])
+    plot_front(front(), history, "evolved", tmp_path / "front.png")
+    assert (tmp_path / "front.png").stat().st_size > 10_000
