@@ -149,11 +149,18 @@ def collect(folder: Path) -> Iterator[dict[str, Any]]:
             "least": _finite(min(taken)),
             "most": _finite(max(taken)),
             "processor_seconds": _finite(median(spent)),
+            "tenth": median(_at(curve, EVALUATIONS * ITEMS // 10) for curve in runs),
             "end_items": median(curve[-1]["items"] for curve in runs),
             "end": median(ends),
             "end_low": min(ends),
             "end_high": max(ends),
         }
+
+
+def _at(curve: list[dict], items: int) -> float:
+    """Held-out score when so many items had been measured."""
+    within = [point["validation"] for point in curve if point["items"] <= items]
+    return within[-1] if within else float("nan")
 
 
 def _finite(value: float) -> float | None:
@@ -164,7 +171,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     """The rows to read, cheapest first."""
     shown = Table(
         *("contestant", "seeds", "reached", "items to target, median (range)", "seconds"),
-        *("of plain", "end, %", "after items"),
+        *("of plain", "after a tenth, %", "end, %", "after items"),
         title=f"target {100 * rows[0]['target']:.1f} % of the validation items",
     )
     plain = next(row["items"] for row in rows if row["contestant"] == PLAIN)
@@ -180,6 +187,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             f"{number(row['items'])} ({number(row['least'])} – {number(row['most'])})",
             number(row["processor_seconds"]),
             f"{row['items'] / plain:.2f}" if row["items"] else "–",
+            f"{100 * row['tenth']:.1f}",
             f"{100 * row['end']:.1f} ({100 * row['end_low']:.1f} – {100 * row['end_high']:.1f})",
             number(row["end_items"]),
         )
