@@ -63,6 +63,7 @@ def test_a_search_that_was_interrupted_ends_in_the_same_weights(run: Run, tmp_pa
         assert (again.directory / name).read_bytes() == (run.directory / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "origin"),
     [

@@ -13,7 +13,8 @@ from evojax_merge.exchange.methods import METHODS
 from tests.exchange.written import RANDOM, SETTINGS, written
 
 README = Path(__file__).parents[2] / "README.md"
-ROWS = re.findall(r"^\| (`.+?`) \| .+ \| ([^|]+) \|$", README.read_text(), re.MULTILINE)
+TABLE = README.read_text(encoding="utf-8").split("## Operators")[1].split("\n## ")[0]
+ROWS = re.findall(r"^\| (`.+?`) \| .+ \| ([^|]+) \|$", TABLE, re.MULTILINE)
 NAMES = {}
 for operators, methods in ROWS:
     named = re.findall(r"`(\w+)`", operators)

@@ -43,6 +43,7 @@ def test_strategies_are_told_what_they_hear() -> None:
     np.testing.assert_allclose(objectives[:, 2], items[:, ~odd].mean(axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_searches_of_several_seeds(at_once: int) -> None:
     strategy = PRETRAINED["M2N2"]().seed(np.asarray(pretrained()))

@@ -21,7 +21,8 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+# They are in test_several.py, and run in tests/test_configs.py.
+@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"several", "size"}))
 def test_every_option_measures(option, write, model, tmp_path):
     data = write(ITEM)
     if option == "classification":

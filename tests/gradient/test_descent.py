@@ -76,6 +76,7 @@ def accuracy(run, name):
     return result.score
 
 
+@pytest.mark.slow
 def test_the_digits_get_better_than_task_arithmetic(tmp_path):
     run = evolve([*OVERRIDES, "search.evaluations=100"], tmp_path / "run")
     fitness = [row["fitness"] for row in read_history(tmp_path / "run" / "history.jsonl")]
@@ -88,6 +89,7 @@ def test_the_digits_get_better_than_task_arithmetic(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, again.params, run.model.params)
 
 
+@pytest.mark.slow
 def test_entropy_alone_leaves_the_most_certain_source(tmp_path):
     run = evolve([*OVERRIDES, "strategy.diversity=0", "search.evaluations=100"], tmp_path / "run")
     assert accuracy(run, "evolved") == pytest.approx(accuracy(run, "high"), abs=0.02)

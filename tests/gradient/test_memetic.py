@@ -116,6 +116,7 @@ def test_what_is_wrong_is_said():
 DIGITS = ["+experiment=digits", "strategy=memetic", "baselines.random_search=false"]
 
 
+@pytest.mark.slow
 def test_digits_by_evolution_and_gradient(tmp_path):
     more = ["search.evaluations=24", "strategy.start_steps=20"]
     found = evolve([*DIGITS, *more], tmp_path / "run")

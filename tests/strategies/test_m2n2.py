@@ -208,6 +208,7 @@ def test_continues_from_a_saved_state_to_the_same_bits_and_compiles_once() -> No
     assert strategy._ask_jit._cache_size() == strategy._tell_jit._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_many_searches_at_once_are_the_same_searches() -> None:
     strategy = build()
 

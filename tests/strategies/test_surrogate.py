@@ -52,6 +52,7 @@ def to_target(strategy: object, most: int = 300) -> int:
     return int(reached[0] + 1) * strategy.population_size
 
 
+@pytest.mark.slow
 def test_takes_fewer_evaluations_than_the_strategy_inside() -> None:
     plain = EvosaxStrategy(CMAES, lower=LOWER, upper=UPPER, start=START)
     assert to_target(make()) < 0.75 * to_target(plain)
@@ -107,6 +108,7 @@ def test_failed_candidates_do_not_harm_the_state() -> None:
     assert np.isfinite(populations).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", ["SNES", "DifferentialEvolution"])
 def test_another_strategy_inside(inner: str) -> None:
     strategy = make(inner)
