@@ -27,7 +27,8 @@ from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import Recipe
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
-from evojax_merge.report.front import FOLDER, Front, Member, distinct, plot_front
+from evojax_merge.report.front import FOLDER, Front, Member, plot_front
+from evojax_merge.report.hypervolume import non_dominated
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, noise_line, results_table, save_results
@@ -189,7 +190,7 @@ class _Runner:
             split: problem.evaluator(found.front, split, self.interruption.check).objectives
             for split in splits
         }
-        kept = distinct(measured[splits[0]])
+        kept = non_dominated(measured[splits[0]])
         folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         members = []

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
 from evojax_merge.report.plots import save_figure
-from evojax_merge.types import Bool, Float
+from evojax_merge.types import Float
 
 FILE = "front.json"
 FOLDER = "front"
@@ -118,13 +118,6 @@ def knee(scores: Float[np.ndarray, "members tasks"]) -> int:
     return int(np.argmin(np.square(lost).sum(axis=1)))
 
 
-def distinct(scores: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, "members"]:
-    """Members that no other dominates, of equal ones the first."""
-    kept = non_dominated(scores)
-    _, first = np.unique(scores, axis=0, return_index=True)
-    return kept & np.isin(np.arange(len(scores)), first)
-
-
 def hypervolumes(
     history: Iterable[Mapping[str, Any]], search: str
 ) -> tuple[list[float], list[float]]:
@@ -145,7 +138,7 @@ def hypervolumes(
     volumes = []
     for number in sorted(generations):
         front = np.concatenate([front, generations[number]])
-        front = front[distinct(front)]
+        front = front[non_dominated(front)]
         volumes.append(float(hypervolume(front, reference)))
     return volumes, [float(one) for one in reference]
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.report.curves import incumbents, load_curve, plot_curves, save_curve
-from evojax_merge.report.front import Front, Member, distinct, hypervolumes, knee, plot_front
+from evojax_merge.report.front import Front, Member, hypervolumes, knee, plot_front
+from evojax_merge.report.hypervolume import non_dominated
 
 
 def row(generation, fitness, search="evolved", objectives=None):
@@ -60,7 +61,7 @@ def front():
 
 
 def test_members_that_no_other_dominates_each_once():
-    assert distinct(np.array(SCORES)).tolist() == [True, True, False, True, False]
+    assert non_dominated(np.array(SCORES)).tolist() == [True, True, False, True, False]
 
 
 @pytest.mark.parametrize(
