@@ -20,6 +20,7 @@ from evojax_merge.exchange.output import Piece, ShardWriter
 from evojax_merge.exchange.planning import Job, Plan
 from evojax_merge.exchange.tokenizer_files import write_tokenizer
 from evojax_merge.exchange.unchanged import check_task_vectors
+from evojax_merge.operators.threads import blas_of_one_thread
 
 CONFIG_FILE = "mergekit_config.yml"
 
@@ -80,6 +81,7 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
         writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
         for _ in range(threads):
             idle.put(stack.enter_context(Merger(plan, seed)))
+        stack.enter_context(blas_of_one_thread())
         pool = stack.enter_context(ThreadPoolExecutor(threads))
 
         def merge(job: Job) -> None:

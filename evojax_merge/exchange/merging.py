@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.exchange.exact import statistics
@@ -37,6 +38,7 @@ class Merger:
         self._reader = Reader(plan.checkpoints)
         most = max(len(job.origins) for job in plan.jobs)
         self._buffers = [Buffer() for _ in range(most)]
+        self._results: dict[np.dtype, jax.Array] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -71,8 +73,8 @@ class Merger:
             if step < size or step == CHUNK:
                 pieces = [_padded(tensor[first:stop]) for tensor in tensors]
             held = found(first, *_split(job, pieces))
-            merged = np.asarray(self._merge(job, operator, pieces, held, coefficients))
-            yield first, merged.reshape(-1)[: stop - first]
+            merged = self._merge(job, operator, pieces, held, coefficients)
+            yield first, np.asarray(merged).reshape(-1)[: stop - first]
 
     def _is_copy(self, job: Job, tensors: Sequence[Any]) -> bool:
         return (
@@ -109,7 +111,17 @@ class Merger:
             key = key if job.slot.layer is None else fold(key, np.uint32(job.slot.layer))
         program = _program(self._plan.method.name, job.static, base is not None, job.dtype)
         numbers = {name: np.asarray(value, np.float32) for name, value in coefficients.items()}
-        return program(base, sources, numbers, found, np.float32(job.lam), key)
+        inputs = (base, sources, numbers, found, np.float32(job.lam), key)
+        shape = sources[0].shape
+        if shape != (CHUNK,):
+            return program(None, *inputs)
+        # Pages of fresh memory cost as much as a merge; the piece before has been written.
+        last = self._results.pop(job.dtype, None)
+        if last is None:
+            last = jnp.zeros(shape, job.dtype)
+        merged = program(last, *inputs)
+        self._results[job.dtype] = merged
+        return merged
 
 
 def _by_vectors(static: Static) -> bool:
@@ -132,12 +144,13 @@ def _padded(part: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _program(method: str, static: Static, based: bool, dtype: np.dtype) -> Any:
-    """Compiled once for each shape that it is called with."""
+    """Compiled once for each shape that it is called with; its first argument holds the result."""
 
     def run(
-        base: Any, sources: Any, coefficients: Any, found: Any, lam: Any, key: Any
+        last: Any, base: Any, sources: Any, coefficients: Any, found: Any, lam: Any, key: Any
     ) -> jax.Array:
+        del last
         operator = METHODS[method].build(dict(static), lam, based)
         return operator.merge(base, sources, coefficients, found, key).astype(dtype)
 
-    return jax.jit(run)
+    return jax.jit(run, donate_argnums=0, keep_unused=True)

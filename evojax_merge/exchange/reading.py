@@ -19,8 +19,9 @@ ALIGNMENT = 64
 MOST_AT_ONCE = 2**30
 """Bytes of one system call."""
 
-PIECE = 2**16
-"""Elements looked at together for infinities: they stay in the cache."""
+PIECE = 2**18
+"""Elements looked at together for infinities: they stay in the cache, and few pieces wait for the
+interpreter's lock."""
 
 _BITS: dict[np.dtype, tuple[Any, int, int]] = {
     DTYPES["F32"]: (np.uint32, 0x7FFFFFFF, 0x7F800000),

@@ -88,9 +88,12 @@ class Family:
         return found
 
 
+_decoder_params = functools.cache(decoder.abstract_params)  # a trace of the whole model
+
+
 @functools.cache
 def _decoder_names(config: DecoderConfig) -> dict[str, str]:
-    paths = flatten(decoder.abstract_params(config))
+    paths = flatten(_decoder_params(config))
     return {path: decoder_params.NAMES[path] for path in paths}
 
 
@@ -100,7 +103,7 @@ DECODER = Family(
     config_from_hf=DecoderConfig.from_hf,
     hf_fields=decoder_params.hf_fields,
     init_params=decoder.init_params,
-    abstract_params=functools.cache(decoder.abstract_params),  # a trace of the whole model
+    abstract_params=_decoder_params,
     forward=decoder.forward,
     num_layers=lambda config: config.num_layers,
     names=_decoder_names,

@@ -24,12 +24,9 @@ Along = Literal["tensor", "rows", "columns"]
 """What counts as one vector: a whole tensor (a layer of a stacked leaf), each of its rows (last
 axis), or each of its columns (first axis)."""
 
-CHUNK = 2**16
-"""Elements taken to float64 at once: few enough to stay in the cache."""
-
-PRODUCT = 2**13
-"""Elements of one inner product: BLAS starts threads for longer ones, which cost more than they do,
-and its matrix product is twice as slow for so few rows."""
+CHUNK = 2**18
+"""Elements taken to float64 at once. Smaller ones would stay nearer to the processor, but threads
+wait for the interpreter's lock after each."""
 
 
 class OnDisk(ABC):
@@ -153,37 +150,52 @@ def _flat(leaf: Any, layered: bool, layer: int) -> Any:
 def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
     """Of whole vectors, ``[sources, sources]``."""
     gram = np.zeros((len(vectors),) * 2)
-    above = np.triu_indices(len(vectors))
+    above = list(zip(*np.triu_indices(len(vectors)), strict=True))
     size = vectors[0].shape[0]
+    room = _room(len(vectors), (min(CHUNK, size),))
     for start in range(0, size, CHUNK):
         part = slice(start, min(start + CHUNK, size))
-        moved = _moved(origin, vectors, part)
-        for first in range(0, moved.shape[1], PRODUCT):
-            piece = moved[:, first : first + PRODUCT]
-            for i, j in zip(*above, strict=True):
-                gram[i, j] += np.dot(piece[i], piece[j])
-    gram.T[above] = gram[above]
-    return gram
+        zero = None if origin is None else origin[part]
+        moved = _moved(zero, [vector[part] for vector in vectors], room)
+        for i, j in above:
+            gram[i, j] += np.dot(moved[i], moved[j])
+    return np.triu(gram) + np.triu(gram, 1).T
 
 
 def _grams(origin: Any, matrices: Sequence[np.ndarray]) -> np.ndarray:
     """Of the vectors along the last axis, ``[sources, sources, *others]``."""
-    shape = matrices[0].shape[:-1]
-    grams = np.empty((len(matrices), len(matrices), *shape))
-    width = int(np.prod(matrices[0].shape[1:]))
+    shape = matrices[0].shape
+    grams = np.empty((len(matrices), len(matrices), *shape[:-1]))
+    width = int(np.prod(shape[1:]))
     step = max(1, CHUNK // max(1, width))
+    room = _room(len(matrices), (step, *shape[1:]))
     for start in range(0, shape[0], step):
         part = slice(start, start + step)
-        moved = _moved(origin, matrices, part)
+        zero = None if origin is None else origin[part]
+        moved = _moved(zero, [matrix[part] for matrix in matrices], room)
         grams[:, :, part] = np.einsum("i...k,j...k->ij...", moved, moved)
     return grams
 
 
-def _moved(origin: Any, vectors: Sequence[Any], part: slice) -> np.ndarray:
+Room = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Memory used for one part after another: for all vectors in float64, and for the origin and an end
+in float32."""
+
+
+def _room(vectors: int, shape: tuple[int, ...]) -> Room:
+    return np.empty((vectors, *shape)), np.empty(shape, np.float32), np.empty(shape, np.float32)
+
+
+def _moved(origin: np.ndarray | None, ends: Sequence[np.ndarray], room: Room) -> np.ndarray:
     """Vectors from the origin: rounded to float32 as in the merge, then taken to float64."""
-    zero = None if origin is None else origin[part].astype(np.float32)
-    ends = [vector[part].astype(np.float32) for vector in vectors]
-    return np.stack(ends if zero is None else [end - zero for end in ends], dtype=np.float64)
+    size = len(ends[0])
+    moved, zero, end = room[0][:, :size], room[1][:size], room[2][:size]
+    if origin is not None:
+        np.copyto(zero, origin)
+    for row, given in zip(moved, ends, strict=True):
+        np.copyto(end, given)
+        np.copyto(row, end if origin is None else np.subtract(end, zero, out=end))
+    return moved
 
 
 def _vector_axes(

@@ -1,11 +1,18 @@
-"""Tensors worked on in threads; NumPy leaves the interpreter's lock in most of what it does."""
+"""Tensors worked on in threads; NumPy leaves the interpreter's lock in most of what it does.
+
+BLAS would start threads of its own for each inner product, which take turns with these.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from os import cpu_count
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,15 +34,41 @@ def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
                 return
             results[index] = function(item)
 
-    helpers = [_helpers().submit(work) for _ in range(min(MOST_THREADS, len(waiting)) - 1)]
-    try:
-        work()
-    finally:
-        waiting.clear()
-        running = [helper for helper in helpers if not helper.cancel()]
-    for helper in running:
-        helper.result()
+    with blas_of_one_thread():
+        helpers = [_helpers().submit(work) for _ in range(min(MOST_THREADS, len(waiting)) - 1)]
+        try:
+            work()
+        finally:
+            waiting.clear()
+            running = [helper for helper in helpers if not helper.cancel()]
+        for helper in running:
+            helper.result()
     return [results[index] for index in sorted(results)]
+
+
+_inside: list[Any] = []
+"""The limit that is set, once for each of those who are inside."""
+
+_entering = Lock()
+
+
+@contextmanager
+def blas_of_one_thread() -> Iterator[None]:
+    """Keep BLAS from starting threads, in all of the process, until the last one leaves."""
+    with _entering:
+        _inside.append(_inside[0] if _inside else _controller().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _entering:
+            limit = _inside.pop()
+            if not _inside:
+                limit.restore_original_limits()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @cache
