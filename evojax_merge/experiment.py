@@ -124,12 +124,6 @@ class Savers:
     racing: dict[str, Any] | None = None
     anchors: dict[str, Any] | None = None
 
-    def __post_init__(self) -> None:
-        if self.racing is not None and self.anchors is not None:
-            raise ValueError(
-                "savers.racing and savers.anchors both choose which items are measured; enable one"
-            )
-
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:

@@ -7,6 +7,7 @@ computes in ``dtype``, or in the inputs' dtype where there is none.
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from os import cpu_count
@@ -92,7 +93,7 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
             finally:
                 idle.put(merger)
 
-        merged = [pool.submit(merge, job) for job in plan.jobs]
+        merged = [pool.submit(merge, job) for job in _apart(plan.jobs, threads)]
         try:
             for one in merged:
                 one.result()
@@ -100,3 +101,9 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
             pool.shutdown(cancel_futures=True)
             raise
         writer.write_index()
+
+
+def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:
+    """Jobs far from each other in turn: writing to one file, threads would wait for each other."""
+    step = -(-len(jobs) // threads)
+    return [job for first in range(step) for job in jobs[first::step]]

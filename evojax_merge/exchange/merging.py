@@ -1,8 +1,9 @@
 """The tensors of a plan merged, each in pieces of few elements.
 
 All tensors are flat and merged 2**19 elements at a time: one program for all shapes, and memory for
-little more than the statistics. A whole tensor is held where a random mask is drawn for it, where
-its rows or columns are vectors of their own, or where its tokens are brought to another vocabulary.
+little more than the statistics. A whole tensor is held where it is small, where a random mask is
+drawn for it, where its rows or columns are vectors of their own, or where its tokens are brought to
+another vocabulary.
 """
 
 import functools
@@ -23,6 +24,9 @@ from evojax_merge.operators.random_mask import fold, leaf_key
 
 CHUNK = 2**19
 """Elements merged at once."""
+
+HELD = 2**26
+"""Bytes of the tensors of one merge that are held rather than read once more after statistics."""
 
 
 class Merger:
@@ -63,6 +67,8 @@ class Merger:
             for first in range(0, size, CHUNK):
                 yield first, tensors[0][first : min(first + CHUNK, size)]
             return
+        elif sum(size * tensor.dtype.itemsize for tensor in tensors) <= HELD:
+            tensors = [tensor[:] for tensor in tensors]
         base, sources = _split(job, tensors)
         found, coefficients = statistics(
             operator, shape, base, sources, job.coefficients, dict(job.static)

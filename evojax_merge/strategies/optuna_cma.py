@@ -25,13 +25,6 @@ from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Population, PRNGKey
 
-cmaes: Any
-optuna: Any
-try:
-    cmaes, optuna = importlib.import_module("cmaes"), importlib.import_module("optuna")
-except ImportError:
-    cmaes = optuna = None
-
 _WORST = -3e38
 """What a candidate without a finite fitness is told as; the sampler compares ranks only."""
 
@@ -78,10 +71,7 @@ class OptunaCMAES:
         start: Any = None,
         population_size: int | None = None,
     ) -> None:
-        if optuna is None or cmaes is None:
-            raise ValueError(
-                "strategy=optuna_cma needs Optuna and cmaes: pip install 'evojax-merge[optuna]'"
-            )
+        optuna = self._optuna = _imported()
         self.box = make_box(lower, upper, start, 1 / 6)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
@@ -161,6 +151,7 @@ class OptunaCMAES:
         return self._position
 
     def _begin(self, seed: int) -> _Position:
+        optuna = self._optuna
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # x0 is to be removed in Optuna 6
@@ -197,3 +188,18 @@ def _told(state: State) -> tuple[int, bytes, bytes]:
     rows = slice(int(state.told))
     genotypes, fitness = np.asarray(state.genotypes)[rows], np.asarray(state.fitness)[rows]
     return int(state.seed), genotypes.tobytes(), fitness.tobytes()
+
+
+def _imported() -> Any:
+    """Optuna; a second of import, for searches that ask for it.
+
+    Raises:
+        ValueError: It or cmaes is not installed.
+    """
+    try:
+        importlib.import_module("cmaes")
+        return importlib.import_module("optuna")
+    except ImportError:
+        raise ValueError(
+            "strategy=optuna_cma needs Optuna and cmaes: pip install 'evojax-merge[optuna]'"
+        ) from None

@@ -150,6 +150,43 @@ def test_anchors_estimate_the_whole():
     assert sorted(checked.tolist()) == [16] * 15 + [ITEMS]
 
 
+def both(items=ITEMS):
+    return Anchors(items, anchors=16, initial=16, refresh=3, racing=Racing(items))
+
+
+def test_anchors_are_the_first_round_of_races():
+    scorer = Scorer(both(), Bench(), ITEMS)
+    alone = Scorer(Racing(ITEMS), Bench(), ITEMS)(SPREAD)
+    first = scorer(SPREAD)
+    np.testing.assert_array_equal(first.items, alone.items)  # there is no model yet
+    others = SPREAD + 0.11
+    found = scorer(others)
+    measured = np.isfinite(found.items)
+    np.testing.assert_array_equal(measured.sum(axis=1), found.item_evaluations)
+    anchors = measured.all(axis=0)
+    assert 8 <= anchors.sum() <= 16
+    assert (found.item_evaluations == anchors.sum()).sum() == 8  # the worse half stops there
+    truth = solve(others[:, 0]).mean(axis=1)
+    complete = measured.all(axis=1)
+    assert complete.sum() >= 4
+    np.testing.assert_allclose(found.fitness[complete], truth[complete], rtol=1e-6)
+    assert np.abs(found.fitness - truth).mean() < 0.1
+    assert np.corrcoef(found.fitness, truth)[0, 1] > 0.97
+    assert truth[complete].min() >= np.median(truth)
+
+
+def test_a_model_of_results_that_are_partly_missing():
+    abilities = np.linspace(-3, 3, 60)
+    results = solve(abilities)
+    results[np.random.default_rng(1).random(results.shape) < 0.6] = np.nan
+    model = fit(results, dimensions=1)
+    assert np.corrcoef(model.difficulty, -solve(abilities).mean(axis=0))[0, 1] > 0.85
+    located = model.abilities(results, np.arange(ITEMS))[:, 0]
+    assert np.corrcoef(located, abilities)[0, 1] > 0.85
+    nothing = np.full((1, ITEMS), np.nan)
+    np.testing.assert_allclose(model.abilities(nothing, np.arange(ITEMS)), 0, atol=1e-6)
+
+
 def test_anchors_for_graded_results_only():
     def measure(genotypes, rows):
         return Evaluation(np.full((len(genotypes), len(rows)), -2.5, np.float32), np.zeros(16))
@@ -158,7 +195,7 @@ def test_anchors_for_graded_results_only():
         Scorer(Anchors(ITEMS), measure, ITEMS)(SPREAD)
 
 
-@pytest.mark.parametrize("rule", [Whole, Racing, Anchors])
+@pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both])
 def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, tmp_path):
     strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
 
@@ -211,7 +248,6 @@ def test_a_limit_of_items(tmp_path):
         (lambda: Racing(ITEMS, error=0.7), "error is 0.7"),
         (lambda: Anchors(10, anchors=10), "anchors is 10, and the search split has 10 items"),
         (lambda: Anchors(10, anchors=1), "anchors is 1; give a whole number of at least 2"),
-        (lambda: Savers(racing={}, anchors={}), "enable one"),
     ],
 )
 def test_savers_that_make_no_sense(make, message):

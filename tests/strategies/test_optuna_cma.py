@@ -1,10 +1,12 @@
+import sys
+
 import cmaes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.strategies import OptunaCMAES, optuna_cma
+from evojax_merge.strategies import OptunaCMAES
 from evojax_merge.strategies.optuna_cma import State
 
 LOWER, UPPER = np.array([-1.0, 0, 0, 2], np.float32), np.array([1.0, 1, 0.1, 4], np.float32)
@@ -92,7 +94,7 @@ def test_refuses_more_evaluations_than_it_has_room_for() -> None:
 
 
 def test_refuses_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_cma, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"pip install 'evojax-merge\[optuna\]'"):
         OptunaCMAES(**BOX)
 

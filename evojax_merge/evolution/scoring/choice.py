@@ -25,8 +25,7 @@ def make_rule(savers: Savers, task: BoundTask, strategy: Strategy) -> Rule:
                 f"savers.{name} leaves items unmeasured, and {type(strategy).__name__} is told the "
                 f"{hears(strategy)}"
             )
-    if savers.racing is not None:
-        return Racing(len(task), **savers.racing)
+    racing = None if savers.racing is None else Racing(len(task), **savers.racing)
     if savers.anchors is not None:
-        return Anchors(len(task), **savers.anchors)
-    return Whole(len(task))
+        return Anchors(len(task), **savers.anchors, racing=racing)
+    return racing or Whole(len(task))

@@ -42,9 +42,16 @@ class ItemResponse(NamedTuple):
     def abilities(
         self, results: Float[np.ndarray, "pop chosen"], chosen: np.ndarray
     ) -> Float[np.ndarray, "pop abilities"]:
-        """The likeliest abilities of candidates, from their results on some items."""
+        """The likeliest abilities of candidates, from their results on some items.
+
+        Args:
+            results: nan where an item was not measured.
+            chosen: The items.
+        """
         a, b = self.discrimination[chosen], self.difficulty[chosen]
-        return np.asarray(_locate(jnp.asarray(results, jnp.float32), a, b), np.float64)
+        known = np.isfinite(results)
+        filled = jnp.asarray(np.where(known, results, 0), jnp.float32)
+        return np.asarray(_locate(filled, jnp.asarray(known), a, b), np.float64)
 
 
 def fit(
@@ -53,29 +60,32 @@ def fit(
     """Fit a model to results in [0, 1]; the same results give the same model.
 
     Args:
-        results: Of candidates that were measured on all items.
+        results: nan where a candidate was not measured on an item.
         dimensions: Of ability.
         seed: Of the start.
     """
     count, items = results.shape
     padded = -(-count // _PADDING) * _PADDING
     filled = np.zeros((padded, items), np.float32)
-    filled[:count] = results
+    known = np.zeros((padded, items), bool)
+    known[:count] = np.isfinite(results)
+    filled[:count] = np.where(known[:count], results, 0)
     rng = np.random.default_rng(seed)
     start = {
         "theta": jnp.asarray(rng.normal(0, 0.1, (padded, dimensions)), jnp.float32),
         "a": jnp.asarray(1 + rng.normal(0, 0.1, (items, dimensions)), jnp.float32),
         "b": jnp.zeros(items, jnp.float32),
     }
-    fitted = _fit(start, jnp.asarray(filled), jnp.asarray(np.arange(padded) < count))
+    fitted = _fit(start, jnp.asarray(filled), jnp.asarray(known))
     return ItemResponse(np.asarray(fitted["a"], np.float64), np.asarray(fitted["b"], np.float64))
 
 
 @functools.partial(jax.jit)
 def _fit(
-    start: dict[str, Array], results: Float[Array, "pop items"], real: Bool[Array, "pop"]
+    start: dict[str, Array], results: Float[Array, "pop items"], known: Bool[Array, "pop items"]
 ) -> dict[str, Array]:
     optimizer = optax.adam(optax.cosine_decay_schedule(_RATE, _STEPS))
+    real = known.any(axis=1)
 
     def loss(model: dict[str, Array]) -> Array:
         logits = model["theta"] @ model["a"].T - model["b"]
@@ -85,7 +95,7 @@ def _fit(
             + jnp.sum(jnp.square(model["a"] - 1))
             + 0.25 * jnp.sum(jnp.square(model["b"]))
         )
-        return jnp.sum(unlikely * real[:, None]) + 0.5 * prior
+        return jnp.sum(unlikely * known) + 0.5 * prior
 
     def step(carry: tuple, _: None) -> tuple[tuple, None]:
         model, state = carry
@@ -98,22 +108,25 @@ def _fit(
 
 @jax.jit
 def _locate(
-    results: Float[Array, "pop chosen"], a: Float[Array, "chosen d"], b: Float[Array, "chosen"]
+    results: Float[Array, "pop chosen"],
+    known: Bool[Array, "pop chosen"],
+    a: Float[Array, "chosen d"],
+    b: Float[Array, "chosen"],
 ) -> Float[Array, "pop d"]:
     """Newton's method on the log-posterior, which is concave."""
     a, b = a.astype(jnp.float32), b.astype(jnp.float32)
 
-    def one(result: Array) -> Array:
+    def one(result: Array, known: Array) -> Array:
         def step(theta: Array, _: None) -> tuple[Array, None]:
             p = jax.nn.sigmoid(a @ theta - b)
-            slope = a.T @ (result - p) - theta
-            curvature = (a.T * (p * (1 - p))) @ a + jnp.eye(a.shape[1])
+            slope = a.T @ ((result - p) * known) - theta
+            curvature = (a.T * (p * (1 - p) * known)) @ a + jnp.eye(a.shape[1])
             change = jnp.linalg.solve(curvature, slope)
             return theta + change / jnp.maximum(1.0, jnp.linalg.norm(change)), None
 
         return jax.lax.scan(step, jnp.zeros(a.shape[1]), length=_NEWTON_STEPS)[0]
 
-    return jax.vmap(one)(results)
+    return jax.vmap(one)(results, known)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:

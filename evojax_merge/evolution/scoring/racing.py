@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from evojax_merge.evolution.scoring.anchor_set import AnchorSet
 from evojax_merge.evolution.scoring.base import (
     Items,
     Measure,
@@ -27,7 +28,7 @@ from evojax_merge.evolution.scoring.base import (
     check_whole,
     order_of,
 )
-from evojax_merge.types import Bool, Float
+from evojax_merge.types import Bool, Float, Int
 
 STOPPING = ("halving", "test")
 
@@ -94,32 +95,52 @@ class Racing:
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
         """Measure a generation, round by round."""
+        items, alive, lost = self.rounds(generation, count, measure)
+        return Scores(items, _standing(items, alive, lost))
+
+    def rounds(
+        self, generation: int, count: int, measure: Measure, anchors: AnchorSet | None = None
+    ) -> tuple[Items, Int[np.ndarray, "alive"], list[Int[np.ndarray, "lost"]]]:
+        """What was measured, who went on to the end, and who stopped in each round before.
+
+        Args:
+            generation: Its number.
+            count: Of candidates.
+            measure: Measures some of them.
+            anchors: What all meet in a round before the first; their estimate says who is worse.
+        """
         order = order_of(self._seed, generation, len(self._blocks))
         least = max(1, math.ceil(self._parents * count))
         items = blank(count, self._items)
         alive = np.arange(count)
         met = np.zeros(self._items, bool)
-        lost: list[np.ndarray] = []  # those that stopped in each round, worst of all first
-        done = 0
-        for rung in self._rungs:
-            for block in order[done:rung]:
-                rows = self._blocks[block]
-                items[np.ix_(alive, rows)] = measure(alive, rows)
-                met[rows] = True
-            done = rung
-            if rung == self._rungs[-1] or len(alive) <= least:
+        lost: list[np.ndarray] = []
+        rounds = [
+            np.concatenate([self._blocks[block] for block in order[done:rung]])
+            for done, rung in zip((0, *self._rungs), self._rungs, strict=False)
+        ]
+        if anchors is not None:
+            rounds.insert(0, anchors.rows)
+        for number, rows in enumerate(rounds):
+            new = rows[~met[rows]]
+            items[np.ix_(alive, new)] = measure(alive, new)
+            met[new] = True
+            if number == len(rounds) - 1 or len(alive) <= least:
                 continue
-            going = self._going(items[np.ix_(alive, np.flatnonzero(met))], least)
+            results = items[np.ix_(alive, np.flatnonzero(met))]
+            means = results.mean(axis=1) if anchors is None else anchors.estimate(items[alive])
+            going = self._going(results, means, least)
             lost.append(alive[~going])
             alive = alive[going]
-        return Scores(items, _standing(items, alive, lost))
+        return items, alive, lost
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
         """Nothing: each generation is a race of its own."""
 
-    def _going(self, results: Items, least: int) -> Bool[np.ndarray, "alive"]:
-        """Who goes on, by the results on the items met so far."""
-        means = results.mean(axis=1)
+    def _going(
+        self, results: Items, means: Float[np.ndarray, "alive"], least: int
+    ) -> Bool[np.ndarray, "alive"]:
+        """Who goes on, by the results on the items met so far and what they say of the mean."""
         means = np.where(np.isfinite(means), means, -np.inf)
         order = np.argsort(-means, kind="stable")
         rank = np.empty_like(order)
