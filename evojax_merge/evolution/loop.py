@@ -99,7 +99,8 @@ def search(
             done again on resuming.
 
     Warns:
-        ConstantFitnessWarning: The first generation's candidates all scored the same.
+        ConstantFitnessWarning: The first generation's candidates all scored the same, in all or in
+            one of several tasks.
     """
     state = init_state(strategy, key, archive_size)
     if checkpointer is not None:
@@ -126,7 +127,7 @@ def search(
                 checkpointer.save(state)
             metrics = _metrics(state, evaluation, time.perf_counter() - began)
             if generation == 0:
-                _warn_if_constant(name, evaluation.fitness)
+                _warn_if_constant(name, evaluation)
             on_generation(metrics)
     return state
 
@@ -150,14 +151,18 @@ def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> M
     )
 
 
-def _warn_if_constant(name: str, fitness: np.ndarray) -> None:
-    finite = fitness[np.isfinite(fitness)]
-    if len(fitness) > 1 and np.unique(finite).size <= 1:
-        what = f"the same fitness ({finite[0]:g})" if finite.size else "no finite fitness"
+def _warn_if_constant(name: str, evaluation: Evaluation) -> None:
+    kinds = [f"score in {part.name}" for part in evaluation.parts] or ["fitness"]
+    for kind, values in zip(kinds, evaluation.objectives.T, strict=True):
+        finite = values[np.isfinite(values)]
+        if len(values) < 2 or np.unique(finite).size > 1:
+            continue
+        what = f"the same {kind} ({finite[0]:g})" if finite.size else f"no finite {kind}"
+        rest = "This objective" if evaluation.parts else "The search"
         warnings.warn(
-            f"{name}: every candidate of the first generation has {what}. The search has nothing "
-            "to go by: check the task's prompt template, reference field and answer extraction "
-            "with `evojax-merge evaluate`, or widen the space's bounds.",
+            f"{name}: every candidate of the first generation has {what}. {rest} has nothing to go "
+            "by: check the task's prompt template, reference field and answer extraction with "
+            "`evojax-merge evaluate`, or widen the space's bounds.",
             ConstantFitnessWarning,
             stacklevel=3,
         )

@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -178,6 +179,7 @@ def write_models(directory: Path, dtype: str, layers: int) -> tuple[list[Path], 
         config = CONFIG | {"num_hidden_layers": layers, "torch_dtype": dtype}
         (path / "config.json").write_text(json.dumps(config))
         write_shards(path, tensors, -(-size // SHARDS))
+    os.sync()  # or the disk is still writing while the first merges are timed
     return paths, -(-size // SHARDS)
 
 

@@ -8,6 +8,7 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import ConstantFitnessWarning, search
+from evojax_merge.fitness.several import Part
 from evojax_merge.strategies import EvosaxStrategy
 from tests.compilations import count_compilations
 
@@ -96,6 +97,19 @@ def test_a_constant_fitness_is_warned_of_loudly():
 
     with pytest.warns(ConstantFitnessWarning, match="same fitness"):
         run(constant)
+
+
+def test_an_objective_that_is_constant_is_warned_of_by_name():
+    def half(population):
+        items = np.zeros((len(population), 4), np.float32)
+        items[:, 2:] = np.asarray(population)[:, :2]
+        parts = (Part("sums", slice(0, 2), 0.5), Part("texts", slice(2, 4), 0.5))
+        return Evaluation(items, np.zeros(len(population)), parts)
+
+    with pytest.warns(ConstantFitnessWarning) as caught:
+        run(half)
+    (warning,) = caught
+    assert "the same score in sums (0). This objective has nothing to go by" in str(warning.message)
 
 
 def test_a_score_that_is_not_finite_ranks_last_and_is_recorded(tmp_path):
