@@ -17,7 +17,7 @@ import numpy as np
 from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Plan
-from evojax_merge.exchange.reading import Buffer, Reader
+from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.random_mask import fold, leaf_key
@@ -65,7 +65,8 @@ class Merger:
             step = size
         elif self._is_copy(job, tensors):
             for first in range(0, size, CHUNK):
-                yield first, tensors[0][first : min(first + CHUNK, size)]
+                with tensors[0].mapped(first, min(first + CHUNK, size)) as part:
+                    yield first, part
             return
         elif sum(size * tensor.dtype.itemsize for tensor in tensors) <= HELD:
             tensors = [tensor[:] for tensor in tensors]
@@ -85,6 +86,7 @@ class Merger:
     def _is_copy(self, job: Job, tensors: Sequence[Any]) -> bool:
         return (
             self._plan.method.name == "passthrough"
+            and isinstance(tensors[0], Tensor)
             and job.coefficients["scale"] == 1.0
             and tensors[0].dtype == job.dtype
         )

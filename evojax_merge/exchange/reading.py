@@ -1,9 +1,10 @@
 """Tensors of checkpoints, read a piece at a time into memory that is used again."""
 
 import json
+import mmap
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Reader:
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         self._checkpoints = checkpoints
         self._files: dict[Path, tuple[int, dict[str, Any], int]] = {}
+        self._maps: dict[int, mmap.mmap] = {}
         self._stack = ExitStack()
 
     def close(self) -> None:
@@ -71,7 +73,12 @@ class Reader:
         begin = start + header[name]["data_offsets"][0]
         where = f"{checkpoint.directory}: {name}"
         size = int(np.prod(info.shape, dtype=np.int64))
-        return Tensor(descriptor, begin, DTYPES[info.dtype], size, buffer, where)
+        return Tensor(descriptor, begin, DTYPES[info.dtype], size, buffer, where, self._map)
+
+    def _map(self, descriptor: int) -> mmap.mmap:
+        if descriptor not in self._maps:
+            self._maps[descriptor] = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        return self._maps[descriptor]
 
     def _open(self, path: Path) -> tuple[int, dict[str, Any], int]:
         if path not in self._files:
@@ -94,13 +101,21 @@ class Tensor(OnDisk):
     """
 
     def __init__(
-        self, descriptor: int, begin: int, dtype: np.dtype, size: int, buffer: Buffer, where: str
+        self,
+        descriptor: int,
+        begin: int,
+        dtype: np.dtype,
+        size: int,
+        buffer: Buffer,
+        where: str,
+        map_file: Callable[[int], mmap.mmap],
     ) -> None:
         self.shape = (size,)
         self.dtype = dtype
         self._descriptor, self._begin = descriptor, begin
         self._buffer = buffer
         self._where = where
+        self._map_file = map_file
         self._checked = 0
 
     def __getitem__(self, elements: slice) -> np.ndarray:
@@ -114,16 +129,33 @@ class Tensor(OnDisk):
         while at < size:
             got = os.preadv(self._descriptor, [view[at : at + MOST_AT_ONCE]], begin + at)
             if not got:
-                raise CheckpointError(f"{self._where}: truncated; fetch or write it again")
+                raise self._truncated()
             at += got
-        found = held.view(self.dtype)
+        return self._sound(held.view(self.dtype), stop)
+
+    @contextmanager
+    def mapped(self, first: int, stop: int) -> Iterator[np.ndarray]:
+        """Elements where they lie in the file, without a copy."""
+        begin = self._begin + first * self.dtype.itemsize
+        end = self._begin + stop * self.dtype.itemsize
+        whole = self._map_file(self._descriptor)
+        if end > len(whole):
+            raise self._truncated()
+        yield self._sound(np.frombuffer(whole, self.dtype, stop - first, begin), stop)
+        start = begin - begin % mmap.PAGESIZE
+        whole.madvise(mmap.MADV_DONTNEED, start, end - start)  # or they count as this process's
+
+    def _sound(self, elements: np.ndarray, stop: int) -> np.ndarray:
         if stop > self._checked:
-            if not is_finite(found):
+            if not is_finite(elements):
                 raise CheckpointError(
                     f"{self._where} holds NaN or infinity; such a tensor cannot be merged"
                 )
             self._checked = stop
-        return found
+        return elements
+
+    def _truncated(self) -> CheckpointError:
+        return CheckpointError(f"{self._where}: truncated; fetch or write it again")
 
 
 def is_finite(elements: np.ndarray) -> bool:
