@@ -170,11 +170,14 @@ def test_gradients_are_finite(operator):
     base, sources = base_model(), adapters(operator)
     statistics = init_statistics(operator, base, sources)
 
-    def total(coefficients):
+    def total(coefficients, materials):
+        base, sources, statistics = materials
         merged = merge(operator, base, sources, coefficients, statistics, 0)
         return sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(merged))
 
-    gradients = jax.grad(total)(random_coefficients(operator, base, 3))
+    gradients = jax.jit(jax.grad(total))(
+        random_coefficients(operator, base, 3), (base, sources, statistics)
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
     assert any(np.any(leaf) for leaf in jax.tree.leaves(gradients))
 

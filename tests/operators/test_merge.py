@@ -130,25 +130,35 @@ def assert_equal(actual, expected):
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
-def test_eager_jit_vmap_and_a_loop_agree(operator, models):
+@pytest.mark.slow  # every step is compiled by itself
+def test_without_compilation_the_numbers_are_the_same(operator, models):
+    base, sources = models(operator)
+    coefficients = random_coefficients(operator, base, len(sources))
+    statistics = init_statistics(operator, base, sources)
+    eager = merge(operator, base, sources, coefficients, statistics, jnp.uint32(7))
+    assert_close(eager, merge_once(operator, base, sources, coefficients, 7))
+
+
+def test_jit_vmap_and_a_loop_agree(operator, models):
     base, sources = models(operator)
     statistics = init_statistics(operator, base, sources)
     candidates = [
         random_coefficients(operator, base, len(sources), seed=candidate) for candidate in range(4)
     ]
     population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *candidates)
+    materials = base, sources, statistics
 
-    def one(coefficients, materials=(base, sources, statistics)):
+    def one(coefficients, materials):
         base, sources, statistics = materials
         return merge(operator, base, sources, coefficients, statistics, jnp.uint32(7))
 
     jitted = jax.jit(one)
     # Given as arguments, as a search does: constants would be folded into other roundings.
-    loop = [jitted(candidate, (base, sources, statistics)) for candidate in candidates]
-    assert_close(one(candidates[0]), loop[0])
+    loop = [jitted(candidate, materials) for candidate in candidates]
     axes = population_axes(base)
     stacked = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *loop)
-    assert_close(jax.jit(jax.vmap(one, out_axes=axes))(population), stacked, 2e-6)
+    vmapped = jax.jit(jax.vmap(one, in_axes=(0, None), out_axes=axes))
+    assert_close(vmapped(population, materials), stacked, 2e-6)
 
     # The same bits, whatever the chunk: a search and the export of its best must agree.
     @functools.partial(jax.jit, compiler_options=COMPILER_OPTIONS)
@@ -163,7 +173,7 @@ def test_eager_jit_vmap_and_a_loop_agree(operator, models):
         buffer = jax.tree.map(
             lambda x, a: 0 * jax.lax.slice_in_dim(x, 0, stop - first, axis=a), stacked, axes
         )
-        return together(part, buffer, stop - first, (base, sources, statistics))
+        return together(part, buffer, stop - first, materials)
 
     whole = of(0, 4)
     assert_equal(whole, stacked)
