@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=50_000)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--at-once", type=int, default=1, help="searches that a device vectorises")
+    parser.add_argument("--starts", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
+    parser.add_argument("--methods", nargs="+", choices=FROM_SCRATCH, default=list(FROM_SCRATCH))
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
     if options.seeds % jax.device_count():
@@ -68,7 +70,8 @@ def main() -> None:
         parser.error(f"{path} has other evaluations or seeds; give another --out")
     founders = np.asarray(pretrained())
     for start, name in ORDER:
-        if done(results, start, name):
+        asked = start in options.starts and name in options.methods
+        if not asked or done(results, start, name):
             continue
         strategy = FROM_SCRATCH[name]()
         if start == "pretrained":
