@@ -99,6 +99,7 @@ def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, met
     }
     one = merged(tree, tmp_path / "one")
     monkeypatch.setattr(merging, "CHUNK", 100)
+    monkeypatch.setattr(merging, "HELD", 0)
     monkeypatch.setattr(exact, "PIECE", 77)
     monkeypatch.setattr(exact, "ROWS", 130)
     monkeypatch.setattr(span, "CHUNK", 130)
