@@ -128,7 +128,8 @@ def plot(results: Results, path: Path) -> None:
         axes.set_title(start)
         axes.set_xlabel("forward passes over the training images")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.lines:
+            axes.legend(fontsize=8)
     drawing.axes[0].set_ylabel(f"test accuracy, %, {results['seeds']} seeds")
     save_figure(drawing, path)
 
