@@ -175,6 +175,24 @@ def test_anchors_are_the_first_round_of_races():
     assert truth[complete].min() >= np.median(truth)
 
 
+def test_whoever_fails_on_an_item_behind_the_anchors_has_no_fitness():
+    class Failing(Bench):
+        def __call__(self, genotypes, rows):
+            found = super().__call__(genotypes, rows)
+            found.items[np.ix_(genotypes[:, 0] > 2, ~np.isin(rows, anchors))] = np.nan
+            return found
+
+    anchors = np.arange(ITEMS)
+    scorer = Scorer(both(), Failing(), ITEMS)
+    scorer(SPREAD)
+    anchors = scorer._rule._chosen.rows
+    found = scorer(SPREAD + 0.11)
+    best = SPREAD[:, 0] + 0.11 > 2
+    assert best.any()
+    assert np.isnan(found.fitness[best]).all()
+    assert np.isfinite(found.fitness[~best]).all()
+
+
 def test_a_model_of_results_that_are_partly_missing():
     abilities = np.linspace(-3, 3, 60)
     results = solve(abilities)
@@ -191,7 +209,9 @@ def test_anchors_for_graded_results_only():
     def measure(genotypes, rows):
         return Evaluation(np.full((len(genotypes), len(rows)), -2.5, np.float32), np.zeros(16))
 
-    with pytest.raises(ValueError, match=r"between 0 \(wrong\) and 1 \(right\); this"):
+    with pytest.raises(
+        ValueError, match=r"0 \(wrong\) and 1 \(right\); this task's are between -2\.5 and -2\.5\."
+    ):
         Scorer(Anchors(ITEMS), measure, ITEMS)(SPREAD)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from evojax_merge.evolution.scoring.anchor_set import AnchorSet, choose_anchors
 from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank, check_whole
-from evojax_merge.evolution.scoring.racing import Racing
+from evojax_merge.evolution.scoring.racing import Racing, have_all
 from evojax_merge.types import Float
 
 _MOST_KNOWN = 256
@@ -84,8 +84,11 @@ class Anchors:
         if self._racing is not None:
             if chosen is None:
                 return self._racing(generation, count, measure)
-            items, _, _ = self._racing.rounds(generation, count, measure, chosen)
-            return Scores(items, chosen.estimate(items))
+            items, alive, lost = self._racing.rounds(generation, count, measure, chosen)
+            fitness = chosen.estimate(items)
+            for group in (*lost, alive):  # to the model a failure would be an item not measured
+                fitness[group[~have_all(items[group])]] = np.nan
+            return Scores(items, fitness)
         if chosen is None:
             return Scores(measure(every, all_items))
         items = blank(count, self._items)
@@ -108,7 +111,7 @@ class Anchors:
         """
         measured = np.isfinite(items)
         kept = items[measured.all(axis=1) if self._racing is None else measured.any(axis=1)]
-        low, high = (float(f(kept, initial=0.0)) for f in (np.nanmin, np.nanmax))
+        low, high = (np.nanmin(kept), np.nanmax(kept)) if len(kept) else (0, 1)
         if low < 0 or high > 1:
             raise ValueError(
                 "savers.anchors works for results between 0 (wrong) and 1 (right); this task's are "

@@ -128,7 +128,9 @@ class Racing:
             if number == len(rounds) - 1 or len(alive) <= least:
                 continue
             results = items[np.ix_(alive, np.flatnonzero(met))]
-            means = results.mean(axis=1) if anchors is None else anchors.estimate(items[alive])
+            means = results.mean(axis=1)
+            if anchors is not None:  # whoever failed on an item has no mean, and no estimate
+                means = np.where(np.isfinite(means), anchors.estimate(items[alive]), np.nan)
             going = self._going(results, means, least)
             lost.append(alive[~going])
             alive = alive[going]
@@ -182,7 +184,12 @@ def _standing(
 def _means(items: Items) -> Float[np.ndarray, "some"]:
     """Mean over what was measured; nan where nothing is finite, or a measured item is not."""
     known = np.isfinite(items)
-    columns = known.any(axis=0)  # of a group that met the same items
     sums: Any = np.where(known, items, 0).sum(axis=1, dtype=np.float64)
-    complete = known[:, columns].all(axis=1) & columns.any()
-    return np.where(complete, sums / max(1, int(columns.sum())), np.nan)
+    return np.where(have_all(items), sums / max(1, int(known.any(axis=0).sum())), np.nan)
+
+
+def have_all(items: Items) -> Bool[np.ndarray, "some"]:
+    """Who has a finite result on every item that the group met, all of them the same items."""
+    known = np.isfinite(items)
+    columns = known.any(axis=0)
+    return known[:, columns].all(axis=1) & columns.any()
