@@ -205,16 +205,24 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
 
 
 _SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")
+_NAMED_BY_USER = re.compile(r"((?:space|space\.parameter)\.(?:groups|coefficients|fixed))=(\{.*\})")
+"""Mappings whose keys are the user's: where Hydra would merge them, new names would be refused."""
 
 
 def expand_overrides(overrides: Sequence[str]) -> list[str]:
-    """Overrides in which ``fitness=[a,b]`` is spelt out as several tasks, for Hydra to read.
+    """Overrides in which our own short forms are spelt out for Hydra to read.
+
+    ``fitness=[a,b]`` are several tasks; a mapping given for ``space.groups`` and the like replaces
+    that of the option or experiment.
 
     Raises:
         ConfigError: A task is named twice.
     """
     expanded = []
     for override in overrides:
+        if found := _NAMED_BY_USER.fullmatch(override.strip()):
+            expanded += [f"{found[1]}=null", override]
+            continue
         found = _SEVERAL.fullmatch(override.strip())
         if found is None:
             expanded.append(override)
@@ -369,7 +377,7 @@ def _explain(error: Exception, search_path: list[str], overrides: Sequence[str] 
         return _explain_value(found.group(1), key, [*search_path, *others])
     if cause is not None and str(cause) not in message:
         message += f"\n{cause}"
-    if "LexerNoViableAltException" in message or "mismatched input" in message:
+    if re.search("LexerNoViableAltException|mismatched input|no viable alternative", message):
         line = message.splitlines()[0]
         return (
             f"an override cannot be read ({line}); values with braces, commas, colons or spaces "

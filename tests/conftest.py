@@ -1,15 +1,20 @@
-"""Tests keep nothing in the user's home."""
+"""Tests keep nothing in the user's home, and compile no program twice."""
 
 import os
 import tempfile
 from pathlib import Path
 
+FOLDER = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
+
+# Set here, before other modules import JAX and test modules copy the environment for the processes
+# that they start. Matplotlib would list the fonts of the machine anew; it stays where it was.
+HOME = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+os.environ.setdefault("MPLCONFIGDIR", str(Path(HOME) / "matplotlib"))
+os.environ["XDG_CACHE_HOME"] = FOLDER.name
+# Of each test process its own: JAX does not guard against two that write the same program.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name + "/compiled"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+
 
 def pytest_configure(config):
-    folder = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
-    config.add_cleanup(folder.cleanup)
-    # Matplotlib would list the fonts of the machine anew; it stays where it was.
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(home) / "matplotlib"))
-    # Set here, before test modules copy the environment for the processes that they start.
-    os.environ["XDG_CACHE_HOME"] = folder.name
+    config.add_cleanup(FOLDER.cleanup)

@@ -346,6 +346,22 @@ def test_every_value_of_a_sweep_is_checked_before_it_starts(overrides, message):
     check_sweep(["+experiment=digits", "seed=range(2)", "strategy=cma_es,snes"])
 
 
+def test_a_mapping_of_ones_own_names_replaces_the_one_of_an_experiment():
+    given = [
+        "space.groups={queries: [q_proj], rest: '*'}",
+        "space.coefficients={density: {value: 1}}",
+    ]
+    then = "space.coefficients.density.value=0.5"
+    space = compose(["+experiment=quickstart", *given, then]).space
+    assert space.groups == {"queries": ["q_proj"], "rest": "*"}
+    assert space.coefficients == {"density": {"value": 0.5}}
+    inner = compose(["space=hybrid", "space.parameter.fixed={mlp: {weight: 1}}"]).space.parameter
+    assert inner.fixed == {"mlp": {"weight": 1}}
+    with pytest.raises(ConfigError, match=r"no configuration key 'space\.groups'"):
+        compose(["space=dataflow", given[0]])
+    check_sweep(["space=parameter_groups", f"{given[0]},{{all: '*'}}"])
+
+
 @pytest.mark.filterwarnings("ignore:.*its configuration differs")
 def test_a_source_with_another_configuration_is_measured_as_it_is(models, items, tmp_path):
     turned = tmp_path / "turned"

@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from evojax_merge.arguments import allowed, within
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.inputs import Inputs
 from evojax_merge.exchange.methods import REQUIRED, Parameter, Static
 from evojax_merge.exchange.schema import Configuration, Slice
 from evojax_merge.exchange.settings import Settings, Value, find
 from evojax_merge.operators import Operator, conflicts
-from evojax_merge.operators.arguments import allowed, within
 
 Coefficients = dict[str, float | tuple[float, ...]]
 """By name: a number, or one for each source."""

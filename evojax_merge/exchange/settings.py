@@ -9,8 +9,8 @@ tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``.
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from evojax_merge.arguments import LARGEST
 from evojax_merge.exchange.errors import ExchangeError, nearest
-from evojax_merge.operators.arguments import LARGEST
 
 Kind = Literal["float", "int", "bool"]
 Value = float | int | bool

@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import allowed, within
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
-from evojax_merge.operators.arguments import allowed, within
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.host import rows
 from evojax_merge.tree import flatten, is_stacked

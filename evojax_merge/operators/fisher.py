@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.arguments import check_number
+from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,

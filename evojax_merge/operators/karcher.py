@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.operators.arguments import check_number, check_whole
+from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import (

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number, check_option, check_switch
 from evojax_merge.low_rank import product
-from evojax_merge.operators.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     DENSITY,
     WEIGHT,

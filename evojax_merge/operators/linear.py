@@ -1,6 +1,6 @@
 """Linear average (Wortsman et al., 2022), https://arxiv.org/abs/2203.05482"""
 
-from evojax_merge.operators.arguments import check_switch
+from evojax_merge.arguments import check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,

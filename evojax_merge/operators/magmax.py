@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from evojax_merge.operators.arguments import check_number, check_switch
+from evojax_merge.arguments import check_number, check_switch
 from evojax_merge.operators.base import WEIGHT as HALF_WEIGHT
 from evojax_merge.operators.base import (
     Coefficients,

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.arguments import check_switch
+from evojax_merge.arguments import check_switch
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from evojax_merge.operators.arguments import check_number
+from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,

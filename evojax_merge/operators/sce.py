@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.arguments import check_number
+from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,

@@ -1,6 +1,6 @@
 """Spherical linear interpolation (Shoemake, 1985), https://doi.org/10.1145/325165.325242"""
 
-from evojax_merge.operators.arguments import check_number
+from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import arc

@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from evojax_merge.arguments import check_number, check_option, check_switch
 from evojax_merge.operators import base as steps
 from evojax_merge.operators.adapters import weighted_task_vectors
-from evojax_merge.operators.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,

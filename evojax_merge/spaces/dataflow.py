@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.spaces.scaling import SCALINGS, Scaling
 from evojax_merge.types import Array, Bool, Float, Genotype, Int
@@ -83,11 +84,11 @@ class DataflowSpace:
         _among("semantics", semantics, get_args(Semantics))
         self.sources = tuple(sources)
         _among("skeleton", skeleton or self.sources[0], self.sources)
-        _whole("repeats", repeats, 1)
-        _whole("hidden", hidden, 1)
-        _whole("min_hops", min_hops, 0)
+        check_whole("space.repeats", repeats, 1)
+        check_whole("space.hidden", hidden, 1)
+        check_whole("space.min_hops", min_hops, 0)
         if max_hops is not None:
-            _whole("max_hops", max_hops, 1)
+            check_whole("space.max_hops", max_hops, 1)
         for key, switch in (("fixed_ends", fixed_ends), ("duplicates", duplicates)):
             if not isinstance(switch, bool):
                 raise ValueError(f"space.{key} is {switch!r}; use true or false")
@@ -230,11 +231,6 @@ class DataflowSpace:
             columns: Int[np.ndarray, layers] = np.arange(self.pool_layers)
             kept &= ~np.isin(columns, self._ends)[None]
         return jnp.where(kept, of_layer, -jnp.inf).reshape(-1)
-
-
-def _whole(key: str, given: object, least: int) -> None:
-    if isinstance(given, bool) or not isinstance(given, int) or given < least:
-        raise ValueError(f"space.{key} is {given!r}; give a whole number of at least {least}")
 
 
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:

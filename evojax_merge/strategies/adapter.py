@@ -16,6 +16,7 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from jaxtyping import Array, Bool, Float
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
@@ -132,14 +133,12 @@ class EvosaxStrategy:
             for size in range(default, 2 * default + 2):
                 if self._refusal(size) is None:
                     return size
-        size = default if asked is None else asked
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise ValueError(f"population_size must be a whole number of at least 1, not {size!r}")
-        if (refusal := self._refusal(int(size))) is not None:
+        size = check_whole("strategy.population_size", default if asked is None else asked, 1)
+        if (refusal := self._refusal(size)) is not None:
             raise ValueError(
                 f"{self._class.__name__} cannot use a population of {size}: {refusal}"
             ) from refusal
-        return int(size)
+        return size
 
     def _refusal(self, size: int) -> Exception | None:
         """Build for this size by tracing one generation; why that fails, or None.

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.checks import check_number
 from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
 from evojax_merge.strategies.mating import draw_pair, mutate
 from evojax_merge.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
@@ -107,8 +107,10 @@ class CycleQD(ArchiveStrategy):
             )
         self._matrices = tuple(matrices or ())
         self._mutation = mutation
-        default = 0.1 if mutation == "svd" else box.sigma
-        self._rate = default if rate is None else check_number("rate", rate)
+        if rate is None:
+            rate = 0.1 if mutation == "svd" else box.sigma
+        check_number("strategy.rate", rate, 0)
+        self._rate = float(rate)
         super().__init__(box, size, size if founders is None else founders)
 
     def front(self, state: State) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.strategies.checks import check_whole
+from evojax_merge.arguments import check_whole
 from evojax_merge.types import Array, Bool, Float, Genotype, Int
 
 LIMIT_GB = 4.0
@@ -158,7 +158,7 @@ def make_descriptors(names: Sequence[str], bins: Any, ranges: Any) -> Descriptor
                 "lower one first"
             )
     return Descriptors(
-        tuple(check_whole("bins", count, 1) for count in counts),
+        tuple(check_whole("strategy.bins", count, 1) for count in counts),
         tuple(float(low) for low, _ in pairs),
         tuple(float(high) for _, high in pairs),
     )

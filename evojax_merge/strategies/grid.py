@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -48,8 +49,8 @@ class GridSearch:
         self.box = make_box(lower, upper, start, 1.0)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
-        self.population_size = _whole("population_size", size, 1)
-        self.points = _points(self.dims, _whole("evaluations", evaluations, 1), points)
+        self.population_size = check_whole("strategy.population_size", size, 1)
+        self.points = _points(self.dims, check_whole("search.evaluations", evaluations, 1), points)
         self.combinations = self.points**self.dims
         self._ask_jit = jax.jit(self._ask)
 
@@ -82,16 +83,10 @@ class GridSearch:
         return population, State(asked.astype(jnp.int32))
 
 
-def _whole(name: str, given: object, least: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {given!r}")
-    return given
-
-
 def _points(dims: int, evaluations: int, points: int | None) -> int:
     """Values of each gene, checked or the most there are evaluations for."""
     if points is not None:
-        _whole("points", points, 2)
+        check_whole("strategy.points", points, 2)
     else:
         points = 2
         while (points + 1) ** dims <= evaluations:

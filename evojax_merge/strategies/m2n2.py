@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.checks import check_number, check_whole
 from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
 from evojax_merge.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 
@@ -83,10 +83,13 @@ class M2N2(ArchiveStrategy):
         crossover: bool = True,
         split_point: bool = True,
     ) -> None:
-        self.items = check_whole("items", items, 1)
-        self.archive_size = check_whole("archive_size", archive_size, 2)
-        self.alpha = check_number("alpha", alpha)
-        self._mutation = None if mutation is None else check_number("mutation", mutation)
+        self.items = check_whole("strategy.items", items, 1)
+        self.archive_size = check_whole("strategy.archive_size", archive_size, 2)
+        check_number("strategy.alpha", alpha, 0)
+        self.alpha = float(alpha)
+        if mutation is not None:
+            check_number("strategy.mutation", mutation, 0)
+        self._mutation = None if mutation is None else float(mutation)
         self._attraction = attraction
         self._crossover = crossover
         self._split_point = split_point

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number
 from evojax_merge.strategies.base import check_names, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.checks import check_number
 from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
 from evojax_merge.strategies.mating import (
     crossover,
@@ -100,7 +100,9 @@ class MAPElites(ArchiveStrategy):
         self._names = tuple(descriptors)
         self._columns = np.array([self.objectives.index(name) for name in descriptors])
         self._quality = None if fitness is None else self.objectives.index(fitness)
-        self._mutation = None if mutation is None else check_number("mutation", mutation)
+        if mutation is not None:
+            check_number("strategy.mutation", mutation, 0)
+        self._mutation = None if mutation is None else float(mutation)
         self._selection = selection
         self._crossover = crossover
         super().__init__(box, size, size if founders is None else founders)

@@ -13,6 +13,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from evosax.types import State as BaseState
 from jaxtyping import Array, Float, Int
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.pareto import Costs, finite_costs
@@ -167,9 +168,7 @@ class MultiObjectiveStrategy:
             )
         self._initial_population = initial_population
         size = DEFAULT_POPULATION if population_size is None else population_size
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 4:
-            raise ValueError(f"population_size must be a whole number of at least 4, not {size!r}")
-        self.population_size = int(size)
+        self.population_size = check_whole("strategy.population_size", size, 4)
         self.algorithm = class_(
             population_size=self.population_size,
             solution=jnp.zeros(self.dims),

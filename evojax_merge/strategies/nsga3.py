@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from evosax.types import State as BaseState
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
 from evojax_merge.strategies.niching import associate, nadir_point, niche, update_extremes
 from evojax_merge.strategies.pareto import Costs, das_dennis, non_dominated_rank
@@ -59,8 +60,7 @@ class NSGA3(MultiObjectiveAlgorithm):
             partitions = 1
             while _directions(num_objectives, partitions + 1) <= population_size:
                 partitions += 1
-        if isinstance(partitions, bool) or not isinstance(partitions, int) or partitions < 1:
-            raise ValueError(f"partitions must be a whole number of at least 1, not {partitions!r}")
+        check_whole("strategy.partitions", partitions, 1)
         count = _directions(num_objectives, partitions)
         if count > population_size:
             raise ValueError(

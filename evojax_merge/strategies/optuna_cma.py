@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -75,15 +76,8 @@ class OptunaCMAES:
         self.box = make_box(lower, upper, start, 1 / 6)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
-        for name, given, least in (
-            ("population_size", size, 3),
-            ("evaluations", evaluations, 1),
-        ):
-            if isinstance(given, bool) or not isinstance(given, int) or given < least:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, not {given!r}"
-                )
-        self.population_size = size
+        check_whole("search.evaluations", evaluations, 1)
+        self.population_size = size = check_whole("strategy.population_size", size, 3)
         self.capacity = size * math.ceil(evaluations / size)
         low, high = (np.asarray(bound, np.float64) for bound in (self.box.lower, self.box.upper))
         # Zero-padded: Optuna orders parameters by name.

@@ -267,7 +267,7 @@ def test_a_limit_of_items(tmp_path):
         (lambda: Racing(ITEMS, parents=0), "parents is 0"),
         (lambda: Racing(ITEMS, error=0.7), "error is 0.7"),
         (lambda: Anchors(10, anchors=10), "anchors is 10, and the search split has 10 items"),
-        (lambda: Anchors(10, anchors=1), "anchors is 1; give a whole number of at least 2"),
+        (lambda: Anchors(10, anchors=1), "anchors must be a whole number of at least 2, not 1"),
     ],
 )
 def test_savers_that_make_no_sense(make, message):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +41,15 @@ FACTORIES = [
 ]
 
 
+@functools.cache
+def made(factory):
+    """The operator as its factory makes it: one for all tests, so that it is compiled once."""
+    return factory()
+
+
 @pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
 def operator(request):
-    return request.param()
+    return made(request.param)
 
 
 @pytest.fixture

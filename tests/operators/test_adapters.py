@@ -19,7 +19,7 @@ from evojax_merge.operators import (
     tsv_merge,
 )
 from evojax_merge.tree import flatten, unflatten
-from tests.operators.test_merge import (
+from tests.operators.merging import (
     assert_close,
     assert_equal,
     merge_once,

@@ -7,7 +7,7 @@ import pytest
 
 from evojax_merge.operators import constant_coefficients, init_statistics, iso_c, knots, tsv_merge
 from tests.operators.leaf import merge_leaf, tensors
-from tests.operators.test_merge import assert_equal, merge_once, random_coefficients
+from tests.operators.merging import assert_equal, merge_once, random_coefficients
 
 OPERATORS = [tsv_merge(), iso_c(), knots(), knots(consensus="none")]
 

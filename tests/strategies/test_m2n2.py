@@ -277,7 +277,7 @@ def test_a_problem_that_nobody_solves_does_not_harm_the_state() -> None:
         ({"population_size": 0}, "population_size must be a whole number of at least 1, not 0"),
         ({"archive_size": 1}, "archive_size must be a whole number of at least 2"),
         ({"founders": 1.5}, "founders must be a whole number"),
-        ({"alpha": -1}, "alpha must be a number, at least 0, not -1"),
+        ({"alpha": -1}, "alpha must be a finite number of at least 0, not -1"),
         ({"mutation": float("nan")}, "mutation must be a number"),
         ({"sigma": 0.0}, "sigma"),
     ],

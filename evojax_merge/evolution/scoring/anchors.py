@@ -22,8 +22,9 @@ goes on is measured on more items, all of which the model's estimate, λ = 0, ta
 
 import numpy as np
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.evolution.scoring.anchor_set import AnchorSet, choose_anchors
-from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank, check_whole
+from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank
 from evojax_merge.evolution.scoring.racing import Racing, have_all
 from evojax_merge.types import Float
 

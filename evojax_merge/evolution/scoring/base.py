@@ -70,12 +70,6 @@ def check_share(where: str, given: Any, low: float = 0.0, high: float = 1.0) -> 
         raise ValueError(f"{where} is {given!r}; give a number between {low:g} and {high:g}")
 
 
-def check_whole(where: str, given: Any, least: int) -> None:
-    """Raise ValueError unless it is a whole number of at least ``least``."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < least:
-        raise ValueError(f"{where} is {given!r}; give a whole number of at least {least}")
-
-
 def blank(count: int, items: int) -> Items:
     """Results of which none is known."""
     return np.full((count, items), np.nan, np.float32)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.evolution.scoring.anchor_set import AnchorSet
 from evojax_merge.evolution.scoring.base import (
     Items,
@@ -25,7 +26,6 @@ from evojax_merge.evolution.scoring.base import (
     Scores,
     blank,
     check_share,
-    check_whole,
     order_of,
 )
 from evojax_merge.types import Bool, Float, Int

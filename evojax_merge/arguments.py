@@ -1,4 +1,4 @@
-"""Arguments of the operators' factories, refused before anything is computed."""
+"""Arguments of operators, strategies and the like, refused before anything is computed."""
 
 import math
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ def check_number(
         raise ValueError(f"{where} must be {allowed(least, most)}, not {_shown(given)}")
 
 
-def check_whole(where: str, given: Any, least: int) -> None:
-    """Whether an argument is a whole number of at least ``least``.
+def check_whole(where: str, given: Any, least: int) -> int:
+    """The argument, which must be a whole number of at least ``least``.
 
     Raises:
         ValueError: it is not.
@@ -51,6 +51,7 @@ def check_whole(where: str, given: Any, least: int) -> None:
     whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
     if not whole or given < least:
         raise ValueError(f"{where} must be a whole number of at least {least}, not {_shown(given)}")
+    return int(given)
 
 
 def check_switch(where: str, given: Any) -> None:
