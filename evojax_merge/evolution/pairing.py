@@ -75,7 +75,13 @@ def _make_scorer(
 
     keys = getattr(problem.space, "keys", None)
     memory = Memory(keys, items) if savers.memory and keys is not None else None
-    return Scorer(make_rule(savers, task, strategy), measure, items, parts_of(task), memory)
+    sources, before = None, (0, 0.0)
+    if savers.anchors is not None:  # by a search that goes on again: a few models among many
+        began = time.perf_counter()
+        sources = problem.measure_sources("search")
+        before = sources.size, time.perf_counter() - began
+    rule = make_rule(savers, task, strategy, sources)
+    return Scorer(rule, measure, items, parts_of(task), memory, before)
 
 
 def _descendable(problem: Problem) -> Descendable:

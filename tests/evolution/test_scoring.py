@@ -150,6 +150,21 @@ def test_anchors_estimate_the_whole():
     assert sorted(checked.tolist()) == [16] * 15 + [ITEMS]
 
 
+def test_anchors_know_the_sources_and_the_first_candidate_pays_for_them():
+    sources = solve(np.array([-1.0, 1.0]))
+    few = {"anchors": 16, "initial": 2}
+    knows = Scorer(Anchors(ITEMS, **few, sources=sources), Bench(), ITEMS, before=(2 * ITEMS, 1.5))
+    alone = Scorer(Anchors(ITEMS, **few), Bench(), ITEMS)
+    first, second = knows(SPREAD[:3]), alone(SPREAD[:3])
+    assert first.item_evaluations.tolist() == [3 * ITEMS, ITEMS, ITEMS]
+    assert first.seconds[0] >= 1.5 > first.seconds[1:].max()
+    assert second.item_evaluations.tolist() == [ITEMS] * 3
+    others = SPREAD + 0.11
+    assert not np.array_equal(knows(others).fitness, alone(others).fitness)
+    with pytest.raises(ValueError, match="between -3 and 1"):
+        Anchors(ITEMS, sources=np.where(sources == 0, -3, sources))
+
+
 def both(items=ITEMS):
     return Anchors(items, anchors=16, initial=16, refresh=3, racing=Racing(items))
 

@@ -77,6 +77,10 @@ class Problem(Protocol):
         """Results of the winner on every item of a split."""
         ...
 
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each source, the base not among them, on every item of a split."""
+        ...
+
     def plot(self, recipe: Any, history: Path, directory: Path) -> None:
         """Draw what was found, and how."""
         ...

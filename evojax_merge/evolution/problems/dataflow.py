@@ -1,7 +1,7 @@
 """Merging in data-flow space: no weight changes, the path through the layers does."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,11 @@ class DataflowProblem:
         del model
         return self.evaluator(found.genotype[None], split).items[0]
 
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each model of the pool."""
+        members = {name: self.models[name] for name in self.space.sources}
+        return np.stack(list(measure_plain(members, self.experiment.task.on(split))))
+
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """The path, and how paths changed during the search."""
         layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
@@ -94,12 +99,16 @@ def compare_paths(
 ) -> Scored:
     """Plain models, each with its own tokenizer, the winners of searches run as they were searched,
     and the exported one."""
-    for name, own in shown.items():
-        yield name, measure(own, task.bind(own))[0]
+    yield from zip(shown, measure_plain(shown, task), strict=True)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
         yield name, problem.measure(model, found[name], task.split)
     if model is not None:
         yield EXPORTED, measure(model, problem.evaluator.tasks[task.split])[0]
+
+
+def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, "items"]]:
+    """Results of plain models, each with its own tokenizer."""
+    return (measure(model, task.bind(model))[0] for model in models.values())
 
 
 def make_path_evaluator(

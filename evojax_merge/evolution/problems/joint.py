@@ -17,6 +17,7 @@ from evojax_merge.evolution.problems.base import EVOLVED, Found, Scored
 from evojax_merge.evolution.problems.dataflow import (
     STACKED,
     compare_paths,
+    measure_plain,
     path_recipe,
     together,
 )
@@ -87,6 +88,11 @@ class JointProblem:
         """Results of a candidate, built and run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
+
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each source."""
+        task = self.merging.experiment.task.on(split)
+        return np.stack(list(measure_plain(self.merging.whole_sources(), task)))
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """The merge's coefficients, the path, and how paths changed during the search."""

@@ -43,11 +43,27 @@ class MergedProblem(abc.ABC):
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
         assert model is not None
+        return self._measure(self._contestants(model, found), split)
+
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
+        """Results of the merged model."""
+        del found
+        assert model is not None
+        (measured,) = self.evaluator.measure([model.params], split)
+        return measured[0]
+
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each source."""
+        sources = self.merging.whole_sources().items()
+        named = ((name, source.params) for name, source in sources)
+        return np.stack([items for _, items in self._measure(named, split)])
+
+    def _measure(self, named: Iterator[tuple[str, Params]], split: str) -> Scored:
         apart = self._configured_apart()
         names: list[str] = []
 
         def models() -> Iterator[Params]:
-            for name, params in self._contestants(model, found):
+            for name, params in named:
                 names.append(name)
                 yield params
 
@@ -57,13 +73,6 @@ class MergedProblem(abc.ABC):
             if name in apart:
                 items, _ = measure(apart[name], self.evaluator.tasks[split])
             yield name, items
-
-    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
-        """Results of the merged model."""
-        del found
-        assert model is not None
-        (measured,) = self.evaluator.measure([model.params], split)
-        return measured[0]
 
     def _configured_apart(self) -> dict[str, Model]:
         """The sources whose configuration is not the merge's: measured with their own."""

@@ -4,9 +4,10 @@
     item-response model, and the estimators weighted mean, p-IRT and gp-IRT.
 [2] Mencattini et al., MERGE3, arXiv 2502.10436: such an estimate as the fitness of evolved merges.
 
-The first candidates are measured on all items, and an item-response model is fitted to their
-results. Items with like parameters form a cluster; the item nearest to its centre is its anchor,
-weighted by the cluster's size. A candidate is measured on the anchors alone, and its fitness is
+The sources and the first candidates are measured on all items, and an item-response model is fitted
+to their results. Items with like parameters form a cluster; the item nearest to its centre is its
+anchor, weighted by the cluster's size. A candidate is measured on the anchors alone, and its
+fitness is
 
     λ · weighted mean of the anchors + (1 − λ) · mean over all items of what was measured, or else
     the model's probability at the ability that the anchors suggest,
@@ -45,6 +46,7 @@ class Anchors:
         seed: Of the model's start and of the clustering.
         racing: Races to have at the same time; the best of each are measured in full, so that
             there is no other ``check``.
+        sources: Results of the sources on all items; None: not known.
 
     Raises:
         ValueError: Fewer items than anchors, or a number that makes no sense.
@@ -61,6 +63,7 @@ class Anchors:
         dimensions: int = 2,
         seed: int = 0,
         racing: Racing | None = None,
+        sources: Items | None = None,
     ) -> None:
         check_whole("savers.anchors.anchors", anchors, 2)
         check_whole("savers.anchors.initial", initial, 2)
@@ -75,6 +78,8 @@ class Anchors:
         self._items, self._anchors = items, anchors
         self._initial, self._refresh, self._check = initial, refresh, check
         self._dimensions, self._seed, self._racing = dimensions, seed, racing
+        self._sources = () if sources is None else tuple(sources[np.isfinite(sources).all(axis=1)])
+        self._check_range(np.array(self._sources))
         self._known: list[Float[np.ndarray, items]] = []
         self._chosen: AnchorSet | None = None
 
@@ -112,15 +117,22 @@ class Anchors:
         """
         measured = np.isfinite(items)
         kept = items[measured.all(axis=1) if self._racing is None else measured.any(axis=1)]
-        low, high = (np.nanmin(kept), np.nanmax(kept)) if len(kept) else (0, 1)
-        if low < 0 or high > 1:
-            raise ValueError(
-                "savers.anchors works for results between 0 (wrong) and 1 (right); this task's are "
-                f"between {low:g} and {high:g}. Leave it out; savers.racing works for any"
-            )
+        self._check_range(kept)
         self._known = [*self._known, *kept][-_MOST_KNOWN:]
         due = self._chosen is None or generation % self._refresh == 0
         if due and len(self._known) >= self._initial:
             self._chosen = choose_anchors(
-                np.stack(self._known), self._anchors, self._dimensions, self._seed
+                np.stack([*self._sources, *self._known]),
+                self._anchors,
+                self._dimensions,
+                self._seed,
+            )
+
+    @staticmethod
+    def _check_range(items: Items) -> None:
+        low, high = (np.nanmin(items), np.nanmax(items)) if len(items) else (0, 1)
+        if low < 0 or high > 1:
+            raise ValueError(
+                "savers.anchors works for results between 0 (wrong) and 1 (right); this task's are "
+                f"between {low:g} and {high:g}. Leave it out; savers.racing works for any"
             )

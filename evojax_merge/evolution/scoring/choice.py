@@ -1,7 +1,7 @@
 """The rule that an experiment's savers ask for."""
 
 from evojax_merge.evolution.scoring.anchors import Anchors
-from evojax_merge.evolution.scoring.base import Rule, Whole
+from evojax_merge.evolution.scoring.base import Items, Rule, Whole
 from evojax_merge.evolution.scoring.racing import Racing
 from evojax_merge.experiment import Savers
 from evojax_merge.fitness.base import BoundTask
@@ -9,8 +9,16 @@ from evojax_merge.fitness.several import parts_of
 from evojax_merge.strategies.base import Strategy, hears
 
 
-def make_rule(savers: Savers, task: BoundTask, strategy: Strategy) -> Rule:
+def make_rule(
+    savers: Savers, task: BoundTask, strategy: Strategy, sources: Items | None = None
+) -> Rule:
     """What is measured of each generation.
+
+    Args:
+        savers: Those that are switched on.
+        task: Whose items are measured.
+        strategy: Who proposes the candidates.
+        sources: Results of the sources, for anchors.
 
     Raises:
         ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.
@@ -27,5 +35,5 @@ def make_rule(savers: Savers, task: BoundTask, strategy: Strategy) -> Rule:
             )
     racing = None if savers.racing is None else Racing(len(task), **savers.racing)
     if savers.anchors is not None:
-        return Anchors(len(task), **savers.anchors, racing=racing)
+        return Anchors(len(task), **savers.anchors, racing=racing, sources=sources)
     return racing or Whole(len(task))

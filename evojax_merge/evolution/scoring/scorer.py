@@ -28,6 +28,8 @@ class Scorer:
         items: Number of items.
         parts: The tasks they belong to, where there are several.
         memory: What is known; None: everything is measured, as often as it is asked.
+        before: Items measured before the first generation, and seconds that took; they are counted
+            with its first candidate.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Scorer:
         items: int,
         parts: tuple[Part, ...] = (),
         memory: Memory | None = None,
+        before: tuple[int, float] = (0, 0.0),
     ) -> None:
         self._rule, self._measure, self._memory = rule, measure, memory
         self._items, self._parts = items, parts
         self._generation = 0
+        self._before = before
 
     def __call__(self, population: Population) -> Evaluation:
         """Results of a generation; they depend on its number and on those before."""
@@ -72,6 +76,9 @@ class Scorer:
         began = time.perf_counter()
         items, fitness = self._rule(self._generation, count, measure)
         seconds += max(0.0, time.perf_counter() - began - float(seconds.sum())) / count
+        if self._generation == 0:
+            spent[0] += self._before[0]
+            seconds[0] += self._before[1]
         estimate = None if fitness is None else fitness[:, None]
         evaluation = Evaluation(items, seconds, self._parts, estimate, spent)
         self._rule.learn(self._generation, items, evaluation.fitness)
