@@ -86,7 +86,7 @@ def _make_scorer(
 
 def _descendable(problem: Problem) -> Descendable:
     """What strategies that follow gradients need of a problem."""
-    assert isinstance(problem, ParameterProblem)  # else it is refused in `Setup.of`
+    assert isinstance(problem, ParameterProblem)  # else it is refused in `set_up`
     reference = problem.merging.ingredients.reference
     return Descendable(
         reference.family,

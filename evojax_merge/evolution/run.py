@@ -18,7 +18,7 @@ from evojax_merge.evolution.loop import search, spent_in
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.setup import EVIDENCE, Setup
+from evojax_merge.evolution.setups import EVIDENCE, Setup, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
@@ -75,7 +75,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
         CheckpointingError: The disk is full or broken; the last good generation is kept.
     """
     console = console or Console(quiet=True)
-    setup = Setup.of(experiment)
+    setup = set_up(experiment)
     directory.mkdir(parents=True, exist_ok=True)
     for line in setup.describe():
         console.print(line, soft_wrap=True, markup=False)

@@ -26,7 +26,7 @@ from evojax_merge.config import build, compose
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.loop import init_state, spent_in, step
 from evojax_merge.evolution.pairing import pair
-from evojax_merge.evolution.setup import Setup
+from evojax_merge.evolution.setups import set_up
 
 RACING = "savers.racing.enabled=true"
 ANCHORS = "savers.anchors.enabled=true"
@@ -90,7 +90,7 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
     """One search; where it stood after each generation."""
     shared = ["+experiment=quickstart", f"seed={seed}", f"search.evaluations={EVALUATIONS}"]
     experiment = build(compose([*shared, "search.chunk=2", *overrides]))
-    setup = Setup.of(experiment)
+    setup = set_up(experiment)
     (stage,) = setup.stages
     likelihood = str(TEXT in overrides)
     if likelihood not in problems:  # the merge is the same for all seeds: it has no random masks

@@ -77,9 +77,9 @@ class DataflowProblem:
         return self.evaluator(found.genotype[None], split).items[0]
 
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
-        """Results of each model of the pool."""
-        members = {name: self.models[name] for name in self.space.sources}
-        return np.stack(list(measure_plain(members, self.experiment.task.on(split))))
+        """Results of each model, those outside the pool among them."""
+        task = self.experiment.task.on(split)
+        return np.stack(list(measure_plain(self.models, task)))
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """The path, and how paths changed during the search."""

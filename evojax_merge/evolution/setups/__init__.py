@@ -1,0 +1,32 @@
+"""From an experiment to what is searched."""
+
+from collections.abc import Callable
+
+from evojax_merge.evolution.scoring import make_rule
+from evojax_merge.evolution.setups.base import Setup, Stage
+from evojax_merge.evolution.setups.merging import EVIDENCE, ParameterSetup, WeightsSetup
+from evojax_merge.evolution.setups.routed import DataflowSetup, HybridSetup, JointSetup
+from evojax_merge.experiment import Experiment
+from evojax_merge.spaces import kind_of
+
+__all__ = ["EVIDENCE", "Setup", "Stage", "set_up"]
+
+_KINDS: dict[str, Callable[[Experiment], Setup]] = {
+    "parameter": ParameterSetup.prepared_for,
+    "dataflow": DataflowSetup.prepared_for,
+    "hybrid": HybridSetup.prepared_for,
+    "joint": JointSetup.prepared_for,
+    "weights": WeightsSetup.prepared_for,
+}
+
+
+def set_up(experiment: Experiment) -> Setup:
+    """Check everything that can be checked without weights.
+
+    Raises:
+        ValueError: Something makes the experiment impossible.
+    """
+    setup = _KINDS[kind_of(experiment.space)](experiment)
+    for stage in setup.stages:
+        make_rule(experiment.savers, setup.bound["search"], stage.strategy)
+    return setup
