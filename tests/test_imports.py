@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
-    {"types", "tree", "population", "low_rank", "files", "statistics_cache"},
+    {"types", "tree", "population", "low_rank", "files", "statistics_cache", "arguments"},
     {"models"},
     {"checkpoints", "layout"},
     {"segments", "pool"},
@@ -29,8 +29,8 @@ ORDER = (
 
 ONLY_IN = {
     "orbax": {"evolution/checkpointing.py"},
-    "omegaconf": {"config.py", "api.py", "cli.py", "report/sweep.py"},
-    "hydra": {"config.py", "cli.py", "report/sweep.py"},
+    "omegaconf": {"config", "api.py", "cli.py", "report/sweep.py"},
+    "hydra": {"config", "cli.py", "report/sweep.py"},
     "evosax": {"strategies"},
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},

@@ -1,0 +1,25 @@
+"""Configurations: composed from overrides, and the objects that they describe."""
+
+from evojax_merge.config.building import build, build_operator, build_task
+from evojax_merge.config.composing import (
+    check_sweep,
+    compose,
+    conf_directory,
+    expand_overrides,
+    load_config_file,
+    resolved_yaml,
+)
+from evojax_merge.config.explaining import ConfigError
+
+__all__ = [
+    "ConfigError",
+    "build",
+    "build_operator",
+    "build_task",
+    "check_sweep",
+    "compose",
+    "conf_directory",
+    "expand_overrides",
+    "load_config_file",
+    "resolved_yaml",
+]

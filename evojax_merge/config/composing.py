@@ -1,0 +1,149 @@
+"""From overrides to a configuration."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evojax_merge.config.explaining import ConfigError, explain, explain_group
+from evojax_merge.config.schema import Config
+from evojax_merge.statistics_cache import default_directory
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def _experiments_directory() -> str:
+    """The bundled experiments: beside the package in a checkout, else in the working directory."""
+    beside = PACKAGE.parent / "experiments"
+    return str(beside) if beside.is_dir() else "experiments"
+
+
+OmegaConf.register_new_resolver("experiments", _experiments_directory, replace=True)
+OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
+
+
+def conf_directory() -> Path:
+    """The configuration that comes with the package: in the wheel, or beside a checkout."""
+    installed = PACKAGE / "conf"
+    return installed if installed.is_dir() else PACKAGE.parent / "conf"
+
+
+@contextlib.contextmanager
+def _hydra(config_dir: str | Path | None) -> Iterator[list[str]]:
+    """Hydra on the package's configuration; yields the overrides that add the user's own."""
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        if config_dir is None:
+            yield []
+            return
+        own = Path(config_dir).absolute()
+        if not own.is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such directory")
+        yield [f"hydra.searchpath=[file://{own}]"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
+    """The configuration that command-line overrides describe.
+
+    Args:
+        overrides: As on the command line, e.g. ``["operator=ties", "seed=1"]``.
+        config_dir: A directory with further groups and options, searched after the package's.
+
+    Raises:
+        ConfigError: A key or option does not exist (the nearest is named), or a value has the wrong
+            type.
+    """
+    with _hydra(config_dir) as search_path:
+        return _compose(overrides, search_path)
+
+
+def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> None:
+    """Compose every value of every override that is swept, each once, before any job starts.
+
+    Raises:
+        ConfigError: As `compose`.
+    """
+    with _hydra(config_dir) as search_path:
+        try:
+            parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
+        except HydraException as error:
+            raise ConfigError(explain(error, search_path)) from error
+        choices = [
+            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [str(override.input_line)]
+            for override in parsed
+        ]
+        first = [values[0] for values in choices]
+        _compose(first, search_path)
+        for position, values in enumerate(choices):
+            for value in values[1:]:
+                _compose([*first[:position], value, *first[position + 1 :]], search_path)
+
+
+_SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")
+_NAMED_BY_USER = re.compile(r"((?:space|space\.parameter)\.(?:groups|coefficients|fixed))=(\{.*\})")
+"""Mappings whose keys are the user's: where Hydra would merge them, new names would be refused."""
+
+
+def expand_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides in which our own short forms are spelt out for Hydra to read.
+
+    ``fitness=[a,b]`` are several tasks; a mapping given for ``space.groups`` and the like replaces
+    that of the option or experiment.
+
+    Raises:
+        ConfigError: A task is named twice.
+    """
+    expanded = []
+    for override in overrides:
+        if found := _NAMED_BY_USER.fullmatch(override.strip()):
+            expanded += [f"{found[1]}=null", override]
+            continue
+        found = _SEVERAL.fullmatch(override.strip())
+        if found is None:
+            expanded.append(override)
+            continue
+        names = [name.strip() for name in found.group(1).split(",")]
+        if len(set(names)) != len(names):
+            raise ConfigError(
+                f"{override}: a task is named twice; name them yourself, fitness=several "
+                f"+fitness@fitness.tasks.NAME={names[0]} for each"
+            )
+        expanded.append("fitness=several")
+        expanded += [f"+fitness@fitness.tasks.{name}={name}" for name in names]
+    return expanded
+
+
+def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
+    overrides = expand_overrides(overrides)
+    try:
+        return hydra.compose("config", overrides=[*search_path, *overrides])
+    except ValueError as error:  # Hydra's own, of a group that is no text
+        raise ConfigError(explain_group(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, search_path, overrides)) from error
+
+
+def load_config_file(path: Path) -> DictConfig:
+    """A resolved configuration that a run left behind."""
+    try:
+        loaded = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; give the directory of a run") from None
+    merged = OmegaConf.merge(OmegaConf.structured(Config), loaded)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def resolved_yaml(config: DictConfig) -> str:
+    """The configuration with nothing left to look up."""
+    return OmegaConf.to_yaml(config, resolve=True)

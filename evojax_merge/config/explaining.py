@@ -1,0 +1,112 @@
+"""Errors of Hydra's in our users' words: the nearest key, the options, the kind of value."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import (
+    BooleanNode,
+    DictConfig,
+    FloatNode,
+    IntegerNode,
+    ListConfig,
+    OmegaConf,
+    StringNode,
+)
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """A configuration that names something that is not there, or asks for the impossible."""
+
+
+def explain(error: Exception, search_path: list[str], overrides: Sequence[str] = ()) -> str:
+    """Hydra's message, with the nearest key or option that exists."""
+    message = str(error)
+    cause = error.__cause__
+    key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
+    if key and (found := re.match(r"Error merging override (.+)", message)):
+        others = [override for override in overrides if override != found.group(1)]
+        return _explain_value(found.group(1), key, [*search_path, *others])
+    if cause is not None and str(cause) not in message:
+        message += f"\n{cause}"
+    if re.search("LexerNoViableAltException|mismatched input|no viable alternative", message):
+        line = message.splitlines()[0]
+        return (
+            f"an override cannot be read ({line}); values with braces, commas, colons or spaces "
+            "are quoted twice: 'key=\"value\"'"
+        )
+    if found := re.search(r"Could not (?:override|append to config) '([^']+)'", message):
+        key = max(key or "", found.group(1).split("@")[0], key=len)  # the more particular
+        if key == "experiment":
+            return "an experiment is added: +experiment=NAME"
+        near = _nearest_key(key, search_path)
+        return f"there is no configuration key {key!r}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
+        group, option = found.groups()
+        options = _options(group)
+        close = get_close_matches(option, options, n=1)
+        return (
+            f"there is no option {group}={option}"
+            + (f"; did you mean {group}={close[0]}?" if close else "")
+            + f" Options are {', '.join(options)}."
+        )
+    return message
+
+
+def _explain_value(override: str, key: str, others: list[str]) -> str:
+    """What a key takes that was given another kind of value."""
+    parent, _, name = key.rpartition(".")
+    node: Any = hydra.compose("config", overrides=others)
+    node = OmegaConf.select(node, parent) if parent else node
+    held = node._get_node(name) if isinstance(node, DictConfig) else None
+    given = override.partition("=")[2]
+    if isinstance(held, DictConfig) and len(held):
+        names = [str(name) for name in held]
+        return f"{key} holds the keys {', '.join(names)}; give one of them, as {key}.{names[0]}=…"
+    kinds: list[tuple[type, str]] = [
+        (DictConfig, "a mapping"),
+        (ListConfig, "a list"),
+        (BooleanNode, "true or false"),
+        (IntegerNode, "a whole number"),
+        (FloatNode, "a number"),
+        (StringNode, "text"),
+    ]
+    kind = next((name for type_, name in kinds if isinstance(held, type_)), "another kind of value")
+    return f"{key} takes {kind}, not {given}"
+
+
+def explain_group(error: Exception, overrides: Sequence[str]) -> str:
+    """Which group was not given the name of an option."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        group = override.get_key_element().lstrip("+")
+        if _options(group) and not isinstance(override.value(), str | list):
+            options = ", ".join(_options(group))
+            return f"{group} takes the name of an option, not {override.value()}: {options}"
+    return str(error)
+
+
+def _nearest_key(key: str, search_path: list[str]) -> str | None:
+    node: Any = hydra.compose("config", overrides=search_path)
+    known: list[str] = []
+    for part in re.split(r"[./]", key):
+        if not isinstance(node, DictConfig):
+            return None
+        if part in node:
+            known.append(part)
+            node = node._get_node(part)
+            continue
+        close = get_close_matches(part, [str(name) for name in node], n=1)
+        return ".".join([*known, close[0]]) if close else None
+    return None
+
+
+def _options(group: str) -> list[str]:
+    loader = GlobalHydra.instance().config_loader()
+    return loader.get_group_options(group)

@@ -1,0 +1,107 @@
+"""The structured root configuration."""
+
+import dataclasses
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from evojax_merge.statistics_cache import LIMIT_GB
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """See `evojax_merge.experiment.ModelChoice`."""
+
+    base: str | None = None
+    sources: list[str] = MISSING
+    names: list[str] | None = None
+    dtype: str | None = None
+    tokenizer: str = "base"
+
+
+@dataclasses.dataclass
+class SearchConfig:
+    """See `evojax_merge.experiment.SearchBudget`."""
+
+    evaluations: int = 1000
+    item_evaluations: int | None = None
+    chunk: int | None = None
+    finalists: int = 8
+    curve: int = 0
+
+
+@dataclasses.dataclass
+class RacingConfig:
+    """See `evojax_merge.evolution.scoring.Racing`."""
+
+    enabled: bool = False
+    blocks: int = 8
+    rungs: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 4, 8])
+    stopping: str = "halving"
+    factor: float = 2.0
+    parents: float = 0.25
+    error: float = 0.05
+
+
+@dataclasses.dataclass
+class AnchorsConfig:
+    """See `evojax_merge.evolution.scoring.Anchors`."""
+
+    enabled: bool = False
+    anchors: int = 20
+    initial: int = 24
+    refresh: int = 5
+    check: int = 2
+    dimensions: int = 2
+
+
+@dataclasses.dataclass
+class SaversConfig:
+    """See `evojax_merge.experiment.Savers`."""
+
+    memory: bool = True
+    racing: RacingConfig = dataclasses.field(default_factory=RacingConfig)
+    anchors: AnchorsConfig = dataclasses.field(default_factory=AnchorsConfig)
+
+
+@dataclasses.dataclass
+class BaselinesConfig:
+    """See `evojax_merge.experiment.Baselines`."""
+
+    sources: bool = True
+    published: bool = True
+    random_search: bool = False
+
+
+@dataclasses.dataclass
+class StatisticsCacheConfig:
+    """See `evojax_merge.statistics_cache.StatisticsCache`."""
+
+    directory: str | None = None
+    limit_gb: float = LIMIT_GB
+
+
+@dataclasses.dataclass
+class Config:
+    """The root of ``conf/config.yaml``; groups are described in their own files."""
+
+    name: str = "evolve"
+    seed: int = 0
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    operator: Any = MISSING
+    space: Any = MISSING
+    strategy: Any = MISSING
+    fitness: Any = MISSING
+    mesh: Any = MISSING
+    search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
+    savers: SaversConfig = dataclasses.field(default_factory=SaversConfig)
+    baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
+    export: bool = True
+    statistics_cache: StatisticsCacheConfig = dataclasses.field(
+        default_factory=StatisticsCacheConfig
+    )
+    working_directory: str | None = None
+
+
+ConfigStore.instance().store(name="config_schema", node=Config)
