@@ -278,7 +278,7 @@ def test_a_problem_that_nobody_solves_does_not_harm_the_state() -> None:
         ({"archive_size": 1}, "archive_size must be a whole number of at least 2"),
         ({"founders": 1.5}, "founders must be a whole number"),
         ({"alpha": -1}, "alpha must be a finite number of at least 0, not -1"),
-        ({"mutation": float("nan")}, "mutation must be a number"),
+        ({"mutation": float("nan")}, "mutation must be a finite number of at least 0"),
         ({"sigma": 0.0}, "sigma"),
     ],
 )
