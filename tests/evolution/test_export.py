@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evojax_merge import evolve, load
-from evojax_merge.evolution import setup
+from evojax_merge.evolution.setups import merging
 from evojax_merge.population import population_axes
 from evojax_merge.tree import flatten
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
@@ -42,13 +42,13 @@ def settings(tmp_path_factory) -> list[str]:
 @pytest.mark.parametrize("operator", ["dare_ties", "della", "karcher", "slerp", "ties"])
 def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, monkeypatch, operator):
     made = []
-    make = setup.make_evaluator
+    make = merging.make_evaluator
 
     def make_evaluator(experiment, space, *rest):
         made.append((space, make(experiment, space, *rest)))
         return made[-1][1]
 
-    monkeypatch.setattr(setup, "make_evaluator", make_evaluator)
+    monkeypatch.setattr(merging, "make_evaluator", make_evaluator)
     run = evolve([*settings, f"operator={operator}"], tmp_path)
     ((space, evaluator),) = made
 
