@@ -54,15 +54,31 @@ def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> Evolution
 def step(
     state: EvolutionState, strategy: Strategy, evaluate_fn: EvaluateFn
 ) -> tuple[EvolutionState, Population, Evaluation]:
-    """One generation. Depends on nothing but its arguments."""
+    """One generation. Depends on nothing but its arguments, but for the seconds it took."""
+    began, before = time.perf_counter(), spent_in(strategy, state.strategy)
     key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
     population, asked = strategy.ask(key_ask, state.strategy)
     evaluation = evaluate_fn(population)
     told = jnp.asarray(evaluation.heard(hears(strategy)))
-    learned = strategy.tell(key_tell, population, told, asked)
+    learned = jax.block_until_ready(strategy.tell(key_tell, population, told, asked))
     archive = update_archive(state.archive, population, jnp.asarray(evaluation.fitness))
     after = EvolutionState(state.generation + 1, state.key, learned, archive)
-    return after, population, evaluation
+    own = spent_in(strategy, learned) - before
+    return after, population, _charged(evaluation, own, time.perf_counter() - began)
+
+
+def _charged(evaluation: Evaluation, items: int, seconds: float) -> Evaluation:
+    """What the strategy itself took of a generation, counted with the first candidate.
+
+    Args:
+        evaluation: Of the generation.
+        items: That the strategy measured, for gradients.
+        seconds: That the generation took in all.
+    """
+    spent, times = evaluation.item_evaluations.copy(), evaluation.seconds.copy()
+    spent[0] += items
+    times[0] += max(0.0, seconds - float(times.sum()))
+    return evaluation._replace(spent=spent, seconds=times)
 
 
 def search(
@@ -105,7 +121,7 @@ def search(
     state = init_state(strategy, key, archive_size)
     if checkpointer is not None:
         state = checkpointer.restore(state) or state
-    spent = spent_in(strategy, state.strategy)
+    spent = 0
     if history is not None:
         earlier = history.rewind(name, int(state.generation))
         spent += sum(row["item_evaluations"] for row in earlier)
@@ -116,11 +132,9 @@ def search(
             if item_evaluations is not None and spent >= item_evaluations:
                 break
             interrupted()
-            before = spent_in(strategy, state.strategy)
             began = time.perf_counter()
             state, population, evaluation = step(state, strategy, evaluate_fn)
             spent += int(evaluation.item_evaluations.sum())
-            spent += spent_in(strategy, state.strategy) - before
             if history is not None:
                 history.append(name, generation, population, evaluation)
             if checkpointer is not None:

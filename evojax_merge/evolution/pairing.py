@@ -23,12 +23,12 @@ class Pair(NamedTuple):
     Attributes:
         strategy: Knows the problem's seeds and gradients, where it asks for them.
         evaluate_fn: Scores a generation.
-        scorer: Is told on resuming what was measured before.
+        resume: Is told, by a search that goes on, the history of what was measured before.
     """
 
     strategy: Strategy
     evaluate_fn: EvaluateFn
-    scorer: Scorer
+    resume: Callable[[list[dict[str, Any]]], None]
 
 
 def pair(
@@ -53,9 +53,10 @@ def pair(
         strategy = seed(seeds)
     if hasattr(strategy, "bind"):
         strategy = strategy.bind(_descendable(problem))
+    if getattr(strategy, "scores_itself", False):
+        return Pair(strategy, _by_own_score(strategy), lambda rows: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
-    itself = getattr(strategy, "scores_itself", False)
-    return Pair(strategy, _by_own_score(strategy) if itself else scorer, scorer)
+    return Pair(strategy, scorer, scorer.resume)
 
 
 def _make_scorer(

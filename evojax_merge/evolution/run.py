@@ -12,9 +12,10 @@ from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export
 from evojax_merge.evolution.checkpointing import Checkpointer
+from evojax_merge.evolution.heldout import Heldout
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
-from evojax_merge.evolution.loop import search, spent_in
+from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
@@ -28,7 +29,7 @@ from evojax_merge.recipe import Recipe
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
-from evojax_merge.report.hypervolume import non_dominated
+from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import Result, noise_line, results_table, save_results
@@ -98,21 +99,25 @@ class _Runner:
         earlier: dict[str, Found] = {}
         for stage in setup.stages[:-1]:  # of a hybrid: its winner becomes part of the next
             problem = stage.problem()
-            found = self._search(stage.name, problem, stage.strategy, stage.evaluations)
+            known = Heldout(problem.evaluator, self.interruption.check)
+            found = self._search(stage.name, problem, stage.strategy, stage.evaluations, known)
             earlier[stage.name] = found
             stage.done(found)
-            del problem  # and what it holds on the devices
+            del problem, known  # and what they hold on the devices
         stage = setup.stages[-1]
         problem = stage.problem()
-        found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations)
-        self._keep_front(problem, found)
-        self._keep_curve(problem)
+        known = Heldout(problem.evaluator, self.interruption.check)
+        found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations, known)
         recipe = problem.recipe(found)
         recipe.save(self.directory / "recipe.yaml")
+        self._keep_front(problem, found, known)
+        self._keep_curve(known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             strategy = _random_strategy(problem.space, stage.strategy)
-            others[stage.random] = self._search(stage.random, problem, strategy, stage.evaluations)
+            others[stage.random] = self._search(
+                stage.random, problem, strategy, stage.evaluations, known
+            )
         model = self._built(problem, recipe)
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
         save_results(results, self.directory / "results.json")
@@ -134,10 +139,12 @@ class _Runner:
             )
             return None
 
-    def _search(self, name: str, problem: Problem, strategy: Strategy, evaluations: int) -> Found:
+    def _search(
+        self, name: str, problem: Problem, strategy: Strategy, evaluations: int, known: Heldout
+    ) -> Found:
         generations = -(-evaluations // strategy.population_size)
         savers = self.experiment.savers
-        strategy, score_fn, scorer = pair(problem, strategy, savers, self.interruption.check)
+        strategy, score_fn, resume = pair(problem, strategy, savers, self.interruption.check)
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
@@ -154,43 +161,43 @@ class _Runner:
                 checkpointer=Checkpointer(self.directory / "checkpoints" / name),
                 history=history,
                 item_evaluations=self.experiment.budget.item_evaluations,
-                on_resume=scorer.resume,
+                on_resume=resume,
                 on_generation=on_generation,
                 interrupted=self.interruption.check,
             )
         rows = [row for row in read_history(history.path) if row["search"] == name]
         seconds = sum(row["seconds"] for row in rows)
         measured = sum(row["item_evaluations"] for row in rows)
-        measured += spent_in(strategy, state.strategy)
-        front = getattr(strategy, "front", lambda state: (None, None))(state.strategy)[0]
-        winner = self._choose(problem, state, strategy, front)
+        front = None
+        if hasattr(strategy, "front"):
+            members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
+            known.add(members, "search", objectives)
+            front = members[best_members(objectives)]
+        winner = self._choose(known, state, strategy, front)
         return Found(winner, len(rows), seconds, measured, front)
 
-    def _keep_curve(self, problem: Problem) -> None:
+    def _keep_curve(self, known: Heldout) -> None:
         """How the best candidate of the search got better on items that it never saw."""
         most = self.experiment.budget.curve
         points = incumbents(read_history(self.directory / "history.jsonl"), EVOLVED, most)
         if not points:
             return
-        split = next(s for s in ("test", "validation", "search") if s in problem.evaluator.tasks)
+        split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)
-        distinct_ones, which = np.unique(genotypes, axis=0, return_inverse=True)
-        scores = problem.evaluator(distinct_ones, split, self.interruption.check).fitness
-        heldout = [float(score) for score in scores[which]]
+        heldout = [float(score) for score in known.fitness(genotypes, split)]
         save_curve(points, heldout, split, self.directory / CURVE)
 
-    def _keep_front(self, problem: Problem, found: Found) -> None:
+    def _keep_front(self, problem: Problem, found: Found, known: Heldout) -> None:
         """A recipe for every member of the front that a strategy of several objectives found."""
         parts = parts_of(problem.evaluator.tasks["search"])
         if found.front is None or not len(found.front) or not parts:
             return
-        splits = [s for s in ("validation", "test", "search") if s in problem.evaluator.tasks]
+        splits = [s for s in ("validation", "test", "search") if s in known.splits]
         tasks = tuple(part.name for part in parts)
-        measured = {
-            split: problem.evaluator(found.front, split, self.interruption.check).objectives
-            for split in splits
-        }
-        kept = non_dominated(measured[splits[0]])
+        measured = {split: known.objectives(found.front, split) for split in splits}
+        kept = best_members(measured[splits[0]])
+        if not kept.any():
+            return
         folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         members = []
@@ -216,7 +223,7 @@ class _Runner:
 
     def _choose(
         self,
-        problem: Problem,
+        known: Heldout,
         state: EvolutionState,
         strategy: Strategy,
         front: np.ndarray | None = None,
@@ -235,7 +242,7 @@ class _Runner:
             )
         savers = self.experiment.savers
         partly = savers.racing is not None or savers.anchors is not None
-        validated = "validation" in problem.evaluator.tasks
+        validated = "validation" in known.splits
         recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
         if recommended is not None and (validated or partly):
             finalists = np.concatenate([finalists, np.asarray(recommended)[None]])
@@ -244,7 +251,7 @@ class _Runner:
         if len(finalists) == 1 or not (validated or partly):
             return finalists[0]
         split = "validation" if validated else "search"
-        scores = problem.evaluator(finalists, split, self.interruption.check).fitness
+        scores = known.fitness(finalists, split)
         return finalists[int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0]
 
     def _compare(

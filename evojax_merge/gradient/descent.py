@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
 from evojax_merge.gradient.entropy import PREDICTIONS, PredictionEntropy
@@ -83,10 +84,8 @@ class Descent:
             )
         if not learning_rate > 0:
             raise ValueError(f"strategy.learning_rate must be above 0, not {learning_rate}")
-        if batch_size < 1:
-            raise ValueError(f"strategy.batch_size must be at least 1 item, not {batch_size}")
-        if not diversity >= 0:
-            raise ValueError(f"strategy.diversity must be at least 0, not {diversity}")
+        check_whole("strategy.batch_size", batch_size, 1)
+        check_number("strategy.diversity", diversity, 0)
         self.objective = objective
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self._learning_rate = learning_rate
@@ -187,8 +186,7 @@ class GradientDescent:
         diversity: float = 1.0,
         steps: int = 1,
     ) -> None:
-        if steps < 1:
-            raise ValueError(f"strategy.steps must be at least 1, not {steps}")
+        check_whole("strategy.steps", steps, 1)
         self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
         self._start = np.asarray(start, np.float32)
         self._steps = steps

@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.gradient.descent import Descent
 from evojax_merge.gradient.objective import Descendable
+from evojax_merge.strategies.base import within
 from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 
@@ -80,18 +82,15 @@ class Memetic:
         batch_size: int = 16,
         diversity: float = 1.0,
     ) -> None:
-        if start_steps < 0 or local_steps < 0:
-            raise ValueError(
-                "strategy.start_steps and local_steps must be at least 0, not "
-                f"{start_steps} and {local_steps}"
-            )
-        if every < 1:
-            raise ValueError(f"strategy.every must be at least 1 generation, not {every}")
+        check_whole("strategy.start_steps", start_steps, 0)
+        check_whole("strategy.local_steps", local_steps, 0)
+        check_whole("strategy.every", every, 1)
         self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
         box = {"lower": lower, "upper": upper}
         if span is not None:
             box["span"] = span
-        self._make = lambda at: inner(**box, start=at)
+        make = within("memetic", inner)
+        self._make = lambda at: make(**box, start=at)
         self._start = np.asarray(start, np.float32)
         self._began: dict[bytes, Any] = {}
         strategy = self._inner(self._start)
@@ -164,6 +163,12 @@ class Memetic:
             generation=state.generation + 1,
             spent=state.spent,
         )
+
+    def recommend(self, state: State) -> Genotype | None:
+        """What the strategy inside recommends."""
+        inner = self._inner(state.start)
+        found: Genotype | None = getattr(inner, "recommend", lambda state: None)(state.inner)
+        return found
 
     def _begin(self, key: PRNGKey, state: State) -> State:
         """Descend from the start, and begin the strategy inside from there."""

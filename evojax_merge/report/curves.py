@@ -51,7 +51,7 @@ def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> 
     count, items, seconds = 0, 0, 0.0
     best: Mapping[str, Any] | None = None
     for row in history:
-        if row["search"] != search or "genotype" not in row:
+        if row["search"] != search or row.get("genotype") is None:
             continue
         count, items = count + 1, items + row["item_evaluations"]
         seconds += row["seconds"] or 0.0

@@ -80,7 +80,7 @@ class Front:
         Raises:
             ValueError: It names none.
         """
-        if choice.isdigit():
+        if choice.isascii() and choice.isdecimal():
             if int(choice) >= len(self.members):
                 raise ValueError(
                     f"--select {choice}: the front has members 0 to {len(self.members) - 1}"
@@ -105,9 +105,12 @@ class Front:
             try:
                 weights[name.strip()] = float(number)
             except ValueError:
+                weights[name.strip()] = float("nan")
+            if not np.isfinite(weights[name.strip()]):
                 raise ValueError(
-                    f"--select {choice}: the weight of {name.strip()} is no number: {number!r}"
-                ) from None
+                    f"--select {choice}: the weight of {name.strip()} is no finite number: "
+                    f"{number!r}"
+                )
         return np.array(list(weights.values()))
 
 

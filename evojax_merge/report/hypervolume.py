@@ -19,6 +19,13 @@ def non_dominated(front: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray,
     return np.asarray(~(better.any(axis=0) | earlier_copy))
 
 
+def best_members(objectives: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, "members"]:
+    """Which members have a finite score in every task, and are dominated by none that has."""
+    kept = np.isfinite(objectives).all(axis=1)
+    kept[kept] = non_dominated(objectives[kept])
+    return kept
+
+
 def hypervolume(
     front: Float[np.ndarray, "members tasks"], reference: Sequence[float] | np.ndarray
 ) -> float:

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -21,9 +21,10 @@ class Strategy(Protocol):
 
     What a strategy is told is its attribute ``hears``, see `Hears`; without one, the fitness. Three
     methods are optional. ``seed(genotypes)`` returns the strategy with genotypes to begin from.
-    ``front(state)`` gives the genotypes and objectives of those members of which none is better in
-    everything. ``recommend(state)`` gives a genotype that the strategy believes in without having
-    seen it measured, such as the mean of its distribution.
+    ``front(state)`` gives the genotypes that are worth keeping for one objective or another, and
+    their objectives; of those, a run keeps what no other is better than in everything.
+    ``recommend(state)`` gives a genotype that the strategy believes in without having seen it
+    measured, such as the mean of its distribution, or None.
     """
 
     population_size: int
@@ -42,6 +43,33 @@ class Strategy(Protocol):
 def hears(strategy: Strategy) -> Hears:
     """What a strategy is told."""
     return getattr(strategy, "hears", "fitness")
+
+
+def within(outer: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    """What makes the strategy inside another one, which is told the fitness alone.
+
+    Args:
+        outer: Name of the other one.
+        inner: Makes it from ``lower``, ``upper``, ``start``, ``span`` and ``population_size``.
+    """
+
+    def make(**arguments: Any) -> Any:
+        name = getattr(getattr(inner, "func", inner), "__name__", "strategy")
+        advice = "use one of evosax's, e.g. strategy@strategy.inner=cma_es"
+        try:
+            made = inner(**arguments)
+        except TypeError as error:
+            raise ArgumentError(
+                f"strategy.inner: {name} cannot be made inside {outer}: {error}; {advice}"
+            ) from error
+        if hears(made) != "fitness":
+            raise ArgumentError(
+                f"strategy.inner: {name} is told the {hears(made)}, and {outer} knows the fitness "
+                f"alone; {advice}"
+            )
+        return made
+
+    return make
 
 
 def default_population_size(dims: int) -> int:

@@ -93,8 +93,8 @@ def _points(dims: int, evaluations: int, points: int | None) -> int:
             points += 1
     if points**dims > evaluations:
         raise ValueError(
-            f"a grid of {points} points for each of {dims} genes has {points}^{dims} = "
-            f"{points**dims:.4g} combinations, more than the {evaluations} evaluations of the "
+            f"a grid of {points} points for each of {dims} genes has {points}^{dims} combinations, "
+            f"more than the {evaluations} evaluations of the "
             "search; evolve fewer genes, allow more evaluations or use another strategy"
         )
     return points

@@ -100,7 +100,7 @@ class M2N2(ArchiveStrategy):
         """Standard deviation of the mutation, a share of the span."""
         if self._mutation is not None:
             return self._mutation
-        return self.box.sigma if self._seeds is None else 0.0
+        return 0.0 if self._seeds is not None and self._crossover else self.box.sigma
 
     def _empty(self) -> Archive:
         return Archive(

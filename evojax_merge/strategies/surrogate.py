@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.strategies.base import within
 from evojax_merge.strategies.gaussian_process import fit, predict
-from evojax_merge.types import Array, Bool, Fitness, Float, Int, Population, PRNGKey
+from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""
@@ -107,17 +109,14 @@ class Surrogate:
     ) -> None:
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self.dims = len(self._lower)
+        if population_size is not None:
+            check_whole("strategy.population_size", population_size, 1)
+        check_whole("strategy.oversample", oversample, 1)
+        check_whole("strategy.capacity", capacity, 2)
+        check_number("strategy.warmup", warmup, 0)
+        check_number("strategy.exploration", exploration, 0)
+        check_number("strategy.trust", trust, -1)
         self._least = max(2, round(warmup * self.dims))
-        for name, value, lowest in (
-            ("population_size", 1 if population_size is None else population_size, 1),
-            ("oversample", oversample, 1),
-            ("capacity", capacity, 2),
-            ("warmup", warmup, 0),
-            ("exploration", exploration, 0),
-            ("trust", trust, -1),
-        ):
-            if not value >= lowest:
-                raise ValueError(f"strategy.{name} must be at least {lowest}, not {value}")
         if self._least > capacity:
             raise ValueError(
                 f"strategy.capacity is {capacity}, and the model waits for {self._least} "
@@ -126,14 +125,28 @@ class Surrogate:
         box = {"lower": lower, "upper": upper, "start": start}
         if span is not None:
             box["span"] = span
+        make = within("surrogate", inner)
         if population_size is None:
-            population_size = -(-inner(**box).population_size // oversample)
+            population_size = -(-make(**box).population_size // oversample)
         self.population_size = population_size
-        self._inner = inner(**box, population_size=population_size * oversample)
+        self._inner = make(**box, population_size=population_size * oversample)
         self._capacity, self._exploration, self._trust = capacity, exploration, trust
         self._init_jit = jax.jit(self._init)
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
+        key = jax.random.key(0)
+        try:
+            jax.eval_shape(lambda: self._ask(key, self._init(key)))
+        except TypeError as error:  # JAX's, of a method that cannot be traced
+            raise ValueError(
+                f"strategy.inner: {type(self._inner).__name__} cannot be compiled, which surrogate "
+                "needs; use one of evosax's, e.g. strategy@strategy.inner=cma_es"
+            ) from error
+
+    def recommend(self, state: State) -> Genotype | None:
+        """What the strategy inside recommends."""
+        found: Genotype | None = getattr(self._inner, "recommend", lambda state: None)(state.inner)
+        return found
 
     def init(self, key: PRNGKey) -> State:
         """The state before the first generation."""

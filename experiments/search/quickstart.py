@@ -24,7 +24,7 @@ from rich.table import Table
 
 from evojax_merge.config import build, compose
 from evojax_merge.evolution.evaluate import Evaluation
-from evojax_merge.evolution.loop import init_state, spent_in, step
+from evojax_merge.evolution.loop import init_state, step
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.setups import set_up
 
@@ -102,11 +102,10 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
     curve: list[dict] = []
     items, seconds, candidates = 0, 0.0, 0
     while items < cap:
-        began = time.process_time(), spent_in(strategy, state.strategy)
+        began = time.process_time()
         state, population, evaluation = step(state, strategy, score)
-        seconds += time.process_time() - began[0]
+        seconds += time.process_time() - began
         items += int(evaluation.item_evaluations.sum())
-        items += spent_in(strategy, state.strategy) - began[1]
         candidates += len(population)
         curve.append(
             {

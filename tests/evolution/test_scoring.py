@@ -1,5 +1,7 @@
 """What is measured of a generation, and what is made of it."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -28,13 +30,14 @@ def solve(abilities):
 class Bench:
     """Measures candidates of one gene, their ability, and counts."""
 
-    def __init__(self, broken=()):
+    def __init__(self, broken=(), on=slice(None)):
         self.asked = []
-        self.broken = broken
+        self.broken, self.on = broken, on
 
     def __call__(self, genotypes, rows):
-        items = solve(genotypes[:, 0])[:, rows]
-        items[np.isin(genotypes[:, 0], self.broken)] = np.nan
+        items = solve(genotypes[:, 0])
+        items[np.ix_(np.isin(genotypes[:, 0], self.broken), np.arange(ITEMS)[self.on])] = np.nan
+        items = items[:, rows]
         self.asked += [(float(one), len(rows)) for one in genotypes[:, 0]]
         return Evaluation(items, np.zeros(len(items), np.float32))
 
@@ -110,6 +113,20 @@ def test_a_race_with_those_who_have_no_result(stopping):
     assert np.isfinite(np.delete(found.fitness, [3, 15])).all()
     everyone = Scorer(Racing(ITEMS, stopping=stopping), Bench(tuple(SPREAD[:, 0])), ITEMS)(SPREAD)
     assert np.isnan(everyone.fitness).all()
+
+
+@pytest.mark.parametrize("stopping", ["halving", "test"])
+def test_failing_on_one_item_is_failing_also_alone_in_a_group(stopping):
+    failed = 0
+    for who, item in itertools.product((2, 15), range(0, ITEMS, 7)):
+        bench = Bench((SPREAD[who, 0],), on=[item])
+        found = Scorer(Racing(ITEMS, stopping=stopping, parents=0.01), bench, ITEMS)(SPREAD)
+        met = found.item_evaluations[who]
+        fails = np.isfinite(found.items[who]).sum() < met
+        assert np.isnan(found.fitness[who]) == fails
+        assert np.isfinite(np.delete(found.fitness, who)).all()
+        failed += fails
+    assert failed > 3
 
 
 def test_the_test_stops_the_best_as_seldom_as_it_says():
@@ -230,13 +247,14 @@ def test_anchors_for_graded_results_only():
         Scorer(Anchors(ITEMS), measure, ITEMS)(SPREAD)
 
 
+@pytest.mark.parametrize("broken", [(), (2.0, -2.0)], ids=["sound", "failing"])
 @pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both])
-def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, tmp_path):
+def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, broken, tmp_path):
     strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
 
     def run(folder, generations):
         folder.mkdir(exist_ok=True)
-        bench = Bench()
+        bench = Bench(broken)  # both ends of the box, where candidates gather
         scorer = Scorer(rule(ITEMS), bench, ITEMS, memory=Memory(keys, ITEMS))
         history = History(folder / "history.jsonl")
         search(
@@ -256,6 +274,28 @@ def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, tmp_path):
     whole = run(tmp_path / "whole", 8)
     run(tmp_path / "cut", 3)
     assert run(tmp_path / "cut", 8) == whole
+
+
+def test_more_candidates_may_be_asked_for_before_the_model_than_it_is_fitted_to():
+    scorer = Scorer(Anchors(ITEMS, anchors=16, initial=300), Bench(), ITEMS)
+    counts = [scorer(SPREAD + 0.01 * g).item_evaluations.sum() for g in range(20)]
+    assert counts[18] == 16 * ITEMS
+    assert counts[19] == 16 * 16
+
+
+def test_what_a_strategy_spends_itself_is_counted_with_its_candidates(tmp_path):
+    class Spending(EvosaxStrategy):
+        def spent(self, state):
+            return 7 * int(state.algorithm.generation_counter)
+
+    strategy = Spending("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
+    history = History(tmp_path / "history.jsonl")
+    scorer = Scorer(Whole(ITEMS), Bench(), ITEMS)
+    options = {"key": jax.random.key(0), "archive_size": 4, "history": history}
+    search("s", strategy, scorer, generations=3, **options)
+    rows = list(read_history(history.path))
+    assert [row["item_evaluations"] for row in rows[::16]] == [ITEMS + 7] * 3
+    assert {row["item_evaluations"] for row in rows[1:16]} == {ITEMS}
 
 
 def test_a_limit_of_items(tmp_path):
@@ -299,3 +339,9 @@ class Hearing:
 def test_savers_that_the_strategy_cannot_use():
     with pytest.raises(ValueError, match="leaves items unmeasured, and Hearing is told the items"):
         make_rule(Savers(racing={}), range(ITEMS), Hearing())  # type: ignore[arg-type]
+
+
+def test_savers_of_a_strategy_that_scores_candidates_itself():
+    strategy = type("Own", (), {"scores_itself": True})()
+    with pytest.raises(ValueError, match="Own scores them itself; leave it out"):
+        make_rule(Savers(anchors={}), range(ITEMS), strategy)

@@ -63,6 +63,11 @@ def test_a_search_that_was_interrupted_ends_in_the_same_weights(run: Run, tmp_pa
         assert (again.directory / name).read_bytes() == (run.directory / name).read_bytes()
 
 
+def test_a_curve_is_refused_where_the_history_has_no_genotypes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"search\.curve measures candidates of the history again"):
+        evolve(["+experiment=digits_m2n2", *QUICK, "search.curve=3"], tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("strategy", "origin"),

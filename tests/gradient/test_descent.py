@@ -135,11 +135,11 @@ def test_what_is_wrong_is_said():
 
     with pytest.raises(ValueError, match=r"learning_rate must be above 0, not 0"):
         descent(learning_rate=0)
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1"):
         descent(batch_size=0)
-    with pytest.raises(ValueError, match="diversity must be at least 0, not -1"):
+    with pytest.raises(ValueError, match="diversity must be a finite number of at least 0, not -1"):
         descent(diversity=-1)
-    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, not 0"):
         descent(steps=0)
     with pytest.raises(ValueError, match=r"'entrpy'; use likelihood or entropy.*mean 'entropy'"):
         descent(objective="entrpy")

@@ -105,9 +105,9 @@ def test_a_far_step_is_shortened_for_cma_es():
 
 
 def test_what_is_wrong_is_said():
-    with pytest.raises(ValueError, match="start_steps and local_steps must be at least 0"):
+    with pytest.raises(ValueError, match="start_steps must be a whole number of at least 0"):
         make(start_steps=-1)
-    with pytest.raises(ValueError, match="every must be at least 1 generation, not 0"):
+    with pytest.raises(ValueError, match="every must be a whole number of at least 1, not 0"):
         make(every=0)
     with pytest.raises(ValueError, match=r"inner is a GradientDescent, which cannot be told"):
         Memetic(GradientDescent, LOWER, UPPER, START)

@@ -5,7 +5,7 @@ import pytest
 
 from evojax_merge.report.curves import incumbents, load_curve, plot_curves, save_curve
 from evojax_merge.report.front import Front, Member, hypervolumes, knee, plot_front
-from evojax_merge.report.hypervolume import non_dominated
+from evojax_merge.report.hypervolume import best_members, non_dominated
 
 
 def row(generation, fitness, search="evolved", objectives=None):
@@ -39,6 +39,10 @@ def test_incumbents_are_the_best_so_far_and_what_was_spent():
     assert incumbents([row(0, None)], "evolved", 3) == []
 
 
+def test_candidates_without_genotypes_have_no_curve():
+    assert incumbents([{**row(0, 0.5), "genotype": None}], "evolved", 3) == []
+
+
 def test_curves_are_kept_and_drawn(tmp_path):
     points = incumbents(HISTORY, "evolved", 8)
     save_curve(points, [0.1, 0.4, 0.4], "test", tmp_path / "curve.json")
@@ -64,6 +68,11 @@ def test_members_that_no_other_dominates_each_once():
     assert non_dominated(np.array(SCORES)).tolist() == [True, True, False, True, False]
 
 
+def test_members_that_failed_are_not_the_best():
+    scores = np.array([(0.9, 0.1), (np.nan, 1.0), (0.1, 0.9), (0.1, 0.1)])
+    assert best_members(scores).tolist() == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("choice", "index"), [("knee", 1), ("3", 3), ("math=1", 3), ("math=0.2,ja=0.8", 0)]
 )
@@ -82,7 +91,9 @@ def test_the_knee_of_one_point():
         ("5", "has members 0 to 4"),
         ("kne", "did you mean knee"),
         ("maths=1", "no task 'maths'; did you mean math"),
-        ("math=x", "weight of math is no number: 'x'"),
+        ("math=nan", "weight of math is no finite number: 'nan'"),
+        ("²", "there is no task '²'"),
+        ("math=x", "weight of math is no finite number: 'x'"),
     ],
 )
 def test_choices_that_name_no_member(choice, message):

@@ -58,10 +58,10 @@ def test_finds_the_nearest_combination_of_a_sphere() -> None:
     [
         (
             {"points": 4},
-            r"4 points for each of 3 genes has 4\^3 = 64 combinations, more than the 30",
+            r"4 points for each of 3 genes has 4\^3 combinations, more than the 30",
         ),
-        ({"evaluations": 7}, r"2\^3 = 8 combinations, more than the 7 evaluations.*fewer genes"),
-        ({"lower": np.zeros(64), "upper": np.ones(64)}, r"2\^64 = 1.845e\+19 combinations"),
+        ({"evaluations": 7}, r"2\^3 combinations, more than the 7 evaluations.*fewer genes"),
+        ({"lower": np.zeros(2000), "upper": np.ones(2000)}, r"2\^2000 combinations"),
         ({"points": 1}, "points must be a whole number of at least 2, not 1"),
         ({"evaluations": 0}, "evaluations must be"),
         ({"population_size": 2.5}, "population_size must be"),

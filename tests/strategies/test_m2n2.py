@@ -189,6 +189,13 @@ def test_begins_with_the_seeds_and_stays_between_them_when_nothing_mutates() -> 
     assert norms.max() < 1.5 * np.linalg.norm(OPTIMUM)
 
 
+def test_without_crossover_children_of_seeds_are_mutated() -> None:
+    strategy = build(crossover=False).seed(np.stack([OPTIMUM, -OPTIMUM]))
+    state = evolve(strategy, strategy.init(jax.random.key(0)), 0, 6)
+    occupied = np.asarray(state.archive.members)[np.asarray(state.archive.occupied)]
+    assert len(np.unique(occupied, axis=0)) == 6
+
+
 def test_fills_its_last_first_generation_around_the_seeds() -> None:
     strategy = build(population_size=3).seed(OPTIMUM[None])
     population, _ = strategy.ask(jax.random.key(1), strategy.init(jax.random.key(0)))

@@ -125,9 +125,35 @@ def test_the_option_instantiates() -> None:
 
 
 def test_what_is_wrong_is_said() -> None:
-    with pytest.raises(ValueError, match=r"strategy\.oversample must be at least 1, not 0"):
-        make(oversample=0)
-    with pytest.raises(ValueError, match=r"strategy\.trust must be at least -1, not nan"):
+    with pytest.raises(
+        ValueError, match=r"strategy\.oversample must be a whole number of at least 1, not 0.5"
+    ):
+        make(oversample=0.5)
+    with pytest.raises(
+        ValueError, match=r"strategy\.trust must be a finite number of at least -1, not nan"
+    ):
         make(trust=float("nan"))
     with pytest.raises(ValueError, match="capacity is 10, and the model waits for 15 candidates"):
         make(capacity=10)
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        ("m2n2", "M2N2 cannot be made inside surrogate: .*items"),
+        ("map_elites", "MAPElites cannot be made inside surrogate: .*objectives"),
+        ("optuna_cma", "OptunaCMAES cannot be compiled, which surrogate needs"),
+    ],
+)
+def test_a_strategy_that_cannot_be_inside_is_refused_by_name(inner: str, message: str) -> None:
+    chosen = compose(
+        ["model.sources=[x]", "strategy=surrogate", f"strategy@strategy.inner={inner}"]
+    )
+    with pytest.raises(ValueError, match=message):
+        hydra.utils.instantiate(chosen.strategy)(lower=LOWER, upper=UPPER, start=START)
+
+
+def test_recommends_what_the_strategy_inside_does() -> None:
+    strategy = make()
+    state = strategy.init(jax.random.key(0))
+    np.testing.assert_allclose(strategy.recommend(state), START, atol=1e-6)

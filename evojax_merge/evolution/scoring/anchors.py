@@ -26,11 +26,11 @@ import numpy as np
 from evojax_merge.arguments import check_whole
 from evojax_merge.evolution.scoring.anchor_set import AnchorSet, choose_anchors
 from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank
-from evojax_merge.evolution.scoring.racing import Racing, have_all
+from evojax_merge.evolution.scoring.racing import Racing
 from evojax_merge.types import Float
 
 _MOST_KNOWN = 256
-"""Candidates that a model is fitted to at most, the last ones."""
+"""Candidates that a model is fitted to at most, the last ones, unless more are asked for first."""
 
 
 class Anchors:
@@ -90,10 +90,11 @@ class Anchors:
         if self._racing is not None:
             if chosen is None:
                 return self._racing(generation, count, measure)
-            items, alive, lost = self._racing.rounds(generation, count, measure, chosen)
+            items, groups = self._racing.rounds(generation, count, measure, chosen)
             fitness = chosen.estimate(items)
-            for group in (*lost, alive):  # to the model a failure would be an item not measured
-                fitness[group[~have_all(items[group])]] = np.nan
+            for members, met in groups:  # to the model a failure would be an item not measured
+                failed = ~np.isfinite(items[np.ix_(members, met)]).all(axis=1)
+                fitness[members[failed]] = np.nan
             return Scores(items, fitness)
         if chosen is None:
             return Scores(measure(every, all_items))
@@ -118,7 +119,7 @@ class Anchors:
         measured = np.isfinite(items)
         kept = items[measured.all(axis=1) if self._racing is None else measured.any(axis=1)]
         self._check_range(kept)
-        self._known = [*self._known, *kept][-_MOST_KNOWN:]
+        self._known = [*self._known, *kept][-max(_MOST_KNOWN, self._initial) :]
         due = self._chosen is None or generation % self._refresh == 0
         if due and len(self._known) >= self._initial:
             self._chosen = choose_anchors(

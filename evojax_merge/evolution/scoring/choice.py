@@ -26,6 +26,11 @@ def make_rule(
     for name, arguments in (("racing", savers.racing), ("anchors", savers.anchors)):
         if arguments is None:
             continue
+        if getattr(strategy, "scores_itself", False):
+            raise ValueError(
+                f"savers.{name} chooses what is measured of candidates, and "
+                f"{type(strategy).__name__} scores them itself; leave it out"
+            )
         if parts_of(task):
             raise ValueError(f"savers.{name} compares candidates by one task, not by several")
         if hears(strategy) != "fitness":

@@ -44,8 +44,9 @@ class Memory:
     def keep(
         self, key: bytes, rows: Int[np.ndarray, "rows"], results: Float[np.ndarray, "rows"]
     ) -> None:
-        """Remember results; one that is not finite too."""
+        """Remember results. One that is not finite is measured again when it is asked for again:
+        in the history, which a resumed search learns from, it looks like one never measured."""
         if key not in self._known:
             self._known[key] = np.full(self._items, np.nan, np.float32), np.zeros(self._items, bool)
         values, known = self._known[key]
-        values[rows], known[rows] = results, True
+        values[rows], known[rows] = results, np.isfinite(results)

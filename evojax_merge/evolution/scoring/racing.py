@@ -13,7 +13,7 @@ drawing from finitely many items, instead of Hoeffding's bound, which hardly eve
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -31,6 +31,13 @@ from evojax_merge.evolution.scoring.base import (
 from evojax_merge.types import Bool, Float, Int
 
 STOPPING = ("halving", "test")
+
+
+class Group(NamedTuple):
+    """Candidates that stopped in the same round, and the items that they met until then."""
+
+    members: Int[np.ndarray, "group"]
+    met: Bool[np.ndarray, "items"]
 
 
 class Racing:
@@ -95,13 +102,13 @@ class Racing:
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
         """Measure a generation, round by round."""
-        items, alive, lost = self.rounds(generation, count, measure)
-        return Scores(items, _standing(items, alive, lost))
+        items, groups = self.rounds(generation, count, measure)
+        return Scores(items, _standing(items, groups))
 
     def rounds(
         self, generation: int, count: int, measure: Measure, anchors: AnchorSet | None = None
-    ) -> tuple[Items, Int[np.ndarray, "alive"], list[Int[np.ndarray, "lost"]]]:
-        """What was measured, who went on to the end, and who stopped in each round before.
+    ) -> tuple[Items, list[Group]]:
+        """What was measured, and who stopped in each round; last, who went on to the end.
 
         Args:
             generation: Its number.
@@ -114,7 +121,7 @@ class Racing:
         items = blank(count, self._items)
         alive = np.arange(count)
         met = np.zeros(self._items, bool)
-        lost: list[np.ndarray] = []
+        groups: list[Group] = []
         rounds = [
             np.concatenate([self._blocks[block] for block in order[done:rung]])
             for done, rung in zip((0, *self._rungs), self._rungs, strict=False)
@@ -132,9 +139,9 @@ class Racing:
             if anchors is not None:  # whoever failed on an item has no mean, and no estimate
                 means = np.where(np.isfinite(means), anchors.estimate(items[alive]), np.nan)
             going = self._going(results, means, least)
-            lost.append(alive[~going])
+            groups.append(Group(alive[~going], met.copy()))
             alive = alive[going]
-        return items, alive, lost
+        return items, [*groups, Group(alive, met)]
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
         """Nothing: each generation is a race of its own."""
@@ -158,38 +165,29 @@ class Racing:
         return (rank < least) | ~worse
 
 
-def _standing(
-    items: Items, alive: np.ndarray, lost: Sequence[np.ndarray]
-) -> Float[np.ndarray, "pop"]:
+def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, "pop"]:
     """Fitness of each candidate on the scale of those that met the most items.
 
     A candidate that stopped has the mean of what it met, plus how much easier the survivors found
     all that they met than that; below whoever went on.
     """
+    *lost, (alive, met) = groups
     fitness = np.full(len(items), np.nan, np.float64)
-    fitness[alive] = _means(items[alive])
+    fitness[alive] = _means(items, alive, met)
     reference = alive[np.isfinite(fitness[alive])]
     floor = fitness[reference].min() if len(reference) else np.inf
-    for stopped in reversed(lost):
-        own = _means(items[stopped])
+    for stopped, met in reversed(lost):
+        own = _means(items, stopped, met)
         if len(reference) and len(stopped):
-            met = np.isfinite(items[stopped]).any(axis=0)
-            own += (fitness[reference] - np.nanmean(items[np.ix_(reference, met)], axis=1)).mean()
+            own += (fitness[reference] - _means(items, reference, met)).mean()
         fitness[stopped] = np.minimum(own, floor)
         finite = fitness[stopped][np.isfinite(fitness[stopped])]
         floor = min(floor, finite.min()) if len(finite) else floor
     return fitness.astype(np.float32)
 
 
-def _means(items: Items) -> Float[np.ndarray, "some"]:
-    """Mean over what was measured; nan where nothing is finite, or a measured item is not."""
-    known = np.isfinite(items)
-    sums: Any = np.where(known, items, 0).sum(axis=1, dtype=np.float64)
-    return np.where(have_all(items), sums / max(1, int(known.any(axis=0).sum())), np.nan)
-
-
-def have_all(items: Items) -> Bool[np.ndarray, "some"]:
-    """Who has a finite result on every item that the group met, all of them the same items."""
-    known = np.isfinite(items)
-    columns = known.any(axis=0)
-    return known[:, columns].all(axis=1) & columns.any()
+def _means(
+    items: Items, members: Int[np.ndarray, "some"], met: Bool[np.ndarray, "items"]
+) -> Float[np.ndarray, "some"]:
+    """Mean of each over the items met; nan where one of them has no finite result."""
+    return items[np.ix_(members, met)].mean(axis=1, dtype=np.float64)

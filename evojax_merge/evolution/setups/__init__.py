@@ -26,6 +26,11 @@ def set_up(experiment: Experiment) -> Setup:
     Raises:
         ValueError: Something makes the experiment impossible.
     """
+    if experiment.budget.curve and kind_of(experiment.space) == "weights":
+        raise ValueError(
+            "search.curve measures candidates of the history again, and with space=weights the "
+            "history has no genotypes; leave it out"
+        )
     setup = _KINDS[kind_of(experiment.space)](experiment)
     for stage in setup.stages:
         make_rule(experiment.savers, setup.bound["search"], stage.strategy)
