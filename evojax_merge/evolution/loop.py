@@ -68,13 +68,15 @@ def step(
 
 
 def _charged(evaluation: Evaluation, items: int, seconds: float) -> Evaluation:
-    """What the strategy itself took of a generation, counted with the first candidate.
+    """What the strategy itself measured for a generation, counted with the first candidate.
 
     Args:
         evaluation: Of the generation.
         items: That the strategy measured, for gradients.
         seconds: That the generation took in all.
     """
+    if not items:  # what else a strategy does, and its compilation, is not evaluation
+        return evaluation
     spent, times = evaluation.item_evaluations.copy(), evaluation.seconds.copy()
     spent[0] += items
     times[0] += max(0.0, seconds - float(times.sum()))

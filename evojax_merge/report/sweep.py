@@ -95,7 +95,9 @@ def write_table(rows: list[SweepRow], path: Path) -> None:
 
 
 def sweep_table(rows: list[SweepRow]) -> Table:
-    """The evolved merge of each run on the split that its comparison was made on."""
+    """The evolved merge of each run on the split that its comparison was made on, and in which
+    overrides the runs differ."""
+    common = _common([row.overrides.split() for row in rows])
     table = Table(title="evolved merges of the sweep", title_justify="left")
     for column in ("run", "overrides", "split", "score", "95 % interval", "evaluations"):
         table.add_column(column, justify="left" if column in ("run", "overrides") else "right")
@@ -107,7 +109,7 @@ def sweep_table(rows: list[SweepRow]) -> Table:
         seen.add(row.run)
         table.add_row(
             row.run,
-            row.overrides,
+            " ".join(one for one in row.overrides.split() if one not in common),
             result.split,
             f"{result.score:.4f}",
             f"{result.low:.4f} – {result.high:.4f}",
