@@ -56,6 +56,7 @@ def overrides(folder, kind, *more):
         "fitness=perplexity",
         f"fitness.data={folder / 'search.jsonl'}",
         f"fitness.test={folder / 'test.jsonl'}",
+        "strategy=cma_es",
         "strategy.population_size=5",
         "search.evaluations=20",
         "baselines.published=false",
