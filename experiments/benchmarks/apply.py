@@ -30,21 +30,11 @@ from typing import Any, NamedTuple
 import ml_dtypes  # noqa: F401  (names bfloat16 to NumPy)
 import numpy as np
 import yaml
-from measure import Row, row
+from measure import Row, layer_shapes, row
 from safetensors.numpy import save_file
 
 HIDDEN, MLP, VOCAB = 1024, 2816, 16_000
-LAYER_SHAPES = {
-    "input_layernorm": (HIDDEN,),
-    "self_attn.q_proj": (HIDDEN, HIDDEN),
-    "self_attn.k_proj": (HIDDEN, HIDDEN),
-    "self_attn.v_proj": (HIDDEN, HIDDEN),
-    "self_attn.o_proj": (HIDDEN, HIDDEN),
-    "post_attention_layernorm": (HIDDEN,),
-    "mlp.gate_proj": (MLP, HIDDEN),
-    "mlp.up_proj": (MLP, HIDDEN),
-    "mlp.down_proj": (HIDDEN, MLP),
-}
+LAYER_SHAPES = layer_shapes(HIDDEN, MLP)
 CONFIG = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],

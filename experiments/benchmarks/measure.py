@@ -90,3 +90,15 @@ def main(
         )
     if out:
         out.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def layer_shapes(hidden: int, mlp: int) -> dict[str, tuple[int, ...]]:
+    """Weights of a layer of a Llama whose key and value heads are as many as its query heads."""
+    return {
+        "input_layernorm": (hidden,),
+        **{f"self_attn.{name}_proj": (hidden, hidden) for name in "qkvo"},
+        "post_attention_layernorm": (hidden,),
+        "mlp.gate_proj": (mlp, hidden),
+        "mlp.up_proj": (mlp, hidden),
+        "mlp.down_proj": (hidden, mlp),
+    }

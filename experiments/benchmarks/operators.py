@@ -19,7 +19,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from measure import Row, cores, main, row, seconds, seconds_in_turn
+from measure import Row, cores, layer_shapes, main, row, seconds, seconds_in_turn
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge import operators as zoo
@@ -34,17 +34,7 @@ from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
 
 LAYERS, HIDDEN, MLP, VOCAB = 12, 768, 2048, 16_000
-LAYER_SHAPES = {
-    "input_layernorm": (HIDDEN,),
-    "self_attn.q_proj": (HIDDEN, HIDDEN),
-    "self_attn.k_proj": (HIDDEN, HIDDEN),
-    "self_attn.v_proj": (HIDDEN, HIDDEN),
-    "self_attn.o_proj": (HIDDEN, HIDDEN),
-    "post_attention_layernorm": (HIDDEN,),
-    "mlp.gate_proj": (MLP, HIDDEN),
-    "mlp.up_proj": (MLP, HIDDEN),
-    "mlp.down_proj": (HIDDEN, MLP),
-}
+LAYER_SHAPES = layer_shapes(HIDDEN, MLP)
 SOURCES = 3
 SLOW = 4.0
 """Seconds from which the peer is measured once."""
