@@ -296,7 +296,10 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         (["space.coefficients={{weight: {{lower: 1, upper: 0}}}}"], "must rise"),
         (["space.coefficients=3"], "^space.coefficients is 3; give a mapping"),
         (["space.coefficients={{weight: 3}}"], "^space.coefficients.weight is 3; give a mapping"),
-        (["+strategy.strategy_params.c_mena=1"], "^unknown parameter of CMAES 'c_mena'; did you"),
+        (
+            ["strategy=cma_es", "+strategy.strategy_params.c_mena=1"],
+            "^unknown parameter of CMAES 'c_mena'; did you",
+        ),
         (["fitness.template='{{qestion}}'"], "Did you mean 'question'"),
     ],
 )

@@ -136,6 +136,7 @@ def test_a_table_that_does_not_fit_the_classifiers_is_named(classifiers, tmp_pat
         prepare(fisher(path), classifiers[0], 2)
 
 
+@pytest.mark.slow
 def test_bfloat16_models_give_float32_evidence(decoders, texts):
     model = dataclasses.replace(
         decoders[0], params=jax.tree.map(lambda leaf: leaf.astype("bfloat16"), decoders[0].params)

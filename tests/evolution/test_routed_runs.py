@@ -116,6 +116,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkey
     jax.tree.map(np.testing.assert_array_equal, resumed.model.params, whole.model.params)
 
 
+@pytest.mark.slow
 def test_models_of_different_depth_share_a_path(folder, tmp_path):
     more = [f"model.sources=[{folder / 'a'},{folder / 'deep'}]", "search.evaluations=5"]
     run = evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
@@ -141,6 +142,7 @@ def test_generations_after_the_first_compile_nothing(folder, tmp_path, monkeypat
     assert counts[-1] == counts[1]  # the second generation compiles what the first has no use for
 
 
+@pytest.mark.slow
 def test_an_empty_path_has_the_lowest_fitness_and_is_recorded(folder, tmp_path):
     more = [
         "space.fixed_ends=false",

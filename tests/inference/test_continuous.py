@@ -14,7 +14,7 @@ from evojax_merge.models.decoder import cache
 from evojax_merge.models.decoder.path import PATH, PATH_AXES, make_path
 from tests.compilations import count_compilations
 from tests.inference.test_generation import alone, stacked
-from tests.models.decoder.test_modeling import CONFIGS, make
+from tests.models.decoder.test_modeling import FEW_CONFIGS, make
 
 PAD, NEW, PROMPTS, LENGTH = 0, 20, 13, 9
 EOS = tuple(range(5, 64, 6))
@@ -58,7 +58,7 @@ def paths(params):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_answers_are_those_written_together(name, size, prompts):
     config, params = models(name)
     population = alone(params[0]) if size == 1 else stacked(*params)

@@ -11,7 +11,7 @@ from evojax_merge.models.decoder import cache
 from tests.fitness.conftest import language_model, write  # noqa: F401
 from tests.inference.test_continuous import generate, models, paths
 from tests.inference.test_generation import alone, stacked
-from tests.models.decoder.test_modeling import CONFIGS
+from tests.models.decoder.test_modeling import FEW_CONFIGS
 
 PREFIX, LENGTH, ROWS = 6, 14, 5
 
@@ -42,7 +42,7 @@ def loglikelihood(config, params, prompts, prefix, axes=None):
 
 
 @pytest.mark.parametrize("written_out", [8, 0])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
     monkeypatch.setattr(cache, "WRITTEN_OUT", written_out)
     config, params = models(name)
@@ -53,8 +53,15 @@ def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
         )
 
 
-@pytest.mark.parametrize("slots", [None, 2])
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize(
+    ("name", "slots"),
+    [
+        ("llama", None),
+        ("mistral", 2),
+        pytest.param("llama", 2, marks=pytest.mark.slow),
+        pytest.param("mistral", None, marks=pytest.mark.slow),
+    ],
+)
 def test_answers_are_the_same(name, slots, prompts):
     config, params = models(name)
     for population in (alone(params[0]), stacked(*params)):

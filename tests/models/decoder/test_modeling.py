@@ -23,6 +23,11 @@ CONFIGS = {
     ),
     "qwen3": tiny_config("qwen3"),
 }
+FEW_CONFIGS = [
+    name if name in ("llama", "mistral") else pytest.param(name, marks=pytest.mark.slow)
+    for name in CONFIGS
+]
+"""For what hardly depends on the family: the others are for `make test-slow`."""
 step = jax.jit(forward, static_argnums=0, static_argnames="last_only")
 LENGTHS = np.array([10, 6, 1])
 START = (10 - LENGTHS).astype(np.int32)
