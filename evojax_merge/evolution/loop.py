@@ -60,7 +60,7 @@ def step(
     population, asked = strategy.ask(key_ask, state.strategy)
     evaluation = evaluate_fn(population)
     told = jnp.asarray(evaluation.heard(hears(strategy)))
-    learned = jax.block_until_ready(strategy.tell(key_tell, population, told, asked))
+    learned = strategy.tell(key_tell, population, told, asked)
     archive = update_archive(state.archive, population, jnp.asarray(evaluation.fitness))
     after = EvolutionState(state.generation + 1, state.key, learned, archive)
     own = spent_in(strategy, learned) - before
