@@ -14,6 +14,8 @@ from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
 
+import numpy as np
+
 from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, write_json
 from evojax_merge.exchange.merging import Merger
@@ -104,6 +106,14 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
 
 
 def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:
-    """Jobs far from each other in turn: writing to one file, threads would wait for each other."""
-    step = -(-len(jobs) // threads)
-    return [job for first in range(step) for job in jobs[first::step]]
+    """The order of work in which threads wait least.
+
+    The smallest tensor comes first: with it one thread compiles what all call, while the others
+    read. Then the largest, or one thread would end with it alone. Then tensors far from each other
+    in turn: writing to one file, threads would wait for each other.
+    """
+    smallest, *rest = sorted(jobs, key=lambda job: int(np.prod(job.slot.shape, dtype=np.int64)))
+    first = [smallest, *reversed(rest[-threads:])]
+    others = [job for job in jobs if job not in first]
+    step = -(-len(others) // threads)
+    return first + [job for at in range(step) for job in others[at::step]]

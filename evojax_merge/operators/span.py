@@ -24,9 +24,9 @@ Along = Literal["tensor", "rows", "columns"]
 """What counts as one vector: a whole tensor (a layer of a stacked leaf), each of its rows (last
 axis), or each of its columns (first axis)."""
 
-CHUNK = 2**18
-"""Elements taken to float64 at once. Smaller ones would stay nearer to the processor, but threads
-wait for the interpreter's lock after each."""
+CHUNK = 2**16
+"""Elements taken to float64 at once: those of a few sources stay near the processor. With fewer,
+threads wait for the interpreter's lock."""
 
 
 class OnDisk(ABC):
@@ -187,14 +187,17 @@ def _room(vectors: int, shape: tuple[int, ...]) -> Room:
 
 
 def _moved(origin: np.ndarray | None, ends: Sequence[np.ndarray], room: Room) -> np.ndarray:
-    """Vectors from the origin: rounded to float32 as in the merge, then taken to float64."""
+    """Vectors from the origin in float64: differences are rounded to float32 as in the merge."""
     size = len(ends[0])
     moved, zero, end = room[0][:, :size], room[1][:size], room[2][:size]
     if origin is not None:
         np.copyto(zero, origin)
     for row, given in zip(moved, ends, strict=True):
-        np.copyto(end, given)
-        np.copyto(row, end if origin is None else np.subtract(end, zero, out=end))
+        if origin is None:
+            np.copyto(row, given)
+        else:
+            np.copyto(end, given)
+            np.copyto(row, np.subtract(end, zero, out=end))
     return moved
 
 
