@@ -141,6 +141,26 @@ def test_an_adapter_scores_as_the_model_that_it_makes(models, tmp_path):
     assert scores["a"] != scores["base"]
 
 
+def test_paths_lead_through_the_layers_of_an_adapted_model(models, tmp_path):
+    """Data flow over an adapter and a checkpoint is that over the model that it makes."""
+    made = recipe(models["base"], [models["a"]], [1.0], "task_arithmetic")
+    export(api.merge(made), tmp_path / "whole")
+    common = ["fitness=perplexity", f"fitness.data={models['items']}", "space=dataflow"]
+    common += ["strategy=snes", "strategy.population_size=4", "search.evaluations=8", "export=false"]
+    common += [f"model.base={models['base']}", "baselines.random_search=false"]
+    scores, paths = [], []
+    for name, first in (("adapter", models["a"]), ("whole", str(tmp_path / "whole"))):
+        sources = f"model.sources=[{first},{models['full']}]"
+        run = api.evolve([*common, sources], tmp_path / name)
+        scores.append([result.score for result in run.results])
+        paths.append(exported(api.merge(tmp_path / name / "recipe.yaml"), tmp_path / f"{name}-out"))
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-5)
+    assert paths[0].keys() == paths[1].keys()
+    for key, tensor in paths[0].items():
+        np.testing.assert_allclose(tensor, paths[1][key], rtol=0, atol=1e-6, err_msg=key)
+
+
 @pytest.mark.parametrize("factory", ["task_arithmetic", "linear"])
 def test_a_recipe_of_adapters(factory, models, tmp_path):
     weights = [0.5, 0.25] if factory == "task_arithmetic" else [0.75, 0.25]

@@ -23,6 +23,7 @@ from rich.table import Table
 from evojax_merge.config import compose
 from evojax_merge.types import Array, Float, Population
 from experiments.search import landscapes
+from experiments.search.ratios import Runs, ratio
 
 STRATEGIES = (
     "cma_es",
@@ -108,9 +109,12 @@ def make_search(
     return search
 
 
-def run_bbob(names: Sequence[str], seeds: int, tell: Callable[[dict], None]) -> None:
+def run_bbob(
+    names: Sequence[str], sizes: Sequence[int], seeds: int, tell: Callable[[dict], None]
+) -> None:
     """Evaluations to each target of every strategy, function, seed and noise."""
-    for dims, budget in BUDGETS.items():
+    for dims in sizes:
+        budget = BUDGETS[dims]
         functions = AT_512 if dims == 512 else landscapes.FUNCTIONS
         instances = {
             (name, seed): landscapes.make_instance(name, dims, seed)
@@ -119,7 +123,7 @@ def run_bbob(names: Sequence[str], seeds: int, tell: Callable[[dict], None]) -> 
         }
         side = np.full(dims, landscapes.HALF, np.float32)
         box = landscapes.Box(-side, side, 0 * side, 2 * side)
-        for strategy_name in sorted(names, key=lambda name, dims=dims: (name, dims) in SLOW):
+        for strategy_name in names:
             strategy = build(strategy_name, box)
             size = strategy.population_size
             search = make_search(strategy, landscapes.bbob_gap, budget // size)
@@ -212,38 +216,33 @@ def decomposition(strategy: Any, state: Any) -> dict[str, Any]:
     return {"decomposition": time.perf_counter() - start, "period": period}
 
 
-def expected_evaluations(reached: np.ndarray, budget: int) -> float:
-    """Evaluations of all runs over the number of those that reached the target."""
-    solved = reached > 0
-    spent = np.where(solved, reached, budget).sum()
-    return float(spent / solved.sum()) if solved.any() else float("inf")
-
-
 def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
-    """Median evaluations (expected ones where runs failed), and the geometric mean of the expected
-    ones against the best strategy of each function, at most ten budgets (PAR10).
+    """Median evaluations (expected ones where runs failed), the geometric mean of the expected ones
+    against the best strategy of each function, and their ratio to the first strategy's.
     """
     chosen = [r for r in rows if r["part"] == "bbob" and (r["dims"], r["noise"]) == (dims, noise)]
     functions = list(dict.fromkeys(r["function"] for r in chosen))
-    names = list(dict.fromkeys(r["strategy"] for r in chosen))
-    cells, costs = {}, np.full((len(names), len(functions)), np.nan)
-    solved = dict.fromkeys(names, 0.0)
-    for row in chosen:
-        at = names.index(row["strategy"]), functions.index(row["function"])
-        reached = np.asarray(row["evaluations"])[:, target]
-        expected = expected_evaluations(reached, row["budget"])
-        costs[at] = min(expected, 10 * row["budget"])
-        share = float((reached > 0).mean())
-        solved[row["strategy"]] += share / len(functions)
-        cells[at] = f"{np.median(reached):.0f}" if share == 1 else f"[{expected:.0f}]"
-        if share == 0:
-            cells[at] = "–"
+    found: dict[str, Runs] = {}
+    for name in dict.fromkeys(r["strategy"] for r in chosen):
+        own = {r["function"]: r for r in chosen if r["strategy"] == name}
+        at = np.array([np.array(own[f]["evaluations"])[:, target] for f in functions])
+        budget = BUDGETS[dims]
+        found[name] = Runs(np.where(at > 0, at, budget).astype(float), at > 0, budget)
+    least = np.min([runs.expected() for runs in found.values()], axis=0)
+    relative = {n: np.exp(np.log(runs.expected() / least).mean()) for n, runs in found.items()}
+    order = sorted(found, key=lambda name: relative[name])
     title = f"{dims} genes, noise {noise}, {TARGETS[target]} of the gap left"
-    table = Table("strategy", *functions, "solved", "× best", title=title)
-    relative = np.exp(np.nanmean(np.log(costs / np.nanmin(costs, axis=0)), axis=1))
-    for i in np.argsort(relative, kind="stable"):
-        found = [cells.get((i, j), "") for j in range(len(functions))]
-        table.add_row(names[i], *found, f"{solved[names[i]]:.0%}", f"{relative[i]:.2f}")
+    heads = ("solved", "× best", f"× {order[0]} (95 % interval)")
+    table = Table("strategy", *functions, *heads, title=title)
+    for name in order:
+        runs = found[name]
+        cells = []
+        for cost, reached, expected in zip(*runs[:2], runs.expected(), strict=True):
+            cells.append(f"{np.median(cost):.0f}" if reached.all() else f"[{expected:.0f}]")
+            if not reached.any():
+                cells[-1] = "–"
+        against = "1" if name == order[0] else str(ratio(runs, found[order[0]]))
+        table.add_row(name, *cells, f"{runs.reached.mean():.0%}", f"{relative[name]:.2f}", against)
     return table
 
 
@@ -269,12 +268,14 @@ def overhead_table(rows: list[dict]) -> Table:
 
 
 def print_tables(rows: list[dict]) -> None:
-    """Every table that the rows make."""
+    """Every table that the rows make, but those of targets that no search reached."""
     console = Console(width=160)
+    bbob = [row for row in rows if row["part"] == "bbob"]
     for dims, noises in NOISES.items():
         for noise in noises:
-            if any(r.get("dims") == dims and r["part"] == "bbob" for r in rows):
-                for target in range(len(TARGETS)):
+            own = [r["evaluations"] for r in bbob if (r["dims"], r["noise"]) == (dims, noise)]
+            for target in range(len(TARGETS)):
+                if any(reached[target] for runs in own for reached in runs):
                     console.print(bbob_table(rows, dims, noise, target))
     console.print(dataflow_table(rows))
     console.print(overhead_table(rows))
@@ -284,22 +285,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parts = ("bbob", "dataflow", "overhead")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--dims", type=int, nargs="+", choices=BUDGETS, default=list(BUDGETS))
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("experiments/search/bbob.json"))
     options = parser.parse_args()
     before = json.loads(options.out.read_text()) if options.out.is_file() else []
-    rows = [row for row in before if row["part"] not in options.parts]
+    rows = [row for row in before if not again(row, options)]
 
     def tell(row: dict) -> None:
         rows.append(row)
         lines = ",\n".join(json.dumps(row) for row in rows)
         options.out.write_text(f"[\n{lines}\n]\n")
 
-    run = {"overhead": run_overhead, "dataflow": run_dataflow, "bbob": run_bbob}
-    for part in (part for part in run if part in options.parts):
-        run[part](options.strategies, options.seeds, tell)
+    if "overhead" in options.parts:
+        run_overhead(options.strategies, options.seeds, tell)
+    if "dataflow" in options.parts:
+        run_dataflow(options.strategies, options.seeds, tell)
+    if "bbob" in options.parts:
+        run_bbob(options.strategies, options.dims, options.seeds, tell)
     print_tables(rows)
+
+
+def again(row: dict, options: argparse.Namespace) -> bool:
+    """Whether a row of the file is measured again."""
+    asked = row["part"] in options.parts and row["strategy"] in options.strategies
+    return asked and (row["part"] != "bbob" or row["dims"] in options.dims)
 
 
 if __name__ == "__main__":
