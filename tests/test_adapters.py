@@ -146,8 +146,8 @@ def test_paths_lead_through_the_layers_of_an_adapted_model(models, tmp_path):
     made = recipe(models["base"], [models["a"]], [1.0], "task_arithmetic")
     export(api.merge(made), tmp_path / "whole")
     common = ["fitness=perplexity", f"fitness.data={models['items']}", "space=dataflow"]
-    common += ["strategy=snes", "strategy.population_size=4", "search.evaluations=8", "export=false"]
-    common += [f"model.base={models['base']}", "baselines.random_search=false"]
+    common += ["strategy=snes", "strategy.population_size=4", "search.evaluations=8"]
+    common += [f"model.base={models['base']}", "baselines.random_search=false", "export=false"]
     scores, paths = [], []
     for name, first in (("adapter", models["a"]), ("whole", str(tmp_path / "whole"))):
         sources = f"model.sources=[{first},{models['full']}]"

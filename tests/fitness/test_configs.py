@@ -21,7 +21,7 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-# They are in test_several.py, and run in tests/test_configs.py.
+# They are in test_several.py, and run in tests/config/test_options.py.
 @pytest.mark.parametrize("option", sorted({*OPTIONS} - {"several", "size"}))
 def test_every_option_measures(option, write, model, tmp_path):
     data = write(ITEM)
