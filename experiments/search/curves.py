@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One run, ended after ``cap`` items or where it had converged."""
+    """One run, ended after ``cap`` items unless it was over before."""
 
     name: str
     seed: int
@@ -88,7 +88,7 @@ def ends(searches: Sequence[Search], target: float, whole: int) -> Table:
         whole: Items of a search that is carried to its end.
     """
     shown = Table(
-        *("contestant", "items", "reached", "items to target, median (least)", "of all"),
+        *("contestant", "items at the end", "reached", "items to target, median (least)", "of all"),
         *("seconds", "after a tenth, %", "end, % (range)"),
         title=f"target {100 * target:.1f} % of the validation items",
     )
@@ -101,7 +101,7 @@ def ends(searches: Sequence[Search], target: float, whole: int) -> Table:
         last = [100 * run.curve[-1].validation for run in runs]
         cells = (
             name,
-            f"{cap:,}",
+            f"{median(run.curve[-1].items for run in runs):,.0f}",
             f"{sum(point is not None for point in at)} of {len(runs)}",
             f"{_number(median(items))} ({_number(min(items))})",
             f"{median(items) / whole:.2f}" if np.isfinite(median(items)) else "–",

@@ -58,7 +58,7 @@ LOOK = 1_280
 """Items between two looks at the validation items: as often for all, as each has its share of luck.
 """
 CAP = 12 * LOOK
-"""Item-evaluations after which a search is stopped, unless it is carried to the end."""
+"""Item-evaluations after which a search is stopped, unless it is carried to 1,000 candidates."""
 STALLED = 20
 """Generations without a measurement after which a search has ended: it proposes what is known."""
 
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> tuple[Point, ...]:
-    """One search; where it stood after every `LOOK` items."""
+    """One search, to ``cap`` items or its end; where it stood after every `LOOK` items."""
     shared = ["+experiment=quickstart", f"seed={seed}", f"search.evaluations={EVALUATIONS}"]
     experiment = build(compose([*shared, "search.chunk=2", *overrides]))
     setup = set_up(experiment)
@@ -110,7 +110,7 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
     state = init_state(strategy, jax.random.key(seed), 1)
     curve: list[Point] = []
     items, seconds, candidates, idle = 0, 0.0, 0, 0
-    while items < cap and idle < STALLED:
+    while items < cap and candidates < EVALUATIONS and idle < STALLED:
         began = time.process_time()
         state, population, evaluation = step(state, strategy, score)
         seconds += time.process_time() - began
@@ -118,7 +118,8 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
         idle = 0 if measured else idle + 1
         candidates += len(population)
         before, items = items, items + measured
-        if items // LOOK > before // LOOK or items >= cap or idle == STALLED:
+        last = items >= cap or candidates >= EVALUATIONS or idle == STALLED
+        if last or items // LOOK > before // LOOK:
             held_out = incumbent(problem, strategy, state)
             curve.append(Point(candidates, items, round(seconds, 2), held_out))
     return tuple(curve)
