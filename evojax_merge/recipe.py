@@ -11,6 +11,7 @@ import yaml
 
 from evojax_merge.segments import Segment
 from evojax_merge.types import Array
+from evojax_merge.yaml_text import load_yaml
 
 FORMAT = 1
 
@@ -240,7 +241,7 @@ def parse(text: str, where: str) -> Mapping[str, Any]:
         RecipeError: It is not a recipe of this format.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"{where}: is not YAML ({error})") from None
     if not isinstance(tree, Mapping) or "evojax_merge" not in tree:

@@ -13,6 +13,7 @@ import numpy as np
 
 from evojax_merge.checkpoints.directory import TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
 from evojax_merge.checkpoints.loading import Model
 from evojax_merge.models.family import Slot
@@ -47,7 +48,8 @@ def export(
         extra: Text files to write beside, by name.
 
     Raises:
-        CheckpointError: The directory holds something, or parameters do not fit the configuration.
+        CheckpointError: The directory holds something, or parameters do not fit the configuration
+            or are not finite.
     """
     target = Path(directory).expanduser().absolute()
     if target.exists() and not target.is_dir():
@@ -140,11 +142,16 @@ def _write_safetensors(path: Path, leaves: Mapping[str, Any], shard: dict[str, S
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        for slot in shard.values():
+        for name, slot in shard.items():
             leaf = leaves[slot.path]
             tensor = np.ascontiguousarray(
                 jax.device_get(leaf if slot.layer is None else leaf[slot.layer])
             )
+            if not is_finite(tensor.reshape(-1)):
+                raise CheckpointError(
+                    f"{name}: holds NaN, or numbers that {tensor.dtype} cannot hold; nothing was "
+                    "written. Give another model.dtype, or smaller weights"
+                )
             file.write(tensor.reshape(-1).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())

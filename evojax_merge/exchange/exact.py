@@ -21,7 +21,7 @@ from evojax_merge.operators.digits import PIECE
 from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
 from evojax_merge.operators.ordering import rank
 from evojax_merge.operators.row_ranks import row_ranks
-from evojax_merge.operators.sce import Selected
+from evojax_merge.operators.sce import Selected, variance_of
 from evojax_merge.operators.trimming import Ranks
 from evojax_merge.types import Array, Bool, Float
 
@@ -201,7 +201,7 @@ def _selected(base: Any, sources: Sequence[Any], fraction: float) -> Found:
     cut = EVERYTHING
     if fraction < 1:
         for first, vectors in _pieces(base, sources):
-            np.var(np.stack(vectors), axis=0, out=variance[first : first + vectors[0].size])
+            variance_of(vectors, variance[first : first + vectors[0].size])
         count = int(fraction * np.count_nonzero(variance))
 
         def pieces() -> Iterator[tuple[int, list[np.ndarray]]]:

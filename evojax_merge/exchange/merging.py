@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.checkpoints import CheckpointError
+from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Plan
@@ -54,6 +56,9 @@ class Merger:
         """The elements of a merged tensor in order, flat, each part with the place of its first.
 
         A part is overwritten when the next is asked for.
+
+        Raises:
+            CheckpointError: A tensor, or what it is merged to, is not finite.
         """
         shape = job.slot.shape
         size = int(np.prod(shape, dtype=np.int64))
@@ -81,7 +86,13 @@ class Merger:
                 pieces = [_padded(tensor[first:stop]) for tensor in tensors]
             held = found(first, *_split(job, pieces))
             merged = self._merge(job, operator, pieces, held, coefficients)
-            yield first, np.asarray(merged).reshape(-1)[: stop - first]
+            part = np.asarray(merged).reshape(-1)[: stop - first]
+            if not is_finite(part):
+                raise CheckpointError(
+                    f"{job.name}: the merge has numbers that {job.dtype.name} cannot hold; give "
+                    "another out_dtype, or smaller weights"
+                )
+            yield first, part
 
     def _is_copy(self, job: Job, tensors: Sequence[Any]) -> bool:
         return (

@@ -80,7 +80,7 @@ def method(name: Any, where: str) -> Method:
     Raises:
         ExchangeError: There is none.
     """
-    if name in METHODS:
+    if isinstance(name, str) and name in METHODS:
         return METHODS[name]
     raise ExchangeError(
         f"{where}: unknown merge_method {name!r}{nearest(str(name), METHODS)}; "

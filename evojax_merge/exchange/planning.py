@@ -27,6 +27,7 @@ from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
 from evojax_merge.models.family import Slot
+from evojax_merge.operators.base import TINY
 
 _LISTED = 8
 
@@ -175,6 +176,8 @@ class _Planner:
         problems = []
         names = list(self.checkpoints)
         for job in jobs:
+            if _divides_by_nothing(job):
+                problems.append(f"{job.name}: the weights add up to 0, and are to be normalised")
             shapes: dict[tuple[int, ...], tuple[Origin, tuple[int, ...]]] = {}
             for origin in job.origins:
                 shape = self._checkpoint(origin).tensors[origin.tensor].shape
@@ -319,6 +322,14 @@ class _Planner:
 
     def _layers(self, checkpoint: Checkpoint) -> int:
         return self.family.num_layers(checkpoint.config)
+
+
+def _divides_by_nothing(job: Job) -> bool:
+    """Whether linear or multislerp divide by a sum of weights that is none."""
+    static = dict(job.static)
+    divides = static.get("normalize_weights", static.get("normalize", False))
+    of_all = job.base is None or "normalize_weights" in static
+    return bool(divides and of_all) and abs(sum(job.coefficients["weight"])) < TINY
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
+from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.operators.span import OnDisk
 
@@ -19,17 +20,6 @@ ALIGNMENT = 64
 
 MOST_AT_ONCE = 2**30
 """Bytes of one system call."""
-
-PIECE = 2**18
-"""Elements looked at together for infinities: they stay in the cache, and few pieces wait for the
-interpreter's lock."""
-
-_BITS: dict[np.dtype, tuple[Any, int, int]] = {
-    DTYPES["F32"]: (np.uint32, 0x7FFFFFFF, 0x7F800000),
-    DTYPES["F16"]: (np.uint16, 0x7FFF, 0x7C00),
-    DTYPES["BF16"]: (np.uint16, 0x7FFF, 0x7F80),
-}
-"""Of each dtype: an integer of its width, its bits but the sign, and those of infinity."""
 
 
 class Buffer:
@@ -156,16 +146,3 @@ class Tensor(OnDisk):
 
     def _truncated(self) -> CheckpointError:
         return CheckpointError(f"{self._where}: truncated; fetch or write it again")
-
-
-def is_finite(elements: np.ndarray) -> bool:
-    """Whether no element is NaN or infinite: by the bits of the exponent, as fast as memory."""
-    kind, mask, infinite = _BITS[elements.dtype]
-    bits = elements.view(kind)
-    held = np.empty(min(PIECE, bits.size), kind)
-    for start in range(0, bits.size, PIECE):
-        part = bits[start : start + PIECE]
-        np.bitwise_and(part, kind(mask), out=held[: part.size])
-        if held[: part.size].max() >= infinite:
-            return False
-    return True

@@ -15,6 +15,7 @@ import yaml
 from evojax_merge.exchange.errors import ExchangeError, nearest
 from evojax_merge.exchange.methods import Method, method
 from evojax_merge.exchange.settings import Setting, Settings, parse_setting
+from evojax_merge.yaml_text import load_yaml
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -141,9 +142,9 @@ def parse_configuration(
         ExchangeError: It is no YAML of mergekit, or has keys or values that are not supported.
     """
     try:
-        tree = yaml.safe_load(text)
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
-        raise ExchangeError(f"{where}: is not YAML, or holds several documents ({error})") from None
+        raise ExchangeError(f"{where}: cannot be read as one YAML document: {error}") from None
     try:
         return _Reader(beside).configuration(_mapping(tree, "the file"))
     except ExchangeError as error:
@@ -253,10 +254,11 @@ class _Reader:
         if not isinstance(given, str) or not given:
             raise ExchangeError(f"{where}: {given!r} is no model; give a directory or a hub id")
         path = Path(given).expanduser()
-        if path.is_dir():
-            return given
-        if not path.is_absolute() and (self.beside / path).is_dir():
-            return str(self.beside / path)
+        beside = self.beside / path
+        if path.is_dir() or beside.is_dir():
+            if revision is not None:
+                raise ExchangeError(f"{where}.revision: {given} is a directory, which has none")
+            return given if path.is_dir() else str(beside)
         if "+" in given:
             raise ExchangeError(f"{where}: {given}: {_UNSUPPORTED['lora']}")
         return given if revision is None else f"{given}@{revision}"
@@ -287,7 +289,8 @@ def _parameters(
     """``of_model``: of one model, where a parameter common to all has no place."""
     where = f"{at}parameters"
     found = {}
-    for name, given in _mapping(tree.get("parameters") or {}, where).items():
+    all_given = tree.get("parameters")
+    for name, given in _mapping({} if all_given is None else all_given, where).items():
         parameter = chosen.parameter(str(name), where)
         if of_model and parameter.shared:
             raise ExchangeError(

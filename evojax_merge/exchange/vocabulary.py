@@ -10,6 +10,7 @@ rewrites it; means are taken in float32.
 """
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,17 @@ def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) 
             tokenizer = None
     if sorted(wanted.values()) != list(range(len(wanted))):
         raise ExchangeError(f"tokenizer: the ids of {donor} have gaps; pad its vocabulary first")
+    lent = [name for name in names if vocabularies[name] is None]
+    for name in lent:
+        rows = checkpoints[name].config.vocab_size
+        if rows < len(vocabularies[donor] or {}):
+            raise ExchangeError(
+                f"tokenizer: {name} carries no tokenizer, and its tables have {rows} rows, fewer "
+                f"than {donor} has tokens; give it its own tokenizer"
+            )
+        warnings.warn(
+            f"{name} carries no tokenizer: it is taken to be that of {donor}", stacklevel=2
+        )
     origins = []
     for name in names:
         held = vocabularies[name] or vocabularies[donor] or {}

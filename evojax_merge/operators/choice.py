@@ -34,13 +34,19 @@ def choice(options: Mapping[str, Operator]) -> Operator:
         options: By name, in order.
 
     Raises:
-        ValueError: There are fewer than two options, no number of sources suits them all, a
-            coefficient of one name is per source in one and common in another, or one asks for
-            evidence.
+        ValueError: There are fewer than two options, one is no operator or a choice itself, no
+            number of sources suits them all, a coefficient of one name is per source in one and
+            common in another, or one asks for evidence.
     """
+    if not isinstance(options, Mapping):
+        raise ValueError(f"choice: options must be operators by name, not {options!r}")
     if len(options) < 2:
         raise ValueError(f"choice: give at least two options, got {len(options)}")
     for name, option in options.items():
+        if not isinstance(option, Operator):
+            raise ValueError(f"choice: {name} is {option!r}; give an operator")
+        if any(coefficient.name == OPERATOR for coefficient in option.coefficients):
+            raise ValueError(f"choice: {name} is a choice itself; give its options here")
         if option.evidence is not None:
             raise ValueError(
                 f"choice: {name} asks for {option.evidence.kind} evidence, which is collected for "

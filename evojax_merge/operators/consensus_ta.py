@@ -38,7 +38,8 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
 
     References:
         Wang et al., Localizing task information for improved model merging and compression, arXiv
-        2405.07813, equations 4 and 6.
+        2405.07813, equations 4 and 6. Departure: weights are ours; the paper's merged vector is the
+        plain sum, weights of 1.
 
     Args:
         least: Tasks that an element must matter to; 2 in the paper, 0 keeps everything. There must

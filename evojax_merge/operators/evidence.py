@@ -5,10 +5,12 @@ Only the request is made here; `evojax_merge.evidence` collects what it asks for
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.types import Float
 
 Kind = Literal["fisher", "gram"]
@@ -67,21 +69,31 @@ class EvidenceRequest:
         """The request of an operator's arguments, where one file may be given by itself.
 
         Raises:
-            ValueError: No file, not as many hashes as files, or a batch of no items.
+            ValueError: No file, not as many hashes as files, a field or template that is no text,
+                or a number of items that is none.
         """
-        files, hashes = _tuple(data), _tuple(sha256)
+        files, hashes = _tuple("data", data), _tuple("sha256", sha256)
+        fields = {"text": text, "template": template, "prefix": prefix, "label": label}
+        for name, given in (fields | {"inputs": inputs}).items():
+            if not isinstance(given, str):
+                raise ValueError(f"operator.{name} is {given!r}; give text")
         if not files or not all(files):
             raise ValueError("operator.data is empty; give a file of items, or one for each source")
         if hashes is not None and len(hashes) != len(files):
             raise ValueError(
                 f"operator.sha256 holds {len(hashes)} hashes, operator.data {len(files)} files"
             )
-        if batch_size < 1:
-            raise ValueError(f"operator.batch_size must be at least 1 item, not {batch_size}")
+        check_whole("operator.batch_size", batch_size, 1)
+        if limit is not None:
+            check_whole("operator.limit", limit, 1)
         return cls(kind, files, hashes, text, template, prefix, label, inputs, limit, batch_size)
 
 
-def _tuple(values: Any) -> tuple[str, ...] | None:
+def _tuple(name: str, values: Any) -> tuple[str, ...] | None:
     if values is None:
         return None
-    return (values,) if isinstance(values, str) else tuple(str(value) for value in values)
+    if isinstance(values, str | PathLike):
+        return (str(values),)
+    if not isinstance(values, Sequence):
+        raise ValueError(f"operator.{name} is {values!r}; give a file, or a list of one a source")
+    return tuple(str(value) for value in values)

@@ -35,7 +35,7 @@ def fisher(
 
     F is the diagonal of a source's Fisher information: the mean over the items of ``data`` of the
     squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``, from
-    0, usually up to 1; only the proportions count, and all zero is all equal. Costs one float32
+    0, usually up to 1, start 0.5; only proportions count, all zero is all equal. Costs one float32
     tree the size of the model for each source, read with it for every candidate.
 
     References:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.arguments import check_whole
-from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, dot, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import over_sources
 from evojax_merge.types import Array, Float
@@ -26,7 +26,7 @@ def geometric_median(max_iter: int = 32) -> Operator:
     """The point with the least weighted sum of distances to the sources: robust to an odd one.
 
     Weiszfeld's iteration on the K x K squared distances, tensor by tensor. Coefficient: ``weight``
-    of each source, usually in [0, 1], start 1.
+    of each source, usually in [0, 1], start 1; one below 1e-8 counts as 0.
 
     References:
         E. Weiszfeld, Sur le point pour lequel la somme des distances de n points donnes est
@@ -50,6 +50,7 @@ def geometric_median(max_iter: int = 32) -> Operator:
         distances = statistics.distances
         weights = per_vector(coefficients["weight"], statistics)
         weights = jnp.broadcast_to(weights, statistics.norms.shape)
+        weights = jnp.where(weights >= TINY, weights, 0.0)
         smallest = NEAREST**2 * distances.mean(axis=(0, 1))[None]
         count = len(sources)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.arguments import check_number, check_whole
-from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
 from evojax_merge.operators.sphere import (
     angle,
@@ -31,11 +31,12 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
 
     Iterates m <- exp_m(sum of a_i log_m(u_i)) on the K x K inner products; the lengths are averaged
     with the same weights. Coefficient: ``weight`` of each source, usually in [0, 1], start 1;
-    weights are divided by their sum.
+    weights are divided by their sum, and one below 1e-8 counts as 0.
 
     References:
         H. Karcher, Riemannian center of mass and mollifier smoothing, 1977; as in mergekit 0.1.5
-        (arXiv 2603.04972), whose weights are all equal.
+        (arXiv 2603.04972), whose weights are all equal. Departure: where no vector is longer than
+        ``tol``, the mean has the first one's direction; there it is 0.
 
     Args:
         max_iter: Iterations at most.
@@ -56,6 +57,7 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
     ) -> Float[Array, "..."]:
         norms, apart, _ = statistics
         weights = jnp.broadcast_to(per_vector(coefficients["weight"], statistics), norms.shape)
+        weights = jnp.where(weights >= TINY, weights, 0.0)
         total = over_sources(weights)
         alphas = weights / jnp.where(total > 0, total, 1.0)
         scale = over_sources(alphas * norms)

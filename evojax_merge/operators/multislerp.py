@@ -29,7 +29,8 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
     References:
         C. Goddard, Multi-SLERP, 2025. One step of `karcher` from the mean; with normalised weights.
         Departure: where the weighted directions cancel, mergekit refuses three or more sources;
-        here they are averaged linearly, as it does with two.
+        here they are averaged linearly, as it does with two. One source alone is scaled by its
+        weight where weights are not normalised; mergekit takes it as it is.
 
     Args:
         normalize: Divide the weights by their sum.

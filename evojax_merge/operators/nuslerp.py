@@ -24,7 +24,8 @@ from evojax_merge.operators.sphere import arc
 from evojax_merge.types import Array, Float
 
 COLLINEAR = 5e-17
-"""1 - abs(cos) below which slerp is linear: mergekit's 1 - cos^2 <= 1e-16."""
+"""1 - abs(cos) up to which slerp is linear: mergekit's 1 - cos^2 <= 1e-16. Of opposite directions
+float32 holds 1 + cos to 1e-7 only: nearer to -1 than that is linear too."""
 
 SMALLEST_NORM = 1e-7
 """A vector no longer than this has no direction."""

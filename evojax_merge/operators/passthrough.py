@@ -1,4 +1,4 @@
-"""Passthrough: one source as it is, or scaled (mergekit's passthrough)"""
+"""Passthrough of one source (Goddard et al., 2024, mergekit), https://arxiv.org/abs/2403.13257"""
 
 from evojax_merge.operators.base import (
     Coefficient,

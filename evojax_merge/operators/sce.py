@@ -1,5 +1,6 @@
 """SCE (Wan et al., 2024, FuseChat), https://arxiv.org/abs/2408.07990"""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -55,7 +56,8 @@ def sce(lam: float = 1.0) -> Operator:
 
     Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in
     steps of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its
-    energy, usually in [0, 1], start 1 (the method itself).
+    energy, usually in [0, 1], start 1 (the method itself); negative ones subtract, and the sum that
+    is divided by is that of absolute values, as in `elect`, so that nothing blows up.
 
     References:
         Wan et al., FuseChat: knowledge fusion of chat models, arXiv 2408.07990, section 3.3; with
@@ -71,7 +73,7 @@ def sce(lam: float = 1.0) -> Operator:
 
         def one(layer: int) -> tuple[np.ndarray, ...]:
             vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
-            variance = np.var(vectors, axis=0)
+            variance = variance_of(vectors)
             counts = grid_counts(int(np.count_nonzero(variance)))
             counts[GRID] = variance.size
             found = select(variance, counts)
@@ -113,7 +115,8 @@ def sce(lam: float = 1.0) -> Operator:
             for agree, weight in zip(agrees, weights, strict=True)
         ]
         terms = [size * vector for size, vector in zip(sizes, vectors, strict=True)]
-        below = jnp.maximum(sum(sizes[1:], sizes[0]), SMALLEST_DIVISOR)
+        total = sum((jnp.abs(size) for size in sizes[1:]), jnp.abs(sizes[0]))
+        below = jnp.maximum(total, SMALLEST_DIVISOR)
         return float32(base) + lam * sum(terms[1:], terms[0]) / below
 
     return Operator(
@@ -123,5 +126,19 @@ def sce(lam: float = 1.0) -> Operator:
         merge=merge,
         needs_base=True,
         sources=(1, None),
-        statistics_name="sce",
+        statistics_name="sce, equal ones do not vary",
     )
+
+
+def variance_of(
+    vectors: Sequence[Float[np.ndarray, "..."]], out: np.ndarray | None = None
+) -> Float[np.ndarray, "..."]:
+    """The variance of each element over the vectors, in float32: exactly 0 where all are equal.
+
+    Their mean may be rounded away from three equal numbers; that of differences to the first is
+    not.
+    """
+    moved = np.stack(vectors)
+    moved[1:] -= moved[0]
+    moved[0] = 0.0
+    return np.var(moved, axis=0, out=out)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from evojax_merge.operators.base import WEIGHT, Coefficients, Operator, float32
+from evojax_merge.operators.base import TINY, WEIGHT, Coefficients, Operator, divisor, float32
 from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.types import Array, Float
 
@@ -16,11 +16,11 @@ SHARE = WEIGHT._replace(
 
 
 def shares(coefficients: Coefficients) -> Float[Array, "sources *layers"]:
-    """The weights of the sources over their sum; equal ones where all are zero."""
+    """The weights of the sources over their sum; equal ones where that is below 1e-8."""
     weights = jnp.maximum(coefficients["weight"], 0.0)
     total = weights.sum(axis=0, keepdims=True)
-    scaled = weights / jnp.where(total > 0, total, 1.0)
-    return jnp.where(total > 0, scaled, 1.0 / weights.shape[0])
+    scaled = weights / divisor(total)
+    return jnp.where(total >= TINY, scaled, 1.0 / weights.shape[0])
 
 
 def from_first(sources: Sequence[Any]) -> tuple[Float[Array, "..."], list[Float[Array, "..."]]]:

@@ -41,9 +41,10 @@ def arc(
     Args:
         apart: 1 - cos of the angle between them.
         t: 0 is the first, 1 the second.
-        flat: Linear where 1 - abs(cos) is below this.
+        flat: Linear where 1 - abs(cos) is not above this, and where float32 knows of no plane that
+            the two span: at an angle of exactly 0 or pi.
     """
-    linear = (apart < flat) | (apart > 2.0 - flat)
+    linear = (apart <= flat) | (apart >= 2.0 - flat)
     theta = angle(jnp.where(linear, 1.0, apart))
     sine = jnp.sin(theta)
     first = jnp.where(linear, 1.0 - t, jnp.sin((1.0 - t) * theta) / sine)

@@ -1,4 +1,4 @@
-"""The family of task-vector merges: trim, elect signs, add, scale.
+"""Task-vector merges (Ilharco et al., 2022), https://arxiv.org/abs/2212.04089: trim, elect, add.
 
 Nearly every method on task vectors is a choice at each of four steps (mergekit's "generalised task
 arithmetic"). `task_vectors` makes the operator of any choice; the named methods are settings of it:
@@ -50,6 +50,11 @@ def task_vectors(
     name: str = "task_vectors",
 ) -> Operator:
     """base + lam x merge of weight x trim(source - base).
+
+    Coefficients of each source: ``weight``, any number, usually in [0, 1], start 0.5; with a trim
+    ``density`` in [0, 1], in steps of 1/1000 but for random masks, start 0.5; with ``outliers``
+    ``gamma`` in [0, 1], in the same steps, usually up to 0.05, start 0.01; with ``rank``
+    ``epsilon`` in [0, 0.5], usually up to 0.3, start 0.15.
 
     References:
         Ilharco et al., arXiv 2212.04089 (sum); Yadav et al., arXiv 2306.01708 (trim, elect,

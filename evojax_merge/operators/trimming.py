@@ -23,6 +23,9 @@ from evojax_merge.operators.random_mask import BITS, draw, keep
 from evojax_merge.operators.row_ranks import STEPS, row_ranks
 from evojax_merge.types import Array, Bool, Float
 
+SMALLEST_DENSITY = 2.0**-BITS
+"""The least probability that a mask can have; what is kept with less is not scaled up."""
+
 Rescale = Literal["inverse", "l1", "l2", "linf"]
 """``inverse``: divide by the probability of being kept. Otherwise: give the sparse task vector the
 norm that it had before; where elements are kept at random, the l1 or l2 norm in expectation.
@@ -143,7 +146,7 @@ def at_random(rescale: Rescale | None = "inverse") -> Trimming:
         task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
     ) -> Kept:
         density = values["density"]
-        safe = jnp.where(density > 0, density, 1.0)
+        safe = _divisor(density)
         scale = {None: jnp.ones_like(safe), "l2": 1.0 / jnp.sqrt(safe)}.get(rescale, 1.0 / safe)
         return Kept(keep(key, source, task_vector.shape, density), scale)
 
@@ -257,7 +260,12 @@ def _expectation(rescale: str | None) -> None:
 def _inverse(density: Array, rescale: str | None, otherwise: Array) -> Array:
     if rescale != "inverse":
         return otherwise
-    return 1.0 / jnp.where(density > 0, density, 1.0)
+    return 1.0 / _divisor(density)
+
+
+def _divisor(density: Array) -> Array:
+    """The density, or 1 where it is too small: the slope of its inverse would leave float32."""
+    return jnp.where(density >= SMALLEST_DENSITY, density, 1.0)
 
 
 def _ratio(before: Array, after: Array) -> Array:

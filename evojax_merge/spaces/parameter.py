@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import LARGEST, allowed, within
 from evojax_merge.layout import Layout
 from evojax_merge.operators.base import Coefficient, Operator, divisor
 from evojax_merge.segments import LeafCoefficients, Segment, assign, expand, names_leaf
@@ -253,16 +254,21 @@ def _segments(
         members: tuple[str, ...] = (*(k for k in layout.kinds if k in wanted), *parts)
         if not members:
             raise ValueError(f"space.groups.{name}: names no parameter group that is left")
-        divided = any(
-            layout.groups[path] in members or any(names_leaf(m, path, layout) for m in members)
-            for path in layout.layered
-        )
-        block = layers_per_block if layers_per_block and divided else max(layout.num_layers, 1)
+        divided = layers_per_block if _in_layers(members, layout) else None
+        block = divided or max(layout.num_layers, 1)
         segments += [
             Segment(name, members, first, min(first + block, layout.num_layers))
             for first in range(0, max(layout.num_layers, 1), block)
         ]
     return tuple(segments)
+
+
+def _in_layers(members: Sequence[str], layout: Layout) -> bool:
+    """Whether any leaf of these groups and parts of paths belongs to layers."""
+    return any(
+        layout.groups[path] in members or any(names_leaf(m, path, layout) for m in members)
+        for path in layout.layered
+    )
 
 
 def _setting(
@@ -279,10 +285,13 @@ def _setting(
         return None
     lower = _number(f"{where}.lower", given.get("lower", coefficient.lower))
     upper = _number(f"{where}.upper", given.get("upper", coefficient.upper))
+    for name, bound in (("lower", lower), ("upper", upper)):
+        if not within(bound, -LARGEST, LARGEST):
+            raise ValueError(f"{where}.{name} must be a finite number, not {bound}")
     if not low <= lower < upper <= high:
-        within = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
+        limits = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
         raise ValueError(
-            f"{where}: bounds [{lower}, {upper}] must rise{within}; for a constant give value"
+            f"{where}: bounds [{lower}, {upper}] must rise{limits}; for a constant give value"
         )
     middle = coefficient.default if not given else (lower + upper) / 2
     start = _number(f"{where}.start", given.get("start", middle))
@@ -294,7 +303,10 @@ def _setting(
 def _constant(
     where: str, coefficient: Coefficient, given: Any, segment: Segment, layout: Layout
 ) -> float:
-    """A fixed value: a number, a label, or where the segment's middle lies along a gradient."""
+    """A fixed value: a number, a label, or where the segment's middle lies along a gradient.
+
+    What is in no layer stands with the first if it is an embedding, else with the last.
+    """
     if isinstance(given, str):
         _known(where, [given], coefficient.labels)
         return coefficient.labels.index(given) + 0.5
@@ -302,14 +314,25 @@ def _constant(
         if not given:
             raise ValueError(f"{where}: the list is empty; give at least one number")
         numbers = [_number(where, number) for number in given]
-        middle = (segment.first + max(segment.stop - 1, segment.first)) / 2
+        last = max(segment.stop - 1, segment.first)
+        middle = (segment.first + last) / 2
+        if not _in_layers(segment.groups, layout):
+            middle = 0 if segment.groups == ("embedding",) else last
+        elif (
+            len(set(numbers)) > 1
+            and last > 0
+            and (segment.first, segment.stop) == (0, layout.num_layers)
+        ):
+            raise ValueError(
+                f"{where}: a list runs over the layers, which share one number here; give a "
+                "number, or divide them (space=parameter_layers, space.layers_per_block)"
+            )
         along = middle / max(layout.num_layers - 1, 1) * (len(numbers) - 1)
         value = float(np.interp(along, range(len(numbers)), numbers))
     else:
         value = _number(where, given)
-    low, high = coefficient.domain
-    if not low <= value <= high:
-        raise ValueError(f"{where}: value {value} is outside [{low}, {high}]")
+    if not within(value, *coefficient.domain):
+        raise ValueError(f"{where} must be {allowed(*coefficient.domain)}, not {value}")
     return value
 
 

@@ -140,6 +140,16 @@ def test_nan_is_named_and_nothing_is_left(models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+def test_a_result_that_its_dtype_cannot_hold_is_named_and_nothing_is_left(tmp_path):
+    tensors = random_tensors(tiny_config(), 0)
+    tensors["model.norm.weight"][3] = 1e5
+    large = write_checkpoint(tmp_path / "large", tiny_config(), tensors=tensors)
+    tree = {"merge_method": "passthrough", "models": [{"model": str(large)}], "dtype": "float16"}
+    with pytest.raises(CheckpointError, match=r"norm\.weight: the merge has numbers that float16"):
+        merged(tree, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["large"]
+
+
 def test_a_directory_that_holds_something_is_kept(models, tmp_path):
     save_file({"x": np.zeros(1)}, tmp_path / "kept.safetensors")
     tree = {"merge_method": "passthrough", "models": [{"model": models["a"]}]}
@@ -191,6 +201,17 @@ def test_tables_are_brought_to_one_vocabulary(speakers, tmp_path, source):
         held = [table[token] for table in (first, second) if token in table]
         # A token that one model lacks takes the other's row.
         np.testing.assert_allclose(row, np.mean(held, axis=0), rtol=1e-6, err_msg=token)
+
+
+def test_a_model_without_a_tokenizer_has_that_of_the_donor_or_is_refused(speakers, tmp_path):
+    bare = write_checkpoint(tmp_path / "bare", tiny_config(vocab_size=8), seed=3)
+    with pytest.warns(UserWarning, match="carries no tokenizer: it is taken to be that of"):
+        found = merged(linear((speakers[0], str(bare)), tokenizer_source="base"), tmp_path / "out")
+    held = [tensors_of(path)[TABLE] for path in (speakers[0], bare)]
+    np.testing.assert_allclose(found[TABLE], np.mean(held, axis=0), rtol=1e-6)
+    small = write_checkpoint(tmp_path / "small", tiny_config(vocab_size=5), seed=3)
+    with pytest.raises(ExchangeError, match="its tables have 5 rows, fewer than"):
+        merged(linear((speakers[0], str(small)), tokenizer_source="base"), tmp_path / "none")
 
 
 def test_padding_and_chat_template(speakers, tmp_path):

@@ -114,6 +114,14 @@ def test_the_nearest_scope_wins(models):
         (lambda m: {"parameters": {"lambda": [0.2, float("nan")]}}, "lambda: nan must be a finite"),
         (lambda m: {"chat_template": "chatmll"}, r"no template 'chatmll' \(did you mean chatml"),
         (lambda m: {"tokenizer_source": "base"}, "carries no tokenizer"),
+        (
+            lambda m: {
+                "merge_method": "linear",
+                "base_model": None,
+                "models": entries(m, a={"weight": 1}, b={"weight": -1}),
+            },
+            "embed_tokens.weight: the weights add up to 0",
+        ),
     ],
 )
 def test_what_cannot_be_merged_is_refused(models, change, message):

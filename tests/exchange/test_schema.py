@@ -74,6 +74,14 @@ def test_a_module_is_a_scope_of_its_own():
         ("model: two/wizard", "model: two/wizard+lora", "merge the adapter first"),
         ("model: two/wizard", "model: three/llama", "this is the base model"),
         ("dtype: float16", "dtype: int8", "dtype: 'int8' is not supported"),
+        ("merge_method: ties", "merge_method: [ties]", r"unknown merge_method \['ties'\]"),
+        ("dtype: float16", "dtype: float16\ndtype: float32", "the key 'dtype' is given twice"),
+        ("density: 0.33", "weight: 1", "the key 'weight' is given twice"),
+        (
+            "parameters:\n  normalize: true\n  int8_mask: true",
+            "parameters: []",
+            "parameters: must be a mapping, is list",
+        ),
         ("dtype: float16", "tokenizer: {source: base, tokens: {}}", "tokenizer.tokens: rows of"),
         ("dtype: float16", "slices: [1]", "exactly one of models, slices and modules"),
         ("  normalize: true", "  normalise: true", r"normalise \(did you mean normalize\?\)"),
@@ -113,3 +121,9 @@ def test_directories_may_be_relative_to_the_file(tmp_path):
     (tmp_path / "a.yml").write_text(TIES)
     found = load_configuration(tmp_path / "a.yml")
     assert found.base_model == str(tmp_path / "three" / "llama")
+    pinned = TIES.replace(
+        "base_model: three/llama", "base_model: {path: three/llama, revision: v1}"
+    )
+    (tmp_path / "a.yml").write_text(pinned)
+    with pytest.raises(ExchangeError, match=r"base_model\.revision: three/llama is a directory"):
+        load_configuration(tmp_path / "a.yml")

@@ -50,10 +50,16 @@ def test_it_is_one_pass_over_memory():
     assert compiled.cost_analysis()["bytes accessed"] <= 1.05 * 5 * base.nbytes
 
 
+TWO = {"linear": linear(), "slerp": slerp()}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"linear": linear()}, "at least two options, got 1"),
+        (None, "options must be operators by name, not None"),
+        ({"linear": linear(), "x": 1}, "x is 1; give an operator"),
+        ({"linear": linear(), "c": choice(TWO)}, "c is a choice itself; give its options here"),
         ({"linear": linear(), "f": fisher("x.jsonl")}, "choice: f asks for fisher evidence, which"),
         ({"slerp": slerp(), "passthrough": passthrough()}, "needs 2 sources, another takes 1"),
     ],

@@ -119,8 +119,16 @@ def test_what_is_wrong_is_said():
         fisher([])
     with pytest.raises(ValueError, match=r"2 hashes, operator\.data 1 files"):
         fisher("x", sha256=["a", "b"])
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1"):
         fisher("x", batch_size=0)
+    with pytest.raises(ValueError, match=r"batch_size must be a whole number .* not the text '8'"):
+        fisher("x", batch_size="8")
+    with pytest.raises(ValueError, match="limit must be a whole number of at least 1, not -3"):
+        fisher("x", limit=-3)
+    with pytest.raises(ValueError, match="data is 5; give a file"):
+        fisher(5)
+    with pytest.raises(ValueError, match="template is 5; give text"):
+        fisher("x", template=5)
     operator, sources = fisher("x"), (tree(0), tree(1))
     with pytest.raises(ValueError, match=r"needs the fisher evidence of each of the 2 .* got none"):
         init_statistics(operator, None, sources)

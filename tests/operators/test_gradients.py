@@ -128,6 +128,8 @@ def values(operator, count):
     yield of(lambda c, i: (-1.0) ** i)
     yield of(lambda c, i: c.lower + (c.upper - c.lower) * (0.2 + 0.3 * i))
     yield of(lambda c, i: float(i == 1))
+    yield of(lambda c, i: 1e-20 * (1 + i))
+    yield of(lambda c, i: 1e-38 * (1 + i))
 
 
 def name(factory):

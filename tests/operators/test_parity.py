@@ -29,6 +29,7 @@ from evojax_merge.operators import (
     ties,
 )
 from evojax_merge.operators.random_mask import leaf_key
+from tests.operators import reference
 from tests.operators.leaf import PATH, merge_leaf, tensors
 
 pytestmark = pytest.mark.parity
@@ -329,3 +330,43 @@ def test_passthrough(mergekit, scale):
     _, sources = tensors(1)
     ours = merge_leaf(passthrough(), None, sources, scale=scale)
     np.testing.assert_array_equal(ours, mergekit("passthrough", (), sources, scale=[scale]))
+
+
+LARGE = (1500, 1500)
+"""Of a 7 B model a layer's matrices are seven times larger still."""
+
+
+@pytest.mark.parametrize("method", ["multislerp", "nuslerp"])
+def test_of_large_tensors_ours_is_the_reference_to_more_digits(mergekit, method):
+    """mergekit's float32 sums over millions of elements cost digits; ours are in float64."""
+    base, sources = tensors(3, LARGE, scale=0.02)
+    base, sources = 0.02 * base, tuple(0.02 * source for source in sources)
+    if method == "nuslerp":
+        sources = sources[:2]
+    weights = WEIGHTS[: len(sources)]
+    operator = {"multislerp": multislerp, "nuslerp": nuslerp}[method](of_task_vectors=True)
+    ours = merge_leaf(operator, base, sources, weight=weights)
+    theirs = mergekit(method, (base,), sources, weight=weights)
+    if method == "nuslerp":
+        expected = reference.nuslerp(*sources, weights, None, base)
+    else:
+        vectors = [reference.task_vector(base, source) for source in sources]
+        expected = base + reference.multislerp(vectors, weights)
+    largest = np.abs(expected).max()
+    assert np.abs(ours - expected).max() <= 3e-7 * largest
+    assert np.abs(theirs - expected).max() <= 2e-4 * largest
+
+
+def test_arcee_fusion_of_ordinary_weights_is_the_reference(mergekit):
+    """Its divergences are differences of nearly equal numbers, which float32 sums do not hold."""
+    base, (source,) = tensors(1, (550, 550), scale=0.02)
+    base, source = 0.02 * base, 0.02 * source
+    expected, _ = reference.arcee_fusion(base, source)
+    ours = np.asarray(merge_leaf(arcee_fusion(), base, (source,), spread=1.5))
+    theirs = mergekit("arcee_fusion", (base,), (source,))
+
+    def off(found):
+        return np.mean(np.abs(found - expected) > 1e-6 * np.abs(expected).max())
+
+    assert off(ours) <= 1e-3
+    assert off(theirs) <= 0.2

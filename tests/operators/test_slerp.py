@@ -35,6 +35,13 @@ def test_nearly_parallel_and_opposite_vectors_are_interpolated_linearly():
         np.testing.assert_allclose(merged, 0.75 * first + 0.25 * second, rtol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1.0, 3.0, -2.0])
+def test_without_a_threshold_vectors_on_one_line_are_interpolated_linearly(factor):
+    _, (first,) = tensors(1)
+    merged = merge_leaf(slerp(dot_threshold=1.0), None, (first, factor * first), t=0.25)
+    np.testing.assert_allclose(merged, (0.75 + 0.25 * factor) * first, rtol=0, atol=1e-5)
+
+
 def test_the_threshold_is_an_argument():
     pair = (jnp.array([1.0, 0.0]), jnp.array([1.0, 1.0]))
     merged = merge_leaf(slerp(dot_threshold=0.7), None, pair, t=0.5)

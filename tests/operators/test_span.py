@@ -77,6 +77,17 @@ def test_karcher_of_opposite_directions_starts_from_the_first():
     np.testing.assert_array_equal(merged, 0 * source)
 
 
+@pytest.mark.parametrize("of_task_vectors", [False, True])
+@pytest.mark.parametrize("along", ["tensor", "rows", "columns"])
+def test_nuslerp_of_opposite_directions_is_linear(along, of_task_vectors):
+    base, (source,) = tensors(1)
+    vector = source - base if of_task_vectors else source
+    origin = base if of_task_vectors else 0 * base
+    pair = (origin + vector, origin - 2 * vector)
+    merged = merge_leaf(nuslerp(along, of_task_vectors), base, pair, weight=[0.7, 0.3])
+    np.testing.assert_allclose(merged, 0.7 * pair[0] + 0.3 * pair[1], atol=1e-5)
+
+
 def test_multislerp_of_directions_that_cancel_is_linear():
     _, (source,) = tensors(1)
     merged = merge_leaf(multislerp(), None, (source, -source), weight=[0.5, 0.5])

@@ -254,6 +254,24 @@ def test_sce_is_the_paper(topk, scale, weights):
     np.testing.assert_allclose(merged, expected, rtol=0, atol=1e-6)
 
 
+def test_what_sce_finds_equal_in_all_sources_does_not_vary():
+    """The mean of three equal numbers may be rounded to another one."""
+    base, (common, *others) = tensors(4, (60, 70))
+    differ = np.random.default_rng(0).random(base.shape) < 0.1
+    sources = tuple(np.where(differ, other, common) for other in (common, *others[:2]))
+    merged = merge_leaf(sce(), base, sources, select_topk=0.5, weight=[1.0] * 3)
+    varies = np.ptp(np.stack([source - base for source in sources]), axis=0) > 0
+    assert int(0.5 * varies.sum()) == np.count_nonzero(np.asarray(merged) != base)
+
+
+@pytest.mark.parametrize("weights", [[-0.1, 1.0], [-0.5, -0.5], [0.3, -0.3]])
+def test_negative_weights_of_sce_do_not_blow_up(weights):
+    base, sources = tensors(2)
+    merged = np.asarray(merge_leaf(sce(), base, sources, select_topk=1.0, weight=weights))
+    largest = np.abs(np.stack(sources) - base).max(axis=0)
+    assert (np.abs(merged - base) <= 1.001 * largest + 1e-6).all()
+
+
 def test_sce_selects_exactly_and_layer_by_layer():
     base, sources = sparse_sources((3, 10, 40))
     for step in (1, 37, 500, 999):

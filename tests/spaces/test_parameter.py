@@ -123,7 +123,10 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
         ({"coefficients": {"weight": {"lower": 1.0, "upper": 0.0}}}, "must rise"),
         ({"coefficients": {"density": {"upper": 1.5}}}, "must rise, within"),
         ({"coefficients": {"weight": {"start": 3.0}}}, "start 3.0 is outside"),
-        ({"coefficients": {"density": {"value": 1.5}}}, "value 1.5 is outside"),
+        (
+            {"coefficients": {"density": {"value": 1.5}}},
+            "must be a finite number from 0 to 1, not 1.5",
+        ),
         ({"fixed": {"hed": {"weight": 0.0}}}, "there is no 'hed'"),
         (
             {"coefficients": {"weight": {"value": 1.0}, "density": {"value": 1.0}}},
@@ -158,8 +161,25 @@ def test_a_list_is_a_gradient_over_the_layers(layout):
     )
     decoded = graded.decode(jnp.asarray(graded.start))
     np.testing.assert_allclose(decoded["density"], [[0.2, 0.5, 0.8]] * 2)
-    held = space(layout, ties(), fixed={"all": {"density": [0.0, 0.5, 1.0]}})
-    np.testing.assert_allclose(held.decode(jnp.asarray(held.start))["density"], 0.5)
+    with pytest.raises(ValueError, match=r"runs over the layers, which share one number here"):
+        space(layout, ties(), fixed={"all": {"density": [0.0, 0.5, 1.0]}})
+
+
+def test_what_is_in_no_layer_stands_at_an_end_of_a_gradient(layout):
+    groups = {"input": ["embedding"], "output": ["head"], "rest": "*"}
+    fixed = {name: {"density": [0.2, 0.8]} for name in groups}
+    graded = space(layout, ties(), groups=groups, layers_per_block=1, fixed=fixed)
+    densities = graded.decode(jnp.asarray(graded.start))["density"][0]
+    found = dict(zip((s.label for s in graded.segments), np.asarray(densities), strict=True))
+    np.testing.assert_allclose([found["input 0–2"], found["output 0–2"]], [0.2, 0.8])
+
+
+@pytest.mark.parametrize("number", [float("inf"), 1e300, float("nan")])
+def test_numbers_that_no_merge_can_use_are_refused(layout, number):
+    with pytest.raises(ValueError, match="must be a finite number"):
+        space(layout, linear(), coefficients={"weight": {"value": number}})
+    with pytest.raises(ValueError, match="upper must be a finite number"):
+        space(layout, linear(), coefficients={"weight": {"upper": number}})
 
 
 def test_anchors_are_evolved_and_layers_between_them_interpolated(layout):
