@@ -201,7 +201,7 @@ def _selected(base: Any, sources: Sequence[Any], fraction: float) -> Found:
     cut = EVERYTHING
     if fraction < 1:
         for first, vectors in _pieces(base, sources):
-            variance_of(vectors, variance[first : first + vectors[0].size])
+            variance_of(np.stack(vectors), variance[first : first + vectors[0].size])
         count = int(fraction * np.count_nonzero(variance))
 
         def pieces() -> Iterator[tuple[int, list[np.ndarray]]]:

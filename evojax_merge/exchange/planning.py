@@ -329,7 +329,9 @@ def _divides_by_nothing(job: Job) -> bool:
     static = dict(job.static)
     divides = static.get("normalize_weights", static.get("normalize", False))
     of_all = job.base is None or "normalize_weights" in static
-    return bool(divides and of_all) and abs(sum(job.coefficients["weight"])) < TINY
+    if not divides or not of_all:
+        return False
+    return abs(float(np.sum(job.coefficients["weight"]))) < TINY
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

@@ -1,6 +1,5 @@
 """SCE (Wan et al., 2024, FuseChat), https://arxiv.org/abs/2408.07990"""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -131,14 +130,11 @@ def sce(lam: float = 1.0) -> Operator:
 
 
 def variance_of(
-    vectors: Sequence[Float[np.ndarray, "..."]], out: np.ndarray | None = None
+    vectors: Float[np.ndarray, "sources ..."], out: np.ndarray | None = None
 ) -> Float[np.ndarray, "..."]:
     """The variance of each element over the vectors, in float32: exactly 0 where all are equal.
 
     Their mean may be rounded away from three equal numbers; that of differences to the first is
     not.
     """
-    moved = np.stack(vectors)
-    moved[1:] -= moved[0]
-    moved[0] = 0.0
-    return np.var(moved, axis=0, out=out)
+    return np.var(vectors - vectors[0], axis=0, out=out)
