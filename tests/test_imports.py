@@ -9,7 +9,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
-    {"types", "tree", "population", "low_rank", "files", "statistics_cache", "arguments"},
+    {
+        "types",
+        "tree",
+        "population",
+        "low_rank",
+        "files",
+        "statistics_cache",
+        "arguments",
+        "yaml_text",
+    },
     {"models"},
     {"checkpoints", "layout"},
     {"segments", "pool"},
