@@ -39,6 +39,7 @@ CONTESTANTS: dict[str, list[str]] = {
     "mergekit_evolve": ["strategy=cma_es", "space.coefficients.weight.start=0.5"],
     "random": ["strategy=random"],
     "snes": ["strategy=snes"],
+    "snes_racing": ["strategy=snes", RACING],
     "differential_evolution": ["strategy=differential_evolution"],
     "minibatch": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
     "racing": ["strategy=cma_es", RACING],
