@@ -2,8 +2,7 @@
 
 python -m experiments.search.bbob [--parts bbob dataflow overhead] [--seeds 7] [--out FILE]
 
-Every strategy as its name configures it. About 8 minutes, and by a trial 5
-more for CMA-ES in 512 dimensions.
+Every strategy as its name configures it. About 8 minutes.
 """
 
 import argparse
@@ -43,9 +42,6 @@ BUDGETS = {6: 2_000, 64: 4_000, 512: 4_000}
 
 AT_512 = ("sphere", "rosenbrock", "ellipsoidal_rotated")
 """The functions that there is time for in 512 dimensions."""
-
-SLOW = {("cma_es", 512): 3}
-"""Seeds, where an eigendecomposition in nearly every generation leaves no time for more."""
 
 NOISES = {6: (0.0, 0.05), 64: (0.05,), 512: (0.05,)}
 """Standard deviation of the fitness, as a share of the gap between the start and the optimum; 0.05
@@ -128,14 +124,13 @@ def run_bbob(
             size = strategy.population_size
             search = make_search(strategy, landscapes.bbob_gap, budget // size)
             start = time.perf_counter()
-            repeats = min(seeds, SLOW.get((strategy_name, dims), seeds))
             for noise in NOISES[dims]:
                 for function in functions:
                     reached = [
                         np.asarray(
                             search(jax.random.key(seed), instances[function, seed], noise)[0]
                         )
-                        for seed in range(repeats)
+                        for seed in range(seeds)
                     ]
                     tell(
                         {

@@ -1,6 +1,6 @@
 """Evaluations that CMA-ES takes with a surrogate and without, on noisy functions in a box.
 
-python -m experiments.search.surrogate [--dims 6 12] [--seeds 15] [--out runs/search/surrogate.json]
+python -m experiments.search.surrogate [--dims 8] [--seeds 15] [--out runs/search/surrogate.json]
 """
 
 import argparse
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.strategies import CMAES, EvosaxStrategy, Surrogate
+from experiments.search.ratios import Runs, ratio
 
 PLAIN = functools.partial(EvosaxStrategy, CMAES)
 STRATEGIES = {"cma_es": PLAIN, "surrogate": functools.partial(Surrogate, PLAIN)}
 NOISES = (0.0, 0.03)
 TARGETS = {0.0: 0.01, 0.03: 0.03}
 """Noise -> what is to be reached; both in units of what the start lacks to the optimum."""
-MOST = {6: 360, 12: 720}
+MOST = {6: 360, 8: 480, 12: 720}
 CONDITION = 1000.0
 
 
@@ -77,14 +78,21 @@ def evaluations_to_target(
     return np.asarray(jax.jit(lambda each: jax.lax.map(search, each))(jnp.arange(seeds)))
 
 
+def runs(evaluations: list[float], dims: int) -> Runs:
+    """The runs of one strategy; those that did not arrive have none."""
+    found = np.array(evaluations)
+    return Runs(np.minimum(found, MOST[dims]), np.isfinite(found), MOST[dims])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dims", type=int, nargs="+", default=[6, 12], choices=MOST)
+    parser.add_argument("--dims", type=int, nargs="+", default=[8], choices=MOST)
     parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("runs/search/surrogate.json"))
     options = parser.parse_args()
     console, rows = Console(), []
-    table = Table("genes", "function", "noise", *STRATEGIES, "ratio")
+    heads = (f"{name}, quartiles" for name in STRATEGIES)
+    table = Table("genes", "function", "noise", *heads, "ratio (95 % interval)")
     for dims in options.dims:
         for name, function in functions(dims).items():
             for noise in NOISES:
@@ -94,8 +102,10 @@ def main() -> None:
                 }
                 rows.append({"dims": dims, "function": name, "noise": noise, **found})
                 # Ranks, not interpolation: an infinite one may stand beside the middle.
-                middle = [np.sort(each)[len(each) // 2] for each in found.values()]
-                cells = [f"{each:g}" for each in (*middle, round(middle[1] / middle[0], 2))]
+                places = [options.seeds // 4, options.seeds // 2, -(options.seeds // 4) - 1]
+                quartiles = [np.sort(each)[places] for each in found.values()]
+                cells = [" / ".join(f"{each:g}" for each in own) for own in quartiles]
+                cells.append(str(ratio(*(runs(found[key], dims) for key in reversed(STRATEGIES)))))
                 table.add_row(str(dims), name, f"{noise:g}", *cells)
                 console.print(dims, name, noise, *cells)
     options.out.parent.mkdir(parents=True, exist_ok=True)
