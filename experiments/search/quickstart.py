@@ -41,6 +41,8 @@ CONTESTANTS: dict[str, list[str]] = {
     "snes": ["strategy=snes"],
     "snes_racing": ["strategy=snes", RACING],
     "differential_evolution": ["strategy=differential_evolution"],
+    "pso": ["strategy=pso"],
+    "coordinate": ["strategy=coordinate"],
     "minibatch": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
     "racing": ["strategy=cma_es", RACING],
     "racing_test": ["strategy=cma_es", RACING, "savers.racing.stopping=test"],
