@@ -45,6 +45,7 @@ CONTESTANTS: dict[str, list[str]] = {
     "coordinate": ["strategy=coordinate"],
     "minibatch": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
     "racing": ["strategy=cma_es", RACING],
+    "racing_half": ["strategy=cma_es", RACING, "savers.racing.rungs=[4,8]"],
     "racing_test": ["strategy=cma_es", RACING, "savers.racing.stopping=test"],
     "anchors": ["strategy=cma_es", ANCHORS],
     "racing_anchors": ["strategy=cma_es", RACING, ANCHORS],
