@@ -190,6 +190,15 @@ def test_a_model_may_be_exported_onto_its_own_directory(tmp_path, source):
     assert (source / "tokenizer.json").exists()
 
 
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_numbers_that_are_not_finite_are_named_and_nothing_is_left(tmp_path, source, number):
+    model = load(source)
+    broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, number), model.params)
+    with pytest.raises(CheckpointError, match=r"\.weight: holds NaN, or numbers that float32"):
+        export(dataclasses.replace(model, params=broken), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_parameters_that_do_not_fit_are_listed(tmp_path, source):
     model = load(source)
     params = {
