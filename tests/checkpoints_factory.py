@@ -136,3 +136,18 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
         eos_token="</s>",
         unk_token="<unk>",
     )
+
+
+def write_family(folder: Path, **config: Any) -> dict[str, Path]:
+    """A base and two fine-tunes of it, ``a`` and ``b``, of two layers, with a tokenizer."""
+    tokenizer = byte_tokenizer()
+    hf_config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2, **config)
+    base = random_tensors(hf_config, 0)
+    found = {}
+    for seed, name in enumerate(("base", "a", "b")):
+        noise = random_tensors(hf_config, seed)
+        tensors = {key: base[key] + 0.1 * seed * noise[key] for key in base}
+        found[name] = write_checkpoint(
+            folder / name, hf_config, tensors=tensors, tokenizer=tokenizer
+        )
+    return found

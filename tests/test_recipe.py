@@ -59,6 +59,7 @@ def test_directories_may_be_relative_to_the_file(tmp_path):
     [
         (lambda text: "", "is not a recipe"),
         (lambda text: "a: [", "is not YAML"),
+        (lambda text: text + "\noperator: another\n", "the key 'operator' is given twice"),
         (lambda text: text.replace("evojax_merge: 1", "evojax_merge: 99"), "format 99"),
         (lambda text: text.replace("seed: 7", "sead: 7"), r"lacks seed.*did you mean seed"),
         (lambda text: text.replace("layers: [0, 2]", "layers: [0]"), r"\[0\]; give \[first, stop"),

@@ -176,7 +176,7 @@ class _Planner:
         problems = []
         names = list(self.checkpoints)
         for job in jobs:
-            if _divides_by_nothing(job):
+            if self._divides_by_nothing(job):
                 problems.append(f"{job.name}: the weights add up to 0, and are to be normalised")
             shapes: dict[tuple[int, ...], tuple[Origin, tuple[int, ...]]] = {}
             for origin in job.origins:
@@ -191,6 +191,12 @@ class _Planner:
                 problems.append(f"{job.name}: {listed}{hint}")
         _refuse("these tensors cannot be merged", problems)
         self._check_filters(jobs)
+
+    def _divides_by_nothing(self, job: Job) -> bool:
+        switch = {"linear": "normalize", "multislerp": "normalize_weights"}.get(self.method.name)
+        if switch is None or not dict(job.static)[switch]:
+            return False
+        return abs(float(np.sum(job.coefficients["weight"]))) < TINY
 
     def hf_config(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """``config.json`` of the result: the reference's, with what the merge changed."""
@@ -322,16 +328,6 @@ class _Planner:
 
     def _layers(self, checkpoint: Checkpoint) -> int:
         return self.family.num_layers(checkpoint.config)
-
-
-def _divides_by_nothing(job: Job) -> bool:
-    """Whether linear or multislerp divide by a sum of weights that is none."""
-    static = dict(job.static)
-    divides = static.get("normalize_weights", static.get("normalize", False))
-    of_all = job.base is None or "normalize_weights" in static
-    if not divides or not of_all:
-        return False
-    return abs(float(np.sum(job.coefficients["weight"]))) < TINY
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

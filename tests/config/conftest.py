@@ -7,22 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.checkpoints_factory import write_family
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, Path]:
     """A tiny base and two tiny fine-tunes of it, with a tokenizer."""
-    folder = tmp_path_factory.mktemp("models")
-    tokenizer = byte_tokenizer()
-    config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2, max_position_embeddings=96)
-    base = random_tensors(config, 0)
-    found = {}
-    for seed, name in enumerate(("base", "a", "b")):
-        noise = random_tensors(config, seed)
-        tensors = {key: base[key] + 0.1 * seed * noise[key] for key in base}
-        found[name] = write_checkpoint(folder / name, config, tensors=tensors, tokenizer=tokenizer)
-    return found
+    return write_family(tmp_path_factory.mktemp("models"), max_position_embeddings=96)
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,13 @@ import pytest
 
 from evojax_merge.checkpoints import load
 from evojax_merge.models.family import MLP
-from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.checkpoints_factory import write_family
 
 
 @pytest.fixture(scope="session")
 def directories(tmp_path_factory):
     """A base and two fine-tunes of it, on disk."""
-    folder = tmp_path_factory.mktemp("models")
-    tokenizer = byte_tokenizer()
-    config = tiny_config(vocab_size=len(tokenizer), num_hidden_layers=2, max_position_embeddings=48)
-    base = random_tensors(config, 0)
-    found = {}
-    for seed, name in enumerate(("base", "a", "b")):
-        noise = random_tensors(config, seed)
-        tensors = {key: base[key] + 0.1 * seed * noise[key] for key in base}
-        found[name] = write_checkpoint(folder / name, config, tensors=tensors, tokenizer=tokenizer)
-    return found
+    return write_family(tmp_path_factory.mktemp("models"), max_position_embeddings=48)
 
 
 @pytest.fixture(scope="session")
