@@ -25,8 +25,8 @@ def each_leaf(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
     return jax.tree.map(fn, axes, *trees, is_leaf=lambda axis: axis is None)
 
 
-def count(axes: Any, tree: Any) -> int:
-    """Candidates in a tree."""
+def capacity(axes: Any, tree: Any) -> int:
+    """Candidates that a tree has room for."""
 
     def size(axis: int | None, leaf: Any) -> int:
         return 0 if axis is None else leaf.shape[axis]
@@ -49,14 +49,18 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
 
     A merge is bound by memory, so that nothing is gained by merging candidates at once. The body of
     a loop is one program whatever the number of candidates, so that each has the same bits in any
-    company: under `jax.vmap`, sines and multiply-adds may round otherwise.
+    company: under `jax.vmap`, sines and multiply-adds may round otherwise. Where the buffer holds
+    one candidate alone there is no loop: the compiler would hold a second model for it.
 
     Args:
-        buffer: Of all candidates.
+        buffer: Of all candidates; to be donated, with ``keep_unused=True``.
         axes: Of `population_axes`.
         count: How many there are; traced, or the compiler would unroll short loops.
         make: The parameters of one candidate.
     """
+
+    if capacity(axes, buffer) == 1:
+        return jax.tree.map(_in_place_of, buffer, make(0))
 
     def put(index: Any, tree: Params) -> Params:
         return jax.tree.map(
@@ -67,3 +71,12 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
         )
 
     return jax.lax.fori_loop(0, count, put, buffer)
+
+
+def _in_place_of(old: Any, leaf: Any) -> Any:
+    """The leaf with the axis of a population of one.
+
+    Left to itself the compiler lays stacked leaves out anew for that axis, in a copy.
+    """
+    flat = jax.lax.optimization_barrier(leaf.reshape(leaf.size))
+    return flat.reshape(old.shape)

@@ -157,8 +157,8 @@ class Evaluator:
         candidate = jax.eval_shape(merge_fn, materials, genotype)
         self._candidates = candidates or whole_models(candidate)
         share = -(-population_size // self._devices)
-        if self._candidates.hops is not None and mesh.devices.flat[0].platform == "cpu":
-            share = 1  # nothing is gained by batches there, and each path takes its own time
+        if mesh.devices.flat[0].platform == "cpu" and self._one_by_one(candidate):
+            share = 1
         fitting, slots = self._plan_memory(family, config, candidate)
         self.chunk = chunk or min(share, fitting)
         axes = self._candidates.axes
@@ -289,6 +289,15 @@ class Evaluator:
         stacked = jax.tree.map(stack, self._params, axes, *models)
         return jax.device_put(stacked, shardings)
 
+    def _one_by_one(self, candidate: Params) -> bool:
+        """Whether a CPU is to hold one candidate at a time.
+
+        Along paths nothing is gained by batches, and each takes its own time. A candidate in 16
+        bits is put among others by a pass over all of them in float32.
+        """
+        narrow = any(leaf.dtype.itemsize == 2 for leaf in jax.tree.leaves(candidate))
+        return self._candidates.hops is not None or narrow
+
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params
     ) -> tuple[int, dict[str, list[int | None]]]:
@@ -341,7 +350,7 @@ def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
     spread = jax.shard_map(
         merge, mesh=mesh, in_specs=(specs, P(), P("pop"), P()), out_specs=specs, check_vma=False
     )
-    return jax.jit(spread, donate_argnums=0, compiler_options=COMPILER_OPTIONS)
+    return jax.jit(spread, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS)
 
 
 def _allocate(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:

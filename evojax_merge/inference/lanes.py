@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 
-from evojax_merge.population import count, only, population_axes
+from evojax_merge.population import capacity, only, population_axes
 from evojax_merge.types import Params
 
 
@@ -27,7 +27,7 @@ class Lanes(NamedTuple):
     def make(cls, params: Params, axes: Any = None) -> Self:
         """Lanes of a population, whose axes are by default those of `population_axes`."""
         axes = population_axes(params) if axes is None else axes
-        size = count(axes, params)
+        size = capacity(axes, params)
         return cls(only(axes, params), axes, ()) if size == 1 else cls(params, axes, (size,))
 
     def each(self, fn: Callable[..., Any], *own: Any) -> Any:

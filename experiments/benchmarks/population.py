@@ -1,11 +1,14 @@
 """Merging a population: time per candidate and memory, for 1 and for 16 candidates at once.
 
 Candidates are merged as a search merges them, into a buffer that holds all of them. The model has
-10 M parameters in float32, three sources. Memory is the compiler's own analysis of the program.
+10 M parameters unless ``--width`` says otherwise, and three sources. Memory is the compiler's own
+analysis of the program.
 
     python experiments/benchmarks/population.py --out population.json      (about 1 minute, 2 cores)
+    python experiments/benchmarks/population.py --width 4096               (168 M, a GPU)
 """
 
+import argparse
 from typing import Any
 
 import jax
@@ -17,7 +20,7 @@ from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Params
 
-LAYERS, WIDTH, SOURCES, REPEATS = 10, 1024, 3, 9
+LAYERS, SOURCES, REPEATS = 10, 3, 9
 OPERATORS: dict[str, tuple[Operator, dict[str, float]]] = {
     "ties": (ties(), {"weight": 0.5, "density": 0.5}),
     "dare_ties": (dare_ties(), {"weight": 0.5, "density": 0.5}),
@@ -25,30 +28,40 @@ OPERATORS: dict[str, tuple[Operator, dict[str, float]]] = {
 }
 
 
-def benchmark() -> list[Row]:
+def benchmark(width: int) -> list[Row]:
     """All rows."""
-    rng = np.random.default_rng(0)
-    shape = (LAYERS, WIDTH, WIDTH)
-    base = 0.02 * rng.standard_normal(shape, dtype=np.float32)
-    sources = tuple(
-        {"layers": {"weight": jnp.asarray(base + 0.002 * rng.standard_normal(shape, np.float32))}}
-        for _ in range(SOURCES)
-    )
-    tree = {"layers": {"weight": jnp.asarray(base)}}
+    return [row for dtype in ("float32", "bfloat16") for row in of_dtype(width, dtype)]
+
+
+def of_dtype(width: int, dtype: str) -> list[Row]:
+    """The rows of models in one dtype."""
+    shape = (LAYERS, width, width)
+    keys = jax.random.split(jax.random.key(0), 1 + SOURCES)
+    base, *moves = (jax.random.normal(key, shape) for key in keys)
+    ends = [0.02 * base, *(0.02 * base + 0.002 * move for move in moves)]
+    tree, *sources = ({"layers": {"weight": end.astype(dtype)}} for end in ends)
+    size = tree["layers"]["weight"].nbytes
     rows: list[Row] = []
     for name, (operator, values) in OPERATORS.items():
-        statistics = init_statistics(operator, tree, sources)
+        statistics = init_statistics(operator, tree, tuple(sources))
         runs = {
-            count: program(operator, values, (tree, sources, statistics), count)
+            count: program(operator, values, (tree, tuple(sources), statistics), count)
             for count in (1, 16)
         }
         times = seconds_in_turn([run for run, _ in runs.values()], REPEATS)
         alone, together = times[0], times[1] / 16
         rows.append(
-            row(f"{name}, a candidate of 16", together, "s", "alone", alone, alone / together)
+            row(
+                f"{name}, {dtype}, a candidate of 16",
+                together,
+                "s",
+                "alone",
+                alone,
+                alone / together,
+            )
         )
-        extra = runs[16][1] / base.nbytes
-        rows.append(row(f"{name}, memory beyond inputs and results", extra, "models"))
+        extra = max(run[1] for run in runs.values()) / size
+        rows.append(row(f"{name}, {dtype}, memory of its own", extra, "models"))
     return rows
 
 
@@ -77,9 +90,13 @@ def program(
 
         return fill(buffer, axes, count, make)
 
-    state = {"buffer": {"layers": {"weight": jnp.zeros((LAYERS, count, WIDTH, WIDTH))}}}
+    leaf = base["layers"]["weight"]
+    layers, *rest = leaf.shape
+    state = {"buffer": {"layers": {"weight": jnp.zeros((layers, count, *rest), leaf.dtype)}}}
     arguments = ((base if operator.needs_base else None, sources, statistics), coefficients)
-    jitted = jax.jit(merge_all, donate_argnums=0, compiler_options=COMPILER_OPTIONS)
+    jitted = jax.jit(
+        merge_all, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS
+    )
     compiled = jitted.lower(state["buffer"], *arguments, np.int32(count)).compile()
 
     def run() -> None:
@@ -92,4 +109,6 @@ def program(
 
 
 if __name__ == "__main__":
-    main(benchmark)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=1024, help="of the model's square matrices")
+    main(benchmark, parser)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -116,10 +117,21 @@ def test_the_chunk_follows_from_free_memory(digits, monkeypatch):
     assert digits.evaluator(population_size=1000).chunk == 1
 
 
-def test_merging_takes_no_memory_beyond_its_inputs_and_results(digits):
-    evaluator = digits.evaluator(chunk=4)
-    genotypes = np.zeros((4, digits.space.dims), np.float32)
-    arguments = (evaluator._params, evaluator.materials, genotypes, np.int32(4))
+def test_a_cpu_holds_one_candidate_at_a_time_in_16_bits(digits):
+    def merge_fn(materials, genotype):
+        merged = digits.merge_fn(materials, genotype)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), merged)
+
+    assert digits.evaluator().chunk == 8
+    assert digits._replace(merge_fn=merge_fn).evaluator().chunk == 1
+    assert digits._replace(merge_fn=merge_fn).evaluator(chunk=3).chunk == 3
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_merging_takes_no_memory_beyond_its_inputs_and_results(digits, chunk):
+    evaluator = digits.evaluator(chunk=chunk)
+    genotypes = np.zeros((chunk, digits.space.dims), np.float32)
+    arguments = (evaluator._params, evaluator.materials, genotypes, np.int32(chunk))
     compiled = evaluator._merge.lower(*arguments).compile()
-    model = sum(leaf.nbytes for leaf in jax.tree.leaves(evaluator._params)) / 4
+    model = sum(leaf.nbytes for leaf in jax.tree.leaves(evaluator._params)) / chunk
     assert compiled.memory_analysis().temp_size_in_bytes < 0.1 * model

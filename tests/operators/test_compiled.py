@@ -111,3 +111,33 @@ def test_a_merge_reads_each_input_and_writes_its_result_once(factory):
     # every lookup is counted as a reading of its whole table.
     tables = sum(x.nbytes for x in jax.tree.leaves(arguments[3]))
     assert compiled.cost_analysis()["bytes accessed"] <= 1.15 * once + 2 * tables
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_chunk_takes_no_memory_but_its_own(count):
+    rng = np.random.default_rng(0)
+    shapes = {"layers": {"q": (4, 64, 256), "up": (4, 256, 64)}, "head": (64, 64)}
+    base = jax.tree.map(
+        lambda shape: jnp.asarray(rng.standard_normal(shape), jnp.float32),
+        shapes,
+        is_leaf=lambda shape: isinstance(shape, tuple),
+    )
+    axes = population_axes(base)
+
+    def merge_all(buffer, base, scales, count):
+        def make(index):
+            return jax.tree.map(lambda leaf: leaf + scales[index] * leaf, base)
+
+        return fill(buffer, axes, count, make)
+
+    jitted = jax.jit(
+        merge_all, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS
+    )
+    buffer = jax.tree.map(
+        lambda leaf, axis: jnp.zeros((*leaf.shape[:axis], count, *leaf.shape[axis:])), base, axes
+    )
+    lowered = jitted.lower(buffer, base, jnp.arange(1.0, 1 + count), np.int32(count))
+    memory = lowered.compile().memory_analysis()
+    model = sum(leaf.nbytes for leaf in jax.tree.leaves(base))
+    assert memory.alias_size_in_bytes == count * model
+    assert memory.temp_size_in_bytes < model / 100
