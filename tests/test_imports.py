@@ -15,6 +15,7 @@ ORDER = (
         "population",
         "low_rank",
         "files",
+        "finite",
         "statistics_cache",
         "arguments",
         "yaml_text",

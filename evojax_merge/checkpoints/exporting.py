@@ -13,9 +13,9 @@ import numpy as np
 
 from evojax_merge.checkpoints.directory import TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
 from evojax_merge.checkpoints.loading import Model
+from evojax_merge.finite import is_finite
 from evojax_merge.models.family import Slot
 from evojax_merge.tree import flatten
 

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.checkpoints import CheckpointError
-from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Plan
 from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
+from evojax_merge.finite import is_finite
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.random_mask import fold, leaf_key
 

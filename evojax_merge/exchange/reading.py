@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
-from evojax_merge.checkpoints.finite import is_finite
 from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.finite import is_finite
 from evojax_merge.operators.span import OnDisk
 
 ALIGNMENT = 64

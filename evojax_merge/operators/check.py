@@ -1,5 +1,6 @@
 """Refuses before a search what no operator can merge."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.arguments import allowed, within
+from evojax_merge.finite import is_finite
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.host import rows
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.tree import flatten, is_stacked
 from evojax_merge.types import Params
 
@@ -75,15 +78,25 @@ def check_finite(name: str, params: Params) -> None:
     Raises:
         ValueError: naming the tensors that hold NaN or infinity.
     """
-    broken = []
-    for path, leaf in flatten(params).items():
-        if isinstance(leaf, LowRank | Unchanged):  # its factors are checked when they are read
-            continue
-        for layer, row in enumerate(rows(leaf, is_stacked(path))):
-            count = int(np.count_nonzero(~np.isfinite(row.astype(np.float32))))
-            if count:
-                where = f"{path}, layer {layer}" if is_stacked(path) else path
-                broken.append(f"{where}: {count} of {row.size} elements")
+
+    def broken_in(place: tuple[str, Any, int]) -> list[str]:
+        path, leaf, layer = place
+        whole = np.asarray(leaf)
+        row = (whole[layer] if is_stacked(path) else whole).reshape(-1)
+        if is_finite(row):
+            return []
+        with np.errstate(over="ignore"):
+            count = np.count_nonzero(~np.isfinite(row.astype(np.float32)))
+        where = f"{path}, layer {layer}" if is_stacked(path) else path
+        return [f"{where}: {count} of {row.size} elements"]
+
+    places = [
+        (path, leaf, layer)
+        for path, leaf in flatten(params).items()
+        if not isinstance(leaf, LowRank | Unchanged)  # its factors are checked when they are read
+        for layer in range(leaf.shape[0] if is_stacked(path) else 1)
+    ]
+    broken = list(itertools.chain.from_iterable(in_threads(broken_in, places)))
     if broken:
         more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
         listed = "\n  ".join([*broken[:SHOWN], *more])

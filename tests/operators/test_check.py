@@ -69,6 +69,12 @@ def test_non_finite_tensors_are_named(value):
         init_statistics(ties(), broken, (tree(), tree()))
 
 
+def test_numbers_that_float32_cannot_hold_are_not_finite():
+    broken = {"w": np.array([[1.0, 1e300]])}
+    with pytest.raises(ValueError, match=r"source 0 holds NaN or .*\n.*w: 1 of 2"):
+        init_statistics(linear(), None, (broken,))
+
+
 @pytest.mark.parametrize("position", [0, -1])
 def test_a_source_that_is_the_base_is_named(position):
     base, other = tree(), tree()
