@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from evojax_merge.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same weights give other statistics, or these are kept otherwise."""
 
 LIMIT_GB = 20.0

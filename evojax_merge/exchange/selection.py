@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evojax_merge.operators.magnitude import Cut
-from evojax_merge.operators.order_statistics import ALL, rank
+from evojax_merge.operators.ordering import ALL, rank
 
 Pieces = Callable[[], Iterator[tuple[int, Sequence[np.ndarray]]]]
 """One pass over some tensors: where a piece begins, and float32 numbers of each, none negative."""

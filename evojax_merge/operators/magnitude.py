@@ -9,14 +9,17 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import UInt32
 
+from evojax_merge.operators import on_device
 from evojax_merge.operators.base import Leaf, spread
 from evojax_merge.operators.host import magnitude_row, rows
-from evojax_merge.operators.order_statistics import rank, select
+from evojax_merge.operators.order_statistics import select
+from evojax_merge.operators.ordering import rank
 from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Bool, Float
 
@@ -191,7 +194,7 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     """
 
     def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = magnitude_row(base, source, layered, layer)
+        magnitude = magnitudes(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         counts[1:] = np.maximum(counts[1:], 1)
         found = select(magnitude, counts, _weights(magnitude, norm))
@@ -217,7 +220,7 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     """
 
     def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = magnitude_row(base, source, layered, layer)
+        magnitude = magnitudes(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
         found = select(magnitude, near.ravel(), _weights(magnitude, norm))
@@ -233,8 +236,19 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     return Band(counts, Cut(threshold, cutoff), sums)
 
 
-def _weights(magnitude: np.ndarray, norm: Norm | None) -> Sequence[np.ndarray]:
-    return {"l1": (magnitude,), "l2": (np.square(magnitude),)}.get(norm or "", ())
+def magnitudes(
+    base: Leaf, source: Leaf, layered: bool, layer: int
+) -> Float[np.ndarray | Array, "elements"]:
+    """`magnitude_row`, on the device where it is better sorted there."""
+    if on_device.pays((base, source), np.size(base) // (len(base) if layered else 1)):
+        return jnp.abs(on_device.task_vector(base, source, layered, layer))
+    return magnitude_row(base, source, layered, layer)
+
+
+def _weights(magnitude: Any, norm: Norm | None) -> Sequence[Any]:
+    if norm == "l1":
+        return (magnitude,)
+    return (magnitude * magnitude,) if norm == "l2" else ()
 
 
 def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:
@@ -242,8 +256,13 @@ def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:
 
 
 def stack_layers(
-    of_layer: Callable[[int], tuple[np.ndarray, ...]], leaf: Leaf, layered: bool
+    of_layer: Callable[[int], tuple[Any, ...]], leaf: Leaf, layered: bool
 ) -> list[Array]:
     """Statistics of every layer of a leaf, stacked; those of a whole leaf as they are."""
     columns = zip(*in_threads(of_layer, range(len(rows(leaf, layered)))), strict=True)
-    return [jnp.asarray(np.stack(column) if layered else column[0]) for column in columns]
+    return [_stacked(column) if layered else jnp.asarray(column[0]) for column in columns]
+
+
+def _stacked(layers: Sequence[Any]) -> Array:
+    on_device = any(isinstance(layer, jax.Array) for layer in layers)
+    return jnp.stack(layers) if on_device else jnp.asarray(np.stack(layers))

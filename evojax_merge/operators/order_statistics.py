@@ -1,22 +1,22 @@
 """Order statistics of whole tensors, for tables that are made once so that no candidate sorts.
 
-On the host they are selected (`evojax_merge.operators.radix`), on a GPU the device's own sort is
-used; a small tensor is sorted.
+On the host they are selected (`evojax_merge.operators.radix`), on a GPU the device sorts
+(`evojax_merge.operators.on_device`); a small tensor is sorted on the host.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators import on_device
 from evojax_merge.operators.nesting import first_cut, sums_in
-from evojax_merge.operators.ordering import ALL, Cuts, cuts_at, rank, words
+from evojax_merge.operators.ordering import Cuts, cuts_at, words
 from evojax_merge.operators.radix import radix_select
-
-SMALL = 2**16
-"""A tensor of fewer elements is sorted."""
+from evojax_merge.types import Array
 
 
 class Selection(NamedTuple):
@@ -33,7 +33,9 @@ class Selection(NamedTuple):
     sums: np.ndarray
 
 
-def select(values: np.ndarray, counts: np.ndarray, weights: Sequence[np.ndarray] = ()) -> Selection:
+def select(
+    values: np.ndarray | Array, counts: np.ndarray, weights: Sequence[Any] = ()
+) -> Selection:
     """Find the c-th greatest number for every count.
 
     Args:
@@ -42,23 +44,35 @@ def select(values: np.ndarray, counts: np.ndarray, weights: Sequence[np.ndarray]
         weights: Arrays like ``values``, to be summed over the c greatest of them.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
-    values = np.ascontiguousarray(values)
-    zero = np.count_nonzero(wanted == 0)
-    found = _method(values)(values, wanted[zero:])
-    cuts = Cuts(
-        np.r_[np.full(zero, np.inf, np.float32), found.threshold],
-        np.r_[np.zeros(zero, np.uint32), found.cutoff],
-    )
-    sums = np.zeros((0, len(wanted)))
-    if weights:
-        sums = sums_in(cuts, first_cut(values, cuts), weights)
+    if on_device.pays((), values.size):
+        values = jnp.asarray(values)
+    if isinstance(values, jax.Array):
+        ordered = on_device.Ordered(values)
+        cuts = with_none(ordered.cuts, wanted)
+        sums = ordered.sums(wanted, weights)
+    else:
+        values = np.ascontiguousarray(values)
+        find = sort if values.size < on_device.SMALL else radix_select
+        cuts = with_none(functools.partial(find, values), wanted)
+        sums = np.zeros((0, len(wanted)))
+        if weights:
+            sums = sums_in(cuts, first_cut(values, cuts), weights)
     return Selection(cuts.threshold[position], cuts.cutoff[position], sums[:, position])
 
 
-def _method(values: np.ndarray) -> Callable[[np.ndarray, np.ndarray], Cuts]:
-    if values.size < SMALL:
-        return sort
-    return sort_on_device if jax.default_backend() == "gpu" else radix_select
+def with_none(find: Callable[[np.ndarray], Cuts], counts: np.ndarray) -> Cuts:
+    """The cuts of counts that rise, the first of which may be 0.
+
+    Args:
+        find: For counts from 1.
+        counts: From 0.
+    """
+    zero = np.count_nonzero(counts == 0)
+    found = find(counts[zero:])
+    return Cuts(
+        np.r_[np.full(zero, np.inf, np.float32), found.threshold],
+        np.r_[np.zeros(zero, np.uint32), found.cutoff],
+    )
 
 
 def sort(values: np.ndarray, counts: np.ndarray) -> Cuts:
@@ -66,15 +80,3 @@ def sort(values: np.ndarray, counts: np.ndarray) -> Cuts:
     ordered = words(values.view(np.uint32), np.arange(values.size, dtype=np.uint32))
     ordered.sort()
     return cuts_at(ordered, counts - 1)
-
-
-def sort_on_device(values: np.ndarray, counts: np.ndarray) -> Cuts:
-    """As `radix_select`, by the sort of JAX's default device."""
-    order = ~jnp.asarray(values).view(jnp.uint32)
-    ranks = rank(jnp.arange(values.size, dtype=jnp.uint32))
-    order, ranks = jax.lax.sort((order, ranks), num_keys=2)
-    last = jnp.asarray(counts - 1)
-    following = jnp.minimum(last + 1, values.size - 1)
-    equal = (following > last) & (order[following] == order[last])
-    cutoff = jnp.where(equal, ranks[last], ALL)
-    return Cuts((~np.asarray(order[last])).view(np.float32), np.asarray(cutoff))

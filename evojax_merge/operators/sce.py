@@ -1,11 +1,13 @@
 """SCE (Wan et al., 2024, FuseChat), https://arxiv.org/abs/2408.07990"""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.arguments import check_number
+from evojax_merge.operators import on_device
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -70,11 +72,14 @@ def sce(lam: float = 1.0) -> Operator:
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]
 
-        def one(layer: int) -> tuple[np.ndarray, ...]:
+        def one(layer: int) -> tuple[Any, np.ndarray]:
+            if on_device.pays((base, *sources), int(np.prod(shape)), len(sources)):
+                return selected_on_device(
+                    [on_device.task_vector(base, s, layered, layer) for s in sources], shape
+                )
             vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
             variance = variance_of(vectors)
-            counts = grid_counts(int(np.count_nonzero(variance)))
-            counts[GRID] = variance.size
+            counts = counts_of(variance.size, int(np.count_nonzero(variance)))
             found = select(variance, counts)
             cuts = Cuts(found.threshold, found.cutoff)
             step = first_cut(variance, cuts)
@@ -127,6 +132,25 @@ def sce(lam: float = 1.0) -> Operator:
         sources=(1, None),
         statistics_name="sce, equal ones do not vary",
     )
+
+
+def counts_of(elements: int, varying: int) -> np.ndarray:
+    """How many elements are selected at every density of the grid: of those that vary."""
+    counts = grid_counts(varying)
+    counts[GRID] = elements
+    return counts
+
+
+def selected_on_device(
+    vectors: Sequence[Float[Array, "elements"]], shape: tuple[int, ...]
+) -> tuple[Array, np.ndarray]:
+    """``step`` and ``energy`` of `Selected` for one layer whose task vectors lie on a GPU."""
+    variance = on_device.variance_of(vectors)
+    counts = counts_of(variance.size, int(jnp.count_nonzero(variance)))
+    ordered = on_device.Ordered(variance)
+    sums = ordered.sums(counts, [vector * vector for vector in vectors])
+    energy = (sums / variance.size).astype(np.float32)
+    return ordered.first_cut(counts).reshape(shape), energy
 
 
 def variance_of(

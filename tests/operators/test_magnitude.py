@@ -12,7 +12,7 @@ from evojax_merge.operators.magnitude import (
     snap,
     trim_table,
 )
-from evojax_merge.operators.order_statistics import rank
+from evojax_merge.operators.ordering import rank
 from tests.operators.reference import trim
 
 

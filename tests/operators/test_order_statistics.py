@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,11 +6,17 @@ from hypothesis import strategies as st
 
 from evojax_merge.operators import order_statistics
 from evojax_merge.operators.nesting import first_cut
+from evojax_merge.operators.on_device import Ordered
 from evojax_merge.operators.order_statistics import select
 from evojax_merge.operators.ordering import ALL, Cuts, rank
 from evojax_merge.operators.radix import radix_select
 
-METHODS = [order_statistics.sort, radix_select, order_statistics.sort_on_device]
+
+def sort_on_device(values, counts):
+    return Ordered(jnp.asarray(values)).cuts(counts)
+
+
+METHODS = [order_statistics.sort, radix_select, sort_on_device]
 
 
 def greatest(values, found, position):
@@ -63,20 +70,24 @@ def test_the_greatest_are_found(method, kind, size):
         np.testing.assert_array_equal(np.flatnonzero(mask), np.sort(order[: counts[position]]))
 
 
+@pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 5, 1000, 300_000])
-def test_the_first_cut_of_an_element_is_found_and_weights_are_summed(kind, size):
+def test_the_first_cut_of_an_element_is_found_and_weights_are_summed(kind, size, where):
     values, counts = draw(kind, size), some_counts(size)[:-1:3]
     counts = np.r_[0, counts]
     weights = [values, np.random.default_rng(0).random(size).astype(np.float32)]
-    found = select(values, counts, weights)
+    found = select(where(values), counts, [where(weight) for weight in weights])
     order = np.lexsort((rank(np.arange(size, dtype=np.uint32)), -values))
     for weight, sums in zip(weights, found.sums, strict=True):
         exact = np.r_[0.0, np.cumsum(weight[order], dtype=np.float64)][counts]
         np.testing.assert_allclose(sums, exact, rtol=1e-9)
     first = np.empty(size, np.int64)
     first[order] = np.searchsorted(counts, np.arange(1, size + 1))
-    found_first = first_cut(values, Cuts(found.threshold, found.cutoff))
+    if where is jnp.asarray:
+        found_first = np.asarray(Ordered(where(values)).first_cut(counts))
+    else:
+        found_first = first_cut(values, Cuts(found.threshold, found.cutoff))
     np.testing.assert_array_equal(found_first, first)
 
 

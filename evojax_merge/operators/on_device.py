@@ -1,0 +1,177 @@
+"""Order statistics of a tensor that lies on a GPU, by sorting it there.
+
+The same numbers as on the host, to the bit, but for sums, whose order differs. A sort of two keys
+is none that the compiler has a fast program for; two stable sorts of one key are.
+"""
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from evojax_merge.low_rank import Adapted
+from evojax_merge.operators.host import rows
+from evojax_merge.operators.ordering import ALL, Cuts, rank
+from evojax_merge.types import Array, Float
+
+SMALL = 2**16
+"""Smaller tensors are sorted on the host."""
+
+MOST = 2**31
+"""Positions are 32 bits wide, with a sign."""
+
+ROOM = 128
+"""Bytes of free memory that must be there for each element: of the sorts, and of what other threads
+put there meanwhile."""
+
+BLOCK = 4096
+"""Elements added up at once."""
+
+FIXED = 2**29
+"""Bytes of free memory that sums take whatever the tensor: two blocks for each count."""
+
+_turn = Lock()
+"""Sorts take turns: they are one after another anyway, and take memory."""
+
+
+def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
+    """Whether tensors are worth carrying to the device, and have room there.
+
+    Args:
+        leaves: That they come from.
+        elements: Of each.
+        tensors: That are held there together.
+    """
+    if jax.default_backend() != "gpu" or not SMALL <= elements < MOST:
+        return False
+    if any(isinstance(leaf, Adapted) for leaf in leaves):  # made on the host
+        return False
+    memory = jax.local_devices()[0].memory_stats() or {}
+    free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
+    return elements * tensors * ROOM + FIXED <= free
+
+
+def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, "elements"]:
+    """As `evojax_merge.operators.host.task_vector_row`."""
+    return _difference(*(jnp.asarray(rows(leaf, layered)[layer]) for leaf in (source, base)))
+
+
+def variance_of(vectors: Sequence[Float[Array, "elements"]]) -> Float[Array, "elements"]:
+    """The variance of each element over the vectors, as that of `evojax_merge.operators.sce`.
+
+    Products and sums are programs of their own: compiled together they may become one operation,
+    which rounds otherwise.
+    """
+    moved = [_difference(vector, vectors[0]) for vector in vectors]
+    mean = _divided(_sum(moved), len(moved))
+    squares = [_square(_difference(vector, mean)) for vector in moved]
+    return _divided(_sum(squares), len(squares))
+
+
+class Ordered:
+    """The elements of a tensor from the greatest, equal ones by `rank`.
+
+    Args:
+        values: float32, none negative, none NaN; of at least one and fewer than 2**31 elements.
+    """
+
+    def __init__(self, values: Float[Array, "elements"]):
+        self._values = values
+        with _turn:
+            self._index = jax.block_until_ready(_order(values))
+
+    def cuts(self, counts: np.ndarray) -> Cuts:
+        """As those of `evojax_merge.operators.radix.radix_select`: counts from 1."""
+        last = jnp.asarray(counts - 1, jnp.int32)
+        return Cuts(*(np.asarray(found) for found in _cuts(self._values, self._index, last)))
+
+    def sums(self, counts: np.ndarray, weights: Sequence[Any]) -> np.ndarray:
+        """float64 ``[weights, counts]``: the sum of each weight over the c greatest elements.
+
+        Args:
+            counts: From 0.
+            weights: float32, like the values.
+        """
+        sums = np.empty((len(weights), len(counts)))
+        size = self._index.size
+        whole = np.minimum(counts // BLOCK, max(size // BLOCK - 1, 0))
+        with _turn, jax.enable_x64(True):
+            for own, weight in zip(sums, weights, strict=True):
+                blocks, rest = _sums(
+                    jnp.asarray(weight),
+                    self._index,
+                    jnp.asarray(whole * BLOCK),
+                    jnp.asarray(counts),
+                )
+                own[:] = np.r_[0.0, np.cumsum(np.asarray(blocks))][whole] + np.asarray(rest)
+        return sums
+
+    def first_cut(self, counts: np.ndarray) -> Array:
+        """As `evojax_merge.operators.nesting.first_cut`, for the cuts of these counts."""
+        with _turn:
+            return _first_cut(self._index, jnp.asarray(counts, jnp.int32))
+
+
+@jax.jit
+def _difference(end: Array, origin: Array) -> Array:
+    return end.astype(jnp.float32) - origin.astype(jnp.float32)
+
+
+@jax.jit
+def _sum(terms: Sequence[Array]) -> Array:
+    return sum(terms[1:], terms[0])
+
+
+@jax.jit
+def _square(x: Array) -> Array:
+    return x * x
+
+
+def _divided(x: Array, number: int) -> Array:
+    """Rounded once: a GPU's own division of float32 is not exact."""
+    with jax.enable_x64(True):
+        return _divide(x, jnp.float64(number))
+
+
+@jax.jit
+def _divide(x: Array, number: Array) -> Array:
+    return (x.astype(jnp.float64) / number).astype(jnp.float32)
+
+
+@jax.jit
+def _order(values: Array) -> Array:
+    index = jnp.arange(values.size, dtype=jnp.uint32)
+    _, by_rank = lax.sort((rank(index), index), num_keys=1)
+    falling = ~lax.bitcast_convert_type(values, jnp.uint32)[by_rank]
+    _, order = lax.sort((falling, by_rank), num_keys=1, is_stable=True)
+    return order
+
+
+@jax.jit
+def _cuts(values: Array, order: Array, last: Array) -> tuple[Array, Array]:
+    following = jnp.minimum(last + 1, values.size - 1)
+    threshold = values[order[last]]
+    equal = (following > last) & (values[order[following]] == threshold)
+    return threshold, jnp.where(equal, rank(order[last]), ALL)
+
+
+@jax.jit
+def _sums(weight: Array, order: Array, start: Array, stop: Array) -> tuple[Array, Array]:
+    """Of whole blocks in order, and from ``start`` to ``stop``, less than two blocks apart."""
+    ordered = weight[order]
+    whole = order.size // BLOCK
+    blocks = ordered[: whole * BLOCK].reshape(whole, BLOCK).astype(jnp.float64).sum(axis=1)
+    place = start[:, None] + jnp.arange(2 * BLOCK)[None]
+    taken = ordered[jnp.minimum(place, order.size - 1)].astype(jnp.float64)
+    return blocks, jnp.where(place < stop[:, None], taken, 0.0).sum(axis=1)
+
+
+@jax.jit
+def _first_cut(order: Array, counts: Array) -> Array:
+    place = jnp.arange(order.size, dtype=jnp.int32)
+    first = jnp.searchsorted(counts, place, side="right").astype(jnp.uint16)
+    return jnp.zeros(order.size, jnp.uint16).at[order].set(first, unique_indices=True)
