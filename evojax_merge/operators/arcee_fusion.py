@@ -15,9 +15,11 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
+from evojax_merge.operators.digits import PIECE
 from evojax_merge.operators.host import rows, task_vector_row
 from evojax_merge.operators.magnitude import stack_layers
 from evojax_merge.operators.order_statistics import select
+from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8
@@ -92,11 +94,25 @@ def arcee_fusion() -> Operator:
 
 
 def divergences(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """KL of each row (last axis), non-negative, ``[..., 1]``."""
-    # In float64: the terms of nearly equal rows cancel.
-    p, q = (_softmax(x.astype(np.float64)) + SMALLEST_PROBABILITY for x in (end, origin))
-    total = np.sum(p * np.log(p / q), axis=-1, keepdims=True)
-    return np.maximum(total, 0.0).astype(np.float32)
+    """KL of each row (last axis), non-negative, ``[..., 1]``; some rows at a time."""
+    width = end.shape[-1] if end.ndim else 1
+    ends, origins = (x.reshape(-1, width) for x in (end, origin))
+    step = max(1, PIECE // width)
+
+    def some(start: int) -> np.ndarray:
+        part = slice(start, start + step)
+        # In float64: the terms of nearly equal rows cancel.
+        p, q = (
+            _softmax(x[part].astype(np.float64)) + SMALLEST_PROBABILITY for x in (ends, origins)
+        )
+        total = np.sum(p * np.log(p / q), axis=-1, keepdims=True)
+        return np.maximum(total, 0.0).astype(np.float32)
+
+    if len(ends) <= step:
+        found = some(0)
+    else:
+        found = np.concatenate(in_threads(some, range(0, len(ends), step)))
+    return found.reshape(*end.shape[:-1], 1) if end.ndim else found.reshape(())
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

@@ -102,6 +102,10 @@ def merge(
     """
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
+    # However they were come by, from here on it is the same program: the same bits.
+    coefficients = jax.lax.optimization_barrier(
+        {path: dict(values) for path, values in coefficients.items()}
+    )
     merged = {}
     for path, first in leaves[0].items():
         key = leaf_key(seed, path)

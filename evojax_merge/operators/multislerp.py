@@ -20,6 +20,10 @@ from evojax_merge.types import Array, Float
 SMALLEST = 1e-8
 """A mean direction shorter than this has none: the sources are averaged instead."""
 
+NO_TURN = 1e-30
+"""Squares of angles that float32 knows no sine and cosine of but x and 1; roots of smaller ones are
+not finite on every device."""
+
 
 def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operator:
     """Interpolate directions in the tangent space at their weighted mean; average the lengths.
@@ -59,7 +63,7 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
         # Tangents u_i - (u_i . m) m, weighted and added: in terms of the directions again.
         tangent = weights - over_sources(weights * cosines) * mean
         square = jnp.maximum(over_sources(tangent) ** 2 - quadratic(tangent, apart), 0.0)
-        curved = square > 0
+        curved = square > NO_TURN
         angle = jnp.sqrt(jnp.where(curved, square, 1.0))
         sine = jnp.where(curved, jnp.sin(angle) / angle, 1.0)
         cosine = jnp.where(curved, jnp.cos(angle), 1.0)

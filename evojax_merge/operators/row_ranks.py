@@ -8,6 +8,7 @@ of 1/255 or so. A row that has too many different numbers in one bin is sorted.
 import numpy as np
 
 from evojax_merge.operators.digits import PIECE
+from evojax_merge.operators.threads import in_threads
 
 STEPS = 255
 """Ranks are multiples of 1 / STEPS."""
@@ -41,9 +42,15 @@ def row_ranks(magnitude: np.ndarray) -> np.ndarray:
     ranks = np.empty(magnitude.shape, np.uint8)
     rank = _by_sorting if width < NARROW else _by_counting
     block = max(1, PIECE // width)
-    for start in range(0, rows, block):
+
+    def some(start: int) -> None:
         part = slice(start, start + block)
         ranks[part] = rank(magnitude[part].view(np.uint32))
+
+    if rows <= block:
+        some(0)
+    else:
+        in_threads(some, range(0, rows, block))
     return ranks
 
 

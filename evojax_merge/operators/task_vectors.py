@@ -149,14 +149,15 @@ def elect(
         by_count: Elect the sign that more terms have, not that of their sum.
     """
     votes = [jnp.sign(term) for term in terms] if by_count else list(terms)
-    positive = sum(votes[1:], votes[0]) >= 0
-    agrees = [jnp.where(positive, term > 0, term < 0) for term in terms]
-    kept = [jnp.where(agree, term, 0.0) for agree, term in zip(agrees, terms, strict=True)]
-    merged = sum(kept[1:], kept[0])
+    sign = jnp.where(sum(votes[1:], votes[0]) >= 0, jnp.float32(1.0), jnp.float32(-1.0))
+    # Turned so that those which agree are positive: exact, and fewer operations than a choice.
+    turned = [sign * term for term in terms]
+    kept = [jnp.where(term > 0, term, 0.0) for term in turned]
+    merged = sign * sum(kept[1:], kept[0])
     if not normalize:
         return merged
     sizes = [
-        jnp.where(agree, spread(jnp.abs(weight), agree.ndim), 0.0)
-        for agree, weight in zip(agrees, weights, strict=True)
+        jnp.where(term > 0, spread(jnp.abs(weight), term.ndim), 0.0)
+        for term, weight in zip(turned, weights, strict=True)
     ]
     return merged / divisor(sum(sizes[1:], sizes[0]))

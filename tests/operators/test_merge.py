@@ -265,3 +265,19 @@ def test_published_defaults(models):
     added = jax.tree.map(lambda b, *s: b + 0.4 * (sum(s) - 3 * b), base, *sources)
     assert_close(merged["task_arithmetic"], added, 2e-6)
     assert set(merged) == {"average", "task_arithmetic", "ties"}
+
+
+def test_scalars_are_merged(operator):
+    """Models have them as scales; a vector of them where they are stacked."""
+    if operator.evidence is not None:
+        pytest.skip("asks for evidence")
+    trees = [
+        {"scale": jnp.float32(value), "layers": {"scale": jnp.array([value, 2 * value])}}
+        for value in (1.0, 1.5, 1.25, 0.5)
+    ]
+    base, *sources = trees
+    sources = tuple(sources[: operator.sources[1] or 3])
+    coefficients = constant_coefficients(operator, base, len(sources))
+    merged = merge_once(operator, base, sources, coefficients)
+    assert jax.tree.map(jnp.shape, merged) == jax.tree.map(jnp.shape, base)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(merged))
