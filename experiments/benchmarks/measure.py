@@ -54,7 +54,7 @@ def cores() -> int:
 
 
 def hardware() -> str:
-    """Processor, number of cores in use, system."""
+    """Accelerator where JAX uses one, processor, number of cores in use, system."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -62,7 +62,11 @@ def hardware() -> str:
             line.split(":", 1)[1] for line in info.read_text().splitlines() if "model name" in line
         ]
         cpu = models[0].strip() if models else cpu
-    return f"{cores()} cores of {cpu}, {platform.system()}"
+    host = f"{cores()} cores of {cpu}, {platform.system()}"
+    jax = sys.modules.get("jax")  # not imported for this: it would count as the peer's memory
+    if jax is None or jax.default_backend() == "cpu":
+        return host
+    return f"{jax.devices()[0].device_kind}, {host}"
 
 
 def main(

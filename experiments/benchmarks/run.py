@@ -1,4 +1,4 @@
-"""Run every benchmark and gather their rows in one file.
+"""Run every benchmark and gather their rows in one file; rows of others are left there.
 
 make bench        (about an hour on two cores; needs mergekit and transformers with torch)
 """
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     parser.add_argument("names", nargs="*", default=BENCHMARKS)
     options = parser.parse_args()
-    rows = []
+    kept = json.loads(options.out.read_text()) if options.out.is_file() else []
+    scripts = tuple(f"{name}.py" for name in options.names)
+    rows = [row for row in kept if not row["command"].split()[1].endswith(scripts)]
     for name in options.names:
         print(f"== {name}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
