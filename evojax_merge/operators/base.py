@@ -43,8 +43,8 @@ class Coefficient(NamedTuple):
 class Operator(NamedTuple):
     """A merge method as pure functions of one leaf.
 
-    ``init(base_leaf | None, source_leaves, layered)`` is run once before a search, on the host,
-    and returns the statistics that ``merge`` looks up.
+    ``init(base_leaf | None, source_leaves, layered)`` is run once before a search, outside of any
+    program, and returns the statistics that ``merge`` looks up.
     ``merge(base_leaf | None, source_leaves, coefficients, statistics, key)`` returns the merged
     leaf in float32 by one elementwise expression; a stacked leaf is merged layer by layer.
     ``sources`` is the least and the greatest number of sources.

@@ -264,5 +264,5 @@ def stack_layers(
 
 
 def _stacked(layers: Sequence[Any]) -> Array:
-    on_device = any(isinstance(layer, jax.Array) for layer in layers)
-    return jnp.stack(layers) if on_device else jnp.asarray(np.stack(layers))
+    there = any(isinstance(layer, jax.Array) for layer in layers)
+    return jnp.stack(layers) if there else jnp.asarray(np.stack(layers))

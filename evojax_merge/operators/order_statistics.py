@@ -44,23 +44,23 @@ def select(
         weights: Arrays like ``values``, to be summed over the c greatest of them.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
-    if on_device.pays((), values.size):
+    if not isinstance(values, jax.Array) and on_device.pays((), values.size):
         values = jnp.asarray(values)
     if isinstance(values, jax.Array):
         ordered = on_device.Ordered(values)
-        cuts = with_none(ordered.cuts, wanted)
+        cuts = _with_none(ordered.cuts, wanted)
         sums = ordered.sums(wanted, weights)
     else:
         values = np.ascontiguousarray(values)
         find = sort if values.size < on_device.SMALL else radix_select
-        cuts = with_none(functools.partial(find, values), wanted)
+        cuts = _with_none(functools.partial(find, values), wanted)
         sums = np.zeros((0, len(wanted)))
         if weights:
             sums = sums_in(cuts, first_cut(values, cuts), weights)
     return Selection(cuts.threshold[position], cuts.cutoff[position], sums[:, position])
 
 
-def with_none(find: Callable[[np.ndarray], Cuts], counts: np.ndarray) -> Cuts:
+def _with_none(find: Callable[[np.ndarray], Cuts], counts: np.ndarray) -> Cuts:
     """The cuts of counts that rise, the first of which may be 0.
 
     Args:

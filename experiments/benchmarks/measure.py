@@ -42,10 +42,19 @@ def row(
         "peer": peer,
         "peer_value": peer_value,
         "ratio": ratio,
-        "command": " ".join(["python", *sys.argv]),
+        "command": command(),
         "hardware": hardware(),
         "date": date.today().isoformat(),
     }
+
+
+def command() -> str:
+    """The command line, but for where its rows are written: a path of this machine."""
+    words = sys.argv.copy()
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(["python", *words])
 
 
 def cores() -> int:
