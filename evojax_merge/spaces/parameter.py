@@ -253,7 +253,10 @@ def _segments(
         parts = [part for part in own if part not in layout.kinds]
         members: tuple[str, ...] = (*(k for k in layout.kinds if k in wanted), *parts)
         if not members:
-            raise ValueError(f"space.groups.{name}: names no parameter group that is left")
+            raise ValueError(
+                f"space.groups.{name}: the other groups leave it no parameters; give all groups "
+                "anew, space.groups={...} (an experiment and a space may each bring some)"
+            )
         divided = layers_per_block if _in_layers(members, layout) else None
         block = divided or max(layout.num_layers, 1)
         segments += [

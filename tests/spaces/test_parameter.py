@@ -117,6 +117,10 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
         ({"groups": {"a": ["atention"], "b": "*"}}, "did you mean attention"),
         ({"groups": {"a": ["attention"]}}, "mlp, norm, head is in no group|is in no group"),
         ({"groups": {"a": ["mlp"], "b": ["mlp", "*"]}}, "mlp is in two groups"),
+        (
+            {"groups": {"a": ["attention", "mlp", "norm", "embedding", "head"], "b": "*"}},
+            "groups.b: the other groups leave it no parameters; give all groups",
+        ),
         ({"layers_per_block": 0}, "layers_per_block is 0"),
         ({"coefficients": {"wieght": {"upper": 2.0}}}, "did you mean weight"),
         ({"coefficients": {"weight": {"uper": 2.0}}}, "did you mean upper"),
