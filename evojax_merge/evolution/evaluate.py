@@ -33,6 +33,10 @@ MergeFn = Callable[[Any, Genotype], Any]
 _Placed = list[list[tuple[Array, ...]]]
 """Fields of each batch of each task, on the devices."""
 
+_SMALL = 2**20
+"""Bytes of a model up to which a CPU measures several together in less time (half of it for 77 kB;
+the same for 3 MB)."""
+
 _CHOICES = 64
 """Choices of items that are kept on the devices; the oldest goes first."""
 
@@ -56,6 +60,24 @@ class Candidates(NamedTuple):
     hops: int | None = None
     copied: int = 0
     is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
+
+
+def is_held_alone(platform: str, candidate: Params, paths: bool = False) -> bool:
+    """Whether a device does best with one candidate at a time, however much memory it has.
+
+    A CPU does, where a model is more than calls cost: it measures no faster in company, and XLA
+    puts a candidate among others on one core, in 16 bits by a pass over all of them in float32.
+    Along paths, each takes its own time.
+
+    Args:
+        platform: Of the device, as JAX names it.
+        candidate: Parameters of one, or their shapes.
+        paths: Whether candidates are paths through layers.
+    """
+    leaves = jax.tree.leaves(candidate)
+    large = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) > _SMALL
+    narrow = any(leaf.dtype.itemsize == 2 for leaf in leaves)
+    return platform == "cpu" and (paths or large or narrow)
 
 
 def whole_models(candidate: Params) -> Candidates:
@@ -157,7 +179,8 @@ class Evaluator:
         candidate = jax.eval_shape(merge_fn, materials, genotype)
         self._candidates = candidates or whole_models(candidate)
         share = -(-population_size // self._devices)
-        if mesh.devices.flat[0].platform == "cpu" and self._one_by_one(candidate):
+        platform = mesh.devices.flat[0].platform
+        if is_held_alone(platform, candidate, self._candidates.hops is not None):
             share = 1
         fitting, slots = self._plan_memory(family, config, candidate)
         self.chunk = chunk or min(share, fitting)
@@ -288,15 +311,6 @@ class Evaluator:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
         stacked = jax.tree.map(stack, self._params, axes, *models)
         return jax.device_put(stacked, shardings)
-
-    def _one_by_one(self, candidate: Params) -> bool:
-        """Whether a CPU is to hold one candidate at a time.
-
-        Along paths nothing is gained by batches, and each takes its own time. A candidate in 16
-        bits is put among others by a pass over all of them in float32.
-        """
-        narrow = any(leaf.dtype.itemsize == 2 for leaf in jax.tree.leaves(candidate))
-        return self._candidates.hops is not None or narrow
 
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params

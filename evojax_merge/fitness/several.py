@@ -168,3 +168,11 @@ def tasks_of(bound: BoundTask) -> tuple[BoundTask, ...]:
 def parts_of(bound: BoundTask) -> tuple[Part, ...]:
     """Which items belong to which of several tasks; nothing of a single one."""
     return bound.parts if isinstance(bound, BoundSeveral) else ()
+
+
+def weighted(bound: BoundTask) -> list[tuple[BoundTask, float]]:
+    """The tasks that count in the fitness of a search for a single number, with their weights."""
+    if not isinstance(bound, BoundSeveral):
+        return [(bound, 1.0)]
+    weights = [(bound.tasks[part.name], part.weight) for part in bound.parts]
+    return [(task, weight) for task, weight in weights if weight > 0]

@@ -15,9 +15,11 @@ import optax
 from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
+from evojax_merge.fitness.several import weighted
 from evojax_merge.gradient.entropy import PREDICTIONS, PredictionEntropy
 from evojax_merge.gradient.likelihood import ReferenceLikelihood
 from evojax_merge.gradient.objective import Descendable, Objective
+from evojax_merge.gradient.weighted import WeightedObjectives
 from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 OBJECTIVES = ("likelihood", "entropy")
@@ -59,7 +61,7 @@ class Descent:
         upper: Likewise.
         objective: ``likelihood`` of the reference answers, or ``entropy`` of the predictions.
         learning_rate: Of Adam, in the units of the coefficients.
-        batch_size: Items of a step.
+        batch_size: Items of a step, of each task.
         diversity: How much the entropy of the mean prediction counts against that of the single
             ones, see `PredictionEntropy`; from 0.
 
@@ -96,23 +98,27 @@ class Descent:
 
     def check(self, task: Any) -> None:
         """Raise ValueError if the objective cannot be measured on a bound task."""
-        if self.objective == "likelihood":
-            references_of(task)
-        elif task.kind not in PREDICTIONS:
-            raise ValueError(
-                f"a {type(task).__name__} has no predictions whose entropy could be followed; give "
-                "one task that has a model generate, score or classify"
-            )
+        for part, _ in weighted(task):
+            if self.objective == "likelihood":
+                references_of(part)
+            elif part.kind not in PREDICTIONS:
+                raise ValueError(
+                    f"a {type(part).__name__} has no predictions whose entropy could be followed; "
+                    "give tasks that have a model generate, score or classify"
+                )
 
     def bind(self, space: Descendable) -> Self:
         """The same descent in a space."""
+        tasks, weights = zip(*weighted(space.task), strict=True)
+        parts = [self._objective(space._replace(task=task)) for task in tasks]
         bound = copy.copy(self)
-        bound._bound = (
-            ReferenceLikelihood(*space, self._batch_size)
-            if self.objective == "likelihood"
-            else PredictionEntropy(*space, self._batch_size, self._diversity)
-        )
+        bound._bound = parts[0] if len(parts) == 1 else WeightedObjectives(parts, weights)
         return bound
+
+    def _objective(self, space: Descendable) -> Objective:
+        if self.objective == "likelihood":
+            return ReferenceLikelihood(*space, self._batch_size)
+        return PredictionEntropy(*space, self._batch_size, self._diversity)
 
     @property
     def bound(self) -> Objective:

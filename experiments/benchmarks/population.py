@@ -1,8 +1,9 @@
 """Merging a population: time per candidate and memory, for 1 and for 16 candidates at once.
 
-Candidates are merged as a search merges them, into a buffer that holds all of them. The model has
-10 M parameters unless ``--width`` says otherwise, and three sources. Memory is the compiler's own
-analysis of the program.
+Candidates are merged as a search merges them: into a buffer that holds all 16, or, where a search
+holds one at a time (on a CPU), each into the buffer of the one before. There the buffer of 16 is
+measured besides. The model has 10 M parameters unless ``--width`` says otherwise, and three
+sources. Memory is the compiler's own analysis of the program.
 
     python experiments/benchmarks/population.py --out population.json      (about 1 minute, 2 cores)
     python experiments/benchmarks/population.py --width 4096               (168 M, a GPU)
@@ -16,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from measure import Row, main, row, seconds_in_turn
 
+from evojax_merge.evolution.evaluate import is_held_alone
 from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher, merge, ties
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Params
 
-LAYERS, SOURCES, REPEATS = 10, 3, 9
+LAYERS, SOURCES, REPEATS, POPULATION = 10, 3, 9, 16
 OPERATORS: dict[str, tuple[Operator, dict[str, float]]] = {
     "ties": (ties(), {"weight": 0.5, "density": 0.5}),
     "dare_ties": (dare_ties(), {"weight": 0.5, "density": 0.5}),
@@ -44,25 +46,31 @@ def of_dtype(width: int, dtype: str) -> list[Row]:
     rows: list[Row] = []
     for name, (operator, values) in OPERATORS.items():
         statistics = init_statistics(operator, tree, tuple(sources))
-        runs = {
-            count: program(operator, values, (tree, tuple(sources), statistics), count)
-            for count in (1, 16)
-        }
+        materials = tree, tuple(sources), statistics
+        counts = {1: "alone", POPULATION: f"of {POPULATION} in one buffer"}
+        runs = {count: program(operator, values, materials, count) for count in counts}
+        if is_held_alone(jax.default_backend(), tree):
+            runs[0] = one_after_another(*runs[1])
+            counts[0] = f"of {POPULATION}, one after another"
         times = seconds_in_turn([run for run, _ in runs.values()], REPEATS)
-        alone, together = times[0], times[1] / 16
-        rows.append(
-            row(
-                f"{name}, {dtype}, a candidate of 16",
-                together,
-                "s",
-                "alone",
-                alone,
-                alone / together,
-            )
-        )
+        alone, *others = times
+        for count, seconds in zip(list(runs)[1:], others, strict=True):
+            each = seconds / POPULATION
+            label = f"{name}, {dtype}, a candidate {counts[count]}"
+            rows.append(row(label, each, "s", "alone", alone, alone / each))
         extra = max(run[1] for run in runs.values()) / size
         rows.append(row(f"{name}, {dtype}, memory of its own", extra, "models"))
     return rows
+
+
+def one_after_another(run: Any, memory: int) -> tuple[Any, int]:
+    """A population of which each candidate takes the place of the one before."""
+
+    def run_all() -> None:
+        for _ in range(POPULATION):
+            run()
+
+    return run_all, memory
 
 
 def program(

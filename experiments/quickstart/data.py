@@ -206,11 +206,19 @@ def sum_question(rng: np.random.Generator) -> Document:
     return Document(f"{a}{sign}{b}{question}", f"{a}{sign}{b}={answer}{ending}")
 
 
-def evaluation_problems(split: Split, language: Language = "ja") -> list[Problem]:
-    """The distinct word problems of an evaluation split, the same on every call."""
+def evaluation_problems(
+    split: Split, language: Language = "ja", count: int | None = None
+) -> list[Problem]:
+    """The distinct word problems of an evaluation split, the same on every call.
+
+    Args:
+        split: Whose names, objects and frames.
+        language: They are written in.
+        count: How many, by default as many as the split has; more begin with those.
+    """
     rng = np.random.default_rng(SPLIT_SEEDS[split])
     problems: dict[str, Problem] = {}
-    while len(problems) < SPLIT_SIZES[split]:
+    while len(problems) < (SPLIT_SIZES[split] if count is None else count):
         problem = word_problem(rng, split, language)
         problems.setdefault(problem.question, problem)
     return list(problems.values())
@@ -220,14 +228,19 @@ def write_evaluation_files(directory: Path = DATA) -> None:
     """Write search.jsonl, validation.jsonl and test.jsonl."""
     directory.mkdir(parents=True, exist_ok=True)
     for split in SPLIT_SEEDS:
-        lines = (
-            json.dumps(
-                {"question": p.question, "answer": str(p.answer), "language": p.language},
-                ensure_ascii=False,
-            )
-            for p in evaluation_problems(split)
+        write_problems(directory / f"{split}.jsonl", evaluation_problems(split))
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """Write word problems as items of a fitness task."""
+    lines = (
+        json.dumps(
+            {"question": p.question, "answer": str(p.answer), "language": p.language},
+            ensure_ascii=False,
         )
-        (directory / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for p in problems
+    )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def sample_documents(rng: np.random.Generator, mixture: Mixture, count: int) -> Iterator[Document]:

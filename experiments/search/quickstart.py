@@ -2,10 +2,11 @@
 
     python -m experiments.search.quickstart [--contestants cma_es random ...] [--seeds 0 1 2 3 4]
 
-The space is the quickstart's (8 weights), the fitness accuracy on its 128 Japanese word problems.
-After every 1,280 items (a generation of plain CMA-ES) the genotype that the strategy recommends,
-the mean of its distribution or the best that it saw, is measured on the 256 validation items, which
-costs the search nothing and tells it nothing. The target is the median, over the seeds, of what
+The space is the quickstart's (8 weights), the fitness accuracy on its 128 Japanese word problems,
+or on as many of the same kind as ``--items`` says. After every 1,280 of them (ten times their
+number, a generation of plain CMA-ES) the genotype that the strategy recommends, the mean of its
+distribution or the best that it saw, is measured on the 256 validation items, which costs the
+search nothing and tells it nothing. The target is the median, over the seeds, of what
 plain CMA-ES with the paper's settings recommends after 1,000 candidates. What is finished is not
 run again; several processes may share a directory.
 """
@@ -24,6 +25,7 @@ from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.loop import init_state, step
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.setups import set_up
+from experiments.quickstart.data import SPLIT_SIZES, evaluation_problems, write_problems
 from experiments.search.curves import Point, Search, against, ends, load, save_all
 
 RACING = "savers.racing.enabled=true"
@@ -44,6 +46,8 @@ CONTESTANTS: dict[str, list[str]] = {
     "pso": ["strategy=pso"],
     "coordinate": ["strategy=coordinate"],
     "minibatch": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
+    "minibatch_quarter": ["strategy=cma_es", RACING, "savers.racing.rungs=[2]"],
+    "cr_fm_nes_minibatch": ["strategy=cr_fm_nes", RACING, "savers.racing.rungs=[1]"],
     "racing": ["strategy=cma_es", RACING],
     "racing_half": ["strategy=cma_es", RACING, "savers.racing.rungs=[4,8]"],
     "racing_test": ["strategy=cma_es", RACING, "savers.racing.stopping=test"],
@@ -57,12 +61,13 @@ CONTESTANTS: dict[str, list[str]] = {
     "memetic_racing": [*MEMETIC, RACING],
     "memetic_minibatch": [*MEMETIC, RACING, "savers.racing.rungs=[1]"],
 }
-EVALUATIONS, ITEMS = 1000, 128
-LOOK = 1_280
-"""Items between two looks at the validation items: as often for all, as each has its share of luck.
+EVALUATIONS = 1000
+LOOK = 10
+"""A look at the validation items after so many times the search items: as often for all, as each
+has its share of luck.
 """
 CAP = 12 * LOOK
-"""Item-evaluations after which a search is stopped, unless it is carried to 1,000 candidates."""
+"""The same, after which a search is stopped, unless it is carried to 1,000 candidates."""
 STALLED = 20
 """Generations without a measurement after which a search has ended: it proposes what is known."""
 
@@ -71,38 +76,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--contestants", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--cap", type=int, default=CAP)
+    parser.add_argument("--items", type=int, default=SPLIT_SIZES["search"])
+    parser.add_argument("--cap", type=int, help="items of a search that is not in --full")
     parser.add_argument("--full", nargs="*", choices=CONTESTANTS, default=[PLAIN])
-    parser.add_argument("--out", type=Path, default=Path("runs/search"))
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--targets", type=float, nargs="+", help="shares of the validation items")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = options.out or Path("runs/search") / f"items{options.items}"
+    out.mkdir(parents=True, exist_ok=True)
+    data = out / "search.jsonl"
+    if not data.exists():
+        write_problems(data, evaluation_problems("search", count=options.items))
+    cap, whole = options.cap or CAP * options.items, EVALUATIONS * options.items
     problems: dict[str, Any] = {}
     for seed in options.seeds:
         for name in options.contestants:
-            cap = EVALUATIONS * ITEMS if name in options.full else options.cap
-            search = Search(name, seed, cap)
-            if not search.path(options.out).exists():
-                search = search._replace(curve=run(CONTESTANTS[name], seed, cap, problems))
-                search.save(options.out)
+            search = Search(name, seed, whole if name in options.full else cap)
+            if not search.path(out).exists():
+                search = search._replace(curve=run(search, data, LOOK * options.items, problems))
+                search.save(out)
                 last = search.curve[-1]
                 print(name, seed, last.items, f"{last.validation:.4f}", flush=True)
-    searches = load(options.out)
-    save_all(searches, options.out / "quickstart.json")
+    searches = load(out)
+    save_all(searches, out / "quickstart.json")
     targets = options.targets
     if targets is None:
-        found = [s.curve[-1].validation for s in searches if s.name == PLAIN and s.cap > CAP]
+        found = [s.curve[-1].validation for s in searches if s.name == PLAIN and s.cap == whole]
         targets = [float(np.median(found))]
     console = Console(width=140)
-    console.print(ends(searches, targets[0], EVALUATIONS * ITEMS))
+    console.print(ends(searches, targets[0], whole))
     if any(search.name == PLAIN for search in searches):
-        console.print(against(searches, PLAIN, options.cap, targets))
+        console.print(against(searches, PLAIN, cap, targets))
 
 
-def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> tuple[Point, ...]:
-    """One search, to ``cap`` items or its end; where it stood after every `LOOK` items."""
+def run(search: Search, data: Path, look: int, problems: dict[str, Any]) -> tuple[Point, ...]:
+    """One search, to its cap or its end; where it stood after every ``look`` items."""
+    seed, cap, overrides = search.seed, search.cap, CONTESTANTS[search.name]
+    chunk = 2 if look <= LOOK * SPLIT_SIZES["search"] else 1
     shared = ["+experiment=quickstart", f"seed={seed}", f"search.evaluations={EVALUATIONS}"]
-    experiment = build(compose([*shared, "search.chunk=2", *overrides]))
+    shared += [f"fitness.data={data.resolve()}", f"search.chunk={chunk}"]
+    experiment = build(compose([*shared, *overrides]))
     setup = set_up(experiment)
     (stage,) = setup.stages
     likelihood = str(TEXT in overrides)
@@ -123,7 +136,7 @@ def run(overrides: list[str], seed: int, cap: int, problems: dict[str, Any]) -> 
         candidates += len(population)
         before, items = items, items + measured
         last = items >= cap or candidates >= EVALUATIONS or idle == STALLED
-        if last or items // LOOK > before // LOOK:
+        if last or items // look > before // look:
             held_out = incumbent(problem, strategy, state)
             curve.append(Point(candidates, items, round(seconds, 2), held_out))
     return tuple(curve)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from evojax_merge.evolution.evaluate import is_held_alone
 from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.models.family import MLP
 from tests.compilations import count_compilations
@@ -117,7 +118,7 @@ def test_the_chunk_follows_from_free_memory(digits, monkeypatch):
     assert digits.evaluator(population_size=1000).chunk == 1
 
 
-def test_a_cpu_holds_one_candidate_at_a_time_in_16_bits(digits):
+def test_a_cpu_holds_one_candidate_at_a_time_unless_it_is_small(digits):
     def merge_fn(materials, genotype):
         merged = digits.merge_fn(materials, genotype)
         return jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), merged)
@@ -125,6 +126,9 @@ def test_a_cpu_holds_one_candidate_at_a_time_in_16_bits(digits):
     assert digits.evaluator().chunk == 8
     assert digits._replace(merge_fn=merge_fn).evaluator().chunk == 1
     assert digits._replace(merge_fn=merge_fn).evaluator(chunk=3).chunk == 3
+    large = {"embedding": jax.ShapeDtypeStruct((1000, 300), jnp.float32)}
+    assert is_held_alone("cpu", large)
+    assert not is_held_alone("gpu", large)
 
 
 @pytest.mark.parametrize("chunk", [1, 4])

@@ -119,6 +119,32 @@ def test_texts_have_an_entropy_too(tmp_path):
         assert run.results[-1].name == "evolved"
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.parametrize("strategy", ["gradient", "adamerging", "memetic"])
+def test_several_tasks_are_descended_together(tmp_path, strategy):
+    write_decoders(tmp_path)
+    data = write_items(tmp_path / "x.jsonl", [{"text": "some", "question": "q", "answer": 1}] * 3)
+    run = evolve(
+        [
+            "fitness=[perplexity,generation]",
+            f"fitness.tasks.perplexity.data={data}",
+            f"fitness.tasks.generation.data={data}",
+            "fitness.tasks.generation.max_new_tokens=4",
+            f"model.base={tmp_path / 'base'}",
+            f"model.sources=[{tmp_path / 'a'},{tmp_path / 'b'}]",
+            "operator=task_arithmetic",
+            f"strategy={strategy}",
+            "search.evaluations=8",
+            "baselines.published=false",
+        ],
+        tmp_path / "run",
+    )
+    genotypes = [row["genotype"] for row in read_history(tmp_path / "run" / "history.jsonl")]
+    assert run.results[-1].name == "evolved"
+    assert genotypes[-1] != genotypes[0]
+
+
 def test_the_likelihood_of_the_labels_makes_the_digits_better(tmp_path):
     more = ["strategy=gradient", "search.evaluations=12", "search.finalists=8"]
     run = evolve([*OVERRIDES, *more], tmp_path / "run")

@@ -7,8 +7,14 @@ import pytest
 
 from evojax_merge import evolve, load
 from evojax_merge.evolution.measure import measure
-from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask
+from evojax_merge.fitness import (
+    GenerationTask,
+    MultipleChoiceTask,
+    PerplexityTask,
+    SeveralTasks,
+)
 from evojax_merge.gradient import Descendable, ReferenceLikelihood
+from evojax_merge.gradient.descent import Descent
 from evojax_merge.inference.scoring import sequence_loglikelihood
 from evojax_merge.models.family import MLP
 from tests.gradient.models import classifiers, write_decoders, write_items
@@ -102,6 +108,38 @@ def test_the_gradient_is_the_slope(model, tmp_path):
     low, high = (objective.items(at + sign * step).mean() for sign in (-1, 1))
     assert items == len(rows)
     np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=3e-2)
+
+
+def test_of_several_tasks_it_is_the_weighted_sum_of_their_means(model, tmp_path):
+    texts = write_items(tmp_path / "x.jsonl", [{"text": "one"}, {"text": "two"}, {"text": "three"}])
+    choices = [{"question": "q", "choices": ["one", "another"], "answer": 1}]
+    tasks = {
+        "texts": PerplexityTask(data=texts),
+        "choices": MultipleChoiceTask(data=write_items(tmp_path / "y.jsonl", choices)),
+    }
+    weights = {"texts": 0.3, "choices": 0.5}
+    single = {name: likelihood_of(model, task) for name, task in tasks.items()}
+
+    def merge_fn(params, genotype):
+        return jax.tree.map(lambda leaf: leaf * genotype[0], params)
+
+    def descent(weights):
+        task = SeveralTasks(tasks, weights).bind(model)
+        space = Descendable(model.family, model.config, merge_fn, model.params, task)
+        return Descent(np.zeros(1), np.ones(1), "likelihood", 0.1, 4, 0.0).bind(space).bound
+
+    both, at = descent(weights), jnp.ones(1)
+    expected = sum(weights[name] * one.items(at).mean() for name, one in single.items())
+    assert len(both.items(at)) == 4
+    assert both.items(at).mean() == pytest.approx(expected, rel=1e-5)
+    slope, items = both.gradient(jax.random.key(0), at)
+    assert items > 1
+    step = 1e-2
+    low, high = (both.items(at + sign * step).mean() for sign in (-1, 1))
+    np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=3e-2)
+    # A task that does not count is not looked at.
+    alone = descent({"choices": 1.0})
+    np.testing.assert_array_equal(alone.items(at), single["choices"].items(at))
 
 
 def test_what_is_wrong_is_said_before_weights_are_read(folder, tmp_path):
