@@ -70,9 +70,7 @@ def exported(model: api.Model, directory: Path) -> dict[str, np.ndarray]:
         "ties",
         "linear",
         "task_arithmetic",
-        "tsv_merge",
-        "fisher",
-        pytest.param("regmean", marks=pytest.mark.slow),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("tsv_merge", "fisher", "regmean")),
     ],
 )
 def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):

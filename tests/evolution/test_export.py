@@ -39,7 +39,14 @@ def settings(tmp_path_factory) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("operator", ["dare_ties", "della", "karcher", "slerp", "ties"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "dare_ties",
+        "karcher",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("della", "slerp", "ties")),
+    ],
+)
 def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, monkeypatch, operator):
     made = []
     make = merging.make_evaluator

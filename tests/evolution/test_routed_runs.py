@@ -30,6 +30,7 @@ SPACES = {
     "hybrid": ["space=hybrid", "space.dataflow.max_hops=6", "space.share=0.4"],
     "joint": ["space=joint", "space.dataflow.max_hops=6", "space.pool=[b,merged]"],
 }
+KINDS = ["dataflow", "hybrid", pytest.param("joint", marks=pytest.mark.slow)]
 DEPTHS = {"base": 2, "a": 2, "b": 2, "deep": 3}
 
 
@@ -64,7 +65,7 @@ def overrides(folder, kind, *more):
     ]
 
 
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder, tmp_path):
     run = evolve(overrides(folder, kind, "baselines.random_search=true"), tmp_path / "run")
     names = [result.name for result in run.results if result.split == "test"]
@@ -90,7 +91,7 @@ def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder,
     np.testing.assert_allclose(exported.result.score, run.result.score, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkeypatch):
     whole = evolve(overrides(folder, kind), tmp_path / "whole")
     ends = {"dataflow": 2, "hybrid": 3, "joint": 2}[kind]  # of a hybrid: in the second search

@@ -57,7 +57,7 @@ def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
     ("name", "slots"),
     [
         ("llama", None),
-        ("mistral", 2),
+        pytest.param("mistral", 2, marks=pytest.mark.slow),
         pytest.param("llama", 2, marks=pytest.mark.slow),
         pytest.param("mistral", None, marks=pytest.mark.slow),
     ],
