@@ -134,7 +134,8 @@ def against(
                 _runs(list(found[key].values()), target, cap) for key in (name, reference)
             )
             at = f"{own.expected():,.0f}" if own.reached.any() else "–"
-            cells += [at, str(ratio(own, other)) if name != reference else "1"]
+            known = own.reached.any() or other.reached.any()
+            cells += [at, (str(ratio(own, other)) if known else "–") if name != reference else "1"]
         shown.add_row(name, str(len(runs)), *cells)
     return shown
 

@@ -45,6 +45,12 @@ def test_searches_are_compared_by_expected_items() -> None:
     assert "1.50 (1.50 – 1.50)" in row
 
 
+def test_where_no_search_arrived_none_is_ahead() -> None:
+    table = shown(against([SEARCH, LATE], "cma_es", 120, [0.9]))
+    (row,) = [line for line in table.splitlines() if "random" in line]
+    assert row.count("–") == 2
+
+
 def test_ends_are_those_of_each_contestant() -> None:
     rows = shown(ends([SEARCH, LATE], 0.5, 1200)).splitlines()
     (row,) = [line for line in rows if "cma_es" in line]

@@ -100,3 +100,13 @@ def test_saved_tokenizer_reloads_the_same(tmp_path) -> None:
     assert reloaded.get_vocab() == built.get_vocab()
     assert reloaded(["けん 3\n", "a"], padding=True) == built(["けん 3\n", "a"], padding=True)
     assert (reloaded.pad_token, reloaded.bos_token, reloaded.eos_token) == ("<pad>", "<s>", "</s>")
+
+
+def test_more_search_items_begin_with_the_shipped_ones_and_are_new() -> None:
+    questions = [problem.question for problem in data.evaluation_problems("search", count=512)]
+    assert len(set(questions)) == 512
+    assert questions[:128] == [item["question"] for item in read("search")]
+    for split in ("validation", "test"):
+        others = {item["question"] for item in read(split)}
+        assert not set(questions) & others
+        assert not set(map(skeleton, questions)) & set(map(skeleton, others))
