@@ -115,7 +115,8 @@ def test_killed_at_any_moment_a_run_ends_the_same(whole, tmp_path, seed):
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_names_the_command_that_goes_on(whole, tmp_path, number):
     folder = tmp_path / "run"
     process = start(*evolve(folder), cwd=tmp_path)

@@ -53,7 +53,7 @@ def test_operators(name):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("della", "slerp") else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "slerp" else pytest.param(name, marks=pytest.mark.slow)
         for name in options("operator")
     ],
 )

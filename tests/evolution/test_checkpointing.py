@@ -34,6 +34,7 @@ except CheckpointingError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_that_names_the_last_good_generation(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", _FULL, str(tmp_path / "checkpoints")],

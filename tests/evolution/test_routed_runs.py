@@ -30,7 +30,7 @@ SPACES = {
     "hybrid": ["space=hybrid", "space.dataflow.max_hops=6", "space.share=0.4"],
     "joint": ["space=joint", "space.dataflow.max_hops=6", "space.pool=[b,merged]"],
 }
-KINDS = ["dataflow", "hybrid", pytest.param("joint", marks=pytest.mark.slow)]
+KINDS = ["hybrid", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dataflow", "joint"))]
 DEPTHS = {"base": 2, "a": 2, "b": 2, "deep": 3}
 
 

@@ -19,7 +19,11 @@ QUICK = [
 ]
 
 
-@pytest.mark.parametrize("savers", [[RACING], [ANCHORS], [RACING, ANCHORS]], ids="+".join)
+@pytest.mark.parametrize(
+    "savers",
+    [pytest.param([RACING], marks=pytest.mark.slow), [ANCHORS], [RACING, ANCHORS]],
+    ids="+".join,
+)
 def test_a_run_measures_less_and_goes_on_as_if_never_interrupted(
     savers: list[str], tmp_path: Path
 ) -> None:

@@ -47,7 +47,24 @@ def made(factory):
     return factory()
 
 
-@pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
+KIN = [
+    operators.breadcrumbs_ties,
+    operators.dare_linear,
+    operators.della_linear,
+    operators.magmin,
+    operators.ramplus,
+    operators.tall_mask,
+]
+"""Other settings of what the fast suite tests under another name."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(factory, marks=[pytest.mark.slow] if factory in KIN else [])
+        for factory in FACTORIES
+    ],
+    ids=lambda factory: factory.__name__,
+)
 def operator(request):
     return made(request.param)
 

@@ -94,6 +94,7 @@ def test_without_enough_or_with_equal_scores_it_is_the_strategy_inside(score: Sc
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_failed_candidates_do_not_harm_the_state() -> None:
     def failing(population: np.ndarray) -> np.ndarray:
         return np.where(np.arange(len(population)) == 1, np.nan, sphere(population))
