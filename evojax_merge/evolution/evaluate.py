@@ -18,7 +18,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from evojax_merge.evolution.memory import candidates_that_fit, longest_that_fits, room_of
+from evojax_merge.evolution.memory import (
+    candidates_that_fit,
+    is_held_alone,
+    longest_that_fits,
+    room_of,
+)
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import Part, parts_of, tasks_of
 from evojax_merge.inference.programs import batch_bytes, make_program, slots_that_fit
@@ -32,10 +37,6 @@ MergeFn = Callable[[Any, Genotype], Any]
 
 _Placed = list[list[tuple[Array, ...]]]
 """Fields of each batch of each task, on the devices."""
-
-_SMALL = 2**20
-"""Bytes of a model up to which a CPU measures several together in less time (half of it for 77 kB;
-the same for 3 MB)."""
 
 _CHOICES = 64
 """Choices of items that are kept on the devices; the oldest goes first."""
@@ -60,24 +61,6 @@ class Candidates(NamedTuple):
     hops: int | None = None
     copied: int = 0
     is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
-
-
-def is_held_alone(platform: str, candidate: Params, paths: bool = False) -> bool:
-    """Whether a device does best with one candidate at a time, however much memory it has.
-
-    A CPU does, where a model is more than calls cost: it measures no faster in company, and XLA
-    puts a candidate among others on one core, in 16 bits by a pass over all of them in float32.
-    Along paths, each takes its own time.
-
-    Args:
-        platform: Of the device, as JAX names it.
-        candidate: Parameters of one, or their shapes.
-        paths: Whether candidates are paths through layers.
-    """
-    leaves = jax.tree.leaves(candidate)
-    large = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) > _SMALL
-    narrow = any(leaf.dtype.itemsize == 2 for leaf in leaves)
-    return platform == "cpu" and (paths or large or narrow)
 
 
 def whole_models(candidate: Params) -> Candidates:

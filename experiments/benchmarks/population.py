@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from measure import Row, main, row, seconds_in_turn
 
-from evojax_merge.evolution.evaluate import is_held_alone
+from evojax_merge.evolution.memory import is_held_alone
 from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher, merge, ties
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
 from evojax_merge.types import Params

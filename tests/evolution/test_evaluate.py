@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.evolution.evaluate import is_held_alone
+from evojax_merge.evolution.memory import is_held_alone
 from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.models.family import MLP
 from tests.compilations import count_compilations
