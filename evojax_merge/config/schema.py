@@ -57,12 +57,23 @@ class AnchorsConfig:
 
 
 @dataclasses.dataclass
+class MinibatchConfig:
+    """See `evojax_merge.evolution.scoring.Minibatch`."""
+
+    enabled: bool | None = None
+    size: int = 128
+    reliability: float = 0.0
+    patience: int = 4
+
+
+@dataclasses.dataclass
 class SaversConfig:
     """See `evojax_merge.experiment.Savers`."""
 
     memory: bool = True
     racing: RacingConfig = dataclasses.field(default_factory=RacingConfig)
     anchors: AnchorsConfig = dataclasses.field(default_factory=AnchorsConfig)
+    minibatch: MinibatchConfig = dataclasses.field(default_factory=MinibatchConfig)
 
 
 @dataclasses.dataclass

@@ -79,6 +79,7 @@ class Evaluation(NamedTuple):
         parts: The tasks that the items belong to; empty where there is one.
         estimate: Objectives that stand for the means of the items, where not all were measured.
         spent: How many items were measured for each candidate; None: all of them.
+        error: Standard error of the fitness by the choice of items; None: none, or not known.
     """
 
     items: Float[np.ndarray, "pop items"]
@@ -86,6 +87,7 @@ class Evaluation(NamedTuple):
     parts: tuple[Part, ...] = ()
     estimate: Float[np.ndarray, "pop objectives"] | None = None
     spent: Int[np.ndarray, "pop"] | None = None
+    error: Float[np.ndarray, "pop"] | None = None
 
     @property
     def objectives(self) -> Float[np.ndarray, "pop objectives"]:
@@ -104,6 +106,12 @@ class Evaluation(NamedTuple):
             return objectives[:, 0]
         weights = np.array([part.weight for part in self.parts])
         return (objectives.astype(np.float64) @ weights).astype(np.float32)
+
+    @property
+    def assured(self) -> Float[np.ndarray, "pop"]:
+        """Fitness less two standard errors, by which candidates of different generations compare:
+        of many on a few items each, the highest score is the luckiest."""
+        return self.fitness if self.error is None else self.fitness - 2 * self.error
 
     @property
     def item_evaluations(self) -> Int[np.ndarray, "pop"]:

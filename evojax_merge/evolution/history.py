@@ -18,7 +18,8 @@ class History:
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
     not finite), ``genotype`` (null where they are not written), ``items`` (result of every
     item; null where it is not finite or was not measured), ``item_evaluations`` (how many were) and
-    ``seconds``; where there are several tasks, ``objectives`` too.
+    ``seconds``; where there are several tasks, ``objectives`` too; where generations met different
+    items, ``error``, the standard error of the fitness by their choice.
     """
 
     def __init__(self, path: Path, genotypes: bool = True):
@@ -54,9 +55,15 @@ class History:
             evaluation.fitness,
             evaluation.seconds,
             evaluation.item_evaluations,
-            evaluation.objectives if evaluation.parts else [None] * len(evaluation.items),
             strict=True,
         )
+        further: list[dict[str, Any]] = [{} for _ in evaluation.items]
+        if evaluation.parts:
+            for row, objectives in zip(further, evaluation.objectives, strict=True):
+                row["objectives"] = list(map(_number, objectives))
+        if evaluation.error is not None:
+            for row, error in zip(further, evaluation.error, strict=True):
+                row["error"] = _number(error)
         lines = [
             json.dumps(
                 {
@@ -69,9 +76,9 @@ class History:
                     "item_evaluations": int(spent),
                     "seconds": _number(seconds),
                 }
-                | ({} if objectives is None else {"objectives": list(map(_number, objectives))})
+                | further[candidate]
             )
-            for candidate, (genotype, items, fitness, seconds, spent, objectives) in enumerate(rows)
+            for candidate, (genotype, items, fitness, seconds, spent) in enumerate(rows)
         ]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(line + "\n" for line in lines))

@@ -27,7 +27,8 @@ class ConstantFitnessWarning(UserWarning):
 class Metrics(NamedTuple):
     """What is worth telling of a generation.
 
-    ``generation`` counts from 1. ``best`` is the best of the whole search; ``top`` and ``mean`` are
+    ``generation`` counts from 1. ``best`` is the best of the whole search, by what is assured where
+    candidates met different items (`Evaluation.assured`); ``top`` and ``mean`` are
     of the generation's finite scores, nan when there are none. ``seconds`` is its wall time,
     ``failed`` how many candidates had no finite score.
     """
@@ -61,7 +62,7 @@ def step(
     evaluation = evaluate_fn(population)
     told = jnp.asarray(evaluation.heard(hears(strategy)))
     learned = strategy.tell(key_tell, population, told, asked)
-    archive = update_archive(state.archive, population, jnp.asarray(evaluation.fitness))
+    archive = update_archive(state.archive, population, jnp.asarray(evaluation.assured))
     after = EvolutionState(state.generation + 1, state.key, learned, archive)
     own = spent_in(strategy, learned) - before
     return after, population, _charged(evaluation, own, time.perf_counter() - began)

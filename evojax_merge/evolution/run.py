@@ -19,9 +19,10 @@ from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
+from evojax_merge.evolution.scoring import fitting
 from evojax_merge.evolution.setups import EVIDENCE, Setup, set_up
 from evojax_merge.evolution.state import EvolutionState
-from evojax_merge.experiment import Experiment
+from evojax_merge.experiment import Experiment, Savers
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
@@ -115,8 +116,10 @@ class _Runner:
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             strategy = _random_strategy(problem.space, stage.strategy)
+            # It keeps the best that it saw: of minibatches that would be the luckiest.
+            savers = dataclasses.replace(self.experiment.savers, where_it_fits=True)
             others[stage.random] = self._search(
-                stage.random, problem, strategy, stage.evaluations, known
+                stage.random, problem, strategy, stage.evaluations, known, savers
             )
         model = self._built(problem, recipe)
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
@@ -140,10 +143,17 @@ class _Runner:
             return None
 
     def _search(
-        self, name: str, problem: Problem, strategy: Strategy, evaluations: int, known: Heldout
+        self,
+        name: str,
+        problem: Problem,
+        strategy: Strategy,
+        evaluations: int,
+        known: Heldout,
+        savers: Savers | None = None,
     ) -> Found:
         generations = -(-evaluations // strategy.population_size)
-        savers = self.experiment.savers
+        task = problem.evaluator.tasks["search"]
+        savers = fitting(savers or self.experiment.savers, task, strategy)
         strategy, score_fn, resume = pair(problem, strategy, savers, self.interruption.check)
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
@@ -173,7 +183,7 @@ class _Runner:
             members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
-        winner = self._choose(known, state, strategy, front)
+        winner = self._choose(known, state, strategy, bool(savers.partial), front)
         return Found(winner, len(rows), seconds, measured, front)
 
     def _keep_curve(self, known: Heldout) -> None:
@@ -226,12 +236,14 @@ class _Runner:
         known: Heldout,
         state: EvolutionState,
         strategy: Strategy,
+        partly: bool,
         front: np.ndarray | None = None,
     ) -> np.ndarray:
         """The finalist that is best on the validation split; without one, on the search split.
 
         Finalists are the best of the archive, what the strategy itself recommends, and the front
-        of a strategy of several objectives.
+        of a strategy of several objectives. Those of which a part was measured (``partly``) are
+        measured on the whole search split, where there is no other.
         """
         fitness = np.asarray(state.archive.fitness)
         finalists = np.asarray(state.archive.genotypes)[np.isfinite(fitness)]
@@ -240,8 +252,6 @@ class _Runner:
                 "no candidate had a finite score, so that there is none to choose; see the "
                 f"items in {self.directory / 'history.jsonl'}"
             )
-        savers = self.experiment.savers
-        partly = savers.racing is not None or savers.anchors is not None
         validated = "validation" in known.splits
         recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
         if recommended is not None and (validated or partly):

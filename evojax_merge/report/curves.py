@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from evojax_merge.report.plots import save_figure
+from evojax_merge.report.plots import assured, save_figure
 from evojax_merge.types import Float
 
 FILE = "curve.json"
@@ -55,7 +55,7 @@ def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> 
             continue
         count, items = count + 1, items + row["item_evaluations"]
         seconds += row["seconds"] or 0.0
-        if row["fitness"] is not None and (best is None or row["fitness"] > best["fitness"]):
+        if row["fitness"] is not None and (best is None or assured(row) > assured(best)):
             best = row
         if best is not None:
             spent = (count, items, seconds)

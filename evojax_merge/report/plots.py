@@ -17,35 +17,46 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150, bbox_inches="tight")
 
 
+def assured(row: Mapping[str, Any]) -> float:
+    """Fitness of a row of the history as far as it does not hang on the items that were met; see
+    `evojax_merge.evolution.evaluate.Evaluation.assured`."""
+    fitness = float("nan") if row["fitness"] is None else row["fitness"]
+    return float(fitness) - 2 * float(row.get("error") or 0.0)
+
+
 def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) -> None:
     """Best so far, and mean and range of each generation, against evaluations, for each search.
+
+    Where generations met different items, the best is what is `assured`.
 
     Args:
         history: Rows of `evojax_merge.evolution.history.read_history`.
         path: The PNG to write.
         task: What is on the vertical axis.
     """
-    searches: dict[str, dict[int, list[float]]] = {}
+    searches: dict[str, dict[int, list[tuple[float, float]]]] = {}
     for row in history:
         fitness = float("nan") if row["fitness"] is None else row["fitness"]
-        searches.setdefault(row["search"], {}).setdefault(row["generation"], []).append(fitness)
+        pair = (fitness, assured(row))
+        searches.setdefault(row["search"], {}).setdefault(row["generation"], []).append(pair)
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for colour, (name, generations) in zip(
         ["C0", "C7", "C1", "C2", "C3", "C4"] * len(searches), searches.items(), strict=False
     ):
-        scores = [np.array(generations[number]) for number in sorted(generations)]
-        finite = [score[np.isfinite(score)] for score in scores]
-        at = np.cumsum([len(score) for score in scores])
-        known = np.array([score.size > 0 for score in finite])
+        every = [np.array(generations[number]) for number in sorted(generations)]
+        at = np.cumsum([len(pairs) for pairs in every])
+        known = np.array([np.isfinite(pairs[:, 0]).any() for pairs in every])
         if not known.any():
             continue
-        tops = np.array([score.max() for score in finite if score.size])
-        lows = np.array([score.min() for score in finite if score.size])
-        means = np.array([score.mean() for score in finite if score.size])
         at = at[known]
+        finite = [pairs[np.isfinite(pairs[:, 0])] for pairs in every]
+        finite = [pairs for pairs in finite if len(pairs)]
+        tops = np.array([pairs[:, 0].max() for pairs in finite])
+        lows = np.array([pairs[:, 0].min() for pairs in finite])
+        means = np.array([pairs[:, 0].mean() for pairs in finite])
+        best = np.maximum.accumulate([pairs[:, 1].max() for pairs in finite])
         mark = "o" if len(at) == 1 else None
-        best = np.maximum.accumulate(tops)
         axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far")
         axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
         axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)

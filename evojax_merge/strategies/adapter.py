@@ -24,6 +24,14 @@ from evojax_merge.strategies.injection import limit_step
 from evojax_merge.strategies.shaping import to_cost
 from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
 
+_AVERAGING = frozenset(
+    {
+        *("CMA_ES", "Sep_CMA_ES", "MA_ES", "LM_MA_ES", "Rm_ES", "CR_FM_NES"),
+        *("SNES", "xNES", "Open_ES", "PGPE", "SimpleES"),
+    }
+)
+"""evosax's classes, or ancestors of ours; not here are those that keep the best candidate."""
+
 
 class State(NamedTuple):
     """State of a search; structure, shapes and dtypes never change after ``init``."""
@@ -105,6 +113,13 @@ class EvosaxStrategy:
                 without a finite one teaches nothing and leaves the state as it was.
         """
         return self._tell_jit(key, population, fitness, state)
+
+    @property
+    def averages(self) -> bool:
+        """Whether candidates are averaged by rank or score into the mean of a distribution, so that
+        what is luck in their scores averages out too."""
+        ancestors = {base.__name__ for base in self._class.__mro__}
+        return not self._populations and not _AVERAGING.isdisjoint(ancestors)
 
     def recommend(self, state: State) -> Genotype | None:
         """The mean of the distribution, inside the bounds; None where there is no distribution.

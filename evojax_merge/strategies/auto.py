@@ -8,17 +8,16 @@ from evosax.algorithms import CR_FM_NES, SNES, Open_ES
 
 from evojax_merge.strategies.adapter import EvosaxStrategy
 from evojax_merge.strategies.box import make_box
-from evojax_merge.strategies.cma_es import CMAES
 
-FEW, SOME, MANY = 22, 180, 1500
+SOME, MANY = 180, 1500
 """Numbers of genes at which the choice changes: halfway, as ratios, between those that were
-measured, 8, 64, 512 and 4,288."""
+measured, 64, 512 and 4,288."""
 
 
 class Auto(EvosaxStrategy):
-    """CMA-ES for few genes, CR-FM-NES for dozens, OpenAI-ES for hundreds, SNES for thousands.
+    """CR-FM-NES for up to dozens of genes, OpenAI-ES for hundreds, SNES for thousands.
 
-    Their settings are those of ``strategy=cma_es``, ``cr_fm_nes``, ``open_es`` and ``snes``.
+    Their settings are those of ``strategy=cr_fm_nes``, ``open_es`` and ``snes``.
 
     Args:
         lower, upper, start, span, population_size, sigma: see `EvosaxStrategy`.
@@ -47,8 +46,6 @@ class Auto(EvosaxStrategy):
 
 
 def _choose(dims: int) -> Any:
-    if dims <= FEW:
-        return CMAES
     if dims <= SOME:
         return CR_FM_NES
     if dims <= MANY:

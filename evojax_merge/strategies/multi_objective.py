@@ -75,6 +75,15 @@ class MultiObjectiveAlgorithm(PopulationBasedAlgorithm):
             "generation_counter": jnp.int32(0),
         }
 
+    def _opponents(self, key: PRNGKey) -> tuple[Int[Array, "parents"], Int[Array, "parents"]]:
+        """Who meets whom in the binary tournaments that choose two parents for each pair of
+        children; every member stands in as many as any other, but for the remainder."""
+        parents = 2 * -(-self.population_size // 2)
+        rounds = -(-2 * parents // self.population_size)
+        draw = jax.vmap(lambda key: jax.random.permutation(key, self.population_size))
+        drawn = draw(jax.random.split(key, rounds)).reshape(-1)
+        return drawn[:parents], drawn[parents : 2 * parents]
+
     def _mate(
         self, key: PRNGKey, parents: Int[Array, "pairs 2"], state: Any, params: Params
     ) -> Population:

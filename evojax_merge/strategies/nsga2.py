@@ -2,9 +2,11 @@
 
 [1] A Fast and Elitist Multiobjective Genetic Algorithm, https://doi.org/10.1109/4235.996017
 
-Departures: a child that crossover left equal to its parent has at least one gene mutated, so that
-no evaluation repeats an earlier one; of candidates with equal objectives all but one have a
-crowding distance of 0.
+Departures: of the last front that survives, the most crowded are taken off one at a time (Kukkonen
+& Deb, 2006; `pareto.survivors_of`), which spreads it better than all at once; a child that
+crossover left equal to its parent has at least one gene mutated, so that no evaluation repeats an
+earlier one; of candidates with equal objectives all but one have a crowding distance of 0; a gene
+is mutated with probability 0.7/n, of [1] 1/n, by the comparison in experiments/search/README.md.
 """
 
 import dataclasses
@@ -14,7 +16,12 @@ import jax.numpy as jnp
 from evosax.types import State as BaseState
 
 from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
-from evojax_merge.strategies.pareto import Costs, crowding_distance, non_dominated_rank
+from evojax_merge.strategies.pareto import (
+    Costs,
+    crowding_distance,
+    non_dominated_rank,
+    survivors_of,
+)
 from evojax_merge.types import Array, Float, Int, Population, PRNGKey
 
 
@@ -33,10 +40,10 @@ class NSGA2(MultiObjectiveAlgorithm):
 
     @property
     def _default_params(self) -> Params:
-        return Params(  # [1], IV.B
+        return Params(  # [1], IV.B, but for the rate of mutation
             crossover_rate=0.9,
             crossover_eta=20.0,
-            mutation_rate=1 / self.num_dims,
+            mutation_rate=0.7 / self.num_dims,
             mutation_eta=20.0,
         )
 
@@ -45,17 +52,12 @@ class NSGA2(MultiObjectiveAlgorithm):
 
     def _ask(self, key: PRNGKey, state: State, params: Params) -> tuple[Population, State]:
         key_tournament, key_mate = jax.random.split(key)
-        pairs = -(-self.population_size // 2)
-        # Every member stands in as many tournaments as any other, but for the remainder.
-        rounds = -(-4 * pairs // self.population_size)
-        draw = jax.vmap(lambda key: jax.random.permutation(key, self.population_size))
-        drawn = draw(jax.random.split(key_tournament, rounds)).reshape(-1)
-        one, other = drawn[: 4 * pairs].reshape(2, 2 * pairs)
+        one, other = self._opponents(key_tournament)
         better = (state.rank[other] < state.rank[one]) | (
             (state.rank[other] == state.rank[one]) & (state.crowding[other] > state.crowding[one])
         )
         winners = jnp.where(better, other, one)
-        return self._mate(key_mate, winners.reshape(pairs, 2), state, params), state
+        return self._mate(key_mate, winners.reshape(-1, 2), state, params), state
 
     def _tell(
         self, key: PRNGKey, population: Population, fitness: Costs, state: State, params: Params
@@ -63,11 +65,11 @@ class NSGA2(MultiObjectiveAlgorithm):
         population = jnp.concatenate([state.population, population])
         fitness = jnp.concatenate([state.fitness, fitness])
         rank = non_dominated_rank(fitness)
-        crowding = crowding_distance(fitness, rank)
-        kept = jnp.lexsort((-crowding, rank))[: self.population_size]
+        kept = survivors_of(fitness, rank, self.population_size)
+        fitness, rank = fitness[kept], rank[kept]
         return state.replace(
             population=population[kept],
-            fitness=fitness[kept],
-            rank=rank[kept],
-            crowding=crowding[kept],
+            fitness=fitness,
+            rank=rank,
+            crowding=crowding_distance(fitness, rank),
         )

@@ -2,11 +2,15 @@
 
 [1] An Evolutionary Many-Objective Optimization Algorithm Using Reference-Point-Based Nondominated
     Sorting Approach, Part I, https://doi.org/10.1109/TEVC.2013.2281535
+[2] Seada & Deb, A Unified Evolutionary Optimization Procedure for Single, Multiple, and Many
+    Objectives (U-NSGA-III), 2016, https://doi.org/10.1109/TEVC.2015.2459718
 
-Departures: extreme points are sought among the first front and those found before, and an
-intercept that no cost has reached is the worst cost seen (both as in pymoo); where the hyperplane
-cannot be used, the worst of the first front takes its place. A child that crossover left equal to
-its parent has at least one gene mutated.
+Departures: parents win the binary tournaments of [2], members of one niche against each other by
+front, then by the distance from its direction; extreme points are sought among the first front and
+those found before, and an intercept that no cost has reached is the worst cost seen (both as in
+pymoo); where the hyperplane cannot be used, the worst of the first front takes its place. A child
+that crossover left equal to its parent has at least one gene mutated; a gene is mutated with
+probability 0.7/n, of [1] 1/n, by the comparison in experiments/search/README.md.
 """
 
 import dataclasses
@@ -29,6 +33,8 @@ class State(BaseState):
     population: Population
     fitness: Costs
     rank: Int[Array, "pop"]
+    niche: Int[Array, "pop"]
+    distance: Float[Array, "pop"]
     ideal: Float[Array, "objectives"]
     worst: Float[Array, "objectives"]
     extremes: Float[Array, "objectives objectives"]
@@ -36,7 +42,7 @@ class State(BaseState):
 
 
 class NSGA3(MultiObjectiveAlgorithm):
-    """NSGA-III: survival by front, then by the niche of a reference direction; parents at random.
+    """NSGA-III: survival by front, then by the niche of a reference direction.
 
     Args:
         partitions: of each axis by the reference directions (Das & Dennis); None for as many as
@@ -72,15 +78,17 @@ class NSGA3(MultiObjectiveAlgorithm):
 
     @property
     def _default_params(self) -> Params:
-        return Params(  # [1], table II
+        return Params(  # [1], table II, but for the rate of mutation
             crossover_rate=1.0,
             crossover_eta=30.0,
-            mutation_rate=1 / self.num_dims,
+            mutation_rate=0.7 / self.num_dims,
             mutation_eta=20.0,
         )
 
     def _init(self, key: PRNGKey, params: Params) -> State:
         return State(
+            niche=jnp.zeros(self.population_size, jnp.int32),
+            distance=jnp.zeros(self.population_size),
             ideal=jnp.full(self.num_objectives, jnp.inf, jnp.float32),
             worst=jnp.full(self.num_objectives, -jnp.inf, jnp.float32),
             extremes=jnp.full((self.num_objectives, self.num_objectives), jnp.inf, jnp.float32),
@@ -88,10 +96,15 @@ class NSGA3(MultiObjectiveAlgorithm):
         )
 
     def _ask(self, key: PRNGKey, state: State, params: Params) -> tuple[Population, State]:
-        key_pairs, key_mate = jax.random.split(key)
-        pairs = -(-self.population_size // 2)
-        drawn = jax.random.randint(key_pairs, (pairs, 2), 0, self.population_size)
-        return self._mate(key_mate, drawn, state, params), state
+        key_tournament, key_coin, key_mate = jax.random.split(key, 3)
+        one, other = self._opponents(key_tournament)
+        better = (state.rank[other] < state.rank[one]) | (
+            (state.rank[other] == state.rank[one]) & (state.distance[other] < state.distance[one])
+        )
+        rivals = state.niche[one] == state.niche[other]
+        either = jax.random.bernoulli(key_coin, 0.5, one.shape)
+        winners = jnp.where(jnp.where(rivals, better, either), other, one)
+        return self._mate(key_mate, winners.reshape(-1, 2), state, params), state
 
     def _tell(
         self, key: PRNGKey, population: Population, fitness: Costs, state: State, params: Params
@@ -113,6 +126,8 @@ class NSGA3(MultiObjectiveAlgorithm):
             population=population[kept],
             fitness=fitness[kept],
             rank=rank[kept],
+            niche=nearest[kept],
+            distance=distance[kept],
             ideal=ideal,
             worst=worst,
             extremes=extremes,

@@ -3,6 +3,8 @@
 [1] Deb et al., A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, 2002,
     https://doi.org/10.1109/4235.996017
 [2] Das & Dennis, Normal-Boundary Intersection, 1998, https://doi.org/10.1137/S1052623496307510
+[3] Kukkonen & Deb, Improved Pruning of Non-Dominated Solutions Based on Crowding Distance for
+    Bi-Objective Optimization Problems, 2006, https://doi.org/10.1109/CEC.2006.1688443
 
 Costs are minimised; one that is not finite stands for a candidate that failed, which every other
 dominates.
@@ -52,9 +54,42 @@ def crowding_distance(costs: Costs, rank: Int[Array, "pop"]) -> Float[Array, "po
     The ends of a front are infinitely far. Of candidates with equal costs the first alone has a
     distance, the others 0, so that copies go first: scores of a few hundred items tie often.
     """
-    size = costs.shape[0]
+    return _crowding(costs, rank, _copies(costs))
+
+
+def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array, "count"]:
+    """Which ``count`` candidates survive: whole fronts, then what is left of the next one.
+
+    The most crowded of that front is taken off, and again, with the distances of those that are
+    left ([3]): all distances at once, as in [1], would take off both of a close pair.
+    """
+    size, copy = costs.shape[0], _copies(costs)
+    before = (rank[:, None] > rank[None]).sum(axis=1)
+    up_to = (rank[:, None] >= rank[None]).sum(axis=1)
+    last = (before < count) & (up_to > count)
+
+    def take_off(kept: Bool[Array, "pop"]) -> Bool[Array, "pop"]:
+        distance = _crowding(costs, jnp.where(kept, rank, size), copy)
+        distance = jnp.where(kept & last, distance, jnp.inf)
+        least = distance == distance.min()
+        latest = size - 1 - jnp.argmax((least & kept & last)[::-1])
+        return kept.at[latest].set(False)
+
+    kept = jax.lax.while_loop(lambda kept: kept.sum() > count, take_off, before < count)
+    return jnp.argsort(~kept, stable=True)[:count]
+
+
+def _copies(costs: Costs) -> Bool[Array, "pop"]:
+    """Whether a candidate's costs are those of an earlier one, or it failed."""
     equal = (costs[:, None] == costs[None, :]).all(axis=-1)
-    copy = jnp.tril(equal, -1).any(axis=1) | ~jnp.isfinite(costs).all(axis=1)
+    return jnp.tril(equal, -1).any(axis=1) | ~jnp.isfinite(costs).all(axis=1)
+
+
+def _crowding(
+    costs: Costs, rank: Int[Array, "pop"], copy: Bool[Array, "pop"]
+) -> Float[Array, "pop"]:
+    """Crowding distances; who has the rank of no front, the number of candidates, is left out."""
+    size = costs.shape[0]
     group = jnp.where(copy, size, rank)
 
     def of_objective(cost: Float[Array, "pop"]) -> Float[Array, "pop"]:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.config import compose
+from evojax_merge.strategies.base import hears
 from evojax_merge.types import Array, Float, Population
 from experiments.search import landscapes
 from experiments.search.ratios import Runs, ratio
@@ -37,6 +38,9 @@ STRATEGIES = (
     "simple_ga",
     "random",
 )
+OVERHEAD_ALONE = ("nsga2", "nsga3", "optuna_cma")
+"""Strategies of which the overhead alone is measured here."""
+
 BUDGETS = {6: 2_000, 64: 4_000, 512: 4_000}
 """Evaluations for each number of genes."""
 
@@ -64,7 +68,8 @@ def build(name: str, box: landscapes.Box, **changes: Any) -> Any:
     """The strategy of conf/strategy/NAME.yaml on a box."""
     overrides = [f"strategy={name}", "model.sources=[x]"]
     overrides += [f"strategy.{key}={value}" for key, value in changes.items()]
-    return instantiate(compose(overrides).strategy)(**box._asdict())
+    objectives = {"objectives": ("gap", "length")} if name.startswith("nsga") else {}
+    return instantiate(compose(overrides).strategy)(**box._asdict(), **objectives)
 
 
 def make_search(
@@ -191,6 +196,8 @@ def run_overhead(names: Sequence[str], repeats: int, tell: Callable[[dict], None
             population, state = jax.block_until_ready(strategy.ask(keys[0], state))
             asked = time.perf_counter() - start
             fitness = jax.block_until_ready(-gap(population, instance))
+            if hears(strategy) == "objectives":
+                fitness = jnp.stack([fitness, -jnp.abs(population).sum(axis=1)], axis=1)
             start = time.perf_counter()
             state = jax.block_until_ready(strategy.tell(keys[1], population, fitness, state))
             times.append(asked + time.perf_counter() - start)
@@ -281,7 +288,8 @@ def main() -> None:
     parts = ("bbob", "dataflow", "overhead")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--dims", type=int, nargs="+", choices=BUDGETS, default=list(BUDGETS))
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    every = [*STRATEGIES, *OVERHEAD_ALONE]
+    parser.add_argument("--strategies", nargs="+", choices=every, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("experiments/search/bbob.json"))
     options = parser.parse_args()

@@ -29,6 +29,7 @@ from experiments.quickstart.data import SPLIT_SIZES, evaluation_problems, write_
 from experiments.search.curves import Point, Search, against, ends, load, save_all
 
 RACING = "savers.racing.enabled=true"
+MINIBATCH = "savers.minibatch.enabled=true"
 ANCHORS = "savers.anchors.enabled=true"
 TEXT = "fitness.reference_text='答えは{answer}です。'"
 GRADIENT = ["strategy=gradient", TEXT]
@@ -45,9 +46,11 @@ CONTESTANTS: dict[str, list[str]] = {
     "differential_evolution": ["strategy=differential_evolution"],
     "pso": ["strategy=pso"],
     "coordinate": ["strategy=coordinate"],
-    "minibatch": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
-    "minibatch_quarter": ["strategy=cma_es", RACING, "savers.racing.rungs=[2]"],
-    "cr_fm_nes_minibatch": ["strategy=cr_fm_nes", RACING, "savers.racing.rungs=[1]"],
+    "minibatch": ["strategy=cma_es", MINIBATCH],
+    "cr_fm_nes_minibatch": ["strategy=cr_fm_nes", MINIBATCH],
+    "fresh_eighth": ["strategy=cma_es", RACING, "savers.racing.rungs=[1]"],
+    "fresh_quarter": ["strategy=cma_es", RACING, "savers.racing.rungs=[2]"],
+    "cr_fm_nes_fresh_quarter": ["strategy=cr_fm_nes", RACING, "savers.racing.rungs=[2]"],
     "racing": ["strategy=cma_es", RACING],
     "racing_half": ["strategy=cma_es", RACING, "savers.racing.rungs=[4,8]"],
     "racing_test": ["strategy=cma_es", RACING, "savers.racing.stopping=test"],
@@ -59,7 +62,7 @@ CONTESTANTS: dict[str, list[str]] = {
     "gradient": GRADIENT,
     "memetic": MEMETIC,
     "memetic_racing": [*MEMETIC, RACING],
-    "memetic_minibatch": [*MEMETIC, RACING, "savers.racing.rungs=[1]"],
+    "memetic_minibatch": [*MEMETIC, MINIBATCH],
 }
 EVALUATIONS = 1000
 LOOK = 10

@@ -9,6 +9,7 @@ from evojax_merge import evolve
 from evojax_merge.evolution.history import read_history
 
 RACING, ANCHORS = "savers.racing.enabled=true", "savers.anchors.enabled=true"
+MINIBATCH = "savers.minibatch.enabled=true"
 QUICK = [
     "+experiment=digits",
     "strategy.population_size=8",
@@ -21,7 +22,7 @@ QUICK = [
 
 @pytest.mark.parametrize(
     "savers",
-    [pytest.param([RACING], marks=pytest.mark.slow), [ANCHORS], [RACING, ANCHORS]],
+    [pytest.param([RACING], marks=pytest.mark.slow), [ANCHORS], [RACING, ANCHORS], [MINIBATCH]],
     ids="+".join,
 )
 def test_a_run_measures_less_and_goes_on_as_if_never_interrupted(

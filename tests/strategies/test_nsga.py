@@ -1,8 +1,10 @@
 """NSGA-II and NSGA-III; their comparison with pymoo is experiments/search/pareto.py."""
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra.utils
 import jax
@@ -138,6 +140,29 @@ def test_constant_objectives_do_no_harm(
     _, objectives = strategy.front(state)
     if constant != [0, 1]:  # what remains is one objective, and is searched for
         assert objectives[:, 1 - constant[0]].max() > -0.02
+
+
+def test_parents_win_tournaments(strategy: MultiObjectiveStrategy) -> None:
+    state: Any = evolve(strategy, strategy.init(jax.random.key(0)), range(3))[0].algorithm
+    ranked = state.replace(rank=jnp.arange(SIZE, dtype=jnp.int32))
+    if hasattr(state, "niche"):  # NSGA-III lets members of one niche meet
+        ranked = ranked.replace(niche=jnp.zeros(SIZE, jnp.int32))
+    chosen = []
+    algorithm = copy.copy(strategy.algorithm)
+    algorithm._mate = lambda key, parents, state, params: chosen.append(np.asarray(parents))
+    for seed in range(200):
+        algorithm._ask(jax.random.key(seed), ranked, strategy._params)
+    won = np.bincount(np.concatenate(chosen).ravel(), minlength=SIZE)
+    assert chosen[0].shape == (SIZE // 2, 2)
+    # Of two tournaments a generation, against one of the others each, a member wins its share.
+    np.testing.assert_allclose(won / 400, np.arange(SIZE)[::-1] / (SIZE - 1), atol=0.1)
+    if hasattr(state, "niche"):
+        chosen.clear()
+        apart = ranked.replace(niche=jnp.arange(SIZE, dtype=jnp.int32))
+        for seed in range(200):
+            algorithm._ask(jax.random.key(seed), apart, strategy._params)
+        won = np.bincount(np.concatenate(chosen).ravel(), minlength=SIZE)
+        np.testing.assert_allclose(won / 400, 0.5, atol=0.1)
 
 
 def test_ties_of_coarse_scores_leave_a_front_of_distinct_members(

@@ -14,6 +14,7 @@ from evojax_merge.strategies.pareto import (
     das_dennis,
     finite_costs,
     non_dominated_rank,
+    survivors_of,
 )
 
 rank_jit, crowding_jit = jax.jit(non_dominated_rank), jax.jit(crowding_distance)
@@ -55,6 +56,44 @@ def test_a_constant_objective_decides_nothing() -> None:
     costs = jnp.stack([one, 1 - one, jnp.full(4, 0.7)], axis=1)
     crowding = crowding_distance(costs, non_dominated_rank(costs))
     np.testing.assert_allclose(crowding, [4 / 3, np.inf, np.inf, 4 / 3], rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.sampled_from([2, 3]), st.integers(1, 24))
+def test_survivors_are_whole_fronts_and_one_thinned_member_by_member(
+    seed: int, objectives: int, count: int
+) -> None:
+    costs = np.random.default_rng(seed).uniform(size=(24, objectives)).astype(np.float32)
+    rank = np.asarray(rank_jit(jnp.asarray(costs)))
+    found = set(np.asarray(survivors_of(jnp.asarray(costs), jnp.asarray(rank), count)).tolist())
+    expected: set[int] = set()
+    for front in range(rank.max() + 1):
+        members, room = np.flatnonzero(rank == front), count - len(expected)
+        while len(members) > room > 0:
+            crowding = calc_crowding_distance(costs[members])
+            if len(members) <= 2 or not np.isfinite(crowding).any():
+                break  # ends alone: any of them may stay
+            members = np.delete(members, np.argmin(crowding))
+        if not room:
+            break
+        if len(members) > room:
+            assert expected < found
+            assert found - expected <= set(members.tolist())
+            assert len(found) == count
+            return
+        expected |= set(members.tolist())
+    assert found == expected
+
+
+def test_of_a_close_pair_one_survives() -> None:
+    x = jnp.array([0.0, 0.3, 0.31, 0.6, 0.8, 1.0])
+    costs = jnp.stack([x, 1 - x], axis=1)
+    kept = survivors_of(costs, jnp.zeros(6, jnp.int32), 4)
+    assert len(set(kept.tolist()) & {1, 2}) == 1
+    copies = jnp.array([[0.5, 0.5]] * 3 + [[0.0, 1.0], [1.0, 0.0], [jnp.inf, jnp.inf]])
+    ranks = non_dominated_rank(copies)
+    assert survivors_of(copies, ranks, 3).tolist() == [0, 3, 4]
+    assert survivors_of(copies, ranks, 5).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("objectives", "partitions"), [(2, 1), (2, 7), (3, 12), (5, 3)])

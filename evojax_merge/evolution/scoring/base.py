@@ -27,10 +27,13 @@ class Scores(NamedTuple):
     Attributes:
         items: What was measured.
         fitness: Of each candidate, comparable within the generation; None: the mean of all items.
+        error: Standard error of the fitness by the choice of items, where generations meet others;
+            None: none that is known.
     """
 
     items: Items
     fitness: Float[np.ndarray, "pop"] | None = None
+    error: Float[np.ndarray, "pop"] | None = None
 
 
 class Rule(Protocol):

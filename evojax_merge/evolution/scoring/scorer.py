@@ -74,13 +74,13 @@ class Scorer:
             return np.stack([memory.recall(keys[candidate], rows) for candidate in candidates])
 
         began = time.perf_counter()
-        items, fitness = self._rule(self._generation, count, measure)
+        items, fitness, error = self._rule(self._generation, count, measure)
         seconds += max(0.0, time.perf_counter() - began - float(seconds.sum())) / count
         if self._generation == 0:
             spent[0] += self._before[0]
             seconds[0] += self._before[1]
         estimate = None if fitness is None else fitness[:, None]
-        evaluation = Evaluation(items, seconds, self._parts, estimate, spent)
+        evaluation = Evaluation(items, seconds, self._parts, estimate, spent, error)
         self._rule.learn(self._generation, items, evaluation.fitness)
         self._generation += 1
         return evaluation

@@ -13,6 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evidence import Items
 from evojax_merge.evolution.problems import Found, Problem
 from evojax_merge.evolution.problems.base import RANDOM
+from evojax_merge.evolution.scoring import fitting
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.ingredients import Ingredients, Plan
@@ -69,11 +70,16 @@ class Setup(abc.ABC):
 
     def describe(self) -> list[str]:
         """Lines for people."""
-        experiment, items = self.experiment, len(self.bound["search"])
+        experiment, task = self.experiment, self.bound["search"]
+
+        def items(strategy: Strategy) -> str:
+            minibatch = fitting(experiment.savers, task, strategy).minibatch
+            return f"{len(task)}" if minibatch is None else f"{minibatch['size']} of {len(task)}"
+
         return [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
-            f"{stage.evaluations} evaluations of {items} items"
+            f"{stage.evaluations} evaluations of {items(stage.strategy)} items"
             for stage in self.stages
         ]
 
