@@ -119,15 +119,12 @@ class Savers:
         racing: Arguments of `evojax_merge.evolution.scoring.Racing`; None: no races.
         anchors: Arguments of `evojax_merge.evolution.scoring.Anchors`; None: no anchors.
         minibatch: Arguments of `evojax_merge.evolution.scoring.Minibatch`; None: all items.
-        where_it_fits: Minibatches were not asked for: there are none where they would not help, see
-            `evojax_merge.evolution.scoring.fitting`.
     """
 
     memory: bool = True
     racing: dict[str, Any] | None = None
     anchors: dict[str, Any] | None = None
     minibatch: dict[str, Any] | None = None
-    where_it_fits: bool = False
 
     @property
     def partial(self) -> dict[str, dict[str, Any]]:

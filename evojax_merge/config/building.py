@@ -49,15 +49,14 @@ def build(config: DictConfig) -> Experiment:
             _enabled(config.savers.racing, config.seed),
             _enabled(config.savers.anchors, config.seed),
             _enabled(config.savers.minibatch, config.seed),
-            where_it_fits=config.savers.minibatch.enabled is None,
         ),
     )
 
 
 def _enabled(config: DictConfig, seed: int) -> dict[str, Any] | None:
-    """The arguments of a saver that is not switched off."""
+    """The arguments of a saver that is switched on."""
     arguments = _plain(config)
-    return None if arguments.pop("enabled") is False else {**arguments, "seed": seed}
+    return {**arguments, "seed": seed} if arguments.pop("enabled") else None
 
 
 def _statistics_cache(config: DictConfig) -> StatisticsCache | None:

@@ -60,9 +60,10 @@ class AnchorsConfig:
 class MinibatchConfig:
     """See `evojax_merge.evolution.scoring.Minibatch`."""
 
-    enabled: bool | None = None
+    enabled: bool = False
     size: int = 128
-    reliability: float = 0.0
+    first: int | None = None
+    reliability: float = 0.5
     patience: int = 4
 
 

@@ -19,7 +19,6 @@ from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.scoring import fitting
 from evojax_merge.evolution.setups import EVIDENCE, Setup, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment, Savers
@@ -117,7 +116,7 @@ class _Runner:
         if self.experiment.baselines.random_search:
             strategy = _random_strategy(problem.space, stage.strategy)
             # It keeps the best that it saw: of minibatches that would be the luckiest.
-            savers = dataclasses.replace(self.experiment.savers, where_it_fits=True)
+            savers = dataclasses.replace(self.experiment.savers, minibatch=None)
             others[stage.random] = self._search(
                 stage.random, problem, strategy, stage.evaluations, known, savers
             )
@@ -152,8 +151,7 @@ class _Runner:
         savers: Savers | None = None,
     ) -> Found:
         generations = -(-evaluations // strategy.population_size)
-        task = problem.evaluator.tasks["search"]
-        savers = fitting(savers or self.experiment.savers, task, strategy)
+        savers = savers or self.experiment.savers
         strategy, score_fn, resume = pair(problem, strategy, savers, self.interruption.check)
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)

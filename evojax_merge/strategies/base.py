@@ -24,7 +24,8 @@ class Strategy(Protocol):
     ``front(state)`` gives the genotypes that are worth keeping for one objective or another, and
     their objectives; of those, a run keeps what no other is better than in everything.
     ``recommend(state)`` gives a genotype that the strategy believes in without having seen it
-    measured, such as the mean of its distribution, or None.
+    measured, such as the mean of its distribution, or None. ``averages``, if it is true, says that
+    scores are compared within a generation alone, and luck in them averages out.
     """
 
     population_size: int

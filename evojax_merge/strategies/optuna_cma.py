@@ -63,6 +63,8 @@ class OptunaCMAES:
             refuses.
     """
 
+    averages = True
+
     def __init__(
         self,
         *,

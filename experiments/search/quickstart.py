@@ -62,7 +62,6 @@ CONTESTANTS: dict[str, list[str]] = {
     "gradient": GRADIENT,
     "memetic": MEMETIC,
     "memetic_racing": [*MEMETIC, RACING],
-    "memetic_minibatch": [*MEMETIC, MINIBATCH],
 }
 EVALUATIONS = 1000
 LOOK = 10
@@ -80,6 +79,7 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--items", type=int, default=SPLIT_SIZES["search"])
+    parser.add_argument("--look", type=int, help="items between looks; ten times --items")
     parser.add_argument("--cap", type=int, help="items of a search that is not in --full")
     parser.add_argument("--full", nargs="*", choices=CONTESTANTS, default=[PLAIN])
     parser.add_argument("--out", type=Path)
@@ -90,13 +90,14 @@ def main() -> None:
     data = out / "search.jsonl"
     if not data.exists():
         write_problems(data, evaluation_problems("search", count=options.items))
+    look = options.look or LOOK * options.items
     cap, whole = options.cap or CAP * options.items, EVALUATIONS * options.items
     problems: dict[str, Any] = {}
     for seed in options.seeds:
         for name in options.contestants:
             search = Search(name, seed, whole if name in options.full else cap)
             if not search.path(out).exists():
-                search = search._replace(curve=run(search, data, LOOK * options.items, problems))
+                search = search._replace(curve=run(search, data, look, problems))
                 search.save(out)
                 last = search.curve[-1]
                 print(name, seed, last.items, f"{last.validation:.4f}", flush=True)

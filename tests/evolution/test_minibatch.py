@@ -9,7 +9,7 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import search
-from evojax_merge.evolution.scoring import Minibatch, Racing, Scorer, Whole, fitting, make_rule
+from evojax_merge.evolution.scoring import Minibatch, Racing, Scorer, make_rule
 from evojax_merge.evolution.scoring.minibatch import spread_of
 from evojax_merge.evolution.setups import set_up
 from evojax_merge.experiment import Savers
@@ -17,6 +17,7 @@ from evojax_merge.report.curves import incumbents
 from evojax_merge.strategies import EvosaxStrategy
 
 ITEMS = 256
+ON, SMALL = "savers.minibatch.enabled=true", "savers.minibatch.size=64"
 EASE = np.random.default_rng(0).random(ITEMS)
 
 
@@ -39,24 +40,26 @@ def parts(scorer, candidates, generations):
 
 
 def test_candidates_that_differ_clearly_stay_on_few_items_and_each_time_on_others():
-    scorer = Scorer(Minibatch(ITEMS, size=16, reliability=0.5), measure, ITEMS)
+    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16), measure, ITEMS)
     met = parts(scorer, population(0.1, 0.9), 12)
     assert [one.sum() for one in met] == [16] * 12
     assert len({one.tobytes() for one in met}) == 12
 
 
-def test_the_size_stays_as_it_is_unless_asked_to_grow():
+def test_the_size_grows_to_what_was_asked_for():
     scorer = Scorer(Minibatch(ITEMS, size=16, patience=1), measure, ITEMS)
     assert [one.sum() for one in parts(scorer, population(0.5, 0.503), 6)] == [16] * 6
+    scorer = Scorer(Minibatch(ITEMS, size=50, first=16, patience=1), measure, ITEMS)
+    assert [one.sum() for one in parts(scorer, population(0.5, 0.503), 4)] == [16, 32, 50, 50]
 
 
 def test_candidates_that_are_close_get_more_and_at_last_all_items():
-    scorer = Scorer(Minibatch(ITEMS, size=16, reliability=0.5, patience=2), measure, ITEMS)
+    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), measure, ITEMS)
     sizes = [int(one.sum()) for one in parts(scorer, population(0.5, 0.503), 14)]
     assert sizes == [16] * 2 + [32] * 2 + [64] * 2 + [128] * 2 + [256] * 6
     rng = np.random.default_rng(1)
     noise = Scorer(
-        Minibatch(ITEMS, size=16, reliability=0.5, patience=2),
+        Minibatch(ITEMS, size=ITEMS, first=16, patience=2),
         lambda genotypes, rows: Evaluation(
             rng.random((len(genotypes), len(rows))).astype(np.float32), np.zeros(8)
         ),
@@ -79,7 +82,7 @@ def test_the_share_of_the_variance_is_that_of_a_model_where_it_is_known():
 
 
 def test_scores_of_different_generations_compare_by_what_is_assured():
-    scorer = Scorer(Minibatch(ITEMS, size=16, reliability=0.5, patience=1), measure, ITEMS)
+    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=1), measure, ITEMS)
     first = scorer(population(0.5, 0.503))
     expected = np.sqrt(
         first.items[:, np.isfinite(first.items[0])].var(axis=1, ddof=1).mean() * (15 / 16) / 16
@@ -104,13 +107,13 @@ def test_whoever_fails_has_no_fitness_and_says_nothing_of_the_noise():
         found.items[np.ix_(genotypes[:, 0] > 0.8, rows == rows[0])] = np.nan
         return found
 
-    scorer = Scorer(Minibatch(ITEMS, size=16, reliability=0.5, patience=2), failing, ITEMS)
+    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), failing, ITEMS)
     found = [scorer(population(0.1, 0.9)) for _ in range(4)][-1]
     assert np.isnan(found.fitness[-1:]).all()
     assert np.isfinite(found.fitness[:-1]).all()
     assert np.isfinite(found.error).all()
     everyone = Scorer(
-        Minibatch(ITEMS, reliability=0.5, patience=1),
+        Minibatch(ITEMS, size=ITEMS, first=128, patience=1),
         lambda genotypes, rows: Evaluation(np.full((8, len(rows)), np.nan), np.zeros(8)),
         ITEMS,
     )
@@ -122,7 +125,7 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_items(tmp_path):
 
     def run(folder, generations):
         folder.mkdir(exist_ok=True)
-        scorer = Scorer(Minibatch(ITEMS, size=16, reliability=0.5, patience=2), measure, ITEMS)
+        scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), measure, ITEMS)
         history = History(folder / "history.jsonl")
         state = search(
             "s",
@@ -153,6 +156,8 @@ def test_a_search_that_was_cut_off_goes_on_with_the_same_items(tmp_path):
     [
         (lambda: Minibatch(127), "size is 128, and the search split has 127 items; give a smaller"),
         (lambda: Minibatch(ITEMS, size=1), "size must be a whole number of at least 2"),
+        (lambda: Minibatch(ITEMS, first=129), "first is 129, more than savers.minibatch.size, 128"),
+        (lambda: Minibatch(ITEMS, first=0), "first must be a whole number of at least 2"),
         (lambda: Minibatch(ITEMS, patience=0), "patience must be a whole number of at least 1"),
         (lambda: Minibatch(ITEMS, reliability=1), "reliability is 1; give a number between 0"),
         (
@@ -170,41 +175,19 @@ def strategy_of(algorithm):
     return EvosaxStrategy(algorithm, lower=[0.0] * 3, upper=[1.0] * 3, population_size=8)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "items", "further", "expected"),
-    [
-        ("CMA_ES", ITEMS, {}, Minibatch),
-        ("CR_FM_NES", 2 * ITEMS, {}, Minibatch),
-        ("CMA_ES", ITEMS - 1, {}, Whole),
-        ("CMA_ES", ITEMS, {"racing": {}}, Racing),
-        ("RandomSearch", ITEMS, {}, Whole),
-        ("DifferentialEvolution", ITEMS, {}, Whole),
-        ("HillClimbing", ITEMS, {}, Whole),
-    ],
-)
-def test_unasked_there_are_minibatches_where_they_help(algorithm, items, further, expected):
-    strategy = strategy_of(algorithm)
-    unasked = Savers(minibatch={}, where_it_fits=True, **further)
-    assert isinstance(make_rule(unasked, range(items), strategy), expected)
-    assert (fitting(unasked, range(items), strategy).minibatch is None) == (expected != Minibatch)
-    if not further:
-        assert isinstance(make_rule(Savers(minibatch={}), range(items), strategy), Minibatch)
+@pytest.mark.parametrize("name", ["cma_es", "cr_fm_nes", "snes", "optuna_cma", "auto"])
+def test_strategies_that_average(name):
+    experiment = build(compose(["+experiment=quickstart", f"strategy={name}", ON, SMALL]))
+    assert set_up(experiment).describe()[0].endswith("300 evaluations of 64 of 128 items")
 
 
-def test_the_command_line_says_how_many_items(tmp_path):
-    data = tmp_path / "items.jsonl"
-    data.write_text('{"question": "1+1", "answer": "2"}\n' * ITEMS)
-    asked = ["+experiment=quickstart", f"fitness.data={data}"]
-    for further, expected in (
-        ([], "300 evaluations of 128 of 256 items"),
-        (["savers.minibatch.enabled=false"], "300 evaluations of 256 items"),
-        (["strategy=random"], "300 evaluations of 256 items"),
-        (["strategy=random", "savers.minibatch.enabled=true"], "of 128 of 256 items"),
-    ):
-        (line,) = set_up(build(compose([*asked, *further]))).describe()
-        assert line.endswith(expected)
+@pytest.mark.parametrize("name", ["random", "differential_evolution", "coordinate", "memetic"])
+def test_strategies_that_keep_the_best_would_keep_the_luckiest(name):
+    with pytest.raises(ValueError, match="does not average candidates but keeps the best"):
+        set_up(build(compose(["+experiment=quickstart", f"strategy={name}", ON, SMALL])))
 
 
 def test_a_rule_alone_is_made():
-    assert isinstance(make_rule(Savers(minibatch={}), range(ITEMS), object()), Minibatch)
-    assert isinstance(make_rule(Savers(racing={}), range(ITEMS), object()), Racing)
+    strategy = strategy_of("CMA_ES")
+    assert isinstance(make_rule(Savers(minibatch={}), range(ITEMS), strategy), Minibatch)
+    assert isinstance(make_rule(Savers(racing={}), range(ITEMS), strategy), Racing)

@@ -1,7 +1,5 @@
 """The rule that an experiment's savers ask for."""
 
-import dataclasses
-
 from evojax_merge.evolution.scoring.anchors import Anchors
 from evojax_merge.evolution.scoring.base import Items, Rule, Whole
 from evojax_merge.evolution.scoring.minibatch import Minibatch
@@ -11,24 +9,6 @@ from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.strategies.base import Strategy, hears
 
-FEW_ITEMS = 256
-"""With fewer there is little to draw from: minibatches are then used only if asked for."""
-
-
-def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
-    """The savers, without minibatches that nobody asked for and that would not help.
-
-    They help a strategy that averages many candidates into the mean of a distribution
-    (``averages``); one that keeps the best it saw would keep the luckiest. They are for one task of
-    at least `FEW_ITEMS` items, and for themselves.
-    """
-    if not savers.where_it_fits or savers.minibatch is None:
-        return savers
-    helps = getattr(strategy, "averages", False) and len(task) >= FEW_ITEMS and not parts_of(task)
-    if helps and len(savers.partial) == 1:
-        return savers
-    return dataclasses.replace(savers, minibatch=None)
-
 
 def make_rule(
     savers: Savers, task: BoundTask, strategy: Strategy, sources: Items | None = None
@@ -36,7 +16,7 @@ def make_rule(
     """What is measured of each generation.
 
     Args:
-        savers: Those that are switched on, see `fitting`.
+        savers: Those that are switched on.
         task: Whose items are measured.
         strategy: Who proposes the candidates.
         sources: Results of the sources, for anchors.
@@ -44,7 +24,6 @@ def make_rule(
     Raises:
         ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.
     """
-    savers = fitting(savers, task, strategy)
     for name in savers.partial:
         if getattr(strategy, "scores_itself", False):
             raise ValueError(
@@ -64,6 +43,12 @@ def make_rule(
             raise ValueError(
                 f"savers.minibatch and savers.{other} both choose the items of a generation; leave "
                 "one out"
+            )
+        if not getattr(strategy, "averages", False):
+            raise ValueError(
+                "savers.minibatch scores each generation on other items, and "
+                f"{type(strategy).__name__} does not average candidates but keeps the best, which "
+                "would be the luckiest; use cma_es or cr_fm_nes, for instance, or leave it out"
             )
         return Minibatch(len(task), **savers.minibatch)
     racing = None if savers.racing is None else Racing(len(task), **savers.racing)

@@ -38,9 +38,10 @@ class Minibatch:
 
     Args:
         items: Number of items.
-        size: How many a generation is scored on.
+        size: How many a generation is scored on, at most.
+        first: How many the first generations are scored on; None: ``size``.
         reliability: Share of the variance of the candidates' means that is to be theirs; more items
-            are taken when it is less. 0: never.
+            are taken when it is less, up to ``size``.
         patience: Generations that a size is judged by, the last ones.
         seed: Of the draws.
 
@@ -53,14 +54,19 @@ class Minibatch:
         items: int,
         *,
         size: int = 128,
-        reliability: float = 0.0,
+        first: int | None = None,
+        reliability: float = 0.5,
         patience: int = 4,
         seed: int = 0,
     ) -> None:
         check_whole("savers.minibatch.size", size, 2)
         check_whole("savers.minibatch.patience", patience, 1)
-        if reliability != 0 or isinstance(reliability, bool):
-            check_share("savers.minibatch.reliability", reliability)
+        check_share("savers.minibatch.reliability", reliability)
+        first = size if first is None else check_whole("savers.minibatch.first", first, 2)
+        if first > size:
+            raise ValueError(
+                f"savers.minibatch.first is {first}, more than savers.minibatch.size, {size}"
+            )
         if size > items:
             raise ValueError(
                 f"savers.minibatch.size is {size}, and the search split has {items} items; give a "
@@ -68,7 +74,7 @@ class Minibatch:
             )
         self._items, self._seed = items, seed
         self._reliability, self._patience = reliability, patience
-        self._size = size
+        self._size, self._most = first, size
         self._seen: list[Spread] = []
 
     @property
@@ -94,11 +100,11 @@ class Minibatch:
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
         """Judge the size by a finished generation."""
         spread = spread_of(items[np.isfinite(fitness)])
-        if not self._reliability or self._size == self._items or spread is None:
+        if self._size == self._most or spread is None:
             return
         self._seen = [*self._seen, spread][-self._patience :]
         if len(self._seen) == self._patience and self._reliability > _reliability(self._seen):
-            self._size = min(2 * self._size, self._items)
+            self._size = min(2 * self._size, self._most)
             self._seen = []
 
 

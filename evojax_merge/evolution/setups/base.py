@@ -13,7 +13,6 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evidence import Items
 from evojax_merge.evolution.problems import Found, Problem
 from evojax_merge.evolution.problems.base import RANDOM
-from evojax_merge.evolution.scoring import fitting
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.ingredients import Ingredients, Plan
@@ -70,16 +69,13 @@ class Setup(abc.ABC):
 
     def describe(self) -> list[str]:
         """Lines for people."""
-        experiment, task = self.experiment, self.bound["search"]
-
-        def items(strategy: Strategy) -> str:
-            minibatch = fitting(experiment.savers, task, strategy).minibatch
-            return f"{len(task)}" if minibatch is None else f"{minibatch['size']} of {len(task)}"
-
+        experiment, items = self.experiment, str(len(self.bound["search"]))
+        if experiment.savers.minibatch is not None:
+            items = f"{experiment.savers.minibatch['size']} of {items}"
         return [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
-            f"{stage.evaluations} evaluations of {items(stage.strategy)} items"
+            f"{stage.evaluations} evaluations of {items} items"
             for stage in self.stages
         ]
 
