@@ -18,7 +18,7 @@ digits: $(VENV)/.installed ## the instant experiment on scikit-learn's digits
 	$(BIN)/evojax-merge evolve +experiment=digits
 
 test: $(VENV)/.installed-test ## the fast test suite
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m slow

@@ -102,7 +102,7 @@ def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):
         assert tensor.tobytes() == again[name].tobytes()
 
 
-@pytest.mark.parametrize("factory", EVIDENCE)
+@pytest.mark.parametrize("factory", [pytest.param("fisher", marks=pytest.mark.slow), "regmean"])
 def test_evidence_of_an_adapter_is_that_of_the_model_it_makes(factory, models, tmp_path):
     """Adapters beside a whole checkpoint, and the models that they make beside it."""
     wholes = []
@@ -139,6 +139,7 @@ def test_an_adapter_scores_as_the_model_that_it_makes(models, tmp_path):
     assert scores["a"] != scores["base"]
 
 
+@pytest.mark.slow
 def test_paths_lead_through_the_layers_of_an_adapted_model(models, tmp_path):
     """Data flow over an adapter and a checkpoint is that over the model that it makes."""
     made = recipe(models["base"], [models["a"]], [1.0], "task_arithmetic")

@@ -280,6 +280,7 @@ def test_layers_of_a_pool_are_checked_before_anything_is_searched(kind, folder, 
     assert not (tmp_path / "run/history.jsonl").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*its configuration differs")
 def test_layers_keep_their_windows_in_a_joint_search(tmp_path, folder):
     windowed = {"sliding_window": 3, "use_sliding_window": True, "max_window_layers": 1}

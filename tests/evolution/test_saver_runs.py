@@ -22,7 +22,12 @@ QUICK = [
 
 @pytest.mark.parametrize(
     "savers",
-    [pytest.param([RACING], marks=pytest.mark.slow), [ANCHORS], [RACING, ANCHORS], [MINIBATCH]],
+    [
+        pytest.param([RACING], marks=pytest.mark.slow),
+        pytest.param([ANCHORS], marks=pytest.mark.slow),
+        [RACING, ANCHORS],
+        [MINIBATCH],
+    ],
     ids="+".join,
 )
 def test_a_run_measures_less_and_goes_on_as_if_never_interrupted(

@@ -25,5 +25,5 @@ def test_problems_are_pymoos(problem: str) -> None:
 def test_hypervolume_is_pymoos(name: str, problem: str) -> None:
     row = compare(name, problem, seeds=11)
     low, median, high = np.quantile(row["pymoo"], (0.25, 0.5, 0.75))
-    # Chance, and 0.1 %: NSGA-III on ZDT1 is 0.03 % below by more than chance.
-    assert np.median(row["ours"]) >= median - max(high - low, 1e-3 * median)
+    # Ours are higher everywhere; on ZDT4 by less than another version of jax may change by chance.
+    assert np.median(row["ours"]) >= median - (high - low)

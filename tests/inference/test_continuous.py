@@ -57,7 +57,7 @@ def paths(params):
     return {**params, PATH: together._replace(steps=together.length.max())}, axes
 
 
-@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_answers_are_those_written_together(name, size, prompts):
     config, params = models(name)
@@ -69,7 +69,7 @@ def test_answers_are_those_written_together(name, size, prompts):
     np.testing.assert_array_equal(found, together)
 
 
-@pytest.mark.parametrize("shallow", [True, False])
+@pytest.mark.parametrize("shallow", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_stacked_caches_take_prompts_too(shallow, prompts, monkeypatch):
     config, params = models("mistral")
     monkeypatch.setattr(cache, "WRITTEN_OUT", 8 if shallow else 0)
@@ -79,7 +79,7 @@ def test_stacked_caches_take_prompts_too(shallow, prompts, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral"])
+@pytest.mark.parametrize("name", [pytest.param("llama", marks=pytest.mark.slow), "mistral"])
 def test_paths_answer_in_turn(name, prompts):
     config, params = models(name)
     population, axes = paths(params[0])
@@ -90,7 +90,7 @@ def test_paths_answer_in_turn(name, prompts):
 
 @pytest.mark.parametrize(
     ("eos_ids", "new"),
-    [((), 3), (tuple(range(64)), NEW), (EOS, 1)],
+    [pytest.param((), 3, marks=pytest.mark.slow), (tuple(range(64)), NEW), (EOS, 1)],
     ids=["none ends", "all end at their first token", "one token"],
 )
 def test_the_shortest_and_the_longest_answers(eos_ids, new, prompts):

@@ -41,7 +41,7 @@ def loglikelihood(config, params, prompts, prefix, axes=None):
     return np.asarray(run(params, tokens, start, target))
 
 
-@pytest.mark.parametrize("written_out", [8, 0])
+@pytest.mark.parametrize("written_out", [pytest.param(8, marks=pytest.mark.slow), 0])
 @pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
     monkeypatch.setattr(cache, "WRITTEN_OUT", written_out)
@@ -70,6 +70,7 @@ def test_answers_are_the_same(name, slots, prompts):
         np.testing.assert_array_equal(found, whole)
 
 
+@pytest.mark.slow
 def test_paths_read_it_too(prompts):
     config, params = models("mistral")
     population, axes = paths(params[0])

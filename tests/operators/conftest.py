@@ -54,6 +54,7 @@ KIN = [
     operators.magmin,
     operators.ramplus,
     operators.tall_mask,
+    operators.task_vectors,
 ]
 """Other settings of what the fast suite tests under another name."""
 

@@ -73,7 +73,9 @@ def test_continues_from_a_saved_state_to_the_same_bits() -> None:
     assert all((p >= LOWER).all() and (p <= np.float32(UPPER)).all() for p in populations)
 
 
-@pytest.mark.parametrize("score", [sphere, lambda p: np.full(len(p), 0.5)])
+@pytest.mark.parametrize(
+    "score", [pytest.param(sphere, marks=pytest.mark.slow), lambda p: np.full(len(p), 0.5)]
+)
 def test_without_enough_or_with_equal_scores_it_is_the_strategy_inside(score: Score) -> None:
     """With a sphere it waits for more candidates than there will be."""
     strategy = make(warmup=12.0 if score is sphere else 1.0, oversample=2)
