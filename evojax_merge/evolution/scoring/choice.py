@@ -45,10 +45,11 @@ def make_rule(
                 "one out"
             )
         if not getattr(strategy, "averages", False):
+            name = type(getattr(strategy, "algorithm", strategy)).__name__
             raise ValueError(
-                "savers.minibatch scores each generation on other items, and "
-                f"{type(strategy).__name__} does not average candidates but keeps the best, which "
-                "would be the luckiest; use cma_es or cr_fm_nes, for instance, or leave it out"
+                f"savers.minibatch scores each generation on other items, and {name} does not "
+                "average candidates but keeps the best, which would be the luckiest; use cma_es or "
+                "cr_fm_nes, for instance, or leave it out"
             )
         return Minibatch(len(task), **savers.minibatch)
     racing = None if savers.racing is None else Racing(len(task), **savers.racing)
