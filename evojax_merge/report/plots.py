@@ -57,7 +57,9 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
         means = np.array([pairs[:, 0].mean() for pairs in finite])
         best = np.maximum.accumulate([pairs[:, 1].max() for pairs in finite])
         mark = "o" if len(at) == 1 else None
-        axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far")
+        partly = any((pairs[:, 0] != pairs[:, 1]).any() for pairs in finite)
+        kind = " (less two standard errors)" if partly else ""
+        axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far{kind}")
         axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
         axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)
     axes.set_xlabel("evaluations")

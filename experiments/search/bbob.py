@@ -68,8 +68,12 @@ def build(name: str, box: landscapes.Box, **changes: Any) -> Any:
     """The strategy of conf/strategy/NAME.yaml on a box."""
     overrides = [f"strategy={name}", "model.sources=[x]"]
     overrides += [f"strategy.{key}={value}" for key, value in changes.items()]
-    objectives = {"objectives": ("gap", "length")} if name.startswith("nsga") else {}
-    return instantiate(compose(overrides).strategy)(**box._asdict(), **objectives)
+    told = box._asdict()
+    if name.startswith("nsga"):
+        told["objectives"] = ("gap", "length")
+    if name == "optuna_cma":  # has its own idea of the first deviation, and of the end
+        told = {key: told[key] for key in ("lower", "upper", "start")} | {"evaluations": 100_000}
+    return instantiate(compose(overrides).strategy)(**told)
 
 
 def make_search(
