@@ -90,7 +90,11 @@ def test_paths_answer_in_turn(name, prompts):
 
 @pytest.mark.parametrize(
     ("eos_ids", "new"),
-    [pytest.param((), 3, marks=pytest.mark.slow), (tuple(range(64)), NEW), (EOS, 1)],
+    [
+        pytest.param((), 3, marks=pytest.mark.slow),
+        (tuple(range(64)), NEW),
+        pytest.param(EOS, 1, marks=pytest.mark.slow),
+    ],
     ids=["none ends", "all end at their first token", "one token"],
 )
 def test_the_shortest_and_the_longest_answers(eos_ids, new, prompts):
