@@ -10,7 +10,15 @@ from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import search
-from evojax_merge.evolution.scoring import Anchors, Memory, Racing, Scorer, Whole, make_rule
+from evojax_merge.evolution.scoring import (
+    Anchors,
+    Memory,
+    Minibatch,
+    Racing,
+    Scorer,
+    Whole,
+    make_rule,
+)
 from evojax_merge.evolution.scoring.item_response import fit
 from evojax_merge.experiment import Savers
 from evojax_merge.strategies import EvosaxStrategy
@@ -186,6 +194,10 @@ def both(items=ITEMS):
     return Anchors(items, anchors=16, initial=16, refresh=3, racing=Racing(items))
 
 
+def growing(items=ITEMS):
+    return Minibatch(items, size=items, first=16, patience=2)
+
+
 def test_anchors_are_the_first_round_of_races():
     scorer = Scorer(both(), Bench(), ITEMS)
     alone = Scorer(Racing(ITEMS), Bench(), ITEMS)(SPREAD)
@@ -248,7 +260,7 @@ def test_anchors_for_graded_results_only():
 
 
 @pytest.mark.parametrize("broken", [(), (2.0, -2.0)], ids=["sound", "failing"])
-@pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both])
+@pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both, growing])
 def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, broken, tmp_path):
     strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
 
