@@ -119,12 +119,14 @@ class Savers:
         racing: Arguments of `evojax_merge.evolution.scoring.Racing`; None: no races.
         anchors: Arguments of `evojax_merge.evolution.scoring.Anchors`; None: no anchors.
         minibatch: Arguments of `evojax_merge.evolution.scoring.Minibatch`; None: all items.
+        automatic: The same, for searches that minibatches fit (`evolution.scoring.fitting`).
     """
 
     memory: bool = True
     racing: dict[str, Any] | None = None
     anchors: dict[str, Any] | None = None
     minibatch: dict[str, Any] | None = None
+    automatic: dict[str, Any] | None = None
 
     @property
     def partial(self) -> dict[str, dict[str, Any]]:

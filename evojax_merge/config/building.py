@@ -48,7 +48,7 @@ def build(config: DictConfig) -> Experiment:
             config.savers.memory,
             _enabled(config.savers.racing, config.seed),
             _enabled(config.savers.anchors, config.seed),
-            _enabled(config.savers.minibatch, config.seed),
+            **_minibatch(config.savers.minibatch, config.seed),
         ),
     )
 
@@ -57,6 +57,18 @@ def _enabled(config: DictConfig, seed: int) -> dict[str, Any] | None:
     """The arguments of a saver that is switched on."""
     arguments = _plain(config)
     return {**arguments, "seed": seed} if arguments.pop("enabled") else None
+
+
+def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None]:
+    """Minibatches that are asked for, or where they fit."""
+    known = {"true": "minibatch", "auto": "automatic", "false": None}
+    given = str(config.enabled).lower()
+    if given not in known:
+        raise ConfigError(
+            f"savers.minibatch.enabled is {config.enabled!r}; use true, false, or auto"
+        )
+    asked = known[given]
+    return {asked: _enabled(config, seed)} if asked else {}
 
 
 def _statistics_cache(config: DictConfig) -> StatisticsCache | None:

@@ -60,11 +60,10 @@ class AnchorsConfig:
 class MinibatchConfig:
     """See `evojax_merge.evolution.scoring.Minibatch`."""
 
-    enabled: bool = False
+    enabled: Any = "auto"
     size: int = 128
-    first: int | None = None
-    reliability: float = 0.5
-    patience: int = 4
+    informative: bool = True
+    fresh: bool = True
 
 
 @dataclasses.dataclass

@@ -19,9 +19,9 @@ from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.setups import EVIDENCE, Setup, set_up
+from evojax_merge.evolution.setups import EVIDENCE, Setup, Stage, set_up
 from evojax_merge.evolution.state import EvolutionState
-from evojax_merge.experiment import Experiment, Savers
+from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
@@ -100,26 +100,22 @@ class _Runner:
         for stage in setup.stages[:-1]:  # of a hybrid: its winner becomes part of the next
             problem = stage.problem()
             known = Heldout(problem.evaluator, self.interruption.check)
-            found = self._search(stage.name, problem, stage.strategy, stage.evaluations, known)
+            found = self._search(stage.name, problem, stage, known)
             earlier[stage.name] = found
             stage.done(found)
             del problem, known  # and what they hold on the devices
         stage = setup.stages[-1]
         problem = stage.problem()
         known = Heldout(problem.evaluator, self.interruption.check)
-        found = self._search(EVOLVED, problem, stage.strategy, stage.evaluations, known)
+        found = self._search(EVOLVED, problem, stage, known)
         recipe = problem.recipe(found)
         recipe.save(self.directory / "recipe.yaml")
         self._keep_front(problem, found, known)
         self._keep_curve(known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
-            strategy = _random_strategy(problem.space, stage.strategy)
-            # It keeps the best that it saw: of minibatches that would be the luckiest.
-            savers = dataclasses.replace(self.experiment.savers, minibatch=None)
-            others[stage.random] = self._search(
-                stage.random, problem, strategy, stage.evaluations, known, savers
-            )
+            beside = _random_search(problem.space, stage)
+            others[stage.random] = self._search(stage.random, problem, beside, known)
         model = self._built(problem, recipe)
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
         save_results(results, self.directory / "results.json")
@@ -141,18 +137,11 @@ class _Runner:
             )
             return None
 
-    def _search(
-        self,
-        name: str,
-        problem: Problem,
-        strategy: Strategy,
-        evaluations: int,
-        known: Heldout,
-        savers: Savers | None = None,
-    ) -> Found:
-        generations = -(-evaluations // strategy.population_size)
-        savers = savers or self.experiment.savers
-        strategy, score_fn, resume = pair(problem, strategy, savers, self.interruption.check)
+    def _search(self, name: str, problem: Problem, stage: Stage, known: Heldout) -> Found:
+        generations = -(-stage.evaluations // stage.strategy.population_size)
+        strategy, score_fn, resume = pair(
+            problem, stage.strategy, stage.savers, self.interruption.check
+        )
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
@@ -181,7 +170,7 @@ class _Runner:
             members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
-        winner = self._choose(known, state, strategy, bool(savers.partial), front)
+        winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
         return Found(winner, len(rows), seconds, measured, front)
 
     def _keep_curve(self, known: Heldout) -> None:
@@ -306,11 +295,20 @@ class _Runner:
         self.console.print(noise_line([r for r in results if r.name == EVOLVED]), soft_wrap=True)
 
 
-def _random_strategy(space: Any, like: Strategy) -> Strategy:
-    return EvosaxStrategy(
+def _random_search(space: Any, stage: Stage) -> Stage:
+    """A random search beside another one: as many candidates, each measured on as many items.
+
+    It keeps the best that it saw, which of minibatches that change would be the luckiest; so all of
+    its candidates meet the same ones.
+    """
+    strategy = EvosaxStrategy(
         "RandomSearch",
         lower=space.lower,
         upper=space.upper,
         start=space.start,
-        population_size=like.population_size,
+        population_size=stage.strategy.population_size,
     )
+    minibatch = stage.savers.minibatch
+    same = None if minibatch is None else {**minibatch, "fresh": False}
+    savers = dataclasses.replace(stage.savers, minibatch=same)
+    return dataclasses.replace(stage, strategy=strategy, savers=savers)

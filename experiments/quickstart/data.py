@@ -24,7 +24,7 @@ from experiments.quickstart.words import (
 
 DATA = Path(__file__).parent / "data"
 SPLIT_SEEDS: dict[Split, int] = {"search": 101, "validation": 202, "test": 404}
-SPLIT_SIZES: dict[Split, int] = {"search": 128, "validation": 256, "test": 512}
+SPLIT_SIZES: dict[Split, int] = {"search": 512, "validation": 256, "test": 512}
 LARGEST = 20
 SMALL = 6
 PROMPT_TEMPLATE = "{question}\n"

@@ -2,7 +2,8 @@
 
 python -m experiments.spaces.compare [--evaluations 80] [--seeds 0 1 2] [--out runs/spaces]
 
-Every run also makes a random search in its own space. What is finished is not run again.
+Every run also makes a random search in its own space, and measures every candidate on the same 128
+search items, the quickstart's first. What is finished is not run again.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from evojax_merge import api
 from evojax_merge.config import compose
 from evojax_merge.report.intervals import interval
 from evojax_merge.report.results import load_results
+from experiments.quickstart.data import evaluation_problems, write_problems
 
 VARIANTS = {
     "parameter": ["+experiment=quickstart"],
@@ -28,6 +30,7 @@ VARIANTS = {
     "hybrid": ["+experiment=quickstart_hybrid"],
     "joint": ["+experiment=quickstart_joint"],
 }
+ITEMS = 128
 METHODS = ("evolved", "random_search")
 
 
@@ -38,6 +41,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/spaces"))
     options = parser.parse_args()
     console = Console()
+    options.out.mkdir(parents=True, exist_ok=True)
+    data = (options.out / "search.jsonl").resolve()
+    write_problems(data, evaluation_problems("search", count=ITEMS))
     for seed in options.seeds:
         for name, chosen in VARIANTS.items():
             directory = run_directory(options.out, name, seed)
@@ -45,6 +51,7 @@ def main() -> None:
                 overrides = [
                     *chosen,
                     f"seed={seed}",
+                    f"fitness.data={data}",
                     f"search.evaluations={options.evaluations}",
                     "baselines.sources=false",
                     "baselines.published=false",

@@ -1,23 +1,26 @@
-"""A generation is scored on a fresh part of the items, as large as its candidates need."""
+"""A generation is scored on a fresh part of the items, those that tell candidates apart first."""
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from evojax_merge.config import build, compose
+from evojax_merge.config import ConfigError, build, compose
 from evojax_merge.evolution.evaluate import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import search
-from evojax_merge.evolution.scoring import Minibatch, Racing, Scorer, make_rule
-from evojax_merge.evolution.scoring.minibatch import spread_of
+from evojax_merge.evolution.scoring import Minibatch, Racing, Scorer, fitting, make_rule
+from evojax_merge.evolution.scoring.sampling import draw, inclusion
 from evojax_merge.evolution.setups import set_up
 from evojax_merge.experiment import Savers
+from evojax_merge.fitness.several import BoundSeveral
 from evojax_merge.report.curves import incumbents
 from evojax_merge.strategies import EvosaxStrategy
 
 ITEMS = 256
 ON, SMALL = "savers.minibatch.enabled=true", "savers.minibatch.size=64"
-EASE = np.random.default_rng(0).random(ITEMS)
+EASE = np.random.default_rng(5).random(ITEMS)
 
 
 def measure(genotypes, rows):
@@ -35,62 +38,91 @@ def parts(scorer, candidates, generations):
     met = [np.isfinite(scorer(candidates).items) for _ in range(generations)]
     for one in met:
         assert (one == one[0]).all()
-    return [one[0] for one in met]
+    return np.array([one[0] for one in met])
 
 
-def test_candidates_that_differ_clearly_stay_on_few_items_and_each_time_on_others():
-    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16), measure, ITEMS)
+@pytest.mark.parametrize("informative", [True, False])
+def test_each_generation_meets_as_many_items_and_others(informative):
+    scorer = Scorer(Minibatch(ITEMS, size=32, informative=informative), measure, ITEMS)
     met = parts(scorer, population(0.1, 0.9), 12)
-    assert [one.sum() for one in met] == [16] * 12
+    assert (met.sum(axis=1) == 32).all()
     assert len({one.tobytes() for one in met}) == 12
 
 
-def test_the_size_grows_to_what_was_asked_for():
-    scorer = Scorer(Minibatch(ITEMS, size=16, patience=1), measure, ITEMS)
-    assert [one.sum() for one in parts(scorer, population(0.5, 0.503), 6)] == [16] * 6
-    scorer = Scorer(Minibatch(ITEMS, size=50, first=16, patience=1), measure, ITEMS)
-    assert [one.sum() for one in parts(scorer, population(0.5, 0.503), 4)] == [16, 32, 50, 50]
+def test_items_on_which_candidates_differ_come_up_more_often_and_the_others_still_do():
+    differ = (EASE > 0.5) & (EASE < 0.6)
+    met = parts(Scorer(Minibatch(ITEMS, size=32), measure, ITEMS), population(0.5, 0.6), 400)
+    often, seldom = met[30:, differ].mean(), met[30:, ~differ].mean()
+    assert often > 4 * seldom
+    assert met.any(axis=0).all()
+    alike = Scorer(Minibatch(ITEMS, size=32, informative=False), measure, ITEMS)
+    met = parts(alike, population(0.5, 0.6), 400)
+    assert met[:, differ].mean() == pytest.approx(met[:, ~differ].mean(), rel=0.1)
 
 
-def test_candidates_that_are_close_get_more_and_at_last_all_items():
-    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), measure, ITEMS)
-    sizes = [int(one.sum()) for one in parts(scorer, population(0.5, 0.503), 14)]
-    assert sizes == [16] * 2 + [32] * 2 + [64] * 2 + [128] * 2 + [256] * 6
-    rng = np.random.default_rng(1)
-    noise = Scorer(
-        Minibatch(ITEMS, size=ITEMS, first=16, patience=2),
-        lambda genotypes, rows: Evaluation(
-            rng.random((len(genotypes), len(rows))).astype(np.float32), np.zeros(8)
-        ),
-        ITEMS,
-    )
-    assert parts(noise, population(0, 1), 20)[-1].all()
+def generations(informative, candidates, count=300, warm=30):
+    """Fitness of the same candidates in many generations, and the errors that were stated."""
+    scorer = Scorer(Minibatch(ITEMS, size=32, informative=informative), measure, ITEMS)
+    found = [scorer(candidates) for _ in range(warm + count)][warm:]
+    return np.array([one.fitness for one in found]), np.array([one.error for one in found])
 
 
-def test_the_share_of_the_variance_is_that_of_a_model_where_it_is_known():
-    rng = np.random.default_rng(0)
-    candidates, items, own, left = 9, 40, 0.3, 2.0
-    spreads = []
-    for _ in range(400):
-        ability, ease = rng.normal(0, own, (candidates, 1)), rng.normal(0, 5, items)
-        spreads.append(spread_of(ability + ease + rng.normal(0, left, (candidates, items))))
-    total, noise = np.mean(spreads, axis=0)
-    assert noise == pytest.approx(left**2 / items, rel=0.03)
-    assert total - noise == pytest.approx(own**2, rel=0.1)
-    assert spread_of(np.full((1, 9), 0.5)) is None
+def test_estimates_are_without_bias_and_tell_candidates_apart_with_fewer_items():
+    candidates = population(0.5, 0.6)
+    true = measure(candidates, np.arange(ITEMS)).items.mean(axis=1)
+    errors = {}
+    for informative in (True, False):
+        fitness, stated = generations(informative, candidates)
+        bias = fitness.mean(axis=0) - true
+        assert (abs(bias) < 4 * fitness.std(axis=0) / np.sqrt(len(fitness))).all()
+        squares = ((fitness - true) ** 2).mean()
+        assert (stated**2).mean() == pytest.approx(squares, rel=0.25)
+        apart = fitness - fitness.mean(axis=1, keepdims=True) - (true - true.mean())
+        errors[informative] = squares, (apart**2).mean()
+    assert errors[True][0] < 0.4 * errors[False][0]  # of the level
+    assert errors[True][1] < 0.4 * errors[False][1]  # of the differences
+
+
+def test_results_need_not_be_right_or_wrong():
+    rng = np.random.default_rng(3)
+    levels, slopes = rng.normal(-40, 10, ITEMS), np.where(np.arange(ITEMS) % 8, 0.01, 5)
+
+    def losses(genotypes, rows):
+        return Evaluation(
+            (levels[rows] + genotypes * slopes[rows]).astype(np.float32), np.zeros(len(genotypes))
+        )
+
+    scorer = Scorer(Minibatch(ITEMS, size=32), losses, ITEMS)
+    candidates = population(-1, 1)
+    fitness = np.array([scorer(candidates).fitness for _ in range(60)])[20:]
+    true = losses(candidates, np.arange(ITEMS)).items.mean(axis=1)
+    assert (np.diff(fitness, axis=1) > 0).all()
+    bias = fitness.mean(axis=0) - true
+    assert (abs(bias) < 4 * fitness.std(axis=0) / np.sqrt(len(fitness))).all()
+    assert fitness.std(axis=0).max() < 0.1 * levels.std()
+
+
+def test_where_nothing_differs_all_items_are_alike():
+    scorer = Scorer(Minibatch(ITEMS, size=32), measure, ITEMS)
+    found = [scorer(np.full((4, 1), 0.5, np.float32)) for _ in range(40)]
+    seen = np.isfinite([one.items[0] for one in found]).sum(axis=0)
+    assert seen.max() <= 16
+    assert all((one.fitness == one.fitness[0]).all() for one in found)
+
+
+def test_on_all_items_nothing_is_left_to_chance():
+    found = Scorer(Minibatch(ITEMS, size=ITEMS), measure, ITEMS)(population(0, 1))
+    assert found.error is None
+    assert np.isfinite(found.items).all()
 
 
 def test_scores_of_different_generations_compare_by_what_is_assured():
-    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=1), measure, ITEMS)
-    first = scorer(population(0.5, 0.503))
+    first = Scorer(Minibatch(ITEMS, size=16), measure, ITEMS)(population(0.5, 0.503))
     expected = np.sqrt(
         first.items[:, np.isfinite(first.items[0])].var(axis=1, ddof=1).mean() * (15 / 16) / 16
     )
     np.testing.assert_allclose(first.error, expected, rtol=1e-5)
     np.testing.assert_allclose(first.assured, first.fitness - 2 * first.error)
-    errors = [scorer(population(0.5, 0.503)).error for _ in range(4)]
-    assert errors[0][0] < expected
-    assert errors[-1] is None  # on all items nothing is left to chance
     rows = [
         {"search": "s", "genotype": [g], "item_evaluations": 1, "seconds": 0.0, "generation": g}
         for g in range(3)
@@ -100,41 +132,69 @@ def test_scores_of_different_generations_compare_by_what_is_assured():
     assert [point.genotype for point in found] == [[0], [1], [1]]
 
 
-def test_whoever_fails_has_no_fitness_and_says_nothing_of_the_noise():
+def test_whoever_fails_has_no_fitness_and_says_nothing_of_the_items():
     def failing(genotypes, rows):
         found = measure(genotypes, rows)
         found.items[np.ix_(genotypes[:, 0] > 0.8, rows == rows[0])] = np.nan
         return found
 
-    scorer = Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), failing, ITEMS)
-    found = [scorer(population(0.1, 0.9)) for _ in range(4)][-1]
-    assert np.isnan(found.fitness[-1:]).all()
-    assert np.isfinite(found.fitness[:-1]).all()
-    assert np.isfinite(found.error).all()
+    scorer = Scorer(Minibatch(ITEMS, size=16), failing, ITEMS)
+    for _ in range(4):
+        found = scorer(population(0.1, 0.9))
+        assert np.isnan(found.fitness[-1:]).all()
+        assert np.isfinite(found.fitness[:-1]).all()
+        assert np.isfinite(found.error).all()
     everyone = Scorer(
-        Minibatch(ITEMS, size=ITEMS, first=128, patience=1),
+        Minibatch(ITEMS, size=128),
         lambda genotypes, rows: Evaluation(np.full((8, len(rows)), np.nan), np.zeros(8)),
         ITEMS,
     )
     assert all(np.isnan(everyone(population(0, 1)).fitness).all() for _ in range(3))
 
 
-def test_a_search_takes_more_items_as_it_settles_and_keeps_what_is_assured(tmp_path):
+def test_a_search_keeps_what_is_assured(tmp_path):
     history = History(tmp_path / "history.jsonl")
     state = search(
         "s",
-        EvosaxStrategy("CMA_ES", lower=[0.0], upper=[1.0], population_size=8),
-        Scorer(Minibatch(ITEMS, size=ITEMS, first=16, patience=2), measure, ITEMS),
+        EvosaxStrategy("CMA_ES", lower=[0.0], upper=[1.0], start=[0.5], population_size=8),
+        Scorer(Minibatch(ITEMS, size=16), measure, ITEMS),
         key=jax.random.key(0),
         generations=16,
         archive_size=4,
         history=history,
     )
     rows = list(read_history(history.path))
-    assert rows[0]["item_evaluations"] == 16
-    assert rows[-1]["item_evaluations"] > 16
-    assured = [row["fitness"] - 2 * row.get("error", 0) for row in rows]
+    assert {row["item_evaluations"] for row in rows} == {16}
+    assured = [row["fitness"] - 2 * row["error"] for row in rows]
     np.testing.assert_allclose(state.archive.fitness[0], max(assured), rtol=1e-5)
+
+
+@given(
+    sizes=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=60),
+    share=st.floats(0.01, 1),
+)
+def test_probabilities_are_in_proportion_and_sum_to_the_count(sizes, share):
+    count = max(1, round(share * len(sizes)))
+    found = inclusion(np.array(sizes), count)
+    assert found.sum() == pytest.approx(count)
+    assert ((found > 0) & (found <= 1)).all()
+    free = found < 1
+    ratios = found[free] / np.array(sizes)[free]
+    np.testing.assert_allclose(ratios, ratios[:1].repeat(len(ratios)), rtol=1e-9)
+    if free.any() and not free.all():
+        assert min(np.array(sizes)[~free]) >= max(np.array(sizes)[free]) * (1 - 1e-9)
+
+
+def test_samples_have_their_probabilities():
+    rng = np.random.default_rng(0)
+    shares = inclusion(rng.lognormal(0, 1, 40), 12)
+    drawn = np.zeros(40)
+    for _ in range(6000):
+        rows = draw(rng, shares, 12)
+        assert len(set(rows.tolist())) == 12
+        drawn[rows] += 1
+    np.testing.assert_allclose(drawn / 6000, shares, atol=0.03)
+    assert (drawn[shares == 1] == 6000).all()
 
 
 @pytest.mark.parametrize(
@@ -142,10 +202,6 @@ def test_a_search_takes_more_items_as_it_settles_and_keeps_what_is_assured(tmp_p
     [
         (lambda: Minibatch(127), "size is 128, and the search split has 127 items; give a smaller"),
         (lambda: Minibatch(ITEMS, size=1), "size must be a whole number of at least 2"),
-        (lambda: Minibatch(ITEMS, first=129), "first is 129, more than savers.minibatch.size, 128"),
-        (lambda: Minibatch(ITEMS, first=0), "first must be a whole number of at least 2"),
-        (lambda: Minibatch(ITEMS, patience=0), "patience must be a whole number of at least 1"),
-        (lambda: Minibatch(ITEMS, reliability=1), "reliability is 1; give a number between 0"),
         (
             lambda: make_rule(Savers(racing={}, minibatch={}), range(ITEMS), object()),
             r"savers\.minibatch and savers\.racing both choose the items of a generation",
@@ -161,17 +217,68 @@ def strategy_of(algorithm):
     return EvosaxStrategy(algorithm, lower=[0.0] * 3, upper=[1.0] * 3, population_size=8)
 
 
+def prepared(*overrides):
+    setup = set_up(build(compose(["+experiment=quickstart", *overrides])))
+    return setup, setup.describe()[0].rpartition("evaluations of ")[2]
+
+
 @pytest.mark.parametrize("name", ["cma_es", "cr_fm_nes", "snes", "optuna_cma", "auto"])
 def test_strategies_that_average(name):
-    experiment = build(compose(["+experiment=quickstart", f"strategy={name}", ON, SMALL]))
-    assert set_up(experiment).describe()[0].endswith("300 evaluations of 64 of 128 items")
+    assert prepared(f"strategy={name}", ON, SMALL)[1] == "64 of 512 items"
+    assert prepared(f"strategy={name}")[1] == "128 of 512 items"
 
 
 @pytest.mark.parametrize("name", ["random", "differential_evolution", "coordinate", "memetic"])
 def test_strategies_that_keep_the_best_would_keep_the_luckiest(name):
     named = "RandomSearch|DifferentialEvolution|Coordinate|Memetic"
     with pytest.raises(ValueError, match=f"({named}).* does not average .* but keeps the best"):
-        set_up(build(compose(["+experiment=quickstart", f"strategy={name}", ON, SMALL])))
+        prepared(f"strategy={name}", ON, SMALL)
+    assert prepared(f"strategy={name}")[1] == "512 items"
+    assert prepared(f"strategy={name}", ON, "savers.minibatch.fresh=false")[1] == "128 of 512 items"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "savers.racing.enabled=true",
+        "savers.anchors.enabled=true",
+        "savers.minibatch.size=257",
+        "savers.minibatch.enabled=false",
+    ],
+)
+def test_nobody_has_to_switch_off_what_would_not_fit(other):
+    setup, items = prepared(other)
+    assert setup.stages[0].savers.minibatch is None
+    assert items == "512 items"
+
+
+def test_minibatches_that_nobody_asked_for_are_of_one_task():
+    class Half(list):
+        batches = ()
+
+    two = BoundSeveral({name: (Half([0] * 128), 0.5) for name in "ab"})
+    savers, strategy = Savers(automatic={"size": 8}), strategy_of("CMA_ES")
+    assert fitting(savers, range(ITEMS), strategy) == Savers(minibatch={"size": 8})
+    assert fitting(savers, range(15), strategy) == Savers()
+    assert fitting(savers, two, strategy) == Savers()
+
+
+@pytest.mark.parametrize(("given", "said"), [("maybe", "'maybe'"), ("1", "1"), ("null", "None")])
+def test_a_switch_has_three_positions(given, said):
+    with pytest.raises(ConfigError, match=f"enabled is {said}; use true, false, or auto"):
+        build(compose(["+experiment=quickstart", f"savers.minibatch.enabled={given}"]))
+
+
+def test_the_same_part_for_all_generations():
+    scorer = Scorer(Minibatch(ITEMS, size=32, fresh=False), measure, ITEMS)
+    candidates = population(0.1, 0.9)
+    first = scorer(candidates)
+    again = [scorer(candidates) for _ in range(3)]
+    assert first.error is None
+    assert (np.isfinite(first.items).sum(axis=1) == 32).all()
+    for one in again:
+        np.testing.assert_array_equal(one.items, first.items)
+        np.testing.assert_allclose(one.fitness, np.nanmean(one.items, axis=1), rtol=1e-6)
 
 
 def test_a_rule_alone_is_made():

@@ -194,8 +194,8 @@ def both(items=ITEMS):
     return Anchors(items, anchors=16, initial=16, refresh=3, racing=Racing(items))
 
 
-def growing(items=ITEMS):
-    return Minibatch(items, size=items, first=16, patience=2)
+def minibatch(items=ITEMS):
+    return Minibatch(items, size=24)
 
 
 def test_anchors_are_the_first_round_of_races():
@@ -260,7 +260,7 @@ def test_anchors_for_graded_results_only():
 
 
 @pytest.mark.parametrize("broken", [(), (2.0, -2.0)], ids=["sound", "failing"])
-@pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both, growing])
+@pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both, minibatch])
 def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, broken, tmp_path):
     strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
 

@@ -103,9 +103,9 @@ def test_saved_tokenizer_reloads_the_same(tmp_path) -> None:
 
 
 def test_more_search_items_begin_with_the_shipped_ones_and_are_new() -> None:
-    questions = [problem.question for problem in data.evaluation_problems("search", count=512)]
-    assert len(set(questions)) == 512
-    assert questions[:128] == [item["question"] for item in read("search")]
+    questions = [problem.question for problem in data.evaluation_problems("search", count=1024)]
+    assert len(set(questions)) == 1024
+    assert questions[:512] == [item["question"] for item in read("search")]
     for split in ("validation", "test"):
         others = {item["question"] for item in read(split)}
         assert not set(questions) & others

@@ -2,7 +2,7 @@
 
 from evojax_merge.evolution.scoring.anchors import Anchors
 from evojax_merge.evolution.scoring.base import Measure, Rule, Whole
-from evojax_merge.evolution.scoring.choice import make_rule
+from evojax_merge.evolution.scoring.choice import fitting, make_rule
 from evojax_merge.evolution.scoring.memory import Memory
 from evojax_merge.evolution.scoring.minibatch import Minibatch
 from evojax_merge.evolution.scoring.racing import Racing
@@ -17,5 +17,6 @@ __all__ = [
     "Rule",
     "Scorer",
     "Whole",
+    "fitting",
     "make_rule",
 ]

@@ -1,5 +1,7 @@
 """The rule that an experiment's savers ask for."""
 
+import dataclasses
+
 from evojax_merge.evolution.scoring.anchors import Anchors
 from evojax_merge.evolution.scoring.base import Items, Rule, Whole
 from evojax_merge.evolution.scoring.minibatch import Minibatch
@@ -8,6 +10,28 @@ from evojax_merge.experiment import Savers
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.strategies.base import Strategy, hears
+
+LEAST = 2
+"""Times the items of a minibatch that there are to be, for minibatches that nobody asked for."""
+
+
+def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
+    """The savers, with automatic minibatches switched on if they fit, or else off.
+
+    They fit one task of at least twice their size, with a strategy that is told the fitness and
+    averages, where no other saver chooses the items.
+    """
+    given = savers.automatic
+    fit = (
+        given is not None
+        and not savers.partial
+        and not parts_of(task)
+        and len(task) >= LEAST * given["size"]
+        and getattr(strategy, "averages", False)
+        and not getattr(strategy, "scores_itself", False)
+        and hears(strategy) == "fitness"
+    )
+    return dataclasses.replace(savers, automatic=None, minibatch=given if fit else savers.minibatch)
 
 
 def make_rule(
@@ -44,12 +68,14 @@ def make_rule(
                 f"savers.minibatch and savers.{other} both choose the items of a generation; leave "
                 "one out"
             )
-        if not getattr(strategy, "averages", False):
+        fresh = savers.minibatch.get("fresh", True)
+        if fresh and not getattr(strategy, "averages", False):
             name = type(getattr(strategy, "algorithm", strategy)).__name__
             raise ValueError(
                 f"savers.minibatch scores each generation on other items, and {name} does not "
                 "average candidates but keeps the best, which would be the luckiest; use cma_es or "
-                "cr_fm_nes, for instance, or leave it out"
+                "cr_fm_nes, for instance, or the same items for all with "
+                "savers.minibatch.fresh=false, or leave it out"
             )
         return Minibatch(len(task), **savers.minibatch)
     racing = None if savers.racing is None else Racing(len(task), **savers.racing)

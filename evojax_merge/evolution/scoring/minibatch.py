@@ -1,36 +1,34 @@
-"""Minibatches: each generation is scored on other items, a random part of them.
+"""Minibatches: each generation is scored on other items, those that tell candidates apart first.
 
 [1] Hansen et al., A Method for Handling Uncertainty in Evolutionary Optimization, 2009,
-    https://doi.org/10.1109/TEVC.2008.924423: evaluations are increased when their noise, not their
-    candidates, decides the ranks.
-[2] Byrd et al., Sample Size Selection in Optimization Methods for Machine Learning, 2012,
-    https://doi.org/10.1007/s10107-012-0572-5: a part that grows as the signal fades.
+    https://doi.org/10.1109/TEVC.2008.924423: how much of a rank is noise of the evaluation.
+[2] `sampling`: unequal probabilities, and estimates without bias.
 
 All candidates of a generation meet the same items, and the next generation meets others, so that a
 search cannot fit the few that it sees, and what is luck averages out over the generations.
 
-The part may grow. Of the variance of the candidates' means some is noise of the choice of items:
-what an analysis of variance without replication (candidates × items) leaves over. The rest, as a
-share, is how reliable the ranks are. At first candidates differ by much and a few items tell; close
-to the optimum they hardly differ. When the reliability of the last generations is below what is
-asked for, the part is doubled, at last to all items, and never shrinks again.
+An item that all candidates answer, or none, says nothing of who is better, and close to the optimum
+that is most of them. So items are drawn with a probability in proportion to how far the candidates
+of late generations differed on them (the standard deviation, as Neyman's allocation), weighted by
+its inverse. What an item gave of late is its expectation, from which the fitness is the weighted
+difference: estimates of different generations then differ by little more than their candidates.
 """
-
-import math
-from typing import NamedTuple
 
 import numpy as np
 
 from evojax_merge.arguments import check_whole
-from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank, check_share
+from evojax_merge.evolution.scoring.base import Items, Measure, Scores, blank
+from evojax_merge.evolution.scoring.sampling import draw, estimate, inclusion
 from evojax_merge.types import Float
 
+FADING = 0.95
+"""What a generation counts for after each later one."""
 
-class Spread(NamedTuple):
-    """Variance of the means of a generation's candidates, and how much of it the items cause."""
+PRIOR = 0.3
+"""Generations that the average item counts for in what is known of each."""
 
-    total: float
-    noise: float
+EVEN = 0.1
+"""Part of the probabilities that is the same for all items, so that each comes up now and then."""
 
 
 class Minibatch:
@@ -38,11 +36,9 @@ class Minibatch:
 
     Args:
         items: Number of items.
-        size: How many a generation is scored on, at most.
-        first: How many the first generations are scored on; None: ``size``.
-        reliability: Share of the variance of the candidates' means that is to be theirs; more items
-            are taken when it is less, up to ``size``.
-        patience: Generations that a size is judged by, the last ones.
+        size: How many a generation is scored on.
+        informative: Draw those that tell candidates apart more often; else all alike.
+        fresh: Each generation meets others; else all meet the same, drawn alike.
         seed: Of the draws.
 
     Raises:
@@ -54,74 +50,57 @@ class Minibatch:
         items: int,
         *,
         size: int = 128,
-        first: int | None = None,
-        reliability: float = 0.5,
-        patience: int = 4,
+        informative: bool = True,
+        fresh: bool = True,
         seed: int = 0,
     ) -> None:
         check_whole("savers.minibatch.size", size, 2)
-        check_whole("savers.minibatch.patience", patience, 1)
-        check_share("savers.minibatch.reliability", reliability)
-        first = size if first is None else check_whole("savers.minibatch.first", first, 2)
-        if first > size:
-            raise ValueError(
-                f"savers.minibatch.first is {first}, more than savers.minibatch.size, {size}"
-            )
         if size > items:
             raise ValueError(
                 f"savers.minibatch.size is {size}, and the search split has {items} items; give a "
                 "smaller size, or more items"
             )
-        self._items, self._seed = items, seed
-        self._reliability, self._patience = reliability, patience
-        self._size, self._most = first, size
-        self._seen: list[Spread] = []
-
-    @property
-    def size(self) -> int:
-        """Items that the next generation is scored on."""
-        return self._size
+        self._items, self._size, self._seed = items, size, seed
+        self._informative, self._fresh = informative and fresh, fresh
+        self._met, self._sum, self._variance = np.zeros((3, items))
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
         """Measure a generation on its part."""
-        drawn = np.random.default_rng((self._seed, generation)).permutation(self._items)
-        rows = np.sort(drawn[: self._size])
-        items = blank(count, self._items)
-        items[:, rows] = measure(np.arange(count), rows)
+        everyone = np.arange(count)
         if self._size == self._items:
-            return Scores(items)
-        met = items[:, rows].astype(np.float64)
-        fitness = met.mean(axis=1)  # nan of whoever failed on one of them
-        sound = np.isfinite(fitness)
-        spread = met[sound].var(axis=1, ddof=1).mean() if sound.any() else 0.0
-        error = math.sqrt(spread * (1 - self._size / self._items) / self._size)
-        return Scores(items, fitness.astype(np.float32), np.full(count, error, np.float32))
+            return Scores(measure(everyone, np.arange(self._items)))
+        expected, spread = self._expected()
+        shares = inclusion((1 - EVEN) * spread + EVEN, self._size)
+        rng = np.random.default_rng((self._seed, generation if self._fresh else 0))
+        rows = draw(rng, shares, self._size)
+        items = blank(count, self._items)
+        items[:, rows] = measure(everyone, rows)
+        fitness, error = estimate(items[:, rows].astype(float), shares[rows], expected, rows)
+        told = np.full(count, error, np.float32) if self._fresh else None
+        return Scores(items, fitness.astype(np.float32), told)
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
-        """Judge the size by a finished generation."""
-        spread = spread_of(items[np.isfinite(fitness)])
-        if self._size == self._most or spread is None:
+        """Keep what the items of a finished generation gave, and how much candidates differed."""
+        sound = items[np.isfinite(fitness)].astype(float)
+        if not self._informative or len(sound) < 2:
             return
-        self._seen = [*self._seen, spread][-self._patience :]
-        if len(self._seen) == self._patience and self._reliability > _reliability(self._seen):
-            self._size = min(2 * self._size, self._most)
-            self._seen = []
+        met = np.isfinite(sound).all(axis=0)
+        for kept in (self._met, self._sum, self._variance):
+            kept *= FADING
+        self._met[met] += 1
+        self._sum[met] += sound[:, met].mean(axis=0)
+        self._variance[met] += sound[:, met].var(axis=0, ddof=1)
 
-
-def spread_of(items: Items) -> Spread | None:
-    """Spread of some candidates' means over the items that they met; None: nothing to go by."""
-    met = items[:, np.isfinite(items).all(axis=0)].astype(np.float64)
-    candidates, count = met.shape
-    if candidates < 2 or count < 2:
-        return None
-    means = met.mean(axis=1, keepdims=True)
-    left = met - means - met.mean(axis=0) + met.mean()
-    noise = (left**2).sum() / ((candidates - 1) * (count - 1)) / count
-    return Spread(float(means.var(ddof=1)), float(noise))
-
-
-def _reliability(spreads: list[Spread]) -> float:
-    """One less the share of noise; of candidates that are all the same, 0."""
-    total = math.fsum(spread.total for spread in spreads)
-    noise = math.fsum(spread.noise for spread in spreads)
-    return 1 - noise / total if total > 0 else 0.0
+    def _expected(self) -> tuple[Float[np.ndarray, "items"], Float[np.ndarray, "items"]]:
+        """Mean result of each item, and the deviation of candidates on it as a share of the mean
+        deviation; all alike while nothing is known."""
+        seen = self._met.sum()
+        if not seen:
+            return np.zeros(self._items), np.ones(self._items)
+        means, variances = (
+            (kept + PRIOR * kept.sum() / seen) / (self._met + PRIOR)
+            for kept in (self._sum, self._variance)
+        )
+        deviations = np.sqrt(variances)
+        mean = deviations.mean()
+        return means, deviations / mean if mean > 0 else np.ones(self._items)

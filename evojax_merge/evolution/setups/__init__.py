@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from evojax_merge.evolution.scoring import make_rule
+from evojax_merge.evolution.scoring import fitting, make_rule
 from evojax_merge.evolution.setups.base import Setup, Stage
 from evojax_merge.evolution.setups.merging import EVIDENCE, ParameterSetup, WeightsSetup
 from evojax_merge.evolution.setups.routed import DataflowSetup, HybridSetup, JointSetup
@@ -33,5 +33,7 @@ def set_up(experiment: Experiment) -> Setup:
         )
     setup = _KINDS[kind_of(experiment.space)](experiment)
     for stage in setup.stages:
-        make_rule(experiment.savers, setup.bound["search"], stage.strategy)
+        task = setup.bound["search"]
+        stage.savers = fitting(experiment.savers, task, stage.strategy)
+        make_rule(stage.savers, task, stage.strategy)
     return setup

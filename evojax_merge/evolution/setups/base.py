@@ -13,7 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evidence import Items
 from evojax_merge.evolution.problems import Found, Problem
 from evojax_merge.evolution.problems.base import RANDOM
-from evojax_merge.experiment import Experiment
+from evojax_merge.experiment import Experiment, Savers
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.ingredients import Ingredients, Plan
 from evojax_merge.operators import Evidence
@@ -33,6 +33,7 @@ class Stage:
         problem: Makes the problem; the weights must be loaded by then.
         done: Told the winner.
         random: What results call the random search beside it.
+        savers: What saves evaluations of it; `set_up` says which of the experiment's.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Stage:
     problem: Callable[[], Problem]
     done: Callable[[Found], None] = lambda found: None
     random: str = RANDOM
+    savers: Savers = dataclasses.field(default_factory=Savers)
 
 
 class Setup(abc.ABC):
@@ -69,13 +71,17 @@ class Setup(abc.ABC):
 
     def describe(self) -> list[str]:
         """Lines for people."""
-        experiment, items = self.experiment, str(len(self.bound["search"]))
-        if experiment.savers.minibatch is not None:
-            items = f"{experiment.savers.minibatch['size']} of {items}"
+        experiment, items = self.experiment, len(self.bound["search"])
+
+        def measured(savers: Savers) -> str:
+            return (
+                f"{items}" if (part := savers.minibatch) is None else f"{part['size']} of {items}"
+            )
+
         return [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
-            f"{stage.evaluations} evaluations of {items} items"
+            f"{stage.evaluations} evaluations of {measured(stage.savers)} items"
             for stage in self.stages
         ]
 
