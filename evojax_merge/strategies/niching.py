@@ -9,7 +9,7 @@ Costs are minimised and infinite in all objectives where a candidate failed.
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.strategies.pareto import Costs
+from evojax_merge.strategies.pareto import Costs, whole_and_last
 from evojax_merge.types import Array, Bool, Float, Int, PRNGKey
 
 Point = Float[Array, "objectives"]
@@ -98,10 +98,7 @@ def niche(
     key_niche, key_member = jax.random.split(key)
     turn = jax.random.uniform(key_niche, (directions,))
     lot = jax.random.uniform(key_member, rank.shape)
-    up_to = (rank[:, None] >= rank[None]).sum(axis=1)  # candidates no worse in rank
-    before = (rank[:, None] > rank[None]).sum(axis=1)
-    taken = up_to <= survivors
-    last = ~taken & (before < survivors)
+    taken, last = whole_and_last(rank, survivors)
     counts = jnp.zeros(directions, jnp.int32).at[nearest].add(taken.astype(jnp.int32))
 
     def choose(carry: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -57,6 +57,16 @@ def crowding_distance(costs: Costs, rank: Int[Array, "pop"]) -> Float[Array, "po
     return _crowding(costs, rank, _copies(costs))
 
 
+def whole_and_last(
+    rank: Int[Array, "pop"], count: int
+) -> tuple[Bool[Array, "pop"], Bool[Array, "pop"]]:
+    """Who is of a front of which all are among the first ``count``, and who of the one of which
+    some are."""
+    up_to = (rank[:, None] >= rank[None]).sum(axis=1)  # candidates no worse in rank
+    before = (rank[:, None] > rank[None]).sum(axis=1)
+    return up_to <= count, (up_to > count) & (before < count)
+
+
 def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array, "count"]:
     """Which ``count`` candidates survive: whole fronts, then what is left of the next one.
 
@@ -64,9 +74,7 @@ def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array
     left ([3]): all distances at once, as in [1], would take off both of a close pair.
     """
     size, copy = costs.shape[0], _copies(costs)
-    before = (rank[:, None] > rank[None]).sum(axis=1)
-    up_to = (rank[:, None] >= rank[None]).sum(axis=1)
-    last = (before < count) & (up_to > count)
+    whole, last = whole_and_last(rank, count)
 
     def take_off(kept: Bool[Array, "pop"]) -> Bool[Array, "pop"]:
         distance = _crowding(costs, jnp.where(kept, rank, size), copy)
@@ -75,7 +83,7 @@ def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array
         latest = size - 1 - jnp.argmax((least & kept & last)[::-1])
         return kept.at[latest].set(False)
 
-    kept = jax.lax.while_loop(lambda kept: kept.sum() > count, take_off, before < count)
+    kept = jax.lax.while_loop(lambda kept: kept.sum() > count, take_off, whole | last)
     return jnp.argsort(~kept, stable=True)[:count]
 
 

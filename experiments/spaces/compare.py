@@ -24,7 +24,7 @@ from evojax_merge.report.results import load_results
 from experiments.quickstart.data import evaluation_problems, write_problems
 
 VARIANTS = {
-    "parameter": ["+experiment=quickstart"],
+    "parameter": ["+experiment=quickstart", "strategy=cma_es"],
     "dataflow": ["+experiment=quickstart_dataflow"],
     "dataflow, no scaling": ["+experiment=quickstart_dataflow", "space.scaling=off"],
     "hybrid": ["+experiment=quickstart_hybrid"],

@@ -49,3 +49,23 @@ def test_a_run_measures_less_and_goes_on_as_if_never_interrupted(
     for row, expected in zip(read_history(again.directory / "history.jsonl"), rows, strict=True):
         assert row["fitness"] == expected["fitness"]
         assert row["item_evaluations"] == expected["item_evaluations"]
+
+
+def test_a_random_search_beside_minibatches_costs_as_much_and_meets_the_same_items(
+    tmp_path: Path,
+) -> None:
+    given = [*QUICK, MINIBATCH, "search.evaluations=16", "baselines.random_search=true"]
+    run = evolve(given, tmp_path)
+    rows = list(read_history(run.directory / "history.jsonl"))
+    assert {row["item_evaluations"] for row in rows} == {128}
+    met = {
+        name: {
+            np.isfinite(np.array(row["items"], float)).tobytes()
+            for row in rows
+            if row["search"] == name
+        }
+        for name in ("evolved", "random_search")
+    }
+    assert len(met["evolved"]) == 2  # one for each generation
+    assert len(met["random_search"]) == 1
+    assert {"error" in row for row in rows if row["search"] == "random_search"} == {False}
