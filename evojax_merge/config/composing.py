@@ -139,7 +139,14 @@ def load_config_file(path: Path) -> DictConfig:
         loaded = OmegaConf.load(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; give the directory of a run") from None
-    merged = OmegaConf.merge(OmegaConf.structured(Config), loaded)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), loaded)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or getattr(error, "key", None)
+        raise ConfigError(
+            f"{path}: {key} is no key of this version, or not of its type; change it there, or go "
+            "on with the version that began the run"
+        ) from error
     assert isinstance(merged, DictConfig)
     return merged
 

@@ -58,9 +58,12 @@ class AnchorsConfig:
 
 @dataclasses.dataclass
 class MinibatchConfig:
-    """See `evojax_merge.evolution.scoring.Minibatch`."""
+    """See `evojax_merge.evolution.scoring.Minibatch`.
 
-    enabled: Any = "auto"
+    New runs have them where they fit (conf/config.yaml); what was begun without goes on without.
+    """
+
+    enabled: Any = False
     size: int = 128
     informative: bool = True
     fresh: bool = True

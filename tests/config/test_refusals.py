@@ -1,6 +1,7 @@
 """What cannot be is refused by name, before anything expensive starts."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from evojax_merge import evolve
 from evojax_merge.config import (
@@ -8,6 +9,7 @@ from evojax_merge.config import (
     build,
     check_sweep,
     compose,
+    load_config_file,
 )
 from tests.config.layouts import DIGITS, layout
 
@@ -134,3 +136,22 @@ def test_bounds_of_a_coefficient_that_the_operator_lacks_are_an_error_unless_opt
     experiment = build(compose(overrides))
     with pytest.raises(ValueError, match=r"of slerp: there is no 'weight' .*optional: true"):
         experiment.space(operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b"))
+
+
+def test_a_configuration_of_another_version(tmp_path):
+    file = tmp_path / "config.yaml"
+    given = OmegaConf.to_container(compose(["+experiment=quickstart"]), resolve=True)
+    file.write_text(OmegaConf.to_yaml(given))
+    assert build(load_config_file(file)).savers.automatic is not None
+    del given["savers"]["minibatch"]  # begun on all items, and to go on so
+    file.write_text(OmegaConf.to_yaml(given))
+    savers = build(load_config_file(file)).savers
+    assert savers.automatic is savers.minibatch is None
+    given["savers"]["minibatch"] = {"enabled": True, "patience": 4}
+    file.write_text(OmegaConf.to_yaml(given))
+    with pytest.raises(ConfigError, match=r"yaml: savers\.minibatch\.patience is no key of"):
+        load_config_file(file)
+
+
+def test_the_papers_search_measures_every_candidate_on_all_items():
+    assert compose(["+experiment=evollm_jp"]).savers.minibatch.enabled is False

@@ -201,7 +201,7 @@ def test_samples_have_their_probabilities():
     ("make", "message"),
     [
         (lambda: Minibatch(127), "size is 128, and the search split has 127 items; give a smaller"),
-        (lambda: Minibatch(ITEMS, size=1), "size must be a whole number of at least 2"),
+        (lambda: Minibatch(ITEMS, size=1), "size must be a whole number of at least 16"),
         (
             lambda: make_rule(Savers(racing={}, minibatch={}), range(ITEMS), object()),
             r"savers\.minibatch and savers\.racing both choose the items of a generation",
@@ -211,6 +211,15 @@ def test_samples_have_their_probabilities():
 def test_minibatches_that_make_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def rows_of(*shapes):
+    """A task of one item a row, in batches of these shapes."""
+
+    class Rows(list):
+        batches = tuple((np.zeros(shape),) for shape in shapes)
+
+    return Rows([0] * sum(rows for rows, _ in shapes))
 
 
 def strategy_of(algorithm):
@@ -253,14 +262,31 @@ def test_nobody_has_to_switch_off_what_would_not_fit(other):
 
 
 def test_minibatches_that_nobody_asked_for_are_of_one_task():
-    class Half(list):
-        batches = ()
-
-    two = BoundSeveral({name: (Half([0] * 128), 0.5) for name in "ab"})
-    savers, strategy = Savers(automatic={"size": 8}), strategy_of("CMA_ES")
-    assert fitting(savers, range(ITEMS), strategy) == Savers(minibatch={"size": 8})
-    assert fitting(savers, range(15), strategy) == Savers()
+    two = BoundSeveral({name: (rows_of((128, 8)), 0.5) for name in "ab"})
+    savers, strategy = Savers(automatic={"size": 16}), strategy_of("CMA_ES")
+    assert fitting(savers, rows_of((32, 8)), strategy) == Savers(minibatch={"size": 16})
+    assert fitting(savers, rows_of((31, 8)), strategy) == Savers()
     assert fitting(savers, two, strategy) == Savers()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fit"),
+    [
+        ([(300, 64), (200, 96)], True),
+        ([(500, 16), (12, 128)], False),  # 128 rows of 128 tokens are more than all
+        ([(400, 32), (112, 112)], False),  # half of all, but a larger batch than any
+    ],
+)
+def test_minibatches_that_would_cost_more_than_all_items_are_left_out(shapes, fit):
+    savers = fitting(Savers(automatic={}), rows_of(*shapes), strategy_of("CMA_ES"))
+    assert (savers.minibatch is not None) is fit
+
+
+def test_the_same_part_for_all_fits_any_strategy():
+    savers = Savers(automatic={"fresh": False})
+    assert fitting(savers, rows_of((512, 8)), strategy_of("RandomSearch")).minibatch is not None
+    with pytest.raises(ValueError, match="size must be a whole number of at least 16"):
+        fitting(Savers(automatic={"size": 0}), rows_of((64, 8)), strategy_of("RandomSearch"))
 
 
 @pytest.mark.parametrize(("given", "said"), [("maybe", "'maybe'"), ("1", "1"), ("null", "None")])

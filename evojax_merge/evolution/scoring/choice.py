@@ -2,36 +2,60 @@
 
 import dataclasses
 
+import numpy as np
+
+from evojax_merge.arguments import check_whole
 from evojax_merge.evolution.scoring.anchors import Anchors
 from evojax_merge.evolution.scoring.base import Items, Rule, Whole
-from evojax_merge.evolution.scoring.minibatch import Minibatch
+from evojax_merge.evolution.scoring.minibatch import LEAST, SIZE, Minibatch
 from evojax_merge.evolution.scoring.racing import Racing
 from evojax_merge.experiment import Savers
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.strategies.base import Strategy, hears
 
-LEAST = 2
-"""Times the items of a minibatch that there are to be, for minibatches that nobody asked for."""
+WORTHWHILE = 0.5
+"""Share of the cost of all items that minibatches may have which nobody asked for."""
 
 
 def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
     """The savers, with automatic minibatches switched on if they fit, or else off.
 
-    They fit one task of at least twice their size, with a strategy that is told the fitness and
-    averages, where no other saver chooses the items.
+    They fit one task of which a part costs half as much or less, with a strategy that is told the
+    fitness and averages (or any, if all candidates meet the same part), where no other saver
+    chooses the items.
+
+    Raises:
+        ValueError: Their size makes no sense, whether they fit or not.
     """
     given = savers.automatic
+    if given is None:
+        return savers
+    size = check_whole("savers.minibatch.size", given.get("size", SIZE), LEAST)
     fit = (
-        given is not None
-        and not savers.partial
+        not savers.partial
         and not parts_of(task)
-        and len(task) >= LEAST * given["size"]
-        and getattr(strategy, "averages", False)
+        and (getattr(strategy, "averages", False) or not given.get("fresh", True))
         and not getattr(strategy, "scores_itself", False)
         and hears(strategy) == "fitness"
+        and _saves(task, size)
     )
     return dataclasses.replace(savers, automatic=None, minibatch=given if fit else savers.minibatch)
+
+
+def _saves(task: BoundTask, size: int) -> bool:
+    """Whether a part of a task costs little enough, and takes no more memory than a batch of all.
+
+    A part is one batch as long as its longest row (`BoundTask.take`): of few long items among many
+    short ones, it may be more work than all items in batches of their lengths.
+    """
+    if size > WORTHWHILE * len(task):
+        return False
+    shapes = np.array([batch[0].shape[:2] for batch in task.batches])
+    rows, longest = size * shapes[:, 0].sum() / len(task), shapes[:, 1].max()
+    tokens, pairs = shapes[:, 0] * shapes[:, 1], shapes[:, 0] * shapes[:, 1] ** 2
+    cheap = rows * longest <= WORTHWHILE * tokens.sum()
+    return bool(cheap and rows * longest <= tokens.max() and rows * longest**2 <= pairs.max())
 
 
 def make_rule(

@@ -1,9 +1,5 @@
 """Minibatches: each generation is scored on other items, those that tell candidates apart first.
 
-[1] Hansen et al., A Method for Handling Uncertainty in Evolutionary Optimization, 2009,
-    https://doi.org/10.1109/TEVC.2008.924423: how much of a rank is noise of the evaluation.
-[2] `sampling`: unequal probabilities, and estimates without bias.
-
 All candidates of a generation meet the same items, and the next generation meets others, so that a
 search cannot fit the few that it sees, and what is luck averages out over the generations.
 
@@ -25,10 +21,16 @@ FADING = 0.95
 """What a generation counts for after each later one."""
 
 PRIOR = 0.3
-"""Generations that the average item counts for in what is known of each."""
+"""Generations that the average of what was measured counts for in what is known of each item."""
 
 EVEN = 0.1
 """Part of the probabilities that is the same for all items, so that each comes up now and then."""
+
+SIZE = 128
+"""Items of a generation, unless another number is given."""
+
+LEAST = 16
+"""Items that a generation is scored on at least: fewer have other probabilities than intended."""
 
 
 class Minibatch:
@@ -49,12 +51,12 @@ class Minibatch:
         self,
         items: int,
         *,
-        size: int = 128,
+        size: int = SIZE,
         informative: bool = True,
         fresh: bool = True,
         seed: int = 0,
     ) -> None:
-        check_whole("savers.minibatch.size", size, 2)
+        check_whole("savers.minibatch.size", size, LEAST)
         if size > items:
             raise ValueError(
                 f"savers.minibatch.size is {size}, and the search split has {items} items; give a "

@@ -32,10 +32,13 @@ def inclusion(sizes: Float[np.ndarray, "items"], count: int) -> Float[np.ndarray
 def draw(
     rng: np.random.Generator, shares: Float[np.ndarray, "items"], count: int
 ) -> Int[np.ndarray, "count"]:
-    """Items of a Pareto sample [2] with given probabilities of inclusion, in ascending order."""
+    """Items of a Pareto sample [2] with given probabilities of inclusion, in ascending order.
+
+    The probabilities of rare items are too low by at most 7 % in samples of 8, 1.6 % of 16, 0.5 %
+    of 32 and more.
+    """
     odds = rng.random(len(shares))
-    with np.errstate(divide="ignore"):
-        ranks = odds / (1 - odds) * (1 / shares - 1)  # 0 of what is certain
+    ranks = odds / (1 - odds) * (1 / shares - 1)  # 0 of what is certain
     return np.sort(np.argsort(ranks, kind="stable")[:count])
 
 
@@ -52,18 +55,19 @@ def estimate(
     Args:
         met: Results on the sample; nan where there was none.
         shares: Probabilities that its items are in it.
-        expected: Of all items; right or wrong, the estimates are without bias.
+        expected: Of all items; where it is wrong, the estimates are still without bias.
         rows: Which items the sample has.
 
     Returns:
         Estimates, nan of whoever has no result on some item, and the root of the mean of their
-        variances by [3], of those that have.
+        variances by [3], of those that have; 0 unless two items or more are not certain.
     """
-    items, count = len(expected), len(rows)
+    items = len(expected)
     differences = (met - expected[rows]) / shares
     means = expected.mean() + differences.sum(axis=1) / items
     left, sound = 1 - shares, np.isfinite(means)
-    if count < 2 or not sound.any() or left.sum() <= 0:
+    count = (left > 0).sum()
+    if count < 2 or not sound.any():
         return means, 0.0
     away = differences[sound] - differences[sound] @ left[:, None] / left.sum()
     variance = (away**2 @ left).mean() * count / (count - 1) / items**2

@@ -13,6 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.evidence import Items
 from evojax_merge.evolution.problems import Found, Problem
 from evojax_merge.evolution.problems.base import RANDOM
+from evojax_merge.evolution.scoring.minibatch import SIZE
 from evojax_merge.experiment import Experiment, Savers
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.ingredients import Ingredients, Plan
@@ -74,9 +75,8 @@ class Setup(abc.ABC):
         experiment, items = self.experiment, len(self.bound["search"])
 
         def measured(savers: Savers) -> str:
-            return (
-                f"{items}" if (part := savers.minibatch) is None else f"{part['size']} of {items}"
-            )
+            part = items if savers.minibatch is None else savers.minibatch.get("size", SIZE)
+            return f"{items}" if part == items else f"{part} of {items}"
 
         return [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
