@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/candidates.py --out candidates.json
 
-A candidate is a merge of the quickstart's sources at new weights, measured on the 128 items of the
-search split. Ours builds and measures a generation at a time, on all cores. The peers' way:
+A candidate is a merge of the quickstart's sources at new weights, measured on the first 128 items
+of the search split. Ours builds and measures a generation at a time, on all cores. The peers' way:
 mergekit merges to a directory, transformers loads it, generates for all items in one batch, and
 the same task scores the text. Also measured is the host's share of a search's wall time: what is
 not spent waiting for the device.
@@ -32,6 +32,7 @@ from evojax_merge.layout import Layout
 
 PEER = "mergekit to disk, transformers generate"
 REPEATS, GENERATIONS = 5, 8
+ITEMS = 128
 EXPERIMENT = "quickstart"
 
 
@@ -40,7 +41,7 @@ def benchmark() -> list[Row]:
     choice = experiment.model
     prepared = plan(choice.base, choice.sources)
     ingredients = load_ingredients(prepared)
-    task = experiment.task.bind(prepared.reference)
+    task = experiment.task.bind(prepared.reference).take(np.arange(ITEMS))
     layout = Layout.of(prepared.reference.family, prepared.reference.config)
     space = experiment.space(
         operator=experiment.operator, layout=layout, sources=choice.source_names
