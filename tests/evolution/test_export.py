@@ -42,9 +42,8 @@ def settings(tmp_path_factory) -> list[str]:
 @pytest.mark.parametrize(
     "operator",
     [
-        "dare_ties",
         "karcher",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("della", "slerp", "ties")),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("dare_ties", "della", "slerp", "ties")),
     ],
 )
 def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, monkeypatch, operator):

@@ -38,7 +38,10 @@ def recipe(models, operator, arguments, base=True, **coefficients):
 WEIGHT, DENSITY = [0.3, 0.5, 0.9], [0.2, 0.555, 1.0]
 
 
-@pytest.mark.parametrize("method", ["ties", "breadcrumbs_ties", "dare_ties", "della_linear"])
+@pytest.mark.parametrize(
+    "method",
+    ["ties", pytest.param("breadcrumbs_ties", marks=pytest.mark.slow), "dare_ties", "della_linear"],
+)
 def test_a_file_gives_what_the_recipe_gives_in_memory(models, tmp_path, method):
     density = [0.2, 0.5, 0.8] if method.startswith("della") else DENSITY
     extra = {"della_linear": {"epsilon": 0.1}, "breadcrumbs_ties": {"gamma": 0.02}}.get(method, {})

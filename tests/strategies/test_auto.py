@@ -8,7 +8,13 @@ from evojax_merge.strategies import Auto
 
 
 @pytest.mark.parametrize(
-    ("dims", "name"), [(8, "cr_fm_nes"), (64, "cr_fm_nes"), (512, "open_es"), (4288, "snes")]
+    ("dims", "name"),
+    [
+        pytest.param(8, "cr_fm_nes", marks=pytest.mark.slow),
+        (64, "cr_fm_nes"),
+        (512, "open_es"),
+        (4288, "snes"),
+    ],
 )
 def test_is_the_strategy_of_that_name_for_the_number_of_genes(dims: int, name: str) -> None:
     box = {"lower": np.zeros(dims), "upper": np.ones(dims)}

@@ -70,7 +70,7 @@ def median_generations(best: np.ndarray, target: float) -> float:
     ("function", "dims", "start", "generations"),
     [
         (sphere, 10, 3.0, 100),
-        (rosenbrock, 6, 0.0, 400),
+        pytest.param(rosenbrock, 6, 0.0, 400, marks=pytest.mark.slow),
         (ellipsoid, 6, 3.0, 300),
         pytest.param(rosenbrock, 10, 0.0, 700, marks=pytest.mark.slow),
         pytest.param(ellipsoid, 10, 3.0, 600, marks=pytest.mark.slow),
