@@ -19,6 +19,7 @@ from rich.table import Table
 
 from evojax_merge import api
 from evojax_merge.config import compose
+from evojax_merge.evolution.problems.base import EVOLVED, RANDOM, RANDOM_PATHS
 from evojax_merge.report.intervals import interval
 from evojax_merge.report.results import load_results
 from experiments.quickstart.data import evaluation_problems, write_problems
@@ -31,7 +32,7 @@ VARIANTS = {
     "joint": ["+experiment=quickstart_joint"],
 }
 ITEMS = 128
-METHODS = ("evolved", "random_search")
+METHODS = (EVOLVED, RANDOM, RANDOM_PATHS)
 
 
 def main() -> None:
@@ -78,6 +79,8 @@ def collect(folder: Path, seeds: Iterable[int]) -> Iterable[dict[str, Any]]:
                 for result in load_results(run_directory(folder, name, seed) / "results.json")
                 if (result.name, result.split) == (method, "test")
             ]
+            if not found:  # of a hybrid the random search is one of paths
+                continue
             scores = [result.score for result in found]
             items = found[0].items
             right = round(mean(scores) * items)
