@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.memory import (
     candidates_that_fit,
     is_held_alone,
@@ -25,7 +26,7 @@ from evojax_merge.evolution.memory import (
     room_of,
 )
 from evojax_merge.fitness.base import BoundTask
-from evojax_merge.fitness.several import Part, parts_of, tasks_of
+from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.inference.programs import batch_bytes, make_program, slots_that_fit
 from evojax_merge.models import Family
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
@@ -67,62 +68,6 @@ def whole_models(candidate: Params) -> Candidates:
     """Each candidate has all of its parameters for itself."""
     axes = population_axes(candidate)
     return Candidates(axes, lambda candidates, shared: candidates, axes)
-
-
-class Evaluation(NamedTuple):
-    """Results of a population on the items of one split.
-
-    Attributes:
-        items: Result of every item; larger is better. nan where an item has no finite result, or
-            was not measured.
-        seconds: Wall time of each candidate, its share of its chunk's.
-        parts: The tasks that the items belong to; empty where there is one.
-        estimate: Objectives that stand for the means of the items, where not all were measured.
-        spent: How many items were measured for each candidate; None: all of them.
-        error: Standard error of the fitness by the choice of items; None: none, or not known.
-    """
-
-    items: Float[np.ndarray, "pop items"]
-    seconds: Float[np.ndarray, "pop"]
-    parts: tuple[Part, ...] = ()
-    estimate: Float[np.ndarray, "pop objectives"] | None = None
-    spent: Int[np.ndarray, "pop"] | None = None
-    error: Float[np.ndarray, "pop"] | None = None
-
-    @property
-    def objectives(self) -> Float[np.ndarray, "pop objectives"]:
-        """Mean over the items of each task, or its estimate."""
-        if self.estimate is not None:
-            return self.estimate
-        slices = [part.items for part in self.parts] or [slice(None)]
-        means = [self.items[:, items].mean(axis=1, dtype=np.float64) for items in slices]
-        return np.stack(means, axis=1).astype(np.float32)
-
-    @property
-    def fitness(self) -> Float[np.ndarray, "pop"]:
-        """The objectives' weighted sum."""
-        objectives = self.objectives
-        if not self.parts:
-            return objectives[:, 0]
-        weights = np.array([part.weight for part in self.parts])
-        return (objectives.astype(np.float64) @ weights).astype(np.float32)
-
-    @property
-    def assured(self) -> Float[np.ndarray, "pop"]:
-        """Fitness less two standard errors, by which candidates of different generations compare:
-        of many on a few items each, the highest score is the luckiest."""
-        return self.fitness if self.error is None else self.fitness - 2 * self.error
-
-    @property
-    def item_evaluations(self) -> Int[np.ndarray, "pop"]:
-        """How many items were measured for each candidate."""
-        if self.spent is not None:
-            return self.spent
-        return np.full(len(self.items), self.items.shape[1], np.int64)
-
-    def heard(self, hears: str) -> Float[np.ndarray, "pop ..."]:
-        """What a strategy is told that hears ``fitness``, ``objectives`` or ``items``."""
-        return {"fitness": self.fitness, "objectives": self.objectives, "items": self.items}[hears]
 
 
 class Evaluator:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from evojax_merge.evolution.evaluate import Evaluation, Evaluator
+from evojax_merge.evolution.evaluate import Evaluator
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.types import Float
 

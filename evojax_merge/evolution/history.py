@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.types import Population
 
 

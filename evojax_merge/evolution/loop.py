@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.history import History
 from evojax_merge.evolution.state import EvolutionState, init_archive, update_archive
 from evojax_merge.strategies.base import Strategy, hears

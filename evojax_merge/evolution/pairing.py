@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.loop import EvaluateFn
 from evojax_merge.evolution.problems import ParameterProblem, Problem
 from evojax_merge.evolution.scoring import Memory, Scorer, make_rule

@@ -19,7 +19,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def assured(row: Mapping[str, Any]) -> float:
     """Fitness of a row of the history as far as it does not hang on the items that were met; see
-    `evojax_merge.evolution.evaluate.Evaluation.assured`."""
+    `evojax_merge.evolution.evaluation.Evaluation.assured`."""
     fitness = float("nan") if row["fitness"] is None else row["fitness"]
     return float(fitness) - 2 * float(row.get("error") or 0.0)
 

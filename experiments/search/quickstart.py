@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from evojax_merge.config import build, compose
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.loop import init_state, step
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.setups import set_up

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import ConstantFitnessWarning, search
 from evojax_merge.fitness.several import Part

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evojax_merge.config import ConfigError, build, compose
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.scoring import Minibatch, Racing, Scorer, fitting, make_rule

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.scoring import (

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.evolution.evaluate import Evaluation
+from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.scoring.base import Rule
 from evojax_merge.evolution.scoring.memory import Memory
 from evojax_merge.fitness.several import Part
