@@ -41,7 +41,7 @@ def row_ranks(magnitude: np.ndarray) -> np.ndarray:
         return np.full(magnitude.shape, (STEPS + 1) // 2, np.uint8)
     ranks = np.empty(magnitude.shape, np.uint8)
     rank = _by_sorting if width < NARROW else _by_counting
-    block = max(1, PIECE // width)
+    block = block_rows(width)
 
     def some(start: int) -> None:
         part = slice(start, start + block)
@@ -51,6 +51,23 @@ def row_ranks(magnitude: np.ndarray) -> np.ndarray:
         some(0)
     else:
         in_threads(some, range(0, rows, block))
+    return ranks
+
+
+def block_rows(width: int) -> int:
+    """Rows counted together: whether numbers have bins alone is decided for all of them."""
+    return max(1, PIECE // width)
+
+
+def rank_by_sorting(magnitude: np.ndarray) -> np.ndarray:
+    """The same as `row_ranks` of rows of which each is sorted."""
+    ranks = np.empty(magnitude.shape, np.uint8)
+
+    def one(row: int) -> None:
+        part = slice(row, row + 1)
+        ranks[part] = _by_sorting(magnitude[part].view(np.uint32))
+
+    in_threads(one, range(len(magnitude)))
     return ranks
 
 

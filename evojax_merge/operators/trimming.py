@@ -7,15 +7,17 @@ whole tensor, so that a candidate is one pass over memory.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.operators import on_device, row_ranks_on_device
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
 from evojax_merge.operators.digits import parts
-from evojax_merge.operators.host import magnitude_row
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
     band_table,
+    magnitudes,
     stack_layers,
     trim_table,
 )
@@ -183,12 +185,17 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
         shape = np.shape(base)[int(layered) :]
         width = shape[-1] if len(shape) == 2 else int(np.prod(shape[1:])) if len(shape) > 2 else -1
 
-        def one(layer: int) -> tuple[np.ndarray, ...]:
-            magnitude = magnitude_row(base, source, layered, layer)
-            ranks = row_ranks(magnitude.reshape(-1, width if width > 0 else magnitude.size))
+        def one(layer: int) -> tuple[Any, ...]:
+            magnitude = magnitudes(base, source, layered, layer)
+            in_rows = magnitude.reshape(-1, width if width > 0 else magnitude.size)
+            if isinstance(in_rows, jax.Array):
+                ranked = row_ranks_on_device.row_ranks(in_rows)
+                sums = on_device.sums_by_rank(in_rows, ranked, rescale == "l2")
+                return ranked.reshape(shape), *(np.array(x, np.float32) for x in sums)
+            ranks = row_ranks(in_rows)
             plain = weighted = 0.0
-            for part in parts(magnitude.size):
-                terms = magnitude[part].astype(np.float64)
+            for part in parts(in_rows.size):
+                terms = in_rows.ravel()[part].astype(np.float64)
                 terms = np.square(terms) if rescale == "l2" else terms
                 plain += terms.sum()
                 # Not np.dot, which would start threads of its own for each piece.

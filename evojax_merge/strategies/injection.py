@@ -22,10 +22,24 @@ def limit_step(algorithm: Any, sample: Float[Array, "dims"]) -> Float[Array, "di
         algorithm: State of an evosax algorithm.
         sample: The solution, in the algorithm's coordinates.
     """
-    if not all(hasattr(algorithm, name) for name in ("mean", "std", "B", "D")):
+    white = _whitened(algorithm, sample)
+    if white is None:
         return sample
-    step = sample - algorithm.mean
-    length = jnp.linalg.norm(algorithm.B.T @ step / (algorithm.D * algorithm.std))
+    length = jnp.linalg.norm(white)
     dims = sample.size
     bound = jnp.sqrt(dims) + 2 * dims / (dims + 2)
-    return algorithm.mean + jnp.minimum(1.0, bound / jnp.maximum(length, 1e-20)) * step
+    shorter = jnp.minimum(1.0, bound / jnp.maximum(length, 1e-20))
+    return algorithm.mean + shorter * (sample - algorithm.mean)
+
+
+def _whitened(algorithm: Any, sample: Float[Array, "dims"]) -> Float[Array, "dims"] | None:
+    """The step to a solution in standard deviations, in a frame of the covariance's."""
+
+    def has(*names: str) -> bool:
+        return all(hasattr(algorithm, name) for name in ("mean", "std", *names))
+
+    if has("factor", "inverse"):
+        return algorithm.inverse @ ((sample - algorithm.mean) / algorithm.std)
+    if has("B", "D"):
+        return algorithm.B.T @ (sample - algorithm.mean) / (algorithm.D * algorithm.std)
+    return None

@@ -161,8 +161,6 @@ def run_dataflow(names: Sequence[str], seeds: int, tell: Callable[[dict], None])
     for signs in DATAFLOW_SIGNS:
         box = landscapes.dataflow_box(signs)
         for name in names:
-            if name == "cma_es":  # an eigendecomposition takes longer than a generation is worth
-                continue
             strategy = build(name, box, population_size=POPULATION)
             search = make_search(strategy, landscapes.make_dataflow_gap(box), GENERATIONS)
             start = time.perf_counter()
@@ -206,20 +204,8 @@ def run_overhead(names: Sequence[str], repeats: int, tell: Callable[[dict], None
             state = jax.block_until_ready(strategy.tell(keys[1], population, fitness, state))
             times.append(asked + time.perf_counter() - start)
         row = {"part": "overhead", "strategy": name, "seconds": times[2:]}
-        if name == "cma_es":
-            row |= decomposition(strategy, state)
         tell(row)
         print(f"overhead {name}: {1e3 * np.median(times[2:]):.1f} ms", flush=True)
-
-
-def decomposition(strategy: Any, state: Any) -> dict[str, Any]:
-    """Seconds of CMA-ES's eigendecomposition, and in how many generations there is one."""
-    params = strategy._params
-    period = max(int(1 / (10 * strategy.dims * float(params.c_1 + params.c_mu))), 1)
-    due = state.algorithm.replace(generation_counter=jnp.int32(period))
-    start = time.perf_counter()
-    jax.block_until_ready(strategy.ask(jax.random.key(0), state._replace(algorithm=due)))
-    return {"decomposition": time.perf_counter() - start, "period": period}
 
 
 def bbob_table(rows: list[dict], dims: int, noise: float, target: int) -> Table:
@@ -267,7 +253,6 @@ def overhead_table(rows: list[dict]) -> Table:
     table = Table("strategy", "ask + tell, ms", "share of a generation")
     for row in (r for r in rows if r["part"] == "overhead"):
         seconds = float(np.median(row["seconds"]))
-        seconds += row.get("decomposition", 0.0) / row.get("period", 1)
         share = seconds / QUICKSTART_GENERATION
         table.add_row(row["strategy"], f"{1e3 * seconds:.1f}", f"{share:.2%}")
     return table

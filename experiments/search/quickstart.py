@@ -6,7 +6,8 @@ The space is the quickstart's (8 weights), the fitness accuracy on the first 128
 word problems, or on as many of the same kind as ``--items`` says; the quickstart has 512. After
 every 1,280 of them (ten times their number, a generation of plain CMA-ES) the genotype that the
 strategy recommends, the mean of its distribution or the best that it saw, is measured on the 256
-validation items, which costs the search nothing and tells it nothing. The target is the median,
+validation items (``--held-out`` gives more of their kind), which costs the search nothing and tells
+it nothing. The target is the median,
 over the seeds, of what plain CMA-ES with the paper's settings recommends after 1,000 candidates.
 What is finished is not run again; several processes may share a directory.
 """
@@ -14,7 +15,7 @@ What is finished is not run again; several processes may share a directory.
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,7 +26,7 @@ from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.loop import init_state, step
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.setups import set_up
-from experiments.quickstart.data import evaluation_problems, write_problems
+from experiments.quickstart.data import Split, evaluation_problems, write_problems
 from experiments.search.curves import Point, Search, against, ends, load, save_all
 
 RACING = "savers.racing.enabled=true"
@@ -66,7 +67,9 @@ CONTESTANTS: dict[str, list[str]] = {
     "memetic": MEMETIC,
     "memetic_racing": [*MEMETIC, RACING],
 }
-ITEMS = 128
+SPLITS: tuple[Split, Split] = ("search", "validation")
+FILES = ("data", "validation")
+ITEMS, HELD_OUT = 128, 256
 EVALUATIONS = 1000
 LOOK = 10
 """A look at the validation items after so many times the search items: as often for all, as each
@@ -83,6 +86,9 @@ def main() -> None:
     parser.add_argument("--contestants", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="validation items")
+    parser.add_argument("--candidates", type=int, default=EVALUATIONS, help="after which all end")
+    parser.add_argument("--chunk", type=int, help="candidates on a device at a time")
     parser.add_argument("--look", type=int, help="items between looks; ten times --items")
     parser.add_argument("--cap", type=int, help="items of a search that is not in --full")
     parser.add_argument("--full", nargs="*", choices=CONTESTANTS, default=[PLAIN])
@@ -91,17 +97,19 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out or Path("runs/search") / f"items{options.items}"
     out.mkdir(parents=True, exist_ok=True)
-    data = out / "search.jsonl"
-    if not data.exists():
-        write_problems(data, evaluation_problems("search", count=options.items))
+    data = out / "search.jsonl", out / "validation.jsonl"
+    for path, split, count in zip(data, SPLITS, (options.items, options.held_out), strict=True):
+        if not path.exists():
+            write_problems(path, evaluation_problems(split, count=count))
     look = options.look or LOOK * options.items
     cap, whole = options.cap or CAP * options.items, EVALUATIONS * options.items
+    limits = Limits(look, options.candidates, options.chunk)
     problems: dict[str, Any] = {}
     for seed in options.seeds:
         for name in options.contestants:
             search = Search(name, seed, whole if name in options.full else cap)
             if not search.path(out).exists():
-                search = search._replace(curve=run(search, data, look, problems))
+                search = search._replace(curve=run(search, data, limits, problems))
                 search.save(out)
                 last = search.curve[-1]
                 print(name, seed, last.items, f"{last.validation:.4f}", flush=True)
@@ -117,14 +125,35 @@ def main() -> None:
         console.print(against(searches, PLAIN, cap, targets))
 
 
-def run(search: Search, data: Path, look: int, problems: dict[str, Any]) -> tuple[Point, ...]:
-    """One search, to its cap or its end; where it stood after every ``look`` items."""
+class Limits(NamedTuple):
+    """Of every search.
+
+    Attributes:
+        look: Items between two looks at the held-out ones.
+        candidates: After which it ends.
+        chunk: Candidates on a device at a time; None: two, or one where a search has many items.
+    """
+
+    look: int
+    candidates: int
+    chunk: int | None
+
+
+def run(
+    search: Search, data: tuple[Path, Path], limits: Limits, problems: dict[str, Any]
+) -> tuple[Point, ...]:
+    """One search, to its cap or its end; where it stood at every look."""
     seed, cap, overrides = search.seed, search.cap, CONTESTANTS[search.name]
-    chunk = 2 if look <= LOOK * ITEMS else 1
-    shared = ["+experiment=quickstart", f"seed={seed}", f"search.evaluations={EVALUATIONS}"]
+    look, most, chunk = limits
+    if chunk is None:
+        chunk = 2 if look <= LOOK * ITEMS else 1
+    shared = ["+experiment=quickstart", f"seed={seed}", f"search.evaluations={most}"]
     if MINIBATCH not in overrides:
         shared.append("savers.minibatch.enabled=false")
-    shared += [f"fitness.data={data.resolve()}", f"search.chunk={chunk}"]
+    shared += [
+        *(f"fitness.{key}={path.resolve()}" for key, path in zip(FILES, data, strict=True)),
+        f"search.chunk={chunk}",
+    ]
     experiment = build(compose([*shared, *overrides]))
     setup = set_up(experiment)
     (stage,) = setup.stages
@@ -137,7 +166,7 @@ def run(search: Search, data: Path, look: int, problems: dict[str, Any]) -> tupl
     state = init_state(strategy, jax.random.key(seed), 1)
     curve: list[Point] = []
     items, seconds, candidates, idle = 0, 0.0, 0, 0
-    while items < cap and candidates < EVALUATIONS and idle < STALLED:
+    while items < cap and candidates < most and idle < STALLED:
         began = time.process_time()
         state, population, evaluation = step(state, strategy, score)
         seconds += time.process_time() - began
@@ -145,7 +174,7 @@ def run(search: Search, data: Path, look: int, problems: dict[str, Any]) -> tupl
         idle = 0 if measured else idle + 1
         candidates += len(population)
         before, items = items, items + measured
-        last = items >= cap or candidates >= EVALUATIONS or idle == STALLED
+        last = items >= cap or candidates >= most or idle == STALLED
         if last or items // look > before // look:
             held_out = incumbent(problem, strategy, state)
             curve.append(Point(candidates, items, round(seconds, 2), held_out))

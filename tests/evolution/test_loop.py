@@ -9,7 +9,7 @@ from evojax_merge.evolution.evaluation import Evaluation
 from evojax_merge.evolution.history import History, read_history
 from evojax_merge.evolution.loop import ConstantFitnessWarning, search
 from evojax_merge.fitness.several import Part
-from evojax_merge.strategies import EvosaxStrategy
+from evojax_merge.strategies import EvosaxStrategy, cma_es
 from tests.compilations import count_compilations
 
 DIMS, GENERATIONS = 3, 8
@@ -67,6 +67,14 @@ def test_a_search_that_was_cut_off_ends_in_the_same_state(tmp_path, calls):
 
     assert without_seconds(tmp_path / "cut") == without_seconds(tmp_path / "whole")
     assert len(without_seconds(tmp_path / "cut")) == 6 * GENERATIONS
+
+
+def test_a_search_with_a_factor_of_the_covariance_goes_on_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(cma_es, "MANY", DIMS)
+    run(folder=tmp_path, generations=3)
+    continued, whole = run(folder=tmp_path), run()
+    assert np.any(whole.strategy.algorithm.factor != np.eye(DIMS))
+    same(continued, whole)
 
 
 def test_a_finished_search_is_not_done_again(tmp_path):

@@ -11,7 +11,7 @@ from evojax_merge import api, evolve
 from evojax_merge.config import compose
 from evojax_merge.evolution.history import read_history
 from evojax_merge.gradient import GradientDescent, Memetic
-from evojax_merge.strategies import CMAES, EvosaxStrategy
+from evojax_merge.strategies import CMAES, EvosaxStrategy, cma_es
 from evojax_merge.strategies.injection import limit_step
 from tests.gradient.models import Bowl
 
@@ -90,7 +90,9 @@ def test_without_finite_or_different_scores_it_goes_on(score):
     assert np.isfinite(populations).all()
 
 
-def test_a_far_step_is_shortened_for_cma_es():
+@pytest.mark.parametrize("many", [5, 4], ids=["decomposed", "factored"])
+def test_a_far_step_is_shortened_for_cma_es(many, monkeypatch):
+    monkeypatch.setattr(cma_es, "MANY", many)
     strategy = EvosaxStrategy(CMAES, lower=LOWER, upper=UPPER, population_size=6)
     key = jax.random.key(0)
     population, state = strategy.ask(key, strategy.init(key))

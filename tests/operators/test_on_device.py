@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import breadcrumbs, init_statistics, on_device, sce, task_vectors, ties
+from evojax_merge.operators import (
+    breadcrumbs,
+    della,
+    init_statistics,
+    on_device,
+    row_ranks,
+    row_ranks_on_device,
+    sce,
+    task_vectors,
+    ties,
+)
 from evojax_merge.operators.sce import variance_of
 
 SHAPE = (2, 300, 257)
@@ -17,6 +27,8 @@ OPERATORS = {
     "breadcrumbs l1": breadcrumbs(rescale="l1"),
     "breadcrumbs linf": breadcrumbs(rescale="linf"),
     "sce": sce(),
+    "della": della(),
+    "della l2": task_vectors("rank", "sum", rescale="l2"),
 }
 
 
@@ -50,10 +62,26 @@ def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):
     for own, other in zip(jax.tree.leaves(device), jax.tree.leaves(host), strict=True):
         assert own.dtype == other.dtype
         assert own.shape == other.shape
-        if "l1" in name or "l2" in name or name == "sce":  # sums in another order
+        if "l1" in name or "l2" in name or name in ("sce", "della"):  # sums in another order
             np.testing.assert_allclose(own, other, rtol=3e-7)
         else:
             np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.parametrize("width", [100, 256, 700, 70_000])
+@pytest.mark.parametrize("kind", ["continuous", "crowded", "levels", "zeros"])
+def test_ranks_in_rows_are_those_of_the_host(kind, width, monkeypatch):
+    rng = np.random.default_rng(width)
+    values = np.abs(rng.standard_normal((5 if width > 1000 else 300, width), dtype=np.float32))
+    if kind == "crowded":  # some rows of one bin, which are sorted
+        values[::3] = 1 + values[::3] * np.float32(1e-6)
+    if kind == "levels":
+        values[:150] = rng.integers(0, 40, values[:150].shape).astype(np.float32)
+    if kind == "zeros":
+        values *= rng.integers(0, 2, values.shape).astype(np.float32)
+    monkeypatch.setattr(row_ranks_on_device, "AT_ONCE", 2**17)  # several pieces
+    device = row_ranks_on_device.row_ranks(jnp.asarray(values))
+    np.testing.assert_array_equal(device, row_ranks.row_ranks(values))
 
 
 def test_the_variance_has_the_bits_of_the_host():

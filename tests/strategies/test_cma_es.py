@@ -4,10 +4,14 @@ from collections.abc import Callable
 
 import cmaes
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from evosax.algorithms import CMA_ES
 
-from evojax_merge.strategies import EvosaxStrategy
+from evojax_merge.strategies import EvosaxStrategy, cma_es
+from evojax_merge.strategies.factored_cma_es import FactoredCMAES
+from evojax_merge.strategies.shaping import rank_weights
 
 SEEDS = 11
 HALF = 5.0
@@ -91,6 +95,72 @@ def test_as_few_evaluations_as_cmaes(
     for target in (1.0, 1e-3):
         ratio = median_generations(best, target) / median_generations(peer, target)
         assert ratio < 1.3, f"to {target}: {ratio:.2f} times the evaluations of cmaes"
+
+
+@pytest.fixture
+def many_from_one(monkeypatch):
+    """A factor of the covariance whatever the number of genes."""
+    monkeypatch.setattr(cma_es, "MANY", 1)
+
+
+def test_a_factor_is_kept_from_so_many_genes_on() -> None:
+    def state(dims: int):
+        box = {"lower": np.full(dims, -1.0), "upper": np.ones(dims)}
+        strategy = EvosaxStrategy("CMA_ES", **box)
+        return jax.eval_shape(strategy.init, jax.random.key(0)).algorithm
+
+    assert hasattr(state(cma_es.MANY - 1), "B")
+    assert hasattr(state(cma_es.MANY), "factor")
+
+
+@pytest.mark.parametrize("dims", [2, 12])
+def test_the_factor_is_one_of_the_covariance_of_the_tutorial(dims: int) -> None:
+    factored, whole = (
+        algorithm(20, jnp.zeros(dims), fitness_shaping_fn=rank_weights)
+        for algorithm in (FactoredCMAES, CMA_ES)
+    )
+    stretch = np.geomspace(1, 100, dims)
+    params = factored.default_params
+    state = factored.init(jax.random.key(0), jnp.zeros(dims), params)
+    peer = whole.init(jax.random.key(0), jnp.zeros(dims), params)
+    ask, tell, ask_peer, tell_peer = map(
+        jax.jit, (factored.ask, factored.tell, whole.ask, whole.tell)
+    )
+    for generation in range(20):
+        key = jax.random.key(generation)
+        population, state = ask(key, state, params)
+        _, peer = ask_peer(key, peer, params)
+        cost = (stretch * population**2).sum(axis=1) + 10 * population[:, 0]
+        state, _ = tell(key, population, cost, state, params)
+        peer, _ = tell_peer(key, population, cost, peer, params)
+        # The paths of the step turn against each other; all else is the same.
+        peer = peer.replace(std=state.std, p_std=state.p_std)
+        scale = np.abs(peer.C).max()
+        np.testing.assert_allclose(state.factor @ state.factor.T, peer.C, atol=5e-4 * scale)
+        np.testing.assert_allclose(state.mean, peer.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state.factor @ state.inverse, np.eye(dims), atol=1e-4)
+    assert np.linalg.cond(peer.C) > 2, "a covariance was learnt"
+
+
+def test_a_sample_that_no_distribution_makes_leaves_a_factor_with_an_inverse() -> None:
+    algorithm = FactoredCMAES(10, jnp.zeros(5), fitness_shaping_fn=rank_weights)
+    params = algorithm.default_params
+    state = algorithm.init(jax.random.key(0), jnp.zeros(5), params)
+    population, state = algorithm.ask(jax.random.key(0), state, params)
+    far = population.at[-1].mul(1e3)
+    for worst in (far, jnp.zeros_like(far)):
+        told, _ = algorithm.tell(jax.random.key(0), worst, sphere(worst), state, params)
+        np.testing.assert_allclose(told.factor @ told.inverse, np.eye(5), atol=1e-3)
+
+
+@pytest.mark.usefixtures("many_from_one")
+@pytest.mark.parametrize(
+    ("function", "dims", "start", "generations"), [(sphere, 10, 3.0, 100), (ellipsoid, 6, 3.0, 300)]
+)
+def test_as_few_evaluations_with_a_factor(
+    function: Function, dims: int, start: float, generations: int
+) -> None:
+    test_as_few_evaluations_as_cmaes(function, dims, start, generations)
 
 
 def test_long_after_convergence_the_state_is_finite() -> None:
