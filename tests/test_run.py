@@ -1,7 +1,6 @@
 """Whole runs in processes of their own: killed, interrupted, resumed, applied, swept."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,9 +13,11 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from tests.processes import environment
+
 COMMAND = [sys.executable, "-m", "evojax_merge"]
 DIGITS = ["+experiment=digits", "search.evaluations=96", "baselines.random_search=false"]
-ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu"}
+ENVIRONMENT = environment()
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen:

@@ -17,6 +17,7 @@ from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.operators import init_statistics
 from evojax_merge.statistics_cache import StatisticsCache, default_directory
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
+from tests.processes import environment
 
 NAMED = {
     "ties": operators.ties(),
@@ -178,8 +179,7 @@ for _ in range(30):
 
 def test_two_processes_may_write_at_once(cache):
     command = [sys.executable, "-W", "error", "-c", WRITER, str(cache.directory)]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    running = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    running = [subprocess.Popen(command, env=environment()) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert len(entries(cache)) == 1
 

@@ -44,9 +44,6 @@ OVERHEAD_ALONE = ("nsga2", "nsga3", "optuna_cma")
 BUDGETS = {6: 2_000, 64: 4_000, 512: 4_000}
 """Evaluations for each number of genes."""
 
-AT_512 = ("sphere", "rosenbrock", "ellipsoidal_rotated")
-"""The functions that there is time for in 512 dimensions."""
-
 NOISES = {6: (0.0, 0.05), 64: (0.05,), 512: (0.05,)}
 """Standard deviation of the fitness, as a share of the gap between the start and the optimum; 0.05
 is that of an accuracy on 256 items, 50 %, that can rise by 60 points."""
@@ -120,10 +117,9 @@ def run_bbob(
     """Evaluations to each target of every strategy, function, seed and noise."""
     for dims in sizes:
         budget = BUDGETS[dims]
-        functions = AT_512 if dims == 512 else landscapes.FUNCTIONS
         instances = {
             (name, seed): landscapes.make_instance(name, dims, seed)
-            for name in functions
+            for name in landscapes.FUNCTIONS
             for seed in range(seeds)
         }
         side = np.full(dims, landscapes.HALF, np.float32)
@@ -134,7 +130,7 @@ def run_bbob(
             search = make_search(strategy, landscapes.bbob_gap, budget // size)
             start = time.perf_counter()
             for noise in NOISES[dims]:
-                for function in functions:
+                for function in landscapes.FUNCTIONS:
                     reached = [
                         np.asarray(
                             search(jax.random.key(seed), instances[function, seed], noise)[0]

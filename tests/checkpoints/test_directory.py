@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ from huggingface_hub.errors import (
 from evojax_merge.checkpoints import CheckpointError, directory, load_config
 from evojax_merge.checkpoints.directory import resolve
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
+from tests.processes import environment
 
 
 def test_a_directory_is_itself(tmp_path):
@@ -64,10 +64,9 @@ def test_hub_id_from_the_cache_offline(tmp_path):
     for number, file in enumerate(written.iterdir()):
         file.rename(repository / "blobs" / str(number))
         (snapshot / file.name).symlink_to(repository / "blobs" / str(number))
-    environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, "owner/tiny"],
-        env=os.environ | environment,
+        env=environment(HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)),
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.checkpoints_factory import (
     word_tokenizer,
     write_checkpoint,
 )
+from tests.processes import environment
 
 CONFIGS = [
     tiny_config(attention_bias=True, mlp_bias=True),
@@ -172,7 +172,7 @@ def test_loading_needs_memory_for_one_tensor_besides_the_parameters(tmp_path, sh
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, tmp_path / "small", tmp_path / "large"],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=environment(),
         capture_output=True,
         text=True,
         check=True,

@@ -12,6 +12,7 @@ from evojax_merge.evolution.memory import is_held_alone
 from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.models.family import MLP
 from tests.compilations import count_compilations
+from tests.processes import WITHOUT_TORCH
 
 
 def by_hand(digits, genotype, split="search"):
@@ -91,7 +92,7 @@ def test_1_2_and_8_devices_give_the_same_bits():
     done = subprocess.run(
         [sys.executable, "-c", _ON_DEVICES],
         env={"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-        | {"PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        | {"PATH": "", "PYTHONPATH": ":".join([WITHOUT_TORCH, *sys.path])},
         capture_output=True,
         text=True,
         check=False,
