@@ -85,12 +85,22 @@ class Checkpointer:
 
         Args:
             like: A state of the same search, whose structure, shapes and placement it takes.
+
+        Raises:
+            CheckpointingError: What was saved has another structure.
         """
         newest = self._manager.latest_step()
         if newest is None:
             return None
         abstract: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
-        restored = self._manager.restore(newest, args=ocp.args.StandardRestore(abstract))
+        try:
+            restored = self._manager.restore(newest, args=ocp.args.StandardRestore(abstract))
+        except ValueError as error:  # orbax's lists every part of both
+            raise CheckpointingError(
+                f"{self._directory}: generation {newest} was saved by another version of this "
+                "package, or by a search with other settings, whose state has other parts; go on "
+                f"with that version, or begin a new run ({str(error).splitlines()[0][:100]})"
+            ) from error
         return EvolutionState(**restored)
 
     def _failure(self, error: Exception) -> CheckpointingError:

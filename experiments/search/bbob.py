@@ -2,7 +2,7 @@
 
 python -m experiments.search.bbob [--parts bbob dataflow overhead] [--seeds 7] [--out FILE]
 
-Every strategy as its name configures it. About 8 minutes.
+Every strategy as its name configures it. About 25 minutes of a core.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import pytest
 
 from evojax_merge.evolution.checkpointing import Checkpointer, CheckpointingError
 from evojax_merge.evolution.loop import init_state, search
+from evojax_merge.strategies import cma_es
 from tests.evolution.test_loop import run, same, sphere, strategy
 
 _FULL = """
@@ -81,3 +82,11 @@ def test_a_restored_state_has_the_dtypes_it_was_saved_with(tmp_path):
     for ours, theirs in zip(jax.tree.leaves(restored), jax.tree.leaves(saved), strict=True):
         assert ours.dtype == theirs.dtype
     assert np.isfinite(np.asarray(restored.archive.fitness)).all()
+
+
+def test_a_state_with_other_parts_is_refused_in_words(tmp_path, monkeypatch):
+    run(folder=tmp_path, generations=2)
+    monkeypatch.setattr(cma_es, "MANY", 1)
+    like = init_state(strategy(), jax.random.key(9), 4)
+    with pytest.raises(CheckpointingError, match=r"generation 2 was saved by another version"):
+        Checkpointer(tmp_path / "checkpoints").restore(like)
