@@ -36,8 +36,8 @@ BLOCK = 4096
 FIXED = 2**29
 """Bytes of free memory that sums take whatever the tensor: two blocks for each count."""
 
-_turn = Lock()
-"""Sorts take turns: they are one after another anyway, and take memory."""
+turn = Lock()
+"""Sorts and counts take turns: they are one after another anyway, and take memory."""
 
 
 def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
@@ -92,7 +92,7 @@ class Ordered:
 
     def __init__(self, values: Float[Array, "elements"]):
         self._values = values
-        with _turn:
+        with turn:
             self._index = jax.block_until_ready(_order(values))
 
     def cuts(self, counts: np.ndarray) -> Cuts:
@@ -110,7 +110,7 @@ class Ordered:
         sums = np.empty((len(weights), len(counts)))
         size = self._index.size
         whole = np.minimum(counts // BLOCK, max(size // BLOCK - 1, 0))
-        with _turn, jax.enable_x64(True):
+        with turn, jax.enable_x64(True):
             for own, weight in zip(sums, weights, strict=True):
                 blocks, rest = _sums(
                     jnp.asarray(weight),
@@ -123,7 +123,7 @@ class Ordered:
 
     def first_cut(self, counts: np.ndarray) -> Array:
         """As `evojax_merge.operators.nesting.first_cut`, for the cuts of these counts."""
-        with _turn:
+        with turn:
             return _first_cut(self._index, jnp.asarray(counts, jnp.int32))
 
 

@@ -1,7 +1,8 @@
 """`evojax_merge.operators.row_ranks` of a tensor that lies on a GPU: the same ranks, counted there.
 
-Integers are counted, in whatever order, and steps rounded in float64: nothing depends on the
-device. Rows with too many different numbers in one bin are sorted on the host.
+Integers are counted, in whatever order, and steps rounded in float64: the device makes no
+difference, unless it takes subnormal numbers for zeros. Rows with too many different numbers in one
+bin are sorted on the host.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.operators import row_ranks as host
+from evojax_merge.operators.on_device import turn
 from evojax_merge.types import Array, Float
 
 BINS = 2 * (int(host.LAST) + 1)
@@ -28,7 +30,10 @@ def row_ranks(magnitude: Float[Array, "rows elements"]) -> Array:
         return jnp.asarray(host.row_ranks(np.asarray(magnitude)))
     block = host.block_rows(width)
     most = max(AT_ONCE // max(width, BINS) // block, 1) * block
-    some = [_of_rows(magnitude[start : start + most]) for start in range(0, rows, most)]
+    some = []
+    for start in range(0, rows, most):
+        with turn:
+            some.append(jax.block_until_ready(_of_rows(magnitude[start : start + most])))
     return some[0] if len(some) == 1 else jnp.concatenate(some)
 
 
@@ -44,8 +49,13 @@ def _of_rows(magnitude: Array) -> Array:
     (where,) = np.nonzero(np.asarray(crowded))
     if not len(where):
         return ranks
-    index = jnp.asarray(where)
+    # As many as the next power of two: few sizes, for each of which this is compiled.
+    index = jnp.asarray(np.pad(where, (0, _next_power(len(where)) - len(where)), mode="edge"))
     return ranks.at[index].set(host.rank_by_sorting(np.asarray(magnitude[index])))
+
+
+def _next_power(number: int) -> int:
+    return 1 << (number - 1).bit_length()
 
 
 @jax.jit

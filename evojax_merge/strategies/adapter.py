@@ -284,5 +284,6 @@ class EvosaxStrategy:
 
     def _is_sound(self, algorithm: Any) -> Bool[Array, ""]:
         """Whether what the next generation is drawn from is finite."""
-        parts = [getattr(algorithm, name, 0.0) for name in ("mean", "std", "population")]
+        names = ("mean", "std", "population", "factor", "inverse")
+        parts = [getattr(algorithm, name, 0.0) for name in names]
         return jnp.stack([jnp.isfinite(part).all() for part in parts]).all()

@@ -22,7 +22,10 @@ MANY = 1000
 
 
 class CMAES(FactoredCMAES):
-    """CMA-ES with the eigendecomposition as seldom as the tutorial allows, or without one."""
+    """CMA-ES with the eigendecomposition as seldom as the tutorial allows, or without one.
+
+    A subclass that changes how C is updated must derive from evosax's, or set ``_factored``.
+    """
 
     @property
     def _factored(self) -> bool:

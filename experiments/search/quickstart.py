@@ -7,13 +7,16 @@ word problems, or on as many of the same kind as ``--items`` says; the quickstar
 every 1,280 of them (ten times their number, a generation of plain CMA-ES) the genotype that the
 strategy recommends, the mean of its distribution or the best that it saw, is measured on the 256
 validation items (``--held-out`` gives more of their kind), which costs the search nothing and tells
-it nothing. The target is the median,
-over the seeds, of what plain CMA-ES with the paper's settings recommends after 1,000 candidates.
+it nothing. The target is the median, over the seeds, of what plain CMA-ES with the paper's settings
+recommends after 1,000 candidates.
 What is finished is not run again; several processes may share a directory.
 """
 
 import argparse
+import contextlib
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,20 +90,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--held-out", type=int, default=HELD_OUT, help="validation items")
-    parser.add_argument("--candidates", type=int, default=EVALUATIONS, help="after which all end")
+    parser.add_argument("--candidates", type=int, default=EVALUATIONS, help="after which any ends")
     parser.add_argument("--chunk", type=int, help="candidates on a device at a time")
     parser.add_argument("--look", type=int, help="items between looks; ten times --items")
     parser.add_argument("--cap", type=int, help="items of a search that is not in --full")
-    parser.add_argument("--full", nargs="*", choices=CONTESTANTS, default=[PLAIN])
+    parser.add_argument(
+        "--full",
+        nargs="*",
+        choices=CONTESTANTS,
+        default=[PLAIN],
+        help=f"which are carried on to {EVALUATIONS} times --items",
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--targets", type=float, nargs="+", help="shares of the validation items")
     options = parser.parse_args()
     out = options.out or Path("runs/search") / f"items{options.items}"
-    out.mkdir(parents=True, exist_ok=True)
-    data = out / "search.jsonl", out / "validation.jsonl"
-    for path, split, count in zip(data, SPLITS, (options.items, options.held_out), strict=True):
-        if not path.exists():
-            write_problems(path, evaluation_problems(split, count=count))
+    data = prepare(out, options, parser.error)
     look = options.look or LOOK * options.items
     cap, whole = options.cap or CAP * options.items, EVALUATIONS * options.items
     limits = Limits(look, options.candidates, options.chunk)
@@ -123,6 +128,34 @@ def main() -> None:
     console.print(ends(searches, targets[0], whole))
     if any(search.name == PLAIN for search in searches):
         console.print(against(searches, PLAIN, cap, targets))
+
+
+def prepare(
+    out: Path, options: argparse.Namespace, refuse: Callable[[str], Any]
+) -> tuple[Path, Path]:
+    """The files of the search and held-out items, written if they are not there; runs of other
+    numbers in the same directory would be taken for these.
+    """
+    settings = {name: getattr(options, name) for name in ("items", "held_out", "candidates")}
+    file, data = out / "settings.txt", (out / "search.jsonl", out / "validation.jsonl")
+    if out.exists() and (not file.exists() or file.read_text() != f"{settings}\n"):
+        refuse(f"{out} has runs of other settings than {settings}; give another --out")
+    if not out.exists():
+        with tempfile.TemporaryDirectory(dir=made(out.parent)) as folder:
+            whole = Path(folder) / out.name
+            whole.mkdir()
+            for path, split, count in zip(data, SPLITS, list(settings.values())[:2], strict=True):
+                write_problems(whole / path.name, evaluation_problems(split, count=count))
+            (whole / file.name).write_text(f"{settings}\n")
+            with contextlib.suppress(OSError):  # another process was faster
+                whole.rename(out)
+    return data
+
+
+def made(folder: Path) -> Path:
+    """A folder that is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 class Limits(NamedTuple):

@@ -113,7 +113,7 @@ def test_a_factor_is_kept_from_so_many_genes_on() -> None:
     assert hasattr(state(cma_es.MANY), "factor")
 
 
-@pytest.mark.parametrize("dims", [2, 12])
+@pytest.mark.parametrize("dims", [12, 40])
 def test_the_factor_is_one_of_the_covariance_of_the_tutorial(dims: int) -> None:
     factored, whole = (
         algorithm(20, jnp.zeros(dims), fitness_shaping_fn=rank_weights)
@@ -139,7 +139,7 @@ def test_the_factor_is_one_of_the_covariance_of_the_tutorial(dims: int) -> None:
         np.testing.assert_allclose(state.factor @ state.factor.T, peer.C, atol=5e-4 * scale)
         np.testing.assert_allclose(state.mean, peer.mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(state.factor @ state.inverse, np.eye(dims), atol=1e-4)
-    assert np.linalg.cond(peer.C) > 2, "a covariance was learnt"
+    assert np.linalg.cond(peer.C) > 1.2, "a covariance was learnt"
 
 
 def test_a_sample_that_no_distribution_makes_leaves_a_factor_with_an_inverse() -> None:
@@ -163,7 +163,35 @@ def test_as_few_evaluations_with_a_factor(
     test_as_few_evaluations_as_cmaes(function, dims, start, generations)
 
 
-def test_long_after_convergence_the_state_is_finite() -> None:
+@pytest.mark.usefixtures("many_from_one")
+@pytest.mark.parametrize(
+    ("dims", "rates", "luck"),
+    [(10, {}, 1.0), (200, {"c_mu": 0.05}, 0.0)],
+    ids=["by luck alone", "with a rate far above the default"],
+)
+def test_a_factor_keeps_its_inverse(dims: int, rates: dict, luck: float) -> None:
+    box = {"lower": np.full(dims, -HALF), "upper": np.full(dims, HALF)}
+    strategy = EvosaxStrategy("CMA_ES", **box, start=np.ones(dims), strategy_params=rates)
+
+    def generation(state, key):
+        keys = jax.random.split(key, 3)
+        population, state = strategy.ask(keys[0], state)
+        cost = sphere(population)
+        fitness = luck * jax.random.normal(keys[2], cost.shape) - (1 - luck) * cost
+        return strategy.tell(keys[1], population, fitness, state), cost.min()
+
+    keys = jax.random.split(jax.random.key(0), 150)
+    state, best = jax.jit(lambda s: jax.lax.scan(generation, s, keys))(strategy.init(keys[0]))
+    algorithm = state.algorithm
+    assert algorithm.generation_counter == 150
+    error = np.abs(algorithm.factor @ algorithm.inverse - np.eye(dims)).max()
+    assert error < 0.01
+    assert luck or best[-1] < 0.5 * best[0]
+
+
+@pytest.mark.parametrize("many", [1000, 1], ids=["decomposed", "factored"])
+def test_long_after_convergence_the_state_is_finite(many: int, monkeypatch) -> None:
+    monkeypatch.setattr(cma_es, "MANY", many)
     strategy = EvosaxStrategy("CMA_ES", lower=np.full(4, -1.0), upper=np.ones(4), start=np.zeros(4))
     assert np.isfinite(ours(strategy, sphere, 1200)).all()
 
