@@ -27,8 +27,8 @@ from evosax.algorithms.distribution_based.cma_es import CMA_ES, Params
 from evojax_merge.types import Array, Fitness, Float, Population, PRNGKey
 
 SMALLEST = 0.1
-"""Least eigenvalue of M, as a share of `a`, and least `a`. Negative weights are limited so that they
-cannot take more away, as with the default rates they do not ([1], Eq. 52): where a generation does,
+"""Least eigenvalue of M, as a share of `a`, and least `a`. Negative weights are limited: they
+cannot take more away, nor do they with the default rates ([1], Eq. 52): where a generation does,
 A and its inverse lose each other to rounding."""
 
 
