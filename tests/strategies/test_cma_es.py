@@ -113,7 +113,7 @@ def test_a_factor_is_kept_from_so_many_genes_on() -> None:
     assert hasattr(state(cma_es.MANY), "factor")
 
 
-@pytest.mark.parametrize("dims", [12, 40])
+@pytest.mark.parametrize("dims", [12, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_factor_is_one_of_the_covariance_of_the_tutorial(dims: int) -> None:
     factored, whole = (
         algorithm(20, jnp.zeros(dims), fitness_shaping_fn=rank_weights)
