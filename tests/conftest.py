@@ -1,8 +1,11 @@
 """Tests keep nothing in the user's home, and compile no program twice."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
+
+import pytest
 
 FOLDER = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
 
@@ -14,6 +17,16 @@ os.environ["XDG_CACHE_HOME"] = FOLDER.name
 # Of each test process its own: JAX does not guard against two that write the same program.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name + "/compiled"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+
+
+gc.set_threshold(20_000, 20, 50)  # compiled programs are many objects, and stay
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _what_stays_is_not_searched_again():
+    """What a module leaves behind, compiled programs above all, is no garbage to look for later."""
+    yield
+    gc.freeze()
 
 
 def pytest_configure(config):
