@@ -9,7 +9,7 @@ import pytest
 
 from evojax_merge.operators import constant_coefficients, init_statistics, make_merge, merge
 from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
-from tests.operators.conftest import FACTORIES, made
+from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 
 
@@ -105,7 +105,7 @@ def test_make_merge_writes_into_the_buffer_it_is_given(operator, few):
     assert_equal(merged, merge_once(operator, base, sources, coefficients, seed=2))
 
 
-@pytest.mark.parametrize("factory", FACTORIES, ids=lambda factory: factory.__name__)
+@pytest.mark.parametrize("factory", marked(FACTORIES))
 def test_a_merge_reads_each_input_and_writes_its_result_once(factory):
     operator = made(factory)
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 
 from evojax_merge import operators
 from evojax_merge.operators.random_mask import leaf_key
-from tests.operators.conftest import FACTORIES
+from tests.operators.conftest import FACTORIES, marked
 
 SHAPE = (8, 10)
 
@@ -136,7 +136,7 @@ def name(factory):
     return getattr(factory, "__name__", "") or str(getattr(factory, "args", factory))
 
 
-@pytest.mark.parametrize("factory", [*FACTORIES, *WITH_DATA, *SETTINGS])
+@pytest.mark.parametrize("factory", [*marked(FACTORIES), *WITH_DATA, *SETTINGS])
 def test_gradients_are_finite(factory):
     operator = factory()
     count = operator.sources[1] or 3

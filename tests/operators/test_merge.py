@@ -37,7 +37,7 @@ from evojax_merge.operators import (
     ties,
 )
 from evojax_merge.tree import flatten, is_stacked
-from tests.operators.conftest import FACTORIES, made
+from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 
 MERGES_EQUAL_TO_ITSELF = [
@@ -88,7 +88,9 @@ ORDER_DOES_NOT_MATTER = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(
+    "dtype", [jnp.float32, jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)]
+)
 def test_structure_shapes_and_dtype_are_kept(operator, models, dtype):
     base, sources = models(operator, dtype)
     coefficients = random_coefficients(operator, base, len(sources))
@@ -212,15 +214,13 @@ def test_density_zero_gives_the_base(factory, models):
     assert_equal(merge_once(operator, base, sources, coefficients), base)
 
 
-@pytest.mark.parametrize(
-    "factory", [f for f in FACTORIES if not made(f).random], ids=lambda factory: factory.__name__
-)
+@pytest.mark.parametrize("factory", marked(f for f in FACTORIES if not made(f).random))
 def test_a_stacked_leaf_merges_as_its_layers_would_alone(factory, models):
     operator = made(factory)
     base, sources = models(operator)
     coefficients = random_coefficients(operator, base, len(sources))
     whole = merge_once(operator, base, sources, coefficients)
-    path = "layers.q_proj.weight"
+    path = "layers.up_proj.weight"
     for layer in range(3):
         alone = [{"alone": flatten(tree)[path][layer]} for tree in (base, *sources)]
         taken = {"alone": jax.tree.map(lambda x, i=layer: x[..., i], coefficients[path])}
