@@ -19,7 +19,7 @@ _LONGEST = 300
 
 
 class CheckpointingError(OSError):
-    """A generation could not be saved; the ones before are intact."""
+    """A generation could not be saved, or what was saved not be read; what is there is intact."""
 
 
 class Checkpointer:

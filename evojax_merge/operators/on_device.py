@@ -5,7 +5,6 @@ is none that the compiler has a fast program for; two stable sorts of one key ar
 """
 
 from collections.abc import Sequence
-from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -13,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import UInt8
 
 from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.host import rows
@@ -72,15 +70,6 @@ def variance_of(vectors: Sequence[Float[Array, "elements"]]) -> Float[Array, "el
     mean = _divided(_sum(moved), len(moved))
     squares = [_square(_difference(vector, mean)) for vector in moved]
     return _divided(_sum(squares), len(squares))
-
-
-def sums_by_rank(
-    magnitude: Float[Array, "..."], rank: UInt8[Array, "..."], squared: bool
-) -> tuple[float, float]:
-    """The sum of all magnitudes, or of their squares, and the same weighted by rank / 255."""
-    with jax.enable_x64(True):
-        plain, weighted = _sums_by_rank(magnitude, rank, squared)
-        return float(plain), float(weighted) / 255
 
 
 class Ordered:
@@ -179,13 +168,6 @@ def _sums(weight: Array, order: Array, start: Array, stop: Array) -> tuple[Array
     place = start[:, None] + jnp.arange(2 * BLOCK)[None]
     taken = ordered[jnp.minimum(place, order.size - 1)].astype(jnp.float64)
     return blocks, jnp.where(place < stop[:, None], taken, 0.0).sum(axis=1)
-
-
-@partial(jax.jit, static_argnums=2)
-def _sums_by_rank(magnitude: Array, rank: Array, squared: bool) -> tuple[Array, Array]:
-    terms = magnitude.astype(jnp.float64)
-    terms = terms * terms if squared else terms
-    return terms.sum(), (terms * rank.astype(jnp.float64)).sum()
 
 
 @jax.jit

@@ -5,12 +5,14 @@ difference, unless it takes subnormal numbers for zeros. Rows with too many diff
 bin are sorted on the host.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import UInt8
 
 from evojax_merge.operators import row_ranks as host
 from evojax_merge.operators.on_device import turn
@@ -35,6 +37,15 @@ def row_ranks(magnitude: Float[Array, "rows elements"]) -> Array:
         with turn:
             some.append(jax.block_until_ready(_of_rows(magnitude[start : start + most])))
     return some[0] if len(some) == 1 else jnp.concatenate(some)
+
+
+def sums_by_rank(
+    magnitude: Float[Array, "..."], rank: UInt8[Array, "..."], squared: bool
+) -> tuple[float, float]:
+    """The sum of all magnitudes, or of their squares, and the same weighted by rank / 255."""
+    with jax.enable_x64(True):
+        plain, weighted = _sums_by_rank(magnitude, rank, squared)
+        return float(plain), float(weighted) / host.STEPS
 
 
 def _of_rows(magnitude: Array) -> Array:
@@ -84,3 +95,10 @@ def _keys(magnitude: Array) -> tuple[Array, Any]:
     key = jnp.minimum(leading.max(axis=1, keepdims=True) - leading, host.LAST)
     alone = ((leading << host.DROPPED) == bits) & ((key < host.LAST) | (bits == 0))
     return key.astype(jnp.int32), alone
+
+
+@partial(jax.jit, static_argnums=2)
+def _sums_by_rank(magnitude: Array, rank: Array, squared: bool) -> tuple[Array, Array]:
+    terms = magnitude.astype(jnp.float64)
+    terms = terms * terms if squared else terms
+    return terms.sum(), (terms * rank.astype(jnp.float64)).sum()

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators import on_device, row_ranks_on_device
+from evojax_merge.operators import row_ranks_on_device
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
 from evojax_merge.operators.digits import parts
 from evojax_merge.operators.magnitude import (
@@ -190,7 +190,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
             in_rows = magnitude.reshape(-1, width if width > 0 else magnitude.size)
             if isinstance(in_rows, jax.Array):
                 ranked = row_ranks_on_device.row_ranks(in_rows)
-                sums = on_device.sums_by_rank(in_rows, ranked, rescale == "l2")
+                sums = row_ranks_on_device.sums_by_rank(in_rows, ranked, rescale == "l2")
                 return ranked.reshape(shape), *(np.array(x, np.float32) for x in sums)
             ranks = row_ranks(in_rows)
             plain = weighted = 0.0

@@ -138,9 +138,10 @@ def prepare(
     """
     settings = {name: getattr(options, name) for name in ("items", "held_out", "candidates")}
     file, data = out / "settings.txt", (out / "search.jsonl", out / "validation.jsonl")
-    if out.exists() and (not file.exists() or file.read_text() != f"{settings}\n"):
+    there = out.exists() and any(out.iterdir())
+    if there and (not file.exists() or file.read_text() != f"{settings}\n"):
         refuse(f"{out} has runs of other settings than {settings}; give another --out")
-    if not out.exists():
+    if not there:
         with tempfile.TemporaryDirectory(dir=made(out.parent)) as folder:
             whole = Path(folder) / out.name
             whole.mkdir()
