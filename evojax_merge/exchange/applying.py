@@ -21,6 +21,7 @@ from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, writ
 from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
 from evojax_merge.exchange.planning import Job, Plan
+from evojax_merge.exchange.reading import Reader
 from evojax_merge.exchange.tokenizer_files import write_tokenizer
 from evojax_merge.exchange.unchanged import check_task_vectors
 from evojax_merge.operators.threads import blas_of_one_thread
@@ -79,11 +80,12 @@ def apply_plan(
 def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
     threads = min(MOST_THREADS, cpu_count() or 1)
+    reader = Reader(plan.checkpoints)
     idle: SimpleQueue[Merger] = SimpleQueue()
+    for _ in range(threads):
+        idle.put(Merger(plan, reader, seed))
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
-        for _ in range(threads):
-            idle.put(stack.enter_context(Merger(plan, seed)))
         stack.enter_context(blas_of_one_thread())
         pool = stack.enter_context(ThreadPoolExecutor(threads))
 

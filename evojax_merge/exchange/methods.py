@@ -58,6 +58,23 @@ class Method(NamedTuple):
         """Whether only what has the elected sign is added."""
         return self.name in ("ties", "dare_ties", "breadcrumbs_ties", "della")
 
+    @property
+    def adds(self) -> bool:
+        """Whether NaN or infinity in a tensor is in the result, whatever the parameters are.
+
+        Each element, or its difference from the base's, is multiplied by a number and added.
+        """
+        return self.name in (
+            "linear",
+            "slerp",
+            "nuslerp",
+            "multislerp",
+            "karcher",
+            "model_stock",
+            "task_arithmetic",
+            "nearswap",
+        )
+
     def parameter(self, name: str, where: str) -> Parameter:
         """The parameter of this name.
 

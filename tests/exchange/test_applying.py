@@ -1,6 +1,7 @@
 """From file to file: the same numbers as in memory, whatever the shards."""
 
 import json
+import re
 
 import ml_dtypes
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import AutoTokenizer
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError, load
 from evojax_merge.exchange import ExchangeError, exact, merging, selection
+from evojax_merge.exchange.methods import METHODS
 from evojax_merge.operators import span
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
@@ -78,8 +80,32 @@ def test_the_same_tensors_whatever_the_chunks_and_shards(models, tmp_path, monke
         np.testing.assert_array_equal(one[name], many[name])
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_tensors_may_begin_anywhere_in_a_file(tmp_path, monkeypatch, padding):
+    """Writers pad headers to 8 bytes; the format does not ask for it."""
+    monkeypatch.setattr(merging, "CHUNK", 100)
+    checkpoints, kind = [], ml_dtypes.bfloat16
+    for seed, name in enumerate("ab"):
+        tensors = {k: v.astype(kind) for k, v in random_tensors(tiny_config(), seed).items()}
+        checkpoints.append(write_checkpoint(tmp_path / name, tiny_config(), tensors=tensors))
+        file = checkpoints[-1] / "model.safetensors"
+        content = file.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        header = content[8 : 8 + length] + b" " * padding
+        file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    tree = {"merge_method": "linear", "models": [], "dtype": "bfloat16"}
+    for checkpoint in checkpoints:
+        tree["models"].append({"model": str(checkpoint), "parameters": {"weight": 0.5}})
+    found = merged(tree, tmp_path / "out")
+    a, b = (tensors_of(checkpoint) for checkpoint in checkpoints)
+    for name in found:
+        want = (0.5 * a[name].astype(np.float32) + 0.5 * b[name].astype(np.float32)).astype(kind)
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
+
+
 SPARSE = {"weight": 0.7, "density": 0.4}
 IN_PIECES = {
+    "task_arithmetic": ({"weight": 0.7}, {}),
     "ties": (SPARSE, {"rescale": True}),
     "breadcrumbs": (SPARSE | {"gamma": 0.03}, {"rescale": True}),
     "della": (SPARSE, {}),
@@ -141,6 +167,65 @@ def test_nan_is_named_and_nothing_is_left(models, tmp_path):
     with pytest.raises(CheckpointError, match=r"model\.norm\.weight holds NaN"):
         merged(tree, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+@pytest.mark.parametrize(
+    ("method", "each", "shared"),
+    [
+        ("linear", {"weight": 0.0}, {}),
+        ("slerp", {}, {"t": 0.0}),
+        ("nuslerp", {"weight": 0.5}, {}),
+        ("multislerp", {"weight": 0.5}, {}),
+        ("karcher", {}, {}),
+        ("model_stock", {}, {}),
+        ("task_arithmetic", {"weight": 0.0}, {}),
+        ("nearswap", {}, {"t": 0.0}),
+        ("ties", {"weight": 0.5, "density": 0.5}, {}),
+        ("dare_linear", {"weight": 0.5, "density": 0.5}, {}),
+    ],
+)
+def test_what_is_not_finite_is_named_by_every_method(
+    models, tmp_path, monkeypatch, method, each, shared, bad
+):
+    monkeypatch.setattr(merging, "CHUNK", 100)
+    tensors = tensors_of(models["b"])
+    name = "model.layers.1.mlp.down_proj.weight"
+    tensors[name].flat[-1] = bad
+    broken = write_checkpoint(tmp_path / "broken", tiny_config(), tensors=tensors)
+    names = {"slerp": "a", "nuslerp": "a", "nearswap": ""}.get(method, "ac")
+    given = {"broken": each} | {other: each and each | {"weight": 0.5} for other in names}
+    tree = {
+        "merge_method": method,
+        "models": entries({**models, "broken": str(broken)}, **given),
+        "parameters": shared,
+    }
+    if METHODS[method].base == "required":
+        tree["base_model"] = models["base"]
+    if METHODS[method].base == "first":
+        tree["base_model"] = models["a"]
+    with pytest.raises(CheckpointError, match=rf"broken: {re.escape(name)} holds NaN or infinity"):
+        merged(tree, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "method", ["model_stock", "task_arithmetic", "nearswap", "nuslerp", "multislerp"]
+)
+def test_a_base_that_is_not_finite_is_named(models, tmp_path, method, bad):
+    tensors = tensors_of(models["base"])
+    tensors["lm_head.weight"].flat[5] = bad
+    broken = write_checkpoint(tmp_path / "broken", tiny_config(), tensors=tensors)
+    each = {} if method in ("model_stock", "nearswap") else {"weight": 0.5}
+    tree = {
+        "merge_method": method,
+        "base_model": str(broken),
+        "models": entries(models, **dict.fromkeys("a" if method == "nearswap" else "ab", each)),
+        "parameters": {"t": 0.5} if method == "nearswap" else {},
+    }
+    with pytest.raises(CheckpointError, match=r"broken: lm_head\.weight holds NaN or infinity"):
+        merged(tree, tmp_path / "out")
 
 
 def test_a_result_that_its_dtype_cannot_hold_is_named_and_nothing_is_left(tmp_path):
