@@ -118,9 +118,15 @@ def _check_arguments(config: Any, where: str) -> None:
     for key in map(str, config):
         if not key.startswith("_") and key not in parameters:
             near = get_close_matches(key, list(parameters), n=1)
+            keys = ", ".join(parameters) or "none"
             raise ConfigError(
                 f"there is no configuration key {where}.{key}"
-                + (f"; did you mean {where}.{near[0]}?" if near else "")
+                + (
+                    f"; did you mean {where}.{near[0]}?"
+                    if near
+                    else f": what is chosen for {where} takes {keys} (an experiment may bring keys "
+                    "of another choice)"
+                )
             )
 
 

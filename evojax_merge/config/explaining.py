@@ -44,13 +44,10 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
         key = max(key or "", found.group(1).split("@")[0], key=len)  # the more particular
         if key == "experiment":
             return "an experiment is added: +experiment=NAME"
-        missing = f"there is no configuration key {key!r}"
-        experiment = next((o for o in overrides if o.startswith("+experiment=")), None)
-        if experiment and not any(o.lstrip("+~").startswith(key) for o in overrides):
-            others = " ".join(o for o in overrides if o != experiment)
-            return f"{missing}, which {experiment} sets; it does not go with {others}"
         near = _nearest_key(key, search_path)
-        return missing + (f"; did you mean {near!r}?" if near else "")
+        return f"there is no configuration key {key!r}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, option = found.groups()
         options = _options(group)
