@@ -169,7 +169,7 @@ def test_nan_is_named_and_nothing_is_left(models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
-@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, pytest.param(-np.inf, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("method", "each", "shared"),
     [
@@ -209,7 +209,7 @@ def test_what_is_not_finite_is_named_by_every_method(
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [pytest.param(np.nan, marks=pytest.mark.slow), np.inf])
 @pytest.mark.parametrize(
     "method", ["model_stock", "task_arithmetic", "nearswap", "nuslerp", "multislerp"]
 )
