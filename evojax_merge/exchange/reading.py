@@ -149,7 +149,7 @@ class Tensor(OnDisk):
         """So many elements from ``first`` on; behind the tensor's last one come any others."""
         stop = min(first + count, self.shape[0])
         if stop > self._checked:
-            self[first:stop]
+            self[first:stop]  # looks for NaN and infinity
         room = (count + slack(self.dtype)) * self.dtype.itemsize
         begin = self._begin + first * self.dtype.itemsize
         start = begin - begin % ALIGNMENT
