@@ -17,11 +17,12 @@ import numpy as np
 from evojax_merge.exchange.selection import EVERYTHING, NONE, cuts
 from evojax_merge.operators.arcee_fusion import Importance, divergences
 from evojax_merge.operators.base import Operator
-from evojax_merge.operators.digits import PIECE
+from evojax_merge.operators.host import variance_of
 from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
 from evojax_merge.operators.ordering import rank
+from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.row_ranks import row_ranks
-from evojax_merge.operators.sce import Selected, variance_of
+from evojax_merge.operators.sce import Selected
 from evojax_merge.operators.trimming import Ranks
 from evojax_merge.types import Array, Bool, Float
 
@@ -203,7 +204,7 @@ def _selected(base: Any, sources: Sequence[Any], fraction: float) -> Found:
     cut = EVERYTHING
     if fraction < 1:
         for first, vectors in _pieces(base, sources):
-            variance_of(np.stack(vectors), variance[first : first + vectors[0].size])
+            variance[first : first + vectors[0].size] = variance_of(vectors)
         count = int(fraction * np.count_nonzero(variance))
 
         def pieces() -> Iterator[tuple[int, list[np.ndarray]]]:

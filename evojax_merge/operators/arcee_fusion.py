@@ -15,10 +15,10 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.digits import PIECE
 from evojax_merge.operators.host import rows, task_vector_row
 from evojax_merge.operators.magnitude import stack_layers
 from evojax_merge.operators.order_statistics import select
+from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Float
 

@@ -1,9 +1,11 @@
 """Leaves on the host, for the statistics computed once before a search."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from evojax_merge.low_rank import Adapted
 from evojax_merge.types import Float
@@ -50,9 +52,96 @@ def task_vector_row(
     return end - origin
 
 
-def magnitude_row(
-    base: Any, source: Any, layered: bool, layer: int
-) -> Float[np.ndarray, "elements"]:
+class Numbers(NamedTuple):
+    """Numbers of a tensor, none negative and none NaN, that need not be made before they are used.
+
+    Attributes:
+        ends: One array: these, in float32. Or the flat leaves of sources; those that there is a
+            base for.
+        origin: None; or the leaf of the base. With one source they are the absolute values of the
+            difference, with more the variance over the differences.
+        opaque: Zero, and how many sources there are: for a compiler, that must not know.
+    """
+
+    ends: tuple[Any, ...]
+    origin: Any = None
+    opaque: tuple[np.uint32, np.float64] | None = None
+
+    @classmethod
+    def variance(cls, ends: Sequence[Any], origin: Any) -> "Numbers":
+        """Of each element of two or more sources."""
+        return cls(tuple(ends), origin, (np.uint32(0), np.float64(len(ends))))
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.ends[0].size
+
+    def part(self, where: slice) -> "Numbers":
+        """Some of them that follow each other."""
+        return self._each(lambda array: array[where])
+
+    def take(self, index: np.ndarray) -> "Numbers":
+        """Some of them."""
+        return self._each(lambda array: array.take(index))
+
+    def made(self) -> Any:
+        """In float32. A compiled program that makes a variance must allow for 64 bits."""
+        if self.origin is None:
+            return self.ends[0]
+        origin = _float32(self.origin)
+        vectors = [_float32(end) - origin for end in self.ends]
+        return abs(vectors[0]) if self.opaque is None else variance_of(vectors, self.opaque)
+
+    def _each(self, change: Callable[[Any], Any]) -> "Numbers":
+        origin = None if self.origin is None else change(self.origin)
+        return Numbers(tuple(change(end) for end in self.ends), origin, self.opaque)
+
+
+def variance_of(vectors: Sequence[Any], opaque: tuple[Any, Any] | None = None) -> Any:
+    """The variance of each element over some vectors: exactly 0 where all are equal.
+
+    Their mean may be rounded away from three equal numbers; that of differences to the first is
+    not. Every operation is rounded to float32, as NumPy does. A compiler would join a product with
+    a sum, and multiply by the inverse where it should divide: so what it is given passes through
+    integers, and is divided in float64, by numbers that it does not know.
+
+    Args:
+        vectors: float32, one or more.
+        opaque: Zero, and how many they are.
+    """
+    zero, number = opaque or (np.uint32(0), np.float64(len(vectors)))
+    moved = [vector - vectors[0] for vector in vectors]
+    mean = _quotient(_sum(moved), number)
+    return _quotient(_sum([_square(vector - mean, zero) for vector in moved]), number)
+
+
+def _sum(terms: Sequence[Any]) -> Any:
+    return sum(terms[1:], terms[0])
+
+
+def _square(array: Any, zero: Any) -> Any:
+    if isinstance(array, np.ndarray):
+        return array * array
+    bits = lax.bitcast_convert_type(array * array, jnp.uint32)
+    return lax.bitcast_convert_type(bits + zero, jnp.float32)
+
+
+def _quotient(array: Any, number: Any) -> Any:
+    if isinstance(array, np.ndarray):
+        return array / np.float32(number)
+    return (array.astype(jnp.float64) / number).astype(jnp.float32)
+
+
+def _float32(array: Any) -> Any:
+    if isinstance(array, np.ndarray) and array.dtype == jnp.bfloat16:  # a faster conversion
+        return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.astype(np.float32)
+
+
+def moved(base: Any, source: Any, layered: bool, layer: int) -> Numbers:
     """Absolute values of `task_vector_row`."""
-    row = task_vector_row(base, source, layered, layer)
-    return np.abs(row, out=row if row.flags.writeable else None)  # one of an adapter is not
+    if isinstance(source, Adapted):
+        return Numbers((np.abs(source.task_vector_row(layered, layer)),))
+    end, origin = (rows(leaf, layered)[layer] for leaf in (source, base))
+    return Numbers((end,), origin)

@@ -85,7 +85,7 @@ class Ordered:
             self._index = jax.block_until_ready(_order(values))
 
     def cuts(self, counts: np.ndarray) -> Cuts:
-        """As those of `evojax_merge.operators.radix.radix_select`: counts from 1."""
+        """That hold so many, from 1."""
         last = jnp.asarray(counts - 1, jnp.int32)
         return Cuts(*(np.asarray(found) for found in _cuts(self._values, self._index, last)))
 
@@ -111,7 +111,7 @@ class Ordered:
         return sums
 
     def first_cut(self, counts: np.ndarray) -> Array:
-        """As `evojax_merge.operators.nesting.first_cut`, for the cuts of these counts."""
+        """As that of `evojax_merge.operators.order_statistics.Sorted`, for these counts."""
         with turn:
             return _first_cut(self._index, jnp.asarray(counts, jnp.int32))
 

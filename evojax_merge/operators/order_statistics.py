@@ -1,10 +1,10 @@
 """Order statistics of whole tensors, for tables that are made once so that no candidate sorts.
 
-On the host they are selected (`evojax_merge.operators.radix`), on a GPU the device sorts
+On the host elements are put in buckets (`evojax_merge.operators.buckets`), and only those that
+share one with the last of a set are sorted; on a GPU the device sorts
 (`evojax_merge.operators.on_device`); a small tensor is sorted on the host.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators import on_device
-from evojax_merge.operators.nesting import first_cut, sums_in
-from evojax_merge.operators.ordering import Cuts, cuts_at, words
-from evojax_merge.operators.radix import radix_select
+from evojax_merge.operators.buckets import SMALL, Buckets, Filled
+from evojax_merge.operators.host import Numbers
+from evojax_merge.operators.ordering import Cuts, cuts_at, elements, words
 from evojax_merge.types import Array
+
+FEW = 6
+"""Common buckets do not suit a layer where more than one in so many elements are to be sorted."""
+
+Counts = Callable[[int], np.ndarray]
 
 
 class Selection(NamedTuple):
@@ -25,7 +30,7 @@ class Selection(NamedTuple):
     Attributes:
         threshold: float32, by count.
         cutoff: uint32, by count.
-        sums: float64, ``[weights, counts]``: the sum of each weight over the c greatest.
+        sums: float64, ``[tensors, counts]``: of each tensor over the c greatest.
     """
 
     threshold: np.ndarray
@@ -34,49 +39,181 @@ class Selection(NamedTuple):
 
 
 def select(
-    values: np.ndarray | Array, counts: np.ndarray, weights: Sequence[Any] = ()
+    values: np.ndarray | Array | Numbers,
+    counts: np.ndarray,
+    summed: Sequence[Any] = (),
+    power: int = 1,
+    buckets: Buckets | None = None,
 ) -> Selection:
     """Find the c-th greatest number for every count.
 
     Args:
         values: float32 ``[n]``, none negative, none NaN.
         counts: Integers from 0 to n, in any order.
-        weights: Arrays like ``values``, to be summed over the c greatest of them.
+        summed: Tensors like ``values``, where these are; each is summed over the c greatest of
+            them.
+        power: 2 to sum their squares, or 1.
+        buckets: Of `common_buckets`.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
-    if not isinstance(values, jax.Array) and on_device.pays((), values.size):
+    if isinstance(values, np.ndarray) and on_device.pays((), values.size):
         values = jnp.asarray(values)
     if isinstance(values, jax.Array):
         ordered = on_device.Ordered(values)
-        cuts = _with_none(ordered.cuts, wanted)
-        sums = ordered.sums(wanted, weights)
+        cuts = _with_none(ordered.cuts(wanted[wanted > 0]), wanted)
+        sums = ordered.sums(wanted, [tensor**power for tensor in summed])
     else:
-        values = np.ascontiguousarray(values)
-        find = sort if values.size < on_device.SMALL else radix_select
-        cuts = _with_none(functools.partial(find, values), wanted)
-        sums = np.zeros((0, len(wanted)))
-        if weights:
-            sums = sums_in(cuts, first_cut(values, cuts), weights)
+        nested = nested_in(_numbers(values), lambda zeros: wanted, buckets)
+        cuts, sums = nested.cuts(), nested.sums(summed, power)
     return Selection(cuts.threshold[position], cuts.cutoff[position], sums[:, position])
 
 
-def _with_none(find: Callable[[np.ndarray], Cuts], counts: np.ndarray) -> Cuts:
-    """The cuts of counts that rise, the first of which may be 0.
+def common_buckets(whole: Numbers, layers: int) -> Buckets | None:
+    """Buckets for each layer of a leaf, since their numbers are much alike.
 
     Args:
-        find: For counts from 1.
-        counts: From 0.
+        whole: The numbers of all layers.
+        layers: How many there are. None is returned for one, or where each is sorted.
     """
+    if layers == 1 or whole.size // layers < SMALL:
+        return None
+    return Buckets.of(whole).where_they_are_used()
+
+
+def nested_in(
+    numbers: Numbers, counts: Counts, buckets: Buckets | None = None
+) -> "Sorted | Bucketed":
+    """The sets of the c greatest numbers, on the host.
+
+    Args:
+        numbers: Of a tensor.
+        counts: As for `Sorted`.
+        buckets: Of `common_buckets`.
+    """
+    if numbers.size < SMALL:
+        return Sorted(numbers, counts)
+    if buckets is not None:
+        nested = Bucketed(numbers, counts, buckets)
+        if nested.sorted_elements * FEW <= numbers.size:
+            return nested
+    return Bucketed(numbers, counts)
+
+
+class Sorted:
+    """Sets of the c greatest numbers of a small tensor.
+
+    Args:
+        numbers: Of at least one element.
+        counts: By how many numbers are zero: from 0, that rise.
+    """
+
+    def __init__(self, numbers: Numbers, counts: Counts):
+        bits = _bits(numbers)
+        self._counts = counts(bits.size - int(np.count_nonzero(bits)))
+        self._ordered = words(bits, np.arange(bits.size, dtype=np.uint32))
+        self._ordered.sort()
+
+    def cuts(self) -> Cuts:
+        """That hold so many."""
+        return _with_none(cuts_at(self._ordered, self._counts[self._counts > 0] - 1), self._counts)
+
+    def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+        """float64 ``[tensors, counts]``: of the powers of each tensor over the c greatest."""
+        index = elements(self._ordered)
+        sums = [_running(_powers(tensor, index, power))[self._counts] for tensor in tensors]
+        return np.reshape(sums, (len(sums), len(self._counts)))
+
+    def first(self) -> np.ndarray:
+        """By element, the first count of which it is; their number where it is of none; uint16."""
+        first = np.empty(len(self._ordered), np.uint16)
+        place = np.arange(1, len(first) + 1)
+        first[elements(self._ordered)] = np.searchsorted(self._counts, place)
+        return first
+
+
+class Bucketed:
+    """As `Sorted`, of a tensor that has at least `SMALL` elements."""
+
+    def __init__(self, numbers: Numbers, counts: Counts, buckets: Buckets | None = None):
+        self._numbers = numbers
+        self._filled = Filled(numbers, buckets)
+        self._counts = counts(self._filled.zeros)
+        size = self._filled.count
+        total = np.cumsum(size)
+        before = total - size
+        self._last = np.searchsorted(total, np.maximum(self._counts, 1))
+        """The bucket in which the last element of each set is."""
+        following = np.searchsorted(total, np.minimum(self._counts + 1, numbers.size))
+        wanted = np.union1d(self._last, following)
+        self.sorted_elements = int(size[wanted].sum())
+        self._ordered = self._words_in(wanted)
+        start = np.cumsum(size[wanted]) - size[wanted]
+        self._start = start[np.searchsorted(wanted, self._last)]
+        """Where that bucket's elements begin among those that were sorted."""
+        self._end = self._start + self._counts - before[self._last]
+        """Where those of the set end."""
+        self._place = np.repeat(before[wanted] - start, size[wanted])
+        self._place += np.arange(1, len(self._place) + 1)
+        """Of the elements that were sorted, among all."""
+
+    def cuts(self) -> Cuts:
+        """As those of `Sorted`."""
+        return _with_none(cuts_at(self._ordered, self._end[self._counts > 0] - 1), self._counts)
+
+    def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+        """As those of `Sorted`."""
+        sums = np.empty((len(tensors), len(self._counts)))
+        index = elements(self._ordered)
+        for own, tensor in zip(sums, tensors, strict=True):
+            whole = _running(self._filled.sums(_numbers(tensor), power))
+            some = _running(_powers(tensor, index, power))
+            own[:] = whole[self._last] + some[self._end] - some[self._start]
+        return sums
+
+    def first(self) -> np.ndarray:
+        """As that of `Sorted`."""
+        by_bucket = np.searchsorted(self._last, np.arange(len(self._filled.count)))
+        first = np.empty(self._numbers.size, np.uint16)
+        for start, found in self._filled.find(by_bucket.astype(np.uint16)):
+            first[start : start + len(found)] = found
+        first[elements(self._ordered)] = np.searchsorted(self._counts, self._place)
+        return first
+
+    def _words_in(self, wanted: np.ndarray) -> np.ndarray:
+        """Sorted `words` of the elements of some buckets."""
+        is_wanted = np.zeros(len(self._filled.count), bool)
+        is_wanted[wanted] = True
+        found = [
+            words(_bits(self._numbers.take(index)), index)
+            for index in self._filled.members(is_wanted)
+        ]
+        ordered = np.concatenate(found)
+        ordered.sort()
+        return ordered
+
+
+def _with_none(found: Cuts, counts: np.ndarray) -> Cuts:
+    """The cuts of all counts that rise, of which those above 0 are found."""
     zero = np.count_nonzero(counts == 0)
-    found = find(counts[zero:])
     return Cuts(
         np.r_[np.full(zero, np.inf, np.float32), found.threshold],
         np.r_[np.zeros(zero, np.uint32), found.cutoff],
     )
 
 
-def sort(values: np.ndarray, counts: np.ndarray) -> Cuts:
-    """As `radix_select`, for a small tensor."""
-    ordered = words(values.view(np.uint32), np.arange(values.size, dtype=np.uint32))
-    ordered.sort()
-    return cuts_at(ordered, counts - 1)
+def _numbers(tensor: Any) -> Numbers:
+    return tensor if isinstance(tensor, Numbers) else Numbers((tensor,))
+
+
+def _bits(numbers: Numbers) -> np.ndarray:
+    return np.ascontiguousarray(numbers.made()).view(np.uint32)
+
+
+def _powers(tensor: Any, index: np.ndarray, power: int) -> np.ndarray:
+    """float64, of some elements: the powers in float32."""
+    return (_numbers(tensor).take(index).made() ** power).astype(np.float64)
+
+
+def _running(terms: np.ndarray) -> np.ndarray:
+    """Sums of the first c terms, from c = 0."""
+    return np.r_[0.0, np.cumsum(terms)]

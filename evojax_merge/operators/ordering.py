@@ -4,6 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+GOLDEN = 0x9E3779B9
+"""Odd, so that it has an inverse among 32-bit integers."""
+
 ALL = np.uint32(0xFFFFFFFF)
 """The cutoff that every rank is at most."""
 
@@ -28,7 +31,7 @@ def rank(index: Any) -> Any:
     """The order among equal numbers: a permutation of 32-bit integers that spreads the first ones
     evenly over a tensor (multiples of the golden ratio), so that no rows are preferred.
     """
-    return index * np.uint32(0x9E3779B9)
+    return index * np.uint32(GOLDEN)
 
 
 def words(bits: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -41,6 +44,11 @@ def words(bits: np.ndarray, index: np.ndarray) -> np.ndarray:
     order = (~bits).astype(np.uint64) << np.uint64(32)
     order |= rank(index)
     return order
+
+
+def elements(words: np.ndarray) -> np.ndarray:
+    """uint32: those that `words` were made of."""
+    return words.astype(np.uint32) * np.uint32(pow(GOLDEN, -1, 2**32))
 
 
 def cuts_at(ordered: np.ndarray, last: np.ndarray) -> Cuts:

@@ -7,7 +7,7 @@ of 1/255 or so. A row that has too many different numbers in one bin is sorted.
 
 import numpy as np
 
-from evojax_merge.operators.digits import PIECE
+from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.threads import in_threads
 
 STEPS = 255

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.arguments import check_number
+from evojax_merge.low_rank import Adapted
 from evojax_merge.operators import on_device
 from evojax_merge.operators.base import (
     Coefficient,
@@ -18,12 +19,10 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import task_vector_row
+from evojax_merge.operators.host import Numbers, rows, task_vector_row, variance_of
 from evojax_merge.operators.magmax import WEIGHT
 from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
-from evojax_merge.operators.nesting import first_cut, sums_in
-from evojax_merge.operators.order_statistics import select
-from evojax_merge.operators.ordering import Cuts
+from evojax_merge.operators.order_statistics import common_buckets, nested_in
 from evojax_merge.types import Array, Float
 
 SMALLEST_ENERGY = 1e-6
@@ -71,21 +70,22 @@ def sce(lam: float = 1.0) -> Operator:
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]
+        there = on_device.pays((base, *sources), int(np.prod(shape)), len(sources))
+        buckets = None
+        if layered and not there and not _made_here(base, sources):
+            whole, _ = variances(base, sources, False, 0)
+            buckets = common_buckets(whole, len(rows(base, layered)))
 
         def one(layer: int) -> tuple[Any, np.ndarray]:
-            if on_device.pays((base, *sources), int(np.prod(shape)), len(sources)):
+            if there:
                 return selected_on_device(
                     [on_device.task_vector(base, s, layered, layer) for s in sources], shape
                 )
-            vectors = np.stack([task_vector_row(base, s, layered, layer) for s in sources])
-            variance = variance_of(vectors)
-            counts = counts_of(variance.size, int(np.count_nonzero(variance)))
-            found = select(variance, counts)
-            cuts = Cuts(found.threshold, found.cutoff)
-            step = first_cut(variance, cuts)
-            sums = sums_in(cuts, step, [np.square(vector) for vector in vectors])
-            energy = (sums / variance.size).astype(np.float32)
-            return step.reshape(shape), energy
+            numbers, vectors = variances(base, sources, layered, layer)
+            size = numbers.size
+            nested = nested_in(numbers, lambda zeros: counts_of(size, size - zeros), buckets)
+            energy = (nested.sums(vectors, power=2) / size).astype(np.float32)
+            return nested.first().reshape(shape), energy
 
         return Selected(*stack_layers(one, base, layered))
 
@@ -153,12 +153,20 @@ def selected_on_device(
     return ordered.first_cut(counts).reshape(shape), energy
 
 
-def variance_of(
-    vectors: Float[np.ndarray, "sources ..."], out: np.ndarray | None = None
-) -> Float[np.ndarray, "..."]:
-    """The variance of each element over the vectors, in float32: exactly 0 where all are equal.
+def variances(
+    base: Leaf, sources: tuple[Leaf, ...], layered: bool, layer: int
+) -> tuple[Numbers, list[Any]]:
+    """The variance of each element of one layer over the sources, and their task vectors.
 
-    Their mean may be rounded away from three equal numbers; that of differences to the first is
-    not.
+    What needs no adapter's product is made where it is used.
     """
-    return np.var(vectors - vectors[0], axis=0, out=out)
+    if _made_here(base, sources):
+        vectors = [task_vector_row(base, source, layered, layer) for source in sources]
+        return Numbers((variance_of(vectors),)), vectors
+    origin, *ends = (rows(leaf, layered)[layer] for leaf in (base, *sources))
+    return Numbers.variance(ends, origin), [Numbers((end,), origin) for end in ends]
+
+
+def _made_here(base: Leaf, sources: tuple[Leaf, ...]) -> bool:
+    """Whether the task vectors are made first: an adapter's, and one source's alone."""
+    return len(sources) == 1 or any(isinstance(leaf, Adapted) for leaf in (base, *sources))

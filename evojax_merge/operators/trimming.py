@@ -13,7 +13,7 @@ import numpy as np
 
 from evojax_merge.operators import row_ranks_on_device
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
-from evojax_merge.operators.digits import parts
+from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
     band_table,
@@ -21,6 +21,7 @@ from evojax_merge.operators.magnitude import (
     stack_layers,
     trim_table,
 )
+from evojax_merge.operators.pieces import parts
 from evojax_merge.operators.random_mask import BITS, draw, keep
 from evojax_merge.operators.row_ranks import STEPS, row_ranks
 from evojax_merge.types import Array, Bool, Float
@@ -187,6 +188,8 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
 
         def one(layer: int) -> tuple[Any, ...]:
             magnitude = magnitudes(base, source, layered, layer)
+            if isinstance(magnitude, Numbers):
+                magnitude = magnitude.made()
             in_rows = magnitude.reshape(-1, width if width > 0 else magnitude.size)
             if isinstance(in_rows, jax.Array):
                 ranked = row_ranks_on_device.row_ranks(in_rows)

@@ -16,7 +16,7 @@ from evojax_merge.operators import (
     task_vectors,
     ties,
 )
-from evojax_merge.operators.sce import variance_of
+from evojax_merge.operators.host import variance_of
 
 SHAPE = (2, 300, 257)
 

@@ -1,22 +1,42 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators import order_statistics
-from evojax_merge.operators.nesting import first_cut
+from evojax_merge.operators.buckets import LARGE, SMALL
+from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.on_device import Ordered
-from evojax_merge.operators.order_statistics import select
-from evojax_merge.operators.ordering import ALL, Cuts, rank
-from evojax_merge.operators.radix import radix_select
+from evojax_merge.operators.order_statistics import (
+    Bucketed,
+    Sorted,
+    common_buckets,
+    nested_in,
+    select,
+)
+from evojax_merge.operators.ordering import ALL, rank
+
+
+def sort(values, counts):
+    return Sorted(Numbers((values,)), lambda zeros: counts).cuts()
+
+
+def bucket(values, counts):
+    return Bucketed(Numbers((values,)), lambda zeros: counts).cuts()
 
 
 def sort_on_device(values, counts):
     return Ordered(jnp.asarray(values)).cuts(counts)
 
 
-METHODS = [order_statistics.sort, radix_select, sort_on_device]
+SIZES = (1, 5, 1000, 300_000)
+
+CASES = [
+    (method, size)
+    for method, sizes in ((sort, SIZES), (bucket, SIZES[-1:]), (sort_on_device, SIZES))
+    for size in sizes
+]
 
 
 def greatest(values, found, position):
@@ -53,9 +73,10 @@ def some_counts(size):
     return np.unique(np.maximum(1, (np.arange(1, 1001) / 1000 * size).astype(np.int64)))
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize(
+    ("method", "size"), CASES, ids=lambda value: getattr(value, "__name__", value)
+)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1, 5, 1000, 300_000])
 def test_the_greatest_are_found(method, kind, size):
     values, counts = draw(kind, size), some_counts(size)
     found = method(values, counts)
@@ -72,7 +93,7 @@ def test_the_greatest_are_found(method, kind, size):
 
 @pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1, 5, 1000, 300_000])
+@pytest.mark.parametrize("size", SIZES)
 def test_the_first_cut_of_an_element_is_found_and_weights_are_summed(kind, size, where):
     values, counts = draw(kind, size), some_counts(size)[:-1:3]
     counts = np.r_[0, counts]
@@ -87,8 +108,47 @@ def test_the_first_cut_of_an_element_is_found_and_weights_are_summed(kind, size,
     if where is jnp.asarray:
         found_first = np.asarray(Ordered(where(values)).first_cut(counts))
     else:
-        found_first = first_cut(values, Cuts(found.threshold, found.cutoff))
+        found_first = nested_in(Numbers((values,)), lambda zeros: counts).first()
     np.testing.assert_array_equal(found_first, first)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "bfloat16"])
+def test_a_tensor_of_several_windows_of_both_sizes(kind):
+    values = draw(kind, LARGE + 2 * SMALL + 77)
+    counts = some_counts(values.size)
+    found, expected = bucket(values, counts), sort(values, counts)
+    np.testing.assert_array_equal(found.threshold, expected.threshold)
+    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("sources", [1, 2, 3, 5])
+def test_what_a_program_makes_has_the_bits_of_what_the_host_makes(sources, dtype):
+    rng = np.random.default_rng(sources)
+    base = 0.02 * rng.standard_normal(70_000, dtype=np.float32)
+    ends = [base + 0.002 * rng.standard_normal(70_000, dtype=np.float32) for _ in range(sources)]
+    ends = [end.astype(dtype) for end in ends]
+    origin = base.astype(dtype)
+    numbers = Numbers.variance(ends, origin) if sources > 1 else Numbers((ends[0],), origin)
+    vectors = np.stack([end.astype(np.float32) - origin.astype(np.float32) for end in ends])
+    expected = np.var(vectors - vectors[0], axis=0) if sources > 1 else np.abs(vectors[0])
+    np.testing.assert_array_equal(numbers.made(), expected)
+    with jax.enable_x64(True):
+        made = jax.jit(Numbers.made)(numbers)
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_common_buckets_serve_layers_that_are_alike_and_no_others():
+    alike = [draw("continuous", SMALL + 5)[::-1], draw("continuous", SMALL + 5)]
+    apart = [alike[0], np.float32(1e-12) * alike[1]]
+    counts = some_counts(SMALL + 5)
+    for layers in (alike, apart):
+        common = common_buckets(Numbers((np.concatenate(layers),)), 2)
+        for values in layers:
+            found = nested_in(Numbers((values,)), lambda zeros: counts, common).cuts()
+            expected = sort(values, counts)
+            np.testing.assert_array_equal(found.threshold, expected.threshold)
+            np.testing.assert_array_equal(found.cutoff, expected.cutoff)
 
 
 @settings(max_examples=20, deadline=None)

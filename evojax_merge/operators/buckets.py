@@ -1,0 +1,294 @@
+"""Every element of a tensor in a bucket: in order from the greatest, with few others.
+
+A sample says where the numbers lie. A bucket holds numbers that follow each other; equal numbers
+of which there are many (task vectors of bfloat16, or zeros) have several, by their `rank`. To
+assign buckets and to count is one compiled pass over memory: NumPy would take some ten, between
+which threads wait for the interpreter's lock, and its count at indices never leaves that lock.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from evojax_merge.operators.host import Numbers
+from evojax_merge.operators.ordering import rank
+from evojax_merge.types import Array
+
+T = TypeVar("T")
+
+SMALL = 2**16
+"""Elements that are worked on at once, the least that a tensor must have."""
+
+LARGE = 2**19
+"""Elements that are worked on at once where there are so many: the two sizes compiled for."""
+
+BUCKETS = 2**16
+"""At most so many."""
+
+NONE = BUCKETS - 1
+"""The bucket of elements that were counted before."""
+
+NOWHERE = np.uint32(0xFFFFFFFF)
+"""Behind all positions."""
+
+SAMPLE = 43_000
+"""Elements drawn: a bucket holds about one of them, and they need 1.5 times as many at most."""
+
+PER_DRAWN = 4
+"""Of a small tensor one in so many is drawn."""
+
+USUAL = 4
+"""A number that is drawn so often has buckets of its own."""
+
+DIGITS = 2**17
+"""At most so many."""
+
+TAIL = 1024
+"""One in so many numbers at either end shares a digit with others, so that digits are finer."""
+
+WIDTH = 32
+"""Bits of a rank; shifted by so many it is 0."""
+
+FIELD = np.uint32(6)
+"""Bits in which a table's entry holds by how many a rank is shifted; above them is a bucket."""
+
+
+class Buckets(NamedTuple):
+    """Which bucket a number is in.
+
+    Its digit, some leading bits, says in which bucket it is; or between which, where there is a
+    usual number of that digit: greater ones have the first, equal ones the following, by rank, and
+    smaller ones the last.
+
+    Attributes:
+        shift: Bits that follow the digit.
+        low: The smallest digit; smaller numbers have it too.
+        high: The greatest, likewise.
+        table: By digit from the greatest, then for zeros: the first bucket, and how far the rank is
+            shifted that counts the following.
+        usual: Bits, by digit: of the usual number, 0 where there is none.
+    """
+
+    shift: np.uint32
+    low: np.uint32
+    high: np.uint32
+    table: Any
+    usual: Any
+
+    @classmethod
+    def of(cls, numbers: Numbers) -> "Buckets":
+        """Buckets that suit a tensor's numbers."""
+        some = np.sort(_drawn(numbers))[::-1]
+        zeros = len(some) - int(np.count_nonzero(some))
+        some = some[: len(some) - zeros] if zeros < len(some) else np.ones(1, np.uint32)
+        tail = len(some) // TAIL
+        most, least = int(some[tail]), int(some[-1 - tail])
+        shift = np.uint32(max((most - least).bit_length() - DIGITS.bit_length() + 2, 0))
+        low, high = np.uint32(least) >> shift, np.uint32(most) >> shift
+        digit = high - np.clip(some >> shift, low, high)
+        begin = _runs(digit)
+        place = digit[begin]
+        # The number most often drawn of each digit.
+        run = _runs(some)
+        drawn = np.diff(run, append=len(some))
+        run = run[drawn >= USUAL]
+        drawn = drawn[drawn >= USUAL]
+        rising = np.argsort(drawn, kind="stable")
+        run, drawn = run[rising], drawn[rising]
+        own = np.zeros(int(high - low) + 1, np.int64)
+        own[digit[run]] = 1 << _floor_log2(drawn)
+        own = own[place]
+        size = np.where(own, own + 2, 1)
+        first = np.cumsum(size) - size
+
+        last = int(high - low) + 1
+        table, usual = np.zeros((2, DIGITS + 2), np.uint32)
+        usual[digit[run]] = some[run]
+        # A digit that was not drawn shares the last bucket of the one before.
+        length = np.diff(place, append=np.uint32(last))
+        shared = first + size - 1
+        table[:last] = np.repeat(_entry(shared, 1), length) if len(place) else 0
+        table[place] = _entry(first, own)
+        table[last] = _entry(first[-1] + size[-1], 1 << _floor_log2(max(zeros, 1)))
+        return cls(shift, low, high, table, usual)
+
+    @property
+    def of_zeros(self) -> int:
+        """The first bucket of zeros."""
+        return int(self.table[self.high - self.low + 1] >> FIELD)
+
+    def where_they_are_used(self) -> "Buckets":
+        """On this machine's processor, as the compiler has arrays."""
+        with jax.default_device(_cpu()):
+            return jax.device_put(self)
+
+
+class Filled:
+    """A tensor's elements in their buckets.
+
+    Args:
+        numbers: Of at least `SMALL` elements.
+        buckets: None: those that suit the numbers.
+
+    Attributes:
+        count: int64 ``[BUCKETS]``: how many elements each bucket holds.
+        zeros: How many numbers are zero.
+    """
+
+    def __init__(self, numbers: Numbers, buckets: Buckets | None = None):
+        self.numbers = numbers
+        buckets = buckets or Buckets.of(numbers).where_they_are_used()
+        self._bucket = []
+        with jax.default_device(_cpu()), jax.enable_x64(True):
+            count = jnp.zeros(BUCKETS, jnp.uint32)
+            for window, new in _windows(numbers.size):
+                part = numbers.part(window)
+                start = np.uint32(window.start)
+                count, bucket = _fill(count, part, start, np.uint32(new), buckets)
+                self._bucket.append(bucket)
+            self.count = np.asarray(count).astype(np.int64)
+        self.count[NONE] = 0
+        self.zeros = int(self.count[buckets.of_zeros :].sum())
+
+    def find(self, table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """The entry of each element's bucket: those from a position on, one window after another.
+
+        Args:
+            table: ``[BUCKETS]``.
+        """
+        for (window, new), found in ahead(self._in_windows(_look_up, table), 1):
+            yield window.start + new, np.asarray(found)[new:]
+
+    def members(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        """uint32: the elements of some buckets, in order, one window after another.
+
+        Args:
+            wanted: bool ``[BUCKETS]``.
+        """
+        for (window, _), found in ahead(self._in_windows(_positions, wanted), 1):
+            position = np.sort(found)
+            position = position[: np.searchsorted(position, NOWHERE)]
+            position += np.uint32(window.start)
+            yield position
+
+    def _in_windows(
+        self, program: Any, table: np.ndarray
+    ) -> Iterator[tuple[tuple[slice, int], Array]]:
+        for window, bucket in self._filled():
+            with jax.default_device(_cpu()):
+                yield window, program(table, bucket)
+
+    def sums(self, numbers: Numbers, power: int) -> np.ndarray:
+        """float64 ``[BUCKETS]``: of the powers of other numbers, by the bucket of the element.
+
+        Args:
+            numbers: As many.
+            power: 1 or 2.
+        """
+        with jax.default_device(_cpu()), jax.enable_x64(True):
+            sums = jnp.zeros(BUCKETS, jnp.float64)
+            for (window, _), bucket in self._filled():
+                sums = _add(sums, bucket, numbers.part(window), power)
+            return np.asarray(sums)
+
+    def _filled(self) -> Iterator[tuple[tuple[slice, int], Array]]:
+        return zip(_windows(self.numbers.size), self._bucket, strict=True)
+
+
+def ahead(items: Iterator[T], number: int) -> Iterator[T]:
+    """So many items are asked for before they are needed."""
+    waiting: deque[T] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > number:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _windows(size: int) -> Iterator[tuple[slice, int]]:
+    """Slices of one length that cover so many elements, and how many of each were in the last."""
+    large = size - size % LARGE
+    for start in (*range(0, large, LARGE), *range(large, size, SMALL)):
+        length = LARGE if start < large else SMALL
+        window = slice(min(start, size - length), min(start + length, size))
+        yield window, start - window.start
+
+
+def _drawn(numbers: Numbers) -> np.ndarray:
+    """Bits of some of the numbers, spread over all."""
+    step = max(numbers.size // SAMPLE, PER_DRAWN) | 1  # which rows' lengths seldom are
+    some = numbers.part(slice(0, numbers.size, step)).made()
+    return np.ascontiguousarray(some[:SAMPLE]).view(np.uint32)
+
+
+def _runs(ordered: np.ndarray) -> np.ndarray:
+    """Where numbers begin of which equal ones follow each other."""
+    new = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return np.flatnonzero(new)
+
+
+def _floor_log2(number: Any) -> Any:
+    """Of integers from 1."""
+    return np.frexp(np.asarray(number, np.float64))[1].astype(np.int64) - 1
+
+
+def _entry(bucket: Any, own: Any) -> Any:
+    """Of a table: with a power of two of buckets for the usual number."""
+    return bucket << int(FIELD) | (WIDTH - _floor_log2(np.maximum(own, 1)))
+
+
+@partial(jax.jit, donate_argnums=0)
+def _fill(
+    count: Array, numbers: Numbers, start: Array, new: Array, buckets: Buckets
+) -> tuple[Array, Array]:
+    bits = lax.bitcast_convert_type(numbers.made(), jnp.uint32)
+    digit = buckets.high - jnp.clip(bits >> buckets.shift, buckets.low, buckets.high)
+    digit = jnp.where(bits == 0, buckets.high - buckets.low + jnp.uint32(1), digit)
+    entry, usual = _at(buckets.table, digit), _at(buckets.usual, digit)
+    shift = entry & ((np.uint32(1) << FIELD) - 1)
+    position = lax.iota(jnp.uint32, bits.size)
+    among = lax.shift_right_logical(rank(position + start), shift) + 1
+    behind = lax.shift_left(jnp.uint32(1), WIDTH - shift) + 1
+    zero = jnp.uint32(0)
+    own = jnp.where(bits == usual, among, jnp.where(bits < usual, behind, zero))
+    bucket = jnp.where(position >= new, (entry >> FIELD) + own, jnp.uint32(NONE))
+    bucket = bucket.astype(jnp.uint16)
+    return count.at[bucket.astype(jnp.int32)].add(np.uint32(1), mode="promise_in_bounds"), bucket
+
+
+@jax.jit
+def _look_up(table: Array, bucket: Array) -> Array:
+    return _at(table, bucket)
+
+
+@partial(jax.jit, donate_argnums=0, static_argnums=3)
+def _add(sums: Array, bucket: Array, numbers: Numbers, power: int) -> Array:
+    terms = numbers.made()
+    terms = (terms * terms if power == 2 else terms).astype(jnp.float64)
+    return sums.at[bucket.astype(jnp.int32)].add(terms, mode="promise_in_bounds")
+
+
+@jax.jit
+def _positions(wanted: Array, bucket: Array) -> Array:
+    position = lax.iota(jnp.uint32, bucket.size)
+    return jnp.where(_at(wanted, bucket), position, jnp.uint32(NOWHERE))
+
+
+def _at(table: Any, index: Array) -> Array:
+    return table.at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+
+@cache
+def _cpu() -> Any:
+    """This machine's processor, None where it is not among the backends."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
