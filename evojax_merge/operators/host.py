@@ -91,7 +91,10 @@ class Numbers(NamedTuple):
             return self.ends[0]
         origin = _float32(self.origin)
         vectors = [_float32(end) - origin for end in self.ends]
-        return abs(vectors[0]) if self.opaque is None else variance_of(vectors, self.opaque)
+        if self.opaque is not None:
+            return variance_of(vectors, self.opaque)
+        (vector,) = vectors
+        return np.abs(vector, out=vector) if isinstance(vector, np.ndarray) else jnp.abs(vector)
 
     def _each(self, change: Callable[[Any], Any]) -> "Numbers":
         origin = None if self.origin is None else change(self.origin)
