@@ -23,10 +23,10 @@ from evojax_merge.types import Array
 T = TypeVar("T")
 
 SMALL = 2**16
-"""Elements that are worked on at once, the least that a tensor must have."""
+"""Elements worked on at once at the end of a tensor: the least that one must have."""
 
 LARGE = 2**19
-"""Elements that are worked on at once where there are so many: the two sizes compiled for."""
+"""Elements worked on at once where there are so many."""
 
 BUCKETS = 2**16
 """At most so many."""
@@ -73,6 +73,7 @@ class Buckets(NamedTuple):
         table: By digit from the greatest, then for zeros: the first bucket, and how far the rank is
             shifted that counts the following.
         usual: Bits, by digit: of the usual number, 0 where there is none.
+        of_zeros: The first bucket of zeros.
     """
 
     shift: np.uint32
@@ -80,6 +81,7 @@ class Buckets(NamedTuple):
     high: np.uint32
     table: Any
     usual: Any
+    of_zeros: np.uint32
 
     @classmethod
     def of(cls, numbers: Numbers) -> "Buckets":
@@ -113,15 +115,11 @@ class Buckets(NamedTuple):
         # A digit that was not drawn shares the last bucket of the one before.
         length = np.diff(place, append=np.uint32(last))
         shared = first + size - 1
-        table[:last] = np.repeat(_entry(shared, 1), length) if len(place) else 0
+        table[:last] = np.repeat(_entry(shared, 1), length)
         table[place] = _entry(first, own)
-        table[last] = _entry(first[-1] + size[-1], 1 << _floor_log2(max(zeros, 1)))
-        return cls(shift, low, high, table, usual)
-
-    @property
-    def of_zeros(self) -> int:
-        """The first bucket of zeros."""
-        return int(self.table[self.high - self.low + 1] >> FIELD)
+        of_zeros = first[-1] + size[-1]
+        table[last] = _entry(of_zeros, 1 << _floor_log2(max(zeros, 1)))
+        return cls(shift, low, high, table, usual, np.uint32(of_zeros))
 
     def where_they_are_used(self) -> "Buckets":
         """On this machine's processor, as the compiler has arrays."""
@@ -154,7 +152,7 @@ class Filled:
                 self._bucket.append(bucket)
             self.count = np.asarray(count).astype(np.int64)
         self.count[NONE] = 0
-        self.zeros = int(self.count[buckets.of_zeros :].sum())
+        self.zeros = int(self.count[int(buckets.of_zeros) :].sum())
 
     def find(self, table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """The entry of each element's bucket: those from a position on, one window after another.

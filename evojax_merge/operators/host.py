@@ -137,9 +137,11 @@ def _quotient(array: Any, number: Any) -> Any:
 
 
 def _float32(array: Any) -> Any:
-    if isinstance(array, np.ndarray) and array.dtype == jnp.bfloat16:  # a faster conversion
+    if not isinstance(array, np.ndarray):
+        return array.astype(jnp.float32)
+    if array.dtype == jnp.bfloat16:  # a faster conversion
         return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return array.astype(np.float32)
+    return array.astype(np.float32, copy=False)
 
 
 def moved(base: Any, source: Any, layered: bool, layer: int) -> Numbers:

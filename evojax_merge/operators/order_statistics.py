@@ -6,6 +6,7 @@ share one with the last of a set are sorted; on a GPU the device sorts
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -146,14 +147,15 @@ class Bucketed:
         following = np.searchsorted(total, np.minimum(self._counts + 1, numbers.size))
         wanted = np.union1d(self._last, following)
         self.sorted_elements = int(size[wanted].sum())
-        self._ordered = self._words_in(wanted)
+        """How many share a bucket with a last one."""
+        self._wanted = wanted
         start = np.cumsum(size[wanted]) - size[wanted]
         self._start = start[np.searchsorted(wanted, self._last)]
         """Where that bucket's elements begin among those that were sorted."""
         self._end = self._start + self._counts - before[self._last]
         """Where those of the set end."""
         self._place = np.repeat(before[wanted] - start, size[wanted])
-        self._place += np.arange(1, len(self._place) + 1)
+        self._place += np.arange(1, self.sorted_elements + 1)
         """Of the elements that were sorted, among all."""
 
     def cuts(self) -> Cuts:
@@ -179,10 +181,11 @@ class Bucketed:
         first[elements(self._ordered)] = np.searchsorted(self._counts, self._place)
         return first
 
-    def _words_in(self, wanted: np.ndarray) -> np.ndarray:
-        """Sorted `words` of the elements of some buckets."""
+    @cached_property
+    def _ordered(self) -> np.ndarray:
+        """Sorted `words` of the elements of the buckets that are wanted."""
         is_wanted = np.zeros(len(self._filled.count), bool)
-        is_wanted[wanted] = True
+        is_wanted[self._wanted] = True
         found = [
             words(_bits(self._numbers.take(index)), index)
             for index in self._filled.members(is_wanted)
