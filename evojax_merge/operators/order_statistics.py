@@ -124,7 +124,7 @@ class Sorted:
         sums = [_running(_powers(tensor, index, power))[self._counts] for tensor in tensors]
         return np.reshape(sums, (len(sums), len(self._counts)))
 
-    def first(self) -> np.ndarray:
+    def first_cut(self) -> np.ndarray:
         """By element, the first count of which it is; their number where it is of none; uint16."""
         first = np.empty(len(self._ordered), np.uint16)
         place = np.arange(1, len(first) + 1)
@@ -172,7 +172,7 @@ class Bucketed:
             own[:] = whole[self._last] + some[self._end] - some[self._start]
         return sums
 
-    def first(self) -> np.ndarray:
+    def first_cut(self) -> np.ndarray:
         """As that of `Sorted`."""
         by_bucket = np.searchsorted(self._last, np.arange(len(self._filled.count)))
         first = np.empty(self._numbers.size, np.uint16)

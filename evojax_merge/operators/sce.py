@@ -85,7 +85,7 @@ def sce(lam: float = 1.0) -> Operator:
             size = numbers.size
             nested = nested_in(numbers, lambda zeros: counts_of(size, size - zeros), buckets)
             energy = (nested.sums(vectors, power=2) / size).astype(np.float32)
-            return nested.first().reshape(shape), energy
+            return nested.first_cut().reshape(shape), energy
 
         return Selected(*stack_layers(one, base, layered))
 
