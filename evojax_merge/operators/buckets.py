@@ -6,7 +6,6 @@ assign buckets and to count is one compiled pass over memory: NumPy would take s
 which threads wait for the interpreter's lock, and its count at indices never leaves that lock.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.ordering import rank
+from evojax_merge.operators.ordering import rank, without_subnormal
 from evojax_merge.types import Array
 
 T = TypeVar("T")
@@ -160,7 +159,7 @@ class Filled:
         Args:
             table: ``[BUCKETS]``.
         """
-        for (window, new), found in ahead(self._in_windows(_look_up, table), 1):
+        for (window, new), found in _one_ahead(self._in_windows(_look_up, table)):
             yield window.start + new, np.asarray(found)[new:]
 
     def members(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
@@ -169,7 +168,7 @@ class Filled:
         Args:
             wanted: bool ``[BUCKETS]``.
         """
-        for (window, _), found in ahead(self._in_windows(_positions, wanted), 1):
+        for (window, _), found in _one_ahead(self._in_windows(_positions, wanted)):
             position = np.sort(found)
             position = position[: np.searchsorted(position, NOWHERE)]
             position += np.uint32(window.start)
@@ -199,14 +198,13 @@ class Filled:
         return zip(_windows(self.numbers.size), self._bucket, strict=True)
 
 
-def ahead(items: Iterator[T], number: int) -> Iterator[T]:
-    """So many items are asked for before they are needed."""
-    waiting: deque[T] = deque()
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Each item when the next has been asked for, so that programs run while results are used."""
+    last = next(items)
     for item in items:
-        waiting.append(item)
-        if len(waiting) > number:
-            yield waiting.popleft()
-    yield from waiting
+        yield last
+        last = item
+    yield last
 
 
 def _windows(size: int) -> Iterator[tuple[slice, int]]:
@@ -222,7 +220,7 @@ def _drawn(numbers: Numbers) -> np.ndarray:
     """Bits of some of the numbers, spread over all."""
     step = max(numbers.size // SAMPLE, PER_DRAWN) | 1  # which rows' lengths seldom are
     some = numbers.part(slice(0, numbers.size, step)).made()
-    return np.ascontiguousarray(some[:SAMPLE]).view(np.uint32)
+    return without_subnormal(np.ascontiguousarray(some[:SAMPLE]).view(np.uint32))
 
 
 def _runs(ordered: np.ndarray) -> np.ndarray:
@@ -246,7 +244,7 @@ def _entry(bucket: Any, own: Any) -> Any:
 def _fill(
     count: Array, numbers: Numbers, start: Array, new: Array, buckets: Buckets
 ) -> tuple[Array, Array]:
-    bits = lax.bitcast_convert_type(numbers.made(), jnp.uint32)
+    bits = without_subnormal(lax.bitcast_convert_type(numbers.made(), jnp.uint32))
     digit = buckets.high - jnp.clip(bits >> buckets.shift, buckets.low, buckets.high)
     digit = jnp.where(bits == 0, buckets.high - buckets.low + jnp.uint32(1), digit)
     entry, usual = _at(buckets.table, digit), _at(buckets.usual, digit)

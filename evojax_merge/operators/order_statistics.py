@@ -16,7 +16,7 @@ import numpy as np
 from evojax_merge.operators import on_device
 from evojax_merge.operators.buckets import SMALL, Buckets, Filled
 from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.ordering import Cuts, cuts_at, elements, words
+from evojax_merge.operators.ordering import Cuts, cuts_at, elements, without_subnormal, words
 from evojax_merge.types import Array
 
 FEW = 6
@@ -209,7 +209,7 @@ def _numbers(tensor: Any) -> Numbers:
 
 
 def _bits(numbers: Numbers) -> np.ndarray:
-    return np.ascontiguousarray(numbers.made()).view(np.uint32)
+    return without_subnormal(np.ascontiguousarray(numbers.made()).view(np.uint32))
 
 
 def _powers(tensor: Any, index: np.ndarray, power: int) -> np.ndarray:

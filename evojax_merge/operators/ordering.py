@@ -7,6 +7,9 @@ import numpy as np
 GOLDEN = 0x9E3779B9
 """Odd, so that it has an inverse among 32-bit integers."""
 
+SMALLEST_NORMAL = 0x00800000
+"""Bits of the smallest float32 that is not subnormal."""
+
 ALL = np.uint32(0xFFFFFFFF)
 """The cutoff that every rank is at most."""
 
@@ -32,6 +35,13 @@ def rank(index: Any) -> Any:
     evenly over a tensor (multiples of the golden ratio), so that no rows are preferred.
     """
     return index * np.uint32(GOLDEN)
+
+
+def without_subnormal(bits: Any) -> Any:
+    """Bits of non-negative float32: of zero for subnormal numbers, which compiled programs, a merge
+    among them, may take for it.
+    """
+    return bits * (bits >= np.uint32(SMALLEST_NORMAL)).astype(np.uint32)
 
 
 def words(bits: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -138,6 +138,17 @@ def test_what_a_program_makes_has_the_bits_of_what_the_host_makes(sources, dtype
     np.testing.assert_array_equal(made, expected)
 
 
+@pytest.mark.parametrize("size", [1000, SMALL + 5])
+def test_subnormal_numbers_are_zeros_as_they_are_to_a_merge(size):
+    values = draw("mostly zero", size)
+    values[::3] = 1e-40
+    flushed = np.where(values < 1e-38, np.float32(0), values)
+    counts = some_counts(size)
+    found, expected = select(values, counts), sort(flushed, counts)
+    np.testing.assert_array_equal(found.threshold, expected.threshold)
+    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+
+
 def test_common_buckets_serve_layers_that_are_alike_and_no_others():
     alike = [draw("continuous", SMALL + 5)[::-1], draw("continuous", SMALL + 5)]
     apart = [alike[0], np.float32(1e-12) * alike[1]]
