@@ -1,5 +1,17 @@
 """Evolutionary model merging in JAX."""
 
-from evojax_merge.api import Evaluation, evaluate, evolve, export, load, merge, resume
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evojax_merge.api import Evaluation, evaluate, evolve, export, load, merge, resume
 
 __all__ = ["Evaluation", "evaluate", "evolve", "export", "load", "merge", "resume"]
+
+
+def __getattr__(name: str) -> Any:
+    """Functions are imported when one is first asked for: a search needs what a merge does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from evojax_merge import api
+
+    return getattr(api, name)

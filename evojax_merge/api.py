@@ -1,31 +1,37 @@
-"""The package's functions for Python, which the command line uses too."""
+"""The package's functions for Python, which the command line uses too.
+
+What only runs need (orbax, evosax, matplotlib) is imported by the functions that run something.
+"""
 
 import contextlib
 import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
-from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
 from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
+from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
-from evojax_merge.evolution.measure import measure, measure_route
-from evojax_merge.evolution.run import EVIDENCE, Run, run
-from evojax_merge.exchange import apply_plan, load_configuration, plan_merge, to_mergekit
+from evojax_merge.exchange import apply_mergekit, to_mergekit
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
 from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
-from evojax_merge.report.results import Result
 from evojax_merge.statistics_cache import StatisticsCache, default_directory
 from evojax_merge.weights_recipe import WeightsRecipe
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evojax_merge.evolution.run import Run
+    from evojax_merge.report.results import Result
 
 OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
@@ -54,7 +60,7 @@ class Evaluation:
         details: For every item what the model answered and how it was judged.
     """
 
-    result: Result
+    result: "Result"
     items: np.ndarray
     details: list[dict[str, Any]]
 
@@ -70,6 +76,9 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     Raises:
         ValueError: The model cannot be measured by this task.
     """
+    from evojax_merge.evolution.measure import measure, measure_route
+    from evojax_merge.report.results import Result
+
     own = model.pool.skeleton if isinstance(model, Route) else model
     bound = task.bind(own)
     items, outputs = (
@@ -202,31 +211,11 @@ def _merge(recipe: Recipe, terms: _Terms) -> Model:
     return merge_recipe(recipe, operator, ingredients, evidence, cache)
 
 
-def apply_mergekit(
-    file: str | Path, directory: str | Path, *, seed: int = 0, overwrite: bool = False
-) -> Path:
-    """Run a mergekit YAML from file to file, a tensor at a time.
-
-    Args:
-        file: The YAML.
-        directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
-        seed: Of random masks; mergekit's YAML has none.
-        overwrite: Replace what the directory holds.
-
-    Raises:
-        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read.
-        CheckpointError: A checkpoint is missing or damaged.
-    """
-    plan = plan_merge(load_configuration(file))
-    text = Path(file).read_text(encoding="utf-8")
-    return apply_plan(plan, directory, seed=seed, overwrite=overwrite, text=text)
-
-
 def evolve(
     config: DictConfig | Sequence[str],
     directory: str | Path | None = None,
-    console: Console | None = None,
-) -> Run:
+    console: "Console | None" = None,
+) -> "Run":
     """Search for the best merge.
 
     Args:
@@ -241,6 +230,8 @@ def evolve(
             has happened then.
         Interrupted: A signal came; `resume` continues.
     """
+    from evojax_merge.evolution.run import run
+
     if not isinstance(config, DictConfig):
         config = compose(config)
     experiment = build(config)
@@ -261,7 +252,7 @@ def evolve(
     return run(experiment, directory, console)
 
 
-def resume(directory: str | Path, console: Console | None = None) -> Run:
+def resume(directory: str | Path, console: "Console | None" = None) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
     Relative paths in its configuration are read from where it was started.
@@ -269,6 +260,8 @@ def resume(directory: str | Path, console: Console | None = None) -> Run:
     Raises:
         ConfigError: The directory holds no run.
     """
+    from evojax_merge.evolution.run import run
+
     directory = Path(directory).absolute()
     config = load_config_file(directory / CONFIG_FILE)
     started = Path(config.working_directory or ".")

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
     {
+        "bundled",
         "types",
         "tree",
         "population",
@@ -33,14 +34,15 @@ ORDER = (
     {"evolution", "report"},
     {"config"},
     {"api"},
+    {"commands"},
     {"cli", "__main__"},
 )
 """Left to right; what stands in one place may import each other."""
 
 ONLY_IN = {
     "orbax": {"evolution/checkpointing.py"},
-    "omegaconf": {"config", "api.py", "cli.py", "report/sweep.py"},
-    "hydra": {"config", "cli.py", "report/sweep.py"},
+    "omegaconf": {"config", "api.py", "commands/evolve.py", "report/sweep.py"},
+    "hydra": {"config", "commands/evolve.py", "report/sweep.py"},
     "evosax": {"strategies"},
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},

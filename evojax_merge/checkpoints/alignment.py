@@ -15,17 +15,19 @@ be of one origin, are refused.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.loading import Model
 from evojax_merge.low_rank import LowRank, Unchanged
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 MIN_SHARED = 0.5
 """Least part of the reference's tokens that a source must know."""
@@ -35,7 +37,7 @@ class Vocabulary(NamedTuple):
     """What decides which row is which: the tokenizer, if any, and the length of the tables."""
 
     directory: Path
-    tokenizer: PreTrainedTokenizerFast | None
+    tokenizer: "PreTrainedTokenizerFast | None"
     rows: int
 
 
@@ -181,5 +183,5 @@ def _aligned_leaf(leaf: Any, reference: Any, rows: np.ndarray) -> Any:
     return align_rows(leaf, reference, rows)
 
 
-def _kind(tokenizer: PreTrainedTokenizerFast) -> str:
+def _kind(tokenizer: "PreTrainedTokenizerFast") -> str:
     return type(tokenizer.backend_tokenizer.model).__name__

@@ -4,10 +4,9 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.directory import read_json, resolve
@@ -15,6 +14,9 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.models import Family, Slot, family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Checkpoint:
     slots: Mapping[str, Slot]
 
     @functools.cached_property
-    def tokenizer(self) -> PreTrainedTokenizerFast | None:
+    def tokenizer(self) -> "PreTrainedTokenizerFast | None":
         """The checkpoint's tokenizer, None when it carries none."""
         return load_tokenizer(self.directory)
 

@@ -5,16 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from evojax_merge.checkpoints.errors import CheckpointError
 
 TOKENIZER_FILES = (
@@ -57,29 +47,9 @@ def resolve(source: str | Path) -> Path:
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
         raise CheckpointError(f"{path}: no such directory")
     name, _, revision = source.partition("@")
-    try:
-        found = snapshot_download(
-            name, revision=revision or None, allow_patterns=[*_DOWNLOADED, *TOKENIZER_FILES]
-        )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise CheckpointError(f"{source}: no such directory, and {_reason(error)}") from error
-    return Path(found)
+    from evojax_merge.checkpoints.hub import fetch  # a directory needs nothing of it
 
-
-def _reason(error: Exception) -> str:
-    """Why the hub gave nothing."""
-    if isinstance(error, GatedRepoError):
-        return "the hub's repository is gated; accept its terms there and log in: hf auth login"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub has none of this name; if it is private, log in: hf auth login"
-    if isinstance(error, RevisionNotFoundError):
-        return "the hub's repository has no such revision"
-    if isinstance(error, LocalEntryNotFoundError | ConnectionError):
-        return (
-            "the Hugging Face hub cannot be reached (and nothing of this name was downloaded "
-            "before); check the connection, or give a directory"
-        )
-    return f"the hub gave nothing by this name ({str(error).strip().splitlines()[0]})"
+    return fetch(name, revision or None, (*_DOWNLOADED, *TOKENIZER_FILES))
 
 
 def read_json(path: Path) -> dict[str, Any]:

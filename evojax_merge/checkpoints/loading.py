@@ -4,11 +4,10 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
@@ -16,6 +15,9 @@ from evojax_merge.checkpoints.headers import TensorInfo, open_safetensors
 from evojax_merge.models import Family
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _ALIGNMENT = 64
 """Bytes; JAX's CPU backend adopts host memory aligned so without copying it."""
@@ -33,7 +35,7 @@ class Model:
     config: Any
     hf_config: dict[str, Any]
     params: Params
-    tokenizer: PreTrainedTokenizerFast | None
+    tokenizer: "PreTrainedTokenizerFast | None"
     directory: Path
     dtype: np.dtype
     tokenizer_directory: Path | None = None

@@ -1,10 +1,10 @@
 """Configurations: composed from overrides, and the objects that they describe."""
 
+from evojax_merge.bundled import conf_directory
 from evojax_merge.config.building import build, build_operator, build_task
 from evojax_merge.config.composing import (
     check_sweep,
     compose,
-    conf_directory,
     expand_overrides,
     load_config_file,
     resolved_yaml,

@@ -12,27 +12,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evojax_merge.bundled import conf_directory, experiments_directory
 from evojax_merge.config.explaining import ConfigError, explain, explain_group
 from evojax_merge.config.schema import Config
 from evojax_merge.statistics_cache import default_directory
 
-PACKAGE = Path(__file__).parent.parent
-
-
-def _experiments_directory() -> str:
-    """The bundled experiments: beside the package in a checkout, else in the working directory."""
-    beside = PACKAGE.parent / "experiments"
-    return str(beside) if beside.is_dir() else "experiments"
-
-
-OmegaConf.register_new_resolver("experiments", _experiments_directory, replace=True)
+OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
 OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
-
-
-def conf_directory() -> Path:
-    """The configuration that comes with the package: in the wheel, or beside a checkout."""
-    installed = PACKAGE / "conf"
-    return installed if installed.is_dir() else PACKAGE.parent / "conf"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,6 @@
 
 from evojax_merge.evidence.collect import collect, prepare
 from evojax_merge.evidence.items import Items, pinned
-from evojax_merge.evidence.store import EvidenceError
+from evojax_merge.evidence.store import FOLDER, EvidenceError
 
-__all__ = ["EvidenceError", "Items", "collect", "pinned", "prepare"]
+__all__ = ["FOLDER", "EvidenceError", "Items", "collect", "pinned", "prepare"]

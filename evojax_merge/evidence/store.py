@@ -11,6 +11,9 @@ from evojax_merge.files import sha256, write_whole
 
 FORMAT = 1
 
+FOLDER = "evidence"
+"""Of a run, which keeps what was collected for operators that ask for evidence."""
+
 
 class EvidenceError(ValueError):
     """Evidence that cannot be collected, or that does not belong to what it is used for."""

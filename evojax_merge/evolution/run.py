@@ -19,7 +19,7 @@ from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
 from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
-from evojax_merge.evolution.setups import EVIDENCE, Setup, Stage, set_up
+from evojax_merge.evolution.setups import Setup, Stage, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
@@ -36,7 +36,7 @@ from evojax_merge.report.results import Result, noise_line, results_table, save_
 from evojax_merge.strategies import EvosaxStrategy, Strategy
 from evojax_merge.weights_recipe import WeightsRecipe
 
-__all__ = ["EVIDENCE", "EVOLVED", "RANDOM", "Run", "run"]
+__all__ = ["EVOLVED", "RANDOM", "Run", "run"]
 
 
 @dataclasses.dataclass(frozen=True)

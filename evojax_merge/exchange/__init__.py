@@ -1,6 +1,6 @@
 """Exchange with mergekit: its YAML run here, and recipes written for it."""
 
-from evojax_merge.exchange.applying import apply_plan
+from evojax_merge.exchange.applying import apply_mergekit, apply_plan
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.planning import Plan, plan_merge
 from evojax_merge.exchange.schema import (
@@ -15,6 +15,7 @@ __all__ = [
     "Configuration",
     "ExchangeError",
     "Plan",
+    "apply_mergekit",
     "apply_plan",
     "is_mergekit",
     "load_configuration",

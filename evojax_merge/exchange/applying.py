@@ -20,8 +20,9 @@ from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, write_json
 from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
-from evojax_merge.exchange.planning import Job, Plan
+from evojax_merge.exchange.planning import Job, Plan, plan_merge
 from evojax_merge.exchange.reading import Reader
+from evojax_merge.exchange.schema import load_configuration
 from evojax_merge.exchange.tokenizer_files import write_tokenizer
 from evojax_merge.exchange.unchanged import check_task_vectors
 from evojax_merge.operators.threads import blas_of_one_thread
@@ -30,6 +31,26 @@ CONFIG_FILE = "mergekit_config.yml"
 
 MOST_THREADS = 4
 """Tensors merged at once; a few methods hold them whole."""
+
+
+def apply_mergekit(
+    file: str | Path, directory: str | Path, *, seed: int = 0, overwrite: bool = False
+) -> Path:
+    """Run a mergekit YAML from file to file, a tensor at a time.
+
+    Args:
+        file: The YAML.
+        directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
+        seed: Of random masks; mergekit's YAML has none.
+        overwrite: Replace what the directory holds.
+
+    Raises:
+        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read.
+        CheckpointError: A checkpoint is missing or damaged.
+    """
+    plan = plan_merge(load_configuration(file))
+    text = Path(file).read_text(encoding="utf-8")
+    return apply_plan(plan, directory, seed=seed, overwrite=overwrite, text=text)
 
 
 def apply_plan(

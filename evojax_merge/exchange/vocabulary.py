@@ -13,14 +13,16 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints import Checkpoint
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.schema import TokenizerChoice
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 class Tokens(NamedTuple):
@@ -34,7 +36,7 @@ class Tokens(NamedTuple):
     """
 
     directory: Path
-    tokenizer: PreTrainedTokenizerFast | None
+    tokenizer: "PreTrainedTokenizerFast | None"
     rows: int
     origins: tuple[np.ndarray, ...]
 
@@ -144,7 +146,7 @@ def _vocabulary(name: str, checkpoint: Checkpoint) -> dict[str, int] | None:
 
 def _union(
     checkpoints: Mapping[str, Checkpoint], vocabularies: Mapping[str, dict[str, int] | None]
-) -> PreTrainedTokenizerFast:
+) -> "PreTrainedTokenizerFast":
     names = [name for name in checkpoints if vocabularies[name] is not None]
     tokenizers = {name: checkpoints[name].tokenizer for name in names}
     first = tokenizers[names[0]]

@@ -1,23 +1,25 @@
 """Model families: what a ``config.json`` selects, and all the rest needs to know of a model.
 
-Adding a family is adding a folder with its modelling and its name table, and one entry to
-`FAMILIES`.
+Adding a family is adding a folder with its modelling and its tables of names and shapes, and one
+entry to `FAMILIES`. The modelling is imported when a model is first made or run: many a merge needs
+nothing but names and shapes.
 """
 
 import dataclasses
-import functools
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from evojax_merge.models.decoder import modeling as decoder
+import jax
+import jax.numpy as jnp
+
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
 from evojax_merge.models.groups import Group
-from evojax_merge.models.mlp import modeling as mlp
 from evojax_merge.models.mlp import params as mlp_params
-from evojax_merge.models.mlp.modeling import MLPConfig
-from evojax_merge.tree import flatten
+from evojax_merge.models.mlp.config import MLPConfig
+from evojax_merge.tree import unflatten
 from evojax_merge.types import Params, PRNGKey
 
 _LAYER = "{layer}"
@@ -38,13 +40,11 @@ class Family:
     ``config`` below is whatever ``config_from_hf`` returns; a path is the dotted path of a leaf.
 
     Attributes:
-        name: What the family is called in messages.
+        name: What the family is called in messages, and its folder.
         model_types: Values of ``model_type`` in ``config.json`` that select it.
         config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
         hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
-        init_params: Random parameters.
-        abstract_params: Shapes of the parameter tree.
-        forward: The pure function (config, params, inputs, …) -> outputs.
+        shapes: Path -> shape of every leaf, in the order of the tree.
         num_layers: Length of the layer axis of stacked leaves; 0 when none is stacked.
         names: Path -> tensor name, with ``{layer}`` in it when the leaf is stacked.
         groups: Path -> parameter group.
@@ -59,9 +59,7 @@ class Family:
     model_types: tuple[str, ...]
     config_from_hf: Callable[[Mapping[str, Any]], Any]
     hf_fields: Callable[[Any], dict[str, object]]
-    init_params: Callable[[Any, PRNGKey], Params]
-    abstract_params: Callable[[Any], Params]
-    forward: Callable[..., Any]
+    shapes: Callable[[Any], Mapping[str, tuple[int, ...]]]
     num_layers: Callable[[Any], int]
     names: Callable[[Any], Mapping[str, str]]
     groups: Callable[[Any], dict[str, Group]]
@@ -69,6 +67,24 @@ class Family:
     vocabulary_paths: Callable[[Any], tuple[str, ...]]
     linear_inputs: Callable[[Any], dict[str, str]]
     ignored: re.Pattern[str] | None = None
+
+    def init_params(self, config: Any, key: PRNGKey) -> Params:
+        """Random parameters."""
+        return self._modeling.init_params(config, key)
+
+    def abstract_params(self, config: Any) -> Params:
+        """Shapes of the parameter tree, without memory."""
+        shapes = self.shapes(config).items()
+        return unflatten({path: jax.ShapeDtypeStruct(s, jnp.float32) for path, s in shapes})
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """The pure function (config, params, inputs, …) -> outputs."""
+        return self._modeling.forward
+
+    @property
+    def _modeling(self) -> Any:
+        return importlib.import_module(f"evojax_merge.models.{self.name}.modeling")
 
     def is_layered(self, config: Any, path: str) -> bool:
         """Whether a leaf is stacked over layers."""
@@ -78,23 +94,14 @@ class Family:
         """Every tensor a checkpoint must hold, by name, in the order of the layers."""
         names = self.names(config)
         found = {}
-        for path, leaf in flatten(self.abstract_params(config)).items():
+        for path, shape in self.shapes(config).items():
             if _LAYER not in names[path]:
-                found[names[path]] = Slot(path, None, leaf.shape)
+                found[names[path]] = Slot(path, None, shape)
                 continue
-            for layer in range(leaf.shape[0]):
+            for layer in range(shape[0]):
                 name = names[path].format(layer=layer)
-                found[name] = Slot(path, layer, leaf.shape[1:])
+                found[name] = Slot(path, layer, shape[1:])
         return found
-
-
-_decoder_params = functools.cache(decoder.abstract_params)  # a trace of the whole model
-
-
-@functools.cache
-def _decoder_names(config: DecoderConfig) -> dict[str, str]:
-    paths = flatten(_decoder_params(config))
-    return {path: decoder_params.NAMES[path] for path in paths}
 
 
 DECODER = Family(
@@ -102,12 +109,10 @@ DECODER = Family(
     model_types=MODEL_TYPES,
     config_from_hf=DecoderConfig.from_hf,
     hf_fields=decoder_params.hf_fields,
-    init_params=decoder.init_params,
-    abstract_params=_decoder_params,
-    forward=decoder.forward,
+    shapes=decoder_params.shapes,
     num_layers=lambda config: config.num_layers,
-    names=_decoder_names,
-    groups=lambda config: {path: decoder_params.group(path) for path in _decoder_names(config)},
+    names=decoder_params.names,
+    groups=decoder_params.groups,
     aliases=decoder_params.aliases,
     vocabulary_paths=decoder_params.vocabulary_paths,
     linear_inputs=decoder_params.linear_inputs,
@@ -119,9 +124,7 @@ MLP = Family(
     model_types=("mlp",),
     config_from_hf=MLPConfig.from_hf,
     hf_fields=lambda config: {"hidden_sizes": list(config.hidden_sizes)},
-    init_params=mlp.init_params,
-    abstract_params=mlp.abstract_params,
-    forward=mlp.forward,
+    shapes=mlp_params.shapes,
     num_layers=lambda config: 0,
     names=mlp_params.names,
     groups=mlp_params.groups,

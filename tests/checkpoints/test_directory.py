@@ -9,7 +9,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from evojax_merge.checkpoints import CheckpointError, directory, load_config
+from evojax_merge.checkpoints import CheckpointError, hub, load_config
 from evojax_merge.checkpoints.directory import resolve
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 from tests.processes import environment
@@ -94,6 +94,6 @@ def test_why_the_hub_gave_nothing(monkeypatch, kind, message):
         error.args = ("Got: ConnectError: [Errno -2] Name or service not known",)
         raise error
 
-    monkeypatch.setattr(directory, "snapshot_download", refuse)
+    monkeypatch.setattr(hub, "snapshot_download", refuse)
     with pytest.raises(CheckpointError, match=rf"^owner/name: no such directory, and .*{message}"):
         resolve("owner/name")

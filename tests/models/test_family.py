@@ -30,6 +30,15 @@ def test_slots_fill_every_leaf_exactly_once(hf_config):
 
 
 @pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
+def test_parameters_are_made_as_promised(hf_config):
+    family = family_of(hf_config)
+    config = family.config_from_hf(hf_config)
+    made = flatten(jax.eval_shape(lambda: family.init_params(config, jax.random.key(0))))
+    promised = flatten(family.abstract_params(config))
+    assert list(made.items()) == list(promised.items())
+
+
+@pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
 def test_every_leaf_has_a_group_and_layered_ones_the_layers(hf_config):
     family = family_of(hf_config)
     config = family.config_from_hf(hf_config)

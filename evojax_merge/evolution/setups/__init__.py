@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from evojax_merge.evolution.scoring import fitting, make_rule
 from evojax_merge.evolution.setups.base import Setup, Stage
-from evojax_merge.evolution.setups.merging import EVIDENCE, ParameterSetup, WeightsSetup
+from evojax_merge.evolution.setups.merging import ParameterSetup, WeightsSetup
 from evojax_merge.evolution.setups.routed import DataflowSetup, HybridSetup, JointSetup
 from evojax_merge.experiment import Experiment
 from evojax_merge.spaces import kind_of
 
-__all__ = ["EVIDENCE", "Setup", "Stage", "set_up"]
+__all__ = ["Setup", "Stage", "set_up"]
 
 _KINDS: dict[str, Callable[[Experiment], Setup]] = {
     "parameter": ParameterSetup.prepared_for,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from evojax_merge.evidence import collect, prepare
+from evojax_merge.evidence import FOLDER, collect, prepare
 from evojax_merge.evolution.problems import ParameterProblem, WeightsProblem
 from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
@@ -22,9 +22,6 @@ from evojax_merge.operators import check_sources, linear
 from evojax_merge.pool import check_pool
 from evojax_merge.spaces.joint import MERGED
 from evojax_merge.tree import flatten
-
-EVIDENCE = "evidence"
-"""Folder of a run that keeps what was collected for operators that ask for evidence."""
 
 
 class MergingSetup(Setup):
@@ -60,7 +57,7 @@ class MergingSetup(Setup):
             self._items,
             self._ingredients.whole_sources(),
             names,
-            directory / EVIDENCE,
+            directory / FOLDER,
             tell,
         )
 

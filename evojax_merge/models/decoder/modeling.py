@@ -301,11 +301,6 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
 
 
-def abstract_params(config: DecoderConfig) -> Params:
-    """Shapes of the parameter tree, without memory."""
-    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-
-
 @functools.cache
 def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
     probes = set(linear_inputs(config).values()) if probed else ()

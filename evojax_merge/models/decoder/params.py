@@ -1,5 +1,6 @@
-"""Where each tensor of a decoder checkpoint lives in the parameter tree, and what it is for."""
+"""Where each tensor of a decoder checkpoint lives in the parameter tree, its shape and its use."""
 
+import functools
 import re
 
 from evojax_merge.models.decoder.config import DecoderConfig
@@ -31,6 +32,8 @@ NAMES = {
     "lm_head.weight": "lm_head.weight",
 }
 
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+
 # Buffers that older checkpoints carry and that are recomputed from the configuration.
 BUFFERS = re.compile(r"(.*\.)?rotary_emb\.inv_freq")
 
@@ -41,6 +44,43 @@ _GROUPS: tuple[tuple[str, Group], ...] = (
     ("self_attn", "attention"),
     ("mlp", "mlp"),
 )
+
+
+def shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+    """Path of every leaf -> shape, in the order of the tree; stacked ones begin with the layers."""
+    c = config
+    queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+    linear = (
+        ("self_attn.q_proj", queries, c.hidden_size, c.qkv_bias),
+        ("self_attn.k_proj", keys, c.hidden_size, c.qkv_bias),
+        ("self_attn.v_proj", keys, c.hidden_size, c.qkv_bias),
+        ("self_attn.o_proj", c.hidden_size, queries, c.o_bias),
+        ("mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
+        ("mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
+        ("mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
+    )
+    layer: dict[str, tuple[int, ...]] = {f"{n}.weight": (o, i) for n, o, i, _ in linear}
+    layer |= {f"{name}.bias": (outputs,) for name, outputs, _, bias in linear if bias}
+    layer |= {f"{n}.weight": (c.hidden_size,) for n in _NORMS}
+    if c.qk_norm:
+        layer |= {f"self_attn.{name}.weight": (c.head_dim,) for name in ("q_norm", "k_norm")}
+    found = {f"layers.{name}": (c.num_layers, *shape) for name, shape in layer.items()}
+    table = (c.vocab_size, c.hidden_size)
+    found |= {"embed_tokens.weight": table, "norm.weight": (c.hidden_size,)}
+    if not c.tie_word_embeddings:
+        found["lm_head.weight"] = table
+    return dict(sorted(found.items()))
+
+
+@functools.cache
+def names(config: DecoderConfig) -> dict[str, str]:
+    """Path of every leaf -> tensor name, with ``{layer}`` in it where layers are stacked."""
+    return {path: NAMES[path] for path in shapes(config)}
+
+
+def groups(config: DecoderConfig) -> dict[str, Group]:
+    """Path of every leaf -> parameter group."""
+    return {path: group(path) for path in names(config)}
 
 
 def group(path: str) -> Group:

@@ -1,40 +1,15 @@
 """A multilayer perceptron with ReLU between its layers, for classification."""
 
-import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping
-from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Float, Params, PRNGKey
-
-
-@dataclasses.dataclass(frozen=True)
-class MLPConfig:
-    """Widths from the input features to the classes."""
-
-    hidden_sizes: tuple[int, ...]
-
-    @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> Self:
-        """Read ``{"model_type": "mlp", "hidden_sizes": [features, ..., classes]}``.
-
-        Raises:
-            ValueError: There are fewer than two widths, or one is not a positive integer.
-        """
-        sizes = config.get("hidden_sizes")
-        valid = isinstance(sizes, list | tuple) and len(sizes) >= 2
-        if not valid or not all(isinstance(size, int) and size > 0 for size in sizes or ()):
-            raise ValueError(
-                f"config.json: hidden_sizes must list at least two positive widths, "
-                f"features first and classes last; got {sizes!r}"
-            )
-        return cls(tuple(sizes or ()))
 
 
 class Linear(nnx.Module):
@@ -85,11 +60,6 @@ def forward(
 def init_params(config: MLPConfig, key: PRNGKey) -> Params:
     """Random parameters: weights normal with σ² = 2 / inputs, biases 0."""
     return nnx.to_pure_dict(nnx.state(MLP(config, rngs=nnx.Rngs(params=key))))
-
-
-def abstract_params(config: MLPConfig) -> Params:
-    """Shapes of the parameter tree, without memory."""
-    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
 
 
 @functools.cache

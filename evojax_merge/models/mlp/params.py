@@ -1,7 +1,17 @@
-"""Where each tensor of an MLP checkpoint lives: its name is its path."""
+"""Where each tensor of an MLP checkpoint lives, and its shape: its name is its path."""
+
+import itertools
 
 from evojax_merge.models.groups import Group
-from evojax_merge.models.mlp.modeling import MLPConfig
+from evojax_merge.models.mlp.config import MLPConfig
+
+
+def shapes(config: MLPConfig) -> dict[str, tuple[int, ...]]:
+    """Path of every leaf -> shape, in the order of the tree."""
+    found: dict[str, tuple[int, ...]] = {}
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(config.hidden_sizes), start=1):
+        found |= {f"fc{number}.bias": (outputs,), f"fc{number}.weight": (outputs, inputs)}
+    return dict(sorted(found.items()))
 
 
 def names(config: MLPConfig) -> dict[str, str]:

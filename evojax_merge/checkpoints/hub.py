@@ -1,0 +1,51 @@
+"""Snapshots of repositories on the Hugging Face hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from evojax_merge.checkpoints.errors import CheckpointError
+
+
+def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    """The directory of a snapshot, downloaded where it is not there yet.
+
+    Args:
+        name: ``owner/name``.
+        revision: A branch, tag or commit; None for the default branch.
+        patterns: Of the names of the files wanted.
+
+    Raises:
+        CheckpointError: The hub does not give it, or cannot be reached.
+    """
+    try:
+        found = snapshot_download(name, revision=revision, allow_patterns=list(patterns))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        source = name if revision is None else f"{name}@{revision}"
+        raise CheckpointError(f"{source}: no such directory, and {_reason(error)}") from error
+    return Path(found)
+
+
+def _reason(error: Exception) -> str:
+    """Why the hub gave nothing."""
+    if isinstance(error, GatedRepoError):
+        return "the hub's repository is gated; accept its terms there and log in: hf auth login"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub has none of this name; if it is private, log in: hf auth login"
+    if isinstance(error, RevisionNotFoundError):
+        return "the hub's repository has no such revision"
+    if isinstance(error, LocalEntryNotFoundError | ConnectionError):
+        return (
+            "the Hugging Face hub cannot be reached (and nothing of this name was downloaded "
+            "before); check the connection, or give a directory"
+        )
+    return f"the hub gave nothing by this name ({str(error).strip().splitlines()[0]})"

@@ -1,0 +1,63 @@
+"""``evojax-merge apply``: build the checkpoint that a recipe, or a YAML of mergekit, describes."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from evojax_merge.exchange import apply_mergekit, is_mergekit
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Run the command.
+
+    Args:
+        arguments: What follows its name.
+        console: Where it says what it did.
+    """
+    parser = argparse.ArgumentParser("evojax-merge apply")
+    parser.add_argument("recipe", type=Path, help="recipe.yaml, YAML of mergekit, or a run")
+    parser.add_argument(
+        "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
+    parser.add_argument(
+        "--trust-operator", action="store_true", help="run an operator from outside this package"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="merge checkpoints that changed since the recipe"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
+    )
+    options = parser.parse_args(arguments)
+    if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
+        raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
+    options.recipe = _recipe_of(options.recipe, options.select)
+    if is_mergekit(options.recipe):
+        apply_mergekit(
+            options.recipe, options.out, seed=options.seed or 0, overwrite=options.overwrite
+        )
+    elif options.seed is not None:
+        raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
+    else:
+        from evojax_merge import api
+
+        model = api.merge(
+            options.recipe, trust_operator=options.trust_operator, force=options.force
+        )
+        api.export(model, options.out, overwrite=options.overwrite)
+    console.print(f"exported to {options.out}", soft_wrap=True)
+
+
+def _recipe_of(given: Path, select: str | None) -> Path:
+    """The recipe of a run, or of a member of its front."""
+    if select is None:
+        return given / "recipe.yaml" if given.is_dir() else given
+    if not given.is_dir():
+        raise ValueError(f"--select {select}: chooses a merge of a run; {given} is no directory")
+    from evojax_merge.report.front import Front  # and matplotlib
+
+    front = Front.load(given)
+    return given / front.members[front.select(select)].recipe

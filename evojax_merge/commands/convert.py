@@ -1,0 +1,38 @@
+"""``evojax-merge convert``: write a recipe as a YAML of mergekit."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from evojax_merge.exchange import to_mergekit
+from evojax_merge.path_recipe import PathRecipe, load_recipe
+from evojax_merge.weights_recipe import WeightsRecipe
+
+
+def run(arguments: list[str], console: Console) -> None:
+    """Run the command.
+
+    Args:
+        arguments: What follows its name.
+        console: Where it says what it did.
+    """
+    parser = argparse.ArgumentParser("evojax-merge convert")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.yml")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        raise ValueError(f"{options.out}: exists; give another name")
+    recipe = load_recipe(options.recipe)
+    if isinstance(recipe, PathRecipe):
+        raise ValueError(
+            f"{options.recipe}: mergekit has no data-flow merges; `evojax-merge apply` writes this "
+            "one as an ordinary checkpoint"
+        )
+    if isinstance(recipe, WeightsRecipe):
+        raise ValueError(
+            f"{options.recipe}: these weights are no merge of mergekit's; `evojax-merge apply` "
+            "writes them as an ordinary checkpoint"
+        )
+    options.out.write_text(to_mergekit(recipe), encoding="utf-8")
+    console.print(f"written to {options.out}", soft_wrap=True)
