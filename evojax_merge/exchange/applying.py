@@ -5,6 +5,7 @@ written to its place as soon as it is there. Arithmetic is in float32, rounded o
 computes in ``dtype``, or in the inputs' dtype where there is none.
 """
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -113,8 +114,7 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
         def merge(job: Job) -> None:
             merger = idle.get()
             try:
-                for first, part in merger.parts(job):
-                    writer.write(job.name, first, part)
+                merger.merge(job, functools.partial(writer.write, job.name))
             finally:
                 idle.put(merger)
 

@@ -7,11 +7,10 @@ are brought to another vocabulary.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -25,8 +24,10 @@ from evojax_merge.finite import is_finite
 from evojax_merge.operators.base import Operator, no_statistics
 from evojax_merge.operators.random_mask import fold, leaf_key
 
-CHUNK = 2**19
+CHUNK = 2**20
 """Elements merged at once."""
+
+Write = Callable[[int, np.ndarray], None]
 
 HELD = 2**26
 """Bytes of the tensors of one merge that stay mapped where they are read more than once."""
@@ -48,10 +49,13 @@ class Merger:
         self._buffers = [Buffer() for _ in range(most)]
         self._results: dict[np.dtype, jax.Array] = {}
 
-    def parts(self, job: Job) -> Iterator[tuple[int, np.ndarray]]:
-        """The elements of a merged tensor in order, flat, each part with the place of its first.
+    def merge(self, job: Job, write: Write) -> None:
+        """Merge a tensor and write its elements, flat and in order.
 
-        A part is overwritten when the next is asked for.
+        Args:
+            job: The tensor.
+            write: Takes elements and the place of the first of them. They are overwritten by the
+                next, so that it may not keep them.
 
         Raises:
             CheckpointError: A tensor, or what it is merged to, is not finite.
@@ -61,15 +65,15 @@ class Merger:
         read_once = whole or operator.init is no_statistics
         tensors = self._tensors(job, 0 if read_once else HELD)
         try:
-            yield from self._parts(job, operator, tensors, whole)
+            self._write(job, operator, tensors, whole, write)
         finally:
             for tensor in tensors:
                 if isinstance(tensor, Tensor):
                     tensor.release()
 
-    def _parts(
-        self, job: Job, operator: Operator, tensors: list[Any], whole: bool
-    ) -> Iterator[tuple[int, np.ndarray]]:
+    def _write(
+        self, job: Job, operator: Operator, tensors: list[Any], whole: bool, write: Write
+    ) -> None:
         shape = job.slot.shape
         size = int(np.prod(shape, dtype=np.int64))
         step = size if whole else CHUNK
@@ -77,7 +81,7 @@ class Merger:
             tensors = [_copied(tensor).reshape(shape) for tensor in tensors]
         elif self._is_copy(job, tensors):
             for first in range(0, size, CHUNK):
-                yield first, tensors[0][first : first + CHUNK]
+                write(first, tensors[0][first : first + CHUNK])
             return
         found, coefficients = statistics(
             operator, shape, *_split(job, tensors), job.coefficients, dict(job.static)
@@ -96,7 +100,9 @@ class Merger:
                     f"{job.name}: the merge has numbers that {job.dtype.name} cannot hold; give "
                     "another out_dtype, or smaller weights"
                 )
-            yield first, part
+            write(first, part)
+            # A result that is still looked at is not overwritten but copied to fresh memory.
+            del merged, part
 
     def _is_copy(self, job: Job, tensors: Sequence[Any]) -> bool:
         return (
@@ -150,7 +156,7 @@ class Merger:
         # Pages of fresh memory cost as much as a merge; the piece before has been written.
         last = self._results.pop(job.dtype, None)
         if last is None:
-            last = jnp.zeros(CHUNK, job.dtype)
+            last = jax.device_put(np.zeros(CHUNK, job.dtype), may_alias=False)
         merged = program(last, *inputs)
         self._results[job.dtype] = merged
         return merged

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -102,7 +103,7 @@ def geometry(
     distances /= np.where(farthest > 0, farthest, 1.0)
     for source in range(len(sources)):
         apart[source, source] = distances[source, source] = 0.0
-    return Geometry(*(jnp.asarray(x.astype(np.float32)) for x in (norms, apart, distances)))
+    return Geometry(*(jax.device_put(x.astype(np.float32)) for x in (norms, apart, distances)))
 
 
 def geometry_name(
