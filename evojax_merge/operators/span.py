@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators.base import Leaf, float32, spread

@@ -4,8 +4,9 @@ A base and three fine-tunes of a 161 M-parameter Llama (random weights, the fine
 base) lie in four shards each; the result is written in shards of that size too. Each merge is a
 process of its own; the two programs take turns. Seconds count from reading the YAML to the complete
 directory, after imports, so with the compilation of ours; processor seconds of all threads tell on
-a busy machine; those of the whole process, with its imports, are what a user waits. Memory is the peak of resident pages: of the whole process, and what the merge adds
-to the process that has imported. Linux only.
+a busy machine; those of the whole process, imports and all, are what a user waits. Memory is the
+peak of resident pages: of the whole process, and what the merge adds to the process that has
+imported. Linux only.
 
     python experiments/benchmarks/apply.py --out apply.json      (about 30 minutes, 2 cores)
     python experiments/benchmarks/apply.py --dtype bfloat16 --methods slerp ties --repeats 5
