@@ -37,8 +37,8 @@ from evojax_merge.inference.greedy import Greedy
 from evojax_merge.inference.prefix import Primed, empty_cache
 from evojax_merge.inference.scoring import make_loglikelihood, sequence_loglikelihood
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.modeling import abstract_params
 from evojax_merge.models.decoder.path import PATH, make_path
+from evojax_merge.models.family import DECODER
 from evojax_merge.population import population_axes
 from evojax_merge.types import Array, Params
 
@@ -125,7 +125,7 @@ def random_model(shape: str, **changes: Any) -> tuple[DecoderConfig, Params]:
     def leaf(key: Array, shape: tuple[int, ...]) -> Array:
         return (0.02 * jax.random.normal(key, shape)).astype(dtype)
 
-    leaves, tree = jax.tree.flatten(abstract_params(config))
+    leaves, tree = jax.tree.flatten(DECODER.abstract_params(config))
     keys = jax.random.split(jax.random.key(0), len(leaves))
     return config, tree.unflatten(
         leaf(key, one.shape) for key, one in zip(keys, leaves, strict=True)

@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from evojax_merge.models.mlp.modeling import MLPConfig, forward, init_params
+from evojax_merge.models.mlp.config import MLPConfig
+from evojax_merge.models.mlp.modeling import forward, init_params
 
 
 def test_logits_are_the_textbook_formula():
