@@ -18,11 +18,12 @@ from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Plan
-from evojax_merge.exchange.reading import Buffer, Reader, Tensor, Window, slack
+from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
 from evojax_merge.finite import is_finite
 from evojax_merge.operators.base import Operator, no_statistics
 from evojax_merge.operators.random_mask import fold, leaf_key
+from evojax_merge.operators.windows import Window, window
 
 CHUNK = 2**20
 """Elements merged at once."""
@@ -88,7 +89,10 @@ class Merger:
         )
         for first in range(0, size, step):
             stop = min(first + step, size)
-            windows = [_window(tensor, first, stop, whole) for tensor in tensors]
+            windows = [
+                Window(tensor, 0, size) if whole else window(tensor, first, CHUNK)
+                for tensor in tensors
+            ]
             held = found(first, *_split(job, [window.elements for window in windows]))
             merged = self._merge(job, operator, windows, held, coefficients, whole)
             part = np.asarray(merged).reshape(-1)[: stop - first]
@@ -174,20 +178,6 @@ def _split(job: Job, tensors: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
 
 def _copied(tensor: Any) -> np.ndarray:
     return tensor.copy() if isinstance(tensor, Tensor) else tensor
-
-
-def _window(tensor: Any, first: int, stop: int, whole: bool) -> Window:
-    """``CHUNK`` elements of a tensor, or all of it."""
-    if whole:
-        return Window(tensor, 0, len(tensor))
-    if isinstance(tensor, Tensor):
-        return tensor.window(first, CHUNK)
-    room = CHUNK + slack(tensor.dtype)
-    held = tensor[first : first + room]
-    if len(held) < room:
-        held = np.zeros(room, tensor.dtype)
-        held[: stop - first] = tensor[first:stop]
-    return Window(held, 0, CHUNK)
 
 
 @functools.cache

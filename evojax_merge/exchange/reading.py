@@ -17,10 +17,7 @@ import numpy as np
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.finite import is_finite
-from evojax_merge.operators.span import OnDisk
-
-ALIGNMENT = 64
-"""Bytes; JAX's CPU backend adopts host memory aligned so without copying it."""
+from evojax_merge.operators.windows import ALIGNMENT, OnDisk, Window, slack
 
 AT_ONCE = 2**19
 """Elements copied or looked at."""
@@ -87,24 +84,6 @@ class Reader:
                 start = 8 + int.from_bytes(whole[:8], "little")
                 self._files[path] = _File(whole, json.loads(whole[8:start]), start)
             return self._files[path]
-
-
-class Window(NamedTuple):
-    """Elements within aligned memory: ``size`` of them, behind ``skip`` others."""
-
-    held: np.ndarray
-    skip: int
-    size: int
-
-    @property
-    def elements(self) -> np.ndarray:
-        """Those asked for."""
-        return self.held[self.skip : self.skip + self.size]
-
-
-def slack(dtype: np.dtype) -> int:
-    """How many elements a window of a tensor holds besides those asked for."""
-    return ALIGNMENT // dtype.itemsize
 
 
 class Tensor(OnDisk):

@@ -7,7 +7,7 @@ which threads wait for the interpreter's lock, and its count at indices never le
 """
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers
+from evojax_merge.operators.host import Numbers, cpu
 from evojax_merge.operators.ordering import rank, without_subnormal
 from evojax_merge.types import Array
 
@@ -122,7 +122,7 @@ class Buckets(NamedTuple):
 
     def where_they_are_used(self) -> "Buckets":
         """On this machine's processor, as the compiler has arrays."""
-        with jax.default_device(_cpu()):
+        with jax.default_device(cpu()):
             return jax.device_put(self)
 
 
@@ -142,7 +142,7 @@ class Filled:
         self.numbers = numbers
         buckets = buckets or Buckets.of(numbers).where_they_are_used()
         self._bucket = []
-        with jax.default_device(_cpu()), jax.enable_x64(True):
+        with jax.default_device(cpu()), jax.enable_x64(True):
             count = jnp.zeros(BUCKETS, jnp.uint32)
             for window, new in _windows(numbers.size):
                 part = numbers.part(window)
@@ -178,7 +178,7 @@ class Filled:
         self, program: Any, table: np.ndarray
     ) -> Iterator[tuple[tuple[slice, int], Array]]:
         for window, bucket in self._filled():
-            with jax.default_device(_cpu()):
+            with jax.default_device(cpu()):
                 yield window, program(table, bucket)
 
     def sums(self, numbers: Numbers, power: int) -> np.ndarray:
@@ -188,7 +188,7 @@ class Filled:
             numbers: As many.
             power: 1 or 2.
         """
-        with jax.default_device(_cpu()), jax.enable_x64(True):
+        with jax.default_device(cpu()), jax.enable_x64(True):
             sums = jnp.zeros(BUCKETS, jnp.float64)
             for (window, _), bucket in self._filled():
                 sums = _add(sums, bucket, numbers.part(window), power)
@@ -279,12 +279,3 @@ def _positions(wanted: Array, bucket: Array) -> Array:
 
 def _at(table: Any, index: Array) -> Array:
     return table.at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
-
-
-@cache
-def _cpu() -> Any:
-    """This machine's processor, None where it is not among the backends."""
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        return None

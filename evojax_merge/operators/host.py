@@ -1,14 +1,25 @@
 """Leaves on the host, for the statistics computed once before a search."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from evojax_merge.low_rank import Adapted
 from evojax_merge.types import Float
+
+
+@functools.cache
+def cpu() -> Any:
+    """This machine's processor, None where it is not among the backends."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 class AdaptedRows:

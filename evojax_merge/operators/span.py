@@ -8,7 +8,6 @@ Fine-tunes are nearly parallel, so that 1 - cos is a tiny difference of two numb
 matrices are therefore kept as what float32 can hold: 1 - cos of every pair, and squared distances.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +16,9 @@ import numpy as np
 
 from evojax_merge.operators.base import Leaf, float32, spread
 from evojax_merge.operators.host import rows
+from evojax_merge.operators.inner_products import LANES, LEAST, inner_products
 from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.windows import OnDisk
 from evojax_merge.types import Array, Float
 
 Along = Literal["tensor", "rows", "columns"]
@@ -27,16 +28,6 @@ axis), or each of its columns (first axis)."""
 CHUNK = 2**16
 """Elements taken to float64 at once: those of a few sources stay near the processor. With fewer,
 threads wait for the interpreter's lock."""
-
-
-class OnDisk(ABC):
-    """A tensor of one axis that reads the elements it is asked for."""
-
-    shape: tuple[int]
-
-    @abstractmethod
-    def __getitem__(self, elements: slice) -> np.ndarray:
-        """These elements, until others are asked for."""
 
 
 class Geometry(NamedTuple):
@@ -152,14 +143,16 @@ def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
     gram = np.zeros((len(vectors),) * 2)
     above = list(zip(*np.triu_indices(len(vectors)), strict=True))
     size = vectors[0].shape[0]
-    room = _room(len(vectors), (min(CHUNK, size),))
-    for start in range(0, size, CHUNK):
+    done = size - size % LANES if size >= LEAST else 0
+    room = _room(len(vectors), (min(CHUNK, size - done),))
+    for start in range(done, size, CHUNK):
         part = slice(start, min(start + CHUNK, size))
         zero = None if origin is None else origin[part]
         moved = _moved(zero, [vector[part] for vector in vectors], room)
         for i, j in above:
             gram[i, j] += np.dot(moved[i], moved[j])
-    return np.triu(gram) + np.triu(gram, 1).T
+    gram += np.triu(gram, 1).T
+    return gram + inner_products(origin, vectors) if done else gram
 
 
 def _grams(origin: Any, matrices: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError, load
 from evojax_merge.exchange import ExchangeError, exact, merging, selection
 from evojax_merge.exchange.methods import METHODS
-from evojax_merge.operators import span
+from evojax_merge.operators import inner_products, span
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
 from tests.checkpoints_factory import random_tensors, tiny_config, word_tokenizer, write_checkpoint
@@ -136,6 +136,33 @@ def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, met
     many = merged(tree, tmp_path / "many")
     for name in one:
         # Sums over a tensor are rounded in another order.
+        np.testing.assert_allclose(many[name], one[name], rtol=1e-6, atol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", [np.float32, ml_dtypes.bfloat16])
+def test_large_tensors_are_measured_where_they_lie(tmp_path, monkeypatch, kind):
+    checkpoints = []
+    for seed, name in enumerate(("base", "a", "b")):
+        tensors = {k: v.astype(kind) for k, v in random_tensors(tiny_config(), seed).items()}
+        checkpoints.append(write_checkpoint(tmp_path / name, tiny_config(), tensors=tensors))
+    tree = {
+        "merge_method": "model_stock",
+        "base_model": str(checkpoints[0]),
+        "models": [{"model": str(path)} for path in checkpoints],
+        "out_dtype": "float32",
+    }
+    one = merged(tree, tmp_path / "one")
+    measured = []
+    products = inner_products.inner_products
+    monkeypatch.setattr(span, "inner_products", lambda *a: measured.append(1) or products(*a))
+    monkeypatch.setattr(inner_products, "COUNT", 256)
+    monkeypatch.setattr(inner_products, "LANES", 32)
+    monkeypatch.setattr(span, "LANES", 32)
+    monkeypatch.setattr(span, "LEAST", 300)
+    monkeypatch.setattr(merging, "HELD", 0)
+    many = merged(tree, tmp_path / "many")
+    assert measured
+    for name in one:
         np.testing.assert_allclose(many[name], one[name], rtol=1e-6, atol=1e-8, err_msg=name)
 
 
