@@ -1,10 +1,14 @@
 """Data moves one way: nothing imports what stands to its right, and each library has its place."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import environment
 
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
@@ -92,3 +96,20 @@ def test_a_library_is_imported_in_its_place_only(library):
             assert any(
                 relative == where or relative.startswith(where + "/") for where in ONLY_IN[library]
             ), f"{relative} imports {library}"
+
+
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("evojax_merge.cli", ["numpy", "jax", "hydra"]),
+        (
+            "evojax_merge.commands.apply",
+            ["transformers", "huggingface_hub", "flax", "optax", "orbax", "evosax", "hydra"],
+        ),
+        ("evojax_merge.api", ["transformers", "huggingface_hub", "orbax", "matplotlib"]),
+    ],
+)
+def test_a_command_starts_without_what_others_need(module, unneeded):
+    command = [sys.executable, "-c", f"import sys, {module}; print(*sys.modules)"]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
+    assert not set(unneeded) & set(done.stdout.split())
