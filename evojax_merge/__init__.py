@@ -15,3 +15,7 @@ def __getattr__(name: str) -> Any:
     from evojax_merge import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

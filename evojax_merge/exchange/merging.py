@@ -1,9 +1,9 @@
 """The tensors of a plan merged, each in pieces of few elements.
 
-All tensors are flat and merged 2**19 elements at a time, where they lie in their files: one program
-for all shapes, and memory for little more than the statistics. A whole tensor is held where a
-random mask is drawn for it, where its rows or columns are vectors of their own, or where its tokens
-are brought to another vocabulary.
+All tensors are flat and merged a million elements at a time, where they lie in their files: one
+program for all shapes, and memory for little more than the statistics. A whole tensor is held where
+a random mask is drawn for it, where its rows or columns are vectors of their own, or where its
+tokens are brought to another vocabulary.
 """
 
 import functools
@@ -93,7 +93,7 @@ class Merger:
                 Window(tensor, 0, size) if whole else window(tensor, first, CHUNK)
                 for tensor in tensors
             ]
-            held = found(first, *_split(job, [window.elements for window in windows]))
+            held = found(first, *_split(job, [one.elements for one in windows]))
             merged = self._merge(job, operator, windows, held, coefficients, whole)
             part = np.asarray(merged).reshape(-1)[: stop - first]
             if not is_finite(part):

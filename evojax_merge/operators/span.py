@@ -140,10 +140,11 @@ def _flat(leaf: Any, layered: bool, layer: int) -> Any:
 
 def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
     """Of whole vectors, ``[sources, sources]``."""
-    gram = np.zeros((len(vectors),) * 2)
     above = list(zip(*np.triu_indices(len(vectors)), strict=True))
     size = vectors[0].shape[0]
     done = size - size % LANES if size >= LEAST else 0
+    # The remainder comes last: a tensor on disk is looked through in the order it is read in.
+    gram = inner_products(origin, vectors) if done else np.zeros((len(vectors),) * 2)
     room = _room(len(vectors), (min(CHUNK, size - done),))
     for start in range(done, size, CHUNK):
         part = slice(start, min(start + CHUNK, size))
@@ -151,8 +152,7 @@ def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
         moved = _moved(zero, [vector[part] for vector in vectors], room)
         for i, j in above:
             gram[i, j] += np.dot(moved[i], moved[j])
-    gram += np.triu(gram, 1).T
-    return gram + inner_products(origin, vectors) if done else gram
+    return np.triu(gram) + np.triu(gram, 1).T
 
 
 def _grams(origin: Any, matrices: Sequence[np.ndarray]) -> np.ndarray:
