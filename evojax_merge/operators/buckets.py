@@ -17,15 +17,10 @@ from jax import lax
 
 from evojax_merge.operators.host import Numbers, cpu
 from evojax_merge.operators.ordering import rank, without_subnormal
+from evojax_merge.operators.pieces import of_two_lengths
 from evojax_merge.types import Array
 
 T = TypeVar("T")
-
-SMALL = 2**16
-"""Elements worked on at once at the end of a tensor: the least that one must have."""
-
-LARGE = 2**19
-"""Elements worked on at once where there are so many."""
 
 BUCKETS = 2**16
 """At most so many."""
@@ -144,7 +139,7 @@ class Filled:
         self._bucket = []
         with jax.default_device(cpu()), jax.enable_x64(True):
             count = jnp.zeros(BUCKETS, jnp.uint32)
-            for window, new in _windows(numbers.size):
+            for window, new in of_two_lengths(numbers.size):
                 part = numbers.part(window)
                 start = np.uint32(window.start)
                 count, bucket = _fill(count, part, start, np.uint32(new), buckets)
@@ -195,7 +190,7 @@ class Filled:
             return np.asarray(sums)
 
     def _filled(self) -> Iterator[tuple[tuple[slice, int], Array]]:
-        return zip(_windows(self.numbers.size), self._bucket, strict=True)
+        return zip(of_two_lengths(self.numbers.size), self._bucket, strict=True)
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -205,15 +200,6 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
         yield last
         last = item
     yield last
-
-
-def _windows(size: int) -> Iterator[tuple[slice, int]]:
-    """Slices of one length that cover so many elements, and how many of each were in the last."""
-    large = size - size % LARGE
-    for start in (*range(0, large, LARGE), *range(large, size, SMALL)):
-        length = LARGE if start < large else SMALL
-        window = slice(min(start, size - length), min(start + length, size))
-        yield window, start - window.start
 
 
 def _drawn(numbers: Numbers) -> np.ndarray:

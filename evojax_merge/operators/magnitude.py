@@ -15,12 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import UInt32
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators import on_device
 from evojax_merge.operators.base import Leaf, spread
-from evojax_merge.operators.buckets import Buckets
 from evojax_merge.operators.host import Numbers, moved, rows
-from evojax_merge.operators.order_statistics import common_buckets, select
+from evojax_merge.operators.order_statistics import select
 from evojax_merge.operators.ordering import rank
 from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array, Bool, Float
@@ -195,15 +193,13 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         norm: What ``rescale`` restores.
     """
 
-    buckets = _common_buckets(base, source, layered)
-
     def table(layer: int) -> tuple[np.ndarray, ...]:
         magnitude = magnitudes(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         counts[1:] = np.maximum(counts[1:], 1)
-        found = select(magnitude, counts, *_summed(magnitude, norm), buckets)
+        found = select(magnitude, counts, _power(norm))
         # The largest element is kept at every density but 0: its norm does not change.
-        kept = found.sums[0] if len(found.sums) else np.ones(GRID + 1)
+        kept = np.ones(GRID + 1) if found.sums is None else found.sums
         norms = _norm(kept, norm)
         factor = np.ones(GRID + 1)
         np.divide(norms[-1], norms, out=factor, where=norms >= SMALLEST_NORM)
@@ -223,14 +219,12 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         norm: What is summed: absolute values for l1, squares for l2.
     """
 
-    buckets = _common_buckets(base, source, layered)
-
     def table(layer: int) -> tuple[np.ndarray, ...]:
         magnitude = magnitudes(base, source, layered, layer)
         counts = grid_counts(magnitude.size)
         near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
-        found = select(magnitude, near.ravel(), *_summed(magnitude, norm), buckets)
-        sums = found.sums[0] if len(found.sums) else np.ones(near.size)
+        found = select(magnitude, near.ravel(), _power(norm))
+        sums = np.ones(near.size) if found.sums is None else found.sums
         return (
             counts.astype(np.uint32),
             found.threshold.reshape(near.shape),
@@ -249,16 +243,9 @@ def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers |
     return moved(base, source, layered, layer)
 
 
-def _common_buckets(base: Leaf, source: Leaf, layered: bool) -> Buckets | None:
-    layers = len(rows(base, layered))
-    if isinstance(source, Adapted) or on_device.pays((base, source), np.size(base) // layers):
-        return None
-    return common_buckets(moved(base, source, False, 0), layers)
-
-
-def _summed(magnitude: Any, norm: Norm | None) -> tuple[Sequence[Any], int]:
-    """What is summed for a norm, and to which power."""
-    return ((magnitude,) if norm in ("l1", "l2") else ()), 1 + (norm == "l2")
+def _power(norm: Norm | None) -> int | None:
+    """Of what is summed for a norm."""
+    return {"l1": 1, "l2": 2}.get(norm or "")
 
 
 def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Order statistics of whole tensors, for tables that are made once so that no candidate sorts.
 
-On the host elements are put in buckets (`evojax_merge.operators.buckets`), and only those that
-share one with the last of a set are sorted; on a GPU the device sorts
-(`evojax_merge.operators.on_device`); a small tensor is sorted on the host.
+On the host keys are sorted that hold as much of an element's place as 32 bits can
+(`evojax_merge.operators.keys`). Where it must be known of every element to which sets it belongs,
+elements are put in buckets (`evojax_merge.operators.buckets`), and only those that share one with
+the last of a set are sorted. On a GPU the device sorts (`evojax_merge.operators.on_device`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators import on_device
-from evojax_merge.operators.buckets import SMALL, Buckets, Filled
+from evojax_merge.operators.buckets import Buckets, Filled
 from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.ordering import Cuts, cuts_at, elements, without_subnormal, words
+from evojax_merge.operators.keys import Keyed, bits_of, ordered_numbers
+from evojax_merge.operators.ordering import Cuts, cuts_at, elements, words
+from evojax_merge.operators.pieces import SMALL
 from evojax_merge.types import Array
 
 FEW = 6
@@ -31,42 +34,42 @@ class Selection(NamedTuple):
     Attributes:
         threshold: float32, by count.
         cutoff: uint32, by count.
-        sums: float64, ``[tensors, counts]``: of each tensor over the c greatest.
+        sums: float64, by count: of powers of the c greatest; None where none were asked for.
     """
 
     threshold: np.ndarray
     cutoff: np.ndarray
-    sums: np.ndarray
+    sums: np.ndarray | None
 
 
 def select(
-    values: np.ndarray | Array | Numbers,
-    counts: np.ndarray,
-    summed: Sequence[Any] = (),
-    power: int = 1,
-    buckets: Buckets | None = None,
+    values: np.ndarray | Array | Numbers, counts: np.ndarray, power: int | None = None
 ) -> Selection:
     """Find the c-th greatest number for every count.
 
     Args:
         values: float32 ``[n]``, none negative, none NaN.
         counts: Integers from 0 to n, in any order.
-        summed: Tensors like ``values``, where these are; each is summed over the c greatest of
-            them.
-        power: 2 to sum their squares, or 1.
-        buckets: Of `common_buckets`.
+        power: 1 to sum the c greatest too, 2 to sum their squares.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
+    positive = wanted[wanted > 0]
     if isinstance(values, np.ndarray) and on_device.pays((), values.size):
         values = jnp.asarray(values)
     if isinstance(values, jax.Array):
         ordered = on_device.Ordered(values)
-        cuts = _with_none(ordered.cuts(wanted[wanted > 0]), wanted)
-        sums = ordered.sums(wanted, [tensor**power for tensor in summed])
+        cuts = ordered.cuts(positive)
+        sums = None if power is None else ordered.sums(wanted, [values**power])[0]
     else:
-        nested = nested_in(_numbers(values), lambda zeros: wanted, buckets)
-        cuts, sums = nested.cuts(), nested.sums(summed, power)
-    return Selection(cuts.threshold[position], cuts.cutoff[position], sums[:, position])
+        numbers = _numbers(values)
+        found = Keyed(numbers).cuts(positive) if numbers.size >= SMALL else None
+        cuts = Sorted(numbers, lambda zeros: positive).cuts() if found is None else found
+        sums = None if power is None else _sums(ordered_numbers(numbers), wanted, power)
+    threshold = np.r_[np.full(len(wanted) - len(positive), np.inf, np.float32), cuts.threshold]
+    cutoff = np.r_[np.zeros(len(wanted) - len(positive), np.uint32), cuts.cutoff]
+    return Selection(
+        threshold[position], cutoff[position], None if sums is None else sums[position]
+    )
 
 
 def common_buckets(whole: Numbers, layers: int) -> Buckets | None:
@@ -109,14 +112,14 @@ class Sorted:
     """
 
     def __init__(self, numbers: Numbers, counts: Counts):
-        bits = _bits(numbers)
+        bits = bits_of(numbers)
         self._counts = counts(bits.size - int(np.count_nonzero(bits)))
         self._ordered = words(bits, np.arange(bits.size, dtype=np.uint32))
         self._ordered.sort()
 
     def cuts(self) -> Cuts:
-        """That hold so many."""
-        return _with_none(cuts_at(self._ordered, self._counts[self._counts > 0] - 1), self._counts)
+        """That hold so many; none for a count of 0."""
+        return cuts_at(self._ordered, self._counts[self._counts > 0] - 1)
 
     def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
         """float64 ``[tensors, counts]``: of the powers of each tensor over the c greatest."""
@@ -158,10 +161,6 @@ class Bucketed:
         self._place += np.arange(1, self.sorted_elements + 1)
         """Of the elements that were sorted, among all."""
 
-    def cuts(self) -> Cuts:
-        """As those of `Sorted`."""
-        return _with_none(cuts_at(self._ordered, self._end[self._counts > 0] - 1), self._counts)
-
     def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
         """As those of `Sorted`."""
         sums = np.empty((len(tensors), len(self._counts)))
@@ -187,7 +186,7 @@ class Bucketed:
         is_wanted = np.zeros(len(self._filled.count), bool)
         is_wanted[self._wanted] = True
         found = [
-            words(_bits(self._numbers.take(index)), index)
+            words(bits_of(self._numbers.take(index)), index)
             for index in self._filled.members(is_wanted)
         ]
         ordered = np.concatenate(found)
@@ -195,21 +194,16 @@ class Bucketed:
         return ordered
 
 
-def _with_none(found: Cuts, counts: np.ndarray) -> Cuts:
-    """The cuts of all counts that rise, of which those above 0 are found."""
-    zero = np.count_nonzero(counts == 0)
-    return Cuts(
-        np.r_[np.full(zero, np.inf, np.float32), found.threshold],
-        np.r_[np.zeros(zero, np.uint32), found.cutoff],
-    )
-
-
 def _numbers(tensor: Any) -> Numbers:
     return tensor if isinstance(tensor, Numbers) else Numbers((tensor,))
 
 
-def _bits(numbers: Numbers) -> np.ndarray:
-    return without_subnormal(np.ascontiguousarray(numbers.made()).view(np.uint32))
+def _sums(ordered: np.ndarray, counts: np.ndarray, power: int) -> np.ndarray:
+    """float64: of powers, in float32, of the first numbers, for counts that rise."""
+    end = counts[counts < len(ordered)]
+    begin = end if len(end) and end[0] == 0 else np.r_[0, end]
+    some = np.add.reduceat(ordered**power, begin, dtype=np.float64)
+    return np.r_[0.0, np.cumsum(some)][np.searchsorted(np.r_[begin, len(ordered)], counts)]
 
 
 def _powers(tensor: Any, index: np.ndarray, power: int) -> np.ndarray:

@@ -5,25 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.buckets import LARGE, SMALL
 from evojax_merge.operators.host import Numbers
+from evojax_merge.operators.keys import Keyed
 from evojax_merge.operators.on_device import Ordered
-from evojax_merge.operators.order_statistics import (
-    Bucketed,
-    Sorted,
-    common_buckets,
-    nested_in,
-    select,
-)
+from evojax_merge.operators.order_statistics import Sorted, common_buckets, nested_in, select
 from evojax_merge.operators.ordering import ALL, rank
+from evojax_merge.operators.pieces import LARGE, SMALL
 
 
 def sort(values, counts):
     return Sorted(Numbers((values,)), lambda zeros: counts).cuts()
 
 
-def bucket(values, counts):
-    return Bucketed(Numbers((values,)), lambda zeros: counts).cuts()
+def sort_keys(values, counts):
+    return select(values, counts)
 
 
 def sort_on_device(values, counts):
@@ -34,7 +29,7 @@ SIZES = (1, 5, 1000, 300_000)
 
 CASES = [
     (method, size)
-    for method, sizes in ((sort, SIZES), (bucket, SIZES[-1:]), (sort_on_device, SIZES))
+    for method, sizes in ((sort, SIZES), (sort_keys, SIZES), (sort_on_device, SIZES))
     for size in sizes
 ]
 
@@ -91,32 +86,83 @@ def test_the_greatest_are_found(method, kind, size):
         np.testing.assert_array_equal(np.flatnonzero(mask), np.sort(order[: counts[position]]))
 
 
-@pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
+def first_of(values, counts):
+    """By element, the first count of which it is."""
+    order = np.lexsort((rank(np.arange(values.size, dtype=np.uint32)), -values))
+    first = np.empty(values.size, np.int64)
+    first[order] = np.searchsorted(counts, np.arange(1, values.size + 1))
+    return first
+
+
+def first_on_host(values, counts, buckets=None):
+    return nested_in(Numbers((values,)), lambda zeros: counts, buckets).first_cut()
+
+
+def first_on_device(values, counts):
+    return np.asarray(Ordered(jnp.asarray(values)).first_cut(counts))
+
+
+@pytest.mark.parametrize("method", [first_on_host, first_on_device])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_first_cut_of_an_element_is_found_and_weights_are_summed(kind, size, where):
-    values, counts = draw(kind, size), some_counts(size)[:-1:3]
-    counts = np.r_[0, counts]
-    weights = [values, np.random.default_rng(0).random(size).astype(np.float32)]
-    found = select(where(values), counts, [where(weight) for weight in weights])
-    order = np.lexsort((rank(np.arange(size, dtype=np.uint32)), -values))
-    for weight, sums in zip(weights, found.sums, strict=True):
-        exact = np.r_[0.0, np.cumsum(weight[order], dtype=np.float64)][counts]
-        np.testing.assert_allclose(sums, exact, rtol=1e-9)
-    first = np.empty(size, np.int64)
-    first[order] = np.searchsorted(counts, np.arange(1, size + 1))
-    if where is jnp.asarray:
-        found_first = np.asarray(Ordered(where(values)).first_cut(counts))
-    else:
-        found_first = nested_in(Numbers((values,)), lambda zeros: counts).first_cut()
-    np.testing.assert_array_equal(found_first, first)
+def test_the_first_cut_of_an_element_is_found(kind, size, method):
+    values, counts = draw(kind, size), np.r_[0, some_counts(size)[:-1:3]]
+    np.testing.assert_array_equal(method(values, counts), first_of(values, counts))
+
+
+def exact_sums(terms, values, counts):
+    order = np.lexsort((rank(np.arange(values.size, dtype=np.uint32)), -values))
+    return np.r_[0.0, np.cumsum(terms[order], dtype=np.float64)][counts]
+
+
+@pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_greatest_are_summed(kind, size, power, where):
+    values = np.minimum(draw(kind, size), np.float32(1e15))  # whose square is a float32
+    for counts in (np.r_[0, some_counts(size)[:-1:3]], some_counts(size), np.array([size, 1, 0])):
+        found = select(where(values), counts, power)
+        np.testing.assert_allclose(found.sums, exact_sums(values**power, values, counts), rtol=1e-9)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_other_numbers_of_the_greatest_are_summed(kind, size, power):
+    values, counts = draw(kind, size), np.r_[0, some_counts(size)[:-1:3]]
+    weights = np.random.default_rng(0).random(size).astype(np.float32)
+    nested = nested_in(Numbers((values,)), lambda zeros: counts)
+    on_device = Ordered(jnp.asarray(values)).sums(counts, [jnp.asarray(weights**power)])
+    expected = exact_sums(weights**power, values, counts)
+    np.testing.assert_allclose(nested.sums([weights], power)[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(on_device[0], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "bfloat16"])
-def test_a_tensor_of_several_windows_of_both_sizes(kind):
+def test_a_tensor_of_several_pieces_of_both_lengths(kind):
     values = draw(kind, LARGE + 2 * SMALL + 77)
     counts = some_counts(values.size)
-    found, expected = bucket(values, counts), sort(values, counts)
+    found, expected = Keyed(Numbers((values,))).cuts(counts), sort(values, counts)
+    np.testing.assert_array_equal(found.threshold, expected.threshold)
+    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+    np.testing.assert_array_equal(first_on_host(values, counts), first_of(values, counts))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_are_enough_but_for_many_equal_numbers_with_small_bits(kind):
+    values = draw(kind, 300_000)
+    found = Keyed(Numbers((values,))).cuts(some_counts(values.size))
+    assert (found is None) == (kind in ("levels", "equal"))
+
+
+def test_keys_order_numbers_far_from_those_drawn():
+    values = draw("bfloat16", 300_000)
+    odd = np.arange(1, 4000, 7)
+    values[odd] *= np.float32(1e9) * (1 + np.arange(odd.size, dtype=np.float32) % 5)
+    values[odd + 1] *= np.float32(1e-20)
+    counts = np.unique(np.r_[1 : odd.size + 5, some_counts(values.size), values.size - 600])
+    found, expected = select(values, counts), sort(values, counts)
     np.testing.assert_array_equal(found.threshold, expected.threshold)
     np.testing.assert_array_equal(found.cutoff, expected.cutoff)
 
@@ -156,10 +202,8 @@ def test_common_buckets_serve_layers_that_are_alike_and_no_others():
     for layers in (alike, apart):
         common = common_buckets(Numbers((np.concatenate(layers),)), 2)
         for values in layers:
-            found = nested_in(Numbers((values,)), lambda zeros: counts, common).cuts()
-            expected = sort(values, counts)
-            np.testing.assert_array_equal(found.threshold, expected.threshold)
-            np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+            found = first_on_host(values, counts, common)
+            np.testing.assert_array_equal(found, first_of(values, counts))
 
 
 @settings(max_examples=20, deadline=None)
