@@ -45,7 +45,7 @@ on two for each leading bits, without the others and with them; of smaller numbe
 MOST = 4
 """At most one element in so many is sorted as a word."""
 
-CELLS = 512
+CELLS = 256
 """Of the table of hashes, for each key looked for."""
 
 
@@ -93,6 +93,8 @@ class Keyed:
 
     def _elements(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Keys and indices of all elements that have one of some keys, and of some others."""
+        wanted = np.sort(wanted)
+        wanted = wanted[np.diff(wanted, prepend=~wanted[:1]) != 0]
         bits = max((CELLS * len(wanted)).bit_length(), 5)
         shift = np.uint32(32 - bits)
         cell = _hash(wanted, shift)

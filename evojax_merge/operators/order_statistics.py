@@ -7,7 +7,6 @@ the last of a set are sorted. On a GPU the device sorts (`evojax_merge.operators
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators import on_device
-from evojax_merge.operators.buckets import Buckets, Filled
+from evojax_merge.operators.buckets import Buckets, Filled, added_by_place
 from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.keys import Keyed, bits_of, ordered_numbers
-from evojax_merge.operators.ordering import Cuts, cuts_at, elements, words
+from evojax_merge.operators.ordering import cuts_at, elements, words
 from evojax_merge.operators.pieces import SMALL
 from evojax_merge.types import Array
 
@@ -63,7 +62,7 @@ def select(
     else:
         numbers = _numbers(values)
         found = Keyed(numbers).cuts(positive) if numbers.size >= SMALL else None
-        cuts = Sorted(numbers, lambda zeros: positive).cuts() if found is None else found
+        cuts = cuts_at(_sorted_words(numbers), positive - 1) if found is None else found
         sums = None if power is None else _sums(ordered_numbers(numbers), wanted, power)
     threshold = np.r_[np.full(len(wanted) - len(positive), np.inf, np.float32), cuts.threshold]
     cutoff = np.r_[np.zeros(len(wanted) - len(positive), np.uint32), cuts.cutoff]
@@ -84,114 +83,88 @@ def common_buckets(whole: Numbers, layers: int) -> Buckets | None:
     return Buckets.of(whole).where_they_are_used()
 
 
-def nested_in(
-    numbers: Numbers, counts: Counts, buckets: Buckets | None = None
-) -> "Sorted | Bucketed":
-    """The sets of the c greatest numbers, on the host.
+def first_set(numbers: Numbers, counts: Counts, buckets: Buckets | None = None) -> np.ndarray:
+    """Of the sets of the c greatest numbers, the first that has an element, on the host.
 
     Args:
         numbers: Of a tensor.
-        counts: As for `Sorted`.
+        counts: By how many numbers are zero: from 0, that rise.
         buckets: Of `common_buckets`.
+
+    Returns:
+        By element the position of the count, or how many counts there are: in no set; uint16.
     """
     if numbers.size < SMALL:
-        return Sorted(numbers, counts)
+        ordered = _sorted_words(numbers)
+        first = np.empty(numbers.size, np.uint16)
+        zeros = numbers.size - int(np.count_nonzero(bits_of(numbers)))
+        first[elements(ordered)] = _first_count(counts(zeros), np.arange(numbers.size))
+        return first
     if buckets is not None:
-        nested = Bucketed(numbers, counts, buckets)
-        if nested.sorted_elements * FEW <= numbers.size:
-            return nested
-    return Bucketed(numbers, counts)
+        filled = Filled(numbers, buckets)
+        own = counts(filled.zeros)
+        shared = filled.count[np.unique(_last_buckets(filled, own))].sum()
+        if shared * FEW <= numbers.size:
+            return _first_by_buckets(filled, own)
+    filled = Filled(numbers)
+    return _first_by_buckets(filled, counts(filled.zeros))
 
 
-class Sorted:
-    """Sets of the c greatest numbers of a small tensor.
+def sums_of_sets(
+    first: np.ndarray, sets: int, tensors: Sequence[Any], power: int = 1
+) -> np.ndarray:
+    """float64 ``[tensors, sets]``: sums of powers over the elements of each set.
 
     Args:
-        numbers: Of at least one element.
-        counts: By how many numbers are zero: from 0, that rise.
+        first: Of `first_set`.
+        sets: How many there are.
+        tensors: With as many elements each.
+        power: 1 or 2.
     """
-
-    def __init__(self, numbers: Numbers, counts: Counts):
-        bits = bits_of(numbers)
-        self._counts = counts(bits.size - int(np.count_nonzero(bits)))
-        self._ordered = words(bits, np.arange(bits.size, dtype=np.uint32))
-        self._ordered.sort()
-
-    def cuts(self) -> Cuts:
-        """That hold so many; none for a count of 0."""
-        return cuts_at(self._ordered, self._counts[self._counts > 0] - 1)
-
-    def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
-        """float64 ``[tensors, counts]``: of the powers of each tensor over the c greatest."""
-        index = elements(self._ordered)
-        sums = [_running(_powers(tensor, index, power))[self._counts] for tensor in tensors]
-        return np.reshape(sums, (len(sums), len(self._counts)))
-
-    def first_cut(self) -> np.ndarray:
-        """By element, the first count of which it is; their number where it is of none; uint16."""
-        first = np.empty(len(self._ordered), np.uint16)
-        place = np.arange(1, len(first) + 1)
-        first[elements(self._ordered)] = np.searchsorted(self._counts, place)
-        return first
+    given = tuple(_numbers(tensor) for tensor in tensors)
+    if len(first) < SMALL:
+        powers = (numbers.made() ** power for numbers in given)
+        added = np.stack([np.bincount(first, own, sets + 1) for own in powers])
+    else:
+        added = added_by_place(first, sets + 1, given, power)
+    return np.cumsum(added, axis=1)[:, :sets]
 
 
-class Bucketed:
-    """As `Sorted`, of a tensor that has at least `SMALL` elements."""
+def _last_buckets(filled: Filled, counts: np.ndarray) -> np.ndarray:
+    """By count, the bucket in which the last element of its set is."""
+    return np.searchsorted(np.cumsum(filled.count), np.maximum(counts, 1))
 
-    def __init__(self, numbers: Numbers, counts: Counts, buckets: Buckets | None = None):
-        self._numbers = numbers
-        self._filled = Filled(numbers, buckets)
-        self._counts = counts(self._filled.zeros)
-        size = self._filled.count
-        total = np.cumsum(size)
-        before = total - size
-        self._last = np.searchsorted(total, np.maximum(self._counts, 1))
-        """The bucket in which the last element of each set is."""
-        following = np.searchsorted(total, np.minimum(self._counts + 1, numbers.size))
-        wanted = np.union1d(self._last, following)
-        self.sorted_elements = int(size[wanted].sum())
-        """How many share a bucket with a last one."""
-        self._wanted = wanted
-        start = np.cumsum(size[wanted]) - size[wanted]
-        self._start = start[np.searchsorted(wanted, self._last)]
-        """Where that bucket's elements begin among those that were sorted."""
-        self._end = self._start + self._counts - before[self._last]
-        """Where those of the set end."""
-        self._place = np.repeat(before[wanted] - start, size[wanted])
-        self._place += np.arange(1, self.sorted_elements + 1)
-        """Of the elements that were sorted, among all."""
 
-    def sums(self, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
-        """As those of `Sorted`."""
-        sums = np.empty((len(tensors), len(self._counts)))
-        index = elements(self._ordered)
-        for own, tensor in zip(sums, tensors, strict=True):
-            whole = _running(self._filled.sums(_numbers(tensor), power))
-            some = _running(_powers(tensor, index, power))
-            own[:] = whole[self._last] + some[self._end] - some[self._start]
-        return sums
+def _first_by_buckets(filled: Filled, counts: np.ndarray) -> np.ndarray:
+    """As `first_set`."""
+    size = filled.count
+    last = _last_buckets(filled, counts)
+    shared = np.unique(last)
+    first = np.empty(filled.numbers.size, np.uint16)
+    by_bucket = np.searchsorted(last, np.arange(len(size))).astype(np.uint16)
+    for start, found in filled.find(by_bucket):
+        first[start : start + len(found)] = found
+    wanted = np.zeros(len(size), bool)
+    wanted[shared] = True
+    found = [words(bits_of(filled.numbers.take(index)), index) for index in filled.members(wanted)]
+    ordered = np.concatenate(found)
+    ordered.sort()
+    number = size[shared]
+    place = np.arange(len(ordered))
+    place += np.repeat(np.cumsum(size)[shared] - np.cumsum(number), number)
+    first[elements(ordered)] = _first_count(counts, place)
+    return first
 
-    def first_cut(self) -> np.ndarray:
-        """As that of `Sorted`."""
-        by_bucket = np.searchsorted(self._last, np.arange(len(self._filled.count)))
-        first = np.empty(self._numbers.size, np.uint16)
-        for start, found in self._filled.find(by_bucket.astype(np.uint16)):
-            first[start : start + len(found)] = found
-        first[elements(self._ordered)] = np.searchsorted(self._counts, self._place)
-        return first
 
-    @cached_property
-    def _ordered(self) -> np.ndarray:
-        """Sorted `words` of the elements of the buckets that are wanted."""
-        is_wanted = np.zeros(len(self._filled.count), bool)
-        is_wanted[self._wanted] = True
-        found = [
-            words(bits_of(self._numbers.take(index)), index)
-            for index in self._filled.members(is_wanted)
-        ]
-        ordered = np.concatenate(found)
-        ordered.sort()
-        return ordered
+def _first_count(counts: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The position of the first count of which an element is, by its place in the order."""
+    return np.searchsorted(counts, place + 1)
+
+
+def _sorted_words(numbers: Numbers) -> np.ndarray:
+    ordered = words(bits_of(numbers), np.arange(numbers.size, dtype=np.uint32))
+    ordered.sort()
+    return ordered
 
 
 def _numbers(tensor: Any) -> Numbers:
@@ -204,13 +177,3 @@ def _sums(ordered: np.ndarray, counts: np.ndarray, power: int) -> np.ndarray:
     begin = end if len(end) and end[0] == 0 else np.r_[0, end]
     some = np.add.reduceat(ordered**power, begin, dtype=np.float64)
     return np.r_[0.0, np.cumsum(some)][np.searchsorted(np.r_[begin, len(ordered)], counts)]
-
-
-def _powers(tensor: Any, index: np.ndarray, power: int) -> np.ndarray:
-    """float64, of some elements: the powers in float32."""
-    return (_numbers(tensor).take(index).made() ** power).astype(np.float64)
-
-
-def _running(terms: np.ndarray) -> np.ndarray:
-    """Sums of the first c terms, from c = 0."""
-    return np.r_[0.0, np.cumsum(terms)]

@@ -22,7 +22,11 @@ from evojax_merge.operators.base import (
 from evojax_merge.operators.host import Numbers, rows, task_vector_row, variance_of
 from evojax_merge.operators.magmax import WEIGHT
 from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
-from evojax_merge.operators.order_statistics import common_buckets, nested_in
+from evojax_merge.operators.order_statistics import (
+    common_buckets,
+    first_set,
+    sums_of_sets,
+)
 from evojax_merge.types import Array, Float
 
 SMALLEST_ENERGY = 1e-6
@@ -83,9 +87,9 @@ def sce(lam: float = 1.0) -> Operator:
                 )
             numbers, vectors = variances(base, sources, layered, layer)
             size = numbers.size
-            nested = nested_in(numbers, lambda zeros: counts_of(size, size - zeros), buckets)
-            energy = (nested.sums(vectors, power=2) / size).astype(np.float32)
-            return nested.first_cut().reshape(shape), energy
+            first = first_set(numbers, lambda zeros: counts_of(size, size - zeros), buckets)
+            energy = sums_of_sets(first, GRID + 1, vectors, power=2) / size
+            return first.reshape(shape), energy.astype(np.float32)
 
         return Selected(*stack_layers(one, base, layered))
 

@@ -8,13 +8,19 @@ from hypothesis import strategies as st
 from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.keys import Keyed
 from evojax_merge.operators.on_device import Ordered
-from evojax_merge.operators.order_statistics import Sorted, common_buckets, nested_in, select
-from evojax_merge.operators.ordering import ALL, rank
+from evojax_merge.operators.order_statistics import (
+    common_buckets,
+    first_set,
+    select,
+    sums_of_sets,
+)
+from evojax_merge.operators.ordering import ALL, cuts_at, rank, words
 from evojax_merge.operators.pieces import LARGE, SMALL
 
 
 def sort(values, counts):
-    return Sorted(Numbers((values,)), lambda zeros: counts).cuts()
+    ordered = words(values.view(np.uint32), np.arange(values.size, dtype=np.uint32))
+    return cuts_at(np.sort(ordered), counts - 1)
 
 
 def sort_keys(values, counts):
@@ -95,7 +101,7 @@ def first_of(values, counts):
 
 
 def first_on_host(values, counts, buckets=None):
-    return nested_in(Numbers((values,)), lambda zeros: counts, buckets).first_cut()
+    return first_set(Numbers((values,)), lambda zeros: counts, buckets)
 
 
 def first_on_device(values, counts):
@@ -132,10 +138,10 @@ def test_the_greatest_are_summed(kind, size, power, where):
 def test_other_numbers_of_the_greatest_are_summed(kind, size, power):
     values, counts = draw(kind, size), np.r_[0, some_counts(size)[:-1:3]]
     weights = np.random.default_rng(0).random(size).astype(np.float32)
-    nested = nested_in(Numbers((values,)), lambda zeros: counts)
+    on_host = sums_of_sets(first_on_host(values, counts), len(counts), [weights], power)
     on_device = Ordered(jnp.asarray(values)).sums(counts, [jnp.asarray(weights**power)])
     expected = exact_sums(weights**power, values, counts)
-    np.testing.assert_allclose(nested.sums([weights], power)[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(on_host[0], expected, rtol=1e-9)
     np.testing.assert_allclose(on_device[0], expected, rtol=1e-9)
 
 
