@@ -146,8 +146,10 @@ def _first_by_buckets(filled: Filled, counts: np.ndarray) -> np.ndarray:
         first[start : start + len(found)] = found
     wanted = np.zeros(len(size), bool)
     wanted[shared] = True
-    found = [words(bits_of(filled.numbers.take(index)), index) for index in filled.members(wanted)]
-    ordered = np.concatenate(found)
+    members = (
+        words(bits_of(filled.numbers.take(index)), index) for index in filled.members(wanted)
+    )
+    ordered = np.concatenate(list(members))
     ordered.sort()
     number = size[shared]
     place = np.arange(len(ordered))
