@@ -180,25 +180,6 @@ class Filled:
         return zip(of_two_lengths(self.numbers.size), self._bucket, strict=True)
 
 
-def added_by_place(
-    place: np.ndarray, places: int, tensors: tuple[Numbers, ...], power: int
-) -> np.ndarray:
-    """float64 ``[tensors, places]``: sums of powers in float32 of the elements of each place.
-
-    Args:
-        place: uint16 ``[n]``, by element: from 0, below ``places``.
-        places: How many there are.
-        tensors: Of n elements each, at least `SMALL`.
-        power: 1 or 2.
-    """
-    with jax.default_device(cpu()), jax.enable_x64(True):
-        sums = tuple(jnp.zeros(places, jnp.float64) for _ in tensors)
-        for piece, new in of_two_lengths(len(place)):
-            parts = tuple(numbers.part(piece) for numbers in tensors)
-            sums = _add(sums, place[piece], parts, power, np.uint32(new))
-        return np.stack([np.asarray(own) for own in sums])
-
-
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
     """Each item when the next has been asked for, so that programs run while results are used."""
     last = next(items)
@@ -254,21 +235,6 @@ def _fill(
 @jax.jit
 def _look_up(table: Array, bucket: Array) -> Array:
     return _at(table, bucket)
-
-
-@partial(jax.jit, donate_argnums=0, static_argnums=3)
-def _add(
-    sums: tuple[Array, ...], place: Array, tensors: tuple[Numbers, ...], power: int, new: Array
-) -> tuple[Array, ...]:
-    is_new = lax.iota(jnp.uint32, place.size) >= new
-    place = place.astype(jnp.int32)
-
-    def one(own: Array, numbers: Numbers) -> Array:
-        terms = numbers.made()
-        terms = jnp.where(is_new, terms * terms if power == 2 else terms, 0.0)
-        return own.at[place].add(terms.astype(jnp.float64), mode="promise_in_bounds")
-
-    return tuple(one(own, numbers) for own, numbers in zip(sums, tensors, strict=True))
 
 
 @jax.jit

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators import on_device
-from evojax_merge.operators.buckets import Buckets, Filled, added_by_place
+from evojax_merge.operators.buckets import Buckets, Filled
 from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.keys import Keyed, bits_of, ordered_numbers
 from evojax_merge.operators.ordering import cuts_at, elements, words
 from evojax_merge.operators.pieces import SMALL
+from evojax_merge.operators.sums_by_place import sums_by_place
 from evojax_merge.types import Array
 
 FEW = 6
@@ -121,12 +122,7 @@ def sums_of_sets(
         tensors: With as many elements each.
         power: 1 or 2.
     """
-    given = tuple(_numbers(tensor) for tensor in tensors)
-    if len(first) < SMALL:
-        powers = (numbers.made() ** power for numbers in given)
-        added = np.stack([np.bincount(first, own, sets + 1) for own in powers])
-    else:
-        added = added_by_place(first, sets + 1, given, power)
+    added = sums_by_place(first, sets + 1, tuple(map(_numbers, tensors)), power)
     return np.cumsum(added, axis=1)[:, :sets]
 
 

@@ -17,8 +17,9 @@ from threadpoolctl import ThreadpoolController
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST_THREADS = min(8, cpu_count() or 1)
-"""Tensors worked on at once; each takes up to 16 bytes an element."""
+MOST_THREADS = min(8, (cpu_count() or 1) + 1)
+"""Tensors worked on at once; each takes up to 16 bytes an element. One more than there are
+processors, since they wait for compiled programs."""
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -13,7 +13,6 @@ import numpy as np
 
 from evojax_merge.operators import row_ranks_on_device
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
-from evojax_merge.operators.host import Numbers
 from evojax_merge.operators.magnitude import (
     SMALLEST_NORM,
     band_table,
@@ -21,9 +20,9 @@ from evojax_merge.operators.magnitude import (
     stack_layers,
     trim_table,
 )
-from evojax_merge.operators.pieces import parts
 from evojax_merge.operators.random_mask import BITS, draw, keep
 from evojax_merge.operators.row_ranks import STEPS, row_ranks
+from evojax_merge.operators.sums_by_place import sums_by_place
 from evojax_merge.types import Array, Bool, Float
 
 SMALLEST_DENSITY = 2.0**-BITS
@@ -188,22 +187,22 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
 
         def one(layer: int) -> tuple[Any, ...]:
             magnitude = magnitudes(base, source, layered, layer)
-            if isinstance(magnitude, Numbers):
-                magnitude = magnitude.made()
-            in_rows = magnitude.reshape(-1, width if width > 0 else magnitude.size)
-            if isinstance(in_rows, jax.Array):
+            row = width if width > 0 else magnitude.size
+            if isinstance(magnitude, jax.Array):
+                in_rows = magnitude.reshape(-1, row)
                 ranked = row_ranks_on_device.row_ranks(in_rows)
                 sums = row_ranks_on_device.sums_by_rank(in_rows, ranked, rescale == "l2")
                 return ranked.reshape(shape), *(np.array(x, np.float32) for x in sums)
-            ranks = row_ranks(in_rows)
-            plain = weighted = 0.0
-            for part in parts(in_rows.size):
-                terms = in_rows.ravel()[part].astype(np.float64)
-                terms = np.square(terms) if rescale == "l2" else terms
-                plain += terms.sum()
-                # Not np.dot, which would start threads of its own for each piece.
-                weighted += np.einsum("i,i->", terms, ranks.ravel()[part]) / STEPS
-            return ranks.reshape(shape), np.array(plain, np.float32), np.array(weighted, np.float32)
+            ranks = row_ranks(magnitude, row)
+            (by_rank,) = sums_by_place(
+                ranks.ravel(), STEPS + 1, (magnitude,), 1 + (rescale == "l2")
+            )
+            weighted = by_rank @ np.arange(STEPS + 1) / STEPS
+            return (
+                ranks.reshape(shape),
+                np.array(by_rank.sum(), np.float32),
+                np.array(weighted, np.float32),
+            )
 
         return Ranks(*stack_layers(one, base, layered))
 
