@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, cpu
+from evojax_merge.operators.host import Numbers, programs_here
 from evojax_merge.operators.ordering import rank, without_subnormal
 from evojax_merge.operators.pieces import of_two_lengths
 from evojax_merge.types import Array
@@ -117,7 +117,7 @@ class Buckets(NamedTuple):
 
     def where_they_are_used(self) -> "Buckets":
         """On this machine's processor, as the compiler has arrays."""
-        with jax.default_device(cpu()):
+        with programs_here():
             return jax.device_put(self)
 
 
@@ -137,7 +137,7 @@ class Filled:
         self.numbers = numbers
         buckets = buckets or Buckets.of(numbers).where_they_are_used()
         self._bucket = []
-        with jax.default_device(cpu()), jax.enable_x64(True):
+        with programs_here():
             count = jnp.zeros(BUCKETS, jnp.uint32)
             for window, new in of_two_lengths(numbers.size):
                 part = numbers.part(window)
@@ -173,7 +173,7 @@ class Filled:
         self, program: Any, table: np.ndarray
     ) -> Iterator[tuple[tuple[slice, int], Array]]:
         for window, bucket in self._filled():
-            with jax.default_device(cpu()):
+            with programs_here():
                 yield window, program(table, bucket)
 
     def _filled(self) -> Iterator[tuple[tuple[slice, int], Array]]:

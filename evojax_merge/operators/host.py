@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,13 @@ def cpu() -> Any:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
         return None
+
+
+@contextmanager
+def programs_here() -> Iterator[None]:
+    """Run programs on this machine's processor, with 64 bits, even while another is traced."""
+    with jax.default_device(cpu()), jax.enable_x64(True), jax.ensure_compile_time_eval():
+        yield
 
 
 class AdaptedRows:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import cpu
+from evojax_merge.operators.host import programs_here
 from evojax_merge.operators.windows import ALIGNMENT, window
 from evojax_merge.types import Array
 
@@ -41,7 +41,7 @@ def inner_products(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
     rows = tensors[0].shape[0] // LANES
     above = np.triu_indices(len(vectors))
     total = np.zeros(len(above[0]))
-    with jax.default_device(cpu()), jax.enable_x64(True):
+    with programs_here():
         for first in range(0, rows, COUNT // LANES):
             windows = [window(tensor, first * LANES, COUNT) for tensor in tensors]
             held = [_bits(part.held) for part in windows]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, cpu
+from evojax_merge.operators.host import Numbers, programs_here
 from evojax_merge.operators.ordering import (
     ALL,
     GOLDEN,
@@ -47,6 +47,9 @@ MOST = 4
 
 CELLS = 256
 """Of the table of hashes, for each key looked for."""
+
+LEAST = 18
+"""Its size is a power of 2, with an even exponent of at least so many."""
 
 
 class Keyed:
@@ -95,14 +98,15 @@ class Keyed:
         """Keys and indices of all elements that have one of some keys, and of some others."""
         wanted = np.sort(wanted)
         wanted = wanted[np.diff(wanted, prepend=~wanted[:1]) != 0]
-        bits = max((CELLS * len(wanted)).bit_length(), 5)
+        bits = max((CELLS * len(wanted)).bit_length() + 1 & ~1, LEAST)  # few sizes to compile for
         shift = np.uint32(32 - bits)
         cell = _hash(wanted, shift)
         table = np.zeros(2 ** (bits - 5), np.uint32)
         np.bitwise_or.at(table, cell >> np.uint32(5), np.uint32(1) << (cell & np.uint32(31)))
         found = []
         for piece, new, key in self._key:
-            hit = np.flatnonzero(np.asarray(_hits(table, key, shift)))
+            with programs_here():
+                hit = np.flatnonzero(np.asarray(_hits(table, key, shift)))
             hit = hit[hit.searchsorted(new) :]
             found.append((np.asarray(key)[hit], hit.astype(np.uint32) + np.uint32(piece.start)))
         keys, indices = zip(*found, strict=True)
@@ -135,7 +139,7 @@ def _keys(numbers: Numbers, top: np.int32 | None) -> Iterator[tuple[slice, int, 
     """The keys of one piece after another, and how many of them are in the piece before."""
     for piece, new in of_two_lengths(numbers.size):
         part = numbers.part(piece)
-        with jax.default_device(cpu()), jax.enable_x64(True):
+        with programs_here():
             key = _by_number(part) if top is None else _by_both(part, top, np.uint32(piece.start))
         yield piece, new, key
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, cpu
+from evojax_merge.operators.host import Numbers, programs_here
 from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array
@@ -111,7 +111,7 @@ def _by_counting(numbers: Numbers, width: int) -> np.ndarray:
         given = Numbers(
             (np.resize(_bits(numbers, width), (block, width)).view(np.float32).ravel(),)
         )
-    with jax.default_device(cpu()):
+    with programs_here():
         bits = _made_bits(given)
         top = np.asarray(bits).reshape(-1, width).max(axis=1) >> DROPPED
         alone = np.asarray(_alone_by_column(bits, top, np.int32(rows), block))

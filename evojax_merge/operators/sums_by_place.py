@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, cpu
+from evojax_merge.operators.host import Numbers, programs_here
 from evojax_merge.operators.pieces import SMALL, of_two_lengths
 from evojax_merge.types import Array
 
@@ -26,7 +26,7 @@ def sums_by_place(
     if len(place) < SMALL:
         powers = (numbers.made() ** power for numbers in tensors)
         return np.stack([np.bincount(place, own, places) for own in powers])
-    with jax.default_device(cpu()), jax.enable_x64(True):
+    with programs_here():
         sums = tuple(jnp.zeros(places, jnp.float64) for _ in tensors)
         for piece, new in of_two_lengths(len(place)):
             parts = tuple(numbers.part(piece) for numbers in tensors)
