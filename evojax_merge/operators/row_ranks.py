@@ -8,8 +8,8 @@ To find bins, to count and to look up are compiled passes. NumPy adds counts up,
 once, in the fields of a word.
 """
 
+from collections.abc import Iterator
 from functools import cache, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,29 +42,34 @@ RARE = 1 / 128
 
 
 BLOCKS = 8
-"""Of rows, for which a program is called once."""
+"""Of rows, so many at once, but at the end."""
 
 
-def row_ranks(magnitude: np.ndarray | Numbers, width: int | None = None) -> np.ndarray:
+def row_ranks(magnitude: np.ndarray) -> np.ndarray:
     """uint8 ``[rows, elements]``: rank by magnitude from 0 (least) to 255, equal ones' mean rank.
 
     Args:
-        magnitude: float32 ``[rows, elements]``, none negative, none NaN; or `Numbers` of rows that
-            follow each other.
-        width: Of such rows.
+        magnitude: float32 ``[rows, elements]``, none negative, none NaN.
     """
-    if not isinstance(magnitude, Numbers):
-        width = magnitude.shape[1]
-        magnitude = Numbers((magnitude.reshape(-1),))
-    assert width is not None
+    return ranks_in_rows(Numbers((magnitude.reshape(-1),)), magnitude.shape[1])
+
+
+def ranks_in_rows(numbers: Numbers, width: int) -> np.ndarray:
+    """As `row_ranks`, of rows that follow each other.
+
+    Args:
+        numbers: Of all rows.
+        width: Elements of a row.
+    """
+    ranks = np.empty((numbers.size // width, width), np.uint8)
     if width == 1:
-        return np.full((magnitude.size, 1), (STEPS + 1) // 2, np.uint8)
-    ranks = np.empty((magnitude.size // width, width), np.uint8)
-    numbers, own = magnitude, width  # for a type checker, that forgets in a function
+        ranks[:] = (STEPS + 1) // 2
+        return ranks
 
     def some(rows: slice) -> None:
-        part = numbers.part(slice(rows.start * own, rows.stop * own))
-        ranks[rows] = _by_sorting(_bits(part, own)) if own < NARROW else _by_counting(part, own)
+        part = numbers.part(slice(rows.start * width, rows.stop * width))
+        few = width < NARROW
+        ranks[rows] = _by_sorting(_bits(part, width)) if few else _by_counting(part, width)
 
     pieces = list(_pieces(len(ranks), block_rows(width)))
     if len(pieces) == 1:
@@ -74,7 +79,7 @@ def row_ranks(magnitude: np.ndarray | Numbers, width: int | None = None) -> np.n
     return ranks
 
 
-def _pieces(rows: int, block: int) -> Any:
+def _pieces(rows: int, block: int) -> Iterator[slice]:
     """Rows worked on at once: some blocks, and the last ones block by block."""
     large = rows - rows % (BLOCKS * block)
     for start in (*range(0, large, BLOCKS * block), *range(large, rows, block)):

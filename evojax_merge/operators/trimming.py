@@ -21,7 +21,7 @@ from evojax_merge.operators.magnitude import (
     trim_table,
 )
 from evojax_merge.operators.random_mask import BITS, draw, keep
-from evojax_merge.operators.row_ranks import STEPS, row_ranks
+from evojax_merge.operators.row_ranks import STEPS, ranks_in_rows
 from evojax_merge.operators.sums_by_place import sums_by_place
 from evojax_merge.types import Array, Bool, Float
 
@@ -156,7 +156,8 @@ def at_random(rescale: Rescale | None = "inverse") -> Trimming:
 
 
 class Ranks(NamedTuple):
-    """Where each element stands in its row by magnitude, from 0 (least) to 255; see `row_ranks`.
+    """Where each element stands in its row by magnitude, from 0 (least) to 255; see
+    `ranks_in_rows`.
 
     ``sums`` are those of the norm's terms (absolute values, or squares) over a layer, plain and
     weighted by rank / 255.
@@ -193,7 +194,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
                 ranked = row_ranks_on_device.row_ranks(in_rows)
                 sums = row_ranks_on_device.sums_by_rank(in_rows, ranked, rescale == "l2")
                 return ranked.reshape(shape), *(np.array(x, np.float32) for x in sums)
-            ranks = row_ranks(magnitude, row)
+            ranks = ranks_in_rows(magnitude, row)
             (by_rank,) = sums_by_place(
                 ranks.ravel(), STEPS + 1, (magnitude,), 1 + (rescale == "l2")
             )
