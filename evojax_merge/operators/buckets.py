@@ -174,7 +174,8 @@ class Filled:
     ) -> Iterator[tuple[tuple[slice, int], Array]]:
         for window, bucket in self._filled():
             with programs_here():
-                yield window, program(table, bucket)
+                found = program(table, bucket)
+            yield window, found
 
     def _filled(self) -> Iterator[tuple[tuple[slice, int], Array]]:
         return zip(of_two_lengths(self.numbers.size), self._bucket, strict=True)

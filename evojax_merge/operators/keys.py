@@ -1,8 +1,9 @@
 """Elements as keys of 32 bits that never fall in the order of `ordering`: the fastest to sort.
 
-A key holds a number's bits; or, where few numbers make up a tensor (task vectors of bfloat16), some
-of its bits and some of the `rank`. Keys are sorted in vector instructions. Equal ones at the end of
-a set are looked for among all, by a hash, and these few elements are sorted as `words`.
+NumPy sorts them with vector instructions, twice as fast as `words`. A key holds a number's bits;
+or, where few numbers make up a tensor (task vectors of bfloat16), some of its bits and some of the
+`rank`. Elements that share a key at the end of a set are found by a hash among all, in one compiled
+pass, and these few are sorted as `words`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ CLASS = 12
 """Bits of a class, in a key with some of the rank."""
 
 SOME = 16
-"""One number in so many without those bits, and keys hold some of the rank."""
+"""Keys hold some of the rank where more than one number in so many has none of those bits."""
 
 ABOVE, FIRST, BELOW, ZERO = 0, 1, 2**CLASS - 2, 2**CLASS - 1
 """Classes: of numbers above those drawn; of the leading bits of the greatest drawn, and from there
