@@ -21,9 +21,7 @@ from evojax_merge.operators.host import variance_of
 from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
 from evojax_merge.operators.ordering import rank
 from evojax_merge.operators.pieces import PIECE
-from evojax_merge.operators.row_ranks import row_ranks
 from evojax_merge.operators.sce import Selected
-from evojax_merge.operators.trimming import Ranks
 from evojax_merge.types import Array, Bool, Float
 
 Found = Callable[[int, Any, Sequence[np.ndarray]], Any]
@@ -105,8 +103,6 @@ def statistics(
         found: Any = _shares(base, sources, static["epsilon"])
     elif operator.name == "arcee_fusion":
         return _importance(shape, base, sources[0]), coefficients
-    elif operator.name in ("della", "della_linear"):
-        found = _row_ranks(base, sources)
     else:
         # The result shows NaN and infinity. (This thread computes it: the tensor has no layers.)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -277,24 +273,3 @@ def _importance(shape: tuple[int, ...], base: Any, source: Any) -> Found:
         return Importance(spread(first, base.size), median, between)  # type: ignore[arg-type]
 
     return importance
-
-
-def _row_ranks(base: np.ndarray, sources: Sequence[np.ndarray]) -> tuple[Ranks, ...]:
-    """Those of della, a few rows at a time: sorting takes many times their memory."""
-    width = int(np.prod(base.shape[1:])) if base.ndim > 1 else base.size
-    step = max(1, ROWS // width)
-    origin = base.reshape(-1, width)
-    found = []
-    for source in sources:
-        end = source.reshape(-1, width)
-        ranks = np.empty(end.shape, np.uint8)
-        plain = weighted = 0.0
-        for first in range(0, len(end), step):
-            part = slice(first, first + step)
-            magnitude = np.abs(end[part].astype(np.float32) - origin[part].astype(np.float32))
-            ranks[part] = row_ranks(magnitude)
-            plain += magnitude.sum(dtype=np.float64)
-            weighted += np.multiply(magnitude, ranks[part], dtype=np.float64).sum() / 255
-        sums: Any = np.float32(plain), np.float32(weighted)
-        found.append(Ranks(ranks.reshape(base.shape), *sums))  # type: ignore[arg-type]
-    return tuple(found)

@@ -113,7 +113,9 @@ class Numbers(NamedTuple):
         if self.opaque is not None:
             return variance_of(vectors, self.opaque)
         (vector,) = vectors
-        return np.abs(vector, out=vector) if isinstance(vector, np.ndarray) else jnp.abs(vector)
+        if isinstance(vector, np.ndarray):
+            return _normal(np.abs(vector, out=vector))
+        return jnp.abs(vector)
 
     def _each(self, change: Callable[[Any], Any]) -> "Numbers":
         origin = None if self.origin is None else change(self.origin)
@@ -165,8 +167,15 @@ def _float32(array: Any) -> Any:
     if not isinstance(array, np.ndarray):
         return array.astype(jnp.float32)
     if array.dtype == jnp.bfloat16:  # a faster conversion
-        return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return array.astype(np.float32, copy=False)
+        return _normal((array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32))
+    return _normal(array.astype(np.float32, copy=False))
+
+
+def _normal(array: np.ndarray) -> np.ndarray:
+    """Zeros in the place of subnormal numbers, as compiled programs read and write these."""
+    if np.min(np.abs(array), initial=np.inf, where=array != 0) >= np.finfo(np.float32).tiny:
+        return array
+    return np.where(np.abs(array) < np.finfo(np.float32).tiny, np.float32(0), array)
 
 
 def moved(base: Any, source: Any, layered: bool, layer: int) -> Numbers:

@@ -84,9 +84,10 @@ class Keyed:
         if not len(asked):
             return found
         last, following, counts = last[asked], following[asked], counts[asked]
-        key, index = self._elements(np.concatenate((last, following)))
-        if len(index) * MOST > len(self._ordered):
+        elements = self._elements(np.concatenate((last, following)))
+        if elements is None:
             return None
+        key, index = elements
         ordered = words(bits_of(self._numbers.take(index)), index)
         ordered.sort()
         key.sort()
@@ -95,8 +96,17 @@ class Keyed:
             whole[asked] = some
         return found
 
-    def _elements(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keys and indices of all elements that have one of some keys, and of some others."""
+    def from_greatest(self) -> np.ndarray:
+        """float32: the numbers in order."""
+        if self._top is None:
+            return np.invert(self._ordered).view(np.float32)
+        return ordered_numbers(self._numbers)
+
+    def _elements(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Keys and indices of all elements that have one of some keys, and of some others.
+
+        None where these are more than one in `MOST`.
+        """
         wanted = np.sort(wanted)
         wanted = wanted[np.diff(wanted, prepend=~wanted[:1]) != 0]
         bits = max((CELLS * len(wanted)).bit_length() + 1 & ~1, LEAST)  # few sizes to compile for
@@ -105,10 +115,14 @@ class Keyed:
         table = np.zeros(2 ** (bits - 5), np.uint32)
         np.bitwise_or.at(table, cell >> np.uint32(5), np.uint32(1) << (cell & np.uint32(31)))
         found = []
+        number = 0
         for piece, new, key in self._key:
             with programs_here():
                 hit = np.flatnonzero(np.asarray(_hits(table, key, shift)))
             hit = hit[hit.searchsorted(new) :]
+            number += len(hit)
+            if number * MOST > len(self._ordered):
+                return None
             found.append((np.asarray(key)[hit], hit.astype(np.uint32) + np.uint32(piece.start)))
         keys, indices = zip(*found, strict=True)
         return np.concatenate(keys), np.concatenate(indices)

@@ -62,9 +62,15 @@ def select(
         sums = None if power is None else ordered.sums(wanted, [values**power])[0]
     else:
         numbers = _numbers(values)
-        found = Keyed(numbers).cuts(positive) if numbers.size >= SMALL else None
+        keyed = Keyed(numbers) if numbers.size >= SMALL else None
+        sums = None
+        if power is not None:
+            ordered_by_size = ordered_numbers(numbers) if keyed is None else keyed.from_greatest()
+            sums = _sums(ordered_by_size, wanted, power)
+            del ordered_by_size
+        found = None if keyed is None else keyed.cuts(positive)
+        del keyed
         cuts = cuts_at(_sorted_words(numbers), positive - 1) if found is None else found
-        sums = None if power is None else _sums(ordered_numbers(numbers), wanted, power)
     threshold = np.r_[np.full(len(wanted) - len(positive), np.inf, np.float32), cuts.threshold]
     cutoff = np.r_[np.zeros(len(wanted) - len(positive), np.uint32), cuts.cutoff]
     return Selection(

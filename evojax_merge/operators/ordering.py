@@ -51,7 +51,8 @@ def words(bits: np.ndarray, index: np.ndarray) -> np.ndarray:
         bits: uint32 of non-negative float32, which order as these do.
         index: uint32, of the same elements.
     """
-    order = (~bits).astype(np.uint64) << np.uint64(32)
+    order = (~bits).astype(np.uint64)
+    order <<= np.uint64(32)
     order |= rank(index)
     return order
 

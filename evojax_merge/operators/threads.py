@@ -18,7 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_THREADS = min(8, (cpu_count() or 1) + 1)
-"""Tensors worked on at once; each takes up to 16 bytes an element. One more than there are
+"""Tensors worked on at once; each takes up to 22 bytes an element. One more than there are
 processors, since they wait for compiled programs."""
 
 

@@ -225,3 +225,19 @@ def test_any_counts_in_any_order(values, data):
     found = select(values, np.array(counts))
     for position, count in enumerate(counts):
         assert greatest(values, found, position).sum() == count
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [1000, SMALL + 5])
+def test_weights_that_are_subnormal_are_zeros_too(dtype, size):
+    rng = np.random.default_rng(size)
+    end, origin = (1e-38 * rng.standard_normal((2, size))).astype(dtype)
+    normal = [np.where(np.abs(x) < 1.1754944e-38, 0, x).astype(np.float32) for x in (end, origin)]
+    moved = np.abs(normal[0] - normal[1])
+    moved[moved < 1.1754944e-38] = 0
+    counts = some_counts(size)
+    found, expected = select(Numbers((end,), origin), counts), sort(moved, counts)
+    np.testing.assert_array_equal(found.threshold, expected.threshold)
+    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+    first = first_set(Numbers((end,), origin), lambda zeros: counts)
+    np.testing.assert_array_equal(first, first_of(moved, counts))
