@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, programs_here
+from evojax_merge.operators.host import Numbers, at, programs_here
 from evojax_merge.operators.ordering import rank, without_subnormal
 from evojax_merge.operators.pieces import of_two_lengths
 from evojax_merge.types import Array
@@ -221,7 +221,7 @@ def _fill(
     bits = without_subnormal(lax.bitcast_convert_type(numbers.made(), jnp.uint32))
     digit = buckets.high - jnp.clip(bits >> buckets.shift, buckets.low, buckets.high)
     digit = jnp.where(bits == 0, buckets.high - buckets.low + jnp.uint32(1), digit)
-    entry, usual = _at(buckets.table, digit), _at(buckets.usual, digit)
+    entry, usual = at(buckets.table, digit), at(buckets.usual, digit)
     shift = entry & ((np.uint32(1) << FIELD) - 1)
     position = lax.iota(jnp.uint32, bits.size)
     among = lax.shift_right_logical(rank(position + start), shift) + 1
@@ -235,14 +235,10 @@ def _fill(
 
 @jax.jit
 def _look_up(table: Array, bucket: Array) -> Array:
-    return _at(table, bucket)
+    return at(table, bucket)
 
 
 @jax.jit
 def _positions(wanted: Array, bucket: Array) -> Array:
     position = lax.iota(jnp.uint32, bucket.size)
-    return jnp.where(_at(wanted, bucket), position, jnp.uint32(NOWHERE))
-
-
-def _at(table: Any, index: Array) -> Array:
-    return table.at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
+    return jnp.where(at(wanted, bucket), position, jnp.uint32(NOWHERE))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, programs_here
+from evojax_merge.operators.host import Numbers, at, programs_here
 from evojax_merge.operators.ordering import (
     ALL,
     GOLDEN,
@@ -195,7 +195,7 @@ def _bits(numbers: Numbers) -> Array:
 @jax.jit
 def _hits(table: Array, key: Array, shift: Array) -> Array:
     cell = _hash(key, shift)
-    word = table.at[(cell >> np.uint32(5)).astype(jnp.int32)].get(mode="promise_in_bounds")
+    word = at(table, cell >> np.uint32(5))
     return ((word >> (cell & np.uint32(31))) & np.uint32(1)).astype(bool)
 
 

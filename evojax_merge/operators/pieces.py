@@ -12,11 +12,6 @@ SMALL = 2**16
 """The same at the end of a tensor: the least that one must have."""
 
 
-def parts(size: int) -> Iterator[slice]:
-    """Pieces of so many elements."""
-    return (slice(start, min(start + PIECE, size)) for start in range(0, size, PIECE))
-
-
 def of_two_lengths(size: int) -> Iterator[tuple[slice, int]]:
     """Pieces for which a program is compiled twice at most, and how much of each was in the last.
 

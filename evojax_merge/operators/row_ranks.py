@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, programs_here
+from evojax_merge.operators.host import Numbers, at, programs_here
 from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.threads import in_threads
 from evojax_merge.types import Array
@@ -199,12 +199,8 @@ def _count(bits: Array, top: Array, split: Array, layout: bool) -> tuple[Array, 
 @jax.jit
 def _look_up(count: Array, running: Array, place: Array, steps: Array) -> Array:
     # The greatest first: so many of the row, less those up to a bin, are below it.
-    own, up_to = (_at(table.reshape(-1), place).astype(jnp.int32) for table in (count, running))
-    return _at(steps, own - 2 * up_to + (len(steps) - 1))
-
-
-def _at(table: Array, index: Array) -> Array:
-    return table.at[index].get(mode="promise_in_bounds")
+    own, up_to = (at(table.reshape(-1), place).astype(jnp.int32) for table in (count, running))
+    return at(steps, own - 2 * up_to + (len(steps) - 1))
 
 
 def _by_sorting(bits: np.ndarray) -> np.ndarray:
