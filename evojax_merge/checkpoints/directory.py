@@ -52,6 +52,38 @@ def resolve(source: str | Path) -> Path:
     return fetch(name, revision or None, (*_DOWNLOADED, *TOKENIZER_FILES))
 
 
+def member(directory: Path, name: str) -> Path:
+    """The path of a checkpoint's file of this name, whether or not there is one.
+
+    Every file of a checkpoint is opened by this path. A link may lead to another file of the same
+    checkpoint or, from a snapshot in the hub's cache, to the blobs beside it: a stranger's link to
+    any other file would put that file's content into what is read and exported.
+
+    Args:
+        directory: Of the checkpoint.
+        name: Of the file, perhaps in a folder below.
+
+    Raises:
+        CheckpointError: The name leads out of the checkpoint, or to something that is no regular
+            file (a directory, a pipe, a device).
+    """
+    path = directory / name
+    try:
+        home, real = directory.resolve(), path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise CheckpointError(f"{path}: leads nowhere ({error}); replace it by a file") from None
+    allowed = [home]
+    if home.parent.name == "snapshots":
+        allowed.append(home.parent.parent / "blobs")
+    if not any(real.is_relative_to(place) for place in allowed):
+        raise CheckpointError(
+            f"{path}: leads out of the checkpoint, to {real}; replace the link by the file itself"
+        )
+    if real.exists() and not real.is_file():
+        raise CheckpointError(f"{path}: is no regular file; replace it by one, or remove it")
+    return path
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from huggingface_hub.errors import (
 )
 
 from evojax_merge.checkpoints import CheckpointError, hub, load_config
-from evojax_merge.checkpoints.directory import resolve
+from evojax_merge.checkpoints.directory import member, resolve
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 from tests.processes import environment
 
@@ -97,3 +98,62 @@ def test_why_the_hub_gave_nothing(monkeypatch, kind, message):
     monkeypatch.setattr(hub, "snapshot_download", refuse)
     with pytest.raises(CheckpointError, match=rf"^owner/name: no such directory, and .*{message}"):
         resolve("owner/name")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    directory = tmp_path / "repository" / "snapshots" / "0123"
+    directory.mkdir(parents=True)
+    (directory / "own.txt").write_text("own")
+    (tmp_path / "repository" / "blobs").mkdir()
+    (tmp_path / "repository" / "blobs" / "content").write_text("content")
+    (tmp_path / "secret").write_text("secret")
+    return directory
+
+
+@pytest.mark.parametrize("target", ["own.txt", "../../blobs/content"])
+def test_links_within_a_checkpoint_and_into_the_blobs_beside_it_are_followed(checkpoint, target):
+    (checkpoint / "merges.txt").symlink_to(target)
+    assert member(checkpoint, "merges.txt").read_text() in ("own", "content")
+
+
+def test_a_file_that_is_not_there_has_a_path(checkpoint):
+    assert not member(checkpoint, "merges.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "target", ["../../../secret", "../../refs", "/etc/hostname", "absent/../.."]
+)
+def test_a_link_out_of_a_checkpoint_is_refused(checkpoint, target):
+    (checkpoint / "merges.txt").symlink_to(target)
+    with pytest.raises(CheckpointError, match=r"merges\.txt: leads out of the checkpoint"):
+        member(checkpoint, "merges.txt")
+
+
+def test_blobs_that_are_a_link_themselves_are_refused(checkpoint, tmp_path):
+    blobs = tmp_path / "repository" / "blobs"
+    (blobs / "content").unlink()
+    blobs.rmdir()
+    blobs.symlink_to(tmp_path)
+    (checkpoint / "merges.txt").symlink_to("../../blobs/secret")
+    with pytest.raises(CheckpointError, match="leads out of the checkpoint"):
+        member(checkpoint, "merges.txt")
+
+
+def test_a_folder_that_leads_out_of_a_checkpoint_is_refused(checkpoint, tmp_path):
+    (checkpoint / "templates").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="leads out of the checkpoint"):
+        member(checkpoint, "templates/secret")
+
+
+def test_links_in_a_circle_are_refused(checkpoint):
+    (checkpoint / "a").symlink_to("b")
+    (checkpoint / "b").symlink_to("a")
+    with pytest.raises(CheckpointError, match="leads nowhere"):
+        member(checkpoint, "a")
+
+
+def test_a_pipe_is_no_file_of_a_checkpoint(checkpoint):
+    os.mkfifo(checkpoint / "model.safetensors")
+    with pytest.raises(CheckpointError, match="is no regular file"):
+        member(checkpoint, "model.safetensors")
