@@ -16,10 +16,11 @@ from omegaconf import DictConfig
 
 from evojax_merge import operators
 from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
-from evojax_merge.config import build, compose, load_config_file, resolved_yaml
+from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
 from evojax_merge.exchange import apply_mergekit, to_mergekit
+from evojax_merge.files import links_out
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
@@ -288,6 +289,12 @@ def resume(
 
     directory = Path(directory).absolute()
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
+    if (links := links_out(directory)) and not trust_config:
+        raise ConfigError(
+            f"{links[0]}: leads out of the run's directory, and going on would write elsewhere; "
+            "put a file or a folder in the place of the link, or say that you trust it with "
+            "trust_config=True (--trust-config)"
+        )
     with contextlib.chdir(started_from(config)):
         return run(build(config), directory, console)
 

@@ -1,8 +1,8 @@
 """What a run directory from elsewhere may have made: the factories that our own options name."""
 
 import functools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -11,31 +11,44 @@ from evojax_merge.config.explaining import ConfigError
 
 TARGET = "_target_"
 
+GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
+"""The keys of a configuration from which objects are made."""
+
+_UNPICKLED = ("_args_", "params", "params_path")
+"""Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
+
+
+class Factory(NamedTuple):
+    """A factory that a configuration names, and what it is given."""
+
+    group: str
+    name: str
+    arguments: Mapping[str, Any]
+
 
 @functools.cache
-def public_factories() -> frozenset[str]:
-    """Every factory that an option of the package names.
+def public_factories(group: str) -> frozenset[str]:
+    """The factories that the package's options of a group name.
 
     A configuration that names no other runs no code but ours, evosax's and optax's, on arguments
     that are plain values.
     """
-    found: set[str] = set()
-    for file in sorted(conf_directory().rglob("*.yaml")):
-        found |= set(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
-    return frozenset(found)
+    files = sorted((conf_directory() / group).rglob("*.yaml"))
+    options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    return frozenset(factory.name for factory in _factories(group, options))
 
 
-def foreign_factories(config: Any) -> list[str]:
+def foreign_factories(config: Mapping[str, Any]) -> list[str]:
     """The factories that a configuration names and that are no public ones, in order.
 
     Args:
         config: Plain values, as read from a file.
     """
-    public = public_factories()
-    return [name for name in dict.fromkeys(_targets(config)) if name not in public]
+    named = [one for key, value in config.items() for one in _factories(str(key), value)]
+    return list(dict.fromkeys(one.name for one in named if not _is_public(one)))
 
 
-def check_trust(config: Any, where: str, trust: bool) -> None:
+def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
     """Whether everything that a configuration names may be imported and called.
 
     Args:
@@ -49,16 +62,24 @@ def check_trust(config: Any, where: str, trust: bool) -> None:
     foreign = foreign_factories(config)
     if foreign and not trust:
         raise ConfigError(
-            f"{where}: names code that is no part of this package: {', '.join(foreign)}. It would "
-            "be imported and run; if you trust it, say so with trust_config=True (--trust-config)"
+            f"{where}: names code that is no part of this package, or that reads a pickle: "
+            f"{', '.join(foreign)}. It would be imported and run; if you trust it, say so with "
+            "trust_config=True (--trust-config)"
         )
 
 
-def _targets(tree: Any) -> Iterator[str]:
-    if isinstance(tree, dict):
+def _is_public(factory: Factory) -> bool:
+    if factory.group not in GROUPS or factory.name not in public_factories(factory.group):
+        return False
+    own = factory.name.startswith("evojax_merge.")
+    return own or not any(key in factory.arguments for key in _UNPICKLED)
+
+
+def _factories(group: str, tree: Any) -> Iterator[Factory]:
+    if isinstance(tree, Mapping):
         if TARGET in tree:
-            yield str(tree[TARGET])
+            yield Factory(group, str(tree[TARGET]), tree)
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:
-            yield from _targets(part)
+            yield from _factories(group, part)
