@@ -9,7 +9,6 @@ import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, Model
 from evojax_merge.ingredients import Ingredients
-from evojax_merge.layout import Layout
 from evojax_merge.operators import (
     Evidence,
     Operator,
@@ -68,7 +67,7 @@ def leaf_coefficients(
         RecipeError: The recipe's segments do not fit the model, or its sources or coefficients the
             operator.
     """
-    layout = Layout.of(reference.family, reference.config)
+    layout = reference.family.layout(reference.config)
     try:
         check_sources(operator, len(recipe.sources), recipe.base is not None)
         assignment = assign(recipe.segments, layout)

@@ -135,6 +135,7 @@ class Recipe:
                 "name": segment.name,
                 "groups": list(segment.groups),
                 "layers": [segment.first, segment.stop],
+                **({} if segment.stack is None else {"stack": segment.stack}),
                 **{name: _numbers(value[..., i]) for name, value in self.coefficients.items()},
             }
             for i, segment in enumerate(self.segments)
@@ -261,7 +262,7 @@ def dump(tree: Mapping[str, Any]) -> str:
 
 _REQUIRED = ("evojax_merge", "operator", "arguments", "base", "sources", "seed", "segments")
 _OPTIONAL = ("dtype", "reference", "vocabulary", "notes")
-_SEGMENT = ("name", "groups", "layers")
+_SEGMENT = ("name", "groups", "layers", "stack")
 
 
 def check_keys(
@@ -303,7 +304,11 @@ def _segment(entry: Mapping[str, Any], where: str) -> Segment:
         or any(type(layer) is not int for layer in layers)
     ):
         raise RecipeError(f"{where}.layers is {layers!r}; give [first, stop], two whole numbers")
-    return Segment(str(entry["name"]), tuple(groups), *layers)
+    stack = entry.get("stack")
+    if not isinstance(stack, str | None):
+        raise RecipeError(f"{where}.stack is {stack!r}; give the name of a stack of layers")
+    first, stop = layers
+    return Segment(str(entry["name"]), tuple(groups), first, stop, stack)
 
 
 def _ingredient(ingredient: Ingredient | None) -> dict[str, Any] | None:

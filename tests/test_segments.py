@@ -2,15 +2,14 @@
 
 import pytest
 
-from evojax_merge.layout import Layout
-from evojax_merge.models import family_of
+from evojax_merge.models import Layout, family_of
 from evojax_merge.segments import Segment, assign
 from tests.checkpoints_factory import mlp_config, tiny_config
 
 
 def layout(config: dict) -> Layout:
     family = family_of(config)
-    return Layout.of(family, family.config_from_hf(config))
+    return family.layout(family.config_from_hf(config))
 
 
 ALL = ("attention", "mlp", "norm", "embedding", "head")

@@ -1,14 +1,12 @@
 """Whether mergekit knows the models of a recipe, and the parts that its segments name."""
 
 from pathlib import Path
-from typing import get_args
 
 from evojax_merge.checkpoints import is_adapter_directory, load_config
 from evojax_merge.checkpoints.directory import read_json
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.models import family_of
+from evojax_merge.models import COMMON_GROUPS, family_of
 from evojax_merge.models.family import DECODER
-from evojax_merge.models.groups import Group
 from evojax_merge.recipe import Ingredient, Recipe
 
 
@@ -51,7 +49,7 @@ def check_parts(recipe: Recipe) -> None:
         ExchangeError: A filter would not match the tensors of the leaves.
         CheckpointError: There are such parts, and the reference cannot be opened.
     """
-    parts = {part for s in recipe.segments for part in s.groups if part not in get_args(Group)}
+    parts = {part for s in recipe.segments for part in s.groups if part not in COMMON_GROUPS}
     if not parts:
         return
     checkpoint = load_config(reference(recipe).path)

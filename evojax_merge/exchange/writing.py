@@ -9,7 +9,7 @@ masks there, which is said in the file.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import yaml
@@ -24,12 +24,12 @@ from evojax_merge.exchange.writable import (
     reference,
     tokenizer_source,
 )
-from evojax_merge.models.groups import Group
+from evojax_merge.models import COMMON_GROUPS
 from evojax_merge.operators import snap
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
 
-FILTERS: tuple[tuple[Group, str], ...] = (
+FILTERS: tuple[tuple[str, str], ...] = (
     ("embedding", "embed_tokens"),
     ("head", "lm_head"),
     ("norm", "norm"),
@@ -194,7 +194,7 @@ def _by_group(values: dict[str, float]) -> Any:
     fallback = max(distinct, key=distinct.count)
     if all(value == fallback for value in distinct):
         return fallback
-    parts = [(part, value) for part, value in values.items() if part not in get_args(Group)]
+    parts = [(part, value) for part, value in values.items() if part not in COMMON_GROUPS]
     rules = [(name, values[group]) for group, name in FILTERS if group in values]
     attention = values.get("attention", fallback) != fallback
     kept = [

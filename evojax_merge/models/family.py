@@ -9,28 +9,18 @@ import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
-from evojax_merge.models.groups import Group
+from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.tree import unflatten
 from evojax_merge.types import Params, PRNGKey
-
-_LAYER = "{layer}"
-
-
-class Slot(NamedTuple):
-    """Where one tensor of a checkpoint lives: a leaf, or one layer of a stacked leaf."""
-
-    path: str
-    layer: int | None
-    shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +34,7 @@ class Family:
         model_types: Values of ``model_type`` in ``config.json`` that select it.
         config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
         hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
-        shapes: Path -> shape of every leaf, in the order of the tree.
-        num_layers: Length of the layer axis of stacked leaves; 0 when none is stacked.
-        names: Path -> tensor name, with ``{layer}`` in it when the leaf is stacked.
-        groups: Path -> parameter group.
-        aliases: Tensor names that a checkpoint may store besides, as copies -> the name copied.
-        vocabulary_paths: Leaves with one row per token of the tokenizer.
-        linear_inputs: Path of each linear layer's weight -> path of the layer that stands for all
-            that read the same input, where ``forward`` takes a probe (see `models.probe`).
+        layout: Makes the layout of the models of a configuration.
         ignored: Names of tensors that are no parameters.
     """
 
@@ -59,13 +42,7 @@ class Family:
     model_types: tuple[str, ...]
     config_from_hf: Callable[[Mapping[str, Any]], Any]
     hf_fields: Callable[[Any], dict[str, object]]
-    shapes: Callable[[Any], Mapping[str, tuple[int, ...]]]
-    num_layers: Callable[[Any], int]
-    names: Callable[[Any], Mapping[str, str]]
-    groups: Callable[[Any], dict[str, Group]]
-    aliases: Callable[[Any], dict[str, str]]
-    vocabulary_paths: Callable[[Any], tuple[str, ...]]
-    linear_inputs: Callable[[Any], dict[str, str]]
+    layout: Callable[[Any], Layout]
     ignored: re.Pattern[str] | None = None
 
     def init_params(self, config: Any, key: PRNGKey) -> Params:
@@ -74,7 +51,7 @@ class Family:
 
     def abstract_params(self, config: Any) -> Params:
         """Shapes of the parameter tree, without memory."""
-        shapes = self.shapes(config).items()
+        shapes = self.layout(config).shapes.items()
         return unflatten({path: jax.ShapeDtypeStruct(s, jnp.float32) for path, s in shapes})
 
     @property
@@ -86,22 +63,33 @@ class Family:
     def _modeling(self) -> Any:
         return importlib.import_module(f"evojax_merge.models.{self.name}.modeling")
 
-    def is_layered(self, config: Any, path: str) -> bool:
-        """Whether a leaf is stacked over layers."""
-        return _LAYER in self.names(config)[path]
-
     def slots(self, config: Any) -> dict[str, Slot]:
-        """Every tensor a checkpoint must hold, by name, in the order of the layers."""
-        names = self.names(config)
-        found = {}
-        for path, shape in self.shapes(config).items():
-            if _LAYER not in names[path]:
-                found[names[path]] = Slot(path, None, shape)
-                continue
-            for layer in range(shape[0]):
-                name = names[path].format(layer=layer)
-                found[name] = Slot(path, layer, shape[1:])
-        return found
+        """Where every tensor that a checkpoint must hold lives, by name."""
+        return self.layout(config).slots
+
+    def names(self, config: Any) -> Mapping[str, str]:
+        """The tensor of each leaf, by path."""
+        return self.layout(config).names
+
+    def groups(self, config: Any) -> Mapping[str, str]:
+        """The group of each leaf, by path."""
+        return self.layout(config).groups
+
+    def num_layers(self, config: Any) -> int:
+        """The depth of the deepest stack of layers."""
+        return self.layout(config).depth()
+
+    def aliases(self, config: Any) -> Mapping[str, str]:
+        """Names of tensors that may be stored besides, as copies -> the name copied."""
+        return self.layout(config).aliases
+
+    def vocabulary_paths(self, config: Any) -> tuple[str, ...]:
+        """The paths of the leaves with a row for each token."""
+        return self.layout(config).token_tables
+
+    def linear_inputs(self, config: Any) -> dict[str, str]:
+        """The path of each linear layer's weight -> the layer that stands for its input."""
+        return self.layout(config).linear_inputs
 
 
 DECODER = Family(
@@ -109,13 +97,7 @@ DECODER = Family(
     model_types=MODEL_TYPES,
     config_from_hf=DecoderConfig.from_hf,
     hf_fields=decoder_params.hf_fields,
-    shapes=decoder_params.shapes,
-    num_layers=lambda config: config.num_layers,
-    names=decoder_params.names,
-    groups=decoder_params.groups,
-    aliases=decoder_params.aliases,
-    vocabulary_paths=decoder_params.vocabulary_paths,
-    linear_inputs=decoder_params.linear_inputs,
+    layout=decoder_params.layout,
     ignored=decoder_params.BUFFERS,
 )
 
@@ -124,13 +106,7 @@ MLP = Family(
     model_types=("mlp",),
     config_from_hf=MLPConfig.from_hf,
     hf_fields=lambda config: {"hidden_sizes": list(config.hidden_sizes)},
-    shapes=mlp_params.shapes,
-    num_layers=lambda config: 0,
-    names=mlp_params.names,
-    groups=mlp_params.groups,
-    aliases=lambda config: {},
-    vocabulary_paths=lambda config: (),
-    linear_inputs=mlp_params.linear_inputs,
+    layout=mlp_params.layout,
 )
 
 FAMILIES = (DECODER, MLP)

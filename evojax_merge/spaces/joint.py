@@ -63,7 +63,7 @@ class Joint:
         names = pool_members(self.pool, sources)
         return JointSpace(
             self.parameter(operator=operator, layout=layout, sources=sources),
-            self.dataflow(sources=names, layers=[layout.num_layers] * len(names)),
+            self.dataflow(sources=names, layers=[layout.depth()] * len(names)),
         )
 
 

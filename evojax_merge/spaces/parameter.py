@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.arguments import LARGEST, allowed, within
-from evojax_merge.layout import Layout
+from evojax_merge.models import Layout, Leaf
 from evojax_merge.operators.base import Coefficient, Operator, divisor
 from evojax_merge.segments import LeafCoefficients, Segment, assign, expand, names_leaf
 from evojax_merge.types import Array, Float, Genotype
@@ -132,9 +132,11 @@ class ParameterSpace:
                         bounds.append(bound)
                     else:
                         first = next(
-                            i for i, s in enumerate(self.segments) if s.name == segment.name
+                            i
+                            for i, s in enumerate(self.segments)
+                            if (s.name, s.stack) == (segment.name, segment.stack)
                         )
-                        place = _place(segment.first, layout.num_layers, anchors)
+                        place = _place(segment.first, layout.depth(segment.stack), anchors)
                         ends = [Gene(name, source, first, anchor) for anchor in place[:2]]
                         for end in ends:
                             if end not in self.genes:
@@ -257,21 +259,39 @@ def _segments(
                 f"space.groups.{name}: the other groups leave it no parameters; give all groups "
                 "anew, space.groups={...} (an experiment and a space may each bring some)"
             )
-        divided = layers_per_block if _in_layers(members, layout) else None
-        block = divided or max(layout.num_layers, 1)
-        segments += [
-            Segment(name, members, first, min(first + block, layout.num_layers))
-            for first in range(0, max(layout.num_layers, 1), block)
-        ]
+        stacks = _stacks_of(members, layout)
+        if layers_per_block is None or not stacks:
+            segments.append(Segment(name, members, 0, layout.depth()))
+            continue
+        for stack in stacks:
+            depth = layout.depth(stack)
+            own_stack = stack if len(layout.stacks) > 1 else None
+            segments += [
+                Segment(name, members, first, min(first + layers_per_block, depth), own_stack)
+                for first in range(0, depth, layers_per_block)
+            ]
     return tuple(segments)
 
 
-def _in_layers(members: Sequence[str], layout: Layout) -> bool:
-    """Whether any leaf of these groups and parts of paths belongs to layers."""
-    return any(
-        layout.groups[path] in members or any(names_leaf(m, path, layout) for m in members)
-        for path in layout.layered
-    )
+def _stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
+    """The stacks that are divided into blocks for these groups and parts of paths.
+
+    None is where all of their leaves are in no layer (embedding, head). Where some are in the
+    layers of a stack, every stack is that has a leaf of these groups, in a layer or not.
+    """
+    own = _leaves_of(members, layout)
+    if not any(leaf.stacked for leaf in own):
+        return []
+    return [name for name in layout.stacks if any(leaf.stack == name for leaf in own)]
+
+
+def _leaves_of(members: Sequence[str], layout: Layout) -> list[Leaf]:
+    """The leaves of these groups and parts of paths."""
+    return [
+        leaf
+        for path, leaf in layout.leaves.items()
+        if leaf.group in members or any(names_leaf(part, path, layout) for part in members)
+    ]
 
 
 def _setting(
@@ -319,18 +339,16 @@ def _constant(
         numbers = [_number(where, number) for number in given]
         last = max(segment.stop - 1, segment.first)
         middle = (segment.first + last) / 2
-        if not _in_layers(segment.groups, layout):
-            middle = 0 if segment.groups == ("embedding",) else last
-        elif (
-            len(set(numbers)) > 1
-            and last > 0
-            and (segment.first, segment.stop) == (0, layout.num_layers)
-        ):
+        depth = layout.depth(segment.stack)
+        if not _stacks_of(segment.groups, layout):
+            leaves = _leaves_of(segment.groups, layout)
+            middle = 0 if all(leaf.place == "first" for leaf in leaves) else last
+        elif len(set(numbers)) > 1 and last > 0 and (segment.first, segment.stop) == (0, depth):
             raise ValueError(
                 f"{where}: a list runs over the layers, which share one number here; give a "
                 "number, or divide them (space=parameter_layers, space.layers_per_block)"
             )
-        along = middle / max(layout.num_layers - 1, 1) * (len(numbers) - 1)
+        along = middle / max(depth - 1, 1) * (len(numbers) - 1)
         value = float(np.interp(along, range(len(numbers)), numbers))
     else:
         value = _number(where, given)

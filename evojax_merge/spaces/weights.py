@@ -11,7 +11,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.layout import Layout
+from evojax_merge.models import Layout
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Array, Float, Genotype, Params
 
@@ -118,8 +118,8 @@ class WeightsSpace:
         """(first gene, rows, columns) of every matrix; of a stacked leaf, of each layer."""
         found, first = [], 0
         for (path, shape), size in zip(self.shapes.items(), sizes, strict=True):
-            layers = shape[0] if path in layout.layered else 1
-            own = shape[1:] if path in layout.layered else shape
+            layers = shape[0] if path in layout.stacked else 1
+            own = shape[1:] if path in layout.stacked else shape
             if len(own) == 2:
                 found += [(first + n * own[0] * own[1], own[0], own[1]) for n in range(layers)]
             first += size

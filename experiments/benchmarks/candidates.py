@@ -28,7 +28,6 @@ from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.evolution.problems.parameter import make_evaluator
 from evojax_merge.ingredients import load_ingredients, plan
-from evojax_merge.layout import Layout
 
 PEER = "mergekit to disk, transformers generate"
 REPEATS, GENERATIONS = 5, 8
@@ -42,7 +41,7 @@ def benchmark() -> list[Row]:
     prepared = plan(choice.base, choice.sources)
     ingredients = load_ingredients(prepared)
     task = experiment.task.bind(prepared.reference).take(np.arange(ITEMS))
-    layout = Layout.of(prepared.reference.family, prepared.reference.config)
+    layout = prepared.reference.family.layout(prepared.reference.config)
     space = experiment.space(
         operator=experiment.operator, layout=layout, sources=choice.source_names
     )

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from evojax_merge.layout import Layout
-from evojax_merge.models import family_of
+from evojax_merge.models import Layout, family_of
 from tests.checkpoints_factory import tiny_config
 
 DIGITS = {"model_type": "mlp", "hidden_sizes": [64, 16, 10]}
@@ -12,4 +11,4 @@ DIGITS = {"model_type": "mlp", "hidden_sizes": [64, 16, 10]}
 def layout(config: dict[str, Any] | None = None) -> Layout:
     config = config or tiny_config()
     family = family_of(config)
-    return Layout.of(family, family.config_from_hf(config))
+    return family.layout(family.config_from_hf(config))

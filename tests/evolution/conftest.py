@@ -9,7 +9,6 @@ import pytest
 from evojax_merge.evolution.evaluate import Evaluator
 from evojax_merge.evolution.mesh import make_mesh
 from evojax_merge.fitness import digits_task
-from evojax_merge.layout import Layout
 from evojax_merge.models.family import MLP
 from evojax_merge.operators import init_statistics, merge, task_arithmetic
 from evojax_merge.spaces import ParameterSpace
@@ -46,7 +45,7 @@ def make_digits() -> Digits:
     base, sources = networks[0], tuple(networks[1:])
     operator = task_arithmetic()
     space = ParameterSpace(
-        operator, Layout.of(MLP, config), ("a", "b"), groups={"hidden": ["mlp"], "out": ["head"]}
+        operator, MLP.layout(config), ("a", "b"), groups={"hidden": ["mlp"], "out": ["head"]}
     )
 
     def merge_fn(materials, genotype):

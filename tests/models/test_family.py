@@ -39,16 +39,14 @@ def test_parameters_are_made_as_promised(hf_config):
 
 
 @pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
-def test_every_leaf_has_a_group_and_layered_ones_the_layers(hf_config):
+def test_the_layout_is_that_of_the_parameters(hf_config):
     family = family_of(hf_config)
     config = family.config_from_hf(hf_config)
     leaves = flatten(family.init_params(config, jax.random.key(0)))
-    assert family.groups(config).keys() == leaves.keys()
-    for path, leaf in leaves.items():
-        if family.is_layered(config, path):
-            assert leaf.shape[0] == family.num_layers(config)
-        else:
-            assert not path.startswith("layers.")
+    layout = family.layout(config)
+    assert {path: leaf.shape for path, leaf in leaves.items()} == layout.shapes
+    axes = flatten(layout.population_axes())
+    assert axes == {path: int(path.startswith("layers.")) for path in leaves}
 
 
 def test_groups_of_a_decoder():

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.layout import Layout
-from evojax_merge.models import family_of
+from evojax_merge.models import Layout, family_of
 from evojax_merge.operators import choice, conflicts, della, linear, slerp, ties
 from evojax_merge.spaces import ParameterSpace
 from tests.checkpoints_factory import tiny_config
@@ -18,7 +17,7 @@ SOURCES = ("math", "japanese")
 def layout() -> Layout:
     config = tiny_config()
     family = family_of(config)
-    return Layout.of(family, family.config_from_hf(config))
+    return family.layout(family.config_from_hf(config))
 
 
 def space(layout: Layout, operator=None, **options) -> ParameterSpace:

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.layout import Layout
 from evojax_merge.models import family_of
 from evojax_merge.spaces import WeightsSpace, kind_of
 from evojax_merge.tree import flatten
@@ -23,7 +22,7 @@ def make(name: str = "mlp", **options: object) -> tuple[WeightsSpace, dict, dict
     config = family.config_from_hf(CONFIGS[name])
     models = [family.init_params(config, jax.random.key(seed)) for seed in (0, 1)]
     shapes = {path: leaf.shape for path, leaf in flatten(models[0]).items()}
-    return WeightsSpace(shapes, Layout.of(family, config), **options), *models
+    return WeightsSpace(shapes, family.layout(config), **options), *models
 
 
 @pytest.mark.parametrize("name", CONFIGS)

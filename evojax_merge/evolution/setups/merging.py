@@ -17,7 +17,7 @@ from evojax_merge.evolution.problems.weights import make_weights_evaluator
 from evojax_merge.evolution.setups.base import Setup, Stage
 from evojax_merge.experiment import Experiment
 from evojax_merge.ingredients import Plan, load_ingredients, plan
-from evojax_merge.layout import Layout
+from evojax_merge.models import Layout
 from evojax_merge.operators import check_sources, linear
 from evojax_merge.pool import check_pool
 from evojax_merge.spaces.joint import MERGED
@@ -40,7 +40,7 @@ class MergingSetup(Setup):
     @property
     def _layout(self) -> Layout:
         reference = self.prepared.reference
-        return Layout.of(reference.family, reference.config)
+        return reference.family.layout(reference.config)
 
     @abc.abstractmethod
     def _arrange(self) -> None:
@@ -137,7 +137,7 @@ def routable(prepared: Plan, layout: Layout) -> Layout:
     Raises:
         ValueError: They have no layers.
     """
-    if not layout.num_layers:
+    if not layout.depth():
         raise ValueError(
             f"{prepared.reference.directory}: is a {prepared.reference.family.name}; layers can be "
             "routed in decoders only"

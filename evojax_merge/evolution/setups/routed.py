@@ -85,7 +85,7 @@ class HybridSetup(MergingSetup):
         layout = routable(self.prepared, self._layout)
         pool = hybrid.members(names)
         self._check_pool(pool)
-        space = hybrid.dataflow(sources=pool, layers=[layout.num_layers] * len(pool))
+        space = hybrid.dataflow(sources=pool, layers=[layout.depth()] * len(pool))
         strategy = self._strategy(space)
         first = -(-first // stage.strategy.population_size) * stage.strategy.population_size
         merged: list[tuple[Recipe, Model]] = []

@@ -25,7 +25,7 @@ from evojax_merge.models.decoder.attention import (
 from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.flash import implementation_for
-from evojax_merge.models.decoder.params import linear_inputs
+from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
@@ -303,7 +303,7 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
 
 @functools.cache
 def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
-    probes = set(linear_inputs(config).values()) if probed else ()
+    probes = set(layout(config).linear_inputs.values()) if probed else ()
     return nnx.graphdef(nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes)))
 
 

@@ -4,7 +4,10 @@ import functools
 import re
 
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.groups import Group
+from evojax_merge.models.layout import Layout, Leaf, Place, Stack
+
+STACK = "layers"
+"""The one stack of layers."""
 
 # Path in the tree -> Hugging Face name; a path with "{layer}" in its name is stacked over layers.
 _LAYER = "model.layers.{layer}."
@@ -37,7 +40,7 @@ _NORMS = ("input_layernorm", "post_attention_layernorm")
 # Buffers that older checkpoints carry and that are recomputed from the configuration.
 BUFFERS = re.compile(r"(.*\.)?rotary_emb\.inv_freq")
 
-_GROUPS: tuple[tuple[str, Group], ...] = (
+_GROUPS = (
     ("embed_tokens", "embedding"),
     ("lm_head", "head"),
     ("norm", "norm"),
@@ -46,7 +49,20 @@ _GROUPS: tuple[tuple[str, Group], ...] = (
 )
 
 
-def shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+# The weight of each linear layer -> the layer that stands for all that read the same input.
+_READS = {
+    f"layers.{name}.weight": f"layers.{first}"
+    for first, names in {
+        "self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "self_attn.o_proj": ("self_attn.o_proj",),
+        "mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
+        "mlp.down_proj": ("mlp.down_proj",),
+    }.items()
+    for name in names
+} | {"lm_head.weight": "lm_head"}
+
+
+def _shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     """Path of every leaf -> shape, in the order of the tree; stacked ones begin with the layers."""
     c = config
     queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
@@ -73,46 +89,38 @@ def shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
 
 
 @functools.cache
-def names(config: DecoderConfig) -> dict[str, str]:
-    """Path of every leaf -> tensor name, with ``{layer}`` in it where layers are stacked."""
-    return {path: NAMES[path] for path in shapes(config)}
+def layout(config: DecoderConfig) -> Layout:
+    """The layout: one stack of layers; embeddings count as part of the first, the rest of the last.
+
+    Of a tied model, a checkpoint may store the head besides, as a copy of the embedding.
+    """
+    tied = config.tie_word_embeddings
+    leaves = {path: _leaf(path, shape) for path, shape in _shapes(config).items()}
+    return Layout(
+        leaves,
+        {STACK: Stack(STACK, config.num_layers)},
+        {NAMES["lm_head.weight"]: NAMES["embed_tokens.weight"]} if tied else {},
+    )
 
 
-def groups(config: DecoderConfig) -> dict[str, Group]:
-    """Path of every leaf -> parameter group."""
-    return {path: group(path) for path in names(config)}
+def _leaf(path: str, shape: tuple[int, ...]) -> Leaf:
+    group = _group(path)
+    place: Place = "first" if group == "embedding" else "last"
+    return Leaf(
+        shape=shape,
+        tensor=NAMES[path],
+        group=group,
+        stack=STACK,
+        place="each" if path.startswith(STACK + ".") else place,
+        token_table=group in ("embedding", "head"),
+        reads=_READS.get(path),
+    )
 
 
-def group(path: str) -> Group:
-    """Parameter group of a leaf, by the first of ``_GROUPS`` that ends a part of its path."""
+def _group(path: str) -> str:
+    """The group of a leaf, by the first of ``_GROUPS`` that ends a part of its path."""
     parts = path.split(".")
     return next(name for key, name in _GROUPS if any(part.endswith(key) for part in parts))
-
-
-def aliases(config: DecoderConfig) -> dict[str, str]:
-    """Names a tied checkpoint may store besides -> the name whose tensor they repeat."""
-    if config.tie_word_embeddings:
-        return {NAMES["lm_head.weight"]: NAMES["embed_tokens.weight"]}
-    return {}
-
-
-def linear_inputs(config: DecoderConfig) -> dict[str, str]:
-    """Weight of each linear layer -> the layer that stands for all that read the same input."""
-    readers = {
-        "layers.self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        "layers.self_attn.o_proj": ("self_attn.o_proj",),
-        "layers.mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
-        "layers.mlp.down_proj": ("mlp.down_proj",),
-    }
-    found = {f"layers.{name}.weight": path for path, names in readers.items() for name in names}
-    return found if config.tie_word_embeddings else found | {"lm_head.weight": "lm_head"}
-
-
-def vocabulary_paths(config: DecoderConfig) -> tuple[str, ...]:
-    """Leaves with one row per token."""
-    if config.tie_word_embeddings:
-        return ("embed_tokens.weight",)
-    return ("embed_tokens.weight", "lm_head.weight")
 
 
 def hf_fields(config: DecoderConfig) -> dict[str, object]:

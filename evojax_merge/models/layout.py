@@ -1,0 +1,172 @@
+"""The layout of a model: the only truth about its leaves.
+
+Whoever asks for the shape of a leaf, its tensor on disk, its stack of layers, its group, or the
+tokenizer that its rows follow asks the layout. A model may have several stacks of layers, as one of
+two towers has, or none.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from evojax_merge.tree import unflatten
+
+LAYER = "{layer}"
+"""What stands for the number of a layer in the name of a stacked leaf's tensor."""
+
+COMMON_GROUPS = ("attention", "mlp", "norm", "embedding", "head")
+"""The groups of a decoder. A recipe may name them for models that lack one, as a tied head."""
+
+Place = Literal["each", "first", "last"]
+
+
+class Stack(NamedTuple):
+    """Layers of one kind, one after another.
+
+    Attributes:
+        name: The dotted path under which their leaves stand, e.g. ``layers`` or ``vision.layers``.
+        depth: How many there are.
+    """
+
+    name: str
+    depth: int
+
+
+class Leaf(NamedTuple):
+    """One array of a parameter tree.
+
+    Attributes:
+        shape: Of the array; where it is stacked, the first axis counts layers.
+        tensor: Its name on disk; of a stacked leaf, with ``{layer}`` in it.
+        group: The part of the network that it belongs to; an open vocabulary.
+        stack: The stack of layers that it belongs to; None where the model has none.
+        place: Where in the stack: in ``each`` layer, so that it is stacked, or in none of them, so
+            that it counts as part of the ``first`` or of the ``last``.
+        token_table: Whether it has a row for each token of the tokenizer.
+        reads: The path of the linear layer that stands for all that read the same input, where the
+            leaf is a linear layer's weight (see `evojax_merge.models.probe`).
+    """
+
+    shape: tuple[int, ...]
+    tensor: str
+    group: str
+    stack: str | None = None
+    place: Place = "last"
+    token_table: bool = False
+    reads: str | None = None
+
+    @property
+    def stacked(self) -> bool:
+        """Whether its first axis counts layers."""
+        return self.stack is not None and self.place == "each"
+
+
+class Slot(NamedTuple):
+    """Where one tensor of a checkpoint lives: a leaf, or one layer of a stacked leaf."""
+
+    path: str
+    layer: int | None
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Every leaf of a model by its path, and the stacks that they belong to.
+
+    Attributes:
+        leaves: By dotted path, in the order of the tree.
+        stacks: By name, in the order of the model.
+        aliases: Names of tensors that a checkpoint may store besides, as copies -> the name copied.
+
+    Raises:
+        ValueError: A leaf names a stack that is not there, or its shape or its name disagree with
+            the stack.
+    """
+
+    leaves: Mapping[str, Leaf]
+    stacks: Mapping[str, Stack] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path, leaf in self.leaves.items():
+            if (leaf.stack is None) != (not self.stacks) or (
+                leaf.stack is not None and leaf.stack not in self.stacks
+            ):
+                raise ValueError(f"{path}: stack {leaf.stack!r} is none of {list(self.stacks)}")
+            if leaf.stacked != (LAYER in leaf.tensor):
+                raise ValueError(f"{path}: {leaf.tensor} does not say whether it is stacked")
+            if leaf.stack is not None and leaf.stacked:
+                depth = self.stacks[leaf.stack].depth
+                if leaf.shape[:1] != (depth,):
+                    raise ValueError(f"{path}: shape {leaf.shape} of a stack of {depth} layers")
+
+    @functools.cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of each leaf, by path."""
+        return {path: leaf.group for path, leaf in self.leaves.items()}
+
+    @functools.cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The groups that occur, in the order of the tree."""
+        return tuple(dict.fromkeys(self.groups.values()))
+
+    @functools.cached_property
+    def stacked(self) -> frozenset[str]:
+        """The paths of the leaves whose first axis counts layers."""
+        return frozenset(path for path, leaf in self.leaves.items() if leaf.stacked)
+
+    @functools.cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each leaf, by path."""
+        return {path: leaf.shape for path, leaf in self.leaves.items()}
+
+    @functools.cached_property
+    def names(self) -> dict[str, str]:
+        """The tensor of each leaf, by path; with ``{layer}`` in it where the leaf is stacked."""
+        return {path: leaf.tensor for path, leaf in self.leaves.items()}
+
+    @functools.cached_property
+    def token_tables(self) -> tuple[str, ...]:
+        """The paths of the leaves with a row for each token."""
+        return tuple(path for path, leaf in self.leaves.items() if leaf.token_table)
+
+    @functools.cached_property
+    def linear_inputs(self) -> dict[str, str]:
+        """The path of each linear layer's weight -> the layer that stands for its input."""
+        return {path: leaf.reads for path, leaf in self.leaves.items() if leaf.reads is not None}
+
+    @functools.cached_property
+    def slots(self) -> dict[str, Slot]:
+        """Where every tensor that a checkpoint must hold lives, by name, in the order of layers."""
+        found = {}
+        for path, leaf in self.leaves.items():
+            if not leaf.stacked:
+                found[leaf.tensor] = Slot(path, None, leaf.shape)
+                continue
+            for layer in range(leaf.shape[0]):
+                name = leaf.tensor.replace(LAYER, str(layer))
+                found[name] = Slot(path, layer, leaf.shape[1:])
+        return found
+
+    def depth(self, stack: str | None = None) -> int:
+        """How many layers a stack has; of all stacks, the deepest; 0 where there is none."""
+        if stack is not None:
+            return self.stacks[stack].depth
+        return max((one.depth for one in self.stacks.values()), default=0)
+
+    def layers_of(self, path: str) -> range:
+        """The layers that a leaf belongs to: all of its stack, or the first or the last of it."""
+        leaf = self.leaves[path]
+        depth = self.depth(leaf.stack)
+        if leaf.stacked:
+            return range(depth)
+        return range(1) if leaf.place == "first" or not depth else range(depth - 1, depth)
+
+    def population_axes(self) -> dict[str, object]:
+        """The axis of the population in each leaf, to be given as ``in_axes`` or ``out_axes``.
+
+        A layer scan consumes the leading axis, so that in stacked leaves the population comes
+        second; in the first place it would have every weight copied once to move it.
+        """
+        return unflatten({path: int(leaf.stacked) for path, leaf in self.leaves.items()})
