@@ -1,7 +1,6 @@
-"""Where the population axis stands in a tree of candidates' parameters.
+"""Trees of several candidates' parameters, each leaf with a population axis.
 
-A layer scan consumes the leading axis, so in stacked leaves the population comes second; putting
-it first would copy every weight once to move it.
+Where that axis stands in each leaf the layout says (`evojax_merge.models.Layout.population_axes`).
 """
 
 from collections.abc import Callable
@@ -10,14 +9,6 @@ from typing import Any
 import jax
 
 from evojax_merge.types import Params
-
-
-def population_axes(params: Params) -> dict[str, object]:
-    """Axis of the population in each leaf, to be given as ``in_axes`` or ``out_axes``."""
-    return {
-        name: jax.tree.map(lambda _, axis=int(name == "layers"): axis, part)
-        for name, part in params.items()
-    }
 
 
 def each_leaf(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
@@ -54,7 +45,7 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
 
     Args:
         buffer: Of all candidates; to be donated, with ``keep_unused=True``.
-        axes: Of `population_axes`.
+        axes: Where the population stands in each leaf.
         count: How many there are; traced, or the compiler would unroll short loops.
         make: The parameters of one candidate.
     """

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.evidence.items import Items
-from evojax_merge.evidence.likelihood import make_item_loglikelihood
+from evojax_merge.evidence.items import Items, labelled
 from evojax_merge.models import Family
 from evojax_merge.tree import flatten
 from evojax_merge.types import Array, Params
@@ -26,7 +25,7 @@ def collect_fisher(
     dtype of the parameters (of float16 in float32, as they would vanish), squared and summed in
     float32.
     """
-    loglikelihood = make_item_loglikelihood(family, config)
+    loglikelihood = family.abilities[labelled(family)].loglikelihood(config)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def add(total: Params, params: Params, fields: Any, real: Array) -> Params:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.evidence.items import Items
+from evojax_merge.evidence.items import Items, labelled
 from evojax_merge.models import Family
-from evojax_merge.tree import flatten, is_stacked, unflatten
+from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Array, Float, Params
 
 Probes = dict[str, Float[Array, "*layers inputs inputs"]]
@@ -26,14 +26,18 @@ def collect_gram(
         ``[inputs, inputs]``, or ``[layers, inputs, inputs]`` of a stacked leaf, by path of the
         layer that stands for all that read the same input.
     """
-    paths = family.linear_inputs(config)
+    ability, layout = family.abilities[labelled(family)], family.layout(config)
+    paths, stacked = layout.linear_inputs, layout.stacked
     leaves = flatten(params)
     shapes = {probe: leaves[f"{probe}.weight"].shape for probe in paths.values()}
+    layers = {probe: shapes[probe][:1] if f"{probe}.weight" in stacked else () for probe in shapes}
 
     @functools.partial(jax.jit, donate_argnums=0)
     def add(total: Probes, params: Params, fields: tuple[Array, ...], rows: Array) -> Probes:
         def run(probes: Probes) -> Float[Array, ""]:
-            outputs = family.forward(config, _with(params, probes, rows), *fields, probed=True)
+            outputs = family.forward(
+                config, _with(params, probes, rows, layers), *fields, probed=True
+            )
             return jnp.sum(jax.tree.leaves(outputs)[0])
 
         grams = jax.grad(run)(jax.tree.map(jnp.zeros_like, total))
@@ -45,7 +49,7 @@ def collect_gram(
     }
     read = 0.0
     for batch in items.batches():
-        fields, rows = _inputs(family, batch.fields, batch.real)
+        fields, rows = ability.rows(batch.fields, batch.real)
         total = add(total, params, fields, rows)
         read += float(rows.sum())
     return {probe: np.asarray(gram) / np.float32(read) for probe, gram in total.items()}
@@ -56,21 +60,11 @@ def by_leaf(family: Family, config: Any, grams: Mapping[str, np.ndarray]) -> dic
     return {path: grams[probe] for path, probe in family.linear_inputs(config).items()}
 
 
-def _inputs(
-    family: Family, fields: tuple[np.ndarray, ...], real: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-    """What ``forward`` takes, and the weight of each row that its linear layers read."""
-    if family.name == "mlp":
-        return fields[:1], real
-    tokens, start, _ = fields
-    slots = np.arange(tokens.shape[1]) >= start[:, None]
-    return (tokens, start), slots * real[:, None]
-
-
-def _with(params: Params, probes: Probes, rows: Array) -> Params:
+def _with(
+    params: Params, probes: Probes, rows: Array, layers: Mapping[str, tuple[int, ...]]
+) -> Params:
     leaves = flatten(params)
     for path, probe in probes.items():
-        layers = probe.shape[:1] if is_stacked(path) else ()
         leaves[f"{path}.probe"] = probe
-        leaves[f"{path}.rows"] = jnp.broadcast_to(rows, (*layers, *rows.shape))
+        leaves[f"{path}.rows"] = jnp.broadcast_to(rows, (*layers[path], *rows.shape))
     return unflatten(leaves)

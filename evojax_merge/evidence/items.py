@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from evojax_merge.fitness.data import DataError, Record, read_jsonl
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.text import fill
+from evojax_merge.models import Family
+from evojax_merge.models.request import Classify, Loglikelihood, Request
 from evojax_merge.operators.evidence import EvidenceRequest
 
 _NAME = "evidence"
@@ -88,7 +90,7 @@ def read_items(request: EvidenceRequest, path: str, sha256: str | None, model: A
             f"{path}: is not the data that the recipe was made with (its sha256 is {found[:12]}…, "
             f"not {sha256[:12]}…); bring that file back, or evolve anew"
         )
-    read = _examples if model.family.name == "mlp" else _texts
+    read = _READ[labelled(model.family)]
     arrays, digest, count = read(request, path, model)
     return Items(str(path), found, digest, count, arrays, request.batch_size)
 
@@ -102,6 +104,21 @@ def pinned(items: Sequence[Items]) -> dict[str, Any]:
     hashes = [one.file_sha256 for one in distinct]
     one = len(distinct) == 1
     return {"data": paths[0] if one else paths, "sha256": hashes[0] if one else hashes}
+
+
+def labelled(family: Family) -> type[Request]:
+    """The kind of request whose labelled items evidence of a family is collected on.
+
+    Raises:
+        ValueError: Its models can do none of these.
+    """
+    for kind in _READ:
+        if kind in family.abilities:
+            return kind
+    raise ValueError(
+        f"evidence is collected of models that can {' or '.join(k.needs for k in _READ)}, and "
+        f"models of the family {family.name} cannot"
+    )
 
 
 _Read = tuple[tuple[tuple[np.ndarray, ...], ...], str, int]
@@ -143,3 +160,9 @@ def _examples(request: EvidenceRequest, path: str, model: Any) -> _Read:
         )
     digest = hashlib.sha256(inputs.tobytes() + labels.tobytes()).hexdigest()
     return ((inputs, labels.astype(np.int32)),), digest, len(labels)
+
+
+_READ: dict[type[Request], Callable[[EvidenceRequest, str, Any], _Read]] = {
+    Loglikelihood: _texts,
+    Classify: _examples,
+}

@@ -5,7 +5,6 @@ over the ``pop`` axis of the mesh; every device runs the same program on the sam
 candidates, whatever the mesh, so that a candidate's results do not depend on it.
 """
 
-import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,9 +26,9 @@ from evojax_merge.evolution.memory import (
 )
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of, tasks_of
-from evojax_merge.inference.programs import batch_bytes, make_program, slots_that_fit
-from evojax_merge.models import Family
-from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
+from evojax_merge.models import Family, Layout
+from evojax_merge.models.request import Request
+from evojax_merge.population import COMPILER_OPTIONS, fill
 from evojax_merge.types import Array, Float, Genotype, Int, Params, Population
 
 MergeFn = Callable[[Any, Genotype], Any]
@@ -64,9 +63,9 @@ class Candidates(NamedTuple):
     is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
 
 
-def whole_models(candidate: Params) -> Candidates:
+def whole_models(layout: Layout) -> Candidates:
     """Each candidate has all of its parameters for itself."""
-    axes = population_axes(candidate)
+    axes = layout.population_axes()
     return Candidates(axes, lambda candidates, shared: candidates, axes)
 
 
@@ -113,12 +112,12 @@ class Evaluator:
         self._shared = jax.device_put(shared, everywhere)
         genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
         candidate = jax.eval_shape(merge_fn, materials, genotype)
-        self._candidates = candidates or whole_models(candidate)
+        self._candidates = candidates or whole_models(family.layout(config))
         share = -(-population_size // self._devices)
         platform = mesh.devices.flat[0].platform
         if is_held_alone(platform, candidate, self._candidates.hops is not None):
             share = 1
-        fitting, slots = self._plan_memory(family, config, candidate)
+        fitting, requests = self._plan_memory(family, config, candidate)
         self.chunk = chunk or min(share, fitting)
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)
@@ -128,13 +127,13 @@ class Evaluator:
         self._programs = {
             name: [
                 _spread(
-                    make_program(family, config, part, self._candidates.param_axes, most),
+                    family.ability(request).program(config, request, self._candidates.param_axes),
                     self._candidates,
                     mesh,
                 )
-                for part, most in zip(tasks_of(task), slots[name], strict=True)
+                for request in own
             ]
-            for name, task in self.tasks.items()
+            for name, own in requests.items()
         }
         self._taken: dict[tuple[str, bytes], tuple[BoundTask, _Placed]] = {}
 
@@ -177,7 +176,7 @@ class Evaluator:
         return self._materials
 
     def merge(self, genotypes: Float[np.ndarray, "pop dims"]) -> Params:
-        """Parameters of one chunk per device, with a population axis (see `population_axes`).
+        """The parameters of one chunk per device, with a population axis.
 
         They are what is measured, in memory that the next chunk overwrites.
         """
@@ -250,36 +249,39 @@ class Evaluator:
 
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params
-    ) -> tuple[int, dict[str, list[int | None]]]:
-        """Candidates that a device holds at a time, and the answers each writes, by split."""
+    ) -> tuple[int, dict[str, list[Request]]]:
+        """Candidates that a device holds at a time, and what each is asked, by split."""
         leaves = jax.tree.leaves(candidate)
         model = self._candidates.copied
         model += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
 
-        def task_work(task: BoundTask, hops: int | None, slots: int | None) -> int:
-            sizes = (
-                batch_bytes(family, config, task, batch, itemsize, hops, slots)
-                for batch in task.batches
-            )
-            return max(sizes)
+        def bytes_of(task: BoundTask, request: Request, hops: int | None) -> int:
+            ability = family.ability(request)
+            return max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
+
+        def fitted(task: BoundTask) -> Request:
+            """The task's request, or one for the same outputs that fits into memory."""
+            request = task.request
+            while bytes_of(task, request, hops) > room:
+                smaller = family.ability(request).smaller(request, task.batches)
+                if smaller is None:
+                    break
+                request = smaller
+            return request
 
         hops = self._candidates.hops
         device = self._mesh.local_devices[0]
         room = room_of(device) - model
-        slots = {
-            name: [
-                slots_that_fit(part, room, functools.partial(task_work, part, hops))
-                for part in tasks_of(task)
-            ]
-            for name, task in self.tasks.items()
+        requests = {
+            name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
         }
 
         def work(hops: int | None) -> int:
             return max(
-                task_work(part, hops, most)
+                bytes_of(part, request, hops)
                 for name, task in self.tasks.items()
-                for part, most in zip(tasks_of(task), slots[name], strict=True)
+                for part, request in zip(tasks_of(task), requests[name], strict=True)
             )
 
         if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
@@ -287,7 +289,7 @@ class Evaluator:
                 f"paths may have {hops} hops, and the memory of a device holds the keys and values "
                 f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
             )
-        return candidates_that_fit(device, model + work(hops)), slots
+        return candidates_that_fit(device, model + work(hops)), requests
 
 
 def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:

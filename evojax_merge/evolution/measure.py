@@ -1,6 +1,7 @@
 """One model on one task, outside of any search."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +10,10 @@ import numpy as np
 from evojax_merge.checkpoints import Model
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import tasks_of
-from evojax_merge.inference.programs import Program, make_program
+from evojax_merge.models import Family
+from evojax_merge.models.ability import Program
 from evojax_merge.models.decoder.path import PATH, PATH_AXES
 from evojax_merge.pool import Route
-from evojax_merge.population import population_axes
 from evojax_merge.types import Float, Params
 
 
@@ -22,9 +23,9 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], 
     Raises:
         ValueError: Models of this family cannot run the task.
     """
-    axes = population_axes(model.params)
+    axes = model.family.layout(model.config).population_axes()
     alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
-    programs = [make_program(model.family, model.config, part) for part in tasks_of(task)]
+    programs = _programs(model.family, model.config, task, axes)
     return _measure(programs, alone, task)
 
 
@@ -36,10 +37,14 @@ def measure_route(
     alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
     params = {**pool.params, PATH: alone._replace(steps=path.steps)}
     axes = {**jax.tree.map(lambda leaf: None, pool.params), PATH: PATH_AXES}
-    programs = [
-        make_program(pool.skeleton.family, pool.config, part, axes) for part in tasks_of(task)
-    ]
+    programs = _programs(pool.skeleton.family, pool.config, task, axes)
     return _measure(programs, params, task)
+
+
+def _programs(family: Family, config: Any, task: BoundTask, axes: Any) -> list[Program]:
+    """The program of each of the tasks that a task consists of."""
+    requests = [part.request for part in tasks_of(task)]
+    return [family.ability(request).program(config, request, axes) for request in requests]
 
 
 def _measure(

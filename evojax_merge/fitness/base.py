@@ -1,10 +1,12 @@
-"""What a fitness task is: items, the device program they need, and a result for each item."""
+"""What a fitness task is: items, what a model is to do with them, and a result for each."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Shaped
+
+from evojax_merge.models.request import Request
 
 
 class GenerateBatch(NamedTuple):
@@ -54,18 +56,11 @@ class BoundTask(Protocol):
     """A task made ready for models of one tokenizer and shape.
 
     Attributes:
-        kind: The device program: ``generate`` (outputs: new tokens, int32 [pop, batch, new], the
-            end token kept, padding after it), ``loglikelihood`` (outputs: summed log-probability
-            of the targets, float32 [pop, batch]), ``classify`` (outputs: logits,
-            float32 [pop, batch, classes]), ``size`` (outputs: layers run over layers compared with,
-            float32 [pop, 1]), or ``several`` (see `evojax_merge.fitness.several`).
+        request: What a model is to do with each batch, and what comes out of it.
         batches: One per length bucket; each is one compiled shape.
-
-    A task of text may say in ``shared_prefix`` how many tokens all of its rows begin with, in all
-    batches alike; a candidate then reads them once.
     """
 
-    kind: str
+    request: Request
     batches: tuple[Batch, ...]
 
     def __len__(self) -> int:

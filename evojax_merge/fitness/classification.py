@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int
 from evojax_merge.fitness.base import ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
 from evojax_merge.fitness.references import ClassReferences
+from evojax_merge.models.request import Classify
 
 
 class Examples(NamedTuple):
@@ -96,7 +97,7 @@ class ClassificationTask:
 class BoundClassification:
     """Feature vectors as one batch, and the judge of their logits."""
 
-    kind = "classify"
+    request = Classify()
 
     def __init__(self, examples: Examples) -> None:
         self.batches = (ClassifyBatch(examples.inputs),)

@@ -27,6 +27,7 @@ from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import TextTask, fill
+from evojax_merge.models.request import Generate
 
 _CACHED_BYTES = 2**27
 _WRONG = -1
@@ -139,15 +140,9 @@ class BoundGeneration:
     """Prompts as arrays, and the judge of what a population wrote.
 
     Attributes:
-        max_new_tokens: Longest answer.
-        eos_ids: Tokens that end an answer: the model's end tokens, and the stop strings that are
-            one token. Longer stop strings cut the text afterwards.
-        pad_id: Fills answers after their end.
-        slots: Answers written at a time; None: as many as memory holds.
-        shared_prefix: Tokens that all prompts begin with, see `encoding.shared_prefix`.
+        request: What a model is to do. Of the tokens that end an answer, some are the model's, and
+            some are stop strings of one token; longer stop strings cut the text afterwards.
     """
-
-    kind = "generate"
 
     def __init__(
         self,
@@ -157,12 +152,14 @@ class BoundGeneration:
         encoded: Sequence[Sequence[int]],
         references: Sequence[Hashable],
     ) -> None:
-        self.max_new_tokens = task.max_new_tokens
-        self.slots = task.slots
-        self.pad_id = encoder.pad
-        self.eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
-        self.shared_prefix = shared_prefix([(ids, len(ids)) for ids in encoded])
-        extra = task.max_new_tokens - self.shared_prefix
+        self.request = Generate(
+            max_new_tokens=task.max_new_tokens,
+            eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
+            pad_id=encoder.pad,
+            prefix=shared_prefix([(ids, len(ids)) for ids in encoded]),
+            slots=task.slots,
+        )
+        extra = task.max_new_tokens - self.request.prefix
         self._encoded = encoded
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
@@ -196,7 +193,9 @@ class BoundGeneration:
     def _fill(self, buckets: Sequence[Bucket]) -> None:
         self._rows = tuple(bucket.rows for bucket in buckets)
         self.batches = tuple(
-            GenerateBatch(*pad_left([self._encoded[row] for row in rows], length, self.pad_id))
+            GenerateBatch(
+                *pad_left([self._encoded[row] for row in rows], length, self.request.pad_id)
+            )
             for rows, length in buckets
         )
 
@@ -257,7 +256,9 @@ class BoundGeneration:
             encoder.require_context(len(ids), f"{record.place}: prompt with answer", remedy)
             known = max(known, 1)
             items.append([Text(ids, known, 1 / (len(ids) - known))])
-        return text_references(items, np.zeros(len(items), int), self.pad_id, len(self.batches))
+        return text_references(
+            items, np.zeros(len(items), int), self.request.pad_id, len(self.batches)
+        )
 
     def _code(self, tokens: Integer[np.ndarray, "pop batch new"]) -> Int[np.ndarray, "pop batch"]:
         flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)

@@ -15,6 +15,7 @@ from evojax_merge.fitness.encoding import (
     plan_buckets,
     shared_prefix,
 )
+from evojax_merge.models.request import Loglikelihood
 
 
 class Likelihood:
@@ -23,16 +24,16 @@ class Likelihood:
     Attributes:
         batches: One per length bucket.
         counts: Number of scored tokens of each row.
-        shared_prefix: Tokens that all rows begin with, see `encoding.shared_prefix`.
+        request: What a model is to do.
         pad: The padding token.
     """
 
     def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
         self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
-        self.shared_prefix = shared_prefix(rows)
+        self.request = Loglikelihood(shared_prefix(rows))
         self._sequences = [ids for ids, _ in rows]
         self.pad = pad
-        self._fill(plan_buckets(list(map(len, self._sequences)), buckets, -self.shared_prefix))
+        self._fill(plan_buckets(list(map(len, self._sequences)), buckets, -self.request.prefix))
 
     @property
     def rows(self) -> list[tuple[Sequence[int], int]]:

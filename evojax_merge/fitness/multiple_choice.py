@@ -104,8 +104,6 @@ class MultipleChoiceTask(TextTask):
 class BoundMultipleChoice:
     """Pairs of context and choice as arrays, and the judge of their log-likelihoods."""
 
-    kind = "loglikelihood"
-
     def __init__(
         self,
         likelihood: Likelihood,
@@ -115,7 +113,7 @@ class BoundMultipleChoice:
         normalize: str,
     ) -> None:
         self.batches = likelihood.batches
-        self.shared_prefix = likelihood.shared_prefix
+        self.request = likelihood.request
         self._likelihood = likelihood
         self._contexts, self._choices = contexts, choices
         self._answers = np.array(answers)

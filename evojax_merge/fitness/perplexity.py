@@ -77,11 +77,9 @@ class BoundPerplexity:
         tokens: Number of scored tokens of each item.
     """
 
-    kind = "loglikelihood"
-
     def __init__(self, likelihood: Likelihood, owners: Sequence[int], texts: Sequence[str]) -> None:
         self.batches = likelihood.batches
-        self.shared_prefix = likelihood.shared_prefix
+        self.request = likelihood.request
         self._likelihood = likelihood
         self._texts = texts
         self._first = np.flatnonzero(np.diff(owners, prepend=-1))

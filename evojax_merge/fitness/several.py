@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
 from evojax_merge.fitness.base import Batch, BoundTask, Task
+from evojax_merge.models.request import Several
 
 
 @dataclasses.dataclass
@@ -99,7 +100,7 @@ class Part(NamedTuple):
 class BoundSeveral:
     """Bound tasks whose batches, outputs and items follow one another."""
 
-    kind = "several"
+    request = Several()
 
     def __init__(self, tasks: Mapping[str, tuple[BoundTask, float]]) -> None:
         self.tasks = {name: task for name, (task, _) in tasks.items()}

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from evojax_merge.fitness.base import Batch, SizeBatch
+from evojax_merge.models.request import CountLayers
 
 SPLITS = ("search", "validation", "test")
 
@@ -58,7 +59,7 @@ class SizeTask:
 class BoundSize:
     """The layers of a model as a batch of one."""
 
-    kind = "size"
+    request = CountLayers()
 
     def __init__(self, layers: int) -> None:
         self.batches: tuple[Batch, ...] = (SizeBatch(np.array([layers], np.int32)),)

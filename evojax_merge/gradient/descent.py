@@ -16,7 +16,7 @@ from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
 from evojax_merge.fitness.several import weighted
-from evojax_merge.gradient.entropy import PREDICTIONS, PredictionEntropy
+from evojax_merge.gradient.entropy import PredictionEntropy
 from evojax_merge.gradient.likelihood import ReferenceLikelihood
 from evojax_merge.gradient.objective import Descendable, Objective
 from evojax_merge.gradient.weighted import WeightedObjectives
@@ -101,7 +101,7 @@ class Descent:
         for part, _ in weighted(task):
             if self.objective == "likelihood":
                 references_of(part)
-            elif part.kind not in PREDICTIONS:
+            elif not part.request.predicts:
                 raise ValueError(
                     f"a {type(part).__name__} has no predictions whose entropy could be followed; "
                     "give tasks that have a model generate, score or classify"

@@ -13,13 +13,6 @@ from evojax_merge.gradient.objective import Slope
 from evojax_merge.models import Family
 from evojax_merge.types import Array, Float, Genotype, Params, PRNGKey
 
-_Predict = Callable[..., tuple[Float[Array, "batch places classes"], Float[Array, "batch places"]]]
-"""(parameters, *fields of a batch) -> logits, and how much each place of an item counts."""
-
-
-PREDICTIONS = ("classify", "generate", "loglikelihood")
-"""Kinds of tasks that have a model predict something."""
-
 
 class PredictionEntropy:
     """Mean entropy of a merge's predictions, in nats, less that of its mean prediction.
@@ -55,7 +48,7 @@ class PredictionEntropy:
         batch_size: int,
         diversity: float,
     ) -> None:
-        predict = _make_predict(family, config, task.kind)
+        predict = family.ability(task.request).predict(config)
 
         def measure(params: Params, fields: tuple[Array, ...]) -> tuple[Array, Array]:
             logits, counts = predict(params, *fields)
@@ -93,28 +86,6 @@ class PredictionEntropy:
         """On a random batch of items, all of one padded length."""
         fields = draw(key, self._batches, self._batch_size)
         return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
-
-
-def _make_predict(family: Family, config: Any, kind: str) -> _Predict:
-    def classify(params: Params, inputs: Array) -> tuple[Array, Array]:
-        return family.forward(config, params, inputs)[:, None], jnp.ones((len(inputs), 1))
-
-    def generate(params: Params, tokens: Array, start: Array) -> tuple[Array, Array]:
-        logits, _ = family.forward(config, params, tokens, start, last_only=True)
-        return logits, jnp.ones(logits.shape[:2])
-
-    def loglikelihood(
-        params: Params, tokens: Array, start: Array, target: Array
-    ) -> tuple[Array, Array]:
-        logits, _ = family.forward(config, params, tokens, start)
-        return logits[:, :-1], target[:, 1:].astype(jnp.float32)
-
-    predicts: dict[str, _Predict] = {
-        "classify": classify,
-        "generate": generate,
-        "loglikelihood": loglikelihood,
-    }
-    return predicts[kind]
 
 
 def _entropy(probabilities: Float[Array, "classes"]) -> Float[Array, ""]:

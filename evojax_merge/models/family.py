@@ -14,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.models.ability import Ability
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
 from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
+from evojax_merge.models.request import Request
 from evojax_merge.tree import unflatten
 from evojax_merge.types import Params, PRNGKey
 
@@ -58,6 +60,26 @@ class Family:
     def forward(self) -> Callable[..., Any]:
         """The pure function (config, params, inputs, …) -> outputs."""
         return self._modeling.forward
+
+    @property
+    def abilities(self) -> Mapping[type[Request], Ability]:
+        """What models of the family can do, by the kind of request."""
+        return importlib.import_module(f"evojax_merge.models.{self.name}.abilities").ABILITIES
+
+    def ability(self, request: Request) -> Ability:
+        """How models of the family carry out a request.
+
+        Raises:
+            ValueError: They cannot.
+        """
+        found = self.abilities.get(type(request))
+        if found is None:
+            able = ", ".join(kind.needs for kind in self.abilities) or "nothing"
+            raise ValueError(
+                f"this task needs a model that can {request.needs}, and models of the family "
+                f"{self.name} cannot; they can {able}"
+            )
+        return found
 
     @property
     def _modeling(self) -> Any:

@@ -104,12 +104,14 @@ def _peer_candidate(folder: Path, base: str, sources: list[str], weights: list, 
             tokens = model.generate(
                 torch.tensor(batch.tokens, dtype=torch.long),
                 attention_mask=torch.tensor(mask.astype(np.int64)),
-                max_new_tokens=task.max_new_tokens,
+                max_new_tokens=task.request.max_new_tokens,
                 do_sample=False,
-                eos_token_id=list(task.eos_ids),
-                pad_token_id=task.pad_id,
+                eos_token_id=list(task.request.eos_ids),
+                pad_token_id=task.request.pad_id,
             )[:, batch.tokens.shape[1] :].numpy()
-        padded = np.full((1, len(tokens), task.max_new_tokens), task.pad_id, np.int32)
+        padded = np.full(
+            (1, len(tokens), task.request.max_new_tokens), task.request.pad_id, np.int32
+        )
         padded[0, :, : tokens.shape[1]] = tokens
         outputs.append(padded)
     task.score(outputs)

@@ -32,14 +32,13 @@ import jax.numpy as jnp
 import numpy as np
 from measure import Row, main, row, seconds, seconds_in_turn
 
-from evojax_merge.inference.generation import make_generate
-from evojax_merge.inference.greedy import Greedy
-from evojax_merge.inference.prefix import Primed, empty_cache
-from evojax_merge.inference.scoring import make_loglikelihood, sequence_loglikelihood
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.generation import make_generate
+from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
+from evojax_merge.models.decoder.inference.scoring import make_loglikelihood, sequence_loglikelihood
 from evojax_merge.models.decoder.path import PATH, make_path
 from evojax_merge.models.family import DECODER
-from evojax_merge.population import population_axes
 from evojax_merge.types import Array, Params
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -132,9 +131,9 @@ def random_model(shape: str, **changes: Any) -> tuple[DecoderConfig, Params]:
     )
 
 
-def alone(params: Params) -> Params:
+def alone(config: DecoderConfig, params: Params) -> Params:
     """A population of one."""
-    axes = population_axes(params)
+    axes = DECODER.layout(config).population_axes()
     return jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), params, axes)
 
 
@@ -308,7 +307,7 @@ def uneven(shape: str, batches: tuple[int, ...]) -> list[Row]:
     make = functools.partial(
         make_generate, config, max_new_tokens=LONGEST, eos_ids=(last,), pad_id=0
     )
-    population = alone(params)
+    population = alone(config, params)
     together, in_turn = jax.jit(make()), jax.jit(make(slots=SLOTS))
 
     def simple() -> np.ndarray:
@@ -347,7 +346,7 @@ def prefix(shape: str, batches: tuple[int, ...]) -> list[Row]:
         tokens[:, :shared] = tokens[0, :shared]
         start = np.zeros(batch, np.int32)
         target = np.broadcast_to(np.arange(shared + own) > shared, tokens.shape)
-        population = alone(params)
+        population = alone(config, params)
         runs = [
             waiting(
                 jax.jit(make_loglikelihood(config, prefix=length)),

@@ -17,8 +17,7 @@ from measure import Row, main, row, seconds_in_turn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from evojax_merge import load
-from evojax_merge.inference.generation import make_generate
-from evojax_merge.population import population_axes
+from evojax_merge.models.decoder.inference.generation import make_generate
 
 BATCH, PROMPT, NEW, REPEATS = 64, 48, 32, 7
 SIZES = {
@@ -46,7 +45,7 @@ def measure(name: str, size: dict[str, int], folder: Path) -> list[Row]:
     tokens = np.where(mask, tokens, 0)
 
     generate = jax.jit(make_generate(model.config, max_new_tokens=NEW, eos_ids=(), pad_id=0))
-    axes = population_axes(model.params)
+    axes = model.family.layout(model.config).population_axes()
     params = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
     theirs_inputs = {
         "inputs": torch.tensor(tokens, dtype=torch.long),

@@ -8,9 +8,9 @@ import pytest
 
 from evojax_merge import evolve, load
 from evojax_merge.evolution.setups import merging
-from evojax_merge.population import population_axes
 from evojax_merge.tree import flatten
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
+from tests.trees import axes_of
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, mon
     chunk = population[winner // step * step :][:step]
     chunk = np.concatenate([chunk, np.repeat(chunk[-1:], step - len(chunk), axis=0)])
     merged = evaluator.merge(chunk)
-    axes = flatten(population_axes(merged))
+    axes = flatten(axes_of(merged))
     exported = flatten(load(tmp_path / "export").params)
     assert exported.keys() == axes.keys()
     for path, leaf in flatten(merged).items():

@@ -64,12 +64,12 @@ def written(bound: Any, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
     """What the device would return if candidate c had answered item i with texts[c][i]."""
     outputs = []
     for rows in bound._rows:
-        shape = (len(texts), len(rows), bound.max_new_tokens)
-        tokens = np.full(shape, bound.pad_id, np.int32)
+        shape = (len(texts), len(rows), bound.request.max_new_tokens)
+        tokens = np.full(shape, bound.request.pad_id, np.int32)
         for candidate, answers in enumerate(texts):
             for place, row in enumerate(rows):
                 ids = bound._tokenizer(answers[row], add_special_tokens=False)["input_ids"]
-                ids = [*ids, bound.eos_ids[0]][: bound.max_new_tokens]
+                ids = [*ids, bound.request.eos_ids[0]][: bound.request.max_new_tokens]
                 tokens[candidate, place, : len(ids)] = ids
         outputs.append(tokens)
     return outputs

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import DataError, classification_task
+from evojax_merge.models.request import Classify
 
 
 def classifier(*widths):
@@ -19,7 +20,7 @@ def npz(tmp_path):
 
 def test_logits_are_judged_by_item(npz):
     bound = classification_task(npz).bind(classifier(4, 3))
-    assert bound.kind == "classify"
+    assert bound.request == Classify()
     assert len(bound) == 3
     (batch,) = bound.batches
     assert batch.inputs.dtype == np.float32

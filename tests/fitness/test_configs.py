@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf.errors import MissingMandatoryValue
 
 from evojax_merge.fitness import GenerationTask, LangId, ScriptRule
+from evojax_merge.models.request import Classify, Generate, Loglikelihood
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(file.stem for file in (CONF / "fitness").glob("*.yaml"))
@@ -34,12 +35,12 @@ def test_every_option_measures(option, write, model, tmp_path):
     classifier = SimpleNamespace(config=SimpleNamespace(hidden_sizes=(64, 10)))
     bound = task.bind(classifier if option in ("classification", "digits") else model)
     shapes = {
-        "generate": lambda batch: (2, len(batch.start), bound.max_new_tokens),
-        "loglikelihood": lambda batch: (2, len(batch.start)),
-        "classify": lambda batch: (2, len(batch.inputs), 10),
+        Generate: lambda batch: (2, len(batch.start), bound.request.max_new_tokens),
+        Loglikelihood: lambda batch: (2, len(batch.start)),
+        Classify: lambda batch: (2, len(batch.inputs), 10),
     }
-    dtype = np.int32 if bound.kind == "generate" else np.float32
-    outputs = [np.zeros(shapes[bound.kind](batch), dtype) for batch in bound.batches]
+    dtype = np.int32 if isinstance(bound.request, Generate) else np.float32
+    outputs = [np.zeros(shapes[type(bound.request)](batch), dtype) for batch in bound.batches]
     scores = bound.score(outputs)
     assert scores.shape == (2, len(task))
     assert np.isfinite(scores).all()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import DataError, GenerationTask, ScriptRule
+from evojax_merge.models.request import Generate
 from tests.fitness.conftest import language_model, written
 
 ITEMS = [
@@ -23,7 +24,7 @@ def bound_task(path, model, **options):
 
 def test_results_come_in_the_order_of_the_items(write, model):
     bound = bound_task(write(*ITEMS), model)
-    assert bound.kind == "generate"
+    assert isinstance(bound.request, Generate)
     assert len(bound) == 4
     assert len(bound.batches) == 2
     answers = [RIGHT, ["2", "5", "3", "4"], ["no", "1,234", "", "2"]]
@@ -37,7 +38,7 @@ def test_prompts_are_the_filled_template_padded_on_the_left(write, model):
     (batch,) = bound.batches
     assert batch.tokens.dtype == batch.start.dtype == np.int32
     for item, tokens, start in zip(ITEMS, batch.tokens, batch.start, strict=True):
-        assert (tokens[:start] == bound.pad_id).all()
+        assert (tokens[:start] == bound.request.pad_id).all()
         assert tokens[start] == model.tokenizer.bos_token_id
         text = model.tokenizer.decode(tokens[start + 1 :])
         assert text == f"Q0\n{{{item['question']}}} は"
@@ -57,7 +58,10 @@ def test_stop_strings_cut_the_text(write, model):
     bound = bound_task(write(ITEMS[0]), model, stop=["\n", "Question:"])
     for answer in ("2\n3", "2 Question: 3", "2"):
         assert bound.score(written(bound, [[answer]])).tolist() == [[1]]
-    assert bound.eos_ids == (2, *model.tokenizer("\n", add_special_tokens=False)["input_ids"])
+    assert bound.request.eos_ids == (
+        2,
+        *model.tokenizer("\n", add_special_tokens=False)["input_ids"],
+    )
     assert bound_task(write(ITEMS[0]), model).score(written(bound, [["2\n3"]])).tolist() == [[0]]
 
 

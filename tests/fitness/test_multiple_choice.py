@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import DataError, MultipleChoiceTask
+from evojax_merge.models.request import Loglikelihood
 from tests.fitness.conftest import language_model
 
 ITEMS = [
@@ -24,7 +25,7 @@ def outputs_of(bound, values):
 
 def test_rows_are_context_and_choice_with_the_choice_as_target(write, model):
     bound = MultipleChoiceTask(data=write(*ITEMS), prefix="P: ").bind(model)
-    assert bound.kind == "loglikelihood"
+    assert isinstance(bound.request, Loglikelihood)
     assert len(bound) == 3
     found = []
     for tokens, start, target in (row for batch in bound.batches for row in zip(*batch)):  # noqa: B905

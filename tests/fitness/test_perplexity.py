@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import DataError, PerplexityTask, corpus_perplexity
+from evojax_merge.models.request import Loglikelihood
 from tests.fitness.conftest import language_model
 
 ITEMS = [{"text": "abcde"}, {"text": "a text of forty characters, to be cut up"}, {"text": "xyz"}]
@@ -25,7 +26,7 @@ def outputs_of(bound):
 @pytest.mark.parametrize("length", [None, 2, 7, 16, 1024])
 def test_every_token_is_scored_once_whatever_the_windows(write, model, length):
     bound = PerplexityTask(data=write(*ITEMS), length=length).bind(model)
-    assert bound.kind == "loglikelihood"
+    assert isinstance(bound.request, Loglikelihood)
     assert "".join(targets_of(bound, model.tokenizer)) == "".join(one["text"] for one in ITEMS)
     assert bound.tokens.tolist() == [len(one["text"]) for one in ITEMS]
     if length is not None:

@@ -14,6 +14,7 @@ from evojax_merge.fitness import (
     digits_task,
 )
 from evojax_merge.fitness.several import parts_of, tasks_of
+from evojax_merge.models.request import Loglikelihood
 
 QUESTIONS = [
     {"question": "?" * (3 + 7 * number), "answer": number % 4, "text": "x" * (1 + number)}
@@ -36,7 +37,7 @@ def program(bound):
     for task in tasks_of(bound):
         for batch in task.batches:
             rows = [tokens[start:] for tokens, start in zip(batch.tokens, batch.start, strict=True)]
-            if task.kind == "loglikelihood":
+            if isinstance(task.request, Loglikelihood):
                 first = np.array([seen(row) % 90 for row in rows], np.float32)
                 outputs.append(-np.stack([first, first[::1] * 2]))
             else:  # writes a digit, token 3 is the first byte

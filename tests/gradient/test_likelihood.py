@@ -15,7 +15,7 @@ from evojax_merge.fitness import (
 )
 from evojax_merge.gradient import Descendable, ReferenceLikelihood
 from evojax_merge.gradient.descent import Descent
-from evojax_merge.inference.scoring import sequence_loglikelihood
+from evojax_merge.models.decoder.inference.scoring import sequence_loglikelihood
 from evojax_merge.models.family import MLP
 from tests.gradient.models import classifiers, write_decoders, write_items
 

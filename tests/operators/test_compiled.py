@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from evojax_merge.operators import constant_coefficients, init_statistics, make_merge, merge
-from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
+from evojax_merge.population import COMPILER_OPTIONS, fill
 from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
+from tests.trees import axes_of
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_jit_vmap_and_a_loop_agree(operator, few):
     jitted = jax.jit(one)
     # Given as arguments, as a search does: constants would be folded into other roundings.
     loop = [jitted(candidate, materials) for candidate in candidates]
-    axes = population_axes(base)
+    axes = axes_of(base)
     stacked = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *loop)
     vmapped = jax.jit(jax.vmap(one, in_axes=(0, None), out_axes=axes))
     assert_close(vmapped(population, materials), stacked, 2e-6)
@@ -138,7 +139,7 @@ def test_a_chunk_takes_no_memory_but_its_own(count):
         shapes,
         is_leaf=lambda shape: isinstance(shape, tuple),
     )
-    axes = population_axes(base)
+    axes = axes_of(base)
 
     def merge_all(buffer, base, scales, count):
         def make(index):

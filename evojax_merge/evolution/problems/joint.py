@@ -25,7 +25,6 @@ from evojax_merge.evolution.problems.merging import Merging
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.pool import make_pool
-from evojax_merge.population import population_axes
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.report.paths import plot_path, plot_path_history
 from evojax_merge.report.plots import plot_coefficients
@@ -179,7 +178,7 @@ def make_joint_evaluator(
         num_layers=sum(one.num_layers for one in configs),
         windows=tuple(window for one in configs for window in one.windows),
     )
-    own_axes = population_axes(reference.params)
+    own_axes = reference.family.layout(reference.config).population_axes()
     frame_axes = jax.tree.map(lambda leaf: None, frame)
     return Evaluator(
         reference.family,

@@ -7,10 +7,10 @@ from evojax_merge.models.decoder import cache as caches
 from evojax_merge.models.decoder.cache import init_cache
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.models.decoder.params import shapes
-from evojax_merge.population import population_axes
+from evojax_merge.models.decoder.params import layout
 from evojax_merge.tree import unflatten
 from tests.checkpoints_factory import VOCAB, tiny_config
+from tests.trees import axes_of
 
 CONFIGS = {
     "llama": tiny_config(attention_bias=True, mlp_bias=True),
@@ -46,7 +46,7 @@ def make(name, seed=0):
     rng = np.random.default_rng(seed)
     leaves = {
         path: jnp.asarray((path.endswith("norm.weight")) + 0.2 * rng.standard_normal(shape))
-        for path, shape in shapes(config).items()
+        for path, shape in layout(config).shapes.items()
     }
     return config, unflatten({path: leaf.astype(jnp.float32) for path, leaf in leaves.items()})
 
@@ -140,7 +140,7 @@ def test_a_window_limits_how_far_one_layer_sees():
 def test_a_population_computes_what_its_candidates_do_alone(name):
     config = make(name)[0]
     candidates = [make(name, seed)[1] for seed in range(3)]
-    axes = population_axes(candidates[0])
+    axes = axes_of(candidates[0])
     population = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis=axis), axes, *candidates)
 
     def logits(params):

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.inference import greedy
-from evojax_merge.inference.generation import make_generate
 from evojax_merge.models.decoder import cache
+from evojax_merge.models.decoder.inference import greedy
+from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.path import PATH, PATH_AXES, make_path
 from tests.compilations import count_compilations
-from tests.inference.test_generation import alone, stacked
+from tests.models.decoder.inference.test_generation import alone, stacked
 from tests.models.decoder.test_modeling import FEW_CONFIGS, make
 
 PAD, NEW, PROMPTS, LENGTH = 0, 20, 13, 9

@@ -5,9 +5,9 @@ import functools
 
 import jax.numpy as jnp
 
-from evojax_merge.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.types import Array, Bool, Int, Tokens
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from evojax_merge.inference.lanes import Lanes
 from evojax_merge.models.decoder.cache import Caches, init_cache
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.types import Array, Int, Params, Tokens

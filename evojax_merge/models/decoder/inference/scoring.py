@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.inference.lanes import Lanes
-from evojax_merge.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.lanes import Lanes
+from evojax_merge.models.decoder.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.params import layout
 from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
 
 
@@ -48,11 +49,12 @@ def make_loglikelihood(
 
     Args:
         config: The decoder all candidates share.
-        axes: Where the population stands in the parameters; by default
-            `evojax_merge.population.population_axes`.
+        axes: Where the population stands in the parameters; by default as the layout says.
         prefix: Tokens that all sequences begin with; a candidate reads them once. None of them, nor
             the one that follows, is marked.
     """
+
+    axes = layout(config).population_axes() if axes is None else axes
 
     def loglikelihood(
         params: Params,

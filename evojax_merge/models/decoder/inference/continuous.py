@@ -17,10 +17,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.inference.greedy import Greedy
-from evojax_merge.inference.lanes import Lanes
-from evojax_merge.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.cache import Caches, admit
+from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.lanes import Lanes
+from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.types import Array, Bool, Int, Tokens
 
 _DUE = 0.75

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 
-from evojax_merge.population import capacity, only, population_axes
+from evojax_merge.population import capacity, only
 from evojax_merge.types import Params
 
 
@@ -24,9 +24,8 @@ class Lanes(NamedTuple):
     lead: tuple[int, ...]
 
     @classmethod
-    def make(cls, params: Params, axes: Any = None) -> Self:
-        """Lanes of a population, whose axes are by default those of `population_axes`."""
-        axes = population_axes(params) if axes is None else axes
+    def make(cls, params: Params, axes: Any) -> Self:
+        """The lanes of a population, which stands at ``axes`` in the parameters."""
         size = capacity(axes, params)
         return cls(only(axes, params), axes, ()) if size == 1 else cls(params, axes, (size,))
 

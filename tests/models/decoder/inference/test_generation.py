@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
-from evojax_merge.inference.generation import make_generate
-from evojax_merge.inference.scoring import make_loglikelihood
+from evojax_merge.models.decoder.inference.generation import make_generate
+from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
 from evojax_merge.population import population_axes
 from tests.checkpoints_factory import tiny_config, write_checkpoint
 
@@ -146,7 +146,7 @@ def _steps(run, params, tokens, start) -> int:
         return original(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evojax_merge.inference.greedy.jnp.argmax", counted)
+        patch.setattr("evojax_merge.models.decoder.inference.greedy.jnp.argmax", counted)
         jax.block_until_ready(jax.jit(lambda *a: run(*a))(params, tokens, start))
         jax.effects_barrier()
     return len(taken) - 1  # the first is the prefill's

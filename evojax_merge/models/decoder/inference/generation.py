@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.inference.continuous import answer_in_turn
-from evojax_merge.inference.greedy import Greedy
-from evojax_merge.inference.lanes import Lanes
-from evojax_merge.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.continuous import answer_in_turn
+from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.lanes import Lanes
+from evojax_merge.models.decoder.inference.prefix import Primed, prime
+from evojax_merge.models.decoder.params import layout
 from evojax_merge.types import Array, Bool, Int, Params, Tokens
 
 
@@ -32,11 +33,11 @@ class _Decoding(NamedTuple):
 
 def make_generate(
     config: DecoderConfig,
+    axes: Any = None,
     *,
     max_new_tokens: int,
     eos_ids: tuple[int, ...],
     pad_id: int,
-    axes: Any = None,
     prefix: int = 0,
     slots: int | None = None,
     refill: int | None = None,
@@ -45,11 +46,10 @@ def make_generate(
 
     Args:
         config: The decoder all candidates share.
+        axes: Where the population stands in the parameters; by default as the layout says.
         max_new_tokens: Longest answer.
         eos_ids: Tokens that end an answer; the one met is kept in the output.
         pad_id: Fills the output after the end.
-        axes: Where the population stands in the parameters; by default
-            `evojax_merge.population.population_axes`.
         prefix: Tokens that all prompts begin with; a candidate reads them once.
         slots: Prompts that a candidate answers at a time; where there are more, those that wait
             take the places of answers that have ended. None: all.
@@ -60,6 +60,7 @@ def make_generate(
         each; it stops as soon as every answer of every candidate has ended. To be jitted by the
         caller.
     """
+    axes = layout(config).population_axes() if axes is None else axes
     greedy = Greedy(config, max_new_tokens, eos_ids, pad_id)
 
     def generate(

@@ -6,11 +6,11 @@ import pytest
 
 from evojax_merge.fitness import GenerationTask, MultipleChoiceTask
 from evojax_merge.fitness.encoding import shared_prefix
-from evojax_merge.inference.scoring import make_loglikelihood
 from evojax_merge.models.decoder import cache
+from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
 from tests.fitness.conftest import language_model, write  # noqa: F401
-from tests.inference.test_continuous import generate, models, paths
-from tests.inference.test_generation import alone, stacked
+from tests.models.decoder.inference.test_continuous import generate, models, paths
+from tests.models.decoder.inference.test_generation import alone, stacked
 from tests.models.decoder.test_modeling import FEW_CONFIGS
 
 PREFIX, LENGTH, ROWS = 6, 14, 5

@@ -1,0 +1,153 @@
+"""What decoders can do: generate, tell likelihoods, and be counted by their layers."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.models.ability import Ability, Batch, ItemLoglikelihood, Predict, Program
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.generation import make_generate
+from evojax_merge.models.decoder.inference.scoring import (
+    make_loglikelihood,
+    sequence_loglikelihood,
+)
+from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.params import STACK
+from evojax_merge.models.decoder.path import PATH
+from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
+from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
+
+_FEW = 8
+"""Answers at a time below which less memory is no longer worth the time."""
+
+
+class Generation(Ability):
+    """Greedy decoding of a population, see `inference.generation`."""
+
+    def program(self, config: DecoderConfig, request: Generate, axes: Any) -> Program:
+        return make_generate(
+            config,
+            axes,
+            max_new_tokens=request.max_new_tokens,
+            eos_ids=request.eos_ids,
+            pad_id=request.pad_id,
+            prefix=request.prefix,
+            slots=request.slots,
+        )
+
+    def bytes(
+        self,
+        config: DecoderConfig,
+        request: Generate,
+        batch: Batch,
+        itemsize: int,
+        hops: int | None = None,
+    ) -> int:
+        rows, seq = batch[0].shape
+        rows, seq = min(rows, request.slots or rows), seq - request.prefix
+        token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
+        cache = token * ((seq + request.max_new_tokens) * rows + request.prefix)
+        activations = _activations(config, rows, seq, request.prefix, itemsize)
+        return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size
+
+    def smaller(self, request: Generate, batches: Sequence[Batch]) -> Generate | None:
+        most = request.slots or max(len(batch[0]) for batch in batches)
+        halved = most // 2
+        return None if halved < _FEW else dataclasses.replace(request, slots=halved)
+
+    def predict(self, config: DecoderConfig) -> Predict:
+        def first_token(
+            params: Params, tokens: Tokens, start: Int[Array, " batch"]
+        ) -> tuple[Array, Array]:
+            logits, _ = forward(config, params, tokens, start, last_only=True)
+            return logits, jnp.ones(logits.shape[:2])
+
+        return first_token
+
+
+class Likelihood(Ability):
+    """Summed log-probabilities of marked tokens, see `inference.scoring`."""
+
+    def program(self, config: DecoderConfig, request: Loglikelihood, axes: Any) -> Program:
+        return make_loglikelihood(config, axes, request.prefix)
+
+    def bytes(
+        self,
+        config: DecoderConfig,
+        request: Loglikelihood,
+        batch: Batch,
+        itemsize: int,
+        hops: int | None = None,
+    ) -> int:
+        rows, seq = batch[0].shape
+        seq -= request.prefix
+        activations = _activations(config, rows, seq, request.prefix, itemsize)
+        return activations + 4 * rows * seq * config.vocab_size * 2
+
+    def predict(self, config: DecoderConfig) -> Predict:
+        def marked_tokens(
+            params: Params,
+            tokens: Tokens,
+            start: Int[Array, " batch"],
+            target: Bool[Array, "batch seq"],
+        ) -> tuple[Array, Array]:
+            logits, _ = forward(config, params, tokens, start)
+            return logits[:, :-1], target[:, 1:].astype(jnp.float32)
+
+        return marked_tokens
+
+    def loglikelihood(self, config: DecoderConfig) -> ItemLoglikelihood:
+        of_sequences = functools.partial(sequence_loglikelihood, config)
+
+        def of_text(
+            params: Params,
+            tokens: Int[Array, " seq"],
+            start: Int[Array, ""],
+            target: Bool[Array, " seq"],
+        ) -> Float[Array, ""]:
+            return of_sequences(params, tokens[None], start[None], target[None])[0]
+
+        return of_text
+
+    def rows(
+        self, fields: tuple[np.ndarray, ...], real: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        tokens, start, _ = fields
+        slots = np.arange(tokens.shape[1]) >= start[:, None]
+        return (tokens, start), slots * real[:, None]
+
+
+class LayerCount(Ability):
+    """The layers that each candidate runs: the hops of its path, or all that it has."""
+
+    def program(self, config: DecoderConfig, request: CountLayers, axes: Any) -> Program:
+        def count(params: Params, layers: Int[Array, " batch"]) -> Float[Array, "pop batch"]:
+            if PATH in params:
+                return params[PATH].length[:, None] / layers
+            depth, pop = jax.tree.leaves(params[STACK])[0].shape[:2]
+            return jnp.full((pop, 1), depth) / layers
+
+        return count
+
+    def bytes(
+        self,
+        config: DecoderConfig,
+        request: CountLayers,
+        batch: Batch,
+        itemsize: int,
+        hops: int | None = None,
+    ) -> int:
+        return 0
+
+
+ABILITIES = {Generate: Generation(), Loglikelihood: Likelihood(), CountLayers: LayerCount()}
+
+
+def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:
+    width = 4 * config.hidden_size + 2 * config.intermediate_size
+    return rows * seq * (width * itemsize + 4 * config.num_heads * (prefix + seq))

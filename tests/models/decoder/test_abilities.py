@@ -1,0 +1,64 @@
+"""What decoders can do, and what it takes."""
+
+import dataclasses
+
+import pytest
+
+from evojax_merge.fitness import GenerationTask
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.family import DECODER, MLP
+from evojax_merge.models.request import Classify, CountLayers, Generate, Loglikelihood
+from tests.checkpoints_factory import tiny_config
+from tests.fitness.conftest import language_model, write  # noqa: F401
+
+
+@pytest.fixture
+def bound(write):  # noqa: F811
+    path = write(*({"question": "?" * 20, "answer": 1} for _ in range(100)))
+    return GenerationTask(data=path, max_new_tokens=40).bind(language_model())
+
+
+def needed(bound, slots):
+    config = DecoderConfig.from_hf(tiny_config())
+    request = dataclasses.replace(bound.request, slots=slots)
+    return DECODER.ability(request).bytes(config, request, bound.batches[0], 4)
+
+
+def test_fewer_answers_at_a_time_take_less_memory(bound):
+    assert needed(bound, None) == needed(bound, 100)
+    assert needed(bound, 50) < needed(bound, 100)
+
+
+def test_answers_at_a_time_are_halved_until_they_are_few(bound):
+    ability, request, found = DECODER.ability(bound.request), bound.request, []
+    while request is not None:
+        found.append(request.slots)
+        request = ability.smaller(request, bound.batches)
+    assert found == [None, 50, 25, 12]
+
+
+def test_slots_are_at_least_one(write):  # noqa: F811
+    with pytest.raises(ValueError, match="slots must be at least 1 or null, not 0"):
+        GenerationTask(data=write({"question": "a", "answer": 1}), slots=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "request_", "able"),
+    [
+        (MLP, Generate(1, (2,), 0), "cannot; they can classify feature vectors"),
+        (
+            MLP,
+            Loglikelihood(),
+            "can tell the likelihood of text, and models of the family mlp",
+        ),
+        (MLP, CountLayers(), "that can count the layers"),
+        (
+            DECODER,
+            Classify(),
+            "can classify feature vectors, and models of the family decoder",
+        ),
+    ],
+)
+def test_an_unmet_need_is_one_error_that_names_both(family, request_, able):
+    with pytest.raises(ValueError, match=able):
+        family.ability(request_)
