@@ -37,12 +37,10 @@ def run(arguments: list[str], console: Console) -> None:
         task = task.on(options.split)
     name = Path(options.model).stem if Path(options.model).is_file() else None
     evaluation = api.evaluate(_model(options.model, options.dtype, options.force), task, name)
-    result = evaluation.result
-    title = f"{task.name}, {result.items} items of the {task.split} split"
-    console.print(results_table([result], title))
+    console.print(results_table([evaluation.result], task.name))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        save_results([result], options.out / "results.json")
+        save_results([evaluation.result], options.out / "results.json")
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
         (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

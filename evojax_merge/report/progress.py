@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from evojax_merge.evolution.loop import Metrics
+from evojax_merge.fitness.base import Measure
 
 _LINE_EVERY = 5.0
 """Seconds between lines where no bar can be drawn."""
@@ -17,9 +18,28 @@ class SearchProgress:
     """A bar with generation, best and mean fitness, candidates per second and time left.
 
     Where the output is no terminal, a line every few seconds says the same.
+
+    Args:
+        console: Where.
+        name: Of the search.
+        generations: In all.
+        population_size: Candidates in each.
+        measure: What the fitness is.
+        assured: Whether the best is told less two standard errors, as where generations meet
+            different items.
     """
 
-    def __init__(self, console: Console, name: str, generations: int, population_size: int):
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        generations: int,
+        population_size: int,
+        measure: Measure,
+        assured: bool = False,
+    ):
+        self._measure = measure
+        self._best = "best less 2 standard errors" if assured else "best"
         self._console = console
         self._name = name
         self._generations = generations
@@ -56,7 +76,8 @@ class SearchProgress:
         self._seconds = [*self._seconds[-9:], metrics.seconds]
         mean_seconds = sum(self._seconds) / len(self._seconds)
         told = (
-            f"best {metrics.best:.4f}  mean {metrics.mean:.4f}  "
+            f"{self._measure.head}: {self._best} {self._measure.text(metrics.best)}  "
+            f"mean {self._measure.text(metrics.mean)}  "
             f"{self._population_size / mean_seconds:.2f} candidates/s"
         )
         if metrics.failed:
