@@ -4,7 +4,8 @@ import copy
 import dataclasses
 import json
 import string
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
@@ -55,7 +56,7 @@ class TextTask:
             self.check(records)
 
     def check(self, records: tuple[Record, ...]) -> None:
-        """Raise if a record lacks what the task needs; called once for every file."""
+        """Raise if a record lacks what the task needs; called once for every split."""
 
     def _read(self) -> dict[str, tuple[Record, ...]]:
         """The items of each split: its file's, or its share of the one file."""
@@ -63,13 +64,29 @@ class TextTask:
         if self.split is None:
             check_undivided(self.split_seed, self.name)
             paths = {"search": self.data} | files
-            return {
+            read = {
                 s: read_jsonl(path, self.limit) for s, path in paths.items() if path is not None
             }
+            self._warn_of_repeats(read)
+            return read
         records = read_jsonl(self.data, self.limit)
-        contents = [json.dumps(record.fields, sort_keys=True).encode() for record in records]
-        parts = divide(contents, self.split, self.split_seed, self.name, files)
+        parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
         return {s: tuple(records[place] for place in places) for s, places in parts.items()}
+
+    def _warn_of_repeats(self, read: Mapping[str, Sequence[Record]]) -> None:
+        """Say which held-out items are none, because an earlier split has them too."""
+        seen: set[bytes] = set()
+        for split, records in read.items():
+            contents = list(map(_content, records))
+            if repeated := sum(content in seen for content in contents):
+                warnings.warn(
+                    f"{self.name}: {repeated} of {len(records)} items of the {split} split are "
+                    "items of an earlier split too; a merge is chosen by those, so that its score "
+                    f"on the {split} split is too high. Take them out of one of the files, or "
+                    "divide one file with fitness.split",
+                    stacklevel=2,
+                )
+            seen.update(contents)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -108,6 +125,11 @@ class TextTask:
                 f"give its file as fitness.{SPLITS[split]}, or a share of fitness.data for it in "
                 "fitness.split"
             )
+
+
+def _content(record: Record) -> bytes:
+    """The same of equal items, wherever they stand."""
+    return json.dumps(record.fields, sort_keys=True).encode()
 
 
 def template_fields(template: str) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, 
     volumes, _ = hypervolumes(history, search)
     progress.plot(range(1, len(volumes) + 1), volumes, color="C0")
     progress.set_xlabel("generation")
-    progress.set_ylabel("hypervolume above the worst of each task, search split")
+    progress.set_ylabel("hypervolume above the worst of each task,\nsearch split")
     for axes in (places, progress):
         axes.grid(alpha=0.3)
     places.legend(fontsize=8)

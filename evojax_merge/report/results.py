@@ -265,7 +265,7 @@ def results_table(results: Sequence[Result], name: str) -> Table:
         title += f", {CHOSEN[first.split]}"
     table = Table(title=Text(title), title_justify="left", show_lines=bool(first.tasks))
     table.add_column("method", overflow="fold")
-    heads = [f"{key}:\n{task.measure.head}" for key, task in first.tasks.items()]
+    heads = [f"{key}: {task.measure.head}" for key, task in first.tasks.items()]
     beside = [] if first.tasks else ["95 % interval"]  # else below its score, as there are more
     for head in (first.head, *beside, *heads, "evaluations", "seconds"):
         table.add_column(Text(head), justify="right", overflow="fold")

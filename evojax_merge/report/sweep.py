@@ -136,7 +136,7 @@ def sweep_table(rows: list[SweepRow]) -> Table:
     for head in heads:
         table.add_column(Text(head), justify="right", overflow="fold")
     for name, head in tasks:
-        table.add_column(Text(f"{name}:\n{head}"), justify="right", overflow="fold")
+        table.add_column(Text(f"{name}: {head}"), justify="right", overflow="fold")
     table.add_column("evaluations", justify="right", overflow="fold")
     for row in shown:
         result = row.result

@@ -163,3 +163,11 @@ def test_tasks_on_one_file_see_the_same_items(write):
     for split in first.splits:
         lines = [[json.dumps(r.fields) for r in task.on(split).records] for task in (first, second)]
         assert lines[0] == lines[1]
+
+
+def test_held_out_items_that_the_search_has_too_are_counted(write):
+    data, other = write(*ITEMS[:5]), write(*ITEMS[3:9], name="test.jsonl")
+    with pytest.warns(UserWarning, match="2 of 6 items of the test split are items of an earlier"):
+        GenerationTask(data=data, test=other)
+    with pytest.warns(UserWarning, match="5 of 5 items of the validation split"):
+        PerplexityTask(data=data, validation=data)

@@ -1,5 +1,6 @@
 """What the numbers of a run are: fitness, tasks, intervals, and whether they were chosen by."""
 
+import io
 import json
 import math
 
@@ -24,10 +25,9 @@ BOTH = several({"math": 0.75, "text": 0.25}, math=Counted(8), text=Counted(3, LO
 
 
 def shown(table, width=200):
-    console = Console(width=width, record=True, file=None, quiet=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+    console = Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
 
 
 def of(task, *items, name="evolved", **options):
