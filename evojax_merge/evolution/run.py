@@ -34,9 +34,9 @@ from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.report.results import (
-    CHOSEN,
     Result,
     choice_line,
+    is_chosen_by,
     noise_line,
     results_table,
     save_results,
@@ -299,12 +299,10 @@ class _Runner:
 
         def result(name: str, split: str, items: np.ndarray) -> Result:
             searched = name in costs or name == EXPORTED
+            task = self.experiment.task.on(split)
+            cost = costs.get(name, (0, 0.0, 0))
             return Result.of(
-                name,
-                self.experiment.task.on(split),
-                items,
-                *costs.get(name, (0, 0.0, 0)),
-                chosen_on_these_items=searched and split in CHOSEN,
+                name, task, items, *cost, chosen_on_these_items=searched and is_chosen_by(task)
             )
 
         results = [
@@ -325,16 +323,11 @@ class _Runner:
         """The members of the front on the split that methods are compared on."""
         if front is None:
             return []
-        split = known.splits[0]
+        task = self.experiment.task.on(known.splits[0])
+        cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
         return [
-            Result.of(
-                f"front {index}",
-                self.experiment.task.on(split),
-                items,
-                *_cost(found, *earlier.values()),
-                chosen_on_these_items=split in CHOSEN,
-            )
-            for index, items in enumerate(known.items(front, split))
+            Result.of(f"front {index}", task, items, *cost, chosen_on_these_items=chosen)
+            for index, items in enumerate(known.items(front, task.current_split))
         ]
 
     def _plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:

@@ -65,6 +65,11 @@ class SeveralTasks:
         )
 
     @property
+    def repeated(self) -> int:
+        """How many items of the current split are items of an earlier one too, of all tasks."""
+        return sum(getattr(task, "repeated", 0) for task in self.tasks.values())
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that all tasks have data for."""
         first, *others = self.tasks.values()

@@ -23,7 +23,7 @@ class SizeTask:
     """
 
     splits = SPLITS
-    measure = Measure("minus size", "layers of the skeleton's", sampled=False)
+    measure = Measure("minus size", "share of the skeleton's layers", sampled=False)
 
     def __init__(self, name: str = "size") -> None:
         self.name = name

@@ -2,10 +2,10 @@
 
 import copy
 import dataclasses
+import itertools
 import json
 import string
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
@@ -64,29 +64,19 @@ class TextTask:
         if self.split is None:
             check_undivided(self.split_seed, self.name)
             paths = {"search": self.data} | files
-            read = {
+            return {
                 s: read_jsonl(path, self.limit) for s, path in paths.items() if path is not None
             }
-            self._warn_of_repeats(read)
-            return read
         records = read_jsonl(self.data, self.limit)
         parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
         return {s: tuple(records[place] for place in places) for s, places in parts.items()}
 
-    def _warn_of_repeats(self, read: Mapping[str, Sequence[Record]]) -> None:
-        """Say which held-out items are none, because an earlier split has them too."""
-        seen: set[bytes] = set()
-        for split, records in read.items():
-            contents = list(map(_content, records))
-            if repeated := sum(content in seen for content in contents):
-                warnings.warn(
-                    f"{self.name}: {repeated} of {len(records)} items of the {split} split are "
-                    "items of an earlier split too; a merge is chosen by those, so that its score "
-                    f"on the {split} split is too high. Take them out of one of the files, or "
-                    "divide one file with fitness.split",
-                    stacklevel=2,
-                )
-            seen.update(contents)
+    @property
+    def repeated(self) -> int:
+        """How many items of the current split are items of an earlier one too."""
+        earlier = itertools.takewhile(lambda split: split != self.current_split, self._records)
+        seen = {_content(record) for split in earlier for record in self._records[split]}
+        return sum(_content(record) in seen for record in self.records)
 
     @property
     def splits(self) -> tuple[str, ...]:

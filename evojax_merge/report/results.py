@@ -19,6 +19,7 @@ from evojax_merge.types import Float
 CHOSEN = {
     "search": "the items that the search chose by",
     "validation": "the items that the winner was chosen by",
+    "test": "items that the search chose by among them",
 }
 """What titles of tables call a split whose items had a part in choosing the winners."""
 
@@ -68,7 +69,8 @@ class Result:
         item_evaluations: Items measured to get there, over all candidates.
         measure: What the score is.
         chosen_on_these_items: Whether the method was chosen by its results on the items of this
-            split, so that its score is too high and the interval does not count for that.
+            split, or on some of them, so that its score is too high and the interval does not count
+            for that.
         tasks: Scores of the single tasks by name; empty where there is one.
     """
 
@@ -101,7 +103,7 @@ class Result:
         if not self.tasks:
             return f"{self.items} items of the {self.split} split"
         counts = ", ".join(f"{one.items} of {name}" for name, one in self.tasks.items())
-        return f"items of the {self.split} split ({counts})"
+        return f"{self.items} items of the {self.split} split ({counts})"
 
     @classmethod
     def of(
@@ -159,37 +161,42 @@ def _weighted(measure: Measure, tasks: Mapping[str, TaskScore]) -> TaskScore:
     return TaskScore(measure, 1.0, score, low, high, sum(one.items for one in parts))
 
 
+def is_chosen_by(task: Task) -> bool:
+    """Whether what a search finds is chosen by items of the task's current split.
+
+    It is not by those of a test split, unless they are items of another split too.
+    """
+    return task.current_split != "test" or getattr(task, "repeated", 0) > 0
+
+
 def noise_line(results: Sequence[Result]) -> str:
     """What of a winner's score on the search split is luck: its scores on all splits, with errors.
 
     The standard error is that of one candidate's mean over the split's items. The best of many
     candidates is lucky by a few of them on the split that chose it, and not on the others.
     """
-    scores = [
-        f"{result.measure.text(result.score)} ± {_error_text(result)} "
-        f"on the {result.items} items of the {result.split} split"
-        + " (chosen by them)"
-        * result.chosen_on_these_items
-        for result in reversed(results)
-    ]
     head = f"evolved: {results[0].head}, with the standard error of a candidate's score"
-    return f"{head}: {', '.join(scores)}"
+    return f"{head}: {', '.join(map(_score_and_error, reversed(results)))}"
 
 
-def _error_text(result: Result) -> str:
+def _score_and_error(result: Result) -> str:
     error = result.measure.factor * result.standard_error
-    return f"{error:.2g}" if math.isfinite(error) else "–"
+    shown = f"{error:.2g}" if math.isfinite(error) else "–"
+    chosen = " (chosen by them)" if result.chosen_on_these_items else ""
+    score = result.measure.text(result.score)
+    return f"{score} ± {shown} on the {result.items} items of the {result.split} split{chosen}"
 
 
 def choice_line(results: Sequence[Result]) -> str | None:
     """Whose scores in a table are too high, and what to do about it; None where none are."""
-    chosen = [result.name for result in results if result.chosen_on_these_items]
+    chosen = list(dict.fromkeys(one.name for one in results if one.chosen_on_these_items))
     if not chosen:
         return None
     names = ", ".join(chosen if len(chosen) <= 4 else [chosen[0], "…", chosen[-1]])
     key = "fitness.tasks.NAME" if results[0].tasks else "fitness"
+    which = "some of these very items" if results[0].split == "test" else "these very items"
     return (
-        f"{names}: chosen by results on these very items, so that the score is too high, which "
+        f"{names}: chosen by results on {which}, so that the score is too high, which "
         "the interval does not count for. Items that nothing was chosen by make a fair "
         f"comparison: a file of them as {key}.test, or a share of the one file, by "
         f"{key}.split=[0.6,0.2,0.2]"
@@ -222,7 +229,7 @@ def load_results(path: Path) -> list[Result]:
             )
             for row in rows
         ]
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: not a list of results as this version writes them ({error}); finish the run "
             "again with resume"
@@ -258,15 +265,17 @@ def results_table(results: Sequence[Result], name: str) -> Table:
     """
     first = results[0]
     what = f"fitness = {first.measure.name}" if first.tasks else first.measure.head
-    title = f"{what} (larger is better), {first.counted}" + ", 95 % intervals" * bool(first.tasks)
+    title = f"{what} (larger is better), {first.counted}"
     if name not in (first.measure.name, " + ".join(first.tasks)):
         title = f"{name}: {title}"
     if any(result.chosen_on_these_items for result in results):
         title += f", {CHOSEN[first.split]}"
+    if first.tasks:  # many columns: each interval stands below its score
+        title += "; each score with its 95 % interval"
     table = Table(title=Text(title), title_justify="left", show_lines=bool(first.tasks))
     table.add_column("method", overflow="fold")
     heads = [f"{key}: {task.measure.head}" for key, task in first.tasks.items()]
-    beside = [] if first.tasks else ["95 % interval"]  # else below its score, as there are more
+    beside = [] if first.tasks else ["95 % interval"]
     for head in (first.head, *beside, *heads, "evaluations", "seconds"):
         table.add_column(Text(head), justify="right", overflow="fold")
     best = max((result.score for result in results if math.isfinite(result.score)), default=None)

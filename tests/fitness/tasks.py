@@ -5,7 +5,7 @@ from typing import Any
 from evojax_merge.fitness import ACCURACY, Measure, SeveralTasks
 
 LOG_LIKELIHOOD = Measure("log-likelihood", "nats per token")
-SIZE = Measure("minus size", "layers of the skeleton's", sampled=False)
+SIZE = Measure("minus size", "share of the skeleton's layers", sampled=False)
 
 
 class Counted:

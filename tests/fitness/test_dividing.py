@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask
+from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask, SeveralTasks
 from evojax_merge.fitness.classification import classification_task
 from evojax_merge.fitness.dividing import PARTS, divide
 
@@ -167,7 +167,8 @@ def test_tasks_on_one_file_see_the_same_items(write):
 
 def test_held_out_items_that_the_search_has_too_are_counted(write):
     data, other = write(*ITEMS[:5]), write(*ITEMS[3:9], name="test.jsonl")
-    with pytest.warns(UserWarning, match="2 of 6 items of the test split are items of an earlier"):
-        GenerationTask(data=data, test=other)
-    with pytest.warns(UserWarning, match="5 of 5 items of the validation split"):
-        PerplexityTask(data=data, validation=data)
+    task = GenerationTask(data=data, test=other)
+    assert [task.on(split).repeated for split in task.splits] == [0, 2]
+    both = SeveralTasks({"a": task, "b": PerplexityTask(data=data, validation=data, test=other)})
+    assert both.on("test").repeated == 4
+    assert GenerationTask(data=data, split=[0.5, 0.5]).on("test").repeated == 0

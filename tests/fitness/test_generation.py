@@ -122,8 +122,7 @@ def test_chat_template(write, model):
 
 def test_splits(write, model):
     data = write(*ITEMS)
-    other = {"question": "2+2", "answer": 4}
-    task = GenerationTask(data=data, test=write(other, name="test.jsonl"))
+    task = GenerationTask(data=data, test=write(ITEMS[0], name="test.jsonl"))
     assert (task.current_split, len(task), task.splits) == ("search", 4, ("search", "test"))
     test = task.on("test")
     assert (test.current_split, len(test), len(test.bind(model))) == ("test", 1, 1)

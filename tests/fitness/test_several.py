@@ -87,7 +87,7 @@ def several(write):
     return SeveralTasks(
         {
             "sums": GenerationTask(data=items, max_new_tokens=1),
-            "text": PerplexityTask(data=items, validation=write({"text": "y"}, name="other.jsonl")),
+            "text": PerplexityTask(data=items, validation=items),
         },
         weights={"sums": 2.0},
     )

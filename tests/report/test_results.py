@@ -13,6 +13,7 @@ from evojax_merge.report.intervals import interval, weighted_interval
 from evojax_merge.report.results import (
     Result,
     choice_line,
+    is_chosen_by,
     load_results,
     noise_line,
     results_table,
@@ -125,7 +126,7 @@ def test_a_table_has_the_fitness_and_each_task_with_its_interval():
     for part in (
         "fitness = 0.75 × accuracy (math) + 0.25 × log-likelihood (text)",
         "larger is better",
-        "items of the test split (8 of math, 3 of text)",
+        "11 items of the test split (8 of math, 3 of text)",
         "fitness, weighted sum",
         "accuracy, %",
         "log-likelihood, nats per token",
@@ -159,6 +160,7 @@ def test_per_cent_is_of_fractions_whatever_the_values():
     [
         ("search", "the items that the search chose by"),
         ("validation", "the items that the winner was chosen by"),
+        ("test", "items that the search chose by among them"),
     ],
 )
 def test_who_was_chosen_by_these_items_is_said_in_the_title_and_below(split, words):
@@ -167,12 +169,21 @@ def test_who_was_chosen_by_these_items_is_said_in_the_title_and_below(split, wor
     title = " ".join(shown(results_table(results, "sums")).split())
     assert f"8 items of the {split} split, {words}" in title
     line = choice_line(results)
-    assert line.startswith("evolved: chosen by results on these very items")
+    assert line.startswith("evolved: chosen by results on ")
+    assert "these very items" in line
     assert "fitness.split=[0.6,0.2,0.2]" in line
     assert "base" not in line
     held_out = [of(Counted(8), RIGHT)]
     assert "chose" not in shown(results_table(held_out, "sums"))
     assert choice_line(held_out) is None
+
+
+def test_test_items_that_the_search_has_too_are_items_that_it_chose_by():
+    task = Counted(8)
+    assert not is_chosen_by(task)
+    task.repeated = 1
+    assert is_chosen_by(task)
+    assert is_chosen_by(Counted(8, split="validation"))
 
 
 def test_the_line_of_noise_says_what_it_counts():
