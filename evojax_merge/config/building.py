@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config.explaining import ConfigError
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.fitness.base import check_task
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.statistics_cache import StatisticsCache
 
@@ -79,7 +80,9 @@ def _statistics_cache(config: DictConfig) -> StatisticsCache | None:
 def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
     _check_arguments(config.fitness, "fitness")
-    return _instantiate(config.fitness)
+    task = _instantiate(config.fitness)
+    check_task(task, "fitness")
+    return task
 
 
 def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:

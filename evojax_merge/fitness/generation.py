@@ -8,12 +8,12 @@ import copy
 import dataclasses
 import re
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from evojax_merge.fitness.base import GenerateBatch
+from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import (
     Bucket,
@@ -60,6 +60,7 @@ class GenerationTask(TextTask):
     chat: bool = False
     slots: int | None = None
     name: str = "generation"
+    measure: ClassVar[Measure] = ACCURACY
 
     def __post_init__(self) -> None:
         if self.extract not in EXTRACTORS:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Num
 
+from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
@@ -31,7 +32,8 @@ class PerplexityTask(TextTask):
     text: str = "text"
     template: str = ""
     length: int | None = None
-    name: str = "perplexity"
+    name: str = "log-likelihood"
+    measure: ClassVar[Measure] = Measure("log-likelihood", "nats per token")
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length < 2:
