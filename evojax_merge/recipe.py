@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 import yaml
 
+from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.segments import Segment
 from evojax_merge.types import Array
-from evojax_merge.yaml_text import load_yaml
 
 FORMAT = 1
 

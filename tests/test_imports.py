@@ -23,7 +23,7 @@ ORDER = (
         "finite",
         "statistics_cache",
         "arguments",
-        "yaml_text",
+        "documents",
     },
     {"models"},
     {"checkpoints", "layout"},

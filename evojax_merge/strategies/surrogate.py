@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.arguments import check_number, check_population_size, check_whole
 from evojax_merge.strategies.base import within
 from evojax_merge.strategies.gaussian_process import fit, predict
 from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Population, PRNGKey
@@ -110,7 +110,7 @@ class Surrogate:
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self.dims = len(self._lower)
         if population_size is not None:
-            check_whole("strategy.population_size", population_size, 1)
+            check_population_size(population_size, 1)
         check_whole("strategy.oversample", oversample, 1)
         check_whole("strategy.capacity", capacity, 2)
         check_number("strategy.warmup", warmup, 0)
