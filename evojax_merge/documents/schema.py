@@ -87,6 +87,8 @@ def _problems(found: pydantic.ValidationError, model: type[Document]) -> Iterato
         elif kind_ == "extra_forbidden":
             near = get_close_matches(str(location[-1]), _siblings(model, location), n=1)
             yield f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
+        elif kind_ == "too_short" and not given:
+            yield f"{key} is empty"
         else:
             yield f"{key or 'it'} is {shown(given)}; give {_wanted(one)}"
 

@@ -59,6 +59,7 @@ class _Loader(yaml.SafeLoader):
         """The values of each document, in order."""
         while self.check_node():
             node = self.get_node()
+            assert node is not None  # of a document there is one
             self._measure(node)
             yield self._constructed(node)
 
