@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int, Integer
 from evojax_merge.arguments import check_switch, check_text, check_whole
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.fitness.base import GenerateBatch
+from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import (
     Bucket,
@@ -97,7 +98,7 @@ class GenerationTask(TextTask):
         encoder = Encoder(model, self.name)
         prompts = [self.prefix + fill(self.template, record) for record in self.records]
         if self.chat:
-            prompts = [_as_chat(encoder, prompt) for prompt in prompts]
+            prompts = as_chats(encoder.tokenizer, prompts, encoder.directory or self.name)
         encoded = encoder(prompts)
         for record, prompt, ids in zip(self.records, prompts, encoded, strict=True):
             if not prompt.strip() or not ids:
@@ -298,16 +299,6 @@ class BoundGeneration:
         if self._stop is not None:
             texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
         return texts
-
-
-def _as_chat(encoder: Encoder, prompt: str) -> str:
-    if not getattr(encoder.tokenizer, "chat_template", None):
-        raise ValueError(
-            f"{encoder.task}: the tokenizer has no chat template; set fitness.chat=false"
-        )
-    turns = [{"role": "user", "content": prompt}]
-    text = encoder.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return str(text)
 
 
 def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:
