@@ -105,8 +105,8 @@ def _check_arguments(config: Any, where: str) -> None:
     """Whether each part takes the keys that it is given; a deferred call would find out late."""
     if not isinstance(config, DictConfig):
         return
-    for key in map(str, config):
-        _check_arguments(config._get_node(key), f"{where}.{key}")
+    for key in config:  # of a mapping of the user's, perhaps no text
+        _check_arguments(config._get_node(key), f"{where}.{key!s}")
     if "_target_" not in config:
         return
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import LARGEST, at_home, decoded, open_regular
 from evojax_merge.documents.json_text import JsonSyntaxError, load_json
@@ -74,10 +74,12 @@ def read_jsonl(path: str | Path, limit: int | None = None) -> tuple[Record, ...]
     Raises:
         DataError: The file is missing, no regular file, empty or not UTF-8, or a line is not a JSON
             object whose keys are all different.
-        ValueError: The limit is no whole number of at least 1.
+        ValueError: The path is no text, or the limit no whole number of at least 1.
     """
     if limit is not None:
         check_whole("limit", limit, 1)
+    if not isinstance(path, Path):
+        check_text("a file of data", path, empty=False)
     try:
         file = open_regular(at_home(path))
     except DocumentError as error:

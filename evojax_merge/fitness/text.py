@@ -48,7 +48,6 @@ class TextTask:
         for split, key in SPLITS.items():
             path = getattr(self, key)
             if path is not None:
-                check_text(f"{self.name}: {key}", path, empty=False)
                 self._records[split] = read_jsonl(path, self.limit)
         self._require(self.split)
         for records in self._records.values():

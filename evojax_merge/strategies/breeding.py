@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_population_size, check_whole
+from evojax_merge.arguments import MOST_CANDIDATES, check_population_size, check_whole
 from evojax_merge.strategies.box import Box
 from evojax_merge.types import Array, Bool, Float, Int, Population, PRNGKey
 
@@ -46,7 +46,7 @@ class ArchiveStrategy(abc.ABC):
         self.box = box
         self.dims = box.start.size
         self.population_size = check_population_size(population_size, 1)
-        self._founders = check_whole("strategy.founders", founders, 1)
+        self._founders = check_whole("strategy.founders", founders, 1, MOST_CANDIDATES)
         self._seeds: Population | None = None
         self._compile()
 

@@ -28,6 +28,9 @@ from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Popul
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""
 
+_MOST_KNOWN = 10_000
+"""Candidates that the process learns from: it inverts a matrix of as many rows and columns."""
+
 _SEEN = 0.1
 """Share of the covariance of the data in it: a gene that has come to rest on a wall of the box has
 no variance among the proposals, and would be all that distances are made of."""
@@ -111,8 +114,8 @@ class Surrogate:
         self.dims = len(self._lower)
         if population_size is not None:
             check_population_size(population_size, 1)
-        check_whole("strategy.oversample", oversample, 1)
-        check_whole("strategy.capacity", capacity, 2)
+        check_whole("strategy.oversample", oversample, 1, 1_000)
+        check_whole("strategy.capacity", capacity, 2, _MOST_KNOWN)
         check_number("strategy.warmup", warmup, 0)
         check_number("strategy.exploration", exploration, 0)
         check_number("strategy.trust", trust, -1)
