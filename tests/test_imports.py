@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
     {
+        "__version__",
         "bundled",
         "types",
         "tree",
@@ -24,6 +25,7 @@ ORDER = (
         "statistics_cache",
         "arguments",
         "documents",
+        "terminal",
     },
     {"models"},
     {"checkpoints", "layout"},
