@@ -34,6 +34,10 @@ class ModelChoice:
     tokenizer: str = "base"
 
     def __post_init__(self) -> None:
+        for name, given in (("sources", self.sources), ("names", self.names)):
+            texts = isinstance(given, list) and all(isinstance(one, str) and one for one in given)
+            if not texts and (name == "sources" or given is not None):
+                raise ValueError(f"model.{name} is {given!r}; give a list of texts, none empty")
         if not self.sources:
             raise ValueError("model.sources is empty; list at least one checkpoint")
         if self.names is not None and len(self.names) != len(self.sources):

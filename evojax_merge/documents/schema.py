@@ -150,12 +150,7 @@ def _is_document(annotation: Any) -> bool:
 
 
 def _whole(given: Any, least: int, most: int) -> int:
-    if (
-        _is_number(given)
-        and math.isfinite(given)
-        and given == int(given)
-        and least <= given <= most
-    ):
+    if _is_number(given) and least <= given <= most and given == int(given):  # nor NaN
         return int(given)
     raise ValueError(f"a whole number from {least:,} to {most:,}")
 

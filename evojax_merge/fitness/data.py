@@ -1,7 +1,7 @@
 """JSON Lines files: one object a line, and errors that name the file, the line and the field."""
 
 import difflib
-import math
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -10,6 +10,8 @@ from evojax_merge.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import LARGEST, at_home, decoded, open_regular
 from evojax_merge.documents.json_text import JsonSyntaxError, load_json
+
+_LARGEST_NUMBER = sys.float_info.max
 
 
 class DataError(ValueError):
@@ -49,8 +51,8 @@ class Record(NamedTuple):
         value = self.field(name)
         if isinstance(value, str):
             return value
-        # Not true and false, which Python counts among the whole numbers.
-        if type(value) in (int, float) and math.isfinite(value):
+        # Not true and false, which Python counts among the whole numbers; nor NaN.
+        if type(value) in (int, float) and abs(value) <= _LARGEST_NUMBER:
             return str(value)
         raise DataError(
             f"{self.place}: field {name!r} is {_KINDS.get(type(value), shown(value))}; give a text "
@@ -102,6 +104,7 @@ _KINDS: dict[type, str] = {
     list: "a list",
     dict: "an object",
     float: "no finite number",
+    int: "a number too large to be one of an item",
 }
 
 

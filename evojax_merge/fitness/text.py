@@ -141,7 +141,7 @@ def fill(template: str, record: Record) -> str:
         ValueError: The template is none, see `template_fields`.
         DataError: The record lacks a field, or it is neither a text nor a number.
     """
-    template = unescape(template)
+    template = unescape(check_text("template", template))
     values = {name: _value(record, name) for name in template_fields(template)}
     try:
         return template.format_map(values)
