@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
+from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.exchange.errors import ExchangeError, nearest
 from evojax_merge.exchange.methods import Method, method
 from evojax_merge.exchange.settings import Setting, Settings, parse_setting
-from evojax_merge.yaml_text import load_yaml
 
 DTYPES = ("float32", "float16", "bfloat16")
 

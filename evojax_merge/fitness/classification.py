@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import at_home, open_regular
 from evojax_merge.fitness.base import ACCURACY, ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
 from evojax_merge.fitness.dividing import check_undivided, divide
@@ -201,11 +204,15 @@ def read_examples(
     Raises:
         DataError: The file is missing or malformed.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(f"{path}: no such file")
-    if limit is not None and limit < 1:
-        raise DataError(f"limit must be at least 1 item or null, not {limit}")
+    check_text("label", label)
+    check_text("inputs", inputs)
+    if limit is not None:
+        check_whole("limit", limit, 1)
+    try:
+        file = at_home(check_text("data", path, empty=False))
+        open_regular(file).close()
+    except DocumentError as error:
+        raise DataError(f"{path}: {error}") from None
     readers = {".npz": _read_npz, ".csv": _read_csv}
     if file.suffix not in readers:
         raise DataError(f"{path}: neither .npz nor .csv")

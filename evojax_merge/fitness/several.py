@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
+from evojax_merge.arguments import check_number
 from evojax_merge.fitness.base import Batch, BoundTask, Measure, Task, check_task
 
 
@@ -45,8 +46,7 @@ class SeveralTasks:
         for name, weight in self.weights.items():
             if name not in self.tasks:
                 raise ValueError(f"fitness.weights: there is no task {name!r} (tasks: {known})")
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
-                raise ValueError(f"fitness.weights.{name} is {weight!r}; give a number from 0 up")
+            check_number(f"fitness.weights.{name}", weight, 0)
         if not sum(self.weights.values()) > 0:
             raise ValueError("fitness.weights are all 0; at least one task must count")
         self.name = self.name or " + ".join(self.tasks)

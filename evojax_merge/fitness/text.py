@@ -4,10 +4,13 @@ import copy
 import dataclasses
 import itertools
 import json
+import re
 import string
 from collections.abc import Sequence
 from typing import TypeVar
 
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
 from evojax_merge.fitness.dividing import check_undivided, divide
 
@@ -48,9 +51,8 @@ class TextTask:
     current_split: str = dataclasses.field(default="search", init=False)
 
     def __post_init__(self) -> None:
-        if self.buckets < 1:
-            raise ValueError(f"{self.name}: buckets must be at least 1, not {self.buckets}")
-        self.prefix = unescape(self.prefix)
+        check_whole(f"{self.name}: buckets", self.buckets, 1)
+        self.prefix = unescape(check_text(f"{self.name}: prefix", self.prefix))
         self._records = self._read()
         for records in self._records.values():
             self.check(records)
@@ -103,7 +105,7 @@ class TextTask:
         return task
 
     def _require(self, split: str) -> None:
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             known = ", ".join(SPLITS)
             raise ValueError(
                 f"{self.name}: no split {split!r}; the splits are {known}"
@@ -126,14 +128,24 @@ def template_fields(template: str) -> tuple[str, ...]:
     """Names of the fields that a template takes.
 
     Raises:
-        ValueError: The template is not in the syntax of ``str.format``, or reaches into a field.
+        ValueError: The template is no text or not in the syntax of ``str.format``, it reaches into
+            a field, or a field has a format with fields of its own or a width beyond `WIDEST`.
     """
+    check_text("template", template)
     try:
-        parts = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        fields = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ValueError(
             f"template {template!r}: {error}; a literal brace is written twice, {{{{ or }}}}"
         ) from error
+    parts = [str(name) for _, name, _, _ in fields]
+    for _, name, form, _ in fields:
+        widths = [int(digits[:9]) for digits in re.findall(r"\d+", form or "")]
+        if "{" in (form or "") or max(widths, default=0) > WIDEST:
+            raise ValueError(
+                f"template {shown(template)}: the format {shown(form)} of {{{name}}} has fields of "
+                f"its own, or is wider than {WIDEST:,} characters; leave it out"
+            )
     for name in parts:
         if not name or name.isdigit() or not name.isprintable() or set(name) & set(".["):
             raise ValueError(
@@ -141,6 +153,10 @@ def template_fields(template: str) -> tuple[str, ...]:
                 "a literal brace is written twice, {{ or }}"
             )
     return tuple(parts)
+
+
+WIDEST = 1_000
+"""Characters that the format of a field may fill up to, or digits."""
 
 
 def unescape(text: str) -> str:
@@ -152,11 +168,19 @@ def fill(template: str, record: Record) -> str:
     """The template with the fields of a record put in.
 
     Raises:
-        DataError: The record lacks a field.
+        ValueError: The template is none, see `template_fields`.
+        DataError: The record lacks a field, or it is neither a text nor a number.
     """
-    template = unescape(template)
-    values = {name: record.field(name) for name in template_fields(template)}
+    template = unescape(check_text("template", template))
+    values = {name: _value(record, name) for name in template_fields(template)}
     try:
         return template.format_map(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{record.place}: template {template!r}: {error}") from error
+
+
+def _value(record: Record, name: str) -> str | int | float:
+    """The field as it stands, for formats of numbers; a text, or a finite number."""
+    text = record.text(name)
+    value: str | int | float = record.field(name)
+    return text if isinstance(value, str) else value

@@ -85,7 +85,8 @@ class Descent:
                 f"strategy.objective is {objective!r}; use {' or '.join(OBJECTIVES)}"
                 f"{did_you_mean(str(objective), OBJECTIVES)}"
             )
-        if not learning_rate > 0:
+        check_number("strategy.learning_rate", learning_rate, 0)
+        if learning_rate == 0:
             raise ValueError(f"strategy.learning_rate must be above 0, not {learning_rate}")
         check_whole("strategy.batch_size", batch_size, 1)
         check_number("strategy.diversity", diversity, 0)

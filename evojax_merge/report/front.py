@@ -6,11 +6,16 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 from matplotlib.figure import Figure
 
+from evojax_merge.documents import schema
+from evojax_merge.documents.errors import DocumentError, named
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.json_text import load_object
 from evojax_merge.fitness.base import Measure
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
 from evojax_merge.report.plots import save_figure
@@ -68,7 +73,7 @@ class Front:
         """Read it.
 
         Raises:
-            ValueError: The directory has none.
+            ValueError: The directory has none, or it is damaged.
         """
         path = directory / FILE
         if not path.is_file():
@@ -76,11 +81,21 @@ class Front:
                 f"{directory}: has no {FILE}; a run has a front when its strategy keeps one, e.g. "
                 "strategy=nsga2 with several fitness tasks"
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
-        members = tuple(Member(**member) for member in found["members"])
-        scales = [found["measures"][task] for task in found["tasks"]]
-        measures = tuple(Measure(scale["measure"], scale["unit"]) for scale in scales)
-        return cls(found["split"], tuple(found["tasks"]), members, measures)
+        try:
+            written = load_object(read_text(path))
+        except DocumentError as error:
+            raise ValueError(f"{path}: {error}") from None
+        found = schema.read(_FrontText, written, str(path))
+        for member in found.members:
+            if lacking := set(found.tasks) - member.scores.get(found.split, {}).keys():
+                names = ", ".join(sorted(map(named, lacking)))
+                raise ValueError(f"{path}: {named(member.recipe)} has no score of {names}")
+        if lacking := set(found.tasks) - found.measures.keys():
+            raise ValueError(f"{path}: measures lacks {', '.join(sorted(map(named, lacking)))}")
+        members = tuple(Member(member.recipe, member.scores) for member in found.members)
+        scales = [found.measures[task] for task in found.tasks]
+        measures = tuple(Measure(scale.measure, scale.unit) for scale in scales)
+        return cls(found.split, tuple(found.tasks), members, measures)
 
     def scores(self, split: str | None = None) -> Float[np.ndarray, "members tasks"]:
         """Means of the tasks."""
@@ -130,6 +145,27 @@ class Front:
                     f"{number!r}"
                 )
         return np.array(list(weights.values()))
+
+
+class _MemberText(schema.Document):
+    recipe: str
+    scores: dict[str, dict[str, Annotated[float, schema.number()]]]
+
+
+class _MeasureText(schema.Document):
+    """What the scores of a task are, as it is written."""
+
+    measure: str
+    unit: str
+
+
+class _FrontText(schema.Document):
+    """A front as it is written."""
+
+    split: str
+    tasks: Annotated[list[str], pydantic.Field(min_length=1)]
+    measures: dict[str, _MeasureText]
+    members: Annotated[list[_MemberText], pydantic.Field(min_length=1)]
 
 
 def knee(scores: Float[np.ndarray, "members tasks"]) -> int:

@@ -108,6 +108,8 @@ def pool_members(pool: Sequence[str] | None, sources: Sequence[str]) -> tuple[st
     if MERGED in sources:
         raise ValueError(f"a source is called {MERGED}, as the merge is; set model.names")
     known = (MERGED, *sources)
+    if pool is not None and not isinstance(pool, list | tuple):
+        raise ValueError(f"space.pool is {pool!r}; give a list of names")
     members = tuple(known if pool is None else pool)
     if unknown := [name for name in members if name not in known]:
         raise ValueError(f"space.pool: there is no {unknown[0]!r} (there are: {', '.join(known)})")

@@ -147,10 +147,10 @@ def test_splits(write, model):
         ({"extract": "sakna"}, r"no extract mode 'sakna'.*mean 'sakana'"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"stop": "\n"}, "list of texts"),
-        ({"stop": [""]}, "list of texts"),
+        ({"stop": [""]}, "stop must be a text, not empty"),
         ({"buckets": 0}, "buckets"),
         ({"language": "fr"}, "script rule"),
-        ({"test": "none.jsonl"}, "none.jsonl: no such file"),
+        ({"test": "none.jsonl"}, "none.jsonl: missing"),
     ],
 )
 def test_mistakes_are_found_before_there_is_a_model(write, options, message):

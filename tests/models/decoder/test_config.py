@@ -9,7 +9,7 @@ MINIMAL = {
     "hidden_size": 256,
     "intermediate_size": 512,
     "num_hidden_layers": 30,
-    "num_attention_heads": 8,
+    "num_attention_heads": 32,
 }
 
 
@@ -24,7 +24,7 @@ def test_silence_means_what_transformers_assumes(model_type, use_window):
     kinds = getattr(theirs, "layer_types", None) or ["sliding_attention"] * 30
     window = getattr(theirs, "sliding_window", None)
     assert ours.num_kv_heads == theirs.num_key_value_heads
-    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 256 // 8)
+    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 256 // 32)
     assert ours.max_position_embeddings == theirs.max_position_embeddings
     assert ours.rms_norm_eps == theirs.rms_norm_eps
     assert ours.hidden_act == theirs.hidden_act
