@@ -45,7 +45,8 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
         ["C0", "C7", "C1", "C2", "C3", "C4"] * len(searches), searches.items(), strict=False
     ):
         every = [np.array(generations[number]) for number in sorted(generations)]
-        at = np.cumsum([len(pairs) for pairs in every])
+        # By the generation: the history may lack some.
+        at = (np.array(sorted(generations)) + 1) * max(map(len, every))
         known = np.array([np.isfinite(pairs[:, 0]).any() for pairs in every])
         if not known.any():
             continue
@@ -65,7 +66,8 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
     axes.set_xlabel("evaluations")
     axes.set_ylabel(f"fitness ({task}, search split)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    if axes.lines:
+        axes.legend(fontsize=8)
     save_figure(figure, path)
 
 
