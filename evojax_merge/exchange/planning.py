@@ -26,6 +26,7 @@ from evojax_merge.exchange.methods import Method, Static
 from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
+from evojax_merge.models.decoder.config import window_fields
 from evojax_merge.models.family import Slot
 from evojax_merge.operators.base import TINY
 
@@ -205,17 +206,9 @@ class _Planner:
         changes: dict[str, Any] = {}
         given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
         if self._layers(self.reference):
-            windows = [
-                self._entry_checkpoint(part.sources[0]).config.windows[layer]
-                for part in self.slices
-                for layer in range(*(part.sources[0].layers or (0, 0)))
-            ]
-            changes |= {"num_layers": len(windows), "windows": tuple(windows)}
-            if "layer_types" in given or len(set(windows)) > 1:
-                given["layer_types"] = [
-                    "full_attention" if window is None else "sliding_attention"
-                    for window in windows
-                ]
+            windows = self._windows()
+            changes |= {"num_layers": len(windows), "windows": windows}
+            given |= self._window_fields(given, windows)
         if self.tokens is not None and self.tables:
             changes["vocab_size"] = self.tokens.rows
         if changes:
@@ -226,6 +219,34 @@ class _Planner:
         for key in {"dtype", "torch_dtype"} & given.keys() or {"dtype"}:
             given[key] = name
         return given
+
+    def _windows(self) -> tuple[int | None, ...]:
+        """Sliding window of every layer of the result."""
+        return tuple(
+            window for part in self.slices for window in self._own_windows(self._frame(part))
+        )
+
+    def _own_windows(self, entry: Entry) -> tuple[int | None, ...]:
+        """Those of the layers that an entry names."""
+        return self._entry_checkpoint(entry).config.windows[slice(*entry.layers or (0, 0))]
+
+    def _frame(self, part: Slice) -> Entry:
+        """The entry whose windows the layers of a slice have: the base's, or else the first."""
+        base = part.base_model or self.configuration.models[0]
+        return next((entry for entry in part.sources if entry.model == base), part.sources[0])
+
+    def _window_fields(
+        self, given: dict[str, Any], windows: tuple[int | None, ...]
+    ) -> dict[str, int | bool | list[str] | None]:
+        try:
+            return window_fields(given, windows)
+        except ValueError as error:
+            first, places = 0, []
+            for part in self.slices:
+                stop = first + len(self._own_windows(part.sources[0]))
+                places.append(f"{part.where} from layer {first}, {self._frame(part).model}")
+                first = stop
+            raise ExchangeError(f"{error}:\n  " + "\n  ".join(places)) from None
 
     def _job(self, path: str, part: Slice, layer: int | None, offset: int | None, t: float) -> Job:
         name = self.names[path].format(layer=layer)
