@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evojax_merge.api import Evaluation, evaluate, evolve, export, load, merge, resume
 
+__version__ = "0.1.0"
+
 __all__ = ["Evaluation", "evaluate", "evolve", "export", "load", "merge", "resume"]
 
 

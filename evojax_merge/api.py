@@ -6,18 +6,21 @@ What only runs need (orbax, evosax, matplotlib) is imported by the functions tha
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from omegaconf import DictConfig
 
+from evojax_merge import operators
 from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
-from evojax_merge.config import build, build_operator, compose, load_config_file, resolved_yaml
+from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
 from evojax_merge.exchange import apply_mergekit, to_mergekit
+from evojax_merge.files import links_out
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
     from evojax_merge.evolution.run import Run
     from evojax_merge.report.results import Result
 
-OWN_OPERATORS = "evojax_merge.operators."
 CONFIG_FILE = "config.yaml"
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "evaluate",
     "evolve",
     "export",
+    "foreign_operators",
     "load",
     "merge",
     "resume",
@@ -187,13 +190,12 @@ def _route(recipe: PathRecipe, terms: _Terms) -> Route:
 
 
 def _merge(recipe: Recipe, terms: _Terms) -> Model:
-    foreign = [t for t in _targets(recipe) if not t.startswith(OWN_OPERATORS)]
-    if foreign and not terms.trust_operator:
-        raise RecipeError(
-            f"the recipe's operator is {foreign[0]}, code from outside this package; if you "
-            "trust it, allow it with trust_operator=True (--trust-operator)"
+    try:
+        operator = operators.make_operator(
+            recipe.operator, recipe.arguments, trust=terms.trust_operator
         )
-    operator = build_operator(recipe.operator, recipe.arguments)
+    except ValueError as error:
+        raise RecipeError(f"operator: {error}") from error
     prepared = plan(
         recipe.base.path if recipe.base else None,
         [source.path for source in recipe.sources],
@@ -215,6 +217,8 @@ def evolve(
     config: DictConfig | Sequence[str],
     directory: str | Path | None = None,
     console: "Console | None" = None,
+    *,
+    on_start: Callable[[], object] = lambda: None,
 ) -> "Run":
     """Search for the best merge.
 
@@ -222,8 +226,9 @@ def evolve(
         config: A composed configuration, or the overrides that the command line would take, e.g.
             ``["model.base=DIR", "model.sources=[DIR,DIR]", "fitness.data=items.jsonl"]``.
         directory: Where everything is left; by default ``runs/NAME/DATE_TIME``. If it holds the
-            beginning of the same run, that is continued.
+            beginning of the same run, that is continued. A start that is refused leaves none.
         console: Where to show progress; by default nowhere.
+        on_start: Called when everything is checked and the weights are read.
 
     Raises:
         ValueError: The configuration, a checkpoint or the data cannot be used; nothing expensive
@@ -234,39 +239,84 @@ def evolve(
 
     if not isinstance(config, DictConfig):
         config = compose(config)
-    experiment = build(config)
     if directory is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        directory = Path("runs") / experiment.name / stamp
+        directory = Path("runs") / config.name / stamp
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    config.working_directory = str(Path.cwd())
-    text = resolved_yaml(config)
-    kept = directory / CONFIG_FILE
-    if kept.exists() and kept.read_text(encoding="utf-8") != text:
-        raise ValueError(
-            f"{directory}: holds a run of another configuration; give another directory, or "
-            "continue that run with resume"
-        )
-    kept.write_text(text, encoding="utf-8")
-    return run(experiment, directory, console)
+    with _kept_once_begun(directory):
+        experiment = build(config)
+        config.working_directory = str(Path.cwd())
+        text = resolved_yaml(config)
+        directory.mkdir(parents=True, exist_ok=True)
+        kept = directory / CONFIG_FILE
+        if kept.exists() and kept.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{directory}: holds a run of another configuration; give another directory, or "
+                "continue that run with resume"
+            )
+        kept.write_text(text, encoding="utf-8")
+        return run(experiment, directory, console, on_start)
 
 
-def resume(directory: str | Path, console: "Console | None" = None) -> "Run":
+@contextlib.contextmanager
+def _kept_once_begun(directory: Path) -> Iterator[None]:
+    """Remove a directory that was not there, or empty, if the block fails before a search."""
+    new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    try:
+        yield
+    except BaseException:
+        if new and not (directory / "checkpoints").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def resume(
+    directory: str | Path, console: "Console | None" = None, *, trust_config: bool = False
+) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
     Relative paths in its configuration are read from where it was started.
 
+    Args:
+        directory: Of the run.
+        console: Where to show progress; by default nowhere.
+        trust_config: Import and call what the run's configuration names from outside this package.
+
     Raises:
-        ConfigError: The directory holds no run.
+        ConfigError: The directory holds no run, or its configuration is not to be trusted.
     """
     from evojax_merge.evolution.run import run
 
     directory = Path(directory).absolute()
-    config = load_config_file(directory / CONFIG_FILE)
-    started = Path(config.working_directory or ".")
-    with contextlib.chdir(started if started.is_dir() else "."):
+    config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
+    if (links := links_out(directory)) and not trust_config:
+        raise ConfigError(
+            f"{links[0]}: leads out of the run's directory, and going on would write elsewhere; "
+            "put a file or a folder in the place of the link, or say that you trust it with "
+            "trust_config=True (--trust-config)"
+        )
+    with contextlib.chdir(started_from(config)):
         return run(build(config), directory, console)
+
+
+def started_from(config: DictConfig) -> Path:
+    """The directory from which a run was started, as far as it is still there."""
+    started = Path(config.working_directory or ".")
+    return started if started.is_dir() else Path()
+
+
+def foreign_operators(recipe: Recipe | PathRecipe | WeightsRecipe) -> list[str]:
+    """The factories from outside this package that carrying out a recipe would import and call."""
+    if isinstance(recipe, WeightsRecipe):
+        return []
+    members = recipe.pool.values() if isinstance(recipe, PathRecipe) else [recipe]
+    found = [
+        name
+        for member in members
+        if isinstance(member, Recipe)
+        for name in operators.foreign_operators(member.operator, member.arguments)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _check_unchanged(
@@ -286,17 +336,3 @@ def _check_unchanged(
             + ", ".join(changed)
             + "; use them all the same with force=True (--force)"
         )
-
-
-def _targets(recipe: Recipe) -> list[str]:
-    """Everything that making the recipe's operator would call."""
-
-    def inner(value: Any) -> list[str]:
-        if isinstance(value, dict):
-            own = [str(value["_target_"])] if "_target_" in value else []
-            return own + [target for part in value.values() for target in inner(part)]
-        if isinstance(value, list | tuple):
-            return [target for part in value for target in inner(part)]
-        return []
-
-    return [recipe.operator, *inner(recipe.arguments)]

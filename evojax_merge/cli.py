@@ -6,28 +6,32 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 
+from evojax_merge import __version__
 from evojax_merge.bundled import conf_directory
 from evojax_merge.evolution.interruption import Interrupted
+from evojax_merge.terminal import complain, say, show_warning
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
-       evojax-merge resume RUN_DIR
+       evojax-merge resume RUN_DIR [--trust-config]
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force] [--seed N]
        evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
        evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [--force]
-                              [KEY=VALUE ...]
+                              [--trust-operator] [KEY=VALUE ...]
+       evojax-merge evaluate RUN_DIR [--trust-config] [--split SPLIT] [--out DIR] [--force]
+       evojax-merge --version
 
 evolve    search for the best merge of some models; -m sweeps comma-separated values
 resume    continue a run after any interruption
 apply     build the checkpoint that a recipe, or a YAML of mergekit, describes
 convert   write a recipe as a YAML of mergekit
-evaluate  measure a checkpoint or a recipe, e.g. fitness=generation fitness.data=items.jsonl
+evaluate  measure a checkpoint or a recipe, e.g. fitness=generation fitness.data=items.jsonl;
+          a run's winner, by the run's own measure
 
 KEY=VALUE chooses and changes configuration: model.base=DIR 'model.sources=[DIR,DIR]'
 operator=ties space=parameter_groups strategy=cma_es fitness=generation fitness.data=items.jsonl
@@ -44,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 on an error of the user's, with 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console()
-    warnings.showwarning = functools.partial(_show_warning, console)
+    warnings.showwarning = functools.partial(show_warning, console)
     command, rest = (given[0], given[1:]) if given else ("--help", [])
+    if command == "--version":
+        print(f"evojax-merge {__version__}")
+        sys.exit(0)
     if command not in COMMANDS:
         asked = command in ("-h", "--help", "help")
         print(USAGE + f"{conf_directory()}", file=sys.stdout if asked else sys.stderr)
@@ -55,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         importlib.import_module(f"evojax_merge.commands.{command}").run(rest, console)
     except Interrupted as interrupted:
-        console.print(f"[bold]stopped by {interrupted}[/]; everything completed is saved")
+        say(console, "everything completed is saved", label=f"stopped by {interrupted};")
         sys.exit(130)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -68,11 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             del os.environ[TRACEBACK]
 
 
-def _show_warning(console: Console, message: Warning | str, *where: Any) -> None:
-    console.print(f"[bold red]warning:[/] {escape(str(message))}", soft_wrap=True)
-
-
 def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    print(f"({TRACEBACK}=1 shows where it came from)", file=sys.stderr)
+    complain(f"error: {message}")
+    complain(f"({TRACEBACK}=1 shows where it came from)")
     sys.exit(2)

@@ -29,3 +29,23 @@ def sha256(file: Path) -> str:
     """Of the bytes of a file, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def links_out(directory: Path) -> list[Path]:
+    """The links in a directory, and in the folders below it, that lead out of the directory."""
+    home = directory.resolve()
+    found = []
+    for folder, folders, files in os.walk(directory):
+        for name in (*folders, *files):
+            path = Path(folder) / name
+            if path.is_symlink() and not _target(path).is_relative_to(home):
+                found.append(path)
+    return sorted(found)
+
+
+def _target(link: Path) -> Path:
+    """Where a link leads in the end; a circle leads to the root, which is within nothing."""
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        return Path(link.anchor or "/")

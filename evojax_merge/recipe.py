@@ -15,6 +15,9 @@ from evojax_merge.yaml_text import load_yaml
 
 FORMAT = 1
 
+RECIPE_FILE = "recipe.yaml"
+"""The recipe of a run's winner, in its directory."""
+
 DTYPES = ("float32", "bfloat16", "float16")
 """What a merge may be rounded to."""
 

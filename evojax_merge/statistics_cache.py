@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ FORMAT = 2
 
 LIMIT_GB = 20.0
 SUFFIX = ".safetensors"
+_ENTRY = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
 
 
 def default_directory() -> str:
@@ -105,6 +107,8 @@ class Entry:
 def _shrink(directory: Path, limit: float) -> None:
     entries = []
     for file in directory.glob(f"*{SUFFIX}"):
+        if not _ENTRY.fullmatch(file.name):  # somebody's weights, in a directory that is no cache
+            continue
         try:
             state = file.stat()
         except FileNotFoundError:  # another process has removed it

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
     {
+        "__version__",
         "bundled",
         "types",
         "tree",
@@ -23,6 +24,7 @@ ORDER = (
         "finite",
         "statistics_cache",
         "arguments",
+        "terminal",
         "yaml_text",
     },
     {"models"},

@@ -6,6 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge.exchange import apply_mergekit, is_mergekit
+from evojax_merge.recipe import RECIPE_FILE
+from evojax_merge.terminal import announce_imports, say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -23,7 +25,10 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
     parser.add_argument(
-        "--trust-operator", action="store_true", help="run an operator from outside this package"
+        "--trust-operator",
+        "--trust-config",
+        action="store_true",
+        help="import and run the operator that a recipe or a run names from outside this package",
     )
     parser.add_argument(
         "--force", action="store_true", help="merge checkpoints that changed since the recipe"
@@ -43,18 +48,21 @@ def run(arguments: list[str], console: Console) -> None:
         raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
     else:
         from evojax_merge import api
+        from evojax_merge.path_recipe import load_recipe
 
+        if options.trust_operator:
+            announce_imports(console, api.foreign_operators(load_recipe(options.recipe)))
         model = api.merge(
             options.recipe, trust_operator=options.trust_operator, force=options.force
         )
         api.export(model, options.out, overwrite=options.overwrite)
-    console.print(f"exported to {options.out}", soft_wrap=True)
+    say(console, f"exported to {options.out}")
 
 
 def _recipe_of(given: Path, select: str | None) -> Path:
     """The recipe of a run, or of a member of its front."""
     if select is None:
-        return given / "recipe.yaml" if given.is_dir() else given
+        return given / RECIPE_FILE if given.is_dir() else given
     if not given.is_dir():
         raise ValueError(f"--select {select}: chooses a merge of a run; {given} is no directory")
     from evojax_merge.report.front import Front  # and matplotlib

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from evojax_merge.exchange import to_mergekit
 from evojax_merge.path_recipe import PathRecipe, load_recipe
+from evojax_merge.terminal import say
 from evojax_merge.weights_recipe import WeightsRecipe
 
 
@@ -35,4 +36,4 @@ def run(arguments: list[str], console: Console) -> None:
             "writes them as an ordinary checkpoint"
         )
     options.out.write_text(to_mergekit(recipe), encoding="utf-8")
-    console.print(f"written to {options.out}", soft_wrap=True)
+    say(console, f"written to {options.out}")

@@ -1,6 +1,7 @@
 """``evojax-merge evaluate``: measure a checkpoint or a recipe."""
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,17 @@ from typing import Any
 from rich.console import Console
 
 from evojax_merge import api
-from evojax_merge.config import build_task, compose
+from evojax_merge.config import (
+    build_task,
+    compose,
+    foreign_factories,
+    load_config_file,
+    read_config_file,
+)
 from evojax_merge.path_recipe import PathRecipe, load_recipe
+from evojax_merge.recipe import RECIPE_FILE
 from evojax_merge.report.results import results_table, save_results
+from evojax_merge.terminal import announce_imports
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -21,22 +30,45 @@ def run(arguments: list[str], console: Console) -> None:
         console: Where it says what it did.
     """
     parser = argparse.ArgumentParser("evojax-merge evaluate")
-    parser.add_argument("model", help="directory, hub id, or recipe.yaml")
+    parser.add_argument("model", help="directory, hub id, recipe.yaml, or the directory of a run")
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--split", default=None, help="search, validation or test")
     parser.add_argument("--dtype", default=None, help="compute in this dtype")
     parser.add_argument(
         "--force", action="store_true", help="use checkpoints that changed since the recipe"
     )
+    parser.add_argument(
+        "--trust-operator",
+        "--trust-config",
+        action="store_true",
+        help="import and run what a recipe or a run names from outside this package",
+    )
     parser.add_argument("--out", type=Path, default=None, metavar="DIR")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
-    config = compose([*options.overrides, f"model.sources=[{options.model}]"], options.config_dir)
-    task = build_task(config)
-    if options.split is not None:
-        task = task.on(options.split)
-    name = Path(options.model).stem if Path(options.model).is_file() else None
-    evaluation = api.evaluate(_model(options.model, options.dtype, options.force), task, name)
+    trust = options.trust_operator
+    given, started = Path(options.model).absolute(), Path()
+    run_config = given / api.CONFIG_FILE
+    is_run = run_config.is_file() and not (given / "config.json").exists()
+    recipe = given / RECIPE_FILE if is_run else given if given.is_file() else None
+    if recipe is not None and options.dtype is not None:
+        raise ValueError("--dtype: a recipe has a dtype of its own")
+    if is_run and not options.overrides:  # by its own measure
+        if trust:
+            announce_imports(console, foreign_factories(read_config_file(run_config)))
+        config = load_config_file(run_config, trust=trust)
+        started = api.started_from(config)
+    else:
+        config = compose(options.overrides, options.config_dir)
+    with contextlib.chdir(started):
+        task = build_task(config)
+        if options.split is not None:
+            task = task.on(options.split)
+        if recipe is None:
+            model = api.load(options.model, options.dtype)
+        else:
+            model = _merged(recipe, options.force, trust, console)
+    evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)
     result = evaluation.result
     title = f"{task.name}, {result.items} items of the {task.split} split"
     console.print(results_table([result], title))
@@ -47,13 +79,11 @@ def run(arguments: list[str], console: Console) -> None:
         (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _model(named: str, dtype: str | None, force: bool) -> Any:
-    """The model of a directory or hub id; of a recipe, the merge, or the path as it is searched."""
-    if not Path(named).is_file():
-        return api.load(named, dtype)
-    if dtype is not None:
-        raise ValueError("--dtype: a recipe has a dtype of its own")
-    recipe = load_recipe(named)
+def _merged(path: Path, force: bool, trust: bool, console: Console) -> Any:
+    """The merge of a recipe; of a data-flow recipe the path, run as it is searched."""
+    recipe = load_recipe(path)
+    if trust:
+        announce_imports(console, api.foreign_operators(recipe))
     if isinstance(recipe, PathRecipe):
-        return api.route(recipe, force=force)
-    return api.merge(named, force=force)
+        return api.route(recipe, trust_operator=trust, force=force)
+    return api.merge(path, trust_operator=trust, force=force)

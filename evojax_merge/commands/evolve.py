@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from evojax_merge import api
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.report.sweep import ERROR_FILE
+from evojax_merge.terminal import say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -47,51 +47,44 @@ def run(arguments: list[str], console: Console) -> None:
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
         directory = Path(settings.runtime.output_dir)
-        directory.mkdir(parents=True, exist_ok=True)
         chosen = list(settings.overrides.task)
-        (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
         swept = settings.mode == RunMode.MULTIRUN
-        newest = _point_latest(directory.parent if swept else directory)
+
+        def keep_overrides() -> None:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
+
+        def start() -> None:
+            keep_overrides()
+            _point_latest(directory.parent if swept else directory)
+
         try:
-            api.evolve(config, directory, console)
+            api.evolve(config, directory, console, on_start=start)
         except Interrupted:
-            console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
+            if directory.exists():  # something was begun
+                say(console, f"continue with: evojax-merge resume {directory}")
             raise
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
             failures.append(error)
             if swept:
+                keep_overrides()
                 (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
-                console.print(f"failed: {' '.join(chosen)}\n{error}", soft_wrap=True, markup=False)
-            elif not (directory / "checkpoints").exists():  # refused: there was no run
-                shutil.rmtree(directory)
-                _point_latest(newest, directory.parent / "latest")
+                say(console, f"{' '.join(chosen)}\n{error}", label="failed:")
             return
-        console.print(f"everything is in {directory}", soft_wrap=True)
+        say(console, f"everything is in {directory}")
 
     job()
     if failures:
         raise failures[0]
 
 
-def _point_latest(target: Path | None, link: Path | None = None) -> Path | None:
-    """Make ``latest`` beside a run point at it; gives what it pointed at before.
-
-    Args:
-        target: The run, or the sweep's folder; None: no link.
-        link: Where the link is; by default beside the target.
-    """
-    if link is None:
-        assert target is not None
-        link = target.parent / "latest"
-    partial = link.parent / f".latest-{os.getpid()}"
-    previous = link.parent / link.readlink() if link.is_symlink() else None
+def _point_latest(target: Path) -> None:
+    """Make ``latest`` beside a run, or beside the folder of a sweep, point at it."""
+    link = target.parent / "latest"
+    partial = target.parent / f".latest-{os.getpid()}"
     try:
         partial.unlink(missing_ok=True)
-        if target is None:
-            link.unlink(missing_ok=True)
-        else:
-            partial.symlink_to(target.name)
-            partial.replace(link)
+        partial.symlink_to(target.name)
+        partial.replace(link)
     except OSError:  # a file system without links, or a directory of that name: only a convenience
         partial.unlink(missing_ok=True)
-    return previous

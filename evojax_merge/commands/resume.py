@@ -1,11 +1,14 @@
 """``evojax-merge resume``: continue a run after any interruption."""
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 
 from evojax_merge import api
+from evojax_merge.config import foreign_factories, read_config_file
 from evojax_merge.evolution.interruption import Interrupted
+from evojax_merge.terminal import announce_imports, say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -17,9 +20,18 @@ def run(arguments: list[str], console: Console) -> None:
     """
     parser = argparse.ArgumentParser("evojax-merge resume")
     parser.add_argument("directory", metavar="RUN_DIR")
-    directory = parser.parse_args(arguments).directory
+    parser.add_argument(
+        "--trust-config",
+        action="store_true",
+        help="import and run what the run's configuration names from outside this package",
+    )
+    options = parser.parse_args(arguments)
+    directory = options.directory
+    if options.trust_config:
+        config = read_config_file(Path(directory) / api.CONFIG_FILE)
+        announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console)
+        api.resume(directory, console, trust_config=options.trust_config)
     except Interrupted:
-        console.print(f"continue with: evojax-merge resume {directory}", soft_wrap=True)
+        say(console, f"continue with: evojax-merge resume {directory}")
         raise

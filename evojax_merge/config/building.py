@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config.explaining import ConfigError
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.statistics_cache import StatisticsCache
 
 
@@ -26,16 +27,14 @@ def build(config: DictConfig) -> Experiment:
     for group in ("operator", "space", "strategy", "fitness", "mesh"):
         _check_arguments(config[group], group)
     operator = _instantiate(config.operator)
-    arguments = OmegaConf.to_container(config.operator, resolve=True)
-    assert isinstance(arguments, dict)
-    target = arguments.pop("_target_")
+    target, arguments = _recipe_operator(config.operator)
     return Experiment(
         name=config.name,
         seed=config.seed,
         model=ModelChoice(**_plain(config.model)),
         operator=operator,
-        operator_target=target,
-        operator_arguments={str(name): value for name, value in arguments.items()},
+        operator_target=canonical(target, get_object(target)),
+        operator_arguments=arguments,
         space=_instantiate(config.space),
         strategy=_instantiate(config.strategy),
         task=build_task(config),
@@ -83,9 +82,18 @@ def build_task(config: DictConfig) -> Any:
     return _instantiate(config.fitness)
 
 
-def build_operator(target: str, arguments: dict[str, Any]) -> Any:
-    """The operator that a recipe names."""
-    return _instantiate({"_target_": target, **arguments})
+def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:
+    """What a recipe says of the operator, so that no search ends in one that cannot be read."""
+    arguments = _plain(config)
+    target = arguments.pop("_target_")
+    for key in ("_convert_", "_recursive_"):
+        arguments.pop(key, None)
+    described = {key: value for key, value in arguments.items() if key != "options"}
+    try:
+        check_plain("operator", described if target == PREFIX + "choice" else arguments)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return canonical(target, get_object(target)), arguments
 
 
 def _instantiate(config: Any) -> Any:

@@ -4,8 +4,10 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -15,7 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from evojax_merge.bundled import conf_directory, experiments_directory
 from evojax_merge.config.explaining import ConfigError, explain, explain_group
 from evojax_merge.config.schema import Config
+from evojax_merge.config.trust import check_trust
 from evojax_merge.statistics_cache import default_directory
+from evojax_merge.yaml_text import load_yaml
 
 OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
 OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
@@ -119,14 +123,21 @@ def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
         raise ConfigError(explain(error, search_path, overrides)) from error
 
 
-def load_config_file(path: Path) -> DictConfig:
-    """A resolved configuration that a run left behind."""
+def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
+    """The resolved configuration that a run left behind, in which nothing is looked up any more.
+
+    Args:
+        path: The file.
+        trust: Accept that it names factories from outside this package, which building it runs.
+
+    Raises:
+        ConfigError: There is no such file, it is no configuration of this version, or it names
+            other code than ours and is not trusted.
+    """
+    plain = read_config_file(path)
+    check_trust(plain, str(path), trust)
     try:
-        loaded = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: missing; give the directory of a run") from None
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), loaded)
+        merged = OmegaConf.merge(OmegaConf.structured(Config), _literal(plain))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or getattr(error, "key", None)
         raise ConfigError(
@@ -135,6 +146,37 @@ def load_config_file(path: Path) -> DictConfig:
         ) from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The plain values of a configuration that a run left behind.
+
+    Raises:
+        ConfigError: There is no such file, or it is no mapping in YAML.
+    """
+    try:
+        plain = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; give the directory of a run") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is not YAML ({error}); restore it from a copy") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path}: is no configuration, which is a mapping; restore it")
+    return plain
+
+
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+
+
+def _literal(value: Any) -> Any:
+    """The same values for OmegaConf, which would otherwise look up what stands in ``${…}``."""
+    if isinstance(value, dict):
+        return {key: _literal(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_literal(part) for part in value]
+    if isinstance(value, str):
+        return _INTERPOLATION.sub(lambda found: found[1] * 2 + r"\${", value)
+    return value
 
 
 def resolved_yaml(config: DictConfig) -> str:

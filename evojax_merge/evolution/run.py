@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from evojax_merge.experiment import Experiment
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
-from evojax_merge.recipe import Recipe
+from evojax_merge.recipe import RECIPE_FILE, Recipe
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
@@ -62,13 +62,19 @@ class Run:
         return next(result for result in self.results if result.name == EVOLVED)
 
 
-def run(experiment: Experiment, directory: Path, console: Console | None = None) -> Run:
+def run(
+    experiment: Experiment,
+    directory: Path,
+    console: Console | None = None,
+    on_start: Callable[[], object] = lambda: None,
+) -> Run:
     """Carry out an experiment, or the rest of it if the directory holds its beginning.
 
     Args:
         experiment: What to do.
         directory: Where to leave everything; made if it is not there.
         console: Where to show progress; by default nowhere.
+        on_start: Called when everything is checked and the weights are read.
 
     Raises:
         ValueError: Anything that makes the experiment impossible, before any weights are read.
@@ -81,6 +87,7 @@ def run(experiment: Experiment, directory: Path, console: Console | None = None)
     for line in setup.describe():
         console.print(line, soft_wrap=True, markup=False)
     setup.load(directory, lambda message: console.print(message, soft_wrap=True, markup=False))
+    on_start()
     with watch() as interruption:
         runner = _Runner(experiment, directory, console, interruption)
         return runner.run(setup)
@@ -109,7 +116,7 @@ class _Runner:
         known = Heldout(problem.evaluator, self.interruption.check)
         found = self._search(EVOLVED, problem, stage, known)
         recipe = problem.recipe(found)
-        recipe.save(self.directory / "recipe.yaml")
+        recipe.save(self.directory / RECIPE_FILE)
         self._keep_front(problem, found, known)
         self._keep_curve(known)
         others: dict[str, Found] = {}

@@ -18,6 +18,7 @@ from evojax_merge.operators.consensus_ta import consensus_ta, tall_mask
 from evojax_merge.operators.dare import dare_linear, dare_ties
 from evojax_merge.operators.della import della, della_linear
 from evojax_merge.operators.evidence import Evidence, EvidenceRequest
+from evojax_merge.operators.factories import FACTORIES, foreign_operators, make_operator
 from evojax_merge.operators.fisher import fisher
 from evojax_merge.operators.geometric_median import geometric_median
 from evojax_merge.operators.iso_c import iso_c
@@ -49,6 +50,7 @@ from evojax_merge.operators.ties import ties
 from evojax_merge.operators.tsv_merge import tsv_merge
 
 __all__ = [
+    "FACTORIES",
     "Coefficient",
     "Coefficients",
     "Evidence",
@@ -70,6 +72,7 @@ __all__ = [
     "della",
     "della_linear",
     "fisher",
+    "foreign_operators",
     "geometric_median",
     "init_statistics",
     "iso_c",
@@ -79,6 +82,7 @@ __all__ = [
     "magmax",
     "magmin",
     "make_merge",
+    "make_operator",
     "merge",
     "model_stock",
     "multislerp",

@@ -15,6 +15,7 @@ from evojax_merge.strategies.multi_objective import MultiObjectiveStrategy
 from evojax_merge.strategies.nsga2 import NSGA2
 from evojax_merge.strategies.nsga3 import NSGA3
 from evojax_merge.strategies.optuna_cma import OptunaCMAES
+from evojax_merge.strategies.shaping import fitness_shaping
 from evojax_merge.strategies.surrogate import Surrogate
 from evojax_merge.strategies.xnes import XNES
 
@@ -39,4 +40,5 @@ __all__ = [
     "Strategy",
     "Surrogate",
     "default_population_size",
+    "fitness_shaping",
 ]

@@ -1,13 +1,37 @@
 """What a fitness becomes before an evosax algorithm sees it."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
+from evosax.core import fitness_shaping as shaping
 from evosax.types import Params, Population, State
 from jaxtyping import Array, Float
 
+from evojax_merge.arguments import check_option
 from evojax_merge.types import Fitness
+
+_SHAPINGS: dict[str, Callable[..., Fitness]] = {
+    "identity": shaping.identity_fitness_shaping_fn,
+    "centered_rank": shaping.centered_rank_fitness_shaping_fn,
+    "normalize": shaping.normalize_fitness_shaping_fn,
+    "standardize": shaping.standardize_fitness_shaping_fn,
+}
 
 # Beyond this the float32 squares that some algorithms take would overflow.
 _LARGEST = 1e18
+
+
+def fitness_shaping(name: str) -> Callable[..., Fitness]:
+    """One of evosax's ways to shape a generation's fitness, for algorithms that take one.
+
+    Args:
+        name: ``identity``, ``centered_rank``, ``normalize`` or ``standardize``.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    check_option("fitness_shaping", name, list(_SHAPINGS))
+    return _SHAPINGS[name]
 
 
 def to_cost(

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from evojax_merge.config import build_operator
 from evojax_merge.exchange.expressing import OWN, express
+from evojax_merge.operators import make_operator
 from evojax_merge.recipe import Ingredient, Recipe
 from tests.exchange.test_writing import BLOCKS
 
@@ -44,7 +44,7 @@ RANGES = {"density": (0.2, 0.8), "epsilon": (0.02, 0.15), "gamma": (0.01, 0.05),
 
 def written(models, name, arguments, dtype="float32", count=3, segments=BLOCKS):
     """A recipe of ``count`` sources, or as many as the operator takes."""
-    operator = build_operator(OWN + name, arguments)
+    operator = make_operator(OWN + name, arguments)
     expression = express(OWN + name, arguments)
     neutral = expression.neutral
     least, most = operator.sources

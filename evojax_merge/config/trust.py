@@ -1,0 +1,85 @@
+"""What a run directory from elsewhere may have made: the factories that our own options name."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from evojax_merge.bundled import conf_directory
+from evojax_merge.config.explaining import ConfigError
+
+TARGET = "_target_"
+
+GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
+"""The keys of a configuration from which objects are made."""
+
+_UNPICKLED = ("_args_", "params", "params_path")
+"""Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
+
+
+class Factory(NamedTuple):
+    """A factory that a configuration names, and what it is given."""
+
+    group: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@functools.cache
+def public_factories(group: str) -> frozenset[str]:
+    """The factories that the package's options of a group name.
+
+    A configuration that names no other runs no code but ours, evosax's and optax's, on arguments
+    that are plain values.
+    """
+    files = sorted((conf_directory() / group).rglob("*.yaml"))
+    options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    return frozenset(factory.name for factory in _factories(group, options))
+
+
+def foreign_factories(config: Mapping[str, Any]) -> list[str]:
+    """The factories that a configuration names and that are no public ones, in order.
+
+    Args:
+        config: Plain values, as read from a file.
+    """
+    named = [one for key, value in config.items() for one in _factories(str(key), value)]
+    return list(dict.fromkeys(one.name for one in named if not _is_public(one)))
+
+
+def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
+    """Whether everything that a configuration names may be imported and called.
+
+    Args:
+        config: Plain values, as read from a file.
+        where: What messages call it.
+        trust: The user has said that any factory may.
+
+    Raises:
+        ConfigError: It names factories that are no public ones, and is not trusted.
+    """
+    foreign = foreign_factories(config)
+    if foreign and not trust:
+        raise ConfigError(
+            f"{where}: names code that is no part of this package, or that reads a pickle: "
+            f"{', '.join(foreign)}. It would be imported and run; if you trust it, say so with "
+            "trust_config=True (--trust-config)"
+        )
+
+
+def _is_public(factory: Factory) -> bool:
+    if factory.group not in GROUPS or factory.name not in public_factories(factory.group):
+        return False
+    own = factory.name.startswith("evojax_merge.")
+    return own or not any(key in factory.arguments for key in _UNPICKLED)
+
+
+def _factories(group: str, tree: Any) -> Iterator[Factory]:
+    if isinstance(tree, Mapping):
+        if TARGET in tree:
+            yield Factory(group, str(tree[TARGET]), tree)
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for part in tree:
+            yield from _factories(group, part)

@@ -1,0 +1,67 @@
+"""What people read in a terminal: one way of printing, in which no text acts.
+
+Names of tensors, models, tasks and paths come from strangers. A terminal obeys escape sequences in
+what is printed, text can be written to read backwards, and rich takes brackets for markup. Here all
+of these are shown instead.
+"""
+
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+_ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of characters that act on others: controls, formats, surrogates, breaks."""
+
+_HARMLESS = "\n\t\u200c\u200d"
+"""Of these, line breaks and tabs, and the joiners of Persian and of emoji."""
+
+
+def printable(text: str) -> str:
+    """The text with every character that would act on a terminal written as its escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def cell(text: str) -> Text:
+    """A name or a number as a table shows it."""
+    return Text(printable(text))
+
+
+def say(console: Console, message: str, label: str = "") -> None:
+    """Print a message on lines that are not wrapped.
+
+    Args:
+        console: Where to.
+        message: Plain text, whoever wrote it.
+        label: A word of ours that is put before it, in bold.
+    """
+    text = Text.assemble((f"{label} " if label else "", "bold"), printable(message))
+    console.print(text, soft_wrap=True)
+
+
+def announce_imports(console: Console, names: Iterable[str]) -> None:
+    """Show which code from elsewhere a user's trust lets in, before it is imported."""
+    for name in names:
+        say(console, name, label="imports and runs")
+
+
+def show_warning(console: Console, message: Warning | str, *where: Any) -> None:
+    """Print a warning; for ``warnings.showwarning``."""
+    text = Text.assemble(("warning: ", "bold red"), printable(str(message)))
+    console.print(text, soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """Print an error to the standard error stream."""
+    print(printable(message), file=sys.stderr)
+
+
+def _shown(character: str) -> str:
+    if character in _HARMLESS or unicodedata.category(character) not in _ACTING:
+        return character
+    return character.encode("unicode_escape").decode()
