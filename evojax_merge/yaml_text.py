@@ -29,3 +29,12 @@ def load_yaml(text: str) -> Any:
         yaml.YAMLError: It is no YAML, holds several documents, or a mapping has a key twice.
     """
     return yaml.load(text, _Loader)  # a SafeLoader
+
+
+def load_documents(text: str) -> list[Any]:
+    """Plain values of every document.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or a mapping has a key twice.
+    """
+    return list(yaml.load_all(text, _Loader))

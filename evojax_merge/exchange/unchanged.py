@@ -19,6 +19,8 @@ def check_task_vectors(plan: Plan) -> None:
         if job.base is not None:
             base = plan.checkpoints[job.base.model].tensors[job.base.tensor]
             for source in job.sources:
+                if source.model in plan.adapters:  # which changes its model by what it is
+                    continue
                 own = plan.checkpoints[source.model].tensors[source.tensor]
                 pairs.setdefault(source.model, []).append((base, job.base, own, source))
     for model, tensors in pairs.items():
