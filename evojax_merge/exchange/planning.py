@@ -271,8 +271,12 @@ class _Planner:
     def hf_config(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """``config.json`` of the result: the reference's, with what the merge changed."""
         dropped = ("_name_or_path", "auto_map")
-        config = self.reference.config
+        config = self.config
         changes: dict[str, Any] = {}
+        if not {name for path, name in self.names.items() if not self._layered(path)} <= {
+            job.name for job in jobs
+        }:
+            changes["tie_word_embeddings"] = True  # the head was left out
         given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
         if self._layers(self.reference):
             windows = self._windows()
