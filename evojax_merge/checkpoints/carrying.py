@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evojax_merge.checkpoints.directory import member, read_json
-from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens, renumbered
+from evojax_merge.checkpoints.special_tokens import SpecialTokens, renumbered
 
 GENERATION = "generation_config.json"
 
@@ -34,13 +34,19 @@ def carried_names(source: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def carried_settings(
-    directory: Path, hf_config: Mapping[str, Any], tokens: SpecialTokens | None
+    directory: Path,
+    hf_config: Mapping[str, Any],
+    written_for: SpecialTokens | None,
+    tokens: SpecialTokens | None,
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """``config.json`` and, where there is one, ``generation_config.json`` of an export.
+
+    Ids of special tokens in both are those of its tokenizer.
 
     Args:
         directory: Of the checkpoint that they are from.
         hf_config: Its ``config.json``.
+        written_for: Of the tokenizer that ids in both are of, if it is known.
         tokens: Of the export's tokenizer, if it has one.
 
     Raises:
@@ -50,7 +56,6 @@ def carried_settings(
     generation = read_json(path) if path.exists() else None
     if tokens is None:
         return dict(hf_config), generation
-    written_for = read_special_tokens(directory)
     if generation is not None:
         generation = renumbered(generation, written_for, tokens)
     return renumbered(hf_config, written_for, tokens), generation

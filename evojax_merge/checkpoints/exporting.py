@@ -61,8 +61,8 @@ def export(
         raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
     slots = _checked_slots(model)
     tokenizer_from = model.tokenizer_directory or model.directory
-    tokens = read_special_tokens(tokenizer_from)
-    config, generation = carried_settings(model.directory, _hf_config(model), tokens)
+    tokens = [read_special_tokens(directory) for directory in (model.directory, tokenizer_from)]
+    config, generation = carried_settings(model.directory, _hf_config(model), *tokens)
     for directory in (tokenizer_from, model.directory):  # refused before weights are written
         carried_names(directory, (*TOKENIZER_FILES, *PROCESSOR_FILES))
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from evojax_merge.checkpoints.directory import member, read_json
-from evojax_merge.checkpoints.tokenizers import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -45,18 +44,16 @@ class SpecialTokens(NamedTuple):
 
 
 def read_special_tokens(directory: Path) -> SpecialTokens | None:
-    """Those of the tokenizer in a directory; None where it holds none.
+    """Those of the ``tokenizer.json`` in a directory; None where there is none.
 
-    A ``tokenizer.json`` is read without the import of transformers, which takes longer than many a
-    merge.
+    It is read without transformers, whose import takes longer than many a merge.
 
     Raises:
         CheckpointError: A file is damaged.
     """
     path = member(directory, "tokenizer.json")
     if not path.exists():
-        tokenizer = load_tokenizer(directory)
-        return None if tokenizer is None else SpecialTokens.of(tokenizer)
+        return None
     vocabulary = _vocabulary(read_json(path))
     named: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):  # the latter counts

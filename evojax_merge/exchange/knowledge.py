@@ -8,11 +8,7 @@ its command line, which published files hold too, and the parts of the tensors' 
 architectures.
 """
 
-import re
-from collections.abc import Iterable
-
 from evojax_merge.exchange.methods import METHODS
-from evojax_merge.models.decoder.params import NAMES
 
 PARAMETERS = frozenset(p.name for method in METHODS.values() for p in method.parameters) | {
     "embed_slerp",
@@ -64,20 +60,4 @@ PARTS = {
     "vocab_layer_norm", "vocab_projector", "vocab_transform", "w1", "w2", "w3", "weight",
     "wi_0", "wi_1", "wo", "word_embeddings", "wpe", "wqkv", "wte", "x_proj",
 }  # fmt: skip
-"""Of tensors' names, between their dots; those of less than two letters are left out."""
-
-
-def is_known_filter(text: str, names: Iterable[str]) -> bool:
-    """Whether a filter that matches no tensor of a merge is about some tensor all the same.
-
-    Args:
-        text: The filter.
-        names: Of the tensors of the merge.
-    """
-    numbers = re.findall(r"\d+", text) or ["0"]
-    if any(text in name.format(layer=n) for name in NAMES.values() for n in numbers):
-        return True
-    if any(text in re.sub(r"\d+", n, name) for name in names for n in numbers):
-        return True
-    parts = [part for part in text.split(".") if part and not part.isdigit()]
-    return bool(parts) and all(part in PARTS for part in parts)
+"""Of tensors' names, between their dots; those of a single letter are left out."""

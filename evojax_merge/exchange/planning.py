@@ -28,17 +28,17 @@ from evojax_merge.checkpoints.auditing import changed_fields, warn_of_configurat
 from evojax_merge.checkpoints.carrying import carried_names, carried_settings
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.headers import DTYPES
-from evojax_merge.checkpoints.special_tokens import read_special_tokens
+from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
 from evojax_merge.exchange.chat_templates import chat_template
 from evojax_merge.exchange.coefficients import Coefficients, Numbers
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.exchange.errors import ExchangeError
+from evojax_merge.exchange.filters import idle_filters
 from evojax_merge.exchange.inputs import slice_inputs
-from evojax_merge.exchange.knowledge import is_known_filter
 from evojax_merge.exchange.methods import Method, Static
 from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
-from evojax_merge.models.decoder.config import window_fields
+from evojax_merge.exchange.windows import SliceWindows
 from evojax_merge.models.family import Slot
 from evojax_merge.operators.base import TINY
 
@@ -143,8 +143,12 @@ def plan_merge(configuration: Configuration) -> Plan:
             for job in jobs
         )
     reference = checkpoints[0].directory
-    special = tokens.special if tokens else read_special_tokens(reference)
-    hf_config, generation = carried_settings(reference, planner.hf_config(jobs), special)
+    written_for = read_special_tokens(reference)
+    if tokens is not None and checkpoints[0].tokenizer is not None:
+        written_for = SpecialTokens.of(checkpoints[0].tokenizer)
+    hf_config, generation = carried_settings(
+        reference, planner.hf_config(jobs), written_for, tokens.special if tokens else written_for
+    )
     # Refused before weights are read.
     carried_names(tokens.directory if tokens else reference, TOKENIZER_FILES)
     carried_names(reference, PROCESSOR_FILES)
@@ -180,6 +184,7 @@ class _Planner:
         self.index = {name: index for index, name in enumerate(checkpoints)}
         self.reference = next(iter(checkpoints.values()))
         self.family = self.reference.family
+        self._check_types()
         self.config = self._config()
         self.names = self.family.names(self.config)
         self.groups = self.family.groups(self.config)
@@ -187,6 +192,7 @@ class _Planner:
         self.slices = [self._ranged(part) for part in configuration.slices]
         if not any(self._count(part) for part in self.slices) and self._layers(self.reference):
             raise ExchangeError("no slice has a layer; a model needs at least one")
+        self.windows = SliceWindows(self.slices, checkpoints, next(iter(checkpoints)))
         self.tables = set(self.family.vocabulary_paths(self.config))
         self.numbers = Numbers(configuration)
         choice = configuration.tokenizer
@@ -247,7 +253,8 @@ class _Planner:
                 problems.append(f"{job.name}: {listed}{hint}")
             problems += self._row_problems(job)
         _refuse("these tensors cannot be merged", problems)
-        self._check_filters(jobs)
+        tensors = {job.name for job in jobs} | {o.tensor for job in jobs for o in job.origins}
+        self.notes += idle_filters(self._all_settings(), tensors)
         self._warn_of_configurations()
 
     def _row_problems(self, job: Job) -> list[str]:
@@ -279,9 +286,9 @@ class _Planner:
             changes["tie_word_embeddings"] = True  # the head was left out
         given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
         if self._layers(self.reference):
-            windows = self._windows()
+            windows = self.windows.layers
             changes |= {"num_layers": len(windows), "windows": windows}
-            given |= self._window_fields(given, windows)
+            given |= self.windows.fields(given)
         if self.tokens is not None and self.tables:
             changes["vocab_size"] = self.tokens.rows
         if changes:
@@ -292,34 +299,6 @@ class _Planner:
         for key in {"dtype", "torch_dtype"} & given.keys() or {"dtype"}:
             given[key] = name
         return given
-
-    def _windows(self) -> tuple[int | None, ...]:
-        """Sliding window of every layer of the result."""
-        return tuple(
-            window for part in self.slices for window in self._own_windows(self._frame(part))
-        )
-
-    def _own_windows(self, entry: Entry) -> tuple[int | None, ...]:
-        """Those of the layers that an entry names."""
-        return self._entry_checkpoint(entry).config.windows[slice(*entry.layers or (0, 0))]
-
-    def _frame(self, part: Slice) -> Entry:
-        """The entry whose windows the layers of a slice have: the base's, or else the first."""
-        base = part.base_model or self.configuration.models[0]
-        return next((entry for entry in part.sources if entry.model == base), part.sources[0])
-
-    def _window_fields(
-        self, given: dict[str, Any], windows: tuple[int | None, ...]
-    ) -> dict[str, int | bool | list[str] | None]:
-        try:
-            return window_fields(given, windows)
-        except ValueError as error:
-            first, places = 0, []
-            for part in self.slices:
-                stop = first + self._count(part)
-                places.append(f"{part.where} from layer {first}, {self._frame(part).model}")
-                first = stop
-            raise ExchangeError(f"{error}:\n  " + "\n  ".join(places)) from None
 
     def _job(self, path: str, part: Slice, layer: int | None, offset: int | None, t: float) -> Job:
         name = self.names[path].format(layer=layer)
@@ -398,21 +377,22 @@ class _Planner:
             return dataclasses.replace(self.reference.config, tie_word_embeddings=False)
         return self.reference.config
 
+    def _check_types(self) -> None:
+        kinds = {name: own.hf_config["model_type"] for name, own in self.checkpoints.items()}
+        first, wanted = next(iter(kinds.items()))
+        problems = [f"{name} is a {kind}" for name, kind in kinds.items() if kind != wanted]
+        _refuse(f"these models cannot be merged with {first} ({wanted})", problems)
+
     def _check_families(self) -> None:
         problems = []
         for name, checkpoint in self.checkpoints.items():
-            kinds = [c.hf_config["model_type"] for c in (checkpoint, self.reference)]
-            if kinds[0] != kinds[1]:
-                problems.append(f"{name} is a {kinds[0]}")
-                continue
             theirs = self.family.names(checkpoint.config)
-            lacking = {self.names[p] for p in self.names.keys() - theirs} - self._aliases(
-                name
-            ).keys()
-            problems += [f"{name} lacks {tensor}" for tensor in sorted(lacking)]
+            lacking = {self.names[path] for path in self.names.keys() - theirs}
+            problems += [
+                f"{name} lacks {own}" for own in sorted(lacking - self._aliases(name).keys())
+            ]
             problems += [f"{name} has {theirs[p]} besides" for p in theirs.keys() - self.names]
-        reference = f"{next(iter(self.checkpoints))} ({self.reference.hf_config['model_type']})"
-        _refuse(f"these models cannot be merged with {reference}", problems)
+        _refuse(f"these models cannot be merged with {next(iter(self.checkpoints))}", problems)
 
     def _warn_of_configurations(self) -> None:
         """What models compute otherwise than the result does."""
@@ -421,26 +401,9 @@ class _Planner:
             name: changed_fields(self.reference.config, self.checkpoints[name].config, free)
             for name in self._merged()
         }
-        for part in self.slices if self._layers(self.reference) else ():
-            frame = self._frame(part)
-            used = self._own_windows(frame)
-            for entry in part.sources:
-                if (own := self._own_windows(entry)) != used:
-                    found[entry.model].append(f"{entry.where}: windows {own} (used: {used})")
+        for name, windows in self.windows.differing() if self._layers(self.reference) else ():
+            found[name].append(windows)
         warn_of_configurations(self.reference.directory, found)
-
-    def _check_filters(self, jobs: Sequence[Job]) -> None:
-        names = {job.name for job in jobs} | {o.tensor for job in jobs for o in job.origins}
-        parts = {part for name in names for part in name.split(".")}
-        for where, settings in self._all_settings():
-            for name, setting in settings.items():
-                for rule in setting:
-                    if any(rule.matches(tensor) for tensor in names):
-                        continue
-                    problem = f"{where}.{name}: the filter {rule.filter!r} matches no tensor"
-                    if not is_known_filter(str(rule.filter), names):
-                        raise ExchangeError(problem + nearest(str(rule.filter), parts))
-                    self.notes.append(problem)
 
     def _all_settings(self) -> Iterator[tuple[str, Settings]]:
         for scope in self.configuration.scopes:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, resolve
-from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
+from evojax_merge.checkpoints.special_tokens import SpecialTokens
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.schema import TokenizerChoice
@@ -69,7 +69,7 @@ class Tokens(NamedTuple):
     rows: int
     origins: tuple[np.ndarray, ...]
     chosen: tuple[ChosenRow, ...]
-    special: SpecialTokens | None
+    special: SpecialTokens
 
 
 def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) -> Tokens:
@@ -122,7 +122,7 @@ def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) 
         padded,
         tuple(origins),
         tuple(chosen),
-        read_special_tokens(directory) if same else SpecialTokens.of(tokenizer),
+        SpecialTokens.of(tokenizer),
     )
 
 

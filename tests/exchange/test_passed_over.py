@@ -9,7 +9,7 @@ import yaml
 from evojax_merge import cli
 from evojax_merge.exchange import ExchangeError, apply_mergekit
 from tests.checkpoints_factory import random_tensors, tiny_config, write_checkpoint
-from tests.exchange.conftest import entries, merged, plan_of
+from tests.exchange.conftest import entries, merged, plan_of, tensors_of
 
 W = {"weight": 0.5}
 TIES = {"merge_method": "ties", "base_model": "base", "models": {"a": W, "b": W}}
@@ -157,16 +157,10 @@ models:
     with pytest.warns(UserWarning, match="common is ignored but for what it lends to other keys"):
         apply_mergekit(tmp_path / "file.yml", tmp_path / "out")
     plain = plan_of(tree_of(models, TIES))
-    assert merged_tensors(tmp_path / "out") == {job.name for job in plain.jobs}
+    assert tensors_of(tmp_path / "out").keys() == {job.name for job in plain.jobs}
     (tmp_path / "file.yml").write_text(text.replace("common: &common", "comon:", 1))
     with pytest.warns(UserWarning, match="comon is ignored"):  # it holds anchors still
         apply_mergekit(tmp_path / "file.yml", tmp_path / "out", overwrite=True)
-
-
-def merged_tensors(directory):
-    from tests.exchange.conftest import tensors_of
-
-    return tensors_of(directory).keys()
 
 
 def test_strict_is_an_option_of_the_command(models, tmp_path, capsys):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from evojax_merge.exchange import ExchangeError
@@ -17,7 +17,7 @@ LETTERS = ["a", "b", "c", "d"]
 
 @pytest.fixture(scope="module")
 def speakers(tmp_path_factory):
-    """``base``; ``more``, which has ``new`` besides and other rows; ``bare`` tokenizers."""
+    """``base``; ``more``, which has ``new`` besides, and other rows for all letters."""
     root = tmp_path_factory.mktemp("speakers")
     config = tiny_config(vocab_size=8)
     write_checkpoint(root / "base", config, seed=1, tokenizer=word_tokenizer(LETTERS))
@@ -159,12 +159,9 @@ def test_tokens_beyond_the_rows_are_left_out(tmp_path, make, rows_):
 
 
 def test_a_tokenizer_that_cannot_do_without_is_refused(tmp_path):
-    tokenizer = unigram([])
-    config = tiny_config(vocab_size=5)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     pieces = [*((letter, -1.0) for letter in "abcdefgh"), ("<unk>", 0.0)]
     fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.Unigram(pieces, unk_id=8)))
-    write_checkpoint(tmp_path / "one", config, tokenizer=fast)
+    write_checkpoint(tmp_path / "one", tiny_config(vocab_size=5), tokenizer=fast)
     tree = {
         "merge_method": "passthrough",
         "models": [{"model": str(tmp_path / "one")}],
