@@ -21,7 +21,8 @@ from evojax_merge.evolution.interruption import (
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR [--trust-config]
-       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force] [--seed N]
+       evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force]
+                              [--seed N] [--strict]
        evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
        evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [--force]
