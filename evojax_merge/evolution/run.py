@@ -14,7 +14,7 @@ from rich.console import Console
 from evojax_merge.checkpoints import Model, export
 from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.heldout import Heldout
-from evojax_merge.evolution.history import History, read_history
+from evojax_merge.evolution.history import History, HistoryWarning, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
@@ -129,7 +129,7 @@ class _Runner:
         recipe = problem.recipe(found)
         recipe.save(self.directory / RECIPE_FILE)
         front = self._keep_front(problem, found, known)
-        self._keep_curve(known)
+        self._keep_curve(found, known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             beside = _random_search(problem.space, stage)
@@ -187,16 +187,14 @@ class _Runner:
                 on_generation=on_generation,
                 interrupted=self.interruption.check,
             )
-        rows = [row for row in read_history(history.path) if row["search"] == name]
-        seconds = sum(row["seconds"] for row in rows)
-        measured = sum(row["item_evaluations"] for row in rows)
         front = None
         if hasattr(strategy, "front"):
             members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
-        return Found(winner, len(rows), seconds, measured, front)
+        spent = history.spent
+        return Found(winner, spent.evaluations, spent.seconds, spent.item_evaluations, front)
 
     def _measure_of(self, stage: Stage) -> Measure:
         """What a search goes by: the task's fitness, unless it scores candidates itself."""
@@ -208,11 +206,19 @@ class _Runner:
         named = isinstance(task, SeveralTasks)
         return task.measure._replace(name="fitness") if named else task.measure
 
-    def _keep_curve(self, known: Heldout) -> None:
+    def _keep_curve(self, found: Found, known: Heldout) -> None:
         """How the best candidate of the search got better on items that it never saw."""
         most = self.experiment.budget.curve
         points = incumbents(read_history(self.directory / "history.jsonl"), EVOLVED, most)
-        if not points:
+        if not most or not points:
+            return
+        if points[-1].evaluations != found.evaluations:
+            warnings.warn(
+                f"{CURVE} is left out: the history lacks candidates, and what the best of each "
+                "generation had cost is not known",
+                HistoryWarning,
+                stacklevel=2,
+            )
             return
         split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)
