@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(directory: Path) -> None:
+    """Remove what killed processes left of `write_whole`; nobody else may be writing there."""
+    for path in directory.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+\.\d+", path.name) and path.is_file():
+            path.unlink()
 
 
 @contextlib.contextmanager

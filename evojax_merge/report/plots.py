@@ -120,7 +120,8 @@ def _draw_searches(axes: Axes, panel: _Panel) -> None:
         every = [
             panel.measure.factor * np.array(generations[number]) for number in sorted(generations)
         ]
-        at = np.cumsum([len(pairs) for pairs in every])
+        # By the generation: the history may lack candidates.
+        at = (np.array(sorted(generations)) + 1) * max(map(len, every))
         known = np.array([np.isfinite(pairs[:, 0]).any() for pairs in every])
         if not known.any():
             continue

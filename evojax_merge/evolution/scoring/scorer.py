@@ -85,14 +85,14 @@ class Scorer:
         self._generation += 1
         return evaluation
 
-    def resume(self, rows: Iterable[Mapping[str, Any]], generations: int) -> None:
+    def resume(self, rows: Iterable[Mapping[str, Any]], completed: int) -> None:
         """Learn what a search that goes on had learned.
 
         Args:
             rows: Of its history.
-            generations: How many there were.
+            completed: How many generations there were.
         """
-        self._generation = generations
+        self._generation = completed
         generations: dict[int, list[Mapping[str, Any]]] = {}
         for row in rows:
             generations.setdefault(row["generation"], []).append(row)
