@@ -4,8 +4,9 @@ import contextlib
 import json
 import logging
 import shutil
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,22 @@ from evojax_merge.files import sha256
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what fails is raised, once
 
+
+def _without_echoes(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+    """A hook for what nobody can catch, without what follows a save that has failed.
+
+    At the first failure orbax closes the loop to which tensorstore's threads report the others.
+    """
+
+    def show(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            hook(unraisable)
+
+    return show
+
+
+sys.unraisablehook = _without_echoes(sys.unraisablehook)
 
 _LONGEST = 300
 """Characters of a storage error worth repeating."""

@@ -54,6 +54,7 @@ def test_a_full_disk_is_an_error_that_names_the_last_good_generation(tmp_path):
         check=False,
     )
     assert "could not be saved" in done.stdout, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
     assert "The newest good checkpoint: generation 3" in done.stdout
     resumed = search(
         "evolved",
