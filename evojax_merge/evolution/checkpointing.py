@@ -35,6 +35,7 @@ def _without_echoes(hook: Callable[[Any], object]) -> Callable[[Any], None]:
 
 
 sys.unraisablehook = _without_echoes(sys.unraisablehook)
+logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
 
 _LONGEST = 300
 """Characters of a storage error worth repeating."""
