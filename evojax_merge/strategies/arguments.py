@@ -64,6 +64,8 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
     Raises:
         ArgumentError: a name the algorithm does not have, or a value of the wrong kind or shape.
     """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"strategy.strategy_params is {given!r}; give a mapping, {{NAME: …}}")
     default = algorithm.default_params
     name = type(algorithm).__name__
     known = {field.name for field in dataclasses.fields(default)} - _RESERVED
