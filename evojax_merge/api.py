@@ -87,7 +87,7 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task.split, items)
+    result = Result.of(name or own.directory.name, task, items)
     return Evaluation(result, items, bound.details(outputs, 0))
 
 

@@ -13,6 +13,7 @@ from evojax_merge.config.explaining import ConfigError
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.fitness.base import check_task
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.statistics_cache import StatisticsCache
 
@@ -87,7 +88,9 @@ def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
     _check_option(config.fitness, "fitness")
     _check_arguments(config.fitness, "fitness")
-    return _instantiate(config.fitness)
+    task = _instantiate(config.fitness)
+    check_task(task, "fitness")
+    return task
 
 
 def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:

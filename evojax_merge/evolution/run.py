@@ -1,6 +1,7 @@
 """A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,11 +19,12 @@ from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
-from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
+from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, RANDOM
 from evojax_merge.evolution.setups import Setup, Stage, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment
-from evojax_merge.fitness.several import parts_of
+from evojax_merge.fitness.base import Measure
+from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.path_recipe import PathRecipe
 from evojax_merge.recipe import RECIPE_FILE, Recipe
@@ -32,8 +34,17 @@ from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
-from evojax_merge.report.results import Result, noise_line, results_table, save_results
+from evojax_merge.report.results import (
+    Result,
+    choice_line,
+    is_chosen_by,
+    noise_line,
+    results_table,
+    save_results,
+)
 from evojax_merge.strategies import EvosaxStrategy, Strategy
+from evojax_merge.terminal import say
+from evojax_merge.types import Float
 from evojax_merge.weights_recipe import WeightsRecipe
 
 __all__ = ["EVOLVED", "RANDOM", "Run", "run"]
@@ -85,8 +96,8 @@ def run(
     setup = set_up(experiment)
     directory.mkdir(parents=True, exist_ok=True)
     for line in setup.describe():
-        console.print(line, soft_wrap=True, markup=False)
-    setup.load(directory, lambda message: console.print(message, soft_wrap=True, markup=False))
+        say(console, line)
+    setup.load(directory, functools.partial(say, console))
     on_start()
     with watch() as interruption:
         runner = _Runner(experiment, directory, console, interruption)
@@ -117,7 +128,7 @@ class _Runner:
         found = self._search(EVOLVED, problem, stage, known)
         recipe = problem.recipe(found)
         recipe.save(self.directory / RECIPE_FILE)
-        self._keep_front(problem, found, known)
+        front = self._keep_front(problem, found, known)
         self._keep_curve(known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
@@ -125,12 +136,14 @@ class _Runner:
             others[stage.random] = self._search(stage.random, problem, beside, known)
         model = self._built(problem, recipe)
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
-        save_results(results, self.directory / "results.json")
-        self._report(problem, recipe, results)
+        members = self._compare_front(found, front, earlier, known)
+        save_results([*results, *members], self.directory / "results.json")
+        self._report(results, members)
+        self._plot(problem, recipe, {**{one.name: one for one in setup.stages}, EVOLVED: stage})
         if self.experiment.export and model is not None:
             export(model, self.directory / "export", overwrite=True)
-            self.console.print(f"exported to {self.directory / 'export'}", soft_wrap=True)
-        return Run(self.directory, recipe, model, results)
+            say(self.console, f"exported to {self.directory / 'export'}")
+        return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; a search is not lost where there can be none."""
@@ -153,7 +166,12 @@ class _Runner:
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
         with SearchProgress(
-            self.console, name, generations, strategy.population_size
+            self.console,
+            name,
+            generations,
+            strategy.population_size,
+            self._measure_of(stage),
+            assured=stage.savers.minibatch is not None,
         ) as on_generation:
             state = search(
                 name,
@@ -180,6 +198,16 @@ class _Runner:
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
         return Found(winner, len(rows), seconds, measured, front)
 
+    def _measure_of(self, stage: Stage) -> Measure:
+        """What a search goes by: the task's fitness, unless it scores candidates itself."""
+        strategy: Any = stage.strategy
+        if getattr(strategy, "scores_itself", False):
+            own: Measure = strategy.own_measure
+            return own
+        task = self.experiment.task
+        named = isinstance(task, SeveralTasks)
+        return task.measure._replace(name="fitness") if named else task.measure
+
     def _keep_curve(self, known: Heldout) -> None:
         """How the best candidate of the search got better on items that it never saw."""
         most = self.experiment.budget.curve
@@ -189,19 +217,25 @@ class _Runner:
         split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)
         heldout = [float(score) for score in known.fitness(genotypes, split)]
-        save_curve(points, heldout, split, self.directory / CURVE)
+        save_curve(points, heldout, self.experiment.task.on(split), self.directory / CURVE)
 
-    def _keep_front(self, problem: Problem, found: Found, known: Heldout) -> None:
-        """A recipe for every member of the front that a strategy of several objectives found."""
-        parts = parts_of(problem.evaluator.tasks["search"])
-        if found.front is None or not len(found.front) or not parts:
-            return
-        splits = [s for s in ("validation", "test", "search") if s in known.splits]
-        tasks = tuple(part.name for part in parts)
+    def _keep_front(
+        self, problem: Problem, found: Found, known: Heldout
+    ) -> Float[np.ndarray, "members dims"] | None:
+        """A recipe for every member of the front that a strategy of several objectives found.
+
+        Members are chosen on the validation split, or else on the search split: by test items
+        nothing is chosen.
+        """
+        task = self.experiment.task
+        if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
+            return None
+        splits = [s for s in ("validation", "search", "test") if s in known.splits]
+        tasks = tuple(task.tasks)
         measured = {split: known.objectives(found.front, split) for split in splits}
         kept = best_members(measured[splits[0]])
         if not kept.any():
-            return
+            return None
         folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         members = []
@@ -213,17 +247,19 @@ class _Runner:
                 for split, means in measured.items()
             }
             members.append(Member(f"{FOLDER}/{index}.yaml", scores))
-        front = Front(splits[0], tasks, tuple(members))
+        measures = tuple(one.measure for one in task.tasks.values())
+        front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
         plots = self.directory / "plots"
         plots.mkdir(exist_ok=True)
         history = list(read_history(self.directory / "history.jsonl"))
         plot_front(front, history, EVOLVED, plots / "front.png")
-        self.console.print(
+        say(
+            self.console,
             f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
             "--out DIR, or an index of front.json, or weights",
-            soft_wrap=True,
         )
+        return found.front[kept]
 
     def _choose(
         self,
@@ -267,18 +303,16 @@ class _Runner:
     ) -> list[Result]:
         """Every method on the best-held-out split there is, and the winner on the others."""
         splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
-        before = sum(one.evaluations for one in earlier.values())
-        spent_before = sum(one.seconds for one in earlier.values())
-        measured_before = sum(one.item_evaluations for one in earlier.values())
+        costs = {name: _cost(one) for name, one in earlier.items()}
+        costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
 
         def result(name: str, split: str, items: np.ndarray) -> Result:
-            cost = {**earlier, **found}.get(name)
-            if cost is None:
-                return Result.of(name, split, items)
-            own = (cost.evaluations, cost.seconds, cost.item_evaluations)
-            if name not in earlier:
-                own = (before + own[0], spent_before + own[1], measured_before + own[2])
-            return Result.of(name, split, items, *own)
+            searched = name in costs or name == EXPORTED
+            task = self.experiment.task.on(split)
+            cost = costs.get(name, (0, 0.0, 0))
+            return Result.of(
+                name, task, items, *cost, chosen_on_these_items=searched and is_chosen_by(task)
+            )
 
         results = [
             result(name, splits[0], items)
@@ -288,18 +322,55 @@ class _Runner:
             results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
         return results
 
-    def _report(self, problem: Problem, recipe: Any, results: list[Result]) -> None:
+    def _compare_front(
+        self,
+        found: Found,
+        front: Float[np.ndarray, "members dims"] | None,
+        earlier: Mapping[str, Found],
+        known: Heldout,
+    ) -> list[Result]:
+        """The members of the front on the split that methods are compared on."""
+        if front is None:
+            return []
+        task = self.experiment.task.on(known.splits[0])
+        cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
+        return [
+            Result.of(f"front {index}", task, items, *cost, chosen_on_these_items=chosen)
+            for index, items in enumerate(known.items(front, task.current_split))
+        ]
+
+    def _plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
         plots = self.directory / "plots"
         plots.mkdir(exist_ok=True)
-        task = self.experiment.task.name
         history = self.directory / "history.jsonl"
-        plot_fitness(read_history(history), plots / "fitness.png", task)
+        own = {
+            name: self._measure_of(stage)
+            for name, stage in stages.items()
+            if getattr(stage.strategy, "scores_itself", False)
+        }
+        plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
         problem.plot(recipe, history, plots)
+
+    def _report(self, results: list[Result], front: list[Result]) -> None:
         final = results[0].split
-        shown = [result for result in results if result.split == final]
-        title = f"{task}, {shown[0].items} items of the {final} split"
-        self.console.print(results_table(shown, title))
-        self.console.print(noise_line([r for r in results if r.name == EVOLVED]), soft_wrap=True)
+        compared = [result for result in results if result.split == final]
+        for name, shown in ((self.experiment.task.name, compared), ("front", front)):
+            if shown:
+                self.console.print(results_table(shown, name))
+            if line := choice_line(shown):
+                say(self.console, line)
+        line = noise_line([result for result in results if result.name == EVOLVED])
+        say(self.console, line)
+
+
+def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:
+    """Evaluations, seconds and measured items of a search and of those that it builds on."""
+    every = (*earlier, found)
+    return (
+        sum(one.evaluations for one in every),
+        sum(one.seconds for one in every),
+        sum(one.item_evaluations for one in every),
+    )
 
 
 def _random_search(space: Any, stage: Stage) -> Stage:

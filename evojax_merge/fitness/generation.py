@@ -8,14 +8,14 @@ import copy
 import dataclasses
 import re
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.arguments import check_switch, check_text, check_whole
 from evojax_merge.checkpoints.tokenizers import refused
-from evojax_merge.fitness.base import GenerateBatch
+from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import (
@@ -63,6 +63,7 @@ class GenerationTask(TextTask):
     chat: bool = False
     slots: int | None = None
     name: str = "generation"
+    measure: ClassVar[Measure] = ACCURACY
 
     def __post_init__(self) -> None:
         if not isinstance(self.extract, str) or self.extract not in EXTRACTORS:

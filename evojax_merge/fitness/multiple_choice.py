@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from evojax_merge.arguments import check_text
 from evojax_merge.documents.errors import shown
+from evojax_merge.fitness.base import ACCURACY, Measure
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
@@ -38,6 +39,7 @@ class MultipleChoiceTask(TextTask):
     delimiter: str = " "
     normalize: str = "none"
     name: str = "multiple_choice"
+    measure: ClassVar[Measure] = ACCURACY
 
     def __post_init__(self) -> None:
         if not isinstance(self.normalize, str) or self.normalize not in NORMALIZATIONS:

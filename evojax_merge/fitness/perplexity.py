@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Num
 
 from evojax_merge.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
+from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
@@ -33,7 +34,8 @@ class PerplexityTask(TextTask):
     text: str = "text"
     template: str = ""
     length: int | None = None
-    name: str = "perplexity"
+    name: str = "log-likelihood"
+    measure: ClassVar[Measure] = Measure("log-likelihood", "nats per token")
 
     def __post_init__(self) -> None:
         if self.length is not None:

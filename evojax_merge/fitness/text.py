@@ -2,13 +2,17 @@
 
 import copy
 import dataclasses
+import itertools
+import json
 import re
 import string
+from collections.abc import Sequence
 from typing import TypeVar
 
 from evojax_merge.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
+from evojax_merge.fitness.dividing import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
 """Name of a split -> the key that names its file."""
@@ -25,36 +29,56 @@ class TextTask:
         data: File of the items a search is driven by.
         validation: File of the items that choose among snapshots of a search, if any.
         test: File of the held-out items, if any.
+        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+            `evojax_merge.fitness.dividing.divide`.
+        split_seed: Of that division.
         limit: Use at most this many items of each file, the first ones.
         prefix: Put before every prompt, e.g. worked examples.
         buckets: At most this many padded lengths, each a compiled program.
-        split: The split whose items are measured.
         name: What results tables call the task.
+        current_split: The split whose items are measured, see `on`.
     """
 
     data: str
     validation: str | None = None
     test: str | None = None
+    split: Sequence[float] | None = None
+    split_seed: int = 0
     limit: int | None = None
     prefix: str = ""
     buckets: int = 3
-    split: str = "search"
     name: str = "text"
+    current_split: str = dataclasses.field(default="search", init=False)
 
     def __post_init__(self) -> None:
         check_whole(f"{self.name}: buckets", self.buckets, 1)
         self.prefix = unescape(check_text(f"{self.name}: prefix", self.prefix))
-        self._records: dict[str, tuple[Record, ...]] = {}
-        for split, key in SPLITS.items():
-            path = getattr(self, key)
-            if path is not None:
-                self._records[split] = read_jsonl(path, self.limit)
-        self._require(self.split)
+        self._records = self._read()
         for records in self._records.values():
             self.check(records)
 
     def check(self, records: tuple[Record, ...]) -> None:
-        """Raise if a record lacks what the task needs; called once for every file."""
+        """Raise if a record lacks what the task needs; called once for every split."""
+
+    def _read(self) -> dict[str, tuple[Record, ...]]:
+        """The items of each split: its file's, or its share of the one file."""
+        files = {"validation": self.validation, "test": self.test}
+        if self.split is None:
+            check_undivided(self.split_seed, self.name)
+            paths = {"search": self.data} | files
+            return {
+                s: read_jsonl(path, self.limit) for s, path in paths.items() if path is not None
+            }
+        records = read_jsonl(self.data, self.limit)
+        parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
+        return {s: tuple(records[place] for place in places) for s, places in parts.items()}
+
+    @property
+    def repeated(self) -> int:
+        """How many items of the current split are items of an earlier one too."""
+        earlier = itertools.takewhile(lambda split: split != self.current_split, self._records)
+        seen = {_content(record) for split in earlier for record in self._records[split]}
+        return sum(_content(record) in seen for record in self.records)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -64,7 +88,7 @@ class TextTask:
     @property
     def records(self) -> tuple[Record, ...]:
         """The items of the current split."""
-        return self._records[self.split]
+        return self._records[self.current_split]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -77,7 +101,7 @@ class TextTask:
         """
         self._require(split)
         task = copy.copy(self)
-        task.split = split
+        task.current_split = split
         return task
 
     def _require(self, split: str) -> None:
@@ -90,8 +114,14 @@ class TextTask:
         if split not in self._records:
             raise ValueError(
                 f"{self.name}: no data for the split {split!r}; "
-                f"give its file as fitness.{SPLITS[split]}"
+                f"give its file as fitness.{SPLITS[split]}, or a share of fitness.data for it in "
+                "fitness.split"
             )
+
+
+def _content(record: Record) -> bytes:
+    """The same of equal items, wherever they stand."""
+    return json.dumps(record.fields, sort_keys=True).encode()
 
 
 def template_fields(template: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
 from evojax_merge.fitness.several import weighted
@@ -181,6 +182,8 @@ class GradientDescent:
     """
 
     population_size = 1
+    own_measure = Measure("minus entropy of the predictions", "nats")
+    """What `score` gives."""
 
     def __init__(
         self,
