@@ -52,6 +52,12 @@ def resolve(
         raise ValueError(f"{algorithm!r} is not an evosax algorithm")
     parameters = inspect.signature(algorithm).parameters
     check_names(options, parameters.keys() - _RESERVED, f"option of {algorithm.__name__}")
+    for name, given in options.items():
+        made = hasattr(given, "update") if name == "optimizer" else callable(given)
+        if name.endswith(("optimizer", "_schedule", "_fn")) and not made:
+            raise ArgumentError(
+                f"strategy.algorithm.{name} is {given!r}; change its keys one by one"
+            )
     shaping = parameters.get("fitness_shaping_fn")
     if shaping is not None and shaping.default is weights_fitness_shaping_fn:
         options.setdefault("fitness_shaping_fn", rank_weights)
