@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import read_text
 from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.exchange.errors import ExchangeError, nearest
 from evojax_merge.exchange.methods import Method, method
@@ -107,8 +109,8 @@ class Configuration:
 def is_mergekit(path: str | Path) -> bool:
     """Whether a file is a YAML of mergekit, rather than a recipe of this package."""
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        tree = load_yaml(read_text(Path(path)))
+    except (OSError, DocumentError, yaml.YAMLError):
         return False
     own = isinstance(tree, Mapping) and "evojax_merge" in tree
     return isinstance(tree, Mapping) and not own and bool(tree.keys() & set(_ROOT))
@@ -122,8 +124,8 @@ def load_configuration(path: str | Path) -> Configuration:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, DocumentError) as error:
         raise ExchangeError(f"{path}: cannot be read ({error})") from None
     return parse_configuration(text, str(path), path.parent)
 
