@@ -11,15 +11,29 @@ from evojax_merge.documents.json_text import load_object
 
 TOKENIZER_FILES = (
     "tokenizer.json",
-    "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "normalizer.json",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
+    "*.model",
+    "*.model.v*",
+    "*.tiktoken",
+    "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
+    "additional_chat_templates/*.jinja",
 )
+"""Patterns of the names of a tokenizer's files, of whatever library."""
+
+PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
+"""Names of the files that say how what is no text is brought to the model."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 _DOWNLOADED = (
@@ -54,7 +68,8 @@ def resolve(source: str | Path) -> Path:
     name, _, revision = source.partition("@")
     from evojax_merge.checkpoints.hub import fetch  # a directory needs nothing of it
 
-    return fetch(name, revision or None, (*_DOWNLOADED, *TOKENIZER_FILES))
+    wanted = (*_DOWNLOADED, *TOKENIZER_FILES, *PROCESSOR_FILES)
+    return fetch(name, revision or None, wanted)
 
 
 def member(directory: Path, name: str) -> Path:

@@ -11,10 +11,12 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from evojax_merge.checkpoints import Model, export
+from evojax_merge.checkpoints import Model, export, load
+from evojax_merge.checkpoints.exporting import recover
+from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.heldout import Heldout
-from evojax_merge.evolution.history import History, read_history
+from evojax_merge.evolution.history import History, HistoryWarning, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
@@ -23,10 +25,11 @@ from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, RANDOM
 from evojax_merge.evolution.setups import Setup, Stage, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment
+from evojax_merge.files import naming, remove_partial
 from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.models.decoder.absorb import AbsorptionError
-from evojax_merge.path_recipe import PathRecipe
+from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.recipe import RECIPE_FILE, Recipe
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
@@ -38,6 +41,7 @@ from evojax_merge.report.results import (
     Result,
     choice_line,
     is_chosen_by,
+    load_results,
     noise_line,
     results_table,
     save_results,
@@ -47,7 +51,9 @@ from evojax_merge.terminal import say
 from evojax_merge.types import Float
 from evojax_merge.weights_recipe import WeightsRecipe
 
-__all__ = ["EVOLVED", "RANDOM", "Run", "run"]
+__all__ = ["EVOLVED", "RANDOM", "Run", "left_by", "run"]
+
+RESULTS, EXPORT = "results.json", "export"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +99,45 @@ def run(
         CheckpointingError: The disk is full or broken; the last good generation is kept.
     """
     console = console or Console(quiet=True)
-    setup = set_up(experiment)
-    directory.mkdir(parents=True, exist_ok=True)
-    for line in setup.describe():
-        say(console, line)
-    setup.load(directory, functools.partial(say, console))
-    on_start()
-    with watch() as interruption:
+    with naming(directory), watch() as interruption:
+        setup = set_up(experiment)
+        directory.mkdir(parents=True, exist_ok=True)
+        _tidy(directory)
+        for line in setup.describe():
+            say(console, line)
+        interruption.check()
+        setup.load(directory, functools.partial(say, console))
+        interruption.check()
+        on_start()
         runner = _Runner(experiment, directory, console, interruption)
         return runner.run(setup)
+
+
+def _tidy(directory: Path) -> None:
+    """Clear away what killed processes left of files and exports that they were writing."""
+    for folder in (directory, directory / FOLDER, directory / EVIDENCE):
+        remove_partial(folder)
+    recover(directory / EXPORT)
+
+
+def left_by(directory: Path, console: Console | None = None) -> Run | None:
+    """What a finished run left, read and shown without writing anything; None if it did not finish.
+
+    Args:
+        directory: Of the run.
+        console: Where to show it; by default nowhere.
+    """
+    console = console or Console(quiet=True)
+    if not (directory / RESULTS).is_file() or not (directory / RECIPE_FILE).is_file():
+        return None
+    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
+    exported = directory / EXPORT
+    model = load(exported) if exported.is_dir() else None
+    final = results[0].split
+    shown = [result for result in results if result.split == final]
+    console.print(results_table(shown, "results"))
+    say(console, f"{directory}: is finished and cannot be written; these are its results as kept")
+    return Run(directory, recipe, model, results)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,20 +165,21 @@ class _Runner:
         recipe = problem.recipe(found)
         recipe.save(self.directory / RECIPE_FILE)
         front = self._keep_front(problem, found, known)
-        self._keep_curve(known)
+        self._keep_curve(found, known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             beside = _random_search(problem.space, stage)
             others[stage.random] = self._search(stage.random, problem, beside, known)
         model = self._built(problem, recipe)
+        self.interruption.check()
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
         members = self._compare_front(found, front, earlier, known)
-        save_results([*results, *members], self.directory / "results.json")
+        save_results([*results, *members], self.directory / RESULTS)
         self._report(results, members)
         self._plot(problem, recipe, {**{one.name: one for one in setup.stages}, EVOLVED: stage})
         if self.experiment.export and model is not None:
-            export(model, self.directory / "export", overwrite=True)
-            say(self.console, f"exported to {self.directory / 'export'}")
+            export(model, self.directory / EXPORT, overwrite=True)
+            say(self.console, f"exported to {self.directory / EXPORT}")
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
@@ -165,14 +202,15 @@ class _Runner:
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
-        with SearchProgress(
+        progress = SearchProgress(
             self.console,
             name,
             generations,
             strategy.population_size,
             self._measure_of(stage),
             assured=stage.savers.minibatch is not None,
-        ) as on_generation:
+        )
+        with self.interruption.deferred(), progress as on_generation:
             state = search(
                 name,
                 strategy,
@@ -187,16 +225,14 @@ class _Runner:
                 on_generation=on_generation,
                 interrupted=self.interruption.check,
             )
-        rows = [row for row in read_history(history.path) if row["search"] == name]
-        seconds = sum(row["seconds"] for row in rows)
-        measured = sum(row["item_evaluations"] for row in rows)
         front = None
         if hasattr(strategy, "front"):
             members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
-        return Found(winner, len(rows), seconds, measured, front)
+        spent = history.spent
+        return Found(winner, spent.evaluations, spent.seconds, spent.item_evaluations, front)
 
     def _measure_of(self, stage: Stage) -> Measure:
         """What a search goes by: the task's fitness, unless it scores candidates itself."""
@@ -208,11 +244,19 @@ class _Runner:
         named = isinstance(task, SeveralTasks)
         return task.measure._replace(name="fitness") if named else task.measure
 
-    def _keep_curve(self, known: Heldout) -> None:
+    def _keep_curve(self, found: Found, known: Heldout) -> None:
         """How the best candidate of the search got better on items that it never saw."""
         most = self.experiment.budget.curve
         points = incumbents(read_history(self.directory / "history.jsonl"), EVOLVED, most)
-        if not points:
+        if not most or not points:
+            return
+        if points[-1].evaluations != found.evaluations:
+            warnings.warn(
+                f"{CURVE} is left out: the history lacks candidates, and what the best of each "
+                "generation had cost is not known",
+                HistoryWarning,
+                stacklevel=2,
+            )
             return
         split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)

@@ -99,7 +99,7 @@ def plot_path_history(
         lengths.append(paths.length)
         owner = owners[paths.layer]
         shares.append([(on_path & (owner == k)).sum() for k in range(len(space.sources))])
-    at = np.arange(1, len(lengths) + 1)
+    at = np.array(sorted(generations)) + 1  # the history may lack some
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     mark = "o" if len(at) == 1 else None

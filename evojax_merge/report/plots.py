@@ -95,7 +95,8 @@ def plot_fitness(
         axes.set_xlabel("evaluations")
         axes.set_ylabel(textwrap.fill(label, 48))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.lines:
+            axes.legend(fontsize=8)
     save_figure(figure, path)
 
 
@@ -120,7 +121,8 @@ def _draw_searches(axes: Axes, panel: _Panel) -> None:
         every = [
             panel.measure.factor * np.array(generations[number]) for number in sorted(generations)
         ]
-        at = np.cumsum([len(pairs) for pairs in every])
+        # By the generation: the history may lack some.
+        at = (np.array(sorted(generations)) + 1) * max(map(len, every))
         known = np.array([np.isfinite(pairs[:, 0]).any() for pairs in every])
         if not known.any():
             continue

@@ -1,7 +1,7 @@
 """What distinguishes one pre-norm decoder from another, read from its ``config.json``."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from evojax_merge.documents.errors import shown
@@ -180,26 +180,94 @@ class DecoderConfig:
         )
 
 
+_KINDS = ("full_attention", "sliding_attention")
+_OLD_KINDS = {"attention": "full_attention"}
+"""Names that transformers gave layers before, and gives up when it reads them."""
+
+
 def _windows(family: str, config: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """Sliding window of every layer, from ``layer_types`` or the older spellings."""
+    """Sliding window of every layer, from ``layer_types`` or the older spellings.
+
+    Facts of transformers 5: a Qwen has no window unless ``use_sliding_window`` is true; a Mistral
+    with ``layer_types`` is computed as a Ministral, which has windows in some layers; a Llama has
+    none.
+    """
     layers = config["num_hidden_layers"]
     window = config.get("sliding_window")
-    if family == "llama" or window is None:
-        return (None,) * layers
-    if family == "mistral":
-        return (window,) * layers
-    if not config.get("use_sliding_window", False):
-        return (None,) * layers
-    kinds = config.get("layer_types")
-    if kinds is None:
-        first = config["max_window_layers"]
+    by_depth = family.startswith("qwen")
+    if family == "llama" or (by_depth and not config.get("use_sliding_window", False)):
+        window = None
+    given = config.get("layer_types")
+    if given is None:
+        first = config["max_window_layers"] if by_depth else 0
         return tuple(window if layer >= first else None for layer in range(layers))
-    if len(kinds) != layers or not set(kinds) <= {"full_attention", "sliding_attention"}:
+    kinds = [_OLD_KINDS.get(str(kind), kind) for kind in given] if isinstance(given, list) else []
+    if len(kinds) != layers or not all(kind in _KINDS for kind in kinds):
         raise ValueError(
-            f"config.json: layer_types must name full_attention or sliding_attention for each of "
-            f"the {layers} layers; got {kinds!r}"
+            f"config.json: layer_types must name {' or '.join(_KINDS)} for each of "
+            f"the {layers} layers; got {given!r}"
         )
-    return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+    sliding = [layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"]
+    if sliding and window is None:
+        raise ValueError(
+            "config.json: layer_types names sliding_attention for the layers "
+            f"{listed_layers(sliding)}, but this {family} has no sliding window; "
+            "name full_attention"
+            + (", or give sliding_window" if family != "llama" else "")
+            + (" and use_sliding_window: true" if by_depth else "")
+        )
+    return tuple(window if layer in sliding else None for layer in range(layers))
+
+
+def window_fields(
+    hf_config: Mapping[str, Any], windows: Sequence[int | None]
+) -> dict[str, int | bool | list[str] | None]:
+    """Entries of ``config.json`` from which these windows are read, here and by transformers.
+
+    Args:
+        hf_config: The ``config.json`` that they are put into.
+        windows: Of every layer, in tokens; None where it attends to all.
+
+    Raises:
+        ValueError: No ``config.json`` of this family gives layers these windows; the message says
+            which layers have which.
+    """
+    family = hf_config["model_type"]
+    sizes = {window for window in windows if window is not None}
+    if len(sizes) > 1 or (sizes and family == "llama"):
+        of_layers = [
+            f"layers {listed_layers([i for i, own in enumerate(windows) if own == size])}: {size}"
+            for size in sorted(set(windows), key=lambda size: (size is None, size or 0))
+        ]
+        raise ValueError(
+            f"no config.json of a {family} gives layers the sliding windows that these have "
+            f"({'; '.join(of_layers)}); it has one window, in all layers or some of them"
+        )
+    silent = {**_DEFAULTS[family], **hf_config, "num_hidden_layers": len(windows)}
+    silent.pop("layer_types", None)
+    fields: dict[str, int | bool | list[str] | None] = {}
+    if _windows(family, silent) != tuple(windows):
+        fields["sliding_window"] = sizes.pop() if sizes else None
+        if family.startswith("qwen"):
+            fields["use_sliding_window"] = fields["sliding_window"] is not None
+    if hf_config.get("layer_types") or _windows(family, silent | fields) != tuple(windows):
+        fields["layer_types"] = [_KINDS[window is not None] for window in windows]
+        if family == "mistral" and hf_config.get("head_dim") is None:
+            # A Ministral, unlike a Mistral, does not derive it.
+            heads = hf_config["num_attention_heads"]
+            fields["head_dim"] = hf_config["hidden_size"] // heads
+    return fields
+
+
+def listed_layers(layers: Sequence[int]) -> str:
+    """Numbers of layers, neighbours as a range."""
+    parts: list[list[int]] = []
+    for layer in layers:
+        if parts and parts[-1][-1] == layer - 1:
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]} to {p[-1]}" for p in parts)
 
 
 _Size = Annotated[int, whole(1, 2**24)]

@@ -1,9 +1,10 @@
+import json
 import math
 
 import pytest
 from transformers import AutoConfig
 
-from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
+from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig, window_fields
 from tests.checkpoints_factory import tiny_config
 
 MINIMAL = {
@@ -13,6 +14,9 @@ MINIMAL = {
     "num_hidden_layers": 30,
     "num_attention_heads": 32,
 }
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 @pytest.mark.parametrize("use_window", [False, True])
@@ -61,6 +65,22 @@ def test_both_spellings_of_rope_read_the_same():
             "qwen3",
             {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full_attention"]},
             "each of the 3 layers",
+        ),
+        ("llama", {"layer_types": ["full_attention"]}, "each of the 3 layers"),
+        (
+            "llama",
+            {"layer_types": [SLIDING, FULL, SLIDING], "sliding_window": 4},
+            "the layers 0, 2, but this llama has no sliding window; name full_attention$",
+        ),
+        (
+            "mistral",
+            {"layer_types": [FULL, SLIDING, SLIDING]},
+            "the layers 1 to 2, but this mistral has no sliding window",
+        ),
+        (
+            "qwen3",
+            {"layer_types": [FULL, SLIDING, FULL], "sliding_window": 4},
+            "the layers 1, but .* and use_sliding_window: true",
         ),
     ],
 )
@@ -190,3 +210,41 @@ def test_every_problem_is_listed():
         ValueError, match=r"(?s)^config\.json:\n  vocab_size is.*\n  rms_norm_eps is"
     ):
         DecoderConfig.from_hf(tiny_config() | changes)
+
+
+WINDOWS = [(None, None, None), (4, 4, 4), (4, None, None), (None, 4, 4, 4), (None, None)]
+
+
+@pytest.mark.parametrize("given", [{}, {"layer_types": [FULL] * 3}, {"max_window_layers": 1}])
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("windows", WINDOWS)
+@pytest.mark.parametrize("model_type", ["mistral", "qwen2", "qwen3"])
+def test_windows_are_written_so_that_both_read_them(tmp_path, model_type, windows, window, given):
+    hub = tiny_config(model_type, sliding_window=window, use_sliding_window=window is not None)
+    hub |= given
+    hub |= {"num_hidden_layers": len(windows)} | window_fields(hub, windows)
+    assert DecoderConfig.from_hf(hub).windows == windows
+    (tmp_path / "config.json").write_text(json.dumps(hub))
+    theirs = AutoConfig.from_pretrained(tmp_path)
+    size = theirs.sliding_window
+    kinds = getattr(theirs, "layer_types", [SLIDING if size else FULL] * len(windows))
+    assert tuple(size if kind == SLIDING else None for kind in kinds) == windows
+
+
+def test_what_is_said_already_is_left_as_it_is():
+    hub = tiny_config("qwen2", use_sliding_window=True, sliding_window=4, max_window_layers=2)
+    assert window_fields(hub, (None, None, 4, 4, 4)) == {}
+    assert window_fields(tiny_config(), (None,) * 5) == {}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "windows", "layers"),
+    [
+        ("qwen2", (4, 4, 8, None), "layers 0 to 1: 4; layers 2: 8; layers 3: None"),
+        ("mistral", (8, 4, 8), "layers 1: 4; layers 0, 2: 8"),
+        ("llama", (None, 4, None), "layers 1: 4; layers 0, 2: None"),
+    ],
+)
+def test_windows_that_no_configuration_says_are_refused_by_layer(model_type, windows, layers):
+    with pytest.raises(ValueError, match=layers):
+        window_fields(tiny_config(model_type), windows)
