@@ -9,6 +9,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evojax_merge.arguments import check_number
 from evojax_merge.config.explaining import ConfigError
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
@@ -151,6 +152,10 @@ def _check_arguments(config: Any, where: str) -> None:
             raise ConfigError(f"{where}.{key} is {shown(config[key])}; give {wanted}")
     if "_target_" not in config:
         return
+    if config["_target_"].startswith("optax."):  # it finds out in the middle of a search
+        for key in map(str, config):
+            if not key.startswith("_"):
+                check_number(f"{where}.{key}", config[key])
     try:
         parameters = inspect.signature(get_object(config["_target_"])).parameters
     except (ImportError, ValueError, TypeError, HydraException):

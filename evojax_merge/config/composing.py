@@ -119,7 +119,7 @@ def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
     overrides = expand_overrides(overrides)
     try:
         return hydra.compose("config", overrides=[*search_path, *overrides])
-    except ValueError as error:  # Hydra's own, of a group that is no text
+    except (ValueError, TypeError) as error:  # Hydra's own, of a group that is no text
         raise ConfigError(explain_group(error, overrides)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, search_path, overrides)) from error

@@ -15,7 +15,7 @@ import yaml
 
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
-from evojax_merge.documents.yaml_text import LARGEST, load_documents, load_yaml
+from evojax_merge.documents.yaml_text import load_documents, load_yaml
 from evojax_merge.exchange.anchors import anchored_keys
 from evojax_merge.exchange.chat_templates import check_template
 from evojax_merge.exchange.errors import ExchangeError, nearest
@@ -129,7 +129,7 @@ class Configuration:
 def is_mergekit(path: str | Path) -> bool:
     """Whether a file is a YAML of mergekit, rather than a recipe of this package."""
     try:
-        trees = load_documents(read_text(Path(path), LARGEST))
+        trees = load_documents(read_text(Path(path)))
     except (OSError, DocumentError, yaml.YAMLError):
         return False
     given = [tree for tree in trees if tree is not None]
@@ -146,7 +146,7 @@ def read_file(path: str | Path) -> str:
         ExchangeError: It cannot be read.
     """
     try:
-        return read_text(Path(path), LARGEST)
+        return read_text(Path(path))
     except (OSError, DocumentError) as error:
         raise ExchangeError(f"{path}: cannot be read ({error})") from None
 

@@ -42,6 +42,7 @@ class HybridSpace:
     def __post_init__(self) -> None:
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise ValueError(f"space.share is {self.share!r}; give a number between 0 and 1")
+        check_inner(self)
 
     def members(self, sources: Sequence[str]) -> tuple[str, ...]:
         """Names of the pool's models."""
@@ -58,6 +59,9 @@ class Joint:
 
     kind = "joint"
 
+    def __post_init__(self) -> None:
+        check_inner(self)
+
     def __call__(self, *, operator: Any, layout: Any, sources: Sequence[str]) -> "JointSpace":
         """The space over the models of one layout."""
         names = pool_members(self.pool, sources)
@@ -65,6 +69,13 @@ class Joint:
             self.parameter(operator=operator, layout=layout, sources=sources),
             self.dataflow(sources=names, layers=[layout.num_layers] * len(names)),
         )
+
+
+def check_inner(space: HybridSpace | Joint) -> None:
+    """Raise ValueError if one of the two spaces is not the maker of a space."""
+    for name in ("parameter", "dataflow"):
+        if not callable(given := getattr(space, name)):
+            raise ValueError(f"space.{name} is {given!r}; change its keys one by one")
 
 
 class JointSpace:

@@ -86,7 +86,7 @@ class EvosaxStrategy:
             )
         self._initial_population = initial_population
         self._class, self._options = resolve(algorithm)
-        self._given = dict(strategy_params or {})
+        self._given = strategy_params or {}
         if "sampling_fn" in self._class.__init__.__annotations__:  # RandomSearch
             self._options.setdefault("sampling_fn", self._uniform)
         self.population_size = self._choose_population_size(population_size)

@@ -186,7 +186,7 @@ class MultiObjectiveStrategy:
             num_objectives=len(self.objectives),
             **options,
         )
-        self._params = make_params(self.algorithm, dict(strategy_params or {}))
+        self._params = make_params(self.algorithm, strategy_params or {})
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
 

@@ -132,12 +132,44 @@ def test_combinations_that_cannot_work_are_refused(overrides, message, models, i
         ),
         ("+space.fixes=1", r"no configuration key space\.fixes; did you mean space\.fixed"),
         ("+mesh.foo=1", r"no configuration key mesh\.foo"),
+        ("strategy=0.5", r"strategy takes the name of an option, not 0\.5"),
+        ("operator._target_=3", r"operator\._target_ is 3; give the name of a factory"),
+        ("space._partial_=x", r"space\._partial_ is 'x'; give true or false"),
         ("+operator.lamm=1", r"no configuration key operator\.lamm; did you mean operator\.lam"),
     ],
 )
 def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, message):
     with pytest.raises(ConfigError, match=message):
         build(compose(["+experiment=digits", override]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["strategy=open_es", "strategy.algorithm.optimizer.learning_rate=x"],
+            "learning_rate must",
+        ),
+        (
+            ["strategy=open_es", "strategy.algorithm.optimizer.learning_rate=nan"],
+            "must be a finite",
+        ),
+        (["strategy=open_es", "strategy.algorithm.optimizer=1"], "optimizer is 1"),
+        (["strategy=cma_es", "strategy.strategy_params=3"], "strategy_params is 3"),
+        (["strategy=surrogate", "strategy.capacity=1000000"], "capacity must be at most"),
+        (["strategy=m2n2", "strategy.archive_size=1e9"], "archive_size must be"),
+        (["strategy=m2n2", "strategy.crossover=1"], "crossover must be true or false"),
+        (["strategy=gradient", "strategy.learning_rate=inf"], "learning_rate must be a finite"),
+        (["strategy=coordinate", "strategy.population_size=3"], "population_size must be an even"),
+        (["mesh=single", "mesh.model=1.5"], "mesh.model must be a whole number"),
+    ],
+)
+def test_numbers_of_every_group_are_refused_before_weights_are_read(
+    overrides, message, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("evojax_merge.evolution.setups.merging.load_ingredients", None)
+    with pytest.raises(ValueError, match=message):
+        evolve(["+experiment=digits", *overrides], tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,9 @@ SEVERAL = [
 NEEDING = ("strategy=map_elites", "strategy=nsga2", "strategy=cycle_qd")
 """Options that need several tasks."""
 
+PATHS = ("space=dataflow", "space=hybrid", "space=joint")
+"""Options that need decoders."""
+
 
 class WrongError(Exception):
     """An input was accepted and read wrongly."""
@@ -140,7 +143,7 @@ def _keys() -> list[tuple[str, list[str]]]:
     for choice in chosen:
         overrides = [choice] if choice else []
         overrides = [*overrides, *(SEVERAL if choice in NEEDING else [])]
-        config = compose(["+experiment=digits", *overrides])
+        config = compose([*_base(choice), *overrides])
         parts = [choice.split("=")[0]] if choice else list(map(str, config))
         for part in parts:
             if part not in ("hydra", "working_directory"):
@@ -148,10 +151,16 @@ def _keys() -> list[tuple[str, list[str]]]:
     return found
 
 
+def _base(choice: str) -> list[str]:
+    """What an option stands in; that of spaces of paths is made complete by the group."""
+    return ["operator=ties"] if choice in PATHS else ["+experiment=digits"]
+
+
 def _leaves(config: Any, where: str) -> list[str]:
     if not isinstance(config, DictConfig) or not len(config):
         return [where]
-    return [where, *(leaf for key in config for leaf in _leaves(config[key], f"{where}.{key}"))]
+    keys = [key for key in config if not OmegaConf.is_missing(config, key)]
+    return [where, *(leaf for key in keys for leaf in _leaves(config[key], f"{where}.{key}"))]
 
 
 Read = Callable[[], str]
@@ -416,15 +425,16 @@ def overrides(rng: random.Random, valid: Valid, folder: Path) -> Read:
     if rng.random() < 0.1:
         given[-1] = mutate.text_of(rng, given[-1].encode()).decode(errors="replace")
 
-    if given[0] in ("space=dataflow", "space=hybrid", "space=joint"):  # of decoders only
+    given = [*_base(given[0]), *given]
+    if given[1] in PATHS:
         items = folder / "items.jsonl"
         items.write_text(json.dumps(ITEMS[0]) + "\n")
         names = ",".join(str(valid.family[name]) for name in ("a", "b"))
         given = ["fitness=perplexity", f"fitness.data={items}", f"model.sources=[{names}]", *given]
-        given = [f"model.base={valid.family['base']}", "operator=ties", *given]
+        given = [f"model.base={valid.family['base']}", *given]
 
     def read() -> str:
-        set_up(build(compose(["+experiment=digits", *given])))
+        set_up(build(compose(given)))
         return "accepted"
 
     return read
