@@ -220,8 +220,7 @@ def load_ingredients(plan: Plan) -> Ingredients:
     """Read the weights of a plan, and bring them to the reference's vocabulary.
 
     Raises:
-        CheckpointError: A tied checkpoint stores a head of its own; or an adapter's factors are not
-            finite.
+        CheckpointError: An adapter's factors are not finite.
     """
     checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
     base = None if plan.base is None else load(plan.base)

@@ -28,7 +28,7 @@ class LowRank:
 
     b: Float[Array, "*layers out rank"]
     a: Float[Array, "*layers rank in"]
-    scale: Float[Array, "*layers"]
+    scale: Float[Array, " *layers"]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class Adapted:
     def __jax_array__(self) -> Float[Array, "..."]:
         return self.whole()
 
-    def task_vector_row(self, layered: bool, layer: int) -> Float[np.ndarray, "elements"]:
+    def task_vector_row(self, layered: bool, layer: int) -> Float[np.ndarray, " elements"]:
         """What is added to one layer, flat, on the host; on a CPU the bits of `task_vector`."""
         own = self.own
         if isinstance(own, Unchanged):
@@ -111,7 +111,7 @@ class Adapted:
         part = slice(layer, layer + 1) if layered else ...
         return np.asarray(_jitted_product(own.b[part], own.a[part], own.scale[part])).reshape(-1)
 
-    def row(self, layered: bool, layer: int) -> Float[np.ndarray, "elements"]:
+    def row(self, layered: bool, layer: int) -> Float[np.ndarray, " elements"]:
         """One layer of the whole leaf in float32, flat, on the host."""
         origin = np.asarray(self.base[layer] if layered else self.base).astype(np.float32)
         return origin.reshape(-1) + self.task_vector_row(layered, layer)

@@ -2,13 +2,13 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError, Model
 from evojax_merge.models.decoder.absorb import absorb
-from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.config import DecoderConfig, window_fields
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.models.family import DECODER
 from evojax_merge.tree import flatten, is_stacked, unflatten
@@ -44,7 +44,7 @@ class Pool:
             AbsorptionError: Plain weights cannot express it.
         """
         config, params = absorb(self.config, self.params, path)
-        hf_config = self.skeleton.hf_config | _window_fields(self.skeleton.hf_config, config)
+        hf_config = self.skeleton.hf_config | window_fields(self.skeleton.hf_config, config.windows)
         return dataclasses.replace(self.skeleton, config=config, hf_config=hf_config, params=params)
 
 
@@ -121,25 +121,13 @@ def make_pool(
 
 
 def _window_problems(names: Sequence[str], models: Sequence[Model | Checkpoint]) -> list[str]:
-    """What no one ``config.json`` could say of the layers' sliding windows."""
-    kinds = {name: set(model.config.windows) for name, model in zip(names, models, strict=True)}
-    every = set().union(*kinds.values())
-    by_layer = all(model.hf_config["model_type"].startswith("qwen") for model in models)
-    if len(every - {None}) <= 1 and (by_layer or len(every) <= 1):
-        return []
-    return [
-        f"{name}: sliding windows are {', '.join(sorted(map(str, windows)))}"
-        for name, windows in kinds.items()
-    ]
-
-
-def _window_fields(hf_config: dict[str, Any], config: DecoderConfig) -> dict[str, Any]:
-    """Entries of ``config.json`` that say which layers have a window."""
-    windows = {window for window in config.windows if window is not None}
-    if not hf_config["model_type"].startswith("qwen") or not (
-        windows or "layer_types" in hf_config
-    ):
-        return {}
-    kinds = ["full_attention" if w is None else "sliding_attention" for w in config.windows]
-    used = {"use_sliding_window": True, "sliding_window": windows.pop()} if windows else {}
-    return {"layer_types": kinds, **used}
+    """Why a ``config.json`` of one of the models could not give all layers their windows."""
+    windows = [window for model in models for window in model.config.windows]
+    counts = [f"{n} has {m.config.num_layers}" for n, m in zip(names, models, strict=True)]
+    problems = []
+    for model in models:  # each may be the one whose configuration the result carries
+        try:
+            window_fields(model.hf_config, windows)
+        except ValueError as error:
+            problems.append(f"{error} (layers are counted through all: {', '.join(counts)})")
+    return list(dict.fromkeys(problems))

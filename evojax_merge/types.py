@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, Key, UInt
 Params = dict[str, Any]
 """A nested plain dictionary of arrays: the weights of one network, nothing else."""
 
-Genotype = Float[Array, "dims"]
+Genotype = Float[Array, " dims"]
 Population = Float[Array, "pop dims"]
-Fitness = Float[Array, "pop"]
+Fitness = Float[Array, " pop"]
 
 Tokens = Int[Array, "batch seq"]
 PRNGKey = Key[Array, ""]

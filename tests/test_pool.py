@@ -42,9 +42,23 @@ def test_windows_that_one_configuration_cannot_say(tmp_path):
     models = checkpoints(
         tmp_path,
         tiny_config("mistral", sliding_window=4),
-        tiny_config("mistral", sliding_window=None),
+        tiny_config("mistral", sliding_window=8),
     )
-    with pytest.raises(CheckpointError, match="a: sliding windows are 4"):
+    with pytest.raises(
+        CheckpointError, match=r"layers 0 to 2: 4; layers 3 to 5: 8.*a has 3, b has"
+    ):
+        check_pool(["a", "b"], models)
+
+
+def test_windows_in_some_layers_can_be_said(tmp_path):
+    windows = (4, None)
+    models = checkpoints(tmp_path, *(tiny_config("mistral", sliding_window=w) for w in windows))
+    check_pool(["a", "b"], models)
+
+
+def test_windows_that_the_other_family_cannot_say(tmp_path):
+    models = checkpoints(tmp_path, tiny_config("mistral", sliding_window=4), tiny_config())
+    with pytest.raises(CheckpointError, match="of a llama gives layers"):
         check_pool(["a", "b"], models)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import AdapterConfig, read_adapter_config
 from evojax_merge.checkpoints.checkpoint import Checkpoint
+from evojax_merge.checkpoints.comparing import same_tensor
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, adapter_file, open_safetensors
 from evojax_merge.checkpoints.loading import Model
@@ -42,6 +43,24 @@ class Pair(NamedTuple):
     table: bool
     rank: int
     scale: float
+
+
+class Addition(NamedTuple):
+    """What is added to a matrix, ``scale · left @ right``.
+
+    Attributes:
+        left: float32 ``[rows, rank]``.
+        right: float32 ``[rank, columns]``.
+        scale: Of their product.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    scale: float
+
+    def to(self, matrix: np.ndarray) -> np.ndarray:
+        """The sum with a matrix, in float32."""
+        return matrix.astype(np.float32) + np.float32(self.scale) * (self.left @ self.right)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,20 +142,51 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
         CheckpointError: Factors are not finite, or tensors of the base that the file repeats are
             not those of the base; all are listed.
     """
-    problems = []
-    with open_safetensors(adapter_file(adapter.directory)) as file:
+    tensors = _read_factors(adapter)
+    return dataclasses.replace(
+        base, params=_params(adapter, base, tensors), directory=adapter.directory
+    )
+
+
+def load_additions(adapter: Adapter) -> dict[str, Addition]:
+    """Read what an adapter adds to tensors of its base, by the tensors' names.
+
+    Args:
+        adapter: From `load_adapter_config`.
+
+    Raises:
+        CheckpointError: See `load_adapter`.
+    """
+    tensors = _read_factors(adapter)
+    names = {slot: name for name, slot in adapter.base.slots.items()}
+    found = {}
+    for pair in adapter.pairs:
+        b, a = tensors[pair.b], tensors[pair.a]
+        left, right = (a.T, b.T) if pair.table else (b, a)
+        found[names[pair.slot]] = Addition(left, right, pair.scale)
+    return found
+
+
+def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
+    """The factors by name, once all of the file is known to be of use."""
+    path = adapter_file(adapter.directory)
+    with open_safetensors(path) as file:
         tensors = {
             name: file.get_tensor(name).astype(np.float32)
             for pair in adapter.pairs
             for name in (pair.a, pair.b)
         }
-        for name, original in adapter.copies.items():
-            ours = _base_tensor(base, adapter.base.slots[original])
-            if not np.array_equal(file.get_tensor(name).astype(ours.dtype), ours):
-                problems.append(
-                    f"{name}: is not the base's {original}; it was trained or resized besides, "
-                    "and is not merged"
-                )
+        copies = {name: file.get_slice(name) for name in adapter.copies}
+        headers = {
+            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+            for name, part in copies.items()
+        }
+    problems = [
+        f"{name}: is not the base's {original}; it was trained or resized besides, and is not "
+        "merged"
+        for name, original in adapter.copies.items()
+        if not same_tensor(headers[name], name, adapter.base.tensors[original], original)
+    ]
     for name, tensor in tensors.items():
         if broken := int(np.count_nonzero(~np.isfinite(tensor))):
             problems.append(f"{name}: {broken} of {tensor.size} elements are NaN or infinite")
@@ -144,9 +194,7 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
         raise CheckpointError(
             f"{adapter.directory}: the adapter cannot be used:\n  " + "\n  ".join(problems)
         )
-    return dataclasses.replace(
-        base, params=_params(adapter, base, tensors), directory=adapter.directory
-    )
+    return tensors
 
 
 def _sorted_names(
@@ -236,8 +284,3 @@ def _low_rank(
         a[layer][: pair.rank] = right
         scale[layer] = pair.scale
     return LowRank(*(jax.device_put(part) for part in (b, a, scale)))
-
-
-def _base_tensor(base: Model, slot: Slot) -> np.ndarray:
-    leaf = flatten(base.params)[slot.path]
-    return np.asarray(leaf if slot.layer is None else leaf[slot.layer])

@@ -2,7 +2,8 @@
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, plan_alignment, vocabulary_of
@@ -52,8 +53,8 @@ def audit(
             f"sources cannot be merged with {reference.directory}:\n  "
             + "\n  ".join(dict.fromkeys(problems))
         )
-    for source in sources:
-        _warn_of_configuration(reference, source)
+    differing = {str(s.directory): changed_fields(reference.config, s.config) for s in sources}
+    warn_of_configurations(reference.directory, differing)
     return accounts
 
 
@@ -82,14 +83,31 @@ def _type_of(checkpoint: Checkpoint) -> str:
     return str(checkpoint.hf_config["model_type"])
 
 
-def _warn_of_configuration(reference: Checkpoint, source: Checkpoint) -> None:
-    ours, theirs = (dataclasses.asdict(c.config) for c in (reference, source))
+def changed_fields(reference: Any, source: Any, free: Sequence[str] = ("vocab_size",)) -> list[str]:
+    """What two configurations compute otherwise, each with both values.
+
+    Args:
+        reference: The configuration that a merge uses.
+        source: Another.
+        free: Fields that may differ.
+    """
+    ours, theirs = (dataclasses.asdict(config) for config in (reference, source))
     changed = _changed_keys(ours, theirs)
-    changed.pop("vocab_size", None)
-    if changed:
+    return [text for key, text in changed.items() if key not in free]
+
+
+def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str]]) -> None:
+    """Warn once of sources whose shapes are those of the reference, and their configurations not.
+
+    Args:
+        reference: Directory of the model whose configuration the merge uses.
+        differing: By source: see `changed_fields`.
+    """
+    listed = [f"{source}: {'; '.join(fields)}" for source, fields in differing.items() if fields]
+    if listed:
         warnings.warn(
-            f"{source.directory}: its configuration differs from that of "
-            f"{reference.directory}, which the merge uses: {'; '.join(changed.values())}",
+            f"configurations differ from that of {reference}, which the merge uses:\n  "
+            + "\n  ".join(listed),
             stacklevel=3,
         )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
-from evojax_merge.checkpoints.directory import read_json, resolve
+from evojax_merge.checkpoints.comparing import same_tensor
+from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
@@ -29,7 +31,7 @@ class Checkpoint:
         config: The family's reading of ``config.json``.
         hf_config: ``config.json`` as it stands.
         tensors: The parameters' headers by tensor name; buffers and tied copies are left out.
-        copies: Headers of tied copies that the file stores besides, by the name they repeat.
+        copies: Names of tied copies that the file stores besides, by the name they repeat.
         slots: Where each of ``tensors`` goes in the parameter tree.
     """
 
@@ -38,7 +40,7 @@ class Checkpoint:
     config: Any
     hf_config: dict[str, Any]
     tensors: Mapping[str, TensorInfo]
-    copies: Mapping[str, tuple[str, TensorInfo]]
+    copies: Mapping[str, str]
     slots: Mapping[str, Slot]
 
     @functools.cached_property
@@ -56,6 +58,10 @@ class Checkpoint:
 def load_config(source: str | Path) -> Checkpoint:
     """Read and audit a checkpoint's configuration and headers, but no weights.
 
+    A checkpoint that is tied by its ``config.json`` and stores a head besides is the exception:
+    the two tables are compared. If they differ, both are kept, as transformers does, and
+    ``config`` is that of an untied model.
+
     Args:
         source: A directory or a hub id, see `resolve`.
 
@@ -70,7 +76,7 @@ def load_config(source: str | Path) -> Checkpoint:
             f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
             "model that it was trained on as model.base"
         )
-    hf_config = read_json(directory / "config.json")
+    hf_config = read_json(member(directory, "config.json"))
     if hf_config.get("quantization_config"):
         raise CheckpointError(
             f"{directory}: is quantised; merging needs the weights in float32, float16 or bfloat16"
@@ -78,8 +84,6 @@ def load_config(source: str | Path) -> Checkpoint:
     try:
         family = family_of(hf_config)
         config = family.config_from_hf(hf_config)
-    except KeyError as error:
-        raise CheckpointError(f"{directory / 'config.json'}: lacks {error.args[0]!r}") from None
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     slots = family.slots(config)
@@ -91,7 +95,23 @@ def load_config(source: str | Path) -> Checkpoint:
     }
     copies = {aliases[name]: (name, headers.pop(name)) for name in aliases.keys() & headers.keys()}
     _audit(directory, slots, headers, copies)
-    return Checkpoint(directory, family, config, hf_config, headers, copies, slots)
+    apart = [
+        (name, info, copied)
+        for copied, (name, info) in copies.items()
+        if not same_tensor(headers[copied], copied, info, name)
+    ]
+    for name, info, copied in apart:
+        warnings.warn(
+            f"{directory}: config.json ties {name} to {copied}, but the file stores two different "
+            "ones: both are kept, as transformers does; set tie_word_embeddings to false there",
+            stacklevel=2,
+        )
+        headers[name] = info
+    if apart:
+        config = dataclasses.replace(config, tie_word_embeddings=False)
+        slots, copies = family.slots(config), {}
+    held = {copied: name for copied, (name, _) in copies.items()}
+    return Checkpoint(directory, family, config, hf_config, headers, held, slots)
 
 
 def _audit(

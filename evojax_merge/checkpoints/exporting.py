@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,17 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from evojax_merge.checkpoints.directory import TOKENIZER_FILES
+from evojax_merge.checkpoints.carrying import GENERATION, carried_names, carried_settings, carry
+from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
 from evojax_merge.checkpoints.loading import Model
+from evojax_merge.checkpoints.special_tokens import read_special_tokens
+from evojax_merge.files import naming
 from evojax_merge.finite import is_finite
 from evojax_merge.models.family import Slot
 from evojax_merge.tree import flatten
 
 MAX_SHARD_SIZE = 5_000_000_000
 
-_CARRIED = (*TOKENIZER_FILES, "generation_config.json")
 # Where the reference came from, and code that is never run, are no part of a merge.
 _DROPPED = ("_name_or_path", "auto_map")
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
@@ -38,7 +41,8 @@ def export(
     """Write a checkpoint that transformers loads: weights, configuration, tokenizer.
 
     The directory appears complete or not at all. Weights are written one tensor at a time;
-    tokenizer files and ``generation_config.json`` are copied from the model's directory.
+    files of the tokenizer and of a processor are copied from the model's directory. Ids of special
+    tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer.
 
     Args:
         model: What to write, in the dtypes of its parameters.
@@ -48,8 +52,9 @@ def export(
         extra: Text files to write beside, by name.
 
     Raises:
-        CheckpointError: The directory holds something, or parameters do not fit the configuration
-            or are not finite.
+        CheckpointError: The directory holds something, parameters do not fit the configuration or
+            are not finite, or a file that is carried over is damaged or leads out of the model's
+            directory.
     """
     target = Path(directory).expanduser().absolute()
     if target.exists() and not target.is_dir():
@@ -57,15 +62,20 @@ def export(
     if target.is_dir() and any(target.iterdir()) and not overwrite:
         raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
     slots = _checked_slots(model)
-    carried_from = model.tokenizer_directory or model.directory
+    tokenizer_from = model.tokenizer_directory or model.directory
+    tokens = [read_special_tokens(directory) for directory in (model.directory, tokenizer_from)]
+    config, generation = carried_settings(model.directory, _hf_config(model), *tokens)
+    for directory in (tokenizer_from, model.directory):  # refused before weights are written
+        carried_names(directory, (*TOKENIZER_FILES, *PROCESSOR_FILES))
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write_weights(work, model.params, slots, max_shard_size)
-        write_json(work / "config.json", _hf_config(model))
-        for name in _CARRIED:
-            if (carried_from / name).is_file():
-                shutil.copyfile(carried_from / name, work / name)
+        write_json(work / "config.json", config)
+        if generation is not None:
+            write_json(work / GENERATION, generation)
+        carry(tokenizer_from, work, TOKENIZER_FILES)
+        carry(model.directory, work, PROCESSOR_FILES)
         for name, text in (extra or {}).items():
             (work / name).write_text(text, encoding="utf-8")
         work.chmod(0o777 & ~umask())
@@ -139,7 +149,7 @@ def _write_safetensors(path: Path, leaves: Mapping[str, Any], shard: dict[str, S
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name, slot in shard.items():
@@ -185,8 +195,25 @@ def swap(work: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
+def recover(target: Path) -> None:
+    """Clear away what killed exports left beside their target.
+
+    One that was killed in `swap` may have taken the old directory away without putting the new one
+    in place; the old one is put back. Nobody else may be exporting there.
+    """
+    left = re.compile(rf"\.{re.escape(target.name)}-(?P<old>old-)?[a-z0-9_]{{8}}")  # of mkdtemp
+    for path in sorted(target.parent.glob(".*")):
+        if path.is_symlink() or not path.is_dir() or not (found := left.fullmatch(path.name)):
+            continue
+        if found["old"] and not target.exists() and any(path.iterdir()):
+            path.rename(target)
+        else:
+            shutil.rmtree(path)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with naming(path):
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def umask() -> int:

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
-from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import TensorInfo, open_safetensors
 from evojax_merge.models import Family
 from evojax_merge.tree import flatten, unflatten
@@ -53,7 +52,7 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
             float32, which holds each exactly.
 
     Raises:
-        CheckpointError: See `load_config`; or a tied checkpoint stores a head of its own.
+        CheckpointError: See `load_config`.
     """
     checkpoint = source if isinstance(source, Checkpoint) else load_config(source)
     wanted = checkpoint.dtype if dtype is None else np.dtype(dtype)
@@ -75,12 +74,6 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
     with contextlib.ExitStack() as stack:
         read = _reader(stack)
-        for original, (name, info) in checkpoint.copies.items():
-            if not _same(read(original, checkpoint.tensors[original]), read(name, info)):
-                raise CheckpointError(
-                    f"{checkpoint.directory}: config.json ties {name} to {original}, but the file "
-                    "stores two different ones; set tie_word_embeddings to false to keep both"
-                )
         leaves = {}
         for path, names in parts.items():
             leaf = _empty(shapes[path].shape, dtype)
@@ -106,9 +99,3 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     skip = -raw.ctypes.data % _ALIGNMENT
     return raw[skip : skip + size].view(dtype).reshape(shape)
-
-
-def _same(first: np.ndarray, second: np.ndarray) -> bool:
-    return first.dtype == second.dtype and np.array_equal(
-        first.reshape(-1).view(np.uint8), second.reshape(-1).view(np.uint8)
-    )

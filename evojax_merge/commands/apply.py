@@ -36,14 +36,23 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument(
         "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
     )
+    parser.add_argument(
+        "--strict", action="store_true", help="refuse what a YAML of mergekit is warned of"
+    )
     options = parser.parse_args(arguments)
     if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
     if is_mergekit(options.recipe):
         apply_mergekit(
-            options.recipe, options.out, seed=options.seed or 0, overwrite=options.overwrite
+            options.recipe,
+            options.out,
+            seed=options.seed or 0,
+            overwrite=options.overwrite,
+            strict=options.strict,
         )
+    elif options.strict:
+        raise ValueError(f"--strict: {options.recipe} is a recipe, which is always read strictly")
     elif options.seed is not None:
         raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
     else:

@@ -32,7 +32,7 @@ class ItemBatch(NamedTuple):
     """
 
     fields: tuple[Shaped[np.ndarray, "batch ..."], ...]
-    real: Float32[np.ndarray, "batch"]
+    real: Float32[np.ndarray, " batch"]
 
 
 @dataclasses.dataclass(frozen=True)

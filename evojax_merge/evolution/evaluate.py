@@ -142,7 +142,7 @@ class Evaluator:
         population: Population | Float[np.ndarray, "pop dims"],
         split: str,
         interrupted: Callable[[], None] = lambda: None,
-        rows: Int[np.ndarray, "chosen"] | None = None,
+        rows: Int[np.ndarray, " chosen"] | None = None,
     ) -> Evaluation:
         """Measure every candidate.
 
@@ -194,7 +194,7 @@ class Evaluator:
 
     def measure(
         self, models: Iterable[Params], split: str
-    ) -> Iterator[tuple[Float[np.ndarray, "items"], list[np.ndarray]]]:
+    ) -> Iterator[tuple[Float[np.ndarray, " items"], list[np.ndarray]]]:
         """Per-item results and the program's outputs of given models, by the same programs.
 
         Args:
@@ -224,7 +224,7 @@ class Evaluator:
         ]
 
     def _chosen(
-        self, split: str, rows: Int[np.ndarray, "chosen"] | None
+        self, split: str, rows: Int[np.ndarray, " chosen"] | None
     ) -> tuple[BoundTask, "_Placed"]:
         """A split's task on some of its items, which are chosen again and again."""
         if rows is None:

@@ -22,11 +22,11 @@ class Evaluation(NamedTuple):
     """
 
     items: Float[np.ndarray, "pop items"]
-    seconds: Float[np.ndarray, "pop"]
+    seconds: Float[np.ndarray, " pop"]
     parts: tuple[Part, ...] = ()
     estimate: Float[np.ndarray, "pop objectives"] | None = None
-    spent: Int[np.ndarray, "pop"] | None = None
-    error: Float[np.ndarray, "pop"] | None = None
+    spent: Int[np.ndarray, " pop"] | None = None
+    error: Float[np.ndarray, " pop"] | None = None
 
     @property
     def objectives(self) -> Float[np.ndarray, "pop objectives"]:
@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
         return np.stack(means, axis=1).astype(np.float32)
 
     @property
-    def fitness(self) -> Float[np.ndarray, "pop"]:
+    def fitness(self) -> Float[np.ndarray, " pop"]:
         """The objectives' weighted sum."""
         objectives = self.objectives
         if not self.parts:
@@ -47,13 +47,13 @@ class Evaluation(NamedTuple):
         return (objectives.astype(np.float64) @ weights).astype(np.float32)
 
     @property
-    def assured(self) -> Float[np.ndarray, "pop"]:
+    def assured(self) -> Float[np.ndarray, " pop"]:
         """Fitness less two standard errors, by which candidates of different generations compare:
         of many on a few items each, the highest score is the luckiest."""
         return self.fitness if self.error is None else self.fitness - 2 * self.error
 
     @property
-    def item_evaluations(self) -> Int[np.ndarray, "pop"]:
+    def item_evaluations(self) -> Int[np.ndarray, " pop"]:
         """How many items were measured for each candidate."""
         if self.spent is not None:
             return self.spent

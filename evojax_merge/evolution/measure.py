@@ -17,7 +17,7 @@ from evojax_merge.pool import Route
 from evojax_merge.types import Float, Params
 
 
-def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
+def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
     """Per-item results of a model, and what the task's program gave for each batch.
 
     Raises:
@@ -31,7 +31,7 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, "items"], 
 
 def measure_route(
     route: Route, task: BoundTask
-) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
+) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
     """The same of a path through a pool, run as in a search."""
     pool, path = route
     alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
@@ -49,7 +49,7 @@ def _programs(family: Family, config: Any, task: BoundTask, axes: Any) -> list[P
 
 def _measure(
     programs: Sequence[Program], params: Params, task: BoundTask
-) -> tuple[Float[np.ndarray, "items"], list[np.ndarray]]:
+) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
     params = jax.device_put(params)
     outputs = [
         np.asarray(run(params, *batch))

@@ -12,7 +12,7 @@ class Archive(NamedTuple):
     """The best distinct candidates so far, best first; empty places have fitness -inf."""
 
     genotypes: Float[Array, "size dims"]
-    fitness: Float[Array, "size"]
+    fitness: Float[Array, " size"]
 
 
 class EvolutionState(NamedTuple):
@@ -29,6 +29,28 @@ class EvolutionState(NamedTuple):
     key: PRNGKey
     strategy: Any
     archive: Archive
+
+
+class Spent(NamedTuple):
+    """What a search has cost so far.
+
+    Attributes:
+        evaluations: Candidates.
+        item_evaluations: Items that were measured for them.
+        seconds: That it took to measure them.
+    """
+
+    evaluations: int = 0
+    item_evaluations: int = 0
+    seconds: float = 0.0
+
+    def plus(self, more: "Spent") -> "Spent":
+        """The sum of both."""
+        return Spent(
+            self.evaluations + more.evaluations,
+            self.item_evaluations + more.item_evaluations,
+            self.seconds + more.seconds,
+        )
 
 
 def init_archive(size: int, dims: int) -> Archive:

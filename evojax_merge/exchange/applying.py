@@ -8,9 +8,10 @@ computes in ``dtype``, or in the inputs' dtype where there is none.
 import functools
 import shutil
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,13 +19,16 @@ from queue import SimpleQueue
 import numpy as np
 
 from evojax_merge.checkpoints import CheckpointError
-from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask, write_json
+from evojax_merge.checkpoints.adapter import load_additions
+from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask
+from evojax_merge.exchange.documents import load_file
+from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.merging import Merger
 from evojax_merge.exchange.output import Piece, ShardWriter
-from evojax_merge.exchange.planning import Job, Plan, plan_merge
+from evojax_merge.exchange.planning import Job, Origin, Plan, plan_merge
 from evojax_merge.exchange.reading import Reader
-from evojax_merge.exchange.schema import load_configuration
-from evojax_merge.exchange.tokenizer_files import write_tokenizer
+from evojax_merge.exchange.schema import read_file
+from evojax_merge.exchange.tokenizer_files import write_files
 from evojax_merge.exchange.unchanged import check_task_vectors
 from evojax_merge.operators.threads import blas_of_one_thread
 
@@ -35,23 +39,64 @@ MOST_THREADS = 4
 
 
 def apply_mergekit(
-    file: str | Path, directory: str | Path, *, seed: int = 0, overwrite: bool = False
+    file: str | Path,
+    directory: str | Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    strict: bool = False,
 ) -> Path:
     """Run a mergekit YAML from file to file, a tensor at a time.
+
+    Of a file of several documents, the models that others use are made beside the directory, and
+    removed in the end.
 
     Args:
         file: The YAML.
         directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
         seed: Of random masks; mergekit's YAML has none.
         overwrite: Replace what the directory holds.
+        strict: Refuse what would be warned of.
 
     Raises:
-        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read.
+        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read,
+            but those of earlier documents.
         CheckpointError: A checkpoint is missing or damaged.
     """
-    plan = plan_merge(load_configuration(file))
-    text = Path(file).read_text(encoding="utf-8")
-    return apply_plan(plan, directory, seed=seed, overwrite=overwrite, text=text)
+    found = load_file(file)
+    target = _checked_target(directory, overwrite)
+    *parts, result = found.documents
+    with ExitStack() as stack:
+        folder = target.parent
+        if parts:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix=f".{target.name}-parts-", dir=folder)
+            folder = Path(stack.enter_context(made))
+        with _warnings_refused(strict):
+            if found.notes:
+                warnings.warn("; ".join(found.notes), stacklevel=2)
+        for part in parts:
+            with _warnings_refused(strict):
+                plan = plan_merge(found.read(part, folder))
+            apply_plan(plan, folder / str(part.name), seed=seed)
+        with _warnings_refused(strict):
+            plan = plan_merge(found.read(result, folder))
+        text = read_file(file)
+        return apply_plan(plan, target, seed=seed, overwrite=overwrite, text=text)
+
+
+@contextmanager
+def _warnings_refused(strict: bool) -> Iterator[None]:
+    """Raise what is warned of within, all of it at once, if ``strict``."""
+    if not strict:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    if said:
+        raise ExchangeError("warnings are errors here (strict):\n  " + "\n  ".join(said))
 
 
 def apply_plan(
@@ -77,18 +122,13 @@ def apply_plan(
         CheckpointError: The directory holds something, or a tensor NaN or infinity.
         ExchangeError: A source is the base, where task vectors are merged.
     """
-    target = Path(directory).expanduser().absolute()
-    if target.exists() and not target.is_dir():
-        raise CheckpointError(f"{target}: is a file; give a directory to write to")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    target = _checked_target(directory, overwrite)
     check_task_vectors(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write_weights(plan, work, seed, max_shard_size)
-        write_json(work / "config.json", plan.hf_config)
-        write_tokenizer(plan, work)
+        write_files(plan, work)
         if text is not None:
             (work / CONFIG_FILE).write_text(text, encoding="utf-8")
         work.chmod(0o777 & ~umask())
@@ -99,13 +139,27 @@ def apply_plan(
     return target
 
 
+def _checked_target(directory: str | Path, overwrite: bool) -> Path:
+    target = Path(directory).expanduser().absolute()
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target}: is a file; give a directory to write to")
+    if target.is_dir() and any(target.iterdir()) and not overwrite:
+        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    return target
+
+
 def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
     threads = min(MOST_THREADS, cpu_count() or 1)
     reader = Reader(plan.checkpoints)
+    additions = {
+        Origin(model, name): added
+        for model, adapter in plan.adapters.items()
+        for name, added in load_additions(adapter).items()
+    }
     idle: SimpleQueue[Merger] = SimpleQueue()
     for _ in range(threads):
-        idle.put(Merger(plan, reader, seed))
+        idle.put(Merger(plan, reader, seed, additions))
     with ExitStack() as stack:
         writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
         stack.enter_context(blas_of_one_thread())

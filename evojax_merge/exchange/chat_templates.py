@@ -6,38 +6,104 @@ from collections.abc import Iterable
 from evojax_merge.checkpoints import Checkpoint
 from evojax_merge.exchange.errors import ExchangeError, nearest
 
-_CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-TEMPLATES = {"chatml": _CHATML}
-"""Templates that have a name."""
+_ALPACA = r"""
+{%- set headings = {'user': 'Instruction', 'assistant': 'Response', 'user_context': 'Input'} -%}
+{%- set systems = messages | selectattr('role', 'equalto', 'system') | list -%}
+{{- ((systems | last).content | trim if systems else '') + '\n\n' -}}
+{%- for message in messages -%}
+    {%- if message['role'] in headings -%}
+        {{- '### ' + headings[message['role']] + ':\n' + message['content'] | trim -}}
+        {{- '' if loop.last else '\n\n' -}}
+    {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt and messages[-1]['role'] != 'assistant' -%}
+    {{- '### Response:\n' -}}
+{%- endif -%}
+"""
+_CHATML = r"""
+{%- for message in messages -%}
+    {{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' -}}
+{%- endfor -%}
+{{- '<|im_start|>assistant\n' if add_generation_prompt else '' -}}
+"""
+_EXAONE = r"""
+{%- if messages and messages[0]['role'] != 'system' -%}
+    {{- '        [|system|][|endofturn|]\n\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+    {{- '    [|' + message['role'] + '|]' + message['content'] + '\n        ' -}}
+    {{- ('' if message['role'] == 'user' else '[|endofturn|]') + '\n\n' -}}
+{%- endfor -%}
+{{- '    [|assistant|]\n' if add_generation_prompt else '' -}}
+"""
+_LLAMA3 = r"""
+{%- for message in messages -%}
+    {{- bos_token if loop.first else '' -}}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' -}}
+    {{- message['content'] | trim + '<|eot_id|>\n' -}}
+{%- endfor -%}
+{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' if add_generation_prompt else '' -}}
+"""
+_MISTRAL = r"""
+{%- set led = messages[0]['role'] == 'system' -%}
+{{- bos_token -}}
+{%- for message in (messages[1:] if led else messages) -%}
+    {%- set wanted = 'user' if loop.index0 % 2 == 0 else 'assistant' -%}
+    {%- if message['role'] not in ('user', 'assistant') or message['role'] != wanted -%}
+        {{- raise_exception('roles must be user and assistant in turn, after one of system') -}}
+    {%- endif -%}
+    {%- if wanted == 'user' -%}
+        {{- ' [INST] ' + (messages[0]['content'] + '\n\n' if led and loop.first else '') -}}
+        {{- message['content'] + ' [/INST]' -}}
+    {%- else -%}
+        {{- ' ' + message['content'] + eos_token -}}
+    {%- endif -%}
+{%- endfor -%}
+"""
+TEMPLATES = {
+    name: text.lstrip("\n")
+    for name, text in {
+        "alpaca": _ALPACA,
+        "chatml": _CHATML,
+        "exaone": _EXAONE,
+        "llama3": _LLAMA3,
+        "mistral": _MISTRAL,
+    }.items()
+}
+"""Templates that have a name; each renders what mergekit 0.1.5's of this name does."""
 
-_ONLY_MERGEKIT = ("alpaca", "exaone", "llama3", "mistral")
+
+def check_template(wanted: str) -> None:
+    """Whether a file's ``chat_template`` is ``auto``, a name, or a Jinja template.
+
+    Raises:
+        ExchangeError: There is no template of this name, and it is none itself.
+    """
+    if wanted == "auto" or wanted in TEMPLATES:
+        return
+    if "{" not in wanted:
+        raise ExchangeError(
+            f"chat_template: no template {wanted!r}{nearest(wanted, ('auto', *TEMPLATES))}; known "
+            f"are auto, {', '.join(TEMPLATES)}; or give a Jinja template"
+        )
+    from evojax_merge.exchange.jinja_syntax import problem  # and Jinja, of which most need nothing
+
+    if found := problem(wanted):
+        raise ExchangeError(f"chat_template: is no Jinja template: {found}")
 
 
 def chat_template(wanted: str | None, checkpoints: Iterable[Checkpoint]) -> str | None:
     """The template itself; None leaves the tokenizer's.
 
     Args:
-        wanted: ``auto`` (what most models have), a name, or a Jinja template.
+        wanted: ``auto`` (what most models have, of several templates the default one), a name, or
+            a Jinja template.
         checkpoints: Of the merge.
-
-    Raises:
-        ExchangeError: There is no template of this name, and it is none itself.
     """
-    if wanted is None or wanted in TEMPLATES:
-        return TEMPLATES.get(wanted or "")
-    if wanted == "auto":
-        tokenizers = [checkpoint.tokenizer for checkpoint in checkpoints]
-        found = [t.chat_template for t in tokenizers if t is not None]
-        texts = [template.strip() for template in found if isinstance(template, str)]
-        return Counter(texts).most_common(1)[0][0] if texts else None
-    if "{" not in wanted:
-        hint = "paste the template itself" if wanted in _ONLY_MERGEKIT else "or a Jinja template"
-        raise ExchangeError(
-            f"chat_template: no template {wanted!r}{nearest(wanted, ('auto', *TEMPLATES))}; "
-            f"known are auto and {', '.join(TEMPLATES)}; {hint}"
-        )
-    return wanted
+    if wanted != "auto":
+        return TEMPLATES.get(wanted or "", wanted)
+    tokenizers = [checkpoint.tokenizer for checkpoint in checkpoints]
+    found = [tokenizer.chat_template for tokenizer in tokenizers if tokenizer is not None]
+    defaults = [own.get("default") if isinstance(own, dict) else own for own in found]
+    texts = [template.strip() for template in defaults if template]
+    return Counter(texts).most_common(1)[0][0] if texts else None

@@ -2,12 +2,13 @@
 
 All tensors are flat and merged a million elements at a time, where they lie in their files: one
 program for all shapes, and memory for little more than the statistics. A whole tensor is held where
-a random mask is drawn for it, where its rows or columns are vectors of their own, or where its
-tokens are brought to another vocabulary.
+a random mask is drawn for it, where its rows or columns are vectors of their own, where an adapter
+is added to it, or where its tokens are brought to another vocabulary.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -15,9 +16,10 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.checkpoints import CheckpointError
+from evojax_merge.checkpoints.adapter import Addition
 from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
-from evojax_merge.exchange.planning import Job, Plan
+from evojax_merge.exchange.planning import Job, Origin, Plan
 from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
 from evojax_merge.finite import is_finite
@@ -37,15 +39,23 @@ HELD = 2**26
 class Merger:
     """Merges the tensors of a plan, one at a time."""
 
-    def __init__(self, plan: Plan, reader: Reader, seed: int = 0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        reader: Reader,
+        seed: int = 0,
+        additions: Mapping[Origin, Addition] = MappingProxyType({}),
+    ) -> None:
         """Args:
         plan: What to merge.
         reader: Of its checkpoints.
         seed: Of the random masks.
+        additions: Of LoRA adapters, by what they are added to.
         """
         self._plan = plan
         self._reader = reader
         self._seed = seed
+        self._additions = additions
         most = max(len(job.origins) for job in plan.jobs)
         self._buffers = [Buffer() for _ in range(most)]
         self._results: dict[np.dtype, jax.Array] = {}
@@ -117,7 +127,7 @@ class Merger:
         )
 
     def _tensors(self, job: Job, held: int) -> list[Any]:
-        """What is merged, flat: on disk, or in memory where tokens were moved.
+        """What is merged, flat: on disk, or in memory where it is changed first.
 
         Args:
             job: The merge.
@@ -130,6 +140,10 @@ class Merger:
             self._reader.open(origin.model, origin.tensor, buffer, kept, checking)
             for origin, buffer in zip(job.origins, self._buffers, strict=False)
         ]
+        for place, origin in enumerate(job.origins if self._additions else ()):
+            if added := self._additions.get(origin):
+                shape = len(added.left), added.right.shape[1]
+                tensors[place] = added.to(tensors[place].copy().reshape(shape)).reshape(-1)
         if not job.in_vocabulary or self._plan.tokens is None:
             return tensors
         models = [origin.model for origin in job.origins]

@@ -75,17 +75,14 @@ class Method(NamedTuple):
             "nearswap",
         )
 
-    def parameter(self, name: str, where: str) -> Parameter:
-        """The parameter of this name.
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of this name, if there is one."""
+        return next((one for one in self.parameters if one.name == name), None)
 
-        Raises:
-            ExchangeError: The method has none.
-        """
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
+    def lacks(self, name: str, where: str) -> str:
+        """What to say of a parameter that no method has."""
         names = [parameter.name for parameter in self.parameters]
-        raise ExchangeError(
+        return (
             f"{where}: {self.name} has no parameter {name}{nearest(name, names)}; "
             f"it has {', '.join(names) or 'none'}"
         )

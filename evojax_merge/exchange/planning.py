@@ -11,21 +11,34 @@ reference, where mergekit takes any.
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from evojax_merge.checkpoints import Checkpoint, load_config
+from evojax_merge.checkpoints import (
+    Adapter,
+    Checkpoint,
+    is_adapter_directory,
+    load_adapter_config,
+    load_config,
+    resolve,
+)
+from evojax_merge.checkpoints.auditing import changed_fields, warn_of_configurations
+from evojax_merge.checkpoints.carrying import carried_names, carried_settings
+from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
 from evojax_merge.exchange.chat_templates import chat_template
 from evojax_merge.exchange.coefficients import Coefficients, Numbers
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.exchange.errors import ExchangeError
+from evojax_merge.exchange.filters import idle_filters
 from evojax_merge.exchange.inputs import slice_inputs
 from evojax_merge.exchange.methods import Method, Static
 from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
+from evojax_merge.exchange.windows import SliceWindows
 from evojax_merge.models.family import Slot
 from evojax_merge.operators.base import TINY
 
@@ -82,8 +95,10 @@ class Plan:
         reference: Index of the one whose configuration the result carries.
         jobs: In the order of the result's files.
         hf_config: The result's ``config.json``.
+        generation_config: Its ``generation_config.json``, if the reference has one.
         tokens: How tables of tokens are brought to one vocabulary; None leaves them as they are.
         chat_template: That the tokenizer gets; None leaves its own.
+        adapters: By the index of a model: the LoRA adapter that is added to it.
     """
 
     method: Method
@@ -91,21 +106,31 @@ class Plan:
     reference: int
     jobs: tuple[Job, ...]
     hf_config: dict[str, Any]
+    generation_config: dict[str, Any] | None
     tokens: Tokens | None
     chat_template: str | None
+    adapters: Mapping[int, Adapter]
 
 
 def plan_merge(configuration: Configuration) -> Plan:
     """Check a configuration against the headers of its models.
+
+    What mergekit passes over or takes for something else is said in one warning.
 
     Raises:
         ExchangeError: It does not fit the models.
         CheckpointError: A model is missing or damaged.
     """
     names = configuration.models
-    checkpoints = tuple(load_config(name) for name in names)
+    parts = [configuration.adapters.get(name, (name, None)) for name in names]
+    checkpoints = tuple(load_config(model) for model, _ in parts)
+    adapters = {
+        index: _adapter(adapter, checkpoints[index])
+        for index, (_, adapter) in enumerate(parts)
+        if adapter is not None
+    }
     planner = _Planner(configuration, dict(zip(names, checkpoints, strict=True)))
-    jobs = tuple(planner.jobs())
+    jobs = planner.jobs()
     planner.check(jobs)
     tokens = planner.tokens
     if tokens is not None:
@@ -117,46 +142,83 @@ def plan_merge(configuration: Configuration) -> Plan:
             else job
             for job in jobs
         )
+    reference = checkpoints[0].directory
+    written_for = read_special_tokens(reference)
+    if tokens is not None and checkpoints[0].tokenizer is not None:
+        written_for = SpecialTokens.of(checkpoints[0].tokenizer)
+    hf_config, generation = carried_settings(
+        reference, planner.hf_config(jobs), written_for, tokens.special if tokens else written_for
+    )
+    # Refused before weights are read.
+    carried_names(tokens.directory if tokens else reference, TOKENIZER_FILES)
+    carried_names(reference, PROCESSOR_FILES)
+    if planner.notes:
+        warnings.warn("read as mergekit reads it: " + "; ".join(planner.notes), stacklevel=2)
     return Plan(
         configuration.method,
         checkpoints,
         0,
         jobs,
-        planner.hf_config(jobs),
+        hf_config,
+        generation,
         tokens,
         chat_template(configuration.chat_template, checkpoints),
+        adapters,
     )
+
+
+def _adapter(source: str, base: Checkpoint) -> Adapter:
+    directory = resolve(source)
+    if not is_adapter_directory(directory):
+        raise ExchangeError(f"{source}: is no LoRA adapter, and stands behind a + in the file")
+    return load_adapter_config(directory, base)
 
 
 class _Planner:
     def __init__(self, configuration: Configuration, checkpoints: dict[str, Checkpoint]) -> None:
         self.configuration = configuration
         self.method = configuration.method
+        self.notes = list(configuration.notes)
         self.checkpoints = checkpoints
         self.ordered = tuple(checkpoints.values())
         self.index = {name: index for index, name in enumerate(checkpoints)}
         self.reference = next(iter(checkpoints.values()))
         self.family = self.reference.family
-        self.names = self.family.names(self.reference.config)
-        self.groups = self.family.groups(self.reference.config)
+        self._check_types()
+        self.config = self._config()
+        self.names = self.family.names(self.config)
+        self.groups = self.family.groups(self.config)
         self._check_families()
         self.slices = [self._ranged(part) for part in configuration.slices]
-        self.tables = set(self.family.vocabulary_paths(self.reference.config))
+        if not any(self._count(part) for part in self.slices) and self._layers(self.reference):
+            raise ExchangeError("no slice has a layer; a model needs at least one")
+        self.windows = SliceWindows(self.slices, checkpoints, next(iter(checkpoints)))
+        self.tables = set(self.family.vocabulary_paths(self.config))
         self.numbers = Numbers(configuration)
         choice = configuration.tokenizer
         self.tokens = None if choice is None else plan_tokens(choice, checkpoints)
 
-    def jobs(self) -> Iterator[Job]:
-        """Embeddings, layers in order, and what follows them."""
+    def jobs(self) -> tuple[Job, ...]:
+        """Embeddings, layers in order, and what follows them.
+
+        Where all models are tied, a head that is merged as the embeddings are is left out.
+        """
+        jobs = {job.name: job for job in self._jobs()}
+        ties = [self._aliases(name) for name in self._merged()]
+        for head, table in ties[0].items() if all(ties) else ():
+            own, copied = jobs.get(head), jobs[table]
+            if own and dataclasses.replace(own, name=table, slot=copied.slot) == copied:
+                del jobs[head]
+        return tuple(jobs.values())
+
+    def _jobs(self) -> Iterator[Job]:
         outer = [path for path in self.names if not self._layered(path)]
         before = [path for path in outer if self.groups[path] == "embedding"]
         for path in before:
             yield self._job(path, self.slices[0], None, None, 0.0)
         number = 0
         for part in self.slices:
-            layers = part.sources[0].layers
-            assert layers is not None
-            count = layers[1] - layers[0]
+            count = self._count(part)
             for offset in range(count):
                 t = offset / (count - 1) if count > 1 else 1.0
                 for path in self.names:
@@ -189,8 +251,23 @@ class _Planner:
                 )
                 hint = "; give a tokenizer_source, e.g. base" if job.in_vocabulary else ""
                 problems.append(f"{job.name}: {listed}{hint}")
+            problems += self._row_problems(job)
         _refuse("these tensors cannot be merged", problems)
-        self._check_filters(jobs)
+        tensors = {job.name for job in jobs} | {o.tensor for job in jobs for o in job.origins}
+        self.notes += idle_filters(self._all_settings(), tensors)
+        self._warn_of_configurations()
+
+    def _row_problems(self, job: Job) -> list[str]:
+        """Rows that the file names of models that have no part in a table."""
+        if self.tokens is None or not job.in_vocabulary:
+            return []
+        models = {origin.model for origin in job.origins}
+        return [
+            f"{job.name}: {one.where} names {self.configuration.models[one.model]}, which is not "
+            "merged there"
+            for one in self.tokens.chosen
+            if one.model is not None and one.model not in models
+        ]
 
     def _divides_by_nothing(self, job: Job) -> bool:
         switch = {"linear": "normalize", "multislerp": "normalize_weights"}.get(self.method.name)
@@ -201,21 +278,17 @@ class _Planner:
     def hf_config(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """``config.json`` of the result: the reference's, with what the merge changed."""
         dropped = ("_name_or_path", "auto_map")
-        config = self.reference.config
+        config = self.config
         changes: dict[str, Any] = {}
+        if not {name for path, name in self.names.items() if not self._layered(path)} <= {
+            job.name for job in jobs
+        }:
+            changes["tie_word_embeddings"] = True  # the head was left out
         given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
         if self._layers(self.reference):
-            windows = [
-                self._entry_checkpoint(part.sources[0]).config.windows[layer]
-                for part in self.slices
-                for layer in range(*(part.sources[0].layers or (0, 0)))
-            ]
-            changes |= {"num_layers": len(windows), "windows": tuple(windows)}
-            if "layer_types" in given or len(set(windows)) > 1:
-                given["layer_types"] = [
-                    "full_attention" if window is None else "sliding_attention"
-                    for window in windows
-                ]
+            windows = self.windows.layers
+            changes |= {"num_layers": len(windows), "windows": windows}
+            given |= self.windows.fields(given)
         if self.tokens is not None and self.tables:
             changes["vocab_size"] = self.tokens.rows
         if changes:
@@ -231,15 +304,20 @@ class _Planner:
         name = self.names[path].format(layer=layer)
         inputs = slice_inputs(self.method, part)
 
-        def origin(entry: Entry) -> Origin:
+        def named(entry: Entry) -> str:
             own = None if offset is None else (entry.layers or (0, 0))[0] + offset
-            return Origin(self.index[entry.model], self.names[path].format(layer=own))
+            return self.names[path].format(layer=own)
+
+        def origin(entry: Entry) -> Origin:
+            # A tied model has its embeddings for a head.
+            own = named(entry)
+            return Origin(self.index[entry.model], self._aliases(entry.model).get(own, own))
 
         base = None if inputs.base is None else origin(inputs.base)
         sources = tuple(origin(entry) for entry in inputs.sources)
         last = layer is None and self.groups[path] != "embedding"
         static, lam, coefficients = self.numbers.of(
-            name, part, inputs, [source.tensor for source in sources], t, last
+            name, part, inputs, [named(entry) for entry in inputs.sources], t, last
         )
         job = Job(
             name=name,
@@ -264,7 +342,7 @@ class _Planner:
             layers = self._layers(self._entry_checkpoint(entry))
             if entry.layers is not None and not layers:
                 raise ExchangeError(f"{entry.where}: {entry.model} has no layers; use models")
-            if entry.layers is not None and entry.layers[1] > layers:
+            if entry.layers and entry.layers[0] < entry.layers[1] > layers:
                 raise ExchangeError(
                     f"{entry.where}.layer_range: {list(entry.layers)}, but {entry.model} has "
                     f"{layers} layers"
@@ -278,36 +356,54 @@ class _Planner:
         slice_inputs(self.method, part)
         return dataclasses.replace(part, sources=tuple(entries))
 
+    def _merged(self) -> tuple[str, ...]:
+        """Models that have a part in the result."""
+        entries = [entry for part in self.configuration.slices for entry in part.sources]
+        return tuple(dict.fromkeys(entry.model for entry in entries))
+
+    def _aliases(self, model: str) -> Mapping[str, str]:
+        """Names of what a model does not store of its own, and of what it has for it."""
+        return self.family.aliases(self.checkpoints[model].config)
+
+    def _config(self) -> Any:
+        """The reference's configuration, without a tie where a head may be merged for itself.
+
+        It may where a model is not tied, or where one of those that give the head stores it.
+        """
+        tied = [bool(self._aliases(name)) for name in self._merged()]
+        last = [entry.model for entry in self.configuration.slices[-1].sources]
+        stored = any(self.checkpoints[name].copies for name in last)
+        if self.family.aliases(self.reference.config) and (stored or not all(tied)):
+            return dataclasses.replace(self.reference.config, tie_word_embeddings=False)
+        return self.reference.config
+
+    def _check_types(self) -> None:
+        kinds = {name: own.hf_config["model_type"] for name, own in self.checkpoints.items()}
+        first, wanted = next(iter(kinds.items()))
+        problems = [f"{name} is a {kind}" for name, kind in kinds.items() if kind != wanted]
+        _refuse(f"these models cannot be merged with {first} ({wanted})", problems)
+
     def _check_families(self) -> None:
         problems = []
         for name, checkpoint in self.checkpoints.items():
-            kinds = [c.hf_config["model_type"] for c in (checkpoint, self.reference)]
-            if kinds[0] != kinds[1]:
-                problems.append(f"{name} is a {kinds[0]}")
-                continue
             theirs = self.family.names(checkpoint.config)
-            problems += [f"{name} lacks {self.names[p]}" for p in self.names.keys() - theirs]
+            lacking = {self.names[path] for path in self.names.keys() - theirs}
+            problems += [
+                f"{name} lacks {own}" for own in sorted(lacking - self._aliases(name).keys())
+            ]
             problems += [f"{name} has {theirs[p]} besides" for p in theirs.keys() - self.names]
-        reference = f"{next(iter(self.checkpoints))} ({self.reference.hf_config['model_type']})"
-        _refuse(f"these models cannot be merged with {reference}", problems)
+        _refuse(f"these models cannot be merged with {next(iter(self.checkpoints))}", problems)
 
-    def _check_filters(self, jobs: Sequence[Job]) -> None:
-        names = {job.name for job in jobs} | {o.tensor for job in jobs for o in job.origins}
-        parts = {part for name in names for part in name.split(".")}
-        for where, settings in self._all_settings():
-            for parameter in self.method.parameters:
-                setting = settings.get(parameter.name, ())
-                if setting and parameter.role == "idle" and parameter.kind == "float":
-                    warnings.warn(
-                        f"{where}.{parameter.name}: makes no difference to {self.method.name}",
-                        stacklevel=2,
-                    )
-                for rule in setting:
-                    if not any(rule.matches(name) for name in names):
-                        raise ExchangeError(
-                            f"{where}.{parameter.name}: the filter {rule.filter!r} matches no "
-                            f"tensor{nearest(str(rule.filter), parts)}"
-                        )
+    def _warn_of_configurations(self) -> None:
+        """What models compute otherwise than the result does."""
+        free = ("vocab_size", "num_layers", "windows", "tie_word_embeddings")
+        found = {
+            name: changed_fields(self.reference.config, self.checkpoints[name].config, free)
+            for name in self._merged()
+        }
+        for name, windows in self.windows.differing() if self._layers(self.reference) else ():
+            found[name].append(windows)
+        warn_of_configurations(self.reference.directory, found)
 
     def _all_settings(self) -> Iterator[tuple[str, Settings]]:
         for scope in self.configuration.scopes:
@@ -325,6 +421,11 @@ class _Planner:
 
     def _layered(self, path: str) -> bool:
         return "{layer}" in self.names[path]
+
+    def _count(self, part: Slice) -> int:
+        """Layers of a slice."""
+        first, stop = part.sources[0].layers or (0, 0)
+        return stop - first
 
     def _layers(self, checkpoint: Checkpoint) -> int:
         return self.family.num_layers(checkpoint.config)

@@ -1,21 +1,29 @@
 """A mergekit YAML, read strictly: what is not known is refused by name, before anything is loaded.
 
-Keys are those of mergekit 0.1.5, ``mergekit/config.py``. Not supported, and said so: LoRA adapters
-of a model (``model+lora``), ``tokenizer.tokens``, ``residual_weight`` (which mergekit reads and
-does not use), more than one module.
+Keys are those of mergekit 0.1.5, ``mergekit/config.py``. What mergekit knows and passes over is
+passed over here too, and noted; what it takes for something else is taken so. Not supported, and
+said so: another architecture than the model's own, more than one module.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import yaml
 
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.yaml_text import load_documents, load_yaml
+from evojax_merge.exchange.anchors import anchored_keys
+from evojax_merge.exchange.chat_templates import check_template
 from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.exchange.knowledge import KEYS
 from evojax_merge.exchange.methods import Method, method
-from evojax_merge.exchange.settings import Setting, Settings, parse_setting
-from evojax_merge.yaml_text import load_yaml
+from evojax_merge.exchange.models import ModelNames
+from evojax_merge.exchange.settings import Setting, Settings, parse_setting, value
+from evojax_merge.exchange.tokens import TokenRow, read_rows
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -32,17 +40,15 @@ _ROOT = (
     "tokenizer",
     "chat_template",
 )
-_UNSUPPORTED = {
-    "residual_weight": "mergekit reads it and does nothing with it; remove it",
-    "tokens": "rows of single tokens are not supported; remove it, and use source alone",
-    "lora": "LoRA adapters are not merged into a model here; merge the adapter first",
-    "override_architecture": "the model's own config.json decides; remove it",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model of a slice: its layers (all of them for None), and its own parameters."""
+    """A model of a slice: its layers (all of them for None), and its own parameters.
+
+    Of ``layers`` the second is the first one that is left out; both are the same where there are
+    none.
+    """
 
     model: str
     layers: tuple[int, int] | None
@@ -62,10 +68,17 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerChoice:
-    """Whose tokens the result has: ``base``, ``union``, or a model."""
+    """Whose tokens the result has: ``base``, ``union``, or a model.
+
+    Attributes:
+        source: Of the tokens.
+        pad_to_multiple_of: Rows of the tables, if they are to be more than the tokens.
+        rows: Where the rows of single tokens come from, by token.
+    """
 
     source: str
     pad_to_multiple_of: int | None = None
+    rows: Mapping[str, TokenRow] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +94,8 @@ class Configuration:
         out_dtype: Likewise.
         tokenizer: None keeps that of the base, or of the first model without one.
         chat_template: ``auto``, the name of a template, or a template; None keeps the tokenizer's.
-        models: Every model that is named, the base first.
+        adapters: Model and LoRA adapter of each ``model+adapter``, by its name.
+        notes: What was passed over, or taken for something else.
     """
 
     method: Method
@@ -92,46 +106,66 @@ class Configuration:
     out_dtype: str | None
     tokenizer: TokenizerChoice | None
     chat_template: str | None
+    adapters: Mapping[str, tuple[str, str]]
+    notes: tuple[str, ...]
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Every model whose files are read."""
+        choice = self.tokenizer
+        donors = [] if choice is None else [choice.source, *(r.model for r in choice.rows.values())]
+        parts = [part for pair in self.adapters.values() for part in pair]
+        return tuple(dict.fromkeys([*self.models, *parts, *(name for name in donors if name)]))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every model that is named, the base first, the others in order."""
+        """Every model that is merged, the base first, the others in order."""
         named = [self.base_model]
         for part in self.slices:
             named += [part.base_model, *(entry.model for entry in part.sources)]
-        if self.tokenizer and self.tokenizer.source not in ("base", "union"):
-            named.append(self.tokenizer.source)
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 def is_mergekit(path: str | Path) -> bool:
     """Whether a file is a YAML of mergekit, rather than a recipe of this package."""
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        trees = load_documents(read_text(Path(path)))
+    except (OSError, DocumentError, yaml.YAMLError):
         return False
-    own = isinstance(tree, Mapping) and "evojax_merge" in tree
-    return isinstance(tree, Mapping) and not own and bool(tree.keys() & set(_ROOT))
+    given = [tree for tree in trees if tree is not None]
+    return bool(given) and all(
+        isinstance(tree, Mapping) and "evojax_merge" not in tree and bool(tree.keys() & set(_ROOT))
+        for tree in given
+    )
+
+
+def read_file(path: str | Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ExchangeError: It cannot be read.
+    """
+    try:
+        return read_text(Path(path))
+    except (OSError, DocumentError) as error:
+        raise ExchangeError(f"{path}: cannot be read ({error})") from None
 
 
 def load_configuration(path: str | Path) -> Configuration:
-    """Read a file; directories in it are relative to the working directory or to the file.
+    """Read a file of one document.
+
+    Directories in it are relative to the working directory or to the file.
 
     Raises:
         ExchangeError: There is no such file, or see `parse_configuration`.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExchangeError(f"{path}: cannot be read ({error})") from None
-    return parse_configuration(text, str(path), path.parent)
+    return parse_configuration(read_file(path), str(path), Path(path).parent)
 
 
 def parse_configuration(
     text: str, where: str = "mergekit YAML", beside: Path = Path()
 ) -> Configuration:
-    """Read a mergekit YAML.
+    """Read a mergekit YAML of one document.
 
     Args:
         text: The YAML.
@@ -143,20 +177,49 @@ def parse_configuration(
     """
     try:
         tree = load_yaml(text)
+        anchored = frozenset[str]().union(*anchored_keys(text))
     except yaml.YAMLError as error:
         raise ExchangeError(f"{where}: cannot be read as one YAML document: {error}") from None
+    return read_configuration(tree, where, beside, anchored)
+
+
+def read_configuration(
+    tree: Any,
+    where: str,
+    beside: Path = Path(),
+    anchored: Collection[str] = (),
+    made: Mapping[str, Path] = MappingProxyType({}),
+) -> Configuration:
+    """Read the tree of one document.
+
+    Args:
+        tree: What the YAML holds.
+        where: What messages call it.
+        beside: Where directories that are not in the working directory may be.
+        anchored: Keys that hold what others repeat.
+        made: Directories of models that other documents make, by name.
+
+    Raises:
+        ExchangeError: It is no merge of mergekit's, or has keys or values that are not supported.
+    """
     try:
-        return _Reader(beside).configuration(_mapping(tree, "the file"))
+        reader = _Reader(ModelNames(beside, made), frozenset(anchored))
+        return reader.configuration(_mapping(tree, "the file"))
     except ExchangeError as error:
         raise ExchangeError(f"{where}: {error}") from None
 
 
 @dataclasses.dataclass
 class _Reader:
-    beside: Path
+    models: ModelNames
+    anchored: frozenset[str]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
-    def configuration(self, tree: Mapping[str, Any]) -> Configuration:
-        _check_keys(tree, _ROOT, "")
+    def configuration(self, given_tree: Mapping[str, Any]) -> Configuration:
+        tree: Mapping[str, Any] = {
+            key: own for key, own in given_tree.items() if not self.holds_anchors(key)
+        }
+        self.check_keys(tree, _ROOT, "")
         if "merge_method" not in tree:
             raise ExchangeError("lacks merge_method")
         chosen = method(tree["merge_method"], "merge_method")
@@ -165,8 +228,10 @@ class _Reader:
             raise ExchangeError(
                 f"needs exactly one of models, slices and modules; it has {given or 'none'}"
             )
-        base = self.model(tree["base_model"], "base_model") if tree.get("base_model") else None
-        scopes = [_parameters(tree, "", chosen, of_model=False)]
+        base = None
+        if tree.get("base_model"):
+            base = self.models.read(tree["base_model"], "base_model")
+        scopes = [self.parameters(tree, "", chosen)]
         body, at = tree, ""
         if given == ["modules"]:
             modules = _mapping(tree["modules"], "modules")
@@ -175,8 +240,8 @@ class _Reader:
                     f"modules: has {', '.join(map(str, modules))}; a decoder has one, `default`"
                 )
             body, at = _mapping(modules["default"], "modules.default"), "modules.default."
-            _check_keys(body, ("models", "slices", "parameters"), at)
-            scopes.insert(0, _parameters(body, at, chosen, of_model=False))
+            self.check_keys(body, ("models", "slices", "parameters"), at)
+            scopes.insert(0, self.parameters(body, at, chosen))
             if bool(body.get("models")) == bool(body.get("slices")):
                 raise ExchangeError("modules.default: needs either models or slices")
         slices: tuple[Slice, ...]
@@ -187,6 +252,9 @@ class _Reader:
             slices = tuple(
                 self.slice(part, f"{at}slices[{i}]", chosen, base) for i, part in enumerate(parts)
             )
+        tokenizer, template = self.tokenizer(tree), _text(tree, "chat_template")
+        if template is not None:
+            check_template(template)
         return Configuration(
             method=chosen,
             slices=slices,
@@ -194,9 +262,18 @@ class _Reader:
             base_model=base,
             dtype=_dtype(tree, "dtype"),
             out_dtype=_dtype(tree, "out_dtype"),
-            tokenizer=self.tokenizer(tree),
-            chat_template=_text(tree, "chat_template"),
+            tokenizer=tokenizer,
+            chat_template=template,
+            adapters=self.models.adapters,
+            notes=tuple(self.notes),
         )
+
+    def holds_anchors(self, key: Any) -> bool:
+        """Whether a key of the file is no word of mergekit's and holds what others repeat."""
+        if key not in self.anchored or key in _ROOT or key in KEYS:
+            return False
+        self.notes.append(f"{key} is ignored but for what it lends to other keys")
+        return True
 
     def whole(self, given: Any, where: str, chosen: Method, base: str | None) -> Slice:
         """All layers of some models; the base joins them if it is not named."""
@@ -210,11 +287,11 @@ class _Reader:
 
     def slice(self, given: Any, where: str, chosen: Method, base: str | None) -> Slice:
         tree = _mapping(given, where)
-        _check_keys(tree, ("sources", "base_model", "parameters"), f"{where}.")
+        self.check_keys(tree, ("sources", "base_model", "parameters"), f"{where}.")
         if "sources" not in tree:
             raise ExchangeError(f"{where}: lacks sources")
         if tree.get("base_model"):
-            base = self.model(tree["base_model"], f"{where}.base_model")
+            base = self.models.read(tree["base_model"], f"{where}.base_model")
         sources = tuple(
             self.entry(entry, f"{where}.sources[{i}]", chosen, base, sliced=True)
             for i, entry in enumerate(_list(tree["sources"], f"{where}.sources"))
@@ -222,101 +299,109 @@ class _Reader:
         lengths = {entry.layers[1] - entry.layers[0] for entry in sources if entry.layers}
         if len(lengths) > 1:
             raise ExchangeError(f"{where}: its sources have different numbers of layers")
-        parameters = _parameters(tree, f"{where}.", chosen, of_model=False)
-        return Slice(sources, base, parameters, where)
+        if lengths == {0}:
+            self.notes.append(f"{where} has no layers")
+        return Slice(sources, base, self.parameters(tree, f"{where}.", chosen), where)
 
     def entry(
         self, given: Any, where: str, chosen: Method, base: str | None, sliced: bool
     ) -> Entry:
         tree = _mapping(given, where)
         known = ("model", "layer_range", "parameters") if sliced else ("model", "parameters")
-        _check_keys(tree, known, f"{where}.")
+        self.check_keys(tree, known, f"{where}.")
         lacking = [key for key in known[:-1] if key not in tree]
         if lacking:
             raise ExchangeError(f"{where}: lacks {' and '.join(lacking)}")
-        name = self.model(tree["model"], f"{where}.model")
-        parameters = _parameters(tree, f"{where}.", chosen, of_model=True)
-        if parameters and name == base and chosen.base != "source":
-            raise ExchangeError(
-                f"{where}.parameters: this is the base model, whose parameters {chosen.name} does "
-                "not use; remove them"
-            )
-        layers = _layers(tree["layer_range"], f"{where}.layer_range") if sliced else None
+        name = self.models.read(tree["model"], f"{where}.model")
+        idle = name == base and chosen.base != "source"
+        parameters = self.parameters(tree, f"{where}.", chosen, "base" if idle else "model")
+        layers = self.layers(tree["layer_range"], f"{where}.layer_range") if sliced else None
         return Entry(name, layers, parameters, where)
 
-    def model(self, given: Any, where: str) -> str:
-        """Directory or hub id of a model."""
-        revision = None
-        while isinstance(given, Mapping):
-            _check_keys(given, ("model", "path", "revision"), f"{where}.")
-            revision = given.get("revision", revision)
-            given = given.get("model", given.get("path"))
-        if not isinstance(given, str) or not given:
-            raise ExchangeError(f"{where}: {given!r} is no model; give a directory or a hub id")
-        path = Path(given).expanduser()
-        beside = self.beside / path
-        if path.is_dir() or beside.is_dir():
-            if revision is not None:
-                raise ExchangeError(f"{where}.revision: {given} is a directory, which has none")
-            return given if path.is_dir() else str(beside)
-        if "+" in given:
-            raise ExchangeError(f"{where}: {given}: {_UNSUPPORTED['lora']}")
-        return given if revision is None else f"{given}@{revision}"
+    def layers(self, given: Any, where: str) -> tuple[int, int]:
+        if not isinstance(given, list) or len(given) != 2:
+            raise ExchangeError(f"{where}: {given!r} must be [first, stop], two whole numbers")
+        first, stop = (
+            int(value(one, "int", f"{where}[{i}]", self.notes)) for i, one in enumerate(given)
+        )
+        if not 0 <= first <= stop:
+            raise ExchangeError(f"{where}: {given!r} must rise from 0 or more")
+        return first, stop
 
     def tokenizer(self, tree: Mapping[str, Any]) -> TokenizerChoice | None:
-        if tree.get("tokenizer_source") and tree.get("tokenizer"):
+        given = tree.get("tokenizer")
+        if tree.get("tokenizer_source") and given is not None:
             raise ExchangeError("has both tokenizer_source and tokenizer; keep one")
         if tree.get("tokenizer_source"):
             return TokenizerChoice(self.origin(tree["tokenizer_source"], "tokenizer_source"))
-        if not tree.get("tokenizer"):
+        if given is None:
             return None
-        choice = _mapping(tree["tokenizer"], "tokenizer")
-        _check_keys(choice, ("source", "pad_to_multiple_of"), "tokenizer.")
+        choice = _mapping(given, "tokenizer")
+        self.check_keys(choice, ("source", "tokens", "pad_to_multiple_of"), "tokenizer.")
         multiple = choice.get("pad_to_multiple_of")
-        if multiple is not None and (type(multiple) is not int or multiple < 1):
-            raise ExchangeError(f"tokenizer.pad_to_multiple_of: {multiple!r} must be 1 or more")
-        return TokenizerChoice(
-            self.origin(choice.get("source", "union"), "tokenizer.source"), multiple
-        )
+        if multiple is not None:
+            multiple = int(value(multiple, "int", "tokenizer.pad_to_multiple_of", self.notes))
+            if multiple < 1:
+                raise ExchangeError(f"tokenizer.pad_to_multiple_of: {multiple} must be 1 or more")
+        rows = read_rows(choice.get("tokens"), "tokenizer.tokens", self.models, self.notes)
+        source = choice.get("source")
+        origin = self.origin("union" if source is None else source, "tokenizer.source")
+        return TokenizerChoice(origin, multiple, rows)
 
     def origin(self, given: Any, where: str) -> str:
-        return given if given in ("base", "union") else self.model(given, where)
+        return given if given in ("base", "union") else self.models.read(given, where)
 
+    def parameters(
+        self,
+        tree: Mapping[str, Any],
+        at: str,
+        chosen: Method,
+        of: Literal["all", "model", "base"] = "all",
+    ) -> dict[str, Setting]:
+        """Parameters ``of`` all models, of one, or of the base.
 
-def _parameters(
-    tree: Mapping[str, Any], at: str, chosen: Method, *, of_model: bool
-) -> dict[str, Setting]:
-    """``of_model``: of one model, where a parameter common to all has no place."""
-    where = f"{at}parameters"
-    found = {}
-    all_given = tree.get("parameters")
-    for name, given in _mapping({} if all_given is None else all_given, where).items():
-        parameter = chosen.parameter(str(name), where)
-        if of_model and parameter.shared:
-            raise ExchangeError(
-                f"{where}.{name}: is one for all models of {chosen.name}; put it under the "
-                "parameters of the slice or of the file"
-            )
-        setting = parse_setting(given, parameter.kind, f"{where}.{name}")
-        if parameter.role == "fixed" and any(
-            value != parameter.default for rule in setting for value in rule.values
-        ):
-            raise ExchangeError(
-                f"{where}.{name}: only {parameter.default:g}, its default, is supported"
-            )
-        found[str(name)] = setting
-    return found
+        One that is common to all has no place among those of a model, and one of each model none
+        among those of a base that the method subtracts: mergekit passes over both.
+        """
+        where = f"{at}parameters"
+        found = {}
+        given = tree.get("parameters")
+        for key, own in _mapping({} if given is None else given, where).items():
+            name = str(key)
+            parameter = chosen.parameter(name)
+            if parameter is None and name not in KEYS:
+                raise ExchangeError(chosen.lacks(name, where))
+            reason = None
+            if parameter is None:
+                reason = f"{chosen.name} has no such parameter"
+            elif of != "all" and parameter.shared:
+                reason = f"it is one for all models of {chosen.name}, given with the file or slice"
+            elif of == "base":
+                reason = f"{chosen.name} has none of its base model"
+            if parameter is None or reason:
+                self.notes.append(f"{where}.{name} is ignored ({reason})")
+                continue
+            setting = parse_setting(own, parameter.kind, f"{where}.{name}", self.notes)
+            if parameter.role == "fixed" and any(
+                number != parameter.default for rule in setting for number in rule.values
+            ):
+                raise ExchangeError(
+                    f"{where}.{name}: only {parameter.default:g}, its default, is supported"
+                )
+            if parameter.role == "idle" and parameter.kind == "float":
+                self.notes.append(f"{where}.{name} makes no difference to {chosen.name}")
+            found[name] = setting
+        return found
 
-
-def _check_keys(tree: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
-    for key in tree:
-        if key in known:
-            continue
-        if key in _UNSUPPORTED:
-            raise ExchangeError(f"{at}{key}: {_UNSUPPORTED[key]}")
-        raise ExchangeError(
-            f"unknown key {at}{key}{nearest(str(key), known)}; known are {', '.join(known)}"
-        )
+    def check_keys(self, tree: Mapping[str, Any], known: tuple[str, ...], at: str) -> None:
+        for key in tree:
+            if key in known:
+                continue
+            if key not in KEYS:
+                raise ExchangeError(
+                    f"unknown key {at}{key}{nearest(str(key), known)}; known are {', '.join(known)}"
+                )
+            self.notes.append(f"{at}{key} is ignored (it means nothing there)")
 
 
 def _mapping(given: Any, where: str) -> Mapping[str, Any]:
@@ -329,15 +414,6 @@ def _list(given: Any, where: str) -> list[Any]:
     if not isinstance(given, list) or not given:
         raise ExchangeError(f"{where}: must be a list that is not empty")
     return given
-
-
-def _layers(given: Any, where: str) -> tuple[int, int]:
-    if not isinstance(given, list) or len(given) != 2 or any(type(n) is not int for n in given):
-        raise ExchangeError(f"{where}: {given!r} must be [first, stop], two whole numbers")
-    first, stop = given
-    if not 0 <= first < stop:
-        raise ExchangeError(f"{where}: {given!r} must rise from 0 or more")
-    return first, stop
 
 
 def _text(tree: Mapping[str, Any], key: str) -> str | None:

@@ -3,7 +3,8 @@
 A parameter is a number, a list of numbers (a gradient: the first is for the first layer of a
 slice, the last for the last, the others evenly between), or a list of ``{filter, value}``, of which
 the first whose ``filter`` is a part of the tensor's name counts. ``*``, or no filter, is every
-tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``.
+tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``; values that it takes for others
+(``'True'``, ``'0.5'``, 4.0 for 4) are taken so here, and noted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,26 +46,28 @@ Settings = Mapping[str, Setting]
 """By the parameter's name."""
 
 
-def parse_setting(given: Any, kind: Kind, where: str) -> Setting:
+def parse_setting(given: Any, kind: Kind, where: str, notes: list[str] | None = None) -> Setting:
     """Read the value of one parameter.
 
     Args:
         given: As the YAML has it.
         kind: What its values are.
         where: The key's place in the file, for messages.
+        notes: Gains a text for every value that is taken for another, if it is given.
 
     Raises:
         ExchangeError: It is no such value.
     """
+    notes = [] if notes is None else notes
     if isinstance(given, Mapping):
         given = [given]
     if not isinstance(given, list):
-        return (Rule(None, (_value(given, kind, where),)),)
+        return (Rule(None, (value(given, kind, where, notes),)),)
     if not given:
         raise ExchangeError(f"{where}: is an empty list; give at least one value")
     if not any(isinstance(entry, Mapping) for entry in given):
-        return (Rule(None, _values(given, kind, where)),)
-    return tuple(_rule(entry, kind, f"{where}[{i}]") for i, entry in enumerate(given))
+        return (Rule(None, _values(given, kind, where, notes)),)
+    return tuple(_rule(entry, kind, f"{where}[{i}]", notes) for i, entry in enumerate(given))
 
 
 def find(scopes: Iterable[Settings], name: str, tensor: str) -> Rule | None:
@@ -82,7 +85,28 @@ def find(scopes: Iterable[Settings], name: str, tensor: str) -> Rule | None:
     return None
 
 
-def _rule(entry: Any, kind: Kind, where: str) -> Rule:
+def value(given: Any, kind: Kind, where: str, notes: list[str]) -> Value:
+    """One number or switch, taken as mergekit takes it.
+
+    Args:
+        given: As the YAML has it.
+        kind: What is wanted.
+        where: Its place in the file, for messages.
+        notes: Gains a text if it is taken for another.
+
+    Raises:
+        ExchangeError: It is none.
+    """
+    found = _switch(given, where) if kind == "bool" else _number(given, kind, where)
+    # YAML reads 1e-5 as text, and 1 may stand for 1.0.
+    exponent = isinstance(given, str) and "e" in given.lower()
+    plain = kind == "float" and (exponent or type(given) is int)
+    if type(given) is not type(found) and not plain:
+        notes.append(f"{where}: {given!r} is taken as {found!r}")
+    return found
+
+
+def _rule(entry: Any, kind: Kind, where: str, notes: list[str]) -> Rule:
     if not isinstance(entry, Mapping):
         raise ExchangeError(
             f"{where}: {entry!r} stands beside entries with filters; give it as `value: {entry!r}`"
@@ -97,27 +121,37 @@ def _rule(entry: Any, kind: Kind, where: str) -> Rule:
     pattern = entry.get("filter")
     if pattern is not None and not isinstance(pattern, str):
         raise ExchangeError(f"{where}.filter: {pattern!r} is no text")
-    value = entry["value"]
-    given = value if isinstance(value, list) else [value]
+    held = entry["value"]
+    given = held if isinstance(held, list) else [held]
     if not given:
         raise ExchangeError(f"{where}.value: is an empty list; give at least one value")
-    return Rule(pattern, _values(given, kind, f"{where}.value"))
+    return Rule(pattern, _values(given, kind, f"{where}.value", notes))
 
 
-def _values(given: list[Any], kind: Kind, where: str) -> tuple[Value, ...]:
-    return tuple(_value(value, kind, where) for value in given)
+def _values(given: list[Any], kind: Kind, where: str, notes: list[str]) -> tuple[Value, ...]:
+    return tuple(value(one, kind, where, notes) for one in given)
 
 
-def _value(given: Any, kind: Kind, where: str) -> Value:
-    if kind == "bool":
-        if given in (True, False, "true", "false"):
-            return given in (True, "true")
-        raise ExchangeError(f"{where}: {given!r} must be true or false")
+_SWITCHES = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
+}
+
+
+def _switch(given: Any, where: str) -> bool:
+    if isinstance(given, str) and given.lower() in _SWITCHES:
+        return _SWITCHES[given.lower()]
+    if isinstance(given, bool | int | float) and given in (0, 1):
+        return bool(given)
+    raise ExchangeError(f"{where}: {given!r} must be true or false")
+
+
+def _number(given: Any, kind: Kind, where: str) -> float | int:
     wanted = "a finite number" if kind == "float" else "a whole number"
     try:
         if isinstance(given, bool) or not isinstance(given, int | float | str):
             raise ValueError
-        number = float(given)  # YAML reads 1e-5 as text
+        number = float(given)
     except (ValueError, OverflowError):
         raise ExchangeError(f"{where}: {given!r} must be {wanted}") from None
     if not abs(number) <= LARGEST:

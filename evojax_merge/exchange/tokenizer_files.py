@@ -1,38 +1,43 @@
-"""The tokenizer's files of a result."""
+"""The tokenizer's files of a result, and what else it carries besides weights."""
 
-import json
 import shutil
 from pathlib import Path
 
-from evojax_merge.checkpoints.directory import TOKENIZER_FILES, read_json
+from evojax_merge.checkpoints.carrying import GENERATION, carry
+from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES, read_json
+from evojax_merge.checkpoints.exporting import write_json
 from evojax_merge.exchange.planning import Plan
 
-_TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
-_GENERATION = "generation_config.json"
+_TEMPLATE = "chat_template.jinja"
+_TEMPLATES = (_TEMPLATE, "chat_template.json", "additional_chat_templates")
+_SETTINGS = ("tokenizer_config.json", "processor_config.json")
+"""Where templates are, and where earlier versions of transformers had them."""
 
 
-def write_tokenizer(plan: Plan, directory: Path) -> None:
-    """Copy or save the tokenizer, with the chat template of the plan."""
+def write_files(plan: Plan, directory: Path) -> None:
+    """Write configuration, tokenizer and processor, with the chat template of the plan."""
     reference = plan.checkpoints[plan.reference].directory
-    source = plan.tokens.directory if plan.tokens else reference
+    write_json(directory / "config.json", plan.hf_config)
+    if plan.generation_config is not None:
+        write_json(directory / GENERATION, plan.generation_config)
     if plan.tokens is not None and plan.tokens.tokenizer is not None:
         plan.tokens.tokenizer.save_pretrained(directory)
     else:
-        for name in TOKENIZER_FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, directory / name)
-    if (reference / _GENERATION).is_file():
-        shutil.copyfile(reference / _GENERATION, directory / _GENERATION)
+        carry(plan.tokens.directory if plan.tokens else reference, directory, TOKENIZER_FILES)
+    carry(reference, directory, PROCESSOR_FILES)
     if plan.chat_template is not None:
         _set_template(directory, plan.chat_template)
 
 
 def _set_template(directory: Path, template: str) -> None:
-    for name in _TEMPLATE_FILES:
-        (directory / name).unlink(missing_ok=True)
-    settings = directory / "tokenizer_config.json"
-    if settings.is_file():
-        kept = {k: v for k, v in read_json(settings).items() if k != "chat_template"}
-        text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
-        settings.write_text(text, encoding="utf-8")
-    (directory / _TEMPLATE_FILES[0]).write_text(template, encoding="utf-8")
+    """The only one, whatever the tokenizer had."""
+    for path in (directory / name for name in _TEMPLATES):
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+    for path in (directory / name for name in _SETTINGS):
+        if path.is_file():
+            settings = read_json(path)
+            if settings.pop("chat_template", None) is not None:
+                write_json(path, settings)
+    (directory / _TEMPLATE).write_text(template, encoding="utf-8")

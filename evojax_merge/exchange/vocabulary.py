@@ -1,12 +1,17 @@
 """One vocabulary for all models of a merge, as mergekit's ``tokenizer_source`` makes it.
 
-A token that a model lacks takes, in this order: the row of the only model that has it; the base's
-row; the mean of the models' that have it; zeros where none has. Rows that pad the tables to a
-multiple are the mean of the others. (A native recipe differs: it takes the reference's row.)
+A token that a model lacks takes, in this order: the row that the file names for it; the row of the
+only model that has it; the base's row; the mean of the models' that have it; zeros where none has.
+Rows that pad the tables to a multiple are the mean of the others. (A native recipe differs: it
+takes the reference's row.)
+
+A tokenizer may have more tokens than its model has rows: these are tokens that the model lacks, and
+the result does not have them on its account.
 
 Departures from mergekit 0.1.5: ``union`` adds tokens in the order of the models in the file, where
-mergekit takes any; a tokenizer with more tokens than its model has rows is refused, where mergekit
-rewrites it; means are taken in float32.
+mergekit takes any; tokens beyond the rows are taken from tokenizers of every kind, where mergekit
+knows BPE alone, and from that of any model, where mergekit ends in an error but for the base's;
+means are taken in float32.
 """
 
 import copy
@@ -17,28 +22,54 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evojax_merge.checkpoints import Checkpoint
+from evojax_merge.checkpoints import Checkpoint, resolve
+from evojax_merge.checkpoints.special_tokens import SpecialTokens
+from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.schema import TokenizerChoice
+from evojax_merge.exchange.tokens import TokenRow
+from evojax_merge.exchange.trimmed_tokenizer import without_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+class ChosenRow(NamedTuple):
+    """A row that the file names.
+
+    Attributes:
+        row: Of the result.
+        model: Whose table it is from; None for zeros.
+        origin: Its row there.
+        force: Whether models that have the token get it too.
+        where: Its place in the file.
+    """
+
+    row: int
+    model: int | None
+    origin: int
+    force: bool
+    where: str
 
 
 class Tokens(NamedTuple):
     """The vocabulary of a result.
 
     Attributes:
-        directory: Of the model whose tokenizer's files the result carries.
+        directory: Whose tokenizer's files the result carries.
         tokenizer: What is saved instead of those files; None where they are right as they are.
         rows: Of the tables, padding included.
         origins: For each model: the row of each token, -1 where the model lacks it.
+        chosen: Rows that the file names.
+        special: The result's special tokens.
     """
 
     directory: Path
     tokenizer: "PreTrainedTokenizerFast | None"
     rows: int
     origins: tuple[np.ndarray, ...]
+    chosen: tuple[ChosenRow, ...]
+    special: SpecialTokens
 
 
 def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) -> Tokens:
@@ -46,46 +77,53 @@ def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) 
 
     Args:
         choice: Of the file.
-        checkpoints: By name; the first is the base, or stands for it.
+        checkpoints: Those that are merged, by name; the first is the base, or stands for it.
 
     Raises:
         ExchangeError: A tokenizer that is needed is missing, or cannot be used.
+        CheckpointError: One is damaged.
     """
     names = list(checkpoints)
-    donor = names[0] if choice.source in ("base", "union") else choice.source
-    if checkpoints[donor].tokenizer is None:
-        raise ExchangeError(f"tokenizer: {donor} carries no tokenizer; choose another source")
-    vocabularies = {name: _vocabulary(name, checkpoint) for name, checkpoint in checkpoints.items()}
-    tokenizer = None
-    wanted = vocabularies[donor] or {}
+    source = names[0] if choice.source in ("base", "union") else choice.source
+    directory, donor = _donor(source, checkpoints)
+    held = {name: _vocabulary(checkpoint) for name, checkpoint in checkpoints.items()}
+    tokenizer = donor
+    if source in checkpoints:
+        tokenizer = without_tokens(donor, checkpoints[source].config.vocab_size, source)
+    lent = tokenizer.get_vocab()
     if choice.source == "union":
-        tokenizer = _union(checkpoints, vocabularies)
-        wanted = tokenizer.get_vocab()
-        if wanted == vocabularies[donor]:
-            tokenizer = None
+        tokenizer = _union(tokenizer, checkpoints, held)
+    known = tokenizer.get_vocab()
+    added = [token for token in choice.rows if token not in known]
+    if added:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.add_tokens(added)
+    wanted = tokenizer.get_vocab()
     if sorted(wanted.values()) != list(range(len(wanted))):
-        raise ExchangeError(f"tokenizer: the ids of {donor} have gaps; pad its vocabulary first")
-    lent = [name for name in names if vocabularies[name] is None]
-    for name in lent:
-        rows = checkpoints[name].config.vocab_size
-        if rows < len(vocabularies[donor] or {}):
-            raise ExchangeError(
-                f"tokenizer: {name} carries no tokenizer, and its tables have {rows} rows, fewer "
-                f"than {donor} has tokens; give it its own tokenizer"
-            )
-        warnings.warn(
-            f"{name} carries no tokenizer: it is taken to be that of {donor}", stacklevel=2
-        )
+        raise ExchangeError(f"tokenizer: the ids of {source} have gaps; pad its vocabulary first")
     origins = []
-    for name in names:
-        held = vocabularies[name] or vocabularies[donor] or {}
+    for name, own in _lent(held, checkpoints, source, lent).items():
         rows = np.full(len(wanted), -1, np.int64)
         for token, row in wanted.items():
-            rows[row] = held.get(token, -1)
+            rows[row] = own.get(token, -1)
         origins.append(rows)
+        held[name] = own
     multiple = choice.pad_to_multiple_of or 1
     padded = -(-len(wanted) // multiple) * multiple
-    return Tokens(checkpoints[donor].directory, tokenizer, padded, tuple(origins))
+    chosen = [
+        _chosen(token, row, wanted, held, checkpoints)
+        for token, row in choice.rows.items()
+        if not row.ordinary
+    ]
+    same = wanted == donor.get_vocab()
+    return Tokens(
+        directory,
+        None if same else tokenizer,
+        padded,
+        tuple(origins),
+        tuple(chosen),
+        SpecialTokens.of(tokenizer),
+    )
 
 
 def align_tables(
@@ -101,7 +139,8 @@ def align_tables(
     """
     origins = [tokens.origins[model] for model in models]
     same = np.arange(tokens.rows)
-    if all(
+    forced = any(chosen.force for chosen in tokens.chosen)
+    if not forced and all(
         len(table) == tokens.rows and np.array_equal(rows, same)
         for table, rows in zip(tables, origins, strict=True)
     ):
@@ -118,49 +157,115 @@ def align_tables(
         given = donates[lacking]
         default[given] += table[rows[lacking][given]].astype(np.float32)
     default /= np.maximum(donors[:, lacking].sum(axis=0), 1).reshape(-1, *(1,) * len(width))
+    named = [(one, _row(one, tables, models)) for one in tokens.chosen]
     aligned = []
     for table, rows, held in zip(tables, origins, has, strict=True):
         moved = np.empty((tokens.rows, *width), np.float32)
         moved[: len(rows)] = table[np.maximum(rows, 0)]
         missing = ~held[lacking]
         moved[lacking[missing]] = default[missing]
+        for one, given in named:
+            if one.force or not held[one.row]:
+                moved[one.row] = given
         if tokens.rows > len(rows):
             moved[len(rows) :] = moved[: len(rows)].mean(axis=0, dtype=np.float64)
         aligned.append(moved)
     return aligned
 
 
-def _vocabulary(name: str, checkpoint: Checkpoint) -> dict[str, int] | None:
+def _row(chosen: ChosenRow, tables: Sequence[np.ndarray], models: Sequence[int]) -> np.ndarray:
+    if chosen.model is None:
+        return np.zeros(tables[0].shape[1:], np.float32)
+    return tables[models.index(chosen.model)][chosen.origin].astype(np.float32)
+
+
+def _donor(
+    name: str, checkpoints: Mapping[str, Checkpoint]
+) -> tuple[Path, "PreTrainedTokenizerFast"]:
+    """Directory and tokenizer of a model, which need not be one of those that are merged."""
+    if name in checkpoints:
+        directory, tokenizer = checkpoints[name].directory, checkpoints[name].tokenizer
+    else:
+        directory = resolve(name)
+        tokenizer = load_tokenizer(directory)
+    if tokenizer is None:
+        raise ExchangeError(f"tokenizer: {name} carries no tokenizer; choose another source")
+    return directory, tokenizer
+
+
+def _vocabulary(checkpoint: Checkpoint) -> dict[str, int] | None:
+    """Rows by token; None where there is no tokenizer."""
     if checkpoint.tokenizer is None:
         return None
-    found = dict(checkpoint.tokenizer.get_vocab())
     rows = checkpoint.config.vocab_size
-    beyond = [token for token, row in found.items() if row >= rows]
-    if beyond:
-        raise ExchangeError(
-            f"tokenizer: that of {name} has tokens beyond the {rows} rows of its tables, e.g. "
-            f"{beyond[0]!r}; remove them from it"
-        )
+    return {token: row for token, row in checkpoint.tokenizer.get_vocab().items() if row < rows}
+
+
+def _lent(
+    held: Mapping[str, dict[str, int] | None],
+    checkpoints: Mapping[str, Checkpoint],
+    source: str,
+    vocabulary: dict[str, int],
+) -> dict[str, dict[str, int]]:
+    """The vocabulary of every model; one without a tokenizer has that of the source."""
+    found = {}
+    for name, own in held.items():
+        if own is None:
+            rows = checkpoints[name].config.vocab_size
+            if rows < len(vocabulary):
+                raise ExchangeError(
+                    f"tokenizer: {name} carries no tokenizer, and its tables have {rows} rows, "
+                    f"fewer than {source} has tokens; give it its own tokenizer"
+                )
+            warnings.warn(
+                f"{name} carries no tokenizer: it is taken to be that of {source}", stacklevel=4
+            )
+        found[name] = vocabulary if own is None else own
     return found
 
 
+def _chosen(
+    token: str,
+    row: TokenRow,
+    wanted: Mapping[str, int],
+    held: Mapping[str, dict[str, int] | None],
+    checkpoints: Mapping[str, Checkpoint],
+) -> ChosenRow:
+    if row.model is None:
+        return ChosenRow(wanted[token], None, -1, row.force, row.where)
+    if row.model not in checkpoints:
+        raise ExchangeError(
+            f"{row.where}.source: {row.model} is none of the models that are merged"
+        )
+    origin = row.token
+    if not isinstance(origin, int):
+        origin = (held[row.model] or {}).get(origin or token, -1)
+    if not 0 <= origin < checkpoints[row.model].config.vocab_size:
+        raise ExchangeError(
+            f"{row.where}.source: {row.model} has no row for {row.token or token!r}; name another "
+            "token or model"
+        )
+    return ChosenRow(
+        wanted[token], list(checkpoints).index(row.model), origin, row.force, row.where
+    )
+
+
 def _union(
-    checkpoints: Mapping[str, Checkpoint], vocabularies: Mapping[str, dict[str, int] | None]
+    first: "PreTrainedTokenizerFast",
+    checkpoints: Mapping[str, Checkpoint],
+    vocabularies: Mapping[str, dict[str, int] | None],
 ) -> "PreTrainedTokenizerFast":
-    names = [name for name in checkpoints if vocabularies[name] is not None]
-    tokenizers = {name: checkpoints[name].tokenizer for name in names}
-    first = tokenizers[names[0]]
-    assert first is not None
     result = copy.deepcopy(first)
     added: dict[str, Any] = {}
-    for tokenizer in tokenizers.values():
-        assert tokenizer is not None
-        for token in tokenizer.added_tokens_decoder.values():
-            added.setdefault(token.content, token)
-    for name in names:
-        vocabulary = vocabularies[name] or {}
-        new = vocabulary.keys() - result.get_vocab().keys() - added.keys()
-        plain = [token for row, token in sorted((vocabulary[token], token) for token in new)]
+    for name, vocabulary in vocabularies.items():
+        tokenizer = checkpoints[name].tokenizer
+        if tokenizer is not None and vocabulary is not None:
+            for token in tokenizer.added_tokens_decoder.values():
+                if token.content in vocabulary:
+                    added.setdefault(token.content, token)
+    for vocabulary in vocabularies.values():
+        new = (vocabulary or {}).keys() - result.get_vocab().keys() - added.keys()
+        plain = [token for _, token in sorted(((vocabulary or {})[token], token) for token in new)]
         result.add_tokens(plain)
     known = result.get_vocab()
     result.add_tokens([token for content, token in added.items() if content not in known])

@@ -1,5 +1,6 @@
 """What a fitness task is: items, what a model is to do with them, and a result for each."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ class GenerateBatch(NamedTuple):
     """
 
     tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, "batch"]
+    start: Int32[np.ndarray, " batch"]
 
 
 class LoglikelihoodBatch(NamedTuple):
@@ -32,7 +33,7 @@ class LoglikelihoodBatch(NamedTuple):
     """
 
     tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, "batch"]
+    start: Int32[np.ndarray, " batch"]
     target: Bool[np.ndarray, "batch seq"]
 
 
@@ -45,10 +46,49 @@ class ClassifyBatch(NamedTuple):
 class SizeBatch(NamedTuple):
     """The number of layers that the length of a path is compared with."""
 
-    layers: Int32[np.ndarray, "batch"]
+    layers: Int32[np.ndarray, " batch"]
 
 
 Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | SizeBatch
+
+
+FRACTION = "fraction"
+"""The unit of what lies between 0 and 1; people read it in per cent."""
+
+
+class Measure(NamedTuple):
+    """What the results of a task are. Larger is better, whatever is measured.
+
+    Attributes:
+        name: What is measured, e.g. ``accuracy``.
+        unit: Of the numbers as they are computed and as files hold them.
+        sampled: Whether the mean over the items stands for more items of their kind, and so has an
+            interval; a size, for instance, is known exactly.
+    """
+
+    name: str
+    unit: str
+    sampled: bool = True
+
+    @property
+    def factor(self) -> float:
+        """How many of the units that people read make one of the numbers."""
+        return 100.0 if self.unit == FRACTION else 1.0
+
+    @property
+    def head(self) -> str:
+        """The name and the unit that people read."""
+        return f"{self.name}, {'%' if self.unit == FRACTION else self.unit}"
+
+    def text(self, value: float) -> str:
+        """A number in the unit that people read; a dash where there is none."""
+        if not math.isfinite(value):
+            return "–"
+        shown = self.factor * value
+        return f"{shown:.1f}" if self.unit == FRACTION else f"{shown:.4g}"
+
+
+ACCURACY = Measure("accuracy", FRACTION)
 
 
 @runtime_checkable
@@ -83,7 +123,7 @@ class BoundTask(Protocol):
         """One record per item of what a candidate answered and how it was judged."""
         ...
 
-    def take(self, rows: Int[np.ndarray, "chosen"]) -> "BoundTask":
+    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundTask":
         """The same task on some of its items, in the order given, in batches of known lengths."""
         ...
 
@@ -94,12 +134,16 @@ class Task(Protocol):
 
     Attributes:
         name: What results tables call the task.
-        split: The split the items belong to, e.g. ``search``.
+        current_split: The split the items belong to, e.g. ``search``.
+        measure: What the results of the items are.
         splits: The splits the task has data for.
     """
 
     name: str
-    split: str
+    current_split: str
+
+    @property
+    def measure(self) -> Measure: ...
 
     @property
     def splits(self) -> tuple[str, ...]: ...
@@ -126,3 +170,22 @@ class Task(Protocol):
             ValueError: The model cannot be measured by this task.
         """
         ...
+
+
+def check_task(task: Any, where: str) -> None:
+    """Whether an object is a task, which one from elsewhere may be in part only.
+
+    Args:
+        task: The object.
+        where: The key that describes it.
+
+    Raises:
+        ValueError: It lacks something that a `Task` has.
+    """
+    parts = ("name", "current_split", "measure", "splits", "on", "bind", "__len__")
+    missing = [part for part in parts if not hasattr(task, part)]
+    if missing:
+        raise ValueError(
+            f"{where}: a {type(task).__name__} is no fitness task, it has no {', '.join(missing)}; "
+            "see evojax_merge.fitness.Task"
+        )

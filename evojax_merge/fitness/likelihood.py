@@ -29,7 +29,7 @@ class Likelihood:
     """
 
     def __init__(self, rows: Sequence[tuple[Sequence[int], int]], pad: int, buckets: int) -> None:
-        self.counts: Int[np.ndarray, rows] = np.array([len(ids) - known for ids, known in rows])
+        self.counts: Int[np.ndarray, " rows"] = np.array([len(ids) - known for ids, known in rows])
         self.request = Loglikelihood(shared_prefix(rows))
         self._sequences = [ids for ids, _ in rows]
         self.pad = pad
@@ -41,7 +41,7 @@ class Likelihood:
         known = [len(ids) - int(own) for ids, own in zip(self._sequences, self.counts, strict=True)]
         return list(zip(self._sequences, known, strict=True))
 
-    def take(self, chosen: Int[np.ndarray, "chosen"]) -> Self:
+    def take(self, chosen: Int[np.ndarray, " chosen"]) -> Self:
         """Some of the rows, in one bucket of a length that there is already."""
         part = copy.copy(self)
         part.counts = self.counts[chosen]

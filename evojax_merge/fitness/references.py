@@ -28,14 +28,14 @@ class TextReferences(NamedTuple):
     start: Int32[np.ndarray, "items choices"]
     weight: Float32[np.ndarray, "items choices seq"]
     present: Bool[np.ndarray, "items choices"]
-    right: Int32[np.ndarray, "items"]
+    right: Int32[np.ndarray, " items"]
 
 
 class ClassReferences(NamedTuple):
     """Feature vectors and their classes."""
 
     inputs: Float32[np.ndarray, "items features"]
-    labels: Int[np.ndarray, "items"]
+    labels: Int[np.ndarray, " items"]
 
 
 References = TextReferences | ClassReferences
@@ -79,7 +79,7 @@ def references_of(task: Any) -> tuple[References, ...]:
 
 
 def text_references(
-    items: Sequence[Sequence[Text]], right: Int[np.ndarray, "items"], pad: int, buckets: int
+    items: Sequence[Sequence[Text]], right: Int[np.ndarray, " items"], pad: int, buckets: int
 ) -> tuple[TextReferences, ...]:
     """Arrays of the texts of each item.
 

@@ -69,7 +69,7 @@ class PredictionEntropy:
         self._measure = jax.jit(measure)
         self._gradient = jax.jit(jax.grad(loss, argnums=1))
 
-    def items(self, genotype: Genotype) -> Float[np.ndarray, "items"]:
+    def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
         """Of every item, in the order of the task's batches; their mean is what is descended."""
         params = self._merge(self._materials, jnp.asarray(genotype))
         entropies: list[np.ndarray] = []
@@ -88,5 +88,5 @@ class PredictionEntropy:
         return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
 
 
-def _entropy(probabilities: Float[Array, "classes"]) -> Float[Array, ""]:
+def _entropy(probabilities: Float[Array, " classes"]) -> Float[Array, ""]:
     return -jnp.sum(probabilities * jnp.log(jnp.maximum(probabilities, 1e-30)))

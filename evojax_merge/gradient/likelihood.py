@@ -56,7 +56,7 @@ class ReferenceLikelihood:
         self._measure = jax.jit(measure)
         self._gradient = jax.jit(jax.grad(loss, argnums=1))
 
-    def items(self, genotype: Genotype) -> Float[np.ndarray, "items"]:
+    def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
         """Of every item, in the order of the references; their mean is what is descended."""
         params = self._merge(self._materials, jnp.asarray(genotype))
         return np.concatenate(
@@ -72,15 +72,15 @@ class ReferenceLikelihood:
         return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
 
 
-def _of_texts(family: Family, config: Any) -> Callable[..., Float[Array, "items"]]:
+def _of_texts(family: Family, config: Any) -> Callable[..., Float[Array, " items"]]:
     def loglikelihood(
         params: Params,
         tokens: Int[Array, "items choices seq"],
         start: Int[Array, "items choices"],
         weight: Float[Array, "items choices seq"],
         present: Bool[Array, "items choices"],
-        right: Int[Array, "items"],
-    ) -> Float[Array, "items"]:
+        right: Int[Array, " items"],
+    ) -> Float[Array, " items"]:
         rows = tokens.reshape(-1, tokens.shape[-1])
         logits, _ = family.forward(config, params, rows, start.reshape(-1))
         logs = jax.nn.log_softmax(logits[:, :-1].astype(jnp.float32), axis=-1)
@@ -94,10 +94,10 @@ def _of_texts(family: Family, config: Any) -> Callable[..., Float[Array, "items"
     return loglikelihood
 
 
-def _of_classes(family: Family, config: Any) -> Callable[..., Float[Array, "items"]]:
+def _of_classes(family: Family, config: Any) -> Callable[..., Float[Array, " items"]]:
     def loglikelihood(
-        params: Params, inputs: Float[Array, "items features"], labels: Int[Array, "items"]
-    ) -> Float[Array, "items"]:
+        params: Params, inputs: Float[Array, "items features"], labels: Int[Array, " items"]
+    ) -> Float[Array, " items"]:
         logits = family.forward(config, params, inputs).astype(jnp.float32)
         logs = jax.nn.log_softmax(logits, axis=-1)
         return jnp.take_along_axis(logs, labels[:, None], axis=-1)[:, 0]

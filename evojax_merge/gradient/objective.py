@@ -18,7 +18,7 @@ class Slope(NamedTuple):
 class Objective(Protocol):
     """A function of the genotype, the mean of a value for each item, to be made small."""
 
-    def items(self, genotype: Genotype) -> Float[np.ndarray, "items"]:
+    def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
         """The value of every item."""
         ...
 

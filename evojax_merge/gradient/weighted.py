@@ -21,7 +21,7 @@ class WeightedObjectives:
         self._objectives = tuple(objectives)
         self._weights = tuple(weights)
 
-    def items(self, genotype: Genotype) -> Float[np.ndarray, "items"]:
+    def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
         """Of every item of every task, scaled so that the mean of all is the weighted sum."""
         values = [objective.items(genotype) for objective in self._objectives]
         count = sum(map(len, values))

@@ -11,7 +11,7 @@ from evojax_merge.types import Array, Float
 
 
 def weighted_task_vectors(
-    base: Any, sources: Sequence[Any], weights: Float[Array, "sources *layers"]
+    base: Any, sources: Sequence[Any], weights: Float[Array, " sources *layers"]
 ) -> Float[Array, "..."]:
     """Sum over sources of weight x task vector.
 

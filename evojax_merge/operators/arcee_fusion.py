@@ -38,8 +38,8 @@ class Importance(NamedTuple):
     """Divergence of each row of a leaf, and the quartiles of the elements' importance."""
 
     divergence: Float[Array, "*rows 1"]
-    median: Float[Array, "*layers"]
-    interquartile: Float[Array, "*layers"]
+    median: Float[Array, " *layers"]
+    interquartile: Float[Array, " *layers"]
 
 
 def arcee_fusion() -> Operator:

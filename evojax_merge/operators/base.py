@@ -12,7 +12,7 @@ from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.types import Array, Float
 
 Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
-LeafKey = UInt32[Array, "*layers"]
+LeafKey = UInt32[Array, " *layers"]
 """Random address of a leaf: a scalar, or one key per layer of a stacked leaf."""
 Coefficients = dict[str, Float[Array, "..."]]
 """By name: ``[sources]`` or ``[sources, layers]``; without the first axis if not per source."""
@@ -106,7 +106,7 @@ def task_vectors(base: Any, sources: Sequence[Any]) -> list[Float[Array, "..."]]
     ]
 
 
-def spread(values: Float[Array, "*layers"], ndim: int) -> Float[Array, "..."]:
+def spread(values: Float[Array, " *layers"], ndim: int) -> Float[Array, "..."]:
     """A scalar, or one value per layer, shaped to broadcast against a leaf of ``ndim`` axes."""
     return values.reshape(values.shape + (1,) * (ndim - values.ndim))
 
@@ -117,7 +117,7 @@ def divisor(total: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def weighted_sum(
-    leaves: Sequence[Float[Array, "..."]], weights: Float[Array, "sources *layers"]
+    leaves: Sequence[Float[Array, "..."]], weights: Float[Array, " sources *layers"]
 ) -> Float[Array, "..."]:
     """Sum over sources of weight x leaf, unrolled into one elementwise expression."""
     terms = [spread(weight, leaf.ndim) * leaf for weight, leaf in zip(weights, leaves, strict=True)]

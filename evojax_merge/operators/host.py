@@ -44,12 +44,12 @@ class AdaptedRows:
     def __len__(self) -> int:
         return self._leaf.shape[0] if self._layered else 1
 
-    def __getitem__(self, layer: int) -> Float[np.ndarray, "elements"]:
+    def __getitem__(self, layer: int) -> Float[np.ndarray, " elements"]:
         if not 0 <= layer < len(self):
             raise IndexError(layer)
         return self._leaf.row(self._layered, layer)
 
-    def __iter__(self) -> Iterator[Float[np.ndarray, "elements"]]:
+    def __iter__(self) -> Iterator[Float[np.ndarray, " elements"]]:
         return (self[layer] for layer in range(len(self)))
 
 
@@ -67,7 +67,7 @@ def rows(leaf: Any, layered: bool) -> np.ndarray | AdaptedRows:
 
 def task_vector_row(
     base: Any, source: Any, layered: bool, layer: int
-) -> Float[np.ndarray, "elements"]:
+) -> Float[np.ndarray, " elements"]:
     """Source minus base of one layer in float32, flat: the same numbers as on the device."""
     if isinstance(source, Adapted):
         return source.task_vector_row(layered, layer)

@@ -40,8 +40,8 @@ class Cut(NamedTuple):
     still exact. (mergekit leaves that choice to an unstable sort.)
     """
 
-    threshold: Float[Array, "*layers"]
-    cutoff: UInt32[Array, "*layers"]
+    threshold: Float[Array, " *layers"]
+    cutoff: UInt32[Array, " *layers"]
 
     def holds(self, magnitude: Float[Array, "..."], order: UInt32[Array, "..."]) -> Any:
         """The mask of the c largest.
@@ -64,7 +64,7 @@ class Trim(NamedTuple):
     cut: Cut
     rescale: Float[Array, "*layers grid"]
 
-    def at(self, density: Float[Array, "*layers"]) -> "Trim":
+    def at(self, density: Float[Array, " *layers"]) -> "Trim":
         """The entries for a density, one for all layers or one for each."""
         step = grid_step(density, self.rescale.shape[:-1])
         cut = Cut(*(take(table, step) for table in self.cut))
@@ -89,7 +89,7 @@ class Band(NamedTuple):
     cut: Cut
     sums: Float[Array, "*layers grid offsets"]
 
-    def at(self, gamma: Float[Array, "*layers"], density: Float[Array, "*layers"]) -> "BandCut":
+    def at(self, gamma: Float[Array, " *layers"], density: Float[Array, " *layers"]) -> "BandCut":
         """The cuts for two fractions, one for all layers or one for each."""
         layers = self.counts.shape[:-1]
         upper, width = grid_step(gamma, layers), grid_step(density, layers)
@@ -133,10 +133,10 @@ class BandCut(NamedTuple):
 
     upper: Cut
     lower: Cut
-    kept: Float[Array, "*layers"]
-    total: Float[Array, "*layers"]
-    largest_kept: Float[Array, "*layers"]
-    largest: Float[Array, "*layers"]
+    kept: Float[Array, " *layers"]
+    total: Float[Array, " *layers"]
+    largest_kept: Float[Array, " *layers"]
+    largest: Float[Array, " *layers"]
 
     def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
         """The mask of the elements kept."""
@@ -150,7 +150,7 @@ def snap(density: Any) -> np.ndarray:
     return np.rint(np.clip(density, 0.0, 1.0) * GRID) / GRID
 
 
-def grid_step(density: Float[Array, "*layers"], layers: tuple[int, ...]) -> Any:
+def grid_step(density: Float[Array, " *layers"], layers: tuple[int, ...]) -> Any:
     """The position in a table of the nearest density of the grid, for each layer."""
     step = jnp.rint(jnp.clip(density, 0.0, 1.0) * GRID).astype(jnp.int32)
     return jnp.broadcast_to(step, layers)

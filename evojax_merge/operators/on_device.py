@@ -55,12 +55,12 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
     return elements * tensors * ROOM + FIXED <= free
 
 
-def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, "elements"]:
+def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, " elements"]:
     """As `evojax_merge.operators.host.task_vector_row`."""
     return _difference(*(jnp.asarray(rows(leaf, layered)[layer]) for leaf in (source, base)))
 
 
-def variance_of(vectors: Sequence[Float[Array, "elements"]]) -> Float[Array, "elements"]:
+def variance_of(vectors: Sequence[Float[Array, " elements"]]) -> Float[Array, " elements"]:
     """The variance of each element over the vectors, as that of `evojax_merge.operators.sce`.
 
     Products and sums are programs of their own: compiled together they may become one operation,
@@ -79,7 +79,7 @@ class Ordered:
         values: float32, none negative, none NaN; of at least one and fewer than 2**31 elements.
     """
 
-    def __init__(self, values: Float[Array, "elements"]):
+    def __init__(self, values: Float[Array, " elements"]):
         self._values = values
         with turn:
             self._index = jax.block_until_ready(_order(values))

@@ -38,7 +38,7 @@ def leaf_key(seed: int | UInt32[Array, ""], path: str) -> LeafKey:
     return fold(jnp.asarray(seed, jnp.uint32), np.uint32(zlib.crc32(path.encode())))
 
 
-def layer_keys(key: LeafKey, layers: int) -> UInt32[Array, "layers"]:
+def layer_keys(key: LeafKey, layers: int) -> UInt32[Array, " layers"]:
     """The address of each layer of a stacked leaf."""
     return fold(key, jnp.arange(layers, dtype=jnp.uint32))
 

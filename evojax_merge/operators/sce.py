@@ -146,7 +146,7 @@ def counts_of(elements: int, varying: int) -> np.ndarray:
 
 
 def selected_on_device(
-    vectors: Sequence[Float[Array, "elements"]], shape: tuple[int, ...]
+    vectors: Sequence[Float[Array, " elements"]], shape: tuple[int, ...]
 ) -> tuple[Array, np.ndarray]:
     """``step`` and ``energy`` of `Selected` for one layer whose task vectors lie on a GPU."""
     variance = on_device.variance_of(vectors)

@@ -15,7 +15,7 @@ SHARE = WEIGHT._replace(
 )
 
 
-def shares(coefficients: Coefficients) -> Float[Array, "sources *layers"]:
+def shares(coefficients: Coefficients) -> Float[Array, " sources *layers"]:
     """The weights of the sources over their sum; equal ones where that is below 1e-8."""
     weights = jnp.maximum(coefficients["weight"], 0.0)
     total = weights.sum(axis=0, keepdims=True)

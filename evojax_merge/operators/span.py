@@ -42,7 +42,7 @@ class Geometry(NamedTuple):
         distances: Squared, of each pair, over the largest of them: float32 may not hold that.
     """
 
-    norms: Float[Array, "sources *vectors"]
+    norms: Float[Array, " sources *vectors"]
     apart: Float[Array, "sources sources *vectors"]
     distances: Float[Array, "sources sources *vectors"]
 
@@ -104,7 +104,7 @@ def geometry_name(
 
 
 def combine(
-    leaves: Sequence[Any], coefficients: Sequence[Float[Array, "*vectors"]]
+    leaves: Sequence[Any], coefficients: Sequence[Float[Array, " *vectors"]]
 ) -> Float[Array, "..."]:
     """Sum of coefficient x leaf, in one elementwise expression."""
     terms = [
@@ -115,8 +115,8 @@ def combine(
 
 
 def per_vector(
-    values: Float[Array, "sources *layers"], geometry: Geometry
-) -> Float[Array, "sources *vectors"]:
+    values: Float[Array, " sources *layers"], geometry: Geometry
+) -> Float[Array, " sources *vectors"]:
     """Coefficients of whole layers, shaped to broadcast against those of vectors.
 
     Args:
@@ -128,7 +128,7 @@ def per_vector(
     return values.reshape(values.shape + (1,) * (vectors - layers))
 
 
-def dot(matrix: Any, vector: Any) -> Float[Array, "sources *vectors"]:
+def dot(matrix: Any, vector: Any) -> Float[Array, " sources *vectors"]:
     """Matrix x vector over the sources, for each vector of a leaf."""
     columns = [matrix[:, j] * vector[j][None] for j in range(vector.shape[0])]
     return sum(columns[1:], columns[0])

@@ -34,8 +34,8 @@ def over_sine(theta: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def arc(
-    apart: Float[Array, "*vectors"], t: Float[Array, "*vectors"], flat: float
-) -> tuple[Float[Array, "*vectors"], Float[Array, "*vectors"]]:
+    apart: Float[Array, " *vectors"], t: Float[Array, " *vectors"], flat: float
+) -> tuple[Float[Array, " *vectors"], Float[Array, " *vectors"]]:
     """What slerp multiplies the first and the second of two vectors by.
 
     Args:

@@ -132,7 +132,7 @@ def task_vectors(
 
 def elect(
     terms: Sequence[Float[Array, "..."]],
-    weights: Float[Array, "sources *layers"],
+    weights: Float[Array, " sources *layers"],
     normalize: bool,
     by_count: bool = False,
 ) -> Float[Array, "..."]:

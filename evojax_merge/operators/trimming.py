@@ -164,8 +164,8 @@ class Ranks(NamedTuple):
     """
 
     rank: Array
-    plain: Float[Array, "*layers"]
-    weighted: Float[Array, "*layers"]
+    plain: Float[Array, " *layers"]
+    weighted: Float[Array, " *layers"]
 
 
 def by_rank(rescale: Rescale | None = "l1") -> Trimming:

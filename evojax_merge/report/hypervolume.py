@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
-def non_dominated(front: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, "members"]:
+def non_dominated(front: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, " members"]:
     """Which members no other one dominates; of equal ones the first."""
     no_worse = (front[:, None] >= front[None]).all(axis=-1)
     better = no_worse & ~no_worse.T
@@ -19,7 +19,7 @@ def non_dominated(front: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray,
     return np.asarray(~(better.any(axis=0) | earlier_copy))
 
 
-def best_members(objectives: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, "members"]:
+def best_members(objectives: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, " members"]:
     """Which members have a finite score in every task, and are dominated by none that has."""
     kept = np.isfinite(objectives).all(axis=1)
     kept[kept] = non_dominated(objectives[kept])

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import LARGEST, check_whole, within
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.spaces.scaling import SCALINGS, Scaling
 from evojax_merge.types import Array, Bool, Float, Genotype, Int
@@ -84,8 +84,8 @@ class DataflowSpace:
         _among("semantics", semantics, get_args(Semantics))
         self.sources = tuple(sources)
         _among("skeleton", skeleton or self.sources[0], self.sources)
-        check_whole("space.repeats", repeats, 1)
-        check_whole("space.hidden", hidden, 1)
+        check_whole("space.repeats", repeats, 1, 1_000)
+        check_whole("space.hidden", hidden, 1, 100_000)
         check_whole("space.min_hops", min_hops, 0)
         if max_hops is not None:
             check_whole("space.max_hops", max_hops, 1)
@@ -182,7 +182,7 @@ class DataflowSpace:
 
     def decode_all(
         self, genotypes: Float[np.ndarray, "pop dims"]
-    ) -> tuple[Path, Bool[np.ndarray, "pop"]]:
+    ) -> tuple[Path, Bool[np.ndarray, " pop"]]:
         """The paths of many genotypes on the host, and which of them can be run."""
         paths, valid = self._decode_all(jnp.asarray(genotypes))
         return jax.tree.map(np.asarray, paths), np.asarray(valid)
@@ -214,7 +214,7 @@ class DataflowSpace:
             layer -= count
         raise IndexError(layer)
 
-    def _taken(self, indicators: Float[Array, "slots"]) -> Bool[Array, "slots"]:
+    def _taken(self, indicators: Float[Array, " slots"]) -> Bool[Array, " slots"]:
         """Which slots are on the path, between its fixed ends."""
         if not self.duplicates:
             indicators = self._once(indicators)
@@ -222,20 +222,20 @@ class DataflowSpace:
         taken = (indicators > 0) | ((rank < self._least_free) & jnp.isfinite(indicators))
         return taken & (rank < self._most_free)
 
-    def _once(self, indicators: Float[Array, "slots"]) -> Float[Array, "slots"]:
+    def _once(self, indicators: Float[Array, " slots"]) -> Float[Array, " slots"]:
         """Only the greatest indicator of each layer remains; of a fixed end, none."""
         of_layer = indicators.reshape(-1, self.pool_layers)
         best = jnp.argmax(of_layer, axis=0)
         kept = jnp.arange(of_layer.shape[0])[:, None] == best[None]
         if self._ends is not None:
-            columns: Int[np.ndarray, layers] = np.arange(self.pool_layers)
+            columns: Int[np.ndarray, " layers"] = np.arange(self.pool_layers)
             kept &= ~np.isin(columns, self._ends)[None]
         return jnp.where(kept, of_layer, -jnp.inf).reshape(-1)
 
 
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:
     numbers = isinstance(scale, Sequence) and all(
-        isinstance(bound, int | float) and np.isfinite(bound) for bound in scale
+        type(bound) in (int, float) and within(bound, -LARGEST, LARGEST) for bound in scale
     )
     if not numbers or len(scale) != 2 or not scale[0] < 1 < scale[1]:
         raise ValueError(

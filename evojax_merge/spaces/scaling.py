@@ -24,9 +24,9 @@ class Scaling(NamedTuple):
     """
 
     name: str
-    start: Float[np.ndarray, "genes"]
-    lower: Float[np.ndarray, "genes"]
-    upper: Float[np.ndarray, "genes"]
+    start: Float[np.ndarray, " genes"]
+    lower: Float[np.ndarray, " genes"]
+    upper: Float[np.ndarray, " genes"]
     scales: Callable[[Array, Array, Array, Array], Array]
 
 

@@ -137,7 +137,7 @@ class CycleQD(ArchiveStrategy):
         keys = jax.random.split(key, self.population_size)
         return jax.vmap(self._child, in_axes=(0, None, None))(keys, grid, weights)
 
-    def _child(self, key: PRNGKey, grid: Grid, weights: Float[Array, "cells"]) -> Genotype:
+    def _child(self, key: PRNGKey, grid: Grid, weights: Float[Array, " cells"]) -> Genotype:
         key_parents, key_weights, key_mutation = jax.random.split(key, 3)
         pair = jnp.stack(draw_pair(key_parents, weights))
         w = 1 + WEIGHT_DEVIATION * jax.random.normal(key_weights, (2,))
@@ -168,10 +168,10 @@ class CycleQD(ArchiveStrategy):
 
 
 def elite_weights(
-    quality: Float[Array, "cells"],
+    quality: Float[Array, " cells"],
     bins: Int[Array, "cells descriptors"],
-    occupied: Bool[Array, "cells"],
-) -> Float[Array, "cells"]:
+    occupied: Bool[Array, " cells"],
+) -> Float[Array, " cells"]:
     """What elites are drawn in proportion to: Π γ(v), v the quality and the bin of each descriptor,
 
         γ(v) = 0.5 + 0.8 (v − min) / (max − min)   over the elites, 1 where they are equal,
@@ -179,7 +179,7 @@ def elite_weights(
     which prefers those that are good at all tasks. So in the published code; [1] gives 0.5 and 0.8.
     """
 
-    def gamma(values: Float[Array, "cells"]) -> Float[Array, "cells"]:
+    def gamma(values: Float[Array, " cells"]) -> Float[Array, " cells"]:
         low = jnp.min(values, where=occupied, initial=jnp.inf)
         high = jnp.max(values, where=occupied, initial=-jnp.inf)
         spread = jnp.where(high > low, high - low, 1.0)

@@ -25,10 +25,10 @@ class Grid(NamedTuple):
 
     genotypes: Float[Array, "cells dims"]
     objectives: Float[Array, "cells tasks"]
-    quality: Float[Array, "cells"]
+    quality: Float[Array, " cells"]
 
     @property
-    def occupied(self) -> Bool[Array, "cells"]:
+    def occupied(self) -> Bool[Array, " cells"]:
         """Which cells have an elite."""
         return self.quality > -jnp.inf
 
@@ -36,7 +36,7 @@ class Grid(NamedTuple):
         self,
         cell: Int[Array, ""],
         genotype: Genotype,
-        objectives: Float[Array, "tasks"],
+        objectives: Float[Array, " tasks"],
         quality: Float[Array, ""],
     ) -> "Grid":
         """The grid after a candidate was compared with the elite of its cell.
@@ -86,14 +86,14 @@ class Descriptors(NamedTuple):
         """Of the grid."""
         return math.prod(self.bins)
 
-    def indices(self, scores: Float[Array, "descriptors"]) -> Int[Array, "descriptors"]:
+    def indices(self, scores: Float[Array, " descriptors"]) -> Int[Array, " descriptors"]:
         """The bin of each score; of a score outside the range, the nearest one."""
         low, high = jnp.float32(self.low), jnp.float32(self.high)
         bins = jnp.int32(self.bins)
         index = jnp.floor((scores - low) / (high - low) * bins)
         return jnp.clip(jnp.nan_to_num(index), 0, bins - 1).astype(jnp.int32)
 
-    def cell(self, scores: Float[Array, "descriptors"]) -> Int[Array, ""]:
+    def cell(self, scores: Float[Array, " descriptors"]) -> Int[Array, ""]:
         """The cell of a candidate."""
         strides = [math.prod(self.bins[place + 1 :]) for place in range(len(self.bins))]
         return jnp.sum(self.indices(scores) * jnp.int32(strides))

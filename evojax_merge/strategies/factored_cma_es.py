@@ -46,13 +46,13 @@ class State:
         inverse: A⁻¹.
     """
 
-    best_solution: Float[Array, "dims"]
+    best_solution: Float[Array, " dims"]
     best_fitness: Any
     generation_counter: Any
-    mean: Float[Array, "dims"]
+    mean: Float[Array, " dims"]
     std: Float[Array, ""]
-    p_std: Float[Array, "dims"]
-    p_c: Float[Array, "dims"]
+    p_std: Float[Array, " dims"]
+    p_c: Float[Array, " dims"]
     factor: Float[Array, "dims dims"]
     inverse: Float[Array, "dims dims"]
 
@@ -123,7 +123,7 @@ def _multiplied(
     factor: Float[Array, "dims dims"],
     inverse: Float[Array, "dims dims"],
     kept: Float[Array, ""],
-    weights: Float[Array, "vectors"],
+    weights: Float[Array, " vectors"],
     vectors: Float[Array, "vectors dims"],
 ) -> tuple[Float[Array, "dims dims"], Float[Array, "dims dims"]]:
     """A M^½ and M^−½ A⁻¹ for M = kept I + Σ weightsᵢ vectorsᵢ vectorsᵢᵀ."""

@@ -39,14 +39,14 @@ class Posterior(NamedTuple):
     length: Float[Array, ""]
     amplitude: Float[Array, ""]
     cholesky: Float[Array, "rows rows"]
-    weights: Float[Array, "rows"]
+    weights: Float[Array, " rows"]
     mean: Float[Array, ""]
     scale: Float[Array, ""]
     agreement: Float[Array, ""]
 
 
 def fit(
-    points: Float[Array, "rows dims"], values: Float[Array, "rows"], mask: Bool[Array, "rows"]
+    points: Float[Array, "rows dims"], values: Float[Array, " rows"], mask: Bool[Array, " rows"]
 ) -> Posterior:
     """The process that explains the data best.
 
@@ -102,8 +102,8 @@ def fit(
 
 
 def predict(
-    posterior: Posterior, points: Float[Array, "new dims"], mask: Bool[Array, "rows"]
-) -> tuple[Float[Array, "new"], Float[Array, "new"]]:
+    posterior: Posterior, points: Float[Array, "new dims"], mask: Bool[Array, " rows"]
+) -> tuple[Float[Array, " new"], Float[Array, " new"]]:
     """Mean and standard deviation of the noiseless function, in the units of the data."""
     across = matern(_distances(points, posterior.points) / posterior.length)
     across = jnp.where(mask[None], across, 0)

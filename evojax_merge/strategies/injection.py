@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from evojax_merge.types import Array, Float
 
 
-def limit_step(algorithm: Any, sample: Float[Array, "dims"]) -> Float[Array, "dims"]:
+def limit_step(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " dims"]:
     """A solution from elsewhere, no further from the mean than the distribution makes likely.
 
     The step from the mean m is shortened where its Mahalanobis length exceeds a bound:
@@ -32,7 +32,7 @@ def limit_step(algorithm: Any, sample: Float[Array, "dims"]) -> Float[Array, "di
     return algorithm.mean + shorter * (sample - algorithm.mean)
 
 
-def _whitened(algorithm: Any, sample: Float[Array, "dims"]) -> Float[Array, "dims"] | None:
+def _whitened(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " dims"] | None:
     """The step to a solution in standard deviations, in a frame of the covariance's."""
 
     def has(*names: str) -> bool:

@@ -43,18 +43,18 @@ def crossover(key: PRNGKey, x: Genotype, y: Genotype, split_point: bool = True) 
     return slerp(x, y, jax.random.uniform(key_w), split)
 
 
-def mutate(key: PRNGKey, genotype: Genotype, deviation: Float[Array, "*dims"] | float) -> Genotype:
+def mutate(key: PRNGKey, genotype: Genotype, deviation: Float[Array, " *dims"] | float) -> Genotype:
     """Add normal noise to every gene."""
     return genotype + deviation * jax.random.normal(key, genotype.shape)
 
 
-def draw(key: PRNGKey, weights: Float[Array, "members"]) -> Int[Array, ""]:
+def draw(key: PRNGKey, weights: Float[Array, " members"]) -> Int[Array, ""]:
     """A member, in proportion to weights of which one is positive."""
     return jax.random.choice(key, weights.size, p=weights / jnp.sum(weights))
 
 
 def draw_pair(
-    key: PRNGKey, weights: Float[Array, "members"]
+    key: PRNGKey, weights: Float[Array, " members"]
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """Two members in proportion to their weights, without replacement (Gumbel top-2).
 
@@ -68,7 +68,7 @@ def draw_pair(
 
 
 def proportional_or_uniform(
-    weights: Float[Array, "members"], among: Bool[Array, "members"]
-) -> Float[Array, "members"]:
+    weights: Float[Array, " members"], among: Bool[Array, " members"]
+) -> Float[Array, " members"]:
     """Weights to draw by; equal among the given members where no weight is positive."""
     return jnp.where(jnp.any(weights > 0), weights, among.astype(weights.dtype))

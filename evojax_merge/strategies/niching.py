@@ -12,14 +12,14 @@ import jax.numpy as jnp
 from evojax_merge.strategies.pareto import Costs, whole_and_last
 from evojax_merge.types import Array, Bool, Float, Int, PRNGKey
 
-Point = Float[Array, "objectives"]
+Point = Float[Array, " objectives"]
 Extremes = Float[Array, "objectives objectives"]
 
 _TINY = 1e-6
 
 
 def update_extremes(
-    costs: Costs, first: Bool[Array, "pop"], ideal: Point, extremes: Extremes
+    costs: Costs, first: Bool[Array, " pop"], ideal: Point, extremes: Extremes
 ) -> Extremes:
     """For each axis the point nearest to it: least max_j w_j (f_j − ideal_j), w = 1 on the axis and
     10⁶ off it ([1], eq. 4), among the first front and the extremes so far."""
@@ -34,8 +34,8 @@ def update_extremes(
 
 def nadir_point(
     costs: Costs,
-    first: Bool[Array, "pop"],
-    sound: Bool[Array, "pop"],
+    first: Bool[Array, " pop"],
+    sound: Bool[Array, " pop"],
     ideal: Point,
     worst: Point,
     extremes: Extremes,
@@ -65,7 +65,7 @@ def nadir_point(
 
 def associate(
     costs: Costs, ideal: Point, nadir: Point, directions: Float[Array, "directions objectives"]
-) -> tuple[Int[Array, "pop"], Float[Array, "pop"]]:
+) -> tuple[Int[Array, " pop"], Float[Array, " pop"]]:
     """The reference direction nearest to each candidate, and the distance from it ([1], IV.D).
 
     An objective that is constant is left out: its range is taken as 1.
@@ -83,12 +83,12 @@ def associate(
 
 def niche(
     key: PRNGKey,
-    rank: Int[Array, "pop"],
-    nearest: Int[Array, "pop"],
-    distance: Float[Array, "pop"],
+    rank: Int[Array, " pop"],
+    nearest: Int[Array, " pop"],
+    distance: Float[Array, " pop"],
     directions: int,
     survivors: int,
-) -> Int[Array, "survivors"]:
+) -> Int[Array, " survivors"]:
     """Which candidates survive: whole fronts, then of the next one those in the emptiest niches
     ([1], algorithm 4).
 

@@ -30,8 +30,8 @@ from evojax_merge.types import Array, Float, Int, Population, PRNGKey
 class State(BaseState):
     population: Population
     fitness: Costs
-    rank: Int[Array, "pop"]
-    crowding: Float[Array, "pop"]
+    rank: Int[Array, " pop"]
+    crowding: Float[Array, " pop"]
     generation_counter: Int[Array, ""]
 
 

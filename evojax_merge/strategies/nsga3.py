@@ -32,11 +32,11 @@ from evojax_merge.types import Array, Float, Genotype, Int, Population, PRNGKey
 class State(BaseState):
     population: Population
     fitness: Costs
-    rank: Int[Array, "pop"]
-    niche: Int[Array, "pop"]
-    distance: Float[Array, "pop"]
-    ideal: Float[Array, "objectives"]
-    worst: Float[Array, "objectives"]
+    rank: Int[Array, " pop"]
+    niche: Int[Array, " pop"]
+    distance: Float[Array, " pop"]
+    ideal: Float[Array, " objectives"]
+    worst: Float[Array, " objectives"]
     extremes: Float[Array, "objectives objectives"]
     generation_counter: Int[Array, ""]
 

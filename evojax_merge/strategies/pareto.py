@@ -32,7 +32,7 @@ def dominates(costs: Costs) -> Bool[Array, "pop pop"]:
     return (mine <= other).all(axis=-1) & (mine < other).any(axis=-1)
 
 
-def non_dominated_rank(costs: Costs) -> Int[Array, "pop"]:
+def non_dominated_rank(costs: Costs) -> Int[Array, " pop"]:
     """The front of each candidate, 0 for the best: fronts are taken off one after another ([1],
     III.A)."""
     dominated_by = dominates(costs).T
@@ -47,7 +47,7 @@ def non_dominated_rank(costs: Costs) -> Int[Array, "pop"]:
     return jax.lax.while_loop(lambda carry: (carry[0] < 0).any(), peel, (unranked, jnp.int32(0)))[0]
 
 
-def crowding_distance(costs: Costs, rank: Int[Array, "pop"]) -> Float[Array, "pop"]:
+def crowding_distance(costs: Costs, rank: Int[Array, " pop"]) -> Float[Array, " pop"]:
     """How far apart a candidate's neighbours in its front are, summed over objectives ([1], III.B).
 
     Each objective counts in its range within the front; one that is constant there counts nothing.
@@ -58,8 +58,8 @@ def crowding_distance(costs: Costs, rank: Int[Array, "pop"]) -> Float[Array, "po
 
 
 def whole_and_last(
-    rank: Int[Array, "pop"], count: int
-) -> tuple[Bool[Array, "pop"], Bool[Array, "pop"]]:
+    rank: Int[Array, " pop"], count: int
+) -> tuple[Bool[Array, " pop"], Bool[Array, " pop"]]:
     """Who is of a front of which all are among the first ``count``, and who of the one of which
     some are."""
     up_to = (rank[:, None] >= rank[None]).sum(axis=1)  # candidates no worse in rank
@@ -67,7 +67,7 @@ def whole_and_last(
     return up_to <= count, (up_to > count) & (before < count)
 
 
-def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array, "count"]:
+def survivors_of(costs: Costs, rank: Int[Array, " pop"], count: int) -> Int[Array, " count"]:
     """Which ``count`` candidates survive: whole fronts, then what is left of the next one.
 
     The most crowded of that front is taken off, and again, with the distances of those that are
@@ -76,7 +76,7 @@ def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array
     size, copy = costs.shape[0], _copies(costs)
     whole, last = whole_and_last(rank, count)
 
-    def take_off(kept: Bool[Array, "pop"]) -> Bool[Array, "pop"]:
+    def take_off(kept: Bool[Array, " pop"]) -> Bool[Array, " pop"]:
         distance = _crowding(costs, jnp.where(kept, rank, size), copy)
         distance = jnp.where(kept & last, distance, jnp.inf)
         least = distance == distance.min()
@@ -87,20 +87,20 @@ def survivors_of(costs: Costs, rank: Int[Array, "pop"], count: int) -> Int[Array
     return jnp.argsort(~kept, stable=True)[:count]
 
 
-def _copies(costs: Costs) -> Bool[Array, "pop"]:
+def _copies(costs: Costs) -> Bool[Array, " pop"]:
     """Whether a candidate's costs are those of an earlier one, or it failed."""
     equal = (costs[:, None] == costs[None, :]).all(axis=-1)
     return jnp.tril(equal, -1).any(axis=1) | ~jnp.isfinite(costs).all(axis=1)
 
 
 def _crowding(
-    costs: Costs, rank: Int[Array, "pop"], copy: Bool[Array, "pop"]
-) -> Float[Array, "pop"]:
+    costs: Costs, rank: Int[Array, " pop"], copy: Bool[Array, " pop"]
+) -> Float[Array, " pop"]:
     """Crowding distances; who has the rank of no front, the number of candidates, is left out."""
     size = costs.shape[0]
     group = jnp.where(copy, size, rank)
 
-    def of_objective(cost: Float[Array, "pop"]) -> Float[Array, "pop"]:
+    def of_objective(cost: Float[Array, " pop"]) -> Float[Array, " pop"]:
         cost = jnp.where(copy, 0.0, cost)
         low = jax.ops.segment_min(cost, group, size + 1)[group]
         high = jax.ops.segment_max(cost, group, size + 1)[group]

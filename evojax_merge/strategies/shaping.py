@@ -35,8 +35,8 @@ def fitness_shaping(name: str) -> Callable[..., Fitness]:
 
 
 def to_cost(
-    fitness: Fitness, violation: Float[Array, "pop"], worst: Float[Array, ""]
-) -> tuple[Float[Array, "pop"], Float[Array, ""]]:
+    fitness: Fitness, violation: Float[Array, " pop"], worst: Float[Array, ""]
+) -> tuple[Float[Array, " pop"], Float[Array, ""]]:
     """Flip the sign, since evosax minimises, penalise, and rank what is not finite last.
 
         cost = −fitness + violation · (max fitness − min fitness, or 1 where all are equal)

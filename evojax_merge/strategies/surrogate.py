@@ -20,13 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.arguments import check_number, check_population_size, check_whole
 from evojax_merge.strategies.base import within
 from evojax_merge.strategies.gaussian_process import fit, predict
 from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""
+
+_MOST_KNOWN = 10_000
+"""Candidates that the process learns from: it inverts a matrix of as many rows and columns."""
 
 _SEEN = 0.1
 """Share of the covariance of the data in it: a gene that has come to rest on a wall of the box has
@@ -53,18 +56,18 @@ class State(NamedTuple):
 
     inner: Any
     genotypes: Float[Array, "capacity dims"]
-    fitness: Float[Array, "capacity"]
+    fitness: Float[Array, " capacity"]
     told: Int[Array, ""]
     proposed: Float[Array, "proposals dims"]
-    scores: Float[Array, "proposals"]
-    scored: Bool[Array, "proposals"]
-    asked: Int[Array, "pop"]
+    scores: Float[Array, " proposals"]
+    scored: Bool[Array, " proposals"]
+    asked: Int[Array, " pop"]
 
 
 class _Prediction(NamedTuple):
     ready: Bool[Array, ""]
-    mean: Float[Array, "proposals"]
-    deviation: Float[Array, "proposals"]
+    mean: Float[Array, " proposals"]
+    deviation: Float[Array, " proposals"]
 
 
 class Surrogate:
@@ -110,9 +113,9 @@ class Surrogate:
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self.dims = len(self._lower)
         if population_size is not None:
-            check_whole("strategy.population_size", population_size, 1)
-        check_whole("strategy.oversample", oversample, 1)
-        check_whole("strategy.capacity", capacity, 2)
+            check_population_size(population_size, 1)
+        check_whole("strategy.oversample", oversample, 1, 1_000)
+        check_whole("strategy.capacity", capacity, 2, _MOST_KNOWN)
         check_number("strategy.warmup", warmup, 0)
         check_number("strategy.exploration", exploration, 0)
         check_number("strategy.trust", trust, -1)
@@ -240,7 +243,7 @@ class Surrogate:
 
 
 def _shape(
-    genotypes: Float[Array, "rows dims"], rows: Bool[Array, "rows"]
+    genotypes: Float[Array, "rows dims"], rows: Bool[Array, " rows"]
 ) -> Float[Array, "dims dims"]:
     """Covariance of some rows, with a mean variance of 1."""
     count = rows.sum()
@@ -256,7 +259,7 @@ def _whitened(
     return jax.scipy.linalg.solve_triangular(factor, genotypes.T, lower=True).T
 
 
-def _bounded(fitness: Float[Array, "rows"], known: Bool[Array, "rows"]) -> Float[Array, "rows"]:
+def _bounded(fitness: Float[Array, " rows"], known: Bool[Array, " rows"]) -> Float[Array, " rows"]:
     best = jnp.max(jnp.where(known, fitness, -jnp.inf))
     median = jnp.nanmedian(jnp.where(known, fitness, jnp.nan))
     return jnp.maximum(fitness, median - _WORST * (best - median))

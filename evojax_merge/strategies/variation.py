@@ -63,7 +63,7 @@ def polynomial_mutation(
     upper: Genotype,
     rate: float,
     eta: float,
-    surely: Bool[Array, "pop"],
+    surely: Bool[Array, " pop"],
 ) -> Population:
     """Move genes towards a bound by a share of the distance that is polynomially distributed.
 

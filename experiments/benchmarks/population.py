@@ -19,7 +19,7 @@ from measure import Row, main, row, seconds_in_turn
 
 from evojax_merge.evolution.memory import is_held_alone
 from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher, merge, ties
-from evojax_merge.population import COMPILER_OPTIONS, fill, population_axes
+from evojax_merge.population import COMPILER_OPTIONS, fill
 from evojax_merge.types import Params
 
 LAYERS, SOURCES, REPEATS, POPULATION = 10, 3, 9, 16
@@ -81,7 +81,7 @@ def program(
 ) -> tuple[Any, int]:
     """A function that merges so many candidates, and the bytes it takes for itself."""
     base, sources, statistics = materials
-    axes = population_axes(base)
+    axes = {"layers": {"weight": 1}}
     coefficients = {
         name: jnp.asarray(np.random.default_rng(1).uniform(0.4, 0.6, (count, SOURCES)), jnp.float32)
         for name in values

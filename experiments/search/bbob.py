@@ -58,7 +58,7 @@ POPULATION, GENERATIONS = 128, 100
 QUICKSTART_GENERATION = 24.0
 """Seconds of 128 candidates at 5.4 a second."""
 
-Gap = Callable[[Population, Any], Float[Array, "pop"]]
+Gap = Callable[[Population, Any], Float[Array, " pop"]]
 
 
 def build(name: str, box: landscapes.Box, **changes: Any) -> Any:

@@ -48,7 +48,7 @@ def make_instance(name: str, dims: int, seed: int) -> Instance:
     return Instance(jnp.int32(FUNCTIONS.index(name)), *arrays)
 
 
-def bbob_gap(population: Population, instance: Instance) -> Float[Array, "pop"]:
+def bbob_gap(population: Population, instance: Instance) -> Float[Array, " pop"]:
     """f(x) / f(middle of the box); which function is data, so that one program serves all."""
     dims = population.shape[1]
 
@@ -113,10 +113,10 @@ def make_dataflow_instance(box: Box, signs: int, seed: int) -> DataflowInstance:
     )
 
 
-def make_dataflow_gap(box: Box) -> Callable[[Population, Any], Float[Array, "pop"]]:
+def make_dataflow_gap(box: Box) -> Callable[[Population, Any], Float[Array, " pop"]]:
     """Half the weighted share of wrong signs, half the weighted squared error of the scales."""
 
-    def gap(population: Population, instance: DataflowInstance) -> Float[Array, "pop"]:
+    def gap(population: Population, instance: DataflowInstance) -> Float[Array, " pop"]:
         signs = len(instance.signs)
         all_ = jnp.concatenate([population, jnp.asarray(box.start, jnp.float32)[None]])
         wrong = ((all_[:, :signs] > 0) != instance.signs) @ instance.sign_weights

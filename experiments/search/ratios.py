@@ -30,7 +30,7 @@ class Runs(NamedTuple):
     reached: Bool[np.ndarray, "*problems runs"]
     budget: float
 
-    def expected(self) -> Float[np.ndarray, "*problems"]:
+    def expected(self) -> Float[np.ndarray, " *problems"]:
         """Cost until a run arrives, at most `PENALTY` budgets."""
         total, arrived = self.cost.sum(axis=-1), self.reached.sum(axis=-1)
         found = np.divide(total, arrived, out=np.full(total.shape, np.inf), where=arrived > 0)

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from evojax_merge.checkpoints import CheckpointError, load, load_config
+from evojax_merge.checkpoints import CheckpointError, export, load, load_config
 from evojax_merge.models import family_of
 from evojax_merge.tree import flatten
 from tests.checkpoints_factory import (
@@ -76,7 +76,7 @@ def test_tokenizer_is_the_fast_one_of_the_directory(tmp_path):
 def test_damaged_tokenizer_is_an_error(tmp_path):
     write_checkpoint(tmp_path, tiny_config())
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(CheckpointError, match="the tokenizer cannot be read"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: not valid JSON"):
         load(tmp_path)
 
 
@@ -115,12 +115,28 @@ def test_tied_checkpoint_that_repeats_its_embedding_is_accepted(tmp_path):
     assert_holds(model, tensors, np.float32)
 
 
-def test_tied_checkpoint_with_another_head_is_refused(tmp_path):
+@pytest.mark.parametrize("shards", [1, 3])
+def test_tied_checkpoint_with_another_head_keeps_both(tmp_path, shards):
     hf_config = tiny_config(tie_word_embeddings=True)
     tensors = random_tensors(hf_config)
-    write_checkpoint(tmp_path, hf_config, tensors=tensors | {HEAD: tensors[EMBEDDING] + 1})
-    with pytest.raises(CheckpointError, match="stores two different ones"):
-        load(tmp_path)
+    tensors[HEAD] = tensors[EMBEDDING].copy()
+    tensors[HEAD][-1, -1] += 1
+    write_checkpoint(tmp_path / "in", hf_config, tensors=tensors, shards=shards)
+    with pytest.warns(UserWarning, match="both are kept, as transformers does"):
+        model = load(tmp_path / "in")
+    assert not model.config.tie_word_embeddings
+    assert_holds(model, tensors, np.float32)
+    again = load(export(model, tmp_path / "out"))
+    assert again.hf_config["tie_word_embeddings"] is False
+    assert_holds(again, tensors, np.float32)
+
+
+def test_a_copy_in_another_dtype_is_a_copy(tmp_path):
+    hf_config = tiny_config(tie_word_embeddings=True)
+    tensors = random_tensors(hf_config, dtype=ml_dtypes.bfloat16)
+    tensors[HEAD] = tensors[EMBEDDING].astype(np.float32)
+    write_checkpoint(tmp_path, hf_config, tensors=tensors)
+    assert load(tmp_path).config.tie_word_embeddings
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ bfloat16 to one unit in the last place. Known departures, with their reasons:
 - karcher of vectors no longer than ``tol`` has the first one's direction here; there it is 0.
 - Results that are NaN or infinite are refused here.
 - ``tokenizer_source: union`` numbers new tokens in the order of the models here, in any order
-  there. A tied head that is stored besides is not written here.
+  there. A head that tied models store besides is not written here where it is merged as the
+  embeddings are; where it is not, the result's config.json says here that it is not tied.
+- An adapter behind a ``+`` is added in float32 here; there, in the dtype of its model.
 """
 
 import json

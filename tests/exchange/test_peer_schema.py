@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from evojax_merge.exchange import ExchangeError, parse_configuration
+from evojax_merge.exchange.knowledge import PARTS
 from evojax_merge.exchange.methods import METHODS, REQUIRED
 
 pytestmark = pytest.mark.parity
@@ -51,6 +52,11 @@ def tokenized(**keys):
 
 def entered(**keys):
     return root(models=[{"model": MODEL} | keys])
+
+
+def from_token(keys):
+    named = {"kind": "model_token", "model": MODEL} | keys
+    return named if "token_id" in named else {"token": "</s>"} | named
 
 
 SCALE = {"scale": 1.0}
@@ -100,8 +106,20 @@ CLASSES = {
         tokenized,
         {"source": "union", "tokens": {"<s>": {"source": MODEL}}, "pad_to_multiple_of": 8},
     ),
+    "mergekit.tokenizer.config.TokenEmbeddingConfig": (
+        lambda **keys: tokenized(tokens={"<s>": {"source": MODEL} | keys}),
+        {"source": MODEL, "force": True},
+    ),
+    "mergekit.tokenizer.config.ModelTokenEmbedding": (
+        lambda **keys: tokenized(tokens={"<s>": {"source": from_token(keys)}}),
+        {"kind": "model_token", "model": MODEL, "token_id": 3, "token": "</s>"},
+    ),
+    "mergekit.tokenizer.config.ZeroEmbedding": (
+        lambda **keys: tokenized(tokens={"<s>": {"source": {"kind": "zero"} | keys}}),
+        {"kind": "zero"},
+    ),
 }
-REFUSED = {"residual_weight", "lora", "override_architecture", "tokens"}
+REFUSED = {"override_architecture"}
 
 
 def mergekit(path):
@@ -131,7 +149,6 @@ def test_every_key_is_read_or_refused_by_name(path):
 
 
 def test_no_class_of_the_schema_is_missing():
-    """Those within ``tokens`` are refused with it."""
     from pydantic import BaseModel
 
     def reached(annotation):
@@ -142,8 +159,7 @@ def test_no_class_of_the_schema_is_missing():
         return set().union(*(reached(part) for part in getattr(annotation, "__args__", ())))
 
     found = reached(mergekit("mergekit.config.MergeConfiguration"))
-    within = {"TokenEmbeddingConfig", "ModelTokenEmbedding", "ZeroEmbedding"}
-    assert {c.__name__ for c in found} - within == {path.rpartition(".")[2] for path in CLASSES}
+    assert {c.__name__ for c in found} == {path.rpartition(".")[2] for path in CLASSES}
 
 
 def test_every_method_has_the_parameters_and_defaults_of_mergekits():
@@ -165,3 +181,22 @@ def test_every_method_has_the_parameters_and_defaults_of_mergekits():
             if wanted is None:  # passthrough's scale: left as it is
                 wanted = 1.0
             assert parameter.default is wanted or parameter.default == wanted, where
+
+
+def test_parts_of_tensors_names_are_those_of_mergekits_architectures():
+    import importlib.resources
+    import json
+    import re
+
+    def named(tree):
+        if isinstance(tree, dict):
+            own = [tree["name"]] if isinstance(tree.get("name"), str) else []
+            more = [name for key in ("aliases", "tied_names") for name in tree.get(key) or ()]
+            return own + more + [name for value in tree.values() for name in named(value)]
+        return [name for value in tree for name in named(value)] if isinstance(tree, list) else []
+
+    folder = importlib.resources.files("mergekit") / "_data" / "architectures"
+    files = [path for path in folder.iterdir() if path.name.endswith(".json")]
+    names = {name for path in files for name in named(json.loads(path.read_text()))}
+    parts = {part for name in names for part in re.sub(r"\$\{.*?\}", "", name).split(".")}
+    assert {part for part in parts if len(part.strip("_")) > 1} == PARTS

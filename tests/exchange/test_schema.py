@@ -3,7 +3,7 @@
 import pytest
 
 from evojax_merge.exchange import ExchangeError, is_mergekit, load_configuration
-from evojax_merge.exchange.schema import parse_configuration
+from evojax_merge.exchange.schema import TokenizerChoice, parse_configuration
 
 TIES = """
 models:
@@ -68,11 +68,14 @@ def test_a_module_is_a_scope_of_its_own():
         ("merge_method: ties", "merge_methd: ties", r"key merge_methd \(did you mean merge_method"),
         ("merge_method: ties", "merge_method: tie", r"unknown merge_method 'tie' \(did you mean"),
         ("density: 0.33", "densty: 0.33", r"no parameter densty \(did you mean density\?\)"),
-        ("density: 0.33", "gamma: 0.33", "ties has no parameter gamma"),
-        ("density: 0.33", "lambda: 0.33", "is one for all models of ties"),
         ("model: two/wizard", "modl: two/wizard", r"unknown key models\[1\].modl"),
-        ("model: two/wizard", "model: two/wizard+lora", "merge the adapter first"),
-        ("model: two/wizard", "model: three/llama", "this is the base model"),
+        ("model: two/wizard", "model: two/wizard+a+b", "one adapter on a model"),
+        (
+            "model: two/wizard",
+            "model: {model: two/wizard, override_architecture: X}",
+            "override_architecture: the model's own config.json decides",
+        ),
+        ("model: two/wizard", "model: {pth: two/wizard}", r"model.pth \(did you mean path\?\)"),
         ("dtype: float16", "dtype: int8", "dtype: 'int8' is not supported"),
         ("merge_method: ties", "merge_method: [ties]", r"unknown merge_method \['ties'\]"),
         ("dtype: float16", "dtype: float16\ndtype: float32", "the key 'dtype' is given twice"),
@@ -82,7 +85,23 @@ def test_a_module_is_a_scope_of_its_own():
             "parameters: []",
             "parameters: must be a mapping, is list",
         ),
-        ("dtype: float16", "tokenizer: {source: base, tokens: {}}", "tokenizer.tokens: rows of"),
+        ("dtype: float16", "tokenizer: {tokens: []}", "tokenizer.tokens: must be a mapping"),
+        ("dtype: float16", "tokenizer: {tokens: {a: {force: true}}}", "is forced to nothing"),
+        ("dtype: float16", "tokenizer: {tokens: {a: {sorce: b}}}", r"a.sorce \(did you mean"),
+        (
+            "dtype: float16",
+            "tokenizer: {tokens: {a: {source: {kind: x}}}}",
+            "kind: 'x' is not known",
+        ),
+        (
+            "dtype: float16",
+            "tokenizer: {tokens: {a: {source: {kind: model_token, model: b/c}}}}",
+            "needs either token or token_id",
+        ),
+        ("dtype: float16", "tokenizer: {}\ntokenizer_source: base", "has both tokenizer_source"),
+        ("dtype: float16", 'chat_template: "{% for"', "chat_template: is no Jinja template"),
+        ("dtype: float16", 'chat_template: "{{ x | trimm }}"', r"trimm \(did you mean trim\?\)"),
+        ("dtype: float16", "chat_template: chatmll", r"'chatmll' \(did you mean chatml\?\)"),
         ("dtype: float16", "slices: [1]", "exactly one of models, slices and modules"),
         ("  normalize: true", "  normalise: true", r"normalise \(did you mean normalize\?\)"),
     ],
@@ -98,7 +117,7 @@ def test_a_mistake_is_named_with_the_nearest_known_name(old, new, message):
         ("[0, 24]", "[0]", "two whole numbers"),
         ("[0, 24]", "[24, 0]", "must rise"),
         ("      layer_range: [0, 24]\n", "", "lacks layer_range"),
-        ("  - sources:", "  - residual_weight: 1\n    sources:", "does nothing with it"),
+        ("[0, 24]", "[0, 2.5]", r"layer_range\[1\]: 2.5 must be a whole number"),
     ],
 )
 def test_a_slice_is_checked(old, new, message):
@@ -127,3 +146,32 @@ def test_directories_may_be_relative_to_the_file(tmp_path):
     (tmp_path / "a.yml").write_text(pinned)
     with pytest.raises(ExchangeError, match=r"base_model\.revision: three/llama is a directory"):
         load_configuration(tmp_path / "a.yml")
+
+
+def test_an_empty_tokenizer_asks_for_what_mergekit_does_by_default():
+    assert parse_configuration(TIES + "tokenizer: {}\n").tokenizer == TokenizerChoice("union")
+    assert parse_configuration(TIES + "tokenizer: null\n").tokenizer is None
+
+
+@pytest.mark.parametrize(
+    "template", ["auto", "llama3", "{% generation %}{{ messages }}{% endgeneration %}"]
+)
+def test_templates_that_are_taken(template):
+    assert parse_configuration(TIES + f'chat_template: "{template}"\n').chat_template == template
+
+
+def test_a_template_is_not_run():
+    parse_configuration(TIES + "chat_template: \"{{ 'a' * 10 ** 10 }}\"\n")
+
+
+def test_an_adapter_is_named_behind_its_model(tmp_path):
+    for name in ("a+b", "c"):
+        (tmp_path / name).mkdir()
+    found = parse_configuration(
+        TIES.replace("two/wizard", "a+b+c").replace("one/orca_mini", "x/y@v1+z/w"), "it", tmp_path
+    )
+    adapted = {f"{tmp_path}/a+b+{tmp_path}/c": (f"{tmp_path}/a+b", f"{tmp_path}/c")}
+    assert found.adapters == adapted | {"x/y@v1+z/w": ("x/y@v1", "z/w")}
+    given = "{model: {path: two/wizard}, lora: {path: z/w}}"
+    found = parse_configuration(TIES.replace("two/wizard", given))
+    assert found.adapters == {"two/wizard+z/w": ("two/wizard", "z/w")}

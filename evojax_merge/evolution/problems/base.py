@@ -22,7 +22,7 @@ EXPORTED = "exported"
 """The winner of a search for paths as the plain checkpoint that it is exported as: only the norms'
 epsilon and rounding tell it from the path itself."""
 
-Scored = Iterator[tuple[str, Float[np.ndarray, "items"]]]
+Scored = Iterator[tuple[str, Float[np.ndarray, " items"]]]
 """Names of methods, and the results of each on every item."""
 
 
@@ -73,7 +73,7 @@ class Problem(Protocol):
         """
         ...
 
-    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """Results of the winner on every item of a split."""
         ...
 

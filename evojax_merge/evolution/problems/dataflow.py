@@ -71,7 +71,7 @@ class DataflowProblem:
         shown = self.models if self.experiment.baselines.sources else {}
         return compare_paths(self, self.experiment.task.on(split), shown, model, found)
 
-    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """Results of a path, run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
@@ -101,12 +101,12 @@ def compare_paths(
     and the exported one."""
     yield from zip(shown, measure_plain(shown, task), strict=True)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-        yield name, problem.measure(model, found[name], task.split)
+        yield name, problem.measure(model, found[name], task.current_split)
     if model is not None:
-        yield EXPORTED, measure(model, problem.evaluator.tasks[task.split])[0]
+        yield EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0]
 
 
-def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, "items"]]:
+def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, " items"]]:
     """Results of plain models, each with its own tokenizer."""
     return (measure(model, task.bind(model))[0] for model in models.values())
 

@@ -83,7 +83,7 @@ class JointProblem:
         task = self.merging.experiment.task.on(split)
         return compare_paths(self, task, shown, model, found)
 
-    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """Results of a candidate, built and run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]

@@ -45,7 +45,7 @@ class MergedProblem(abc.ABC):
         assert model is not None
         return self._measure(self._contestants(model, found), split)
 
-    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, "items"]:
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """Results of the merged model."""
         del found
         assert model is not None

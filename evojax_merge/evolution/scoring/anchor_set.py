@@ -20,15 +20,15 @@ class AnchorSet:
     def __init__(
         self,
         model: ItemResponse,
-        rows: Int[np.ndarray, "anchors"],
-        weights: Float[np.ndarray, "anchors"],
+        rows: Int[np.ndarray, " anchors"],
+        weights: Float[np.ndarray, " anchors"],
         known: Items,
     ) -> None:
         self.rows, self._weights, self._model = rows, weights, model
         # Of those that a race lets through to the end, the best, no weighting can be learned.
         self._share = self._fitting_share(known) if np.isfinite(known).all() else 0.0
 
-    def estimate(self, items: Items) -> Float[np.ndarray, "pop"]:
+    def estimate(self, items: Items) -> Float[np.ndarray, " pop"]:
         """Mean over all items; nan where a result on an anchor, measured on all, is not finite.
 
         Args:
@@ -57,10 +57,10 @@ class AnchorSet:
         anchors[:, self.rows] = items[:, self.rows]
         return anchors
 
-    def _direct(self, items: Items) -> Float[np.ndarray, "pop"]:
+    def _direct(self, items: Items) -> Float[np.ndarray, " pop"]:
         return items[:, self.rows].astype(np.float64) @ self._weights
 
-    def _modelled(self, items: Items) -> Float[np.ndarray, "pop"]:
+    def _modelled(self, items: Items) -> Float[np.ndarray, " pop"]:
         every = np.arange(items.shape[1])
         predicted = self._model.predict(self._model.abilities(items, every))
         return np.where(np.isfinite(items), items, predicted).mean(axis=1)

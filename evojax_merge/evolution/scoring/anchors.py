@@ -80,7 +80,7 @@ class Anchors:
         self._dimensions, self._seed, self._racing = dimensions, seed, racing
         self._sources = () if sources is None else tuple(sources[np.isfinite(sources).all(axis=1)])
         self._check_range(np.array(self._sources))
-        self._known: list[Float[np.ndarray, items]] = []
+        self._known: list[Float[np.ndarray, " items"]] = []
         self._chosen: AnchorSet | None = None
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
@@ -108,7 +108,7 @@ class Anchors:
             fitness[best] = items[best].mean(axis=1)
         return Scores(items, fitness)
 
-    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
         """Keep what was measured; make the model when there is enough, and then anew.
 
         Without races only candidates that were measured in full are kept.

@@ -15,7 +15,7 @@ class Measure(Protocol):
     """Measures some candidates of a generation on some items, and keeps count."""
 
     def __call__(
-        self, candidates: Int[np.ndarray, "chosen"], rows: Int[np.ndarray, "rows"]
+        self, candidates: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
     ) -> Float[np.ndarray, "chosen rows"]:
         """Results of those candidates on those items."""
         ...
@@ -32,8 +32,8 @@ class Scores(NamedTuple):
     """
 
     items: Items
-    fitness: Float[np.ndarray, "pop"] | None = None
-    error: Float[np.ndarray, "pop"] | None = None
+    fitness: Float[np.ndarray, " pop"] | None = None
+    error: Float[np.ndarray, " pop"] | None = None
 
 
 class Rule(Protocol):
@@ -43,7 +43,7 @@ class Rule(Protocol):
         """Measure a generation of ``count`` candidates."""
         ...
 
-    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
         """Be told a finished generation; on resuming, all earlier ones again."""
         ...
 
@@ -62,7 +62,7 @@ class Whole:
         """Measure everything."""
         return Scores(measure(np.arange(count), self._rows))
 
-    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
         """Nothing to learn."""
 
 

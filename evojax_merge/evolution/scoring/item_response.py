@@ -31,7 +31,7 @@ class ItemResponse(NamedTuple):
     """
 
     discrimination: Float[np.ndarray, "items abilities"]
-    difficulty: Float[np.ndarray, "items"]
+    difficulty: Float[np.ndarray, " items"]
 
     def predict(
         self, abilities: Float[np.ndarray, "pop abilities"]
@@ -111,7 +111,7 @@ def _locate(
     results: Float[Array, "pop chosen"],
     known: Bool[Array, "pop chosen"],
     a: Float[Array, "chosen d"],
-    b: Float[Array, "chosen"],
+    b: Float[Array, " chosen"],
 ) -> Float[Array, "pop d"]:
     """Newton's method on the log-posterior, which is concave."""
     a, b = a.astype(jnp.float32), b.astype(jnp.float32)

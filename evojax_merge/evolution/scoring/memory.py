@@ -31,18 +31,18 @@ class Memory:
         """What tells each genotype from others."""
         return list(self._key_fn(genotypes))
 
-    def missing(self, key: bytes, rows: Int[np.ndarray, "rows"]) -> Int[np.ndarray, "missing"]:
+    def missing(self, key: bytes, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " missing"]:
         """Those of the items that are not known of a candidate."""
         if key not in self._known:
             return rows
         return rows[~self._known[key][1][rows]]
 
-    def recall(self, key: bytes, rows: Int[np.ndarray, "rows"]) -> Float[np.ndarray, "rows"]:
+    def recall(self, key: bytes, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
         """Results that are known."""
         return self._known[key][0][rows]
 
     def keep(
-        self, key: bytes, rows: Int[np.ndarray, "rows"], results: Float[np.ndarray, "rows"]
+        self, key: bytes, rows: Int[np.ndarray, " rows"], results: Float[np.ndarray, " rows"]
     ) -> None:
         """Remember results. One that is not finite is measured again when it is asked for again:
         in the history, which a resumed search learns from, it looks like one never measured."""

@@ -81,7 +81,7 @@ class Minibatch:
         told = np.full(count, error, np.float32) if self._fresh else None
         return Scores(items, fitness.astype(np.float32), told)
 
-    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
         """Keep what the items of a finished generation gave, and how much candidates differed."""
         sound = items[np.isfinite(fitness)].astype(float)
         if not self._informative or len(sound) < 2:
@@ -93,7 +93,7 @@ class Minibatch:
         self._sum[met] += sound[:, met].mean(axis=0)
         self._variance[met] += sound[:, met].var(axis=0, ddof=1)
 
-    def _expected(self) -> tuple[Float[np.ndarray, "items"], Float[np.ndarray, "items"]]:
+    def _expected(self) -> tuple[Float[np.ndarray, " items"], Float[np.ndarray, " items"]]:
         """Mean result of each item, and the deviation of candidates on it as a share of the mean
         deviation; all alike while nothing is known."""
         seen = self._met.sum()

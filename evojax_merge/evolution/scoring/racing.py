@@ -36,8 +36,8 @@ STOPPING = ("halving", "test")
 class Group(NamedTuple):
     """Candidates that stopped in the same round, and the items that they met until then."""
 
-    members: Int[np.ndarray, "group"]
-    met: Bool[np.ndarray, "items"]
+    members: Int[np.ndarray, " group"]
+    met: Bool[np.ndarray, " items"]
 
 
 class Racing:
@@ -143,12 +143,12 @@ class Racing:
             alive = alive[going]
         return items, [*groups, Group(alive, met)]
 
-    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, "pop"]) -> None:
+    def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
         """Nothing: each generation is a race of its own."""
 
     def _going(
-        self, results: Items, means: Float[np.ndarray, "alive"], least: int
-    ) -> Bool[np.ndarray, "alive"]:
+        self, results: Items, means: Float[np.ndarray, " alive"], least: int
+    ) -> Bool[np.ndarray, " alive"]:
         """Who goes on, by the results on the items met so far and what they say of the mean."""
         means = np.where(np.isfinite(means), means, -np.inf)
         order = np.argsort(-means, kind="stable")
@@ -165,7 +165,7 @@ class Racing:
         return (rank < least) | ~worse
 
 
-def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, "pop"]:
+def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, " pop"]:
     """Fitness of each candidate on the scale of those that met the most items.
 
     A candidate that stopped has the mean of what it met, plus how much easier the survivors found
@@ -187,7 +187,7 @@ def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, "pop"]
 
 
 def _means(
-    items: Items, members: Int[np.ndarray, "some"], met: Bool[np.ndarray, "items"]
-) -> Float[np.ndarray, "some"]:
+    items: Items, members: Int[np.ndarray, " some"], met: Bool[np.ndarray, " items"]
+) -> Float[np.ndarray, " some"]:
     """Mean of each over the items met; nan where one of them has no finite result."""
     return items[np.ix_(members, met)].mean(axis=1, dtype=np.float64)

@@ -12,7 +12,7 @@ from evojax_merge.evolution.scoring.memory import Memory
 from evojax_merge.fitness.several import Part
 from evojax_merge.types import Float, Int, Population
 
-MeasureItems = Callable[[Float[np.ndarray, "pop dims"], Int[np.ndarray, "rows"]], Evaluation]
+MeasureItems = Callable[[Float[np.ndarray, "pop dims"], Int[np.ndarray, " rows"]], Evaluation]
 
 
 def _as_different(genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
@@ -55,7 +55,7 @@ class Scorer:
         spent, seconds = np.zeros(count, np.int64), np.zeros(count, np.float32)
 
         def measure(
-            candidates: Int[np.ndarray, "chosen"], rows: Int[np.ndarray, "rows"]
+            candidates: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
         ) -> Float[np.ndarray, "chosen rows"]:
             wanted: dict[bytes, tuple[np.ndarray, list[int]]] = {}
             asked: set[bytes] = set()
@@ -85,8 +85,14 @@ class Scorer:
         self._generation += 1
         return evaluation
 
-    def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Learn what a search that goes on had learned; ``rows`` are of its history."""
+    def resume(self, rows: Iterable[Mapping[str, Any]], completed: int) -> None:
+        """Learn what a search that goes on had learned.
+
+        Args:
+            rows: Of its history.
+            completed: How many generations there were.
+        """
+        self._generation = completed
         generations: dict[int, list[Mapping[str, Any]]] = {}
         for row in rows:
             generations.setdefault(row["generation"], []).append(row)
@@ -95,7 +101,6 @@ class Scorer:
             items = np.array([row["items"] for row in members], np.float32)
             fitness = np.array([row["fitness"] for row in members], np.float32)
             self._rule.learn(generation, items, fitness)
-            self._generation = generation + 1
             if self._memory is not None:
                 genotypes = np.array([row["genotype"] for row in members], np.float32)
                 for key, results in zip(self._memory.keys(genotypes), items, strict=True):

@@ -29,19 +29,19 @@ class Positions(NamedTuple):
     cos: Float[Array, "batch seq head_dim"]
     sin: Float[Array, "batch seq head_dim"]
     position: Int[Array, "batch seq"]
-    query: Int[Array, "seq"]
-    start: Int[Array, "batch"]
+    query: Int[Array, " seq"]
+    start: Int[Array, " batch"]
     fresh: bool
     kernel: Implementation | None = None
 
 
-def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, "slots"]:
+def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, " slots"]:
     """Time of what stands in each slot of a ring once ``last`` is written; below 0: nothing yet."""
     return last - (last - jnp.arange(slots)) % slots
 
 
 def visible(
-    at: Positions, times: Int[Array, "slots"], window: Int[Array, ""]
+    at: Positions, times: Int[Array, " slots"], window: Int[Array, ""]
 ) -> Bool[Array, "batch seq slots"]:
     """Causal, inside the window, and neither padding nor of another sequence."""
     distance = at.query[:, None] - times[None, :]

@@ -46,7 +46,7 @@ class Cache(NamedTuple):
         """Keys and values of a layer (None: of the only one)."""
         return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
 
-    def admit(self, prompts: "Cache", rows: Int[Array, "some"], time: Int[Array, ""]) -> "Cache":
+    def admit(self, prompts: "Cache", rows: Int[Array, " some"], time: Int[Array, ""]) -> "Cache":
         """The cache with other sequences in some rows.
 
         Args:
@@ -92,7 +92,7 @@ def init_cache(
     return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
 
 
-def admit(caches: Caches, prompts: Any, rows: Int[Array, "some"], time: Int[Array, ""]) -> Caches:
+def admit(caches: Caches, prompts: Any, rows: Int[Array, " some"], time: Int[Array, ""]) -> Caches:
     """`Cache.admit` in every layer."""
     if isinstance(caches, Cache):
         return caches.admit(prompts, rows, time)

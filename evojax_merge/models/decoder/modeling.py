@@ -169,7 +169,7 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         tokens: Tokens,
-        start: Int[Array, "batch"],
+        start: Int[Array, " batch"],
         cache: Caches | None,
         offset: Int[Array, ""] | int,
         path: Path | None,
@@ -262,7 +262,7 @@ def forward(
     config: DecoderConfig,
     params: Params,
     tokens: Tokens,
-    start: Int[Array, "batch"],
+    start: Int[Array, " batch"],
     cache: Caches | None = None,
     offset: Int[Array, ""] | int = 0,
     *,
@@ -311,7 +311,7 @@ def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
     return 0.02 * jax.random.normal(rngs.params(), shape)
 
 
-def _activate(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
     match name:
         case "silu":
             return jax.nn.silu(x)
@@ -326,7 +326,7 @@ def _activate(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def _positions(
     config: DecoderConfig,
     length: int,
-    start: Int[Array, "batch"],
+    start: Int[Array, " batch"],
     offset: Int[Array, ""] | int,
     dtype: jnp.dtype,
     before: int = 0,

@@ -31,9 +31,9 @@ class Path(NamedTuple):
         steps: Hops that are carried out: the greatest length of all paths that run together.
     """
 
-    layer: Int[Array, "hops"]
-    residual: Float[Array, "hops"]
-    branch: Float[Array, "hops"]
+    layer: Int[Array, " hops"]
+    residual: Float[Array, " hops"]
+    branch: Float[Array, " hops"]
     length: Int[Array, ""]
     steps: Int[Array, ""]
 
@@ -43,8 +43,8 @@ PATH_AXES = Path(layer=0, residual=0, branch=0, length=0, steps=None)  # type: i
 
 
 def make_path(
-    layers: Int[np.ndarray, "length"],
-    scales: Float[np.ndarray, "length"] | None = None,
+    layers: Int[np.ndarray, " length"],
+    scales: Float[np.ndarray, " length"] | None = None,
     *,
     branch_only: bool = False,
     hops: int | None = None,

@@ -10,7 +10,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.types import Array, Float, Int
 
 
-def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, "half"]:
+def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, " half"]:
     """Angular frequency of each pair of channels, radians per position.
 
     Args:

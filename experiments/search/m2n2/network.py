@@ -25,7 +25,7 @@ class Digits(NamedTuple):
     """Images and what they show."""
 
     images: Float[Array, "items pixels"]
-    labels: Int[Array, "items"]
+    labels: Int[Array, " items"]
 
 
 @functools.cache
@@ -45,7 +45,7 @@ def logits(genotype: Genotype, images: Float[Array, "items pixels"]) -> Float[Ar
     return activity @ out.reshape(HIDDEN, CLASSES) + out_bias
 
 
-def right(genotype: Genotype, digits: Digits) -> Float[Array, "items"]:
+def right(genotype: Genotype, digits: Digits) -> Float[Array, " items"]:
     """1 for each image that is told, 0 for the others."""
     return (logits(genotype, digits.images).argmax(axis=1) == digits.labels).astype(jnp.float32)
 

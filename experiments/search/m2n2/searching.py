@@ -41,7 +41,7 @@ def search(
 
 def _one_search(
     strategy: Any, records: int, generations: int, key: PRNGKey
-) -> Float[Array, "records"]:
+) -> Float[Array, " records"]:
     key_init, key_search = jax.random.split(key)
     test = load()[1]
 

@@ -42,7 +42,7 @@ class _Queue(NamedTuple):
         cache: Of the slots.
     """
 
-    waiting: Int[Array, "*pop"]
+    waiting: Int[Array, " *pop"]
     owner: Int[Array, "*pop slots"]
     start: Int[Array, "*pop slots"]
     written: Int[Array, "*pop slots"]
@@ -61,7 +61,7 @@ def answer_in_turn(
     greedy: Greedy,
     lanes: Lanes,
     tokens: Tokens,
-    start: Int[Array, "prompts"],
+    start: Int[Array, " prompts"],
     slots: int,
     refill: int,
 ) -> Int[Array, "*pop prompts new"]:
@@ -134,7 +134,7 @@ def _refill(
     queue: _Queue,
     time: Int[Array, ""],
     tokens: Tokens,
-    start: Int[Array, "prompts"],
+    start: Int[Array, " prompts"],
     refill: int,
 ) -> _Queue:
     """Waiting prompts put into free slots, as if they had ended just before ``time``."""

@@ -41,7 +41,7 @@ def make_generate(
     prefix: int = 0,
     slots: int | None = None,
     refill: int | None = None,
-) -> Callable[[Params, Tokens, Int[Array, "batch"]], Int[Array, "pop batch new"]]:
+) -> Callable[[Params, Tokens, Int[Array, " batch"]], Int[Array, "pop batch new"]]:
     """Build ``generate(params, tokens, start)``, greedy decoding of a population.
 
     Args:
@@ -64,7 +64,7 @@ def make_generate(
     greedy = Greedy(config, max_new_tokens, eos_ids, pad_id)
 
     def generate(
-        params: Params, tokens: Tokens, start: Int[Array, "batch"]
+        params: Params, tokens: Tokens, start: Int[Array, " batch"]
     ) -> Int[Array, "pop batch new"]:
         lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
         if slots is None or len(tokens) <= slots:
@@ -78,7 +78,7 @@ def make_generate(
 
 
 def _answer_together(
-    greedy: Greedy, lanes: Lanes, tokens: Tokens, start: Int[Array, "batch"]
+    greedy: Greedy, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"]
 ) -> Int[Array, "*pop batch new"]:
     """All answers at once, until the last has ended."""
     batch, prompt = tokens.shape

@@ -29,8 +29,8 @@ class Greedy:
     pad_id: int
 
     def prefill(
-        self, model: Primed, tokens: Tokens, start: Int[Array, "rows"], slots: int
-    ) -> tuple[Int[Array, "rows"], Caches]:
+        self, model: Primed, tokens: Tokens, start: Int[Array, " rows"], slots: int
+    ) -> tuple[Int[Array, " rows"], Caches]:
         """First token of each answer, and a cache of so many slots that begins with the prompts."""
         empty = empty_cache(self.config, model.params, len(tokens), slots)
         return self._next(model, tokens, start, empty, 0)
@@ -38,15 +38,15 @@ class Greedy:
     def decode(
         self,
         model: Primed,
-        token: Int[Array, "rows"],
-        start: Int[Array, "rows"],
+        token: Int[Array, " rows"],
+        start: Int[Array, " rows"],
         cache: Caches,
         time: Int[Array, ""],
-    ) -> tuple[Int[Array, "rows"], Caches]:
+    ) -> tuple[Int[Array, " rows"], Caches]:
         """The token after the one at ``time``, and the cache with that one in it."""
         return self._next(model, token[:, None], start, cache, time)
 
-    def ends(self, token: Int[Array, "*rows"]) -> Bool[Array, "*rows"]:
+    def ends(self, token: Int[Array, " *rows"]) -> Bool[Array, " *rows"]:
         """Whether an answer ends with this token."""
         return jnp.isin(token, jnp.asarray(self.eos_ids, jnp.int32))
 
@@ -54,10 +54,10 @@ class Greedy:
         self,
         model: Primed,
         tokens: Tokens,
-        start: Int[Array, "rows"],
+        start: Int[Array, " rows"],
         cache: Caches,
         offset: Int[Array, ""] | int,
-    ) -> tuple[Int[Array, "rows"], Caches]:
+    ) -> tuple[Int[Array, " rows"], Caches]:
         run = functools.partial(
             forward, self.config, prefix=model.prefix, last_only=True, kernels=True
         )

@@ -30,7 +30,7 @@ def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) ->
 
 
 def prime(
-    config: DecoderConfig, lanes: Lanes, tokens: Tokens, start: Int[Array, "batch"], length: int
+    config: DecoderConfig, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"], length: int
 ) -> tuple[Lanes, Tokens]:
     """Candidates that have read the prefix, and what is left to read.
 

@@ -19,11 +19,11 @@ def sequence_loglikelihood(
     config: DecoderConfig,
     params: Params,
     tokens: Tokens,
-    start: Int[Array, "batch"],
+    start: Int[Array, " batch"],
     target: Bool[Array, "batch seq"],
     prefix: Caches | None = None,
     kernels: bool = False,
-) -> Float[Array, "batch"]:
+) -> Float[Array, " batch"]:
     """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32.
 
     Args:
@@ -59,12 +59,12 @@ def make_loglikelihood(
     def loglikelihood(
         params: Params,
         tokens: Tokens,
-        start: Int[Array, "batch"],
+        start: Int[Array, " batch"],
         target: Bool[Array, "batch seq"],
     ) -> Float[Array, "pop batch"]:
         lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
 
-        def one(model: Primed) -> Float[Array, "batch"]:
+        def one(model: Primed) -> Float[Array, " batch"]:
             return sequence_loglikelihood(
                 config, model.params, tokens, start, target[:, prefix:], model.prefix, kernels=True
             )

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM
 from evojax_merge.checkpoints import load
 from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
-from evojax_merge.population import population_axes
 from tests.checkpoints_factory import tiny_config, write_checkpoint
+from tests.trees import axes_of
 
 PAD, EOS, NEW = 0, 2, 12
 LENGTHS = (9, 3, 6, 1)
@@ -41,12 +41,12 @@ def prompts():
 
 
 def alone(params):
-    axes = population_axes(params)
+    axes = axes_of(params)
     return jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), params, axes)
 
 
 def stacked(*models):
-    axes = population_axes(models[0])
+    axes = axes_of(models[0])
     return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *models)
 
 
