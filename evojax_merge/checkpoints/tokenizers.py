@@ -1,6 +1,7 @@
 """A checkpoint's fast tokenizer, if it carries one."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,9 @@ from evojax_merge.documents.schema import Document, kind, number, read, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+# When it is imported, transformers advises to install torch, which nothing here uses.
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _READ = (".json", ".jinja", ".model", ".txt", ".tiktoken")

@@ -135,7 +135,9 @@ def left_by(directory: Path, console: Console | None = None) -> Run | None:
     model = load(exported) if exported.is_dir() else None
     final = results[0].split
     shown = [result for result in results if result.split == final]
-    console.print(results_table(shown, "results"))
+    console.print(results_table(shown, directory.name))
+    if line := choice_line(shown):
+        say(console, line)
     say(console, f"{directory}: is finished and cannot be written; these are its results as kept")
     return Run(directory, recipe, model, results)
 
