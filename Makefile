@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help evolve digits test test-slow parity check lint types sources spaces bench clean
+.PHONY: help evolve digits test test-slow parity fuzz check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ test-slow: $(VENV)/.installed-test ## what takes minutes
 
 parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
 	$(BIN)/python -m pytest -m parity
+
+fuzz: $(VENV)/.installed-test ## ten thousand damaged files, none of which may do harm
+	$(BIN)/python -m pytest -m fuzz --capture no --numprocesses 0 tests/fuzz
 
 check: lint types test ## what CI runs
 

@@ -19,8 +19,9 @@ from evojax_merge.checkpoints import Model, export, load, load_config, weights_h
 from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
+from evojax_merge.evolution.lock import LockedError, ReadOnlyError, locked
 from evojax_merge.exchange import apply_mergekit, to_mergekit
-from evojax_merge.files import links_out
+from evojax_merge.files import links_out, naming
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
@@ -87,7 +88,7 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task.split, items)
+    result = Result.of(name or own.directory.name, task, items)
     return Evaluation(result, items, bound.details(outputs, 0))
 
 
@@ -233,6 +234,7 @@ def evolve(
     Raises:
         ValueError: The configuration, a checkpoint or the data cannot be used; nothing expensive
             has happened then.
+        LockedError: Another process is writing the directory.
         Interrupted: A signal came; `resume` continues.
     """
     from evojax_merge.evolution.run import run
@@ -248,14 +250,16 @@ def evolve(
         config.working_directory = str(Path.cwd())
         text = resolved_yaml(config)
         directory.mkdir(parents=True, exist_ok=True)
-        kept = directory / CONFIG_FILE
-        if kept.exists() and kept.read_text(encoding="utf-8") != text:
-            raise ValueError(
-                f"{directory}: holds a run of another configuration; give another directory, or "
-                "continue that run with resume"
-            )
-        kept.write_text(text, encoding="utf-8")
-        return run(experiment, directory, console, on_start)
+        with locked(directory):
+            kept = directory / CONFIG_FILE
+            if kept.exists() and kept.read_text(encoding="utf-8") != text:
+                raise ValueError(
+                    f"{directory}: holds a run of another configuration; give another directory, "
+                    "or continue that run with resume"
+                )
+            with naming(kept):
+                kept.write_text(text, encoding="utf-8")
+            return run(experiment, directory, console, on_start)
 
 
 @contextlib.contextmanager
@@ -264,6 +268,8 @@ def _kept_once_begun(directory: Path) -> Iterator[None]:
     new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
     try:
         yield
+    except LockedError:  # of whoever was faster
+        raise
     except BaseException:
         if new and not (directory / "checkpoints").exists():
             shutil.rmtree(directory, ignore_errors=True)
@@ -275,7 +281,8 @@ def resume(
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
-    Relative paths in its configuration are read from where it was started.
+    Relative paths in its configuration are read from where it was started. What a finished run
+    left is read where it cannot be written.
 
     Args:
         directory: Of the run.
@@ -284,8 +291,9 @@ def resume(
 
     Raises:
         ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        LockedError: Another process is writing it.
     """
-    from evojax_merge.evolution.run import run
+    from evojax_merge.evolution.run import left_by, run
 
     directory = Path(directory).absolute()
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
@@ -295,8 +303,16 @@ def resume(
             "put a file or a folder in the place of the link, or say that you trust it with "
             "trust_config=True (--trust-config)"
         )
-    with contextlib.chdir(started_from(config)):
-        return run(build(config), directory, console)
+    try:
+        with locked(directory), contextlib.chdir(started_from(config)):
+            return run(build(config), directory, console)
+    except ReadOnlyError as error:
+        if (finished := left_by(directory, console)) is not None:
+            return finished
+        raise ValueError(
+            f"{error.filename}: cannot be written ({error.strerror}), and the run is not finished; "
+            "copy it to where it can be, and resume the copy"
+        ) from error
 
 
 def started_from(config: DictConfig) -> Path:

@@ -10,6 +10,9 @@ import numpy as np
 LARGEST = float(np.finfo(np.float32).max)
 """Merges are computed in float32: a larger number is infinite there."""
 
+MOST_CANDIDATES = 100_000
+"""A generation is proposed, and held in memory, as a whole."""
+
 
 def allowed(least: float, most: float) -> str:
     """The finite numbers from ``least`` to ``most`` in words."""
@@ -42,8 +45,8 @@ def check_number(
         raise ValueError(f"{where} must be {allowed(least, most)}, not {_shown(given)}")
 
 
-def check_whole(where: str, given: Any, least: int) -> int:
-    """The argument, which must be a whole number of at least ``least``.
+def check_whole(where: str, given: Any, least: int, most: int = 2**31 - 1) -> int:
+    """The argument, which must be a whole number within bounds.
 
     Raises:
         ValueError: it is not.
@@ -51,7 +54,40 @@ def check_whole(where: str, given: Any, least: int) -> int:
     whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
     if not whole or given < least:
         raise ValueError(f"{where} must be a whole number of at least {least}, not {_shown(given)}")
+    if given > most:
+        raise ValueError(f"{where} must be at most {most:,}, not {_shown(given)}")
     return int(given)
+
+
+def check_text(where: str, given: Any, empty: bool = True) -> str:
+    """The argument, which must be a text; its characters can all be written as UTF-8.
+
+    Args:
+        where: What messages call it.
+        given: The argument.
+        empty: Whether it may have no characters.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(given, str) or not (given or empty):
+        raise ValueError(f"{where} must be a text{'' if empty else ', not empty'}, not {given!r}")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{where} holds half of a surrogate pair, which is no character: {given!r}"
+        ) from None
+    return given
+
+
+def check_population_size(given: Any, least: int = 1) -> int:
+    """The candidates of a generation, which must be a whole number within bounds.
+
+    Raises:
+        ValueError: it is not.
+    """
+    return check_whole("strategy.population_size", given, least, MOST_CANDIDATES)
 
 
 def check_switch(where: str, given: Any) -> None:

@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from rich.console import Console
-
 from evojax_merge import __version__
 from evojax_merge.bundled import conf_directory
-from evojax_merge.evolution.interruption import Interrupted
-from evojax_merge.terminal import complain, say, show_warning
+from evojax_merge.evolution.interruption import (
+    EXIT_CODE,
+    Interrupted,
+    Interruption,
+    end_if_asked_twice,
+    watch,
+)
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
@@ -47,7 +50,19 @@ TRACEBACK = "HYDRA_FULL_ERROR"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 on an error of the user's, with 130 when interrupted."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with watch() as interruption, end_if_asked_twice():
+            _main(list(sys.argv[1:] if arguments is None else arguments), interruption)
+    except KeyboardInterrupt:  # before or after the command, or one that is not ours
+        sys.exit(EXIT_CODE)
+
+
+def _main(given: Sequence[str], interruption: Interruption) -> None:
+    # Not above, or Ctrl-C would meet Python's own handler for as long as the imports take.
+    from rich.console import Console
+
+    from evojax_merge.terminal import say, show_warning
+
     console = Console()
     warnings.showwarning = functools.partial(show_warning, console)
     command, rest = (given[0], given[1:]) if given else ("--help", [])
@@ -61,12 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     traceback = os.environ.get(TRACEBACK)
     os.environ[TRACEBACK] = "1"  # else Hydra exits by itself, with its own message
     try:
-        importlib.import_module(f"evojax_merge.commands.{command}").run(rest, console)
+        try:
+            module = importlib.import_module(f"evojax_merge.commands.{command}")
+            interruption.check()  # which a library may have swallowed
+            module.run(rest, console)
+        except Exception:
+            interruption.check()  # of which a library may have made another error
+            raise
     except Interrupted as interrupted:
         say(console, "everything completed is saved", label=f"stopped by {interrupted};")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_CODE)
     except (ValueError, OSError) as error:
         if traceback:
             raise
@@ -77,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
+    from evojax_merge.terminal import complain
+
     complain(f"error: {message}")
     complain(f"({TRACEBACK}=1 shows where it came from)")
     sys.exit(2)

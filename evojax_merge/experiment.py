@@ -6,6 +6,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from evojax_merge.arguments import check_whole
 from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
 from evojax_merge.recipe import DTYPES
@@ -33,6 +34,10 @@ class ModelChoice:
     tokenizer: str = "base"
 
     def __post_init__(self) -> None:
+        for name, given in (("sources", self.sources), ("names", self.names)):
+            texts = isinstance(given, list) and all(isinstance(one, str) and one for one in given)
+            if not texts and (name == "sources" or given is not None):
+                raise ValueError(f"model.{name} is {given!r}; give a list of texts, none empty")
         if not self.sources:
             raise ValueError("model.sources is empty; list at least one checkpoint")
         if self.names is not None and len(self.names) != len(self.sources):
@@ -87,12 +92,13 @@ class SearchBudget:
     curve: int = 0
 
     def __post_init__(self) -> None:
-        if self.curve < 0 or self.curve == 1:
-            raise ValueError(f"search.curve is {self.curve}; give 0, or at least 2 points")
+        check_whole("search.curve", self.curve, 0)
+        if self.curve == 1:
+            raise ValueError("search.curve is 1; give 0, or at least 2 points")
         for name in ("evaluations", "item_evaluations", "chunk", "finalists"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"search.{name} is {value}; give at least 1")
+            if value is not None:
+                check_whole(f"search.{name}", value, 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Files that are whole or not there."""
 
+import contextlib
 import hashlib
 import os
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -23,6 +25,30 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial(directory: Path) -> None:
+    """Remove what killed processes left of `write_whole`; nobody else may be writing there."""
+    for path in directory.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+\.\d+", path.name) and path.is_file():
+            path.unlink()
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the operating system say which file they are about.
+
+    Those of reading and writing (a full disk) do not by themselves, only those of opening.
+
+    Args:
+        path: What they are about if they do not say.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sha256(file: Path) -> str:

@@ -3,18 +3,22 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+import pydantic
 
+from evojax_merge.documents.errors import named, shown
+from evojax_merge.documents.schema import Closed, read, whole
 from evojax_merge.models.decoder.path import Path, make_path
 from evojax_merge.recipe import (
     FORMAT,
     Ingredient,
+    IngredientText,
+    Notes,
     Recipe,
     RecipeError,
     check_dtype,
-    check_keys,
     dump,
     read_tree,
 )
@@ -26,6 +30,9 @@ KIND = "dataflow"
 
 SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 """Sizes of a scale."""
+
+_MOST_MODELS = 512
+_MOST_HOPS = 10_000
 
 
 class Hop(NamedTuple):
@@ -125,61 +132,34 @@ class PathRecipe:
         Raises:
             RecipeError: Entries are missing, unknown or malformed.
         """
-        check_keys(where, tree, _REQUIRED, _OPTIONAL)
-        try:
-            recipe = cls._read(tree, where)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            IndexError,
-            OverflowError,
-        ) as error:
-            if isinstance(error, RecipeError):
-                raise
-            raise RecipeError(f"{where}: malformed ({error})") from error
+        given = read(_PathText, tree, where, RecipeError)
+        pool: dict[str, Ingredient | Recipe] = {}
+        for entry in given.pool:
+            if entry.name in pool:
+                raise RecipeError(f"{where}: two models of the pool are called {entry.name}")
+            pool[entry.name] = _member(entry, where)
+        recipe = cls(
+            pool=pool,
+            skeleton=given.skeleton,
+            hops=tuple(given.path),
+            scaling=given.scaling,
+            dtype=given.dtype,
+            base=None if given.base is None else given.base.ingredient,
+            notes=dict(given.notes or {}),
+        )
         recipe._check(where)
         return recipe
-
-    @classmethod
-    def _read(cls, tree: Mapping[str, Any], where: str) -> Self:
-        pool: dict[str, Ingredient | Recipe] = {}
-        for entry in tree["pool"]:
-            entry = dict(entry)
-            name = entry.pop("name", None)
-            if not isinstance(name, str):
-                raise ValueError(f"pool: a model's name is {name!r}; give a text")
-            if name in pool:
-                raise ValueError(f"two models of the pool are called {name}")
-            nested = entry.pop("recipe", None)
-            pool[name] = (
-                Ingredient.read(entry, f"pool, {name}")
-                if nested is None
-                else Recipe.from_tree(nested, f"{where}, {name}")
-            )
-        return cls(
-            pool=pool,
-            skeleton=tree["skeleton"],
-            hops=tuple(_hop(number, hop) for number, hop in enumerate(tree["path"])),
-            scaling=tree.get("scaling", "stream"),
-            dtype=tree.get("dtype"),
-            base=Ingredient.read(tree["base"], "base") if tree.get("base") else None,
-            notes=dict(tree.get("notes") or {}),
-        )
 
     def _check(self, where: str) -> None:
         try:
             check_dtype(self.dtype)
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
-        if not isinstance(self.skeleton, str) or self.skeleton not in self.pool:
+        if self.skeleton not in self.pool:
             raise RecipeError(
                 f"{where}: skeleton {self.skeleton!r} is no model of the pool "
                 f"({', '.join(self.pool)})"
             )
-        if self.scaling not in ("stream", "branch"):
-            raise RecipeError(f"{where}: scaling is {self.scaling!r}; use stream or branch")
         if not self.hops:
             raise RecipeError(f"{where}: path is empty; a model needs at least one layer")
         for number, hop in enumerate(self.hops):
@@ -219,7 +199,7 @@ def load_recipe(path: str | FilePath) -> Recipe | PathRecipe | WeightsRecipe:
     kind = tree.get("kind")
     if kind not in (None, KIND, WEIGHTS):
         raise RecipeError(
-            f"{path}: kind {kind!r} is not known; kinds are {KIND}, {WEIGHTS}, or none"
+            f"{path}: kind {shown(kind)} is not known; kinds are {KIND}, {WEIGHTS}, or none"
         )
     if kind == WEIGHTS:
         return WeightsRecipe.from_tree(tree, path)
@@ -228,19 +208,47 @@ def load_recipe(path: str | FilePath) -> Recipe | PathRecipe | WeightsRecipe:
     return Recipe.from_tree(tree, str(path)).located(path.parent)
 
 
-def _hop(number: int, entry: Any) -> Hop:
-    kinds = (str, int, int | float)
-    if (
-        not isinstance(entry, list)
-        or len(entry) != 3
-        or any(isinstance(part, bool) for part in entry)
-        or not all(isinstance(part, kind) for part, kind in zip(entry, kinds, strict=True))
-    ):
-        raise ValueError(
-            f"path, hop {number} is {entry!r}; give [model, layer, scale], e.g. [math, 3, 1.0]"
-        )
-    return Hop(entry[0], entry[1], float(entry[2]))
+def _hop(given: Any) -> Hop:
+    if isinstance(given, list) and len(given) == 3:
+        model, layer, scale = given
+        numbers = all(type(number) in (int, float) for number in (layer, scale))
+        # A scale that float32 holds, and whether a layer is there, is asked of every recipe.
+        if isinstance(model, str) and numbers and abs(layer) < 2**31 and layer == int(layer):
+            try:
+                return Hop(model, int(layer), float(scale))
+            except OverflowError:
+                pass
+    raise ValueError("[model, layer, scale], e.g. [math, 3, 1.0]")
 
 
-_REQUIRED = ("evojax_merge", "kind", "pool", "skeleton", "path")
-_OPTIONAL = ("scaling", "dtype", "base", "notes")
+class _MemberText(Closed):
+    name: str
+    path: str | None = None
+    sha256: str | None = None
+    recipe: dict[str, Any] | None = None
+
+
+class _PathText(Closed):
+    """A data-flow recipe as it is written."""
+
+    evojax_merge: Annotated[int, whole(1)]
+    kind: str
+    pool: Annotated[list[_MemberText], pydantic.Field(max_length=_MOST_MODELS)]
+    skeleton: str
+    path: Annotated[
+        list[Annotated[Any, pydantic.BeforeValidator(_hop)]],
+        pydantic.Field(max_length=_MOST_HOPS),
+    ]
+    scaling: Literal["stream", "branch"] = "stream"
+    dtype: str | None = None
+    base: IngredientText | None = None
+    notes: Notes | None = None
+
+
+def _member(entry: _MemberText, where: str) -> Ingredient | Recipe:
+    inner = f"{where}, pool, {named(entry.name)}"
+    if (entry.recipe is None) == (entry.path is None):
+        raise RecipeError(f"{inner}: give path, and perhaps sha256, or recipe")
+    if entry.recipe is not None:
+        return Recipe.from_tree(entry.recipe, inner)
+    return Ingredient(str(entry.path), entry.sha256)

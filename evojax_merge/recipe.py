@@ -2,16 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
+import pydantic
 import yaml
 
+from evojax_merge.arguments import LARGEST
+from evojax_merge.documents.errors import DocumentError, named, shown
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.schema import Closed, Document, kind, read, whole
+from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.segments import Segment
 from evojax_merge.types import Array
-from evojax_merge.yaml_text import load_yaml
 
 FORMAT = 1
 
@@ -37,22 +41,6 @@ class Ingredient:
 
     path: str
     sha256: str | None = None
-
-    @classmethod
-    def read(cls, entry: Any, where: str) -> Self:
-        """What a recipe's file says of a checkpoint.
-
-        Raises:
-            ValueError: It is not a path, and perhaps a hash.
-        """
-        if (
-            not isinstance(entry, Mapping)
-            or not set(entry) <= {"path", "sha256"}
-            or not isinstance(entry.get("path"), str)
-            or not isinstance(entry.get("sha256"), str | None)
-        ):
-            raise ValueError(f"{where} is {entry!r}; give path, and perhaps sha256")
-        return cls(**entry)
 
     def at(self, directory: Path) -> "Ingredient":
         """The same; a path that leads nowhere from here is one from ``directory``, if it is that.
@@ -163,43 +151,41 @@ class Recipe:
         Raises:
             RecipeError: As `from_yaml`.
         """
-        check_keys(where, tree, _REQUIRED, _OPTIONAL)
+        given = read(RecipeText, tree, where, RecipeError)
+        first = given.segments[0].coefficients
+        for number, segment in enumerate(given.segments):
+            if segment.coefficients.keys() != first.keys():
+                raise RecipeError(
+                    f"{where}: segments[{number}] has other coefficients than segments[0]"
+                )
+            for name, value in segment.coefficients.items():
+                if np.shape(value) != np.shape(first[name]):
+                    raise RecipeError(
+                        f"{where}: {named(name)} of segments[{number}] has another length than of "
+                        "segments[0]"
+                    )
         try:
-            return cls._from_tree(tree)
+            return cls(
+                operator=given.operator,
+                arguments=dict(given.arguments or {}),
+                base=None if given.base is None else given.base.ingredient,
+                sources=tuple(source.ingredient for source in given.sources),
+                segments=tuple(segment.segment for segment in given.segments),
+                coefficients={
+                    name: np.stack(
+                        [np.asarray(s.coefficients[name], np.float32) for s in given.segments],
+                        axis=-1,
+                    )
+                    for name in first
+                },
+                seed=given.seed,
+                dtype=given.dtype,
+                reference=given.reference,
+                vocabulary=tree.get("vocabulary"),
+                notes=dict(given.notes or {}),
+            )
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise RecipeError(f"{where}: malformed ({error})") from error
-
-    @classmethod
-    def _from_tree(cls, tree: Mapping[str, Any]) -> Self:
-        segments: list[Segment] = []
-        columns: list[dict[str, Any]] = []
-        for number, entry in enumerate(tree["segments"]):
-            segments.append(_segment(entry, f"segments[{number}]"))
-            values = {name: entry[name] for name in entry if name not in _SEGMENT}
-            if columns and values.keys() != columns[0].keys():
-                raise ValueError(f"segments[{number}] has other coefficients than segments[0]")
-            columns.append(values)
-        if not segments:
-            raise ValueError("segments is empty")
-        coefficients = {
-            name: np.stack([np.asarray(c[name], np.float32) for c in columns], axis=-1)
-            for name in columns[0]
-        }
-        return cls(
-            operator=tree["operator"],
-            arguments=dict(tree["arguments"] or {}),
-            base=Ingredient.read(tree["base"], "base") if tree["base"] else None,
-            sources=tuple(Ingredient.read(source, "a source") for source in tree["sources"]),
-            segments=tuple(segments),
-            coefficients=coefficients,
-            seed=tree["seed"],
-            dtype=tree.get("dtype"),
-            reference=tree.get("reference", "base"),
-            vocabulary=tree.get("vocabulary"),
-            notes=dict(tree.get("notes") or {}),
-        )
 
     def save(self, path: Path) -> None:
         """Write the YAML."""
@@ -231,8 +217,8 @@ def read_tree(path: Path) -> Mapping[str, Any]:
         RecipeError: There is no such file, or it is not a recipe of this format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, DocumentError) as error:
         raise RecipeError(f"{path}: cannot be read ({error})") from None
     return parse(text, str(path))
 
@@ -249,8 +235,9 @@ def parse(text: str, where: str) -> Mapping[str, Any]:
         raise RecipeError(f"{where}: is not YAML ({error})") from None
     if not isinstance(tree, Mapping) or "evojax_merge" not in tree:
         raise RecipeError(f"{where}: is not a recipe (it has no key evojax_merge)")
-    if tree["evojax_merge"] != FORMAT:
-        raise RecipeError(f"{where}: format {tree['evojax_merge']}, this version reads {FORMAT}")
+    version = read(_Versioned, tree, where, RecipeError).evojax_merge
+    if version != FORMAT:
+        raise RecipeError(f"{where}: format {version}, this version reads {FORMAT}")
     return tree
 
 
@@ -259,26 +246,99 @@ def dump(tree: Mapping[str, Any]) -> str:
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-_REQUIRED = ("evojax_merge", "operator", "arguments", "base", "sources", "seed", "segments")
-_OPTIONAL = ("dtype", "reference", "vocabulary", "notes")
-_SEGMENT = ("name", "groups", "layers")
+_INFINITE = LARGEST * (1 + 2**-25)
+"""Where float32 rounds to infinity: its largest number is written with few digits, above it."""
+
+_MOST_SOURCES = 512
+_MOST_SEGMENTS = 4_096
 
 
-def check_keys(
-    where: str, tree: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...]
-) -> None:
-    """Whether a recipe has the entries it must have and no others.
+class _Versioned(Document):
+    evojax_merge: Annotated[int, whole(1)]
 
-    Raises:
-        RecipeError: It lacks some, or has unknown ones; all are named.
-    """
-    problems = [f"lacks {name}" for name in required if name not in tree]
-    for name in tree:
-        if name not in required + optional:
-            near = get_close_matches(str(name), required + optional, n=1)
-            problems.append(f"unknown key {name}" + (f" (did you mean {near[0]}?)" if near else ""))
-    if problems:
-        raise RecipeError(f"{where}: " + "; ".join(problems))
+
+class IngredientText(Closed):
+    """A checkpoint in the text of a recipe of any kind."""
+
+    path: Annotated[str, pydantic.Field(min_length=1)]
+    sha256: str | None = None
+
+    @property
+    def ingredient(self) -> Ingredient:
+        """The checkpoint."""
+        return Ingredient(self.path, self.sha256)
+
+
+def _coefficient(given: Any) -> Any:
+    numbers = given if isinstance(given, list) else [given]
+    for value in numbers:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not abs(value) < _INFINITE:  # nor NaN
+            raise ValueError("a finite number of float32, or a list of them, one for each source")
+    return given
+
+
+class _SegmentText(Document):
+    model_config = pydantic.ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Any, pydantic.BeforeValidator(_coefficient)]]
+
+    name: str
+    groups: list[str]
+    layers: Annotated[
+        list[Annotated[int, whole(0, 10_000)]], pydantic.Field(min_length=2, max_length=2)
+    ]
+
+    @property
+    def coefficients(self) -> dict[str, Any]:
+        """Numbers by name, one or one for each source."""
+        return self.__pydantic_extra__
+
+    @property
+    def segment(self) -> Segment:
+        """The part of the model."""
+        return Segment(self.name, tuple(self.groups), *self.layers)
+
+
+class _AccountText(Document):
+    """How the rows of a source were aligned, see `evojax_merge.checkpoints.Alignment`."""
+
+    method: str
+    rows: Annotated[int, whole()]
+    taken: Annotated[int, whole()]
+
+
+def _plain(given: Any) -> Any:
+    if isinstance(given, list):
+        for value in given:
+            _plain(value)
+    elif isinstance(given, dict):
+        for key, value in given.items():
+            if not isinstance(key, str):
+                raise ValueError(f"a mapping whose keys are texts, not {shown(key)}")
+            _plain(value)
+    elif not isinstance(given, str | int | float | None):
+        raise ValueError(f"texts, numbers, true, false, lists and mappings, not {shown(given)}")
+    return given
+
+
+Notes = dict[str, Any]
+"""What a recipe says for people."""
+
+
+class RecipeText(Closed):
+    """A recipe as it is written."""
+
+    evojax_merge: Annotated[int, whole(1)]
+    operator: Annotated[str, pydantic.Field(min_length=1)]
+    arguments: dict[str, Annotated[Any, pydantic.BeforeValidator(_plain)]] | None
+    base: IngredientText | None
+    sources: Annotated[list[IngredientText], pydantic.Field(min_length=1, max_length=_MOST_SOURCES)]
+    seed: Annotated[int, whole(0, 2**32 - 1)]
+    segments: Annotated[list[_SegmentText], pydantic.Field(min_length=1, max_length=_MOST_SEGMENTS)]
+    dtype: str | None = None
+    reference: Annotated[Any, kind((str, int), "base, or the index of a source")] = "base"
+    vocabulary: dict[str, _AccountText] | None = None
+    notes: Notes | None = None
 
 
 def check_dtype(dtype: str | None) -> None:
@@ -291,19 +351,6 @@ def check_dtype(dtype: str | None) -> None:
         raise RecipeError(
             f"dtype is {dtype!r}; use {', '.join(DTYPES)}, or null for that of the reference"
         )
-
-
-def _segment(entry: Mapping[str, Any], where: str) -> Segment:
-    groups, layers = entry["groups"], entry["layers"]
-    if not isinstance(groups, list) or not all(isinstance(part, str) for part in groups):
-        raise RecipeError(f"{where}.groups is {groups!r}; give a list of names")
-    if (
-        not isinstance(layers, list)
-        or len(layers) != 2
-        or any(type(layer) is not int for layer in layers)
-    ):
-        raise RecipeError(f"{where}.layers is {layers!r}; give [first, stop], two whole numbers")
-    return Segment(str(entry["name"]), tuple(groups), *layers)
 
 
 def _ingredient(ingredient: Ingredient | None) -> dict[str, Any] | None:

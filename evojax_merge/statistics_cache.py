@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from evojax_merge.arguments import check_number
 from evojax_merge.files import write_whole
 
 FORMAT = 2
@@ -46,11 +47,7 @@ class StatisticsCache:
     limit_gb: float = LIMIT_GB
 
     def __post_init__(self) -> None:
-        if self.limit_gb < 0:
-            raise ValueError(
-                f"statistics_cache.limit_gb is {self.limit_gb:g}; give a size of at least 0, or "
-                "statistics_cache.directory=null to keep nothing"
-            )
+        check_number("statistics_cache.limit_gb", self.limit_gb, 0)
 
     def entry(
         self, name: str, weights: Sequence[str | None], settings: Mapping[str, Any]

@@ -3,15 +3,17 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge.checkpoints import Checkpoint, Model
+from evojax_merge.documents.errors import shown
+from evojax_merge.documents.schema import Closed, read, whole
 from evojax_merge.files import sha256, write_whole
-from evojax_merge.recipe import FORMAT, Ingredient, RecipeError, check_keys, dump
+from evojax_merge.recipe import FORMAT, Ingredient, IngredientText, Notes, RecipeError, dump
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
 
@@ -60,25 +62,22 @@ class WeightsRecipe:
             RecipeError: Entries are missing, unknown or malformed; or the weights are not there, or
                 not those that the recipe was written with.
         """
-        check_keys(str(path), tree, _REQUIRED, _OPTIONAL)
-        try:
-            model = Ingredient.read(tree["model"], "model")
-            name = tree["weights"]
-            if not isinstance(name, str) or Path(name).name != name:
-                raise ValueError(f"weights is {name!r}; give the name of a file beside the recipe")
-            notes = dict(tree.get("notes") or {})
-        except (TypeError, ValueError) as error:
-            raise RecipeError(f"{path}: {error}") from None
+        given = read(_WeightsText, tree, str(path), RecipeError)
+        name = given.weights
+        if Path(name).name != name or "\0" in name:
+            raise RecipeError(
+                f"{path}: weights is {shown(name)}; give the name of a file beside the recipe"
+            )
         file = path.parent / name
         if not file.is_file():
             raise RecipeError(f"{path}: its weights, {file}, are missing; keep both files together")
-        if sha256(file) != tree["sha256"]:
+        if sha256(file) != given.sha256:
             raise RecipeError(f"{file}: is not what {path.name} was written with (sha256 differs)")
         try:
             params = unflatten(load_file(file))
         except (SafetensorError, ValueError) as error:
             raise RecipeError(f"{file}: cannot be read ({error})") from error
-        return cls(model.at(path.parent), params, notes)
+        return cls(given.model.ingredient.at(path.parent), params, dict(given.notes or {}))
 
     def build(self, reference: Checkpoint) -> Model:
         """The model.
@@ -112,5 +111,12 @@ class WeightsRecipe:
         )
 
 
-_REQUIRED = ("evojax_merge", "kind", "model", "weights", "sha256")
-_OPTIONAL = ("notes",)
+class _WeightsText(Closed):
+    """A recipe of the weights kind as it is written."""
+
+    evojax_merge: Annotated[int, whole(1)]
+    kind: str
+    model: IngredientText
+    weights: str
+    sha256: str
+    notes: Notes | None = None

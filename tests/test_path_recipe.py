@@ -69,7 +69,7 @@ def test_a_layer_must_be_there():
         ({"hops": (Hop("a", 0, float("inf")),)}, "hop 0: scale inf"),
         ({"hops": (Hop("c", 0),)}, "hop 0: 'c' is no model of the pool"),
         ({"skeleton": "c"}, "skeleton 'c' is no model of the pool"),
-        ({"scaling": "residual"}, "scaling is 'residual'; use stream or branch"),
+        ({"scaling": "residual"}, "scaling is 'residual'; give one of 'stream' or 'branch'"),
     ],
 )
 def test_recipes_that_cannot_be_are_refused(changes, message, tmp_path):
@@ -87,16 +87,20 @@ def test_recipes_that_cannot_be_are_refused(changes, message, tmp_path):
         (
             "- [merged, 0, 1.0]",
             "- [merged]",
-            r"hop 0 is \['merged'\]; give \[model, layer, scale\]",
+            r"path\[0\] is \['merged'\]; give \[model, layer, scale\]",
         ),
-        ("- [merged, 0, 1.0]", "- [[merged], 0, 1.0]", "hop 0 is"),
-        ("- [merged, 0, 1.0]", "- [merged, .inf, 1.0]", "hop 0 is"),
-        ("- [merged, 0, 1.0]", "- [merged, true, 1.0]", "hop 0 is"),
+        ("- [merged, 0, 1.0]", "- [[merged], 0, 1.0]", r"path\[0\] is"),
+        ("- [merged, 0, 1.0]", "- [merged, .inf, 1.0]", r"path\[0\] is"),
+        ("- [merged, 0, 1.0]", "- [merged, true, 1.0]", r"path\[0\] is"),
         ("- [merged, 0, 1.0]", "- [merged, 0, 1.0e+39]", "must be finite"),
-        ("- [merged, 0, 1.0]", "- [merged, 0, 1" + "0" * 400 + "]", "malformed"),
+        ("- [merged, 0, 1.0]", "- [merged, 0, 1" + "0" * 400 + "]", r"path\[0\] is"),
         ("skeleton: merged", "skeleton: [a]", "skeleton"),
-        ("name: merged", "name: 5", "a model's name is 5"),
-        ("  path: a\n  sha256: '11'\n- name", "  path: 5\n  sha256: '11'\n- name", "pool, a is"),
+        ("name: merged", "name: 5", r"pool\[1\].name is 5; give a text"),
+        (
+            "  path: a\n  sha256: '11'\n- name",
+            "  path: 5\n  sha256: '11'\n- name",
+            r"pool\[0\].path is 5; give a text",
+        ),
     ],
 )
 def test_malformed_files_are_refused(old, new, message, tmp_path):

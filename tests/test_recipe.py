@@ -62,14 +62,20 @@ def test_directories_may_be_relative_to_the_file(tmp_path):
         (lambda text: text + "\noperator: another\n", "the key 'operator' is given twice"),
         (lambda text: text.replace("evojax_merge: 1", "evojax_merge: 99"), "format 99"),
         (lambda text: text.replace("seed: 7", "sead: 7"), r"lacks seed.*did you mean seed"),
-        (lambda text: text.replace("layers: [0, 2]", "layers: [0]"), r"\[0\]; give \[first, stop"),
-        (lambda text: text.replace("path: models/base", "pth: models/base"), "malformed"),
+        (
+            lambda text: text.replace("layers: [0, 2]", "layers: [0]"),
+            r"layers is \[0\]; give at least 2 entries",
+        ),
+        (
+            lambda text: text.replace("path: models/base", "pth: models/base"),
+            "unknown key base.pth",
+        ),
         (lambda text: text[: text.index("segments:")] + "segments: []\n", "segments is empty"),
     ],
 )
 def test_what_is_wrong_is_named(change, message):
     text = change(recipe(np.ones((2, 2), np.float32)).to_yaml())
-    with pytest.raises(RecipeError, match=f"(?s)recipe: .*{message}"):
+    with pytest.raises(RecipeError, match=f"(?s)recipe:.*{message}"):
         Recipe.from_yaml(text)
 
 

@@ -1,6 +1,7 @@
 """What is wrong with a recipe written by hand, said in one line before weights are read."""
 
 import dataclasses
+import datetime
 
 import pytest
 import yaml
@@ -73,8 +74,25 @@ def segment(**changes) -> dict:
         (segment(groups="mlp"), r"segments\[0\].groups is 'mlp'; give a list"),
         (segment(groups=[*GROUPS, "mlp"]), "segment all: names mlp twice"),
         (segment(layers=[0, 9]), r"layers \[0, 9\] of a model of 3 layers; give .* \[0, 3\]"),
-        (segment(layers=[0, 3.0]), r"segments\[0\].layers is \[0, 3.0\]; give"),
-        (segment(weight=[0.5, float("inf")]), "weight inf of .* must be a finite number$"),
+        (segment(layers=[0, 3.5]), r"segments\[0\].layers\[1\] is 3.5; give a whole number"),
+        (segment(layers=[0]), r"segments\[0\].layers is \[0\]; give at least 2 entries"),
+        (segment(weight=[True, False]), r"segments\[0\].weight is \[True, False\]; give a finite"),
+        (segment(weight=["0.5", "0.5"]), r"segments\[0\].weight is .*; give a finite number"),
+        (segment(weight=[10**39, 0]), r"segments\[0\].weight is .*; give a finite number"),
+        (segment(weight=[[0.5], [0.5]]), r"segments\[0\].weight is .*; give a finite number"),
+        ({"evojax_merge": True}, "evojax_merge is True; give a whole number"),
+        ({"vocabulary": {"x": 1}}, "vocabulary.x is 1; give a mapping"),
+        ({"vocabulary": [1]}, r"vocabulary is \[1\]; give a mapping"),
+        ({"arguments": {"x": datetime.date(2026, 1, 1)}}, "arguments.x is .*; give texts, numbers"),
+        ({"arguments": {"x": [{1: 2}]}}, "arguments.x is .*; give a mapping whose keys are texts"),
+        ({"arguments": {1: 2}}, "arguments.* is 1; give a text"),
+        ({"sources": [{"path": "~nobody_of_this_name/x"}] * 2}, "home of a user"),
+        ({"sources": [{"path": "a"}] * 1_000}, "sources is .*; give at most 512 entries"),
+        ({"seed": "1"}, "seed is '1'; give a whole number"),
+        (
+            segment(weight=[0.5, float("inf")]),
+            r"segments\[0\].weight is \[0.5, inf\]; give a finite number",
+        ),
         (
             operator("consensus_ta", {"least": 9}, threshold=[0.4, 0.4], **W),
             "consensus_ta merges at least 9 sources, got 2",
@@ -112,6 +130,41 @@ def test_a_source_that_is_the_base_is_named(tree, name):
     sources = [tree["base"], *tree["sources"]][: len(numbers.get("weight", [0]))]
     with pytest.raises(ValueError, match="base is the base in every tensor"):
         apply(tree | operator(name, **numbers) | {"sources": sources})
+
+
+@pytest.mark.parametrize("operator", [None, 1, -1, [], {}, True, float("nan"), [1], ""])
+def test_an_operator_is_a_text(tree, operator):
+    with pytest.raises(RecipeError, match=r"operator is .*; give a text"):
+        apply(tree | {"operator": operator})
+
+
+def test_numbers_may_be_written_otherwise(tree):
+    numbers = {"evojax_merge": 1.0, "seed": 0.0} | segment(layers=[0.0, 3.0], weight=[1, 0])
+    read = Recipe.from_yaml(yaml.safe_dump(tree | numbers))
+    assert (read.seed, read.segments[0].stop) == (0, 3)
+    assert read.to_yaml() == Recipe.from_yaml(read.to_yaml()).to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arguments: &a {x: [*a]}", "stands for what it is in"),
+        ("arguments: {x: " + "[" * 5_000 + "]" * 5_000 + "}", "nested more than 64 deep"),
+        ("a: &a [1, 1]\nb: &b [*a, *a]\n" * 1, "unknown key a"),
+    ],
+)
+def test_aliases_and_depth_are_bounded(tree, text, message):
+    written = yaml.safe_dump({name: value for name, value in tree.items() if name != "arguments"})
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_yaml(written + text)
+
+
+def test_a_bomb_of_aliases(tree):
+    lines = ["x0: &x0 [lol]"] + [f"x{n}: &x{n} [{f'*x{n - 1}, ' * 9}]" for n in range(1, 12)]
+    written = yaml.safe_dump({name: value for name, value in tree.items() if name != "arguments"})
+    bomb = "arguments:\n  " + "\n  ".join(lines)
+    with pytest.raises(RecipeError, match="stands for more than 1,000,000 values"):
+        Recipe.from_yaml(written + bomb)
 
 
 def test_methods_without_task_vectors_may_merge_the_base(tree):

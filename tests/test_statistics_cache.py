@@ -190,7 +190,7 @@ def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
     assert build(compose(given)).statistics_cache == StatisticsCache(Path(default_directory()))
     assert Path(default_directory()) == tmp_path / "evojax-merge" / "statistics"
     assert build(compose([*given, "statistics_cache.directory=null"])).statistics_cache is None
-    with pytest.raises(ValueError, match=r"statistics_cache\.limit_gb is -1"):
+    with pytest.raises(ValueError, match=r"statistics_cache\.limit_gb must be a finite number"):
         build(compose([*given, "statistics_cache.limit_gb=-1"]))
 
 

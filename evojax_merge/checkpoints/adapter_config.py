@@ -7,11 +7,13 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from evojax_merge.checkpoints.directory import read_json
+from evojax_merge.checkpoints.directory import member, read_json
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import INDEX, WEIGHTS
+from evojax_merge.documents.errors import named, shown
+from evojax_merge.documents.schema import Document, number, read, whole
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -80,8 +82,9 @@ class AdapterConfig:
 
 def is_adapter_directory(directory: Path) -> bool:
     """Whether a directory holds an adapter, and no model's weights beside it."""
-    weights = [directory / name for name in (WEIGHTS, INDEX)]
-    return (directory / ADAPTER_CONFIG).exists() and not any(path.exists() for path in weights)
+    weights = [member(directory, name) for name in (WEIGHTS, INDEX)]
+    adapter = member(directory, ADAPTER_CONFIG)
+    return adapter.exists() and not any(path.exists() for path in weights)
 
 
 def read_adapter_config(directory: Path) -> AdapterConfig:
@@ -91,67 +94,81 @@ def read_adapter_config(directory: Path) -> AdapterConfig:
         CheckpointError: It is missing or damaged, or says that the adapter does what cannot be
             merged; everything of that kind is listed.
     """
-    path = directory / ADAPTER_CONFIG
-    given = read_json(path)
-    problems = _problems(given)
+    path = member(directory, ADAPTER_CONFIG)
+    written = read_json(path)
+    problems = _problems(written)
     if problems:
         raise CheckpointError(f"{path}: this adapter cannot be merged:\n  " + "\n  ".join(problems))
-    targets = given.get("target_modules") or ()
+    if isinstance(written.get("target_modules"), str):  # an expression
+        written["target_modules"] = None
+    given = read(_Written, written, str(path), CheckpointError)
     return AdapterConfig(
-        rank=given["r"],
-        alpha=given["lora_alpha"],
-        rank_pattern=dict(given.get("rank_pattern") or {}),
-        alpha_pattern=dict(given.get("alpha_pattern") or {}),
-        rank_stabilised=bool(given.get("use_rslora")),
-        target_modules=() if isinstance(targets, str) else tuple(targets),
+        rank=given.r,
+        alpha=written["lora_alpha"],  # 16 or 16.0 as it stands: the digest tells them apart
+        rank_pattern=given.rank_pattern or {},
+        alpha_pattern=dict(written.get("alpha_pattern") or {}),
+        rank_stabilised=bool(given.use_rslora),
+        target_modules=tuple(given.target_modules or ()),
     )
+
+
+_Rank = Annotated[int, whole(1, 2**16)]
+_Alpha = Annotated[float, number(above=0, most=1e30)]
+
+
+class _Written(Document):
+    r: _Rank
+    lora_alpha: _Alpha
+    rank_pattern: dict[str, _Rank] | None = None
+    alpha_pattern: dict[str, _Alpha] | None = None
+    use_rslora: bool | None = None
+    target_modules: list[str] | None = None
 
 
 def _problems(given: Mapping[str, Any]) -> list[str]:
     kind = given.get("peft_type")
     if kind != "LORA":
-        return [f"peft_type is {kind!r}; only LORA is supported"]
+        return [f"peft_type is {shown(kind)}; only LORA is supported"]
     found = [f"{name} is set: {why}" for name, why in _UNSUPPORTED.items() if given.get(name)]
     if given.get("bias", "none") != "none":
-        found.append(f"bias is {given['bias']!r}: it holds biases besides factors; use none")
+        found.append(f"bias is {shown(given['bias'])}: it holds biases besides factors; use none")
     if given.get("init_lora_weights") not in _INITIALISED:
         found.append(
-            f"init_lora_weights is {given['init_lora_weights']!r}, which changes the base's "
+            f"init_lora_weights is {shown(given['init_lora_weights'])}, which changes the base's "
             "weights; convert it with save_pretrained(path_initial_model_for_weight_conversion=…)"
         )
     for name in sorted(given.keys() - _KNOWN - _UNSUPPORTED.keys()):
         if given[name]:
             found.append(
-                f"{name} is not known here; remove it if it does not change what is computed"
+                f"{named(name)} is not known here; remove it if it does not change what is computed"
             )
-    for name in ("r", "lora_alpha"):
-        if not _is_number(given.get(name), whole=name == "r"):
-            found.append(f"{name} is {given.get(name)!r}; expected a positive number")
     for name in ("rank_pattern", "alpha_pattern"):
-        found += _pattern_problems(name, given.get(name) or {})
-    targets = given.get("target_modules") or ()
-    if not isinstance(targets, str) and not all(isinstance(target, str) for target in targets):
-        found.append(f"target_modules is {targets!r}; expected names of modules")
+        if isinstance(pattern := given.get(name), Mapping):
+            found += _pattern_problems(name, pattern)
     return found
 
 
-def _pattern_problems(name: str, pattern: Any) -> list[str]:
-    if not isinstance(pattern, Mapping):
-        return [f"{name} is {pattern!r}; expected numbers by module"]
+def _pattern_problems(name: str, pattern: Mapping[str, Any]) -> list[str]:
+    """Expressions that are none, or that could be tried for ever: PEFT writes names of modules."""
     found = []
-    for key, value in pattern.items():
-        if not _is_number(value, whole=name == "rank_pattern"):
-            found.append(f"{name}.{key} is {value!r}; expected a positive number")
+    for key in pattern:
         try:
             re.compile(key)
-        except re.error as error:
-            found.append(f"{name}.{key} is no regular expression ({error})")
+        except (re.error, OverflowError, RecursionError) as error:
+            found.append(f"{name}: {shown(key)} is no regular expression ({error})")
+            continue
+        if len(_REPEATED.findall(key)) > _MOST_REPEATED or _REPEATED_GROUP.search(key):
+            found.append(
+                f"{name}: {shown(key)} repeats a group, or more than {_MOST_REPEATED} parts, which "
+                "can take for ever; write the names of the modules"
+            )
     return found
 
 
-def _is_number(value: Any, whole: bool) -> bool:
-    kinds = (int,) if whole else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and 0 < value < math.inf
+_REPEATED = re.compile(r"(?<!\\)[*+{]")
+_REPEATED_GROUP = re.compile(r"\)[*+{]")
+_MOST_REPEATED = 3
+"""Repetitions of an expression: each may be as many tries as the name of a module has letters."""
 
 
 def _matching(pattern: Mapping[str, Any], module: str, otherwise: Any) -> Any:

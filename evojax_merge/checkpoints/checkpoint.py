@@ -11,7 +11,7 @@ import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.comparing import same_tensor
-from evojax_merge.checkpoints.directory import read_json, resolve
+from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
@@ -76,7 +76,7 @@ def load_config(source: str | Path) -> Checkpoint:
             f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
             "model that it was trained on as model.base"
         )
-    hf_config = read_json(directory / "config.json")
+    hf_config = read_json(member(directory, "config.json"))
     if hf_config.get("quantization_config"):
         raise CheckpointError(
             f"{directory}: is quantised; merging needs the weights in float32, float16 or bfloat16"
@@ -84,8 +84,6 @@ def load_config(source: str | Path) -> Checkpoint:
     try:
         family = family_of(hf_config)
         config = family.config_from_hf(hf_config)
-    except KeyError as error:
-        raise CheckpointError(f"{directory / 'config.json'}: lacks {error.args[0]!r}") from None
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     slots = family.slots(config)

@@ -1,11 +1,13 @@
 """Where a checkpoint's files are: a local directory, or a snapshot of a hub repository."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import at_home, read_text
+from evojax_merge.documents.json_text import load_object
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -53,7 +55,10 @@ def resolve(source: str | Path) -> Path:
     Raises:
         CheckpointError: There is no such directory and no such repository.
     """
-    path = Path(source).expanduser()
+    try:
+        path = at_home(source)
+    except DocumentError as error:
+        raise CheckpointError(f"{source}: {error}; give a directory, or owner/name") from None
     if path.is_dir():
         return path
     if path.exists():
@@ -103,14 +108,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        CheckpointError: The file is missing, or is not a JSON object.
+        CheckpointError: The file is missing, no regular file, or not a JSON object; it is nested
+            too deeply, or has a key twice.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(value).__name__}")
-    return value
+        return load_object(read_text(path))
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: {error}") from None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
 from evojax_merge.checkpoints.loading import Model
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
+from evojax_merge.files import naming
 from evojax_merge.finite import is_finite
 from evojax_merge.models.family import Slot
 from evojax_merge.tree import flatten
@@ -147,7 +149,7 @@ def _write_safetensors(path: Path, leaves: Mapping[str, Any], shard: dict[str, S
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
         for name, slot in shard.items():
@@ -193,8 +195,25 @@ def swap(work: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
+def recover(target: Path) -> None:
+    """Clear away what killed exports left beside their target.
+
+    One that was killed in `swap` may have taken the old directory away without putting the new one
+    in place; the old one is put back. Nobody else may be exporting there.
+    """
+    left = re.compile(rf"\.{re.escape(target.name)}-(?P<old>old-)?[a-z0-9_]{{8}}")  # of mkdtemp
+    for path in sorted(target.parent.glob(".*")):
+        if path.is_symlink() or not path.is_dir() or not (found := left.fullmatch(path.name)):
+            continue
+        if found["old"] and not target.exists() and any(path.iterdir()):
+            path.rename(target)
+        else:
+            shutil.rmtree(path)
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with naming(path):
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def umask() -> int:

@@ -9,8 +9,10 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from evojax_merge.checkpoints.directory import read_json
+from evojax_merge.checkpoints.directory import member, read_json
 from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.documents.errors import shown
+from evojax_merge.documents.schema import Document, read
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -55,12 +57,12 @@ def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a checkpoint: the single one, or those its index names.
 
     Raises:
-        CheckpointError: There is none, or the index names a file outside the directory.
+        CheckpointError: There is none, or the index or a link leads out of the directory.
     """
-    if (directory / WEIGHTS).exists():
-        return [directory / WEIGHTS]
-    if (directory / INDEX).exists():
-        return sorted({directory / file for file in _weight_map(directory).values()})
+    if (path := member(directory, WEIGHTS)).exists():
+        return [path]
+    if member(directory, INDEX).exists():
+        return [member(directory, file) for file in sorted(set(_weight_map(directory).values()))]
     pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
     if pickles:
         raise CheckpointError(
@@ -77,7 +79,7 @@ def adapter_file(directory: Path) -> Path:
     Raises:
         CheckpointError: There is none.
     """
-    path = directory / ADAPTER
+    path = member(directory, ADAPTER)
     if path.exists():
         return path
     if (directory / "adapter_model.bin").exists():
@@ -122,17 +124,22 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
     return found
 
 
+class _Index(Document):
+    weight_map: dict[str, str]
+
+
 def _weight_map(directory: Path) -> dict[str, str]:
-    path = directory / INDEX
-    mapping = read_json(path).get("weight_map")
-    if not isinstance(mapping, dict) or not mapping:
-        raise CheckpointError(f"{path}: has no weight_map")
+    path = member(directory, INDEX)
+    mapping = read(_Index, read_json(path), str(path), CheckpointError).weight_map
+    if not mapping:
+        raise CheckpointError(f"{path}: its weight_map is empty")
     # Plain names only, judged as text: a hub snapshot's own files are links out of the directory.
-    outside = sorted({str(file) for file in mapping.values() if not _is_plain(file)})
+    outside = sorted({file for file in mapping.values() if not _is_plain(file)})
     if outside:
-        raise CheckpointError(f"{path}: names files outside its directory: {', '.join(outside)}")
+        names = ", ".join(map(shown, outside))
+        raise CheckpointError(f"{path}: names files outside its directory: {names}")
     return mapping
 
 
-def _is_plain(file: object) -> bool:
-    return isinstance(file, str) and file not in ("", ".", "..") and not set(file) & set("/\\:\0")
+def _is_plain(file: str) -> bool:
+    return file not in ("", ".", "..") and not set(file) & set("/\\:\0")

@@ -69,12 +69,10 @@ def run(arguments: list[str], console: Console) -> None:
         else:
             model = _merged(recipe, options.force, trust, console)
     evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)
-    result = evaluation.result
-    title = f"{task.name}, {result.items} items of the {task.split} split"
-    console.print(results_table([result], title))
+    console.print(results_table([evaluation.result], task.name))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        save_results([result], options.out / "results.json")
+        save_results([evaluation.result], options.out / "results.json")
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
         (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from evojax_merge import api
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.evolution.interruption import Interrupted
+from evojax_merge.evolution.lock import LockedError
 from evojax_merge.report.sweep import ERROR_FILE
 from evojax_merge.terminal import say
 
@@ -66,7 +67,7 @@ def run(arguments: list[str], console: Console) -> None:
             raise
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
             failures.append(error)
-            if swept:
+            if swept and not isinstance(error, LockedError):
                 keep_overrides()
                 (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
                 say(console, f"{' '.join(chosen)}\n{error}", label="failed:")

@@ -2,15 +2,19 @@
 
 import inspect
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from evojax_merge.arguments import check_number
 from evojax_merge.config.explaining import ConfigError
+from evojax_merge.documents.errors import DocumentError, shown
+from evojax_merge.documents.files import at_home
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.fitness.base import check_task
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.statistics_cache import StatisticsCache
 
@@ -25,6 +29,7 @@ def build(config: DictConfig) -> Experiment:
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ConfigError("give a value for " + ", ".join(missing))
     for group in ("operator", "space", "strategy", "fitness", "mesh"):
+        _check_option(config[group], group)
         _check_arguments(config[group], group)
     operator = _instantiate(config.operator)
     target, arguments = _recipe_operator(config.operator)
@@ -73,13 +78,20 @@ def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None
 def _statistics_cache(config: DictConfig) -> StatisticsCache | None:
     if config.directory is None:
         return None
-    return StatisticsCache(Path(config.directory).expanduser(), config.limit_gb)
+    try:
+        directory = at_home(config.directory)
+    except DocumentError as error:
+        raise ConfigError(f"statistics_cache.directory {config.directory}: {error}") from None
+    return StatisticsCache(directory, config.limit_gb)
 
 
 def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
+    _check_option(config.fitness, "fitness")
     _check_arguments(config.fitness, "fitness")
-    return _instantiate(config.fitness)
+    task = _instantiate(config.fitness)
+    check_task(task, "fitness")
+    return task
 
 
 def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:
@@ -107,16 +119,43 @@ def _instantiate(config: Any) -> Any:
         target = str(config["_target_"]).rpartition(".")[2]
         reason = f"{target} cannot be made: {cause}" if cause is not None else str(error)
         raise ConfigError(reason) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{config['_target_']}: {error}") from error
+
+
+def _check_option(config: Any, group: str) -> None:
+    """Whether a group holds what an option of it does."""
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise ConfigError(
+            f"{group} is {shown(config)}; choose an option of it, as {group}=NAME, and change its "
+            "keys one by one"
+        )
+
+
+_HYDRA = {
+    "_target_": (str, "the name of a factory"),
+    "_partial_": (bool, "true or false"),
+    "_recursive_": (bool, "true or false"),
+    "_convert_": (str, "none, partial, object or all"),
+}
+"""Keys of Hydra's own, and what they take."""
 
 
 def _check_arguments(config: Any, where: str) -> None:
     """Whether each part takes the keys that it is given; a deferred call would find out late."""
     if not isinstance(config, DictConfig):
         return
-    for key in map(str, config):
-        _check_arguments(config._get_node(key), f"{where}.{key}")
+    for key in config:  # of a mapping of the user's, perhaps no text
+        _check_arguments(config._get_node(key), f"{where}.{key!s}")
+    for key, (kind, wanted) in _HYDRA.items():
+        if key in config and not isinstance(config[key], kind):
+            raise ConfigError(f"{where}.{key} is {shown(config[key])}; give {wanted}")
     if "_target_" not in config:
         return
+    if config["_target_"].startswith("optax."):  # it finds out in the middle of a search
+        for key in map(str, config):
+            if not key.startswith("_"):
+                check_number(f"{where}.{key}", config[key])
     try:
         parameters = inspect.signature(get_object(config["_target_"])).parameters
     except (ImportError, ValueError, TypeError, HydraException):

@@ -18,8 +18,10 @@ from evojax_merge.bundled import conf_directory, experiments_directory
 from evojax_merge.config.explaining import ConfigError, explain, explain_group
 from evojax_merge.config.schema import Config
 from evojax_merge.config.trust import check_trust
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.statistics_cache import default_directory
-from evojax_merge.yaml_text import load_yaml
 
 OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
 OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
@@ -117,7 +119,7 @@ def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
     overrides = expand_overrides(overrides)
     try:
         return hydra.compose("config", overrides=[*search_path, *overrides])
-    except ValueError as error:  # Hydra's own, of a group that is no text
+    except (ValueError, TypeError) as error:  # Hydra's own, of a group that is no text
         raise ConfigError(explain_group(error, overrides)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, search_path, overrides)) from error
@@ -155,10 +157,10 @@ def read_config_file(path: Path) -> dict[str, Any]:
         ConfigError: There is no such file, or it is no mapping in YAML.
     """
     try:
-        plain = load_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: missing; give the directory of a run") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        plain = load_yaml(read_text(path))
+    except DocumentError as error:
+        raise ConfigError(f"{path}: {error}; give the directory of a run") from None
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML ({error}); restore it from a copy") from None
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: is no configuration, which is a mapping; restore it")

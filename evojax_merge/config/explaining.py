@@ -8,6 +8,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import (
     BooleanNode,
     DictConfig,
@@ -63,7 +64,10 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
 def _explain_value(override: str, key: str, others: list[str]) -> str:
     """What a key takes that was given another kind of value."""
     parent, _, name = key.rpartition(".")
-    node: Any = hydra.compose("config", overrides=others)
+    try:
+        node: Any = hydra.compose("config", overrides=others)
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+        return f"{override} cannot be: the value is of another kind"  # and others are wrong too
     node = OmegaConf.select(node, parent) if parent else node
     held = node._get_node(name) if isinstance(node, DictConfig) else None
     given = override.partition("=")[2]

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.json_text import load_object
 from evojax_merge.files import sha256, write_whole
 
 FORMAT = 1
@@ -34,12 +37,11 @@ def read(file: Path, wanted: dict[str, Any]) -> dict[str, np.ndarray] | None:
         return None
     remedy = f"delete {file} and {account.name} to collect it again, or use another run directory"
     try:
-        held = json.loads(account.read_text(encoding="utf-8"))
-        values_sha256 = held["values_sha256"]
-        if sha256(file) != values_sha256:
+        held = load_object(read_text(account))
+        if sha256(file) != held.get("values_sha256"):
             raise ValueError("its sha256 is not the one it was written with")
         leaves = load_file(file)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise EvidenceError(f"{file}: damaged ({error}); {remedy}") from error
     other = [
         f"{name} is {held.get(name)!r}, not {value!r}"

@@ -3,17 +3,17 @@
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.evolution.checkpointing import Checkpointer
+from evojax_merge.evolution.checkpointing import Checkpointer, CheckpointingError
 from evojax_merge.evolution.evaluation import Evaluation
-from evojax_merge.evolution.history import History
-from evojax_merge.evolution.state import EvolutionState, init_archive, update_archive
+from evojax_merge.evolution.history import History, HistoryWarning, numbered
+from evojax_merge.evolution.state import EvolutionState, Spent, init_archive, update_archive
 from evojax_merge.strategies.base import Strategy, hears
 from evojax_merge.types import Population, PRNGKey
 
@@ -95,11 +95,14 @@ def search(
     checkpointer: Checkpointer | None = None,
     history: History | None = None,
     item_evaluations: int | None = None,
-    on_resume: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    on_resume: Callable[[list[dict[str, Any]], int], None] = lambda rows, generations: None,
     on_generation: Callable[[Metrics], None] = lambda metrics: None,
     interrupted: Callable[[], None] = lambda: None,
 ) -> EvolutionState:
     """Run a search to its last generation, from wherever its checkpoints left it.
+
+    Generations whose results are missing in the history are done again if a checkpoint before
+    them is kept. Otherwise they stay missing, and what they cost is known from the checkpoint.
 
     Args:
         name: What the history calls it.
@@ -110,38 +113,42 @@ def search(
         archive_size: Best candidates to keep.
         checkpointer: Holds earlier generations and gets the new ones.
         history: Gets every candidate.
-        item_evaluations: Stop after the generation in which as many items have been measured, by
-            the history; None: no limit.
-        on_resume: Told the history of earlier generations before the first new one.
+        item_evaluations: Stop after the generation in which as many items have been measured;
+            None: no limit.
+        on_resume: Told the history of earlier generations, and how many those are, before the
+            first new one.
         on_generation: Told about each new generation.
         interrupted: Raises when it is time to leave; the generation under way is then lost, and
             done again on resuming.
 
+    Raises:
+        CheckpointingError: What was saved cannot be read, or a generation not be saved.
+        HistoryError: Results are missing in the history, and no checkpoint tells what they cost.
+
     Warns:
         ConstantFitnessWarning: The first generation's candidates all scored the same, in all or in
             one of several tasks.
+        HistoryWarning: Results are missing in the history.
+        DamagedCheckpointWarning: The newest checkpoint is damaged.
     """
-    state = init_state(strategy, key, archive_size)
-    if checkpointer is not None:
-        state = checkpointer.restore(state) or state
-    spent = 0
-    if history is not None:
-        earlier = history.rewind(name, int(state.generation))
-        spent += sum(row["item_evaluations"] for row in earlier)
-        if earlier:
-            on_resume(earlier)
+    state, earlier = _begin(name, strategy, key, archive_size, checkpointer, history)
+    spent = Spent() if history is None else history.spent
+    if int(state.generation):
+        on_resume(earlier, int(state.generation))
     with checkpointer or nullcontext():
         for generation in range(int(state.generation), generations):
-            if item_evaluations is not None and spent >= item_evaluations:
+            if item_evaluations is not None and spent.item_evaluations >= item_evaluations:
                 break
             interrupted()
             began = time.perf_counter()
             state, population, evaluation = step(state, strategy, evaluate_fn)
-            spent += int(evaluation.item_evaluations.sum())
-            if history is not None:
+            if history is None:
+                spent = spent.plus(_cost(evaluation))
+            else:
                 history.append(name, generation, population, evaluation)
+                spent = history.spent
             if checkpointer is not None:
-                checkpointer.save(state)
+                checkpointer.save(state, spent)
             metrics = _metrics(state, evaluation, time.perf_counter() - began)
             if generation == 0:
                 _warn_if_constant(name, evaluation)
@@ -149,10 +156,48 @@ def search(
     return state
 
 
+def _begin(
+    name: str,
+    strategy: Strategy,
+    key: PRNGKey,
+    archive_size: int,
+    checkpointer: Checkpointer | None,
+    history: History | None,
+) -> tuple[EvolutionState, list[dict[str, Any]]]:
+    """The state to go on from, the newest with which the history can be continued, and its rows."""
+    first = init_state(strategy, key, archive_size)
+    state = first
+    if checkpointer is not None:
+        state = checkpointer.restore(first) or first
+    if history is None:
+        return state, []
+    history.repair()
+    lost = history.missing(name, int(state.generation), strategy.population_size)
+    if lost and checkpointer is not None:
+        before = None
+        with suppress(CheckpointingError):  # damaged: then there is none, and what is there is good
+            before = checkpointer.restore(first, most=lost[0])
+        if before is not None:
+            state = before
+            warnings.warn(
+                f"{history.path}: {name} lacks candidates of {numbered('generation', lost)} "
+                f"(counted from 0); they are measured again, from generation {state.generation}",
+                HistoryWarning,
+                stacklevel=3,
+            )
+    known = None if checkpointer is None else checkpointer.spent(int(state.generation))
+    return state, history.rewind(name, int(state.generation), strategy.population_size, known)
+
+
 def spent_in(strategy: Strategy, state: Any) -> int:
     """Items that a strategy itself has measured, e.g. for gradients."""
     spent = getattr(strategy, "spent", None)
     return 0 if spent is None else int(spent(state))
+
+
+def _cost(evaluation: Evaluation) -> Spent:
+    items = int(evaluation.item_evaluations.sum())
+    return Spent(len(evaluation.items), items, float(evaluation.seconds.sum()))
 
 
 def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> Metrics:

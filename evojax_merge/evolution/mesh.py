@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import AxisType, Mesh
 
+from evojax_merge.arguments import check_whole
+
 
 def make_mesh(pop: int = -1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A ``pop`` × ``model`` mesh over all devices of all processes.
@@ -17,6 +19,8 @@ def make_mesh(pop: int = -1, model: int = 1, devices: Sequence[jax.Device] | Non
     Raises:
         ValueError: The axes do not fit the devices.
     """
+    check_whole("mesh.pop", pop, -1)
+    check_whole("mesh.model", model, 1)
     available = list(jax.devices() if devices is None else devices)
     if model != 1:
         raise ValueError(f"mesh.model is {model}; splitting one candidate is not supported yet")

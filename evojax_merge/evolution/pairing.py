@@ -23,12 +23,13 @@ class Pair(NamedTuple):
     Attributes:
         strategy: Knows the problem's seeds and gradients, where it asks for them.
         evaluate_fn: Scores a generation.
-        resume: Is told, by a search that goes on, the history of what was measured before.
+        resume: Is told, by a search that goes on, the history of what was measured before, and how
+            many generations that were.
     """
 
     strategy: Strategy
     evaluate_fn: EvaluateFn
-    resume: Callable[[list[dict[str, Any]]], None]
+    resume: Callable[[list[dict[str, Any]], int], None]
 
 
 def pair(
@@ -54,7 +55,7 @@ def pair(
     if hasattr(strategy, "bind"):
         strategy = strategy.bind(_descendable(problem))
     if getattr(strategy, "scores_itself", False):
-        return Pair(strategy, _by_own_score(strategy), lambda rows: None)
+        return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
     return Pair(strategy, scorer, scorer.resume)
 

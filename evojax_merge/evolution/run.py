@@ -1,6 +1,7 @@
 """A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,21 +11,25 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from evojax_merge.checkpoints import Model, export
+from evojax_merge.checkpoints import Model, export, load
+from evojax_merge.checkpoints.exporting import recover
+from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.heldout import Heldout
-from evojax_merge.evolution.history import History, read_history
+from evojax_merge.evolution.history import History, HistoryWarning, read_history
 from evojax_merge.evolution.interruption import Interruption, watch
 from evojax_merge.evolution.loop import search
 from evojax_merge.evolution.pairing import pair
 from evojax_merge.evolution.problems import Found, Problem, WeightsProblem
-from evojax_merge.evolution.problems.base import EVOLVED, RANDOM
+from evojax_merge.evolution.problems.base import EVOLVED, EXPORTED, RANDOM
 from evojax_merge.evolution.setups import Setup, Stage, set_up
 from evojax_merge.evolution.state import EvolutionState
 from evojax_merge.experiment import Experiment
-from evojax_merge.fitness.several import parts_of
+from evojax_merge.files import naming, remove_partial
+from evojax_merge.fitness.base import Measure
+from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.models.decoder.absorb import AbsorptionError
-from evojax_merge.path_recipe import PathRecipe
+from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.recipe import RECIPE_FILE, Recipe
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
@@ -32,11 +37,23 @@ from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.progress import SearchProgress
-from evojax_merge.report.results import Result, noise_line, results_table, save_results
+from evojax_merge.report.results import (
+    Result,
+    choice_line,
+    is_chosen_by,
+    load_results,
+    noise_line,
+    results_table,
+    save_results,
+)
 from evojax_merge.strategies import EvosaxStrategy, Strategy
+from evojax_merge.terminal import say
+from evojax_merge.types import Float
 from evojax_merge.weights_recipe import WeightsRecipe
 
-__all__ = ["EVOLVED", "RANDOM", "Run", "run"]
+__all__ = ["EVOLVED", "RANDOM", "Run", "left_by", "run"]
+
+RESULTS, EXPORT = "results.json", "export"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +99,47 @@ def run(
         CheckpointingError: The disk is full or broken; the last good generation is kept.
     """
     console = console or Console(quiet=True)
-    setup = set_up(experiment)
-    directory.mkdir(parents=True, exist_ok=True)
-    for line in setup.describe():
-        console.print(line, soft_wrap=True, markup=False)
-    setup.load(directory, lambda message: console.print(message, soft_wrap=True, markup=False))
-    on_start()
-    with watch() as interruption:
+    with naming(directory), watch() as interruption:
+        setup = set_up(experiment)
+        directory.mkdir(parents=True, exist_ok=True)
+        _tidy(directory)
+        for line in setup.describe():
+            say(console, line)
+        interruption.check()
+        setup.load(directory, functools.partial(say, console))
+        interruption.check()
+        on_start()
         runner = _Runner(experiment, directory, console, interruption)
         return runner.run(setup)
+
+
+def _tidy(directory: Path) -> None:
+    """Clear away what killed processes left of files and exports that they were writing."""
+    for folder in (directory, directory / FOLDER, directory / EVIDENCE):
+        remove_partial(folder)
+    recover(directory / EXPORT)
+
+
+def left_by(directory: Path, console: Console | None = None) -> Run | None:
+    """What a finished run left, read and shown without writing anything; None if it did not finish.
+
+    Args:
+        directory: Of the run.
+        console: Where to show it; by default nowhere.
+    """
+    console = console or Console(quiet=True)
+    if not (directory / RESULTS).is_file() or not (directory / RECIPE_FILE).is_file():
+        return None
+    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
+    exported = directory / EXPORT
+    model = load(exported) if exported.is_dir() else None
+    final = results[0].split
+    shown = [result for result in results if result.split == final]
+    console.print(results_table(shown, directory.name))
+    if line := choice_line(shown):
+        say(console, line)
+    say(console, f"{directory}: is finished and cannot be written; these are its results as kept")
+    return Run(directory, recipe, model, results)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,20 +166,23 @@ class _Runner:
         found = self._search(EVOLVED, problem, stage, known)
         recipe = problem.recipe(found)
         recipe.save(self.directory / RECIPE_FILE)
-        self._keep_front(problem, found, known)
-        self._keep_curve(known)
+        front = self._keep_front(problem, found, known)
+        self._keep_curve(found, known)
         others: dict[str, Found] = {}
         if self.experiment.baselines.random_search:
             beside = _random_search(problem.space, stage)
             others[stage.random] = self._search(stage.random, problem, beside, known)
         model = self._built(problem, recipe)
+        self.interruption.check()
         results = self._compare(problem, model, {**others, EVOLVED: found}, earlier)
-        save_results(results, self.directory / "results.json")
-        self._report(problem, recipe, results)
+        members = self._compare_front(found, front, earlier, known)
+        save_results([*results, *members], self.directory / RESULTS)
+        self._report(results, members)
+        self._plot(problem, recipe, {**{one.name: one for one in setup.stages}, EVOLVED: stage})
         if self.experiment.export and model is not None:
-            export(model, self.directory / "export", overwrite=True)
-            self.console.print(f"exported to {self.directory / 'export'}", soft_wrap=True)
-        return Run(self.directory, recipe, model, results)
+            export(model, self.directory / EXPORT, overwrite=True)
+            say(self.console, f"exported to {self.directory / EXPORT}")
+        return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; a search is not lost where there can be none."""
@@ -152,9 +204,15 @@ class _Runner:
         # The weights of every candidate would take more than all else that a run leaves.
         written = not isinstance(problem, WeightsProblem)
         history = History(self.directory / "history.jsonl", genotypes=written)
-        with SearchProgress(
-            self.console, name, generations, strategy.population_size
-        ) as on_generation:
+        progress = SearchProgress(
+            self.console,
+            name,
+            generations,
+            strategy.population_size,
+            self._measure_of(stage),
+            assured=stage.savers.minibatch is not None,
+        )
+        with self.interruption.deferred(), progress as on_generation:
             state = search(
                 name,
                 strategy,
@@ -169,39 +227,61 @@ class _Runner:
                 on_generation=on_generation,
                 interrupted=self.interruption.check,
             )
-        rows = [row for row in read_history(history.path) if row["search"] == name]
-        seconds = sum(row["seconds"] for row in rows)
-        measured = sum(row["item_evaluations"] for row in rows)
         front = None
         if hasattr(strategy, "front"):
             members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
-        return Found(winner, len(rows), seconds, measured, front)
+        spent = history.spent
+        return Found(winner, spent.evaluations, spent.seconds, spent.item_evaluations, front)
 
-    def _keep_curve(self, known: Heldout) -> None:
+    def _measure_of(self, stage: Stage) -> Measure:
+        """What a search goes by: the task's fitness, unless it scores candidates itself."""
+        strategy: Any = stage.strategy
+        if getattr(strategy, "scores_itself", False):
+            own: Measure = strategy.own_measure
+            return own
+        task = self.experiment.task
+        named = isinstance(task, SeveralTasks)
+        return task.measure._replace(name="fitness") if named else task.measure
+
+    def _keep_curve(self, found: Found, known: Heldout) -> None:
         """How the best candidate of the search got better on items that it never saw."""
         most = self.experiment.budget.curve
         points = incumbents(read_history(self.directory / "history.jsonl"), EVOLVED, most)
-        if not points:
+        if not most or not points:
+            return
+        if points[-1].evaluations != found.evaluations:
+            warnings.warn(
+                f"{CURVE} is left out: the history lacks candidates, and what the best of each "
+                "generation had cost is not known",
+                HistoryWarning,
+                stacklevel=2,
+            )
             return
         split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)
         heldout = [float(score) for score in known.fitness(genotypes, split)]
-        save_curve(points, heldout, split, self.directory / CURVE)
+        save_curve(points, heldout, self.experiment.task.on(split), self.directory / CURVE)
 
-    def _keep_front(self, problem: Problem, found: Found, known: Heldout) -> None:
-        """A recipe for every member of the front that a strategy of several objectives found."""
-        parts = parts_of(problem.evaluator.tasks["search"])
-        if found.front is None or not len(found.front) or not parts:
-            return
-        splits = [s for s in ("validation", "test", "search") if s in known.splits]
-        tasks = tuple(part.name for part in parts)
+    def _keep_front(
+        self, problem: Problem, found: Found, known: Heldout
+    ) -> Float[np.ndarray, "members dims"] | None:
+        """A recipe for every member of the front that a strategy of several objectives found.
+
+        Members are chosen on the validation split, or else on the search split: by test items
+        nothing is chosen.
+        """
+        task = self.experiment.task
+        if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
+            return None
+        splits = [s for s in ("validation", "search", "test") if s in known.splits]
+        tasks = tuple(task.tasks)
         measured = {split: known.objectives(found.front, split) for split in splits}
         kept = best_members(measured[splits[0]])
         if not kept.any():
-            return
+            return None
         folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         members = []
@@ -213,17 +293,19 @@ class _Runner:
                 for split, means in measured.items()
             }
             members.append(Member(f"{FOLDER}/{index}.yaml", scores))
-        front = Front(splits[0], tasks, tuple(members))
+        measures = tuple(one.measure for one in task.tasks.values())
+        front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
         plots = self.directory / "plots"
         plots.mkdir(exist_ok=True)
         history = list(read_history(self.directory / "history.jsonl"))
         plot_front(front, history, EVOLVED, plots / "front.png")
-        self.console.print(
+        say(
+            self.console,
             f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
             "--out DIR, or an index of front.json, or weights",
-            soft_wrap=True,
         )
+        return found.front[kept]
 
     def _choose(
         self,
@@ -267,18 +349,16 @@ class _Runner:
     ) -> list[Result]:
         """Every method on the best-held-out split there is, and the winner on the others."""
         splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
-        before = sum(one.evaluations for one in earlier.values())
-        spent_before = sum(one.seconds for one in earlier.values())
-        measured_before = sum(one.item_evaluations for one in earlier.values())
+        costs = {name: _cost(one) for name, one in earlier.items()}
+        costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
 
         def result(name: str, split: str, items: np.ndarray) -> Result:
-            cost = {**earlier, **found}.get(name)
-            if cost is None:
-                return Result.of(name, split, items)
-            own = (cost.evaluations, cost.seconds, cost.item_evaluations)
-            if name not in earlier:
-                own = (before + own[0], spent_before + own[1], measured_before + own[2])
-            return Result.of(name, split, items, *own)
+            searched = name in costs or name == EXPORTED
+            task = self.experiment.task.on(split)
+            cost = costs.get(name, (0, 0.0, 0))
+            return Result.of(
+                name, task, items, *cost, chosen_on_these_items=searched and is_chosen_by(task)
+            )
 
         results = [
             result(name, splits[0], items)
@@ -288,18 +368,55 @@ class _Runner:
             results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
         return results
 
-    def _report(self, problem: Problem, recipe: Any, results: list[Result]) -> None:
+    def _compare_front(
+        self,
+        found: Found,
+        front: Float[np.ndarray, "members dims"] | None,
+        earlier: Mapping[str, Found],
+        known: Heldout,
+    ) -> list[Result]:
+        """The members of the front on the split that methods are compared on."""
+        if front is None:
+            return []
+        task = self.experiment.task.on(known.splits[0])
+        cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
+        return [
+            Result.of(f"front {index}", task, items, *cost, chosen_on_these_items=chosen)
+            for index, items in enumerate(known.items(front, task.current_split))
+        ]
+
+    def _plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
         plots = self.directory / "plots"
         plots.mkdir(exist_ok=True)
-        task = self.experiment.task.name
         history = self.directory / "history.jsonl"
-        plot_fitness(read_history(history), plots / "fitness.png", task)
+        own = {
+            name: self._measure_of(stage)
+            for name, stage in stages.items()
+            if getattr(stage.strategy, "scores_itself", False)
+        }
+        plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
         problem.plot(recipe, history, plots)
+
+    def _report(self, results: list[Result], front: list[Result]) -> None:
         final = results[0].split
-        shown = [result for result in results if result.split == final]
-        title = f"{task}, {shown[0].items} items of the {final} split"
-        self.console.print(results_table(shown, title))
-        self.console.print(noise_line([r for r in results if r.name == EVOLVED]), soft_wrap=True)
+        compared = [result for result in results if result.split == final]
+        for name, shown in ((self.experiment.task.name, compared), ("front", front)):
+            if shown:
+                self.console.print(results_table(shown, name))
+            if line := choice_line(shown):
+                say(self.console, line)
+        line = noise_line([result for result in results if result.name == EVOLVED])
+        say(self.console, line)
+
+
+def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:
+    """Evaluations, seconds and measured items of a search and of those that it builds on."""
+    every = (*earlier, found)
+    return (
+        sum(one.evaluations for one in every),
+        sum(one.seconds for one in every),
+        sum(one.item_evaluations for one in every),
+    )
 
 
 def _random_search(space: Any, stage: Stage) -> Stage:

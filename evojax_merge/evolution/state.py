@@ -31,6 +31,28 @@ class EvolutionState(NamedTuple):
     archive: Archive
 
 
+class Spent(NamedTuple):
+    """What a search has cost so far.
+
+    Attributes:
+        evaluations: Candidates.
+        item_evaluations: Items that were measured for them.
+        seconds: That it took to measure them.
+    """
+
+    evaluations: int = 0
+    item_evaluations: int = 0
+    seconds: float = 0.0
+
+    def plus(self, more: "Spent") -> "Spent":
+        """The sum of both."""
+        return Spent(
+            self.evaluations + more.evaluations,
+            self.item_evaluations + more.item_evaluations,
+            self.seconds + more.seconds,
+        )
+
+
 def init_archive(size: int, dims: int) -> Archive:
     """An archive with ``size`` empty places."""
     return Archive(jnp.zeros((size, dims), jnp.float32), jnp.full(size, -jnp.inf, jnp.float32))

@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 import yaml
 
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.yaml_text import load_documents, load_yaml
 from evojax_merge.exchange.anchors import anchored_keys
 from evojax_merge.exchange.chat_templates import check_template
 from evojax_merge.exchange.errors import ExchangeError, nearest
@@ -21,7 +24,6 @@ from evojax_merge.exchange.methods import Method, method
 from evojax_merge.exchange.models import ModelNames
 from evojax_merge.exchange.settings import Setting, Settings, parse_setting, value
 from evojax_merge.exchange.tokens import TokenRow, read_rows
-from evojax_merge.yaml_text import load_documents, load_yaml
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -127,8 +129,8 @@ class Configuration:
 def is_mergekit(path: str | Path) -> bool:
     """Whether a file is a YAML of mergekit, rather than a recipe of this package."""
     try:
-        trees = load_documents(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        trees = load_documents(read_text(Path(path)))
+    except (OSError, DocumentError, yaml.YAMLError):
         return False
     given = [tree for tree in trees if tree is not None]
     return bool(given) and all(
@@ -144,8 +146,8 @@ def read_file(path: str | Path) -> str:
         ExchangeError: It cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(Path(path))
+    except (OSError, DocumentError) as error:
         raise ExchangeError(f"{path}: cannot be read ({error})") from None
 
 

@@ -1,11 +1,14 @@
 """Fitness tasks: what a merge is measured by."""
 
 from evojax_merge.fitness.base import (
+    ACCURACY,
+    FRACTION,
     Batch,
     BoundTask,
     ClassifyBatch,
     GenerateBatch,
     LoglikelihoodBatch,
+    Measure,
     Task,
 )
 from evojax_merge.fitness.classification import ClassificationTask, classification_task
@@ -19,6 +22,8 @@ from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.fitness.size import SizeTask
 
 __all__ = [
+    "ACCURACY",
+    "FRACTION",
     "Batch",
     "BoundTask",
     "ClassificationTask",
@@ -31,6 +36,7 @@ __all__ = [
     "Language",
     "Lingua",
     "LoglikelihoodBatch",
+    "Measure",
     "MultipleChoiceTask",
     "PerplexityTask",
     "ScriptRule",

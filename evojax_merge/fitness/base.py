@@ -1,5 +1,6 @@
 """What a fitness task is: items, the device program they need, and a result for each item."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -47,6 +48,45 @@ class SizeBatch(NamedTuple):
 
 
 Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | SizeBatch
+
+
+FRACTION = "fraction"
+"""The unit of what lies between 0 and 1; people read it in per cent."""
+
+
+class Measure(NamedTuple):
+    """What the results of a task are. Larger is better, whatever is measured.
+
+    Attributes:
+        name: What is measured, e.g. ``accuracy``.
+        unit: Of the numbers as they are computed and as files hold them.
+        sampled: Whether the mean over the items stands for more items of their kind, and so has an
+            interval; a size, for instance, is known exactly.
+    """
+
+    name: str
+    unit: str
+    sampled: bool = True
+
+    @property
+    def factor(self) -> float:
+        """How many of the units that people read make one of the numbers."""
+        return 100.0 if self.unit == FRACTION else 1.0
+
+    @property
+    def head(self) -> str:
+        """The name and the unit that people read."""
+        return f"{self.name}, {'%' if self.unit == FRACTION else self.unit}"
+
+    def text(self, value: float) -> str:
+        """A number in the unit that people read; a dash where there is none."""
+        if not math.isfinite(value):
+            return "–"
+        shown = self.factor * value
+        return f"{shown:.1f}" if self.unit == FRACTION else f"{shown:.4g}"
+
+
+ACCURACY = Measure("accuracy", FRACTION)
 
 
 @runtime_checkable
@@ -99,12 +139,16 @@ class Task(Protocol):
 
     Attributes:
         name: What results tables call the task.
-        split: The split the items belong to, e.g. ``search``.
+        current_split: The split the items belong to, e.g. ``search``.
+        measure: What the results of the items are.
         splits: The splits the task has data for.
     """
 
     name: str
-    split: str
+    current_split: str
+
+    @property
+    def measure(self) -> Measure: ...
 
     @property
     def splits(self) -> tuple[str, ...]: ...
@@ -131,3 +175,22 @@ class Task(Protocol):
             ValueError: The model cannot be measured by this task.
         """
         ...
+
+
+def check_task(task: Any, where: str) -> None:
+    """Whether an object is a task, which one from elsewhere may be in part only.
+
+    Args:
+        task: The object.
+        where: The key that describes it.
+
+    Raises:
+        ValueError: It lacks something that a `Task` has.
+    """
+    parts = ("name", "current_split", "measure", "splits", "on", "bind", "__len__")
+    missing = [part for part in parts if not hasattr(task, part)]
+    if missing:
+        raise ValueError(
+            f"{where}: a {type(task).__name__} is no fitness task, it has no {', '.join(missing)}; "
+            "see evojax_merge.fitness.Task"
+        )

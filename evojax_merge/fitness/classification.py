@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from evojax_merge.fitness.base import ClassifyBatch
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import at_home, open_regular
+from evojax_merge.fitness.base import ACCURACY, ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
+from evojax_merge.fitness.dividing import check_undivided, divide
 from evojax_merge.fitness.references import ClassReferences
 
 
@@ -26,19 +30,21 @@ class ClassificationTask:
 
     Args:
         examples: Examples of each split.
-        split: The split whose items are measured.
+        current_split: The split whose items are measured.
         name: What results tables call the task.
     """
+
+    measure = ACCURACY
 
     def __init__(
         self,
         examples: Mapping[str, Examples],
-        split: str = "search",
+        current_split: str = "search",
         name: str = "classification",
     ) -> None:
         self.name = name
         self._examples = dict(examples)
-        self.split = self._require(split)
+        self.current_split = self._require(current_split)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -48,7 +54,7 @@ class ClassificationTask:
     @property
     def examples(self) -> Examples:
         """The items of the current split."""
-        return self._examples[self.split]
+        return self._examples[self.current_split]
 
     def __len__(self) -> int:
         return len(self.examples.labels)
@@ -60,7 +66,7 @@ class ClassificationTask:
             ValueError: There is no data for that split.
         """
         task = copy.copy(self)
-        task.split = self._require(split)
+        task.current_split = self._require(split)
         return task
 
     def bind(self, model: Any) -> "BoundClassification":
@@ -145,6 +151,8 @@ def classification_task(
     inputs: str = "inputs",
     limit: int | None = None,
     name: str = "classification",
+    split: Sequence[float] | None = None,
+    split_seed: int = 0,
 ) -> ClassificationTask:
     """A classification task from files.
 
@@ -157,10 +165,28 @@ def classification_task(
         inputs: Array of the features in ``.npz``.
         limit: Use at most this many items of each file, the first ones.
         name: What results tables call the task.
+        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+            `evojax_merge.fitness.dividing.divide`.
+        split_seed: Of that division.
 
     Raises:
         DataError: A file is missing or malformed.
+        ValueError: The file cannot be divided as asked.
     """
+    if split is not None:
+        whole = read_examples(data, label, inputs, limit)
+        rows = zip(whole.inputs, whole.labels, strict=True)
+        contents = [features.tobytes() + own.tobytes() for features, own in rows]
+        files = {"validation": validation, "test": test}
+        divided = divide(contents, split, split_seed, name, files)
+        return ClassificationTask(
+            {
+                part: Examples(whole.inputs[places], whole.labels[places])
+                for part, places in divided.items()
+            },
+            name=name,
+        )
+    check_undivided(split_seed, name)
     paths = {"search": data, "validation": validation, "test": test}
     examples = {
         split: read_examples(path, label, inputs, limit)
@@ -178,11 +204,15 @@ def read_examples(
     Raises:
         DataError: The file is missing or malformed.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(f"{path}: no such file")
-    if limit is not None and limit < 1:
-        raise DataError(f"limit must be at least 1 item or null, not {limit}")
+    check_text("label", label)
+    check_text("inputs", inputs)
+    if limit is not None:
+        check_whole("limit", limit, 1)
+    try:
+        file = at_home(check_text("data", path, empty=False))
+        open_regular(file).close()
+    except DocumentError as error:
+        raise DataError(f"{path}: {error}") from None
     readers = {".npz": _read_npz, ".csv": _read_csv}
     if file.suffix not in readers:
         raise DataError(f"{path}: neither .npz nor .csv")

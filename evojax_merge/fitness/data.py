@@ -1,10 +1,17 @@
 """JSON Lines files: one object a line, and errors that name the file, the line and the field."""
 
 import difflib
-import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import DocumentError, named, shown
+from evojax_merge.documents.files import LARGEST, at_home, decoded, open_regular
+from evojax_merge.documents.json_text import JsonSyntaxError, load_json
+
+_LARGEST_NUMBER = sys.float_info.max
 
 
 class DataError(ValueError):
@@ -31,9 +38,26 @@ class Record(NamedTuple):
         """
         if name in self.fields:
             return self.fields[name]
-        present = ", ".join(map(repr, self.fields)) or "none"
+        present = ", ".join(map(repr, map(named, self.fields))) or "none"
         hint = did_you_mean(name, self.fields)
         raise DataError(f"{self.place}: no field {name!r}; the fields are {present}{hint}")
+
+    def text(self, name: str) -> str:
+        """The value of a field that is a text or a finite number, as text.
+
+        Raises:
+            DataError: The object has no such field, or it is neither.
+        """
+        value = self.field(name)
+        if isinstance(value, str):
+            return value
+        # Not true and false, which Python counts among the whole numbers; nor NaN.
+        if type(value) in (int, float) and abs(value) <= _LARGEST_NUMBER:
+            return str(value)
+        raise DataError(
+            f"{self.place}: field {name!r} is {_KINDS.get(type(value), shown(value))}; give a text "
+            "or a number"
+        )
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
@@ -50,36 +74,61 @@ def read_jsonl(path: str | Path, limit: int | None = None) -> tuple[Record, ...]
         limit: Read at most this many objects.
 
     Raises:
-        DataError: The file is missing, empty or not UTF-8, or a line is not a JSON object.
+        DataError: The file is missing, no regular file, empty or not UTF-8, or a line is not a JSON
+            object whose keys are all different.
+        ValueError: The path is no text, or the limit no whole number of at least 1.
     """
-    file = Path(path).expanduser()
-    if limit is not None and limit < 1:
-        raise DataError(f"limit must be at least 1 item or null, not {limit}")
-    if not file.is_file():
-        raise DataError(f"{path}: {'not a file' if file.exists() else 'no such file'}")
-    # Split on newlines only: str.splitlines would also split at U+2028 inside a JSON string.
-    lines = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if limit is not None:
+        check_whole("limit", limit, 1)
+    if not isinstance(path, Path):
+        check_text("a file of data", path, empty=False)
+    try:
+        file = open_regular(at_home(path))
+    except DocumentError as error:
+        raise DataError(f"{path}: {error}") from None
     records: list[Record] = []
-    for number, line in enumerate(lines, start=1):
-        if limit is not None and len(records) == limit:
-            break
-        if line.strip():
-            records.append(Record(str(path), number, _parse(line, f"{path}, line {number}")))
+    with file:
+        for number, line in enumerate(_lines(file), start=1):
+            if limit is not None and len(records) == limit:
+                break
+            if line.strip():
+                records.append(Record(str(path), number, _parse(line, f"{path}, line {number}")))
     if not records:
         raise DataError(f"{path}: the file is empty; write one JSON object a line")
     return tuple(records)
 
 
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+    float: "no finite number",
+    int: "a number too large to be one of an item",
+}
+
+
+def _lines(file: BinaryIO) -> Iterable[bytes]:
+    """Lines without a byte order mark; a longer one than can be read is the last, cut.
+
+    Only a newline ends one: `str.splitlines` would also split at U+2028 inside a JSON string.
+    """
+    first = True
+    while line := file.readline(LARGEST):
+        yield line.removeprefix(b"\xef\xbb\xbf") if first else line
+        first = False
+
+
 def _parse(line: bytes, place: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
+        value = load_json(decoded(line))
+    except JsonSyntaxError as error:
         raise DataError(
-            f"{place}: malformed JSON: {error.msg} at column {error.colno}; "
+            f"{place}: malformed JSON: {error.reason} at column {error.column}; "
             "write one JSON object a line"
         ) from error
+    except DocumentError as error:
+        raise DataError(f"{place}: {error}") from error
     if not isinstance(value, dict):
         raise DataError(
             f"{place}: a JSON {type(value).__name__}, not an object; write one object a line"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.fitness.classification import ClassificationTask, Examples
 
 FRACTIONS = {"train": 0.4, "search": 0.3, "validation": 0.1, "test": 0.2}
@@ -27,10 +28,15 @@ def load_digits(
     Raises:
         ValueError: The fractions are no shares, or scikit-learn is not installed.
     """
-    if min(fractions.values()) <= 0 or sum(fractions.values()) > 1 + 1e-9:
+    check_whole("digits: seed", seed, 0, 2**32 - 1)
+    for split, share in fractions.items():
+        check_number(f"digits: fractions.{split}", share, 0, 1)
+    if not fractions or min(fractions.values()) <= 0 or sum(fractions.values()) > 1 + 1e-9:
         raise ValueError(
             f"digits: fractions must be positive and add up to at most 1, not {dict(fractions)}"
         )
+    for one in classes or ():
+        check_whole("digits: an entry of classes", one, 0, 9)
     try:
         from sklearn import datasets
     except ImportError as error:

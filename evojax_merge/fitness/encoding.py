@@ -1,12 +1,16 @@
 """Texts as token ids for one model, and ids as padded arrays in a few length buckets."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int32
+
+from evojax_merge.checkpoints.directory import member, read_json
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.tokenizers import refused
+from evojax_merge.documents.schema import Document, read, whole
 
 _MULTIPLE = 16
 _WORTHWHILE = 0.1
@@ -38,12 +42,13 @@ class Encoder:
             )
         self.task = task
         self.tokenizer = tokenizer
+        self.directory: Path | None = getattr(model, "directory", None)
         config = getattr(model, "config", None)
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         self._vocabulary: int | None = getattr(config, "vocab_size", None)
         self.bos: int | None = tokenizer.bos_token_id
         eos: int | None = tokenizer.eos_token_id
-        self.eos_ids = _end_tokens(eos, getattr(model, "directory", None))
+        self.eos_ids = _end_tokens(eos, self.directory)
         pad: int | None = tokenizer.pad_token_id
         self.pad = next((token for token in (pad, eos) if token is not None), 0)
         self._appends_eos = eos is not None and self._ids(["a"], True)[0][-1:] == [eos]
@@ -110,13 +115,14 @@ class Encoder:
     def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
         if not texts:
             return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=special,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
+        with refused(f"{self.directory or self.task}: its tokenizer cannot encode the texts"):
+            encoded = self.tokenizer(
+                list(texts),
+                add_special_tokens=special,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
         return list(encoded["input_ids"])
 
     def _trim(self, ids: list[int]) -> list[int]:
@@ -127,12 +133,28 @@ class Encoder:
         return ids
 
 
+_TokenId = Annotated[int, whole()]
+
+
+class _EndToken(Document):
+    eos_token_id: _TokenId | None = None
+
+
+class _EndTokens(Document):
+    eos_token_id: list[_TokenId]
+
+
 def _end_tokens(eos: int | None, directory: Path | None) -> tuple[int, ...]:
+    """The tokenizer's, then those of ``generation_config.json``, which names one or several."""
     found = [] if eos is None else [eos]
-    file = None if directory is None else Path(directory) / "generation_config.json"
-    if file is not None and file.is_file():
-        named = json.loads(file.read_text()).get("eos_token_id")
-        found += named if isinstance(named, list) else [] if named is None else [named]
+    file = None if directory is None else member(Path(directory), "generation_config.json")
+    if file is not None and file.exists():
+        written = read_json(file)
+        if isinstance(written.get("eos_token_id"), list):
+            found += read(_EndTokens, written, str(file), CheckpointError).eos_token_id
+        else:
+            named = read(_EndToken, written, str(file), CheckpointError).eos_token_id
+            found += [] if named is None else [named]
     return tuple(dict.fromkeys(found))
 
 

@@ -8,12 +8,15 @@ import copy
 import dataclasses
 import re
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from evojax_merge.fitness.base import GenerateBatch
+from evojax_merge.arguments import check_switch, check_text, check_whole
+from evojax_merge.checkpoints.tokenizers import refused
+from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
+from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import (
     Bucket,
@@ -60,22 +63,22 @@ class GenerationTask(TextTask):
     chat: bool = False
     slots: int | None = None
     name: str = "generation"
+    measure: ClassVar[Measure] = ACCURACY
 
     def __post_init__(self) -> None:
-        if self.extract not in EXTRACTORS:
+        if not isinstance(self.extract, str) or self.extract not in EXTRACTORS:
             raise ValueError(
                 f"{self.name}: no extract mode {self.extract!r}; the modes are "
-                f"{', '.join(EXTRACTORS)}{did_you_mean(self.extract, EXTRACTORS)}"
+                f"{', '.join(EXTRACTORS)}{did_you_mean(str(self.extract), EXTRACTORS)}"
             )
-        if self.max_new_tokens < 1:
-            raise ValueError(
-                f"{self.name}: max_new_tokens must be at least 1, not {self.max_new_tokens}"
-            )
-        if self.slots is not None and self.slots < 1:
-            raise ValueError(f"{self.name}: slots must be at least 1 or null, not {self.slots}")
-        if isinstance(self.stop, str) or not all(self.stop):
-            raise ValueError(f"{self.name}: stop must be a list of texts, none empty")
-        self.stop = tuple(self.stop)
+        check_whole(f"{self.name}: max_new_tokens", self.max_new_tokens, 1)
+        if self.slots is not None:
+            check_whole(f"{self.name}: slots", self.slots, 1)
+        check_switch(f"{self.name}: chat", self.chat)
+        check_text(f"{self.name}: reference", self.reference)
+        if not isinstance(self.stop, list | tuple):
+            raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
+        self.stop = tuple(check_text(f"{self.name}: stop", one, empty=False) for one in self.stop)
         self.language = as_language(self.language)
         super().__post_init__()
 
@@ -83,6 +86,8 @@ class GenerationTask(TextTask):
         for record in records:
             fill(self.template, record)
             self._canonical_reference(record)
+            if self.reference_text is not None:
+                fill(self.reference_text, record)
 
     def bind(self, model: Any) -> "BoundGeneration":
         """Tokenise the prompts for models like this one.
@@ -94,7 +99,7 @@ class GenerationTask(TextTask):
         encoder = Encoder(model, self.name)
         prompts = [self.prefix + fill(self.template, record) for record in self.records]
         if self.chat:
-            prompts = [_as_chat(encoder, prompt) for prompt in prompts]
+            prompts = as_chats(encoder.tokenizer, prompts, encoder.directory or self.name)
         encoded = encoder(prompts)
         for record, prompt, ids in zip(self.records, prompts, encoded, strict=True):
             if not prompt.strip() or not ids:
@@ -119,7 +124,7 @@ class GenerationTask(TextTask):
             DataError: There is none.
         """
         if self.reference_text is None:
-            text = str(record.field(self.reference))
+            text = record.text(self.reference)
         else:
             text = fill(self.reference_text, record)
         if not text:
@@ -128,6 +133,7 @@ class GenerationTask(TextTask):
 
     def _canonical_reference(self, record: Record) -> Hashable:
         try:
+            record.text(self.reference)
             return EXTRACTORS[self.extract].reference(record.field(self.reference))
         except DataError:
             raise
@@ -286,23 +292,14 @@ class BoundGeneration:
         ended = np.isin(tokens, self._ends)
         length = np.where(ended.any(-1), ended.argmax(-1), tokens.shape[-1])
         # The backend's own batch decoding: transformers' wrapper checks every id in Python.
-        texts: list[str] = self._tokenizer.backend_tokenizer.decode_batch(
-            [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
-            skip_special_tokens=True,
-        )
+        with refused(f"{self._encoder.directory or 'the model'}: its tokenizer cannot decode"):
+            texts: list[str] = self._tokenizer.backend_tokenizer.decode_batch(
+                [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
+                skip_special_tokens=True,
+            )
         if self._stop is not None:
             texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
         return texts
-
-
-def _as_chat(encoder: Encoder, prompt: str) -> str:
-    if not getattr(encoder.tokenizer, "chat_template", None):
-        raise ValueError(
-            f"{encoder.task}: the tokenizer has no chat template; set fitness.chat=false"
-        )
-    turns = [{"role": "user", "content": prompt}]
-    text = encoder.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return str(text)
 
 
 def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:

@@ -9,9 +9,11 @@ import importlib
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from evojax_merge.arguments import check_number, check_text, check_whole
+from evojax_merge.documents.files import at_home
 
 _CACHED_TEXTS = 8_192
 _KANA = re.compile("[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff]")
@@ -24,7 +26,7 @@ class Language(ABC):
     """A condition on the language of a text; its verdicts are cached by text."""
 
     def __init__(self, language: str) -> None:
-        self.language = language
+        self.language = check_text("language", language, empty=False)
         self._verdicts: dict[str, bool] = {}
 
     def __call__(self, text: str) -> bool:
@@ -63,7 +65,9 @@ class ScriptRule(Language):
                 f"the script rule knows 'ja', not {language!r}; "
                 "choose fitness/language=langid or lingua for other languages"
             )
-        if not 0 < share <= 1:
+        check_number("script rule: share", share, 0, 1)
+        check_whole("script rule: kanji_only", kanji_only, 0)
+        if share == 0:
             raise ValueError(f"script rule: share must lie in (0, 1], not {share}")
         super().__init__(language)
         self.share = share
@@ -94,6 +98,7 @@ class LangId(Language):
 
     def __init__(self, language: str, threshold: float = 0.5) -> None:
         super().__init__(language)
+        check_number("language: threshold", threshold, 0, 1)
         module = _import("py3langid.langid", "pip install 'evojax-merge[langid]'")
         self.threshold = threshold
         self._identifier = module.LanguageIdentifier.from_model_file(
@@ -115,6 +120,7 @@ class Lingua(Language):
 
     def __init__(self, language: str, threshold: float = 0.5) -> None:
         super().__init__(language)
+        check_number("language: threshold", threshold, 0, 1)
         module = _import("lingua", "pip install lingua-language-detector")
         self.threshold = threshold
         known = {one.iso_code_639_1.name.lower(): one for one in module.Language.all()}
@@ -140,7 +146,8 @@ class FastText(Language):
 
     def __init__(self, language: str, path: str, threshold: float = 0.5) -> None:
         super().__init__(language)
-        file = Path(path).expanduser()
+        check_number("language: threshold", threshold, 0, 1)
+        file = at_home(path)
         if not file.is_file():
             raise ValueError(
                 f"fasttext: no file {path}; fetch lid.176.ftz from fasttext.cc and name it "

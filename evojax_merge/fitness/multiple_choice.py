@@ -3,11 +3,14 @@
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
+from evojax_merge.arguments import check_text
+from evojax_merge.documents.errors import shown
+from evojax_merge.fitness.base import ACCURACY, Measure
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
@@ -36,13 +39,16 @@ class MultipleChoiceTask(TextTask):
     delimiter: str = " "
     normalize: str = "none"
     name: str = "multiple_choice"
+    measure: ClassVar[Measure] = ACCURACY
 
     def __post_init__(self) -> None:
-        if self.normalize not in NORMALIZATIONS:
+        if not isinstance(self.normalize, str) or self.normalize not in NORMALIZATIONS:
             raise ValueError(
                 f"{self.name}: no normalization {self.normalize!r}; there are "
-                f"{', '.join(NORMALIZATIONS)}{did_you_mean(self.normalize, NORMALIZATIONS)}"
+                f"{', '.join(NORMALIZATIONS)}{did_you_mean(str(self.normalize), NORMALIZATIONS)}"
             )
+        for key in ("choices", "reference", "delimiter"):
+            check_text(f"{self.name}: {key}", getattr(self, key))
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
@@ -82,7 +88,13 @@ class MultipleChoiceTask(TextTask):
         if not texts or len(choices) < 2:
             raise DataError(
                 f"{record.place}: field {self.choices!r} must be a list of two or more texts, "
-                f"none empty; it is {choices!r}"
+                f"none empty; it is {shown(choices)}"
+            )
+        if len(set(choices)) < len(choices):
+            twice = next(one for one in choices if choices.count(one) > 1)
+            raise DataError(
+                f"{record.place}: field {self.choices!r} holds {shown(twice)} twice; the answer "
+                "could be either of them"
             )
         return list(choices)
 
@@ -93,11 +105,12 @@ class MultipleChoiceTask(TextTask):
             for names in (choices, letters):
                 if answer in names:
                     return names.index(answer)
-        elif type(answer) is int and 0 <= answer < len(choices):
-            return answer
+        elif type(answer) in (int, float) and answer in range(len(choices)):
+            return int(answer)
         raise DataError(
-            f"{record.place}: field {self.reference!r} is {answer!r}, which is neither an index "
-            f"from 0 to {len(choices) - 1} nor one of the choices {choices!r} nor its letter"
+            f"{record.place}: field {self.reference!r} is {shown(answer)}, which is neither an "
+            f"index from 0 to {len(choices) - 1} nor one of the choices {shown(choices)} nor its "
+            "letter"
         )
 
 

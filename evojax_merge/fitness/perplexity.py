@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Num
 
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import shown
+from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
@@ -31,11 +34,13 @@ class PerplexityTask(TextTask):
     text: str = "text"
     template: str = ""
     length: int | None = None
-    name: str = "perplexity"
+    name: str = "log-likelihood"
+    measure: ClassVar[Measure] = Measure("log-likelihood", "nats per token")
 
     def __post_init__(self) -> None:
-        if self.length is not None and self.length < 2:
-            raise ValueError(f"{self.name}: length must be at least 2 tokens, not {self.length}")
+        if self.length is not None:
+            check_whole(f"{self.name}: length, in tokens,", self.length, 2)
+        check_text(f"{self.name}: text", self.text)
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
@@ -45,7 +50,7 @@ class PerplexityTask(TextTask):
             if not isinstance(text, str) or not text:
                 raise DataError(
                     f"{record.place}: field {self.text!r} must be a text that is not empty; "
-                    f"it is {text!r}"
+                    f"it is {shown(text)}"
                 )
 
     def bind(self, model: Any) -> "BoundPerplexity":

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
-from evojax_merge.fitness.base import Batch, BoundTask, Task
+from evojax_merge.arguments import check_number
+from evojax_merge.fitness.base import Batch, BoundTask, Measure, Task, check_task
 
 
 @dataclasses.dataclass
@@ -19,7 +20,7 @@ class SeveralTasks:
     Attributes:
         tasks: By name.
         weights: Of each task in that sum; by default an equal share, 1 in all.
-        split: The split whose items are measured.
+        current_split: The split whose items are measured.
         name: What results tables call them together; by default their names.
 
     Raises:
@@ -28,7 +29,7 @@ class SeveralTasks:
 
     tasks: Mapping[str, Task]
     weights: Mapping[str, float] | None = None
-    split: str = "search"
+    current_split: str = "search"
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -37,18 +38,36 @@ class SeveralTasks:
                 f"fitness.tasks names {len(self.tasks)} task(s); give two or more, as "
                 "'fitness=[generation,perplexity]'"
             )
+        for name, task in self.tasks.items():
+            check_task(task, f"fitness.tasks.{name}")
         known = ", ".join(self.tasks)
         share = dict.fromkeys(self.tasks, 1 / len(self.tasks))
         self.weights = share if self.weights is None else dict(self.weights)
         for name, weight in self.weights.items():
             if name not in self.tasks:
                 raise ValueError(f"fitness.weights: there is no task {name!r} (tasks: {known})")
-            if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
-                raise ValueError(f"fitness.weights.{name} is {weight!r}; give a number from 0 up")
+            check_number(f"fitness.weights.{name}", weight, 0)
         if not sum(self.weights.values()) > 0:
             raise ValueError("fitness.weights are all 0; at least one task must count")
         self.name = self.name or " + ".join(self.tasks)
-        self.tasks = {name: task.on(self.split) for name, task in self.tasks.items()}
+        self.tasks = {name: task.on(self.current_split) for name, task in self.tasks.items()}
+
+    @property
+    def measure(self) -> Measure:
+        """The weighted sum of the tasks' means: a search for a single number goes by it."""
+        counted = {name: one.measure for name, one in self.tasks.items() if self.weight(name)}
+        terms = [f"{self.weight(name):.3g} × {one.name} ({name})" for name, one in counted.items()]
+        units = {one.unit for one in counted.values()}
+        return Measure(
+            " + ".join(terms),
+            units.pop() if len(units) == 1 else "weighted sum",
+            any(one.sampled for one in counted.values()),
+        )
+
+    @property
+    def repeated(self) -> int:
+        """How many items of the current split are items of an earlier one too, of all tasks."""
+        return sum(getattr(task, "repeated", 0) for task in self.tasks.values())
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -65,7 +84,7 @@ class SeveralTasks:
         Raises:
             ValueError: A task has no data for that split.
         """
-        return dataclasses.replace(self, split=split)
+        return dataclasses.replace(self, current_split=split)
 
     def bind(self, model: Any) -> "BoundSeveral":
         """Make all tasks ready for models like this one.
@@ -73,13 +92,14 @@ class SeveralTasks:
         Raises:
             ValueError: The model cannot be measured by one of them.
         """
-        assert self.weights is not None
         return BoundSeveral(
-            {
-                name: (task.bind(model), float(self.weights.get(name, 0.0)))
-                for name, task in self.tasks.items()
-            }
+            {name: (task.bind(model), self.weight(name)) for name, task in self.tasks.items()}
         )
+
+    def weight(self, name: str) -> float:
+        """Of a task's mean in the weighted sum."""
+        assert self.weights is not None  # made whole in `__post_init__`
+        return float(self.weights.get(name, 0.0))
 
 
 class Part(NamedTuple):

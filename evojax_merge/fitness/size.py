@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from evojax_merge.fitness.base import Batch, SizeBatch
+from evojax_merge.fitness.base import Batch, Measure, SizeBatch
 
 SPLITS = ("search", "validation", "test")
 
@@ -23,10 +23,11 @@ class SizeTask:
     """
 
     splits = SPLITS
+    measure = Measure("minus size", "share of the skeleton's layers", sampled=False)
 
     def __init__(self, name: str = "size") -> None:
         self.name = name
-        self.split = "search"
+        self.current_split = "search"
 
     def __len__(self) -> int:
         return 1
@@ -40,7 +41,7 @@ class SizeTask:
         if split not in SPLITS:
             raise ValueError(f"{self.name}: no split {split!r}; the splits are {', '.join(SPLITS)}")
         task = copy.copy(self)
-        task.split = split
+        task.current_split = split
         return task
 
     def bind(self, model: Any) -> "BoundSize":

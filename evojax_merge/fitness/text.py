@@ -2,10 +2,17 @@
 
 import copy
 import dataclasses
+import itertools
+import json
+import re
 import string
+from collections.abc import Sequence
 from typing import TypeVar
 
+from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
+from evojax_merge.fitness.dividing import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
 """Name of a split -> the key that names its file."""
@@ -22,37 +29,56 @@ class TextTask:
         data: File of the items a search is driven by.
         validation: File of the items that choose among snapshots of a search, if any.
         test: File of the held-out items, if any.
+        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+            `evojax_merge.fitness.dividing.divide`.
+        split_seed: Of that division.
         limit: Use at most this many items of each file, the first ones.
         prefix: Put before every prompt, e.g. worked examples.
         buckets: At most this many padded lengths, each a compiled program.
-        split: The split whose items are measured.
         name: What results tables call the task.
+        current_split: The split whose items are measured, see `on`.
     """
 
     data: str
     validation: str | None = None
     test: str | None = None
+    split: Sequence[float] | None = None
+    split_seed: int = 0
     limit: int | None = None
     prefix: str = ""
     buckets: int = 3
-    split: str = "search"
     name: str = "text"
+    current_split: str = dataclasses.field(default="search", init=False)
 
     def __post_init__(self) -> None:
-        if self.buckets < 1:
-            raise ValueError(f"{self.name}: buckets must be at least 1, not {self.buckets}")
-        self.prefix = unescape(self.prefix)
-        self._records: dict[str, tuple[Record, ...]] = {}
-        for split, key in SPLITS.items():
-            path = getattr(self, key)
-            if path is not None:
-                self._records[split] = read_jsonl(path, self.limit)
-        self._require(self.split)
+        check_whole(f"{self.name}: buckets", self.buckets, 1)
+        self.prefix = unescape(check_text(f"{self.name}: prefix", self.prefix))
+        self._records = self._read()
         for records in self._records.values():
             self.check(records)
 
     def check(self, records: tuple[Record, ...]) -> None:
-        """Raise if a record lacks what the task needs; called once for every file."""
+        """Raise if a record lacks what the task needs; called once for every split."""
+
+    def _read(self) -> dict[str, tuple[Record, ...]]:
+        """The items of each split: its file's, or its share of the one file."""
+        files = {"validation": self.validation, "test": self.test}
+        if self.split is None:
+            check_undivided(self.split_seed, self.name)
+            paths = {"search": self.data} | files
+            return {
+                s: read_jsonl(path, self.limit) for s, path in paths.items() if path is not None
+            }
+        records = read_jsonl(self.data, self.limit)
+        parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
+        return {s: tuple(records[place] for place in places) for s, places in parts.items()}
+
+    @property
+    def repeated(self) -> int:
+        """How many items of the current split are items of an earlier one too."""
+        earlier = itertools.takewhile(lambda split: split != self.current_split, self._records)
+        seen = {_content(record) for split in earlier for record in self._records[split]}
+        return sum(_content(record) in seen for record in self.records)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -62,7 +88,7 @@ class TextTask:
     @property
     def records(self) -> tuple[Record, ...]:
         """The items of the current split."""
-        return self._records[self.split]
+        return self._records[self.current_split]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -75,11 +101,11 @@ class TextTask:
         """
         self._require(split)
         task = copy.copy(self)
-        task.split = split
+        task.current_split = split
         return task
 
     def _require(self, split: str) -> None:
-        if split not in SPLITS:
+        if not isinstance(split, str) or split not in SPLITS:
             known = ", ".join(SPLITS)
             raise ValueError(
                 f"{self.name}: no split {split!r}; the splits are {known}"
@@ -88,22 +114,38 @@ class TextTask:
         if split not in self._records:
             raise ValueError(
                 f"{self.name}: no data for the split {split!r}; "
-                f"give its file as fitness.{SPLITS[split]}"
+                f"give its file as fitness.{SPLITS[split]}, or a share of fitness.data for it in "
+                "fitness.split"
             )
+
+
+def _content(record: Record) -> bytes:
+    """The same of equal items, wherever they stand."""
+    return json.dumps(record.fields, sort_keys=True).encode()
 
 
 def template_fields(template: str) -> tuple[str, ...]:
     """Names of the fields that a template takes.
 
     Raises:
-        ValueError: The template is not in the syntax of ``str.format``, or reaches into a field.
+        ValueError: The template is no text or not in the syntax of ``str.format``, it reaches into
+            a field, or a field has a format with fields of its own or a width beyond `WIDEST`.
     """
+    check_text("template", template)
     try:
-        parts = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        fields = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise ValueError(
             f"template {template!r}: {error}; a literal brace is written twice, {{{{ or }}}}"
         ) from error
+    parts = [str(name) for _, name, _, _ in fields]
+    for _, name, form, _ in fields:
+        widths = [int(digits[:9]) for digits in re.findall(r"\d+", form or "")]
+        if "{" in (form or "") or max(widths, default=0) > WIDEST:
+            raise ValueError(
+                f"template {shown(template)}: the format {shown(form)} of {{{name}}} has fields of "
+                f"its own, or is wider than {WIDEST:,} characters; leave it out"
+            )
     for name in parts:
         if not name or name.isdigit() or not name.isprintable() or set(name) & set(".["):
             raise ValueError(
@@ -111,6 +153,10 @@ def template_fields(template: str) -> tuple[str, ...]:
                 "a literal brace is written twice, {{ or }}"
             )
     return tuple(parts)
+
+
+WIDEST = 1_000
+"""Characters that the format of a field may fill up to, or digits."""
 
 
 def unescape(text: str) -> str:
@@ -122,11 +168,19 @@ def fill(template: str, record: Record) -> str:
     """The template with the fields of a record put in.
 
     Raises:
-        DataError: The record lacks a field.
+        ValueError: The template is none, see `template_fields`.
+        DataError: The record lacks a field, or it is neither a text nor a number.
     """
-    template = unescape(template)
-    values = {name: record.field(name) for name in template_fields(template)}
+    template = unescape(check_text("template", template))
+    values = {name: _value(record, name) for name in template_fields(template)}
     try:
         return template.format_map(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{record.place}: template {template!r}: {error}") from error
+
+
+def _value(record: Record, name: str) -> str | int | float:
+    """The field as it stands, for formats of numbers; a text, or a finite number."""
+    text = record.text(name)
+    value: str | int | float = record.field(name)
+    return text if isinstance(value, str) else value

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
 from evojax_merge.fitness.several import weighted
@@ -84,7 +85,8 @@ class Descent:
                 f"strategy.objective is {objective!r}; use {' or '.join(OBJECTIVES)}"
                 f"{did_you_mean(str(objective), OBJECTIVES)}"
             )
-        if not learning_rate > 0:
+        check_number("strategy.learning_rate", learning_rate, 0)
+        if learning_rate == 0:
             raise ValueError(f"strategy.learning_rate must be above 0, not {learning_rate}")
         check_whole("strategy.batch_size", batch_size, 1)
         check_number("strategy.diversity", diversity, 0)
@@ -180,6 +182,8 @@ class GradientDescent:
     """
 
     population_size = 1
+    own_measure = Measure("minus entropy of the predictions", "nats")
+    """What `score` gives."""
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.documents.errors import shown
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
 from evojax_merge.models.groups import Group
@@ -144,9 +145,9 @@ def family_of(hf_config: Mapping[str, Any]) -> Family:
     """
     kind = hf_config.get("model_type")
     for family in FAMILIES:
-        if kind in family.model_types:
+        if isinstance(kind, str) and kind in family.model_types:
             return family
     known = sorted(name for family in FAMILIES for name in family.model_types)
     raise ValueError(
-        f"config.json: model_type {kind!r} is not supported; supported are {', '.join(known)}"
+        f"config.json: model_type {shown(kind)} is not supported; supported are {', '.join(known)}"
     )

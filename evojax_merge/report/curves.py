@@ -1,13 +1,18 @@
 """How fast searches get better: what each had found after so much was spent, on held-out items."""
 
 import json
+import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.report.plots import assured, save_figure
 from evojax_merge.types import Float
 
@@ -27,7 +32,8 @@ class Incumbent(NamedTuple):
         evaluations: Candidates so far.
         item_evaluations: Items measured so far.
         seconds: Spent on that.
-        fitness: Of the best so far, on the search split.
+        fitness: Of the best so far, on the search split; what a search goes by that scores
+            candidates itself.
         genotype: Its own.
     """
 
@@ -68,12 +74,26 @@ def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> 
 
 
 def save_curve(
-    points: Sequence[Incumbent], heldout: Sequence[float], split: str, path: Path
+    points: Sequence[Incumbent], heldout: Sequence[float], task: Task, path: Path
 ) -> None:
-    """Write what each incumbent cost and scored."""
+    """Write what each incumbent cost and scored.
+
+    Args:
+        points: The incumbents.
+        heldout: Score of each on the task's current split.
+        task: What was measured.
+        path: The JSON to write.
+    """
+    scale = {
+        "split": task.current_split,
+        "items": len(task),
+        "measure": task.measure.name,
+        "unit": task.measure.unit,
+    }
     rows = [
         {name: value for name, value in point._asdict().items() if name != "genotype"}
-        | {"heldout": score, "split": split}
+        | {"heldout": score if math.isfinite(score) else None}
+        | scale
         for point, score in zip(points, heldout, strict=True)
     ]
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
@@ -88,27 +108,45 @@ def load_curve(path: Path) -> list[dict[str, Any]]:
 def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], path: Path) -> None:
     """Median over the runs of each label, and the range of their middle half, against each cost.
 
+    Runs that measured different things, or on different splits, are drawn in rows of their own.
+
     Args:
         curves: Label -> the curves of its runs.
         path: The PNG to write.
     """
-    figure = Figure(figsize=(14, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(COSTS), sharey=True)
-    for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
-        for number, (label, runs) in enumerate(curves.items()):
-            ends = [run[-1][cost] for run in runs]
-            grid = np.linspace(max(run[0][cost] for run in runs), max(ends), 100)
-            steps = np.stack([_step(run, cost, grid) for run in runs])
-            low, middle, high = np.quantile(steps, [0.25, 0.5, 0.75], axis=0)
-            colour = f"C{number % 10}"
-            axes.plot(grid, middle, color=colour, lw=2, label=f"{label} ({len(runs)})")
-            axes.fill_between(grid, low, high, color=colour, alpha=0.15, lw=0)
-        axes.set_xlabel(name)
-        axes.grid(alpha=0.3)
-    split = next(iter(curves.values()))[0][0]["split"]
-    panels[0].set_ylabel(f"fitness of the best so far, {split} split")
-    panels[0].legend(fontsize=8)
+    rows: dict[tuple[Measure, str, int], dict[str, list[Sequence[Mapping[str, Any]]]]] = {}
+    for label, runs in curves.items():
+        for run in runs:
+            last = run[-1]
+            scale = Measure(last["measure"], last["unit"]), last["split"], last["items"]
+            rows.setdefault(scale, {}).setdefault(label, []).append(run)
+    figure = Figure(figsize=(14, 4.2 * len(rows)), layout="constrained")
+    every = figure.subplots(len(rows), len(COSTS), sharey="row", squeeze=False)
+    for panels, ((measure, split, items), labelled) in zip(every, rows.items(), strict=True):
+        for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
+            lines = [
+                _draw_runs(axes, runs, cost, measure.factor, f"C{number % 10}")
+                for number, runs in enumerate(labelled.values())
+            ]
+            axes.set_xlabel(name)
+            axes.grid(alpha=0.3)
+        label = f"{measure.head}, of the best so far, {items} items of the {split} split"
+        panels[0].set_ylabel(textwrap.fill(label, 48))
+        names = [f"{label} ({len(runs)})" for label, runs in labelled.items()]
+        panels[0].legend(lines, names, fontsize=8)
     save_figure(figure, path)
+
+
+def _draw_runs(
+    axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], cost: str, factor: float, colour: str
+) -> Line2D:
+    ends = [run[-1][cost] for run in runs]
+    grid = np.linspace(max(run[0][cost] for run in runs), max(ends), 100)
+    steps = factor * np.stack([_step(run, cost, grid) for run in runs])
+    low, middle, high = np.quantile(steps, [0.25, 0.5, 0.75], axis=0)
+    axes.fill_between(grid, low, high, color=colour, alpha=0.15, lw=0)
+    (line,) = axes.plot(grid, middle, color=colour, lw=2)
+    return line
 
 
 def _step(

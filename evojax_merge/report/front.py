@@ -2,14 +2,21 @@
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import pydantic
 from matplotlib.figure import Figure
 
+from evojax_merge.documents import schema
+from evojax_merge.documents.errors import DocumentError, named
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.json_text import load_object
+from evojax_merge.fitness.base import Measure
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
 from evojax_merge.report.plots import save_figure
 from evojax_merge.types import Float
@@ -36,15 +43,29 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """The members, and the split on which one is chosen."""
+    """The members of a front.
+
+    Attributes:
+        split: On which they are better than others, and one of them is chosen.
+        tasks: Names of the objectives.
+        members: None of which another is better than in all tasks.
+        measures: What the scores of each task are.
+    """
 
     split: str
     tasks: tuple[str, ...]
     members: tuple[Member, ...]
+    measures: tuple[Measure, ...]
 
     def save(self, directory: Path) -> None:
         """Write it beside the recipes."""
-        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
+        scales = {
+            task: {"measure": one.name, "unit": one.unit}
+            for task, one in zip(self.tasks, self.measures, strict=True)
+        }
+        text = json.dumps(
+            dataclasses.asdict(self) | {"measures": scales}, indent=1, ensure_ascii=False
+        )
         (directory / FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -52,7 +73,7 @@ class Front:
         """Read it.
 
         Raises:
-            ValueError: The directory has none.
+            ValueError: The directory has none, or it is damaged.
         """
         path = directory / FILE
         if not path.is_file():
@@ -60,9 +81,21 @@ class Front:
                 f"{directory}: has no {FILE}; a run has a front when its strategy keeps one, e.g. "
                 "strategy=nsga2 with several fitness tasks"
             )
-        found = json.loads(path.read_text(encoding="utf-8"))
-        members = tuple(Member(**member) for member in found["members"])
-        return cls(found["split"], tuple(found["tasks"]), members)
+        try:
+            written = load_object(read_text(path))
+        except DocumentError as error:
+            raise ValueError(f"{path}: {error}") from None
+        found = schema.read(_FrontText, written, str(path))
+        for member in found.members:
+            if lacking := set(found.tasks) - member.scores.get(found.split, {}).keys():
+                names = ", ".join(sorted(map(named, lacking)))
+                raise ValueError(f"{path}: {named(member.recipe)} has no score of {names}")
+        if lacking := set(found.tasks) - found.measures.keys():
+            raise ValueError(f"{path}: measures lacks {', '.join(sorted(map(named, lacking)))}")
+        members = tuple(Member(member.recipe, member.scores) for member in found.members)
+        scales = [found.measures[task] for task in found.tasks]
+        measures = tuple(Measure(scale.measure, scale.unit) for scale in scales)
+        return cls(found.split, tuple(found.tasks), members, measures)
 
     def scores(self, split: str | None = None) -> Float[np.ndarray, "members tasks"]:
         """Means of the tasks."""
@@ -114,6 +147,27 @@ class Front:
         return np.array(list(weights.values()))
 
 
+class _MemberText(schema.Document):
+    recipe: str
+    scores: dict[str, dict[str, Annotated[float, schema.number()]]]
+
+
+class _MeasureText(schema.Document):
+    """What the scores of a task are, as it is written."""
+
+    measure: str
+    unit: str
+
+
+class _FrontText(schema.Document):
+    """A front as it is written."""
+
+    split: str
+    tasks: Annotated[list[str], pydantic.Field(min_length=1)]
+    measures: dict[str, _MeasureText]
+    members: Annotated[list[_MemberText], pydantic.Field(min_length=1)]
+
+
 def knee(scores: Float[np.ndarray, "members tasks"]) -> int:
     """The member nearest to the best of every task, in units of each task's range."""
     low, high = scores.min(axis=0), scores.max(axis=0)
@@ -152,20 +206,26 @@ def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, 
     places, progress = figure.subplots(1, 2)
     own = [row["objectives"] for row in history if row["search"] == search and "objectives" in row]
     seen = np.array(own, np.float64)
-    scores = front.scores()
+    units = np.array([measure.factor for measure in front.measures])
+    scores = front.scores() * units
     order = np.argsort(scores[:, 0])
     if len(seen):
+        seen = seen * units
         places.scatter(seen[:, 0], seen[:, 1], s=8, color="C7", label="candidates, search split")
     label = f"front, {front.split} split"
     places.plot(scores[order, 0], scores[order, 1], "o-", color="C0", label=label)
     chosen = scores[knee(scores)]
     places.plot(chosen[0], chosen[1], "*", color="C1", ms=14, label=KNEE)
-    places.set_xlabel(front.tasks[0])
-    places.set_ylabel(front.tasks[1])
+    heads = [
+        textwrap.fill(f"{task}: {measure.head}", 48)
+        for task, measure in zip(front.tasks, front.measures, strict=True)
+    ]
+    places.set_xlabel(heads[0])
+    places.set_ylabel(heads[1])
     volumes, _ = hypervolumes(history, search)
     progress.plot(range(1, len(volumes) + 1), volumes, color="C0")
     progress.set_xlabel("generation")
-    progress.set_ylabel("hypervolume, search split")
+    progress.set_ylabel("hypervolume above the worst of each task,\nsearch split")
     for axes in (places, progress):
         axes.grid(alpha=0.3)
     places.legend(fontsize=8)

@@ -1,4 +1,6 @@
-"""95 % intervals of a mean over items."""
+"""95 % intervals of a mean over items, and of a weighted sum of such means."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,3 +32,32 @@ def interval(items: Float[np.ndarray, "items"]) -> tuple[float, float]:
     resampled = rng.choice(items, (_RESAMPLES, items.size)).mean(axis=1)
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def weighted_interval(
+    weights: Sequence[float],
+    means: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+) -> tuple[float, float]:
+    """Confidence interval of Σ w_k m_k, of means m_k over independent samples of items.
+
+    How far each mean is from its own ends adds up in squares, below and above apart:
+    low = Σ w_k m_k − √Σ (w_k (m_k − low_k))², and likewise high. So the ends stay sensible where
+    those of a mean do, e.g. where no item is right. Tasks that share their items are not
+    independent: where they do well on the same ones, the interval is too narrow.
+
+    Zou, Huang & Zhang, A note on confidence interval estimation for a linear function of binomial
+    proportions, 2009 (the method of variance estimates recovery).
+
+    Args:
+        weights: Of each mean, from 0; what has none is left out.
+        means: Each by itself.
+        intervals: Low and high end of each.
+    """
+    counted = np.array(weights) > 0
+    weight, mean = np.array(weights)[counted], np.array(means)[counted]
+    low, high = np.array(intervals).reshape(-1, 2)[counted].T
+    total = float(weight @ mean)
+    below = np.sqrt(np.sum((weight * (mean - low)) ** 2))
+    above = np.sqrt(np.sum((weight * (high - mean)) ** 2))
+    return total - float(below), total + float(above)

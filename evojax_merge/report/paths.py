@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evojax_merge.path_recipe import Hop
-from evojax_merge.report.plots import save_figure
+from evojax_merge.report.plots import drawable, save_figure
 from evojax_merge.spaces.dataflow import DataflowSpace
 
 _SCALED = 1e-3
@@ -64,7 +64,9 @@ def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> Non
                 size=6,
                 color="white",
             )
-    axes.set_yticks([first[name] + (count - 1) / 2 for name, count in layers.items()], list(layers))
+    axes.set_yticks(
+        [first[name] + (count - 1) / 2 for name, count in layers.items()], map(drawable, layers)
+    )
     axes.set_ylim(total - 0.5, -0.5)
     axes.set_xlim(-0.7, len(hops) - 0.3)
     axes.set_xlabel("hop")
@@ -97,7 +99,7 @@ def plot_path_history(
         lengths.append(paths.length)
         owner = owners[paths.layer]
         shares.append([(on_path & (owner == k)).sum() for k in range(len(space.sources))])
-    at = np.arange(1, len(lengths) + 1)
+    at = np.array(sorted(generations)) + 1  # the history may lack some
     figure = Figure(figsize=(7, 4.6), layout="constrained")
     above, below = figure.subplots(2, sharex=True)
     mark = "o" if len(at) == 1 else None
@@ -113,10 +115,10 @@ def plot_path_history(
     above.set_ylabel("hops (mean, range)")
     table = np.array(shares, float)
     table /= np.maximum(table.sum(axis=1, keepdims=True), 1)
-    below.stackplot(at, table.T, labels=space.sources, alpha=0.8)
+    areas = below.stackplot(at, table.T, alpha=0.8)
     below.set_ylabel("share of hops")
     below.set_xlabel("generation")
     below.set_ylim(0, 1)
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below.legend(fontsize=8, loc="lower left")
+    below.legend(areas, space.sources, fontsize=8, loc="lower left")  # whatever names begin with
     save_figure(figure, path)

@@ -1,51 +1,128 @@
 """Pictures of a finished run."""
 
+import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from evojax_merge.fitness.base import Measure, Task
+from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.segments import Segment
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, without a display."""
+    """Write a figure as PNG, without a display; all of its texts are shown as they are.
+
+    Names are the users': a ``$`` in one begins no formula, and what the font has no character for
+    is drawn as a box.
+    """
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(drawable(text.get_text()))
     FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=150, bbox_inches="tight")
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def drawable(name: str) -> str:
+    """A name with question marks for what the file system's encoding had no character for.
+
+    Labels of ticks, which are set again as a figure is drawn, need it from the start.
+    """
+    return name.encode(errors="replace").decode()
 
 
 def assured(row: Mapping[str, Any]) -> float:
     """Fitness of a row of the history as far as it does not hang on the items that were met; see
     `evojax_merge.evolution.evaluation.Evaluation.assured`."""
-    fitness = float("nan") if row["fitness"] is None else row["fitness"]
-    return float(fitness) - 2 * float(row.get("error") or 0.0)
+    return _number(row["fitness"]) - 2 * float(row.get("error") or 0.0)
 
 
-def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) -> None:
+def _number(value: float | None) -> float:
+    """A number of the history, which has none for what was not finite."""
+    return float("nan") if value is None else float(value)
+
+
+def plot_fitness(
+    history: Iterable[Mapping[str, Any]],
+    path: Path,
+    task: Task,
+    own: Mapping[str, Measure] | None = None,
+) -> None:
     """Best so far, and mean and range of each generation, against evaluations, for each search.
 
-    Where generations met different items, the best is what is `assured`.
+    The fitness has a panel, and so has each of several tasks. Where generations met different
+    items, the best fitness is what is `assured`.
 
     Args:
         history: Rows of `evojax_merge.evolution.history.read_history`.
         path: The PNG to write.
-        task: What is on the vertical axis.
+        task: What was measured.
+        own: What the fitness of searches is that score candidates themselves, by their names.
     """
-    searches: dict[str, dict[int, list[tuple[float, float]]]] = {}
+    where = f"{len(task.on('search'))} items of the search split"
+    several = task.tasks if isinstance(task, SeveralTasks) else {}
+    panels: dict[str, _Panel] = {}
     for row in history:
-        fitness = float("nan") if row["fitness"] is None else row["fitness"]
-        pair = (fitness, assured(row))
-        searches.setdefault(row["search"], {}).setdefault(row["generation"], []).append(pair)
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for colour, (name, generations) in zip(
-        ["C0", "C7", "C1", "C2", "C3", "C4"] * len(searches), searches.items(), strict=False
+        measure = (own or {}).get(row["search"], task.measure)
+        head = (
+            measure.head if measure != task.measure or not several else f"fitness = {measure.head}"
+        )
+        shown = [(f"{head}, {where}", measure, row["fitness"], assured(row))]
+        scores = row.get("objectives", [])
+        for (name, one), score in zip(several.items(), scores, strict=False):
+            label = f"{name}: {one.measure.head}, {len(one.on('search'))} items of the search split"
+            shown.append((label, one.measure, score, _number(score)))
+        for label, measure, value, sure in shown:
+            panel = panels.setdefault(label, _Panel(measure, {}))
+            generations = panel.searches.setdefault(row["search"], {})
+            generations.setdefault(row["generation"], []).append((_number(value), sure))
+    figure = Figure(figsize=(7, 4.2 * max(len(panels), 1)), layout="constrained")
+    for axes, (label, panel) in zip(
+        figure.subplots(max(len(panels), 1), squeeze=False)[:, 0], panels.items(), strict=False
     ):
-        every = [np.array(generations[number]) for number in sorted(generations)]
-        at = np.cumsum([len(pairs) for pairs in every])
+        _draw_searches(axes, panel)
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel(textwrap.fill(label, 48))
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    save_figure(figure, path)
+
+
+class _Panel(NamedTuple):
+    """What is drawn on one scale.
+
+    Attributes:
+        measure: What it is.
+        searches: Name -> generation -> of each candidate, its score and what of it is assured.
+    """
+
+    measure: Measure
+    searches: dict[str, dict[int, list[tuple[float, float]]]]
+
+
+def _draw_searches(axes: Axes, panel: _Panel) -> None:
+    for colour, (name, generations) in zip(
+        ["C0", "C7", "C1", "C2", "C3", "C4"] * len(panel.searches),
+        panel.searches.items(),
+        strict=False,
+    ):
+        every = [
+            panel.measure.factor * np.array(generations[number]) for number in sorted(generations)
+        ]
+        # By the generation: the history may lack some.
+        at = (np.array(sorted(generations)) + 1) * max(map(len, every))
         known = np.array([np.isfinite(pairs[:, 0]).any() for pairs in every])
         if not known.any():
             continue
@@ -62,11 +139,6 @@ def plot_fitness(history: Iterable[Mapping[str, Any]], path: Path, task: str) ->
         axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far{kind}")
         axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
         axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)
-    axes.set_xlabel("evaluations")
-    axes.set_ylabel(f"fitness ({task}, search split)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    save_figure(figure, path)
 
 
 def plot_coefficients(
@@ -83,14 +155,14 @@ def plot_coefficients(
         segments: The columns.
         path: The PNG to write.
     """
-    labels = [segment.label for segment in segments]
+    labels = [drawable(segment.label) for segment in segments]
     width = max(4.0, 1.2 + 0.75 * len(labels))
     height = 1.1 + 0.55 * len(sources)
     figure = Figure(figsize=(width, height * len(coefficients)), layout="constrained")
     panels = figure.subplots(len(coefficients), squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, coefficients.items(), strict=True):
         table = np.atleast_2d(np.asarray(values, np.float32))
-        rows = list(sources) if table.shape[0] == len(sources) else ["all sources"]
+        rows = list(map(drawable, sources)) if table.shape[0] == len(sources) else ["all sources"]
         low, high = min(0.0, float(table.min())), max(1.0, float(table.max()))
         image = axes.imshow(table, cmap="viridis", vmin=low, vmax=high, aspect="auto")
         middle = (low + high) / 2

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from evojax_merge.evolution.loop import Metrics
+from evojax_merge.fitness.base import Measure
+from evojax_merge.terminal import printable, say
 
 _LINE_EVERY = 5.0
 """Seconds between lines where no bar can be drawn."""
@@ -17,9 +19,28 @@ class SearchProgress:
     """A bar with generation, best and mean fitness, candidates per second and time left.
 
     Where the output is no terminal, a line every few seconds says the same.
+
+    Args:
+        console: Where.
+        name: Of the search.
+        generations: In all.
+        population_size: Candidates in each.
+        measure: What the fitness is.
+        assured: Whether the best is told less two standard errors, as where generations meet
+            different items.
     """
 
-    def __init__(self, console: Console, name: str, generations: int, population_size: int):
+    def __init__(
+        self,
+        console: Console,
+        name: str,
+        generations: int,
+        population_size: int,
+        measure: Measure,
+        assured: bool = False,
+    ):
+        self._measure = measure
+        self._best = "best less 2 standard errors" if assured else "best"
         self._console = console
         self._name = name
         self._generations = generations
@@ -28,16 +49,16 @@ class SearchProgress:
         self._seconds: list[float] = []
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._bar = self._progress.add_task(name, total=generations, told="")
+        self._bar = self._progress.add_task(printable(name), total=generations, told="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -56,19 +77,20 @@ class SearchProgress:
         self._seconds = [*self._seconds[-9:], metrics.seconds]
         mean_seconds = sum(self._seconds) / len(self._seconds)
         told = (
-            f"best {metrics.best:.4f}  mean {metrics.mean:.4f}  "
+            f"{self._measure.head}: {self._best} {self._measure.text(metrics.best)}  "
+            f"mean {self._measure.text(metrics.mean)}  "
             f"{self._population_size / mean_seconds:.2f} candidates/s"
         )
         if metrics.failed:
             told += f"  {metrics.failed} failed"
-        self._progress.update(self._bar, completed=metrics.generation, told=told)
+        self._progress.update(self._bar, completed=metrics.generation, told=printable(told))
         now = time.monotonic()
         done = metrics.generation >= self._generations
         if not self._console.is_terminal and (done or now - self._last_line > _LINE_EVERY):
             self._last_line = now
             left = (self._generations - metrics.generation) * mean_seconds
-            self._console.print(
+            say(
+                self._console,
                 f"{self._name}: generation {metrics.generation}/{self._generations}  "
                 f"{told}  {left:.0f} s left",
-                soft_wrap=True,
             )

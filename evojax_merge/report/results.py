@@ -3,15 +3,53 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from rich.table import Table
 
-from evojax_merge.report.intervals import interval
+from evojax_merge.fitness.base import Measure, Task
+from evojax_merge.fitness.several import SeveralTasks
+from evojax_merge.report.intervals import interval, weighted_interval
+from evojax_merge.terminal import cell
 from evojax_merge.types import Float
+
+CHOSEN = {
+    "search": "the items that the search chose by",
+    "validation": "the items that the winner was chosen by",
+    "test": "items that the search chose by among them",
+}
+"""What titles of tables call a split whose items had a part in choosing the winners."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScore:
+    """How one of several tasks went.
+
+    Attributes:
+        measure: What the numbers are.
+        weight: Of the score in the fitness.
+        score: Mean over the items, nan if an item has no finite result.
+        low: Lower end of the 95 % interval of the mean; the score where that is known exactly.
+        high: Upper end.
+        items: How many items.
+    """
+
+    measure: Measure
+    weight: float
+    score: float
+    low: float
+    high: float
+    items: int
+
+    @classmethod
+    def of(cls, measure: Measure, weight: float, items: Float[np.ndarray, "items"]) -> Self:
+        """The score of per-item results."""
+        score = float(np.mean(items, dtype=np.float64))
+        low, high = interval(items) if measure.sampled else (score, score)
+        return cls(measure, weight, score, low, high, len(items))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,13 +59,19 @@ class Result:
     Attributes:
         name: The method.
         split: Of the task's data.
-        score: Mean over the items, nan if an item has no finite result.
-        low: Lower end of the 95 % interval of the mean.
+        score: The fitness: mean over the items, or of several tasks the weighted sum of their
+            means; nan if an item has no finite result.
+        low: Lower end of the 95 % interval of the score.
         high: Upper end.
-        items: How many items.
+        items: How many items, of all tasks together.
         evaluations: Candidates that the method evaluated on the search split to get there.
         seconds: Wall time it took to find; 0 where nothing was searched.
         item_evaluations: Items measured to get there, over all candidates.
+        measure: What the score is.
+        chosen_on_these_items: Whether the method was chosen by its results on the items of this
+            split, or on some of them, so that its score is too high and the interval does not count
+            for that.
+        tasks: Scores of the single tasks by name; empty where there is one.
     """
 
     name: str
@@ -38,28 +82,91 @@ class Result:
     items: int
     evaluations: int
     seconds: float
-    item_evaluations: int = 0
+    item_evaluations: int
+    measure: Measure
+    chosen_on_these_items: bool
+    tasks: Mapping[str, TaskScore]
 
     @property
     def standard_error(self) -> float:
         """Of the score, by its interval."""
         return (self.high - self.low) / (2 * 1.96)
 
+    @property
+    def head(self) -> str:
+        """What the score is, and its unit, at the head of a column."""
+        return self.measure._replace(name="fitness").head if self.tasks else self.measure.head
+
+    @property
+    def counted(self) -> str:
+        """How many items of which split."""
+        if not self.tasks:
+            return f"{self.items} items of the {self.split} split"
+        counts = ", ".join(f"{one.items} of {name}" for name, one in self.tasks.items())
+        return f"{self.items} items of the {self.split} split ({counts})"
+
     @classmethod
     def of(
         cls,
         name: str,
-        split: str,
+        task: Task,
         items: Float[np.ndarray, "items"],
         evaluations: int = 0,
         seconds: float = 0.0,
         item_evaluations: int = 0,
+        chosen_on_these_items: bool = False,
     ) -> Self:
-        """The result of per-item results."""
-        low, high = interval(items)
-        score = float(np.mean(items, dtype=np.float64))
-        cost = (evaluations, round(seconds, 3), item_evaluations)
-        return cls(name, split, score, low, high, len(items), *cost)
+        """The result of per-item results of a task on its current split."""
+        tasks = _by_task(task, items)
+        measure = task.measure
+        whole = _weighted(measure, tasks) if tasks else TaskScore.of(measure, 1.0, items)
+        return cls(
+            name,
+            task.current_split,
+            whole.score,
+            whole.low,
+            whole.high,
+            len(items),
+            evaluations,
+            round(seconds, 3),
+            item_evaluations,
+            measure,
+            chosen_on_these_items,
+            tasks,
+        )
+
+
+def _by_task(task: Task, items: Float[np.ndarray, "items"]) -> dict[str, TaskScore]:
+    """Scores of each of several tasks, whose items follow one another."""
+    found: dict[str, TaskScore] = {}
+    if isinstance(task, SeveralTasks):
+        begin = 0
+        for name, part in task.tasks.items():
+            own = items[begin : begin + len(part)]
+            found[name] = TaskScore.of(part.measure, task.weight(name), own)
+            begin += len(part)
+    return found
+
+
+def _weighted(measure: Measure, tasks: Mapping[str, TaskScore]) -> TaskScore:
+    """The fitness of the scores of several tasks."""
+    parts = tasks.values()
+    weights = [one.weight for one in parts]
+    score = sum(one.weight * one.score for one in parts)
+    low, high = weighted_interval(
+        weights, [one.score for one in parts], [(one.low, one.high) for one in parts]
+    )
+    if not math.isfinite(score):  # by a task without weight, too: the candidate has failed there
+        low = high = math.nan
+    return TaskScore(measure, 1.0, score, low, high, sum(one.items for one in parts))
+
+
+def is_chosen_by(task: Task) -> bool:
+    """Whether what a search finds is chosen by items of the task's current split.
+
+    It is not by those of a test split, unless they are items of another split too.
+    """
+    return task.current_split != "test" or getattr(task, "repeated", 0) > 0
 
 
 def noise_line(results: Sequence[Result]) -> str:
@@ -68,57 +175,131 @@ def noise_line(results: Sequence[Result]) -> str:
     The standard error is that of one candidate's mean over the split's items. The best of many
     candidates is lucky by a few of them on the split that chose it, and not on the others.
     """
-    scores = [
-        f"{result.score:.4g} ± {result.standard_error:.2g} on the {result.split} split"
-        for result in reversed(results)
-    ]
-    return "evolved, with the standard error of a candidate's score: " + ", ".join(scores)
+    head = f"evolved: {results[0].head}, with the standard error of a candidate's score"
+    return f"{head}: {', '.join(map(_score_and_error, reversed(results)))}"
+
+
+def _score_and_error(result: Result) -> str:
+    error = result.measure.factor * result.standard_error
+    shown = f"{error:.2g}" if math.isfinite(error) else "–"
+    chosen = " (chosen by them)" if result.chosen_on_these_items else ""
+    score = result.measure.text(result.score)
+    return f"{score} ± {shown} on the {result.items} items of the {result.split} split{chosen}"
+
+
+def choice_line(results: Sequence[Result]) -> str | None:
+    """Whose scores in a table are too high, and what to do about it; None where none are."""
+    chosen = list(dict.fromkeys(one.name for one in results if one.chosen_on_these_items))
+    if not chosen:
+        return None
+    names = ", ".join(chosen if len(chosen) <= 4 else [chosen[0], "…", chosen[-1]])
+    key = "fitness.tasks.NAME" if results[0].tasks else "fitness"
+    which = "some of these very items" if results[0].split == "test" else "these very items"
+    return (
+        f"{names}: chosen by results on {which}, so that the score is too high, which "
+        "the interval does not count for. Items that nothing was chosen by make a fair "
+        f"comparison: a file of them as {key}.test, or a share of the one file, by "
+        f"{key}.split=[0.6,0.2,0.2]"
+    )
 
 
 def save_results(results: Sequence[Result], path: Path) -> None:
     """Write a JSON list of results; what is not finite becomes null."""
     rows = [
-        {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in dataclasses.asdict(result).items()
-        }
+        flat(result) | {"tasks": {name: flat(one) for name, one in result.tasks.items()}}
         for result in results
     ]
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_results(path: Path) -> list[Result]:
-    """Read what `save_results` wrote."""
+    """Read what `save_results` wrote.
+
+    Raises:
+        ValueError: Another version wrote it.
+    """
     rows = json.loads(path.read_text(encoding="utf-8"))
-    nan = float("nan")
-    return [
-        Result(**(row | {key: nan for key, value in row.items() if value is None})) for row in rows
-    ]
+    try:
+        return [
+            Result(
+                **_fields(
+                    row
+                    | {"tasks": {n: TaskScore(**_fields(one)) for n, one in row["tasks"].items()}}
+                )
+            )
+            for row in rows
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: not a list of results as this version writes them ({error}); finish the run "
+            "again with resume"
+        ) from error
 
 
-def results_table(results: Sequence[Result], title: str) -> Table:
-    """A table of the results of one split; accuracies in per cent."""
-    percent = all(0 <= result.score <= 1 for result in results if math.isfinite(result.score))
-    table = Table(title=title, title_justify="left")
-    table.add_column("method")
-    table.add_column("score, %" if percent else "score", justify="right")
-    table.add_column("95 % interval", justify="right")
-    table.add_column("evaluations", justify="right")
-    table.add_column("seconds", justify="right")
+def flat(score: Result | TaskScore) -> dict[str, Any]:
+    """The fields of a score as files hold them, without those of its tasks."""
+    fields = {field.name: getattr(score, field.name) for field in dataclasses.fields(score)}
+    fields.pop("tasks", None)
+    measure: Measure = fields.pop("measure")
+    shown = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in fields.items()
+    }
+    return {**shown, "measure": measure.name, "unit": measure.unit}
+
+
+def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse."""
+    found: dict[str, Any] = {k: math.nan if value is None else value for k, value in row.items()}
+    exact = found["low"] == found["high"] == found["score"]
+    measure = Measure(found.pop("measure"), found.pop("unit"), sampled=not exact)
+    return {**found, "measure": measure}
+
+
+def results_table(results: Sequence[Result], name: str) -> Table:
+    """A table of the results of one split, each score with its 95 % interval.
+
+    Args:
+        results: Of one task, or of the same several.
+        name: Of the task.
+    """
+    first = results[0]
+    what = f"fitness = {first.measure.name}" if first.tasks else first.measure.head
+    title = f"{what} (larger is better), {first.counted}"
+    if name not in (first.measure.name, " + ".join(first.tasks)):
+        title = f"{name}: {title}"
+    if any(result.chosen_on_these_items for result in results):
+        title += f", {CHOSEN[first.split]}"
+    if first.tasks:  # many columns: each interval stands below its score
+        title += "; each score with its 95 % interval"
+    table = Table(title=cell(title), title_justify="left", show_lines=bool(first.tasks))
+    table.add_column("method", overflow="fold")
+    heads = [f"{key}: {task.measure.head}" for key, task in first.tasks.items()]
+    beside = [] if first.tasks else ["95 % interval"]
+    for head in (first.head, *beside, *heads, "evaluations", "seconds"):
+        table.add_column(cell(head), justify="right", overflow="fold")
     best = max((result.score for result in results if math.isfinite(result.score)), default=None)
-
-    def number(value: float) -> str:
-        if not math.isfinite(value):
-            return "–"
-        return f"{100 * value:.1f}" if percent else f"{value:.4g}"
-
     for result in results:
+        tasks = [result.tasks[key] for key in first.tasks]
+        scores = [result.measure.text(result.score), interval_text(result) or "–"]
         table.add_row(
-            result.name,
-            number(result.score),
-            f"{number(result.low)} – {number(result.high)}",
-            str(result.evaluations) if result.evaluations else "–",
-            f"{result.seconds:.1f}" if result.seconds else "–",
+            cell(result.name),
+            *map(cell, [score_text(result), *map(score_text, tasks)] if tasks else scores),
+            cell(str(result.evaluations) if result.evaluations else "–"),
+            cell(f"{result.seconds:.1f}" if result.seconds else "–"),
             style="bold" if result.score == best else None,
         )
     return table
+
+
+def interval_text(score: Result | TaskScore) -> str:
+    """The interval to read; nothing where there is none."""
+    if not score.low < score.high:  # nan, or known exactly
+        return ""
+    return f"{score.measure.text(score.low)} – {score.measure.text(score.high)}"
+
+
+def score_text(score: Result | TaskScore) -> str:
+    """The score to read, and its interval below it where it has one."""
+    shown, ends = score.measure.text(score.score), interval_text(score)
+    return f"{shown}\n{ends}" if ends else shown

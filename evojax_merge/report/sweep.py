@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
-from evojax_merge.report.results import Result, load_results
+from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
+from evojax_merge.terminal import cell, say
 
 TABLE = "results.csv"
 PICTURE = "curves.png"
@@ -32,13 +33,15 @@ class SweepTable(Callback):
         write_table(rows, folder / TABLE)
         console = Console()
         console.print(sweep_table(rows))
+        if line := choice_line([row.result for row in evolved(rows)]):
+            say(console, line)
         failed = sorted(path.parent.name for path in folder.glob(f"*/{ERROR_FILE}"))
         if failed:
-            console.print(f"failed, see their {ERROR_FILE}: runs {', '.join(failed)}")
-        console.print(f"all methods and splits: {folder / TABLE}", soft_wrap=True)
+            say(console, f"failed, see their {ERROR_FILE}: runs {', '.join(failed)}")
+        say(console, f"all methods and splits: {folder / TABLE}")
         if curves := collect_curves(folder):
             plot_curves(curves, folder / PICTURE)
-            console.print(f"progress on held-out items: {folder / PICTURE}", soft_wrap=True)
+            say(console, f"progress on held-out items: {folder / PICTURE}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,36 +88,67 @@ def _common(labels: list[list[str]]) -> set[str]:
 
 def write_table(rows: list[SweepRow], path: Path) -> None:
     """Every result of every run, one a line."""
+    cells = [
+        {"run": row.run, "overrides": row.overrides}
+        | flat(row.result)
+        | {
+            f"{name}.{key}": value
+            for name, task in row.result.tasks.items()
+            for key, value in flat(task).items()
+        }
+        for row in rows
+    ]
     with path.open("w", encoding="utf-8", newline="") as file:
-        fields = [field.name for field in dataclasses.fields(Result)]
-        writer = csv.writer(file)
-        writer.writerow(["run", "overrides", *fields])
-        for row in rows:
-            values = dataclasses.asdict(row.result)
-            writer.writerow([row.run, row.overrides, *(values[field] for field in fields)])
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in cells for key in row)))
+        writer.writeheader()
+        writer.writerows(cells)
+
+
+def evolved(rows: list[SweepRow]) -> list[SweepRow]:
+    """The evolved merge of each run on the split that its comparison was made on."""
+    first: dict[str, SweepRow] = {}
+    for row in rows:
+        if row.result.name == "evolved":
+            first.setdefault(row.run, row)
+    return list(first.values())
 
 
 def sweep_table(rows: list[SweepRow]) -> Table:
-    """The evolved merge of each run on the split that its comparison was made on, and in which
-    overrides the runs differ."""
+    """The evolved merge of each run, and in which overrides the runs differ.
+
+    Runs that measured different things have columns of their own.
+    """
     common = _common([row.overrides.split() for row in rows])
-    table = Table(title="evolved merges of the sweep", title_justify="left")
-    for column in ("run", "overrides", "split", "score", "95 % interval", "evaluations"):
-        table.add_column(column, justify="left" if column in ("run", "overrides") else "right")
-    seen = set()
-    for row in rows:
+    shown = evolved(rows)
+    heads = list(dict.fromkeys(row.result.head for row in shown))
+    tasks = list(
+        dict.fromkeys(
+            (name, task.measure.head) for row in shown for name, task in row.result.tasks.items()
+        )
+    )
+    table = Table(
+        title="evolved merges of the sweep, with 95 % intervals (larger is better)",
+        title_justify="left",
+        show_lines=True,
+    )
+    for column in ("run", "overrides", "items"):
+        table.add_column(cell(column), overflow="fold")
+    for head in (*heads, *(f"{name}: {head}" for name, head in tasks)):
+        table.add_column(cell(head), justify="right", overflow="fold")
+    table.add_column("evaluations", justify="right", overflow="fold")
+    for row in shown:
         result = row.result
-        if result.name != "evolved" or row.run in seen:
-            continue
-        seen.add(row.run)
-        table.add_row(
+        own = {(name, one.measure.head): score_text(one) for name, one in result.tasks.items()}
+        chosen = ", chosen by them" if result.chosen_on_these_items else ""
+        texts = (
             row.run,
             " ".join(one for one in row.overrides.split() if one not in common),
-            result.split,
-            f"{result.score:.4f}",
-            f"{result.low:.4f} – {result.high:.4f}",
+            f"{result.items}, {result.split}{chosen}",
+            *(score_text(result) if head == result.head else "–" for head in heads),
+            *(own.get(task, "–") for task in tasks),
             str(result.evaluations),
         )
+        table.add_row(*map(cell, texts))
     return table
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import LARGEST, check_whole, within
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.spaces.scaling import SCALINGS, Scaling
 from evojax_merge.types import Array, Bool, Float, Genotype, Int
@@ -84,8 +84,8 @@ class DataflowSpace:
         _among("semantics", semantics, get_args(Semantics))
         self.sources = tuple(sources)
         _among("skeleton", skeleton or self.sources[0], self.sources)
-        check_whole("space.repeats", repeats, 1)
-        check_whole("space.hidden", hidden, 1)
+        check_whole("space.repeats", repeats, 1, 1_000)
+        check_whole("space.hidden", hidden, 1, 100_000)
         check_whole("space.min_hops", min_hops, 0)
         if max_hops is not None:
             check_whole("space.max_hops", max_hops, 1)
@@ -235,7 +235,7 @@ class DataflowSpace:
 
 def _bounds(scale: Sequence[float]) -> tuple[float, float]:
     numbers = isinstance(scale, Sequence) and all(
-        isinstance(bound, int | float) and np.isfinite(bound) for bound in scale
+        type(bound) in (int, float) and within(bound, -LARGEST, LARGEST) for bound in scale
     )
     if not numbers or len(scale) != 2 or not scale[0] < 1 < scale[1]:
         raise ValueError(

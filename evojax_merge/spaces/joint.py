@@ -42,6 +42,7 @@ class HybridSpace:
     def __post_init__(self) -> None:
         if not isinstance(self.share, int | float) or not 0 < self.share < 1:
             raise ValueError(f"space.share is {self.share!r}; give a number between 0 and 1")
+        check_inner(self)
 
     def members(self, sources: Sequence[str]) -> tuple[str, ...]:
         """Names of the pool's models."""
@@ -58,6 +59,9 @@ class Joint:
 
     kind = "joint"
 
+    def __post_init__(self) -> None:
+        check_inner(self)
+
     def __call__(self, *, operator: Any, layout: Any, sources: Sequence[str]) -> "JointSpace":
         """The space over the models of one layout."""
         names = pool_members(self.pool, sources)
@@ -65,6 +69,13 @@ class Joint:
             self.parameter(operator=operator, layout=layout, sources=sources),
             self.dataflow(sources=names, layers=[layout.num_layers] * len(names)),
         )
+
+
+def check_inner(space: HybridSpace | Joint) -> None:
+    """Raise ValueError if one of the two spaces is not the maker of a space."""
+    for name in ("parameter", "dataflow"):
+        if not callable(given := getattr(space, name)):
+            raise ValueError(f"space.{name} is {given!r}; change its keys one by one")
 
 
 class JointSpace:
@@ -108,6 +119,8 @@ def pool_members(pool: Sequence[str] | None, sources: Sequence[str]) -> tuple[st
     if MERGED in sources:
         raise ValueError(f"a source is called {MERGED}, as the merge is; set model.names")
     known = (MERGED, *sources)
+    if pool is not None and not isinstance(pool, list | tuple):
+        raise ValueError(f"space.pool is {pool!r}; give a list of names")
     members = tuple(known if pool is None else pool)
     if unknown := [name for name in members if name not in known]:
         raise ValueError(f"space.pool: there is no {unknown[0]!r} (there are: {', '.join(known)})")

@@ -4,6 +4,7 @@ Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.131
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import LARGEST, allowed, within
+from evojax_merge.arguments import LARGEST, allowed, check_switch, check_whole, within
 from evojax_merge.layout import Layout
 from evojax_merge.operators.base import Coefficient, Operator, divisor
 from evojax_merge.segments import LeafCoefficients, Segment, assign, expand, names_leaf
@@ -81,6 +82,7 @@ class ParameterSpace:
         self.operator = operator
         self.layout = layout
         self.sources = tuple(sources)
+        check_switch("space.normalize", normalize)
         self.normalize = normalize
         for where, given in (("groups", groups), ("coefficients", coefficients), ("fixed", fixed)):
             _mapping(f"space.{where}", given or {})
@@ -101,7 +103,9 @@ class ParameterSpace:
         held = dict(fixed or {})
         _known("space.fixed", held, {segment.name for segment in self.segments})
 
-        if anchors is not None and (anchors < 2 or layers_per_block != 1):
+        if anchors is not None:
+            check_whole("space.anchors", anchors, 2)
+        if anchors is not None and layers_per_block != 1:
             raise ValueError(
                 f"space.anchors is {anchors} with layers_per_block {layers_per_block}; give at "
                 "least 2, and layers_per_block 1"
@@ -225,6 +229,12 @@ class ParameterSpace:
 def _segments(
     layout: Layout, groups: Mapping[str, Sequence[str] | str], layers_per_block: int | None
 ) -> tuple[Segment, ...]:
+    if layers_per_block is not None:
+        check_whole("space.layers_per_block", layers_per_block, 1)
+    for name, kinds in groups.items():
+        parts = [kinds] if isinstance(kinds, str) else kinds
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+            raise ValueError(f"space.groups.{name} is {kinds!r}; give a list of names, or one name")
     named = {
         name: (kinds,) if isinstance(kinds, str) else tuple(kinds) for name, kinds in groups.items()
     }
@@ -239,8 +249,6 @@ def _segments(
             )
     if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
         raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")
-    if layers_per_block is not None and layers_per_block < 1:
-        raise ValueError(f"space.layers_per_block is {layers_per_block}; give at least 1, or null")
     rest = [kind for kind in layout.kinds if kind not in listed]
     if rest and not any(REST in kinds for kinds in named.values()):
         raise ValueError(
@@ -288,9 +296,6 @@ def _setting(
         return None
     lower = _number(f"{where}.lower", given.get("lower", coefficient.lower))
     upper = _number(f"{where}.upper", given.get("upper", coefficient.upper))
-    for name, bound in (("lower", lower), ("upper", upper)):
-        if not within(bound, -LARGEST, LARGEST):
-            raise ValueError(f"{where}.{name} must be a finite number, not {bound}")
     if not low <= lower < upper <= high:
         limits = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
         raise ValueError(
@@ -353,11 +358,16 @@ def _names(layout: Layout) -> list[str]:
 def _mapping(where: str, given: Any) -> None:
     if not isinstance(given, Mapping):
         raise ValueError(f"{where} is {given!r}; give a mapping, {{NAME: …}}")
+    for name in given:
+        if not isinstance(name, str):
+            raise ValueError(f"{where} has the name {name!r}; give a text, as {{'{name}': …}}")
 
 
 def _number(where: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ValueError(f"{where} is {given!r}; give a number")
+    if not within(given, -LARGEST, LARGEST):
+        raise ValueError(f"{where} must be {allowed(-math.inf, math.inf)}, not {given}")
     return float(given)
 
 
@@ -366,7 +376,7 @@ def _known(
 ) -> None:
     for name in given:
         if name not in known:
-            near = get_close_matches(name, list(known), n=1)
+            near = get_close_matches(str(name), list(known), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             listed = ", ".join(map(str, known))
             raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed}){advice}")

@@ -11,6 +11,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.layout import Layout
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Array, Float, Genotype, Params
@@ -47,7 +48,9 @@ class WeightsSpace:
     ):
         if origin not in ("zero", "base"):
             raise ValueError(f"space.origin must be zero or base, not {origin!r}")
-        if not (np.isfinite(limit) and limit > 0):
+        check_number("space.limit", limit, 0)
+        check_whole("space.max_genes", max_genes, 1)
+        if limit == 0:
             raise ValueError(f"space.limit must be a number above 0, not {limit!r}")
         self.shapes = {path: tuple(shape) for path, shape in shapes.items()}
         self.limit = float(limit)

@@ -16,7 +16,7 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from jaxtyping import Array, Bool, Float
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import check_population_size
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
@@ -86,7 +86,7 @@ class EvosaxStrategy:
             )
         self._initial_population = initial_population
         self._class, self._options = resolve(algorithm)
-        self._given = dict(strategy_params or {})
+        self._given = strategy_params or {}
         if "sampling_fn" in self._class.__init__.__annotations__:  # RandomSearch
             self._options.setdefault("sampling_fn", self._uniform)
         self.population_size = self._choose_population_size(population_size)
@@ -148,7 +148,7 @@ class EvosaxStrategy:
             for size in range(default, 2 * default + 2):
                 if self._refusal(size) is None:
                     return size
-        size = check_whole("strategy.population_size", default if asked is None else asked, 1)
+        size = check_population_size(default if asked is None else asked, 1)
         if (refusal := self._refusal(size)) is not None:
             raise ValueError(
                 f"{self._class.__name__} cannot use a population of {size}: {refusal}"

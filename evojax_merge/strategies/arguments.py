@@ -52,6 +52,12 @@ def resolve(
         raise ValueError(f"{algorithm!r} is not an evosax algorithm")
     parameters = inspect.signature(algorithm).parameters
     check_names(options, parameters.keys() - _RESERVED, f"option of {algorithm.__name__}")
+    for name, given in options.items():
+        made = hasattr(given, "update") if name == "optimizer" else callable(given)
+        if name.endswith(("optimizer", "_schedule", "_fn")) and not made:
+            raise ArgumentError(
+                f"strategy.algorithm.{name} is {given!r}; change its keys one by one"
+            )
     shaping = parameters.get("fitness_shaping_fn")
     if shaping is not None and shaping.default is weights_fitness_shaping_fn:
         options.setdefault("fitness_shaping_fn", rank_weights)
@@ -64,6 +70,8 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
     Raises:
         ArgumentError: a name the algorithm does not have, or a value of the wrong kind or shape.
     """
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"strategy.strategy_params is {given!r}; give a mapping, {{NAME: …}}")
     default = algorithm.default_params
     name = type(algorithm).__name__
     known = {field.name for field in dataclasses.fields(default)} - _RESERVED

@@ -96,7 +96,7 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     folded = {name.lower(): name for name in known}
     parts = []
     for name in wrong:
-        near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
         hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
         parts.append(f"{name!r}{hint}")
     raise ArgumentError(f"unknown {what} {', '.join(parts)} (known: {', '.join(known) or 'none'})")

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from evojax_merge.arguments import LARGEST, within
 from evojax_merge.types import Genotype
 
 PENALTY = 0.1
@@ -101,7 +102,7 @@ def make_box(
         )
     if isinstance(sigma, bool) or not isinstance(sigma, int | float | np.floating):
         raise ValueError(f"sigma is a share of the range, a number, not {sigma!r}")
-    if not (np.isfinite(sigma) and sigma > 0):
+    if not (within(sigma, 0, LARGEST) and np.float32(sigma) > 0):
         raise ValueError(f"sigma is a share of the range and must be positive, not {sigma}")
     wide = high - low if span is None else np.atleast_1d(np.asarray(span, np.float32))
     if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import MOST_CANDIDATES, check_population_size, check_whole
 from evojax_merge.strategies.box import Box
 from evojax_merge.types import Array, Bool, Float, Int, Population, PRNGKey
 
@@ -45,8 +45,8 @@ class ArchiveStrategy(abc.ABC):
     def __init__(self, box: Box, population_size: Any, founders: Any) -> None:
         self.box = box
         self.dims = box.start.size
-        self.population_size = check_whole("strategy.population_size", population_size, 1)
-        self._founders = check_whole("strategy.founders", founders, 1)
+        self.population_size = check_population_size(population_size, 1)
+        self._founders = check_whole("strategy.founders", founders, 1, MOST_CANDIDATES)
         self._seeds: Population | None = None
         self._compile()
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
+from evojax_merge.arguments import check_population_size
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
@@ -58,17 +58,12 @@ class CoordinateSearch:
         if population_size is None:
             size = default_population_size(self.dims)
             population_size = min(size + size % 2, 2 * self.dims)
-        if (
-            isinstance(population_size, bool)
-            or not isinstance(population_size, int | np.integer)
-            or population_size < 2
-            or population_size % 2
-        ):
+        self.population_size = check_population_size(population_size, 2)
+        if population_size % 2:
             raise ValueError(
                 "population_size must be an even number of at least 2 (each gene is moved up and "
                 f"down), not {population_size!r}"
             )
-        self.population_size = int(population_size)
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import check_population_size, check_whole
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -49,7 +49,7 @@ class GridSearch:
         self.box = make_box(lower, upper, start, 1.0)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
-        self.population_size = check_whole("strategy.population_size", size, 1)
+        self.population_size = check_population_size(size, 1)
         self.points = _points(self.dims, check_whole("search.evaluations", evaluations, 1), points)
         self.combinations = self.points**self.dims
         self._ask_jit = jax.jit(self._ask)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.arguments import MOST_CANDIDATES, check_number, check_switch, check_whole
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
@@ -84,12 +84,18 @@ class M2N2(ArchiveStrategy):
         split_point: bool = True,
     ) -> None:
         self.items = check_whole("strategy.items", items, 1)
-        self.archive_size = check_whole("strategy.archive_size", archive_size, 2)
+        self.archive_size = check_whole("strategy.archive_size", archive_size, 2, MOST_CANDIDATES)
         check_number("strategy.alpha", alpha, 0)
         self.alpha = float(alpha)
         if mutation is not None:
             check_number("strategy.mutation", mutation, 0)
         self._mutation = None if mutation is None else float(mutation)
+        for name, switch in (
+            ("attraction", attraction),
+            ("crossover", crossover),
+            ("split_point", split_point),
+        ):
+            check_switch(f"strategy.{name}", switch)
         self._attraction = attraction
         self._crossover = crossover
         self._split_point = split_point

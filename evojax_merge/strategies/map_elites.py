@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.arguments import check_number, check_switch
 from evojax_merge.strategies.base import check_names, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
@@ -103,6 +103,7 @@ class MAPElites(ArchiveStrategy):
         if mutation is not None:
             check_number("strategy.mutation", mutation, 0)
         self._mutation = None if mutation is None else float(mutation)
+        check_switch("strategy.crossover", crossover)
         self._selection = selection
         self._crossover = crossover
         super().__init__(box, size, size if founders is None else founders)

@@ -13,7 +13,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from evosax.types import State as BaseState
 from jaxtyping import Array, Float, Int
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import check_population_size
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.pareto import Costs, finite_costs
@@ -177,7 +177,7 @@ class MultiObjectiveStrategy:
             )
         self._initial_population = initial_population
         size = DEFAULT_POPULATION if population_size is None else population_size
-        self.population_size = check_whole("strategy.population_size", size, 4)
+        self.population_size = check_population_size(size, 4)
         self.algorithm = class_(
             population_size=self.population_size,
             solution=jnp.zeros(self.dims),
@@ -186,7 +186,7 @@ class MultiObjectiveStrategy:
             num_objectives=len(self.objectives),
             **options,
         )
-        self._params = make_params(self.algorithm, dict(strategy_params or {}))
+        self._params = make_params(self.algorithm, strategy_params or {})
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
 

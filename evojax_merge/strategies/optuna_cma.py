@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.arguments import check_population_size, check_whole
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.types import Fitness, Population, PRNGKey
@@ -79,7 +79,7 @@ class OptunaCMAES:
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
         check_whole("search.evaluations", evaluations, 1)
-        self.population_size = size = check_whole("strategy.population_size", size, 3)
+        self.population_size = size = check_population_size(size, 3)
         self.capacity = size * math.ceil(evaluations / size)
         low, high = (np.asarray(bound, np.float64) for bound in (self.box.lower, self.box.upper))
         # Zero-padded: Optuna orders parameters by name.

@@ -20,13 +20,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.arguments import check_number, check_population_size, check_whole
 from evojax_merge.strategies.base import within
 from evojax_merge.strategies.gaussian_process import fit, predict
 from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""
+
+_MOST_KNOWN = 10_000
+"""Candidates that the process learns from: it inverts a matrix of as many rows and columns."""
 
 _SEEN = 0.1
 """Share of the covariance of the data in it: a gene that has come to rest on a wall of the box has
@@ -110,9 +113,9 @@ class Surrogate:
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self.dims = len(self._lower)
         if population_size is not None:
-            check_whole("strategy.population_size", population_size, 1)
-        check_whole("strategy.oversample", oversample, 1)
-        check_whole("strategy.capacity", capacity, 2)
+            check_population_size(population_size, 1)
+        check_whole("strategy.oversample", oversample, 1, 1_000)
+        check_whole("strategy.capacity", capacity, 2, _MOST_KNOWN)
         check_number("strategy.warmup", warmup, 0)
         check_number("strategy.exploration", exploration, 0)
         check_number("strategy.trust", trust, -1)

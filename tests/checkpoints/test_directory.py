@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import (
@@ -157,3 +158,12 @@ def test_a_pipe_is_no_file_of_a_checkpoint(checkpoint):
     os.mkfifo(checkpoint / "model.safetensors")
     with pytest.raises(CheckpointError, match="is no regular file"):
         member(checkpoint, "model.safetensors")
+
+
+def test_no_advice_to_install_torch_is_printed():
+    source = Path(__file__).parents[2] / "experiments" / "quickstart" / "sources" / "base"
+    script = f"from evojax_merge import load; load({str(source)!r}).tokenizer"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "PyTorch" not in done.stderr

@@ -66,7 +66,7 @@ def test_index_naming_a_missing_file(tmp_path):
 
 @pytest.mark.parametrize(
     "file",
-    ["../a.safetensors", "/etc/a.safetensors", "sub/a.safetensors", "..", "..\\a", 3, "", "C:a"],
+    ["../a.safetensors", "/etc/a.safetensors", "sub/a.safetensors", "..", "..\\a", "", "C:a"],
 )
 def test_index_naming_a_file_outside(tmp_path, file):
     inside = tmp_path / "inside"
@@ -76,11 +76,12 @@ def test_index_naming_a_file_outside(tmp_path, file):
     refuses(inside, "names files outside its directory")
 
 
-def test_links_inside_the_directory_are_followed_as_the_hub_cache_needs(tmp_path):
-    snapshot = tmp_path / "snapshot"
-    snapshot.mkdir()
-    save(tmp_path, "blob", "x")
-    (snapshot / "a.safetensors").symlink_to(tmp_path / "blob")
+def test_links_to_the_blobs_of_the_hub_cache_are_followed(tmp_path):
+    snapshot, blobs = tmp_path / "snapshots" / "1", tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    save(blobs, "blob", "x")
+    (snapshot / "a.safetensors").symlink_to(blobs / "blob")
     write_index(snapshot, {"x": "a.safetensors"})
     assert read_headers(snapshot)["x"].shape == (2, 3)
 
@@ -106,7 +107,15 @@ def test_index_that_disagrees_lists_every_tensor(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ("[]", "expected a JSON object"), ("{}", "has no weight_map")],
+    [
+        ("{", "not valid JSON"),
+        ("[]", "a JSON object was expected"),
+        ("{}", "lacks weight_map"),
+        ('{"weight_map": {"x": 3}}', "weight_map.x is 3; give a text"),
+        ('{"weight_map": {}}', "weight_map is empty"),
+        ('{"weight_map": ' + "[" * 10_000, "nested more than 64 deep"),
+        ('{"weight_map": {"x": "a", "x": "b"}}', "the key 'x' is given twice"),
+    ],
 )
 def test_malformed_index(tmp_path, text, message):
     (tmp_path / INDEX).write_text(text)

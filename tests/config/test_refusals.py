@@ -48,8 +48,20 @@ def test_what_does_not_exist_is_refused_by_name(override, message):
         (["model.sources=[a,a]"], "two sources are called the same"),
         (["model.sources=[a,b]", "model.names=[x]"], "1 names for 2 sources"),
         (["model.sources=[]"], "model.sources is empty"),
-        (["model.sources=[a]", "search.evaluations=0"], "search.evaluations is 0"),
+        (
+            ["model.sources=[a]", "search.evaluations=0"],
+            "search.evaluations must be a whole number of at least 1",
+        ),
         (["model.sources=[a]", "seed=-1"], "seed is -1"),
+        (["model.sources=[a]", "search.finalists=1e20"], "search.finalists takes a whole number"),
+        (["model.sources=[a]", f"search.finalists={10**20}"], "search.finalists must be at most"),
+        (["model.sources=[a]", "search.chunk=0"], "search.chunk must be a whole number"),
+        (["model.sources=[a]", "search.curve=-2"], "search.curve must be a whole number"),
+        (["model.sources=[a]", "statistics_cache.limit_gb=nan"], "limit_gb must be a finite"),
+        (["model.sources=[a]", "statistics_cache.limit_gb=-1"], "limit_gb must be a finite"),
+        (["model.sources=[a]", "fitness.seed=1.5"], "digits: seed must be a whole number"),
+        (["model.sources=[a]", "fitness.fractions.test=nan"], "fractions.test must be a finite"),
+        (["model.sources=[a]", "fitness.classes=[x]"], "an entry of classes must be"),
         (["model.sources=[a]", "model.dtype=int8"], "model.dtype is 'int8'"),
         (["model.sources=[a]", "model.tokenizer=b"], "model.tokenizer is 'b'"),
         ([], "give a value for .*model.sources"),
@@ -67,6 +79,27 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         (["model.base=null", "operator=ties"], "needs the base model"),
         (["fitness=digits"], "needs a classifier"),
         (["strategy.population_size=0"], "population_size must be .* not 0"),
+        (["strategy.population_size=1000000000"], "population_size must be at most 100,000"),
+        (["strategy=cma_es", "strategy.population_size=1000000000"], "must be at most 100,000"),
+        (["strategy.sigma=nan"], "sigma is a share of the range"),
+        (["strategy.sigma=1e300"], "sigma is a share of the range"),
+        (["fitness.max_new_tokens=1.5"], "max_new_tokens must be a whole number"),
+        (["fitness.buckets=1.5"], "buckets must be a whole number"),
+        (["fitness.buckets=nan"], "buckets must be a whole number"),
+        (["fitness.slots=true"], "slots must be a whole number"),
+        (["fitness.limit=2.5"], "limit must be a whole number"),
+        (["fitness.chat=1"], "chat must be true or false"),
+        (["fitness.template='{{question:>99999999999}}'"], "is wider than 1,000 characters"),
+        (["fitness.template='{{question:{{answer}}}}'"], "has fields of its own"),
+        (["fitness.reference_text='{{answr}}'"], "Did you mean 'answer'"),
+        (["fitness.stop=[1]"], "stop must be a text"),
+        (["fitness.data=3"], "a file of data must be a text"),
+        (["space.groups={{1: [q_proj]}}"], "space.groups has the name 1; give a text"),
+        (["space.groups={{a: 1}}"], "space.groups.a is 1; give a list of names"),
+        (["space.layers_per_block=1.5"], "layers_per_block must be a whole number"),
+        (["space.coefficients={{weight: {{upper: nan}}}}"], "weight.upper must be a finite"),
+        (["space.normalize=1"], "space.normalize must be true or false"),
+        (["space=hybrid", "space.pool=5"], "space.pool is 5; give a list"),
         (["space.coefficients={{weight: {{lower: 1, upper: 0}}}}"], "must rise"),
         (["space.coefficients=3"], "^space.coefficients is 3; give a mapping"),
         (["space.coefficients={{weight: 3}}"], "^space.coefficients.weight is 3; give a mapping"),
@@ -99,12 +132,44 @@ def test_combinations_that_cannot_work_are_refused(overrides, message, models, i
         ),
         ("+space.fixes=1", r"no configuration key space\.fixes; did you mean space\.fixed"),
         ("+mesh.foo=1", r"no configuration key mesh\.foo"),
+        ("strategy=0.5", r"strategy takes the name of an option, not 0\.5"),
+        ("operator._target_=3", r"operator\._target_ is 3; give the name of a factory"),
+        ("space._partial_=x", r"space\._partial_ is 'x'; give true or false"),
         ("+operator.lamm=1", r"no configuration key operator\.lamm; did you mean operator\.lam"),
     ],
 )
 def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, message):
     with pytest.raises(ConfigError, match=message):
         build(compose(["+experiment=digits", override]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["strategy=open_es", "strategy.algorithm.optimizer.learning_rate=x"],
+            "learning_rate must",
+        ),
+        (
+            ["strategy=open_es", "strategy.algorithm.optimizer.learning_rate=nan"],
+            "must be a finite",
+        ),
+        (["strategy=open_es", "strategy.algorithm.optimizer=1"], "optimizer is 1"),
+        (["strategy=cma_es", "strategy.strategy_params=3"], "strategy_params is 3"),
+        (["strategy=surrogate", "strategy.capacity=1000000"], "capacity must be at most"),
+        (["strategy=m2n2", "strategy.archive_size=1e9"], "archive_size must be"),
+        (["strategy=m2n2", "strategy.crossover=1"], "crossover must be true or false"),
+        (["strategy=gradient", "strategy.learning_rate=inf"], "learning_rate must be a finite"),
+        (["strategy=coordinate", "strategy.population_size=3"], "population_size must be an even"),
+        (["mesh=single", "mesh.model=1.5"], "mesh.model must be a whole number"),
+    ],
+)
+def test_numbers_of_every_group_are_refused_before_weights_are_read(
+    overrides, message, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("evojax_merge.evolution.setups.merging.load_ingredients", None)
+    with pytest.raises(ValueError, match=message):
+        evolve(["+experiment=digits", *overrides], tmp_path / "run")
 
 
 @pytest.mark.parametrize(

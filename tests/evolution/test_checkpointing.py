@@ -1,5 +1,10 @@
-"""A disk that is full, and what a killed save leaves behind."""
+"""A disk that is full, what a killed save leaves behind, and damage."""
 
+import json
+import os
+import random
+import re
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-from evojax_merge.evolution.checkpointing import Checkpointer, CheckpointingError
+from evojax_merge.evolution.checkpointing import (
+    Checkpointer,
+    CheckpointingError,
+    DamagedCheckpointWarning,
+)
 from evojax_merge.evolution.loop import init_state, search
 from evojax_merge.strategies import cma_es
 from tests.evolution.test_loop import run, same, sphere, strategy
@@ -45,6 +54,7 @@ def test_a_full_disk_is_an_error_that_names_the_last_good_generation(tmp_path):
         check=False,
     )
     assert "could not be saved" in done.stdout, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
     assert "The newest good checkpoint: generation 3" in done.stdout
     resumed = search(
         "evolved",
@@ -90,3 +100,99 @@ def test_a_state_with_other_parts_is_refused_in_words(tmp_path, monkeypatch):
     like = init_state(strategy(), jax.random.key(9), 4)
     with pytest.raises(CheckpointingError, match=r"generation 2 was saved by another version"):
         Checkpointer(tmp_path / "checkpoints").restore(like)
+
+
+def flip(file, place=0):
+    data = bytearray(file.read_bytes())
+    data[place % len(data)] ^= 16
+    file.write_bytes(data)
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def empty_everything(folder):
+    for file in files(folder):
+        file.write_bytes(b"")
+
+
+DAMAGES = {
+    "numbers cut short": lambda folder: [os.truncate(f, 3) for f in files(folder / "default/d")],
+    "numbers missing": lambda folder: shutil.rmtree(folder / "default/d"),
+    "state missing": lambda folder: shutil.rmtree(folder / "default"),
+    "manifest missing": lambda folder: (folder / "default/manifest.ocdbt").unlink(),
+    "structure flipped": lambda folder: flip(folder / "default/_METADATA", 300),
+    "a name flipped": lambda folder: flip(folder / "default/array_metadatas/process_0", 40),
+    "everything empty": empty_everything,
+    "nothing there": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+    "costs flipped": lambda folder: flip(folder / "spent.json", 16),
+    "seal missing": lambda folder: (folder / "SHA256SUMS").unlink(),
+    "seal flipped": lambda folder: flip(folder / "SHA256SUMS", 5),
+    "seal cut short": lambda folder: os.truncate(folder / "SHA256SUMS", 200),
+    "seal not text": lambda folder: (folder / "SHA256SUMS").write_bytes(b"\xff\xfe"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_of_a_damaged_generation_the_one_before_is_gone_on_from(tmp_path, damage, capfd):
+    whole = run(folder=tmp_path)
+    DAMAGES[damage](tmp_path / "checkpoints/8")
+    with pytest.warns(DamagedCheckpointWarning) as caught:
+        same(run(folder=tmp_path), whole)
+    (warning,) = caught
+    assert re.search(r"checkpoints: generation 8 cannot be read \(.*\); ", str(warning.message))
+    assert str(warning.message).endswith("the search goes on from generation 7")
+    same(run(folder=tmp_path), whole)  # and is whole again
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path):
+    whole = run(folder=tmp_path)
+    rng = random.Random(0)
+    like = init_state(strategy(), jax.random.key(9), 4)
+    for file in files(tmp_path / "checkpoints/8"):
+        if file.name in ("_CHECKPOINT_METADATA", "commit_success.txt"):  # never read
+            continue
+        good = file.read_bytes()
+        flip(file, rng.randrange(len(good)))
+        with pytest.warns(DamagedCheckpointWarning, match="generation 8 cannot be read"):
+            restored = Checkpointer(tmp_path / "checkpoints").restore(like)
+        assert int(restored.generation) == 7
+        file.write_bytes(good)
+    same(Checkpointer(tmp_path / "checkpoints").restore(like), whole)
+
+
+def test_where_no_generation_can_be_read_settings_are_not_blamed(tmp_path):
+    run(folder=tmp_path)
+    for generation in ("7", "8"):
+        (tmp_path / "checkpoints" / generation / "default/manifest.ocdbt").unlink()
+    with pytest.raises(CheckpointingError) as caught:
+        run(folder=tmp_path)
+    message = str(caught.value)
+    assert "no saved generation can be read: generation 8 cannot be read (default/mani" in message
+    assert "generation 7 cannot be read" in message
+    assert "version" not in message
+
+
+def test_generations_of_a_version_that_sealed_none_are_read(tmp_path):
+    whole = run(folder=tmp_path)
+    for generation in ("7", "8"):
+        for name in ("SHA256SUMS", "spent.json"):
+            (tmp_path / "checkpoints" / generation / name).unlink()
+    same(run(folder=tmp_path), whole)
+    shutil.rmtree(tmp_path / "checkpoints/8/default")
+    with pytest.warns(DamagedCheckpointWarning, match="generation 8 cannot be read"):
+        same(run(folder=tmp_path), whole)
+
+
+def test_a_generation_can_be_checked_without_this_package(tmp_path):
+    run(folder=tmp_path)
+    for generation in ("7", "8"):
+        folder = tmp_path / "checkpoints" / generation
+        subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=folder, check=True)
+        assert json.loads((folder / "spent.json").read_text()) == {
+            "evaluations": 6 * int(generation),
+            "item_evaluations": 6 * 3 * int(generation),
+            "seconds": 0.0,
+        }

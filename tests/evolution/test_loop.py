@@ -6,7 +6,7 @@ import pytest
 
 from evojax_merge.evolution.checkpointing import Checkpointer
 from evojax_merge.evolution.evaluation import Evaluation
-from evojax_merge.evolution.history import History, read_history
+from evojax_merge.evolution.history import History, HistoryWarning, read_history
 from evojax_merge.evolution.loop import ConstantFitnessWarning, search
 from evojax_merge.fitness.several import Part
 from evojax_merge.strategies import EvosaxStrategy, cma_es
@@ -155,4 +155,5 @@ def test_a_line_cut_off_by_a_crash_is_dropped(tmp_path):
     run(folder=tmp_path, generations=2)
     path = tmp_path / "history.jsonl"
     path.write_text(path.read_text()[:-9])
-    same(run(folder=tmp_path), run())
+    with pytest.warns(HistoryWarning, match="generation 1 .counted from 0.; they are measured ag"):
+        same(run(folder=tmp_path), run())

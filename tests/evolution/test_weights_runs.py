@@ -108,7 +108,7 @@ def test_refuses_recipes_whose_weights_are_missing_or_changed(run: Run, tmp_path
     ("changes", "message"),
     [
         ({"weights": "../recipe.safetensors"}, "give the name of a file beside the recipe"),
-        ({"model": 3}, "model is 3; give path"),
+        ({"model": 3}, "model is 3; give a mapping"),
         ({"kind": "weight"}, "kind 'weight' is not known; kinds are dataflow, weights, or none"),
         ({"wieghts": "x"}, "unknown key wieghts"),
     ],

@@ -1,7 +1,10 @@
 """The comparison of spaces reads what its runs leave."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
+from evojax_merge.fitness import ACCURACY
 from evojax_merge.report.results import Result, save_results
 from experiments.spaces.compare import VARIANTS, collect, run_directory, table
 
@@ -13,7 +16,8 @@ def test_each_variant_stands_beside_its_own_random_search(tmp_path) -> None:
             folder.mkdir()
             beside = "random_paths" if name == "hybrid" else "random_search"
             right = np.arange(8) < 2 + seed
-            results = [Result.of("evolved", "test", right), Result.of(beside, "test", ~right)]
+            task = SimpleNamespace(current_split="test", measure=ACCURACY)
+            results = [Result.of("evolved", task, right), Result.of(beside, task, ~right)]
             save_results(results, folder / "results.json")
     rows = list(collect(tmp_path, (0, 1)))
     assert [row["space"] for row in rows] == [name for name in VARIANTS for _ in range(2)]

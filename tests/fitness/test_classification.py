@@ -72,7 +72,7 @@ def test_other_mistakes(npz, tmp_path):
     broken.write_bytes(b"not a zip")
     with pytest.raises(DataError, match=r"not a readable \.npz"):
         classification_task(str(broken))
-    with pytest.raises(DataError, match=r"none\.csv: no such file"):
+    with pytest.raises(DataError, match=r"none\.csv: missing"):
         classification_task("none.csv")
     with pytest.raises(ValueError, match="4 features, and the model takes 5"):
         classification_task(npz).bind(classifier(5, 3))

@@ -30,7 +30,8 @@ def test_every_option_measures(option, write, model, tmp_path):
         np.savez(data, inputs=np.ones((2, 64)), label=np.array([0, 9]))
     overrides = [] if option == "digits" else [f"fitness.data={data}"]
     task = instantiate(composed(f"+fitness={option}", *overrides))
-    assert task.name == option
+    assert task.name == ("log-likelihood" if option == "perplexity" else option)
+    assert task.measure.name in ("accuracy", "log-likelihood")
     classifier = SimpleNamespace(config=SimpleNamespace(hidden_sizes=(64, 10)))
     bound = task.bind(classifier if option in ("classification", "digits") else model)
     shapes = {

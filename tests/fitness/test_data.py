@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from evojax_merge.fitness.data import DataError, read_jsonl
@@ -23,6 +25,11 @@ def test_lines_become_records(tmp_path):
         (b'{"a": 1}\n\n[1]\n', "line 3: a JSON list, not an object"),
         (b'{"a": "\xff"}\n', "line 1: not UTF-8"),
         ('{"a": 1}'.encode("utf-16"), "line 1: not UTF-8"),
+        (b'{"a": 1, "a": 2}\n', "line 1: the key 'a' is given twice"),
+        (b'{"a": "\\ud800"}\n', "line 1: .* half of a surrogate pair"),
+        (b'{"a": ' + b"[" * 100_000, "line 1: is nested more than 64 deep"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "line 1: is nested more than 64 deep"),
+        (b'{"a": ' + b"1" * 10_000 + b"}", "line 1: not valid JSON"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, content, message):
@@ -39,10 +46,21 @@ def test_a_missing_field_names_the_nearest(write):
         record.field("answer")
 
 
+def test_a_pipe_is_an_error_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "items.jsonl")
+    with pytest.raises(DataError, match="no regular file"):
+        read_jsonl(tmp_path / "items.jsonl")
+
+
+def test_a_home_that_is_not_there():
+    with pytest.raises(DataError, match="home of a user who is not known"):
+        read_jsonl("~nobody_of_this_name/items.jsonl")
+
+
 def test_missing_files_and_limits(tmp_path, write):
     with pytest.raises(DataError, match="no such file"):
         read_jsonl(tmp_path / "none.jsonl")
-    with pytest.raises(DataError, match="not a file"):
+    with pytest.raises(DataError, match="no regular file"):
         read_jsonl(tmp_path)
-    with pytest.raises(DataError, match="limit"):
+    with pytest.raises(ValueError, match="limit must be a whole number"):
         read_jsonl(write({}), limit=0)

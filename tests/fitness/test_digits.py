@@ -36,7 +36,7 @@ def test_classes_and_fractions():
 
 def test_the_task_measures_the_search_split():
     task = digits_task(seed=3)
-    assert task.split == "search"
+    assert task.current_split == "search"
     assert len(task) == len(load_digits(seed=3)["search"].labels)
     assert task.splits == ("train", "search", "validation", "test")
 

@@ -123,10 +123,10 @@ def test_chat_template(write, model):
 def test_splits(write, model):
     data = write(*ITEMS)
     task = GenerationTask(data=data, test=write(ITEMS[0], name="test.jsonl"))
-    assert (task.split, len(task), task.splits) == ("search", 4, ("search", "test"))
+    assert (task.current_split, len(task), task.splits) == ("search", 4, ("search", "test"))
     test = task.on("test")
-    assert (test.split, len(test), len(test.bind(model))) == ("test", 1, 1)
-    assert task.split == "search"
+    assert (test.current_split, len(test), len(test.bind(model))) == ("test", 1, 1)
+    assert task.current_split == "search"
     with pytest.raises(ValueError, match=r"no data for the split 'validation'.*fitness.validation"):
         task.on("validation")
     with pytest.raises(ValueError, match=r"no split 'tst'.*mean 'test'"):
@@ -147,11 +147,10 @@ def test_splits(write, model):
         ({"extract": "sakna"}, r"no extract mode 'sakna'.*mean 'sakana'"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"stop": "\n"}, "list of texts"),
-        ({"stop": [""]}, "list of texts"),
+        ({"stop": [""]}, "stop must be a text, not empty"),
         ({"buckets": 0}, "buckets"),
         ({"language": "fr"}, "script rule"),
-        ({"test": "none.jsonl"}, "none.jsonl: no such file"),
-        ({"split": "test"}, "no data for the split 'test'"),
+        ({"test": "none.jsonl"}, "none.jsonl: missing"),
     ],
 )
 def test_mistakes_are_found_before_there_is_a_model(write, options, message):

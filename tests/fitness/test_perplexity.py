@@ -68,7 +68,7 @@ def test_mistakes(write):
         PerplexityTask(data=write({"text": "a"}, {"text": ""}))
     with pytest.raises(DataError, match="line 1: no field 'text'"):
         PerplexityTask(data=write({"txt": "a"}))
-    with pytest.raises(ValueError, match="length must be at least 2"):
+    with pytest.raises(ValueError, match=r"length, in tokens, must be .* at least 2"):
         PerplexityTask(data=write(*ITEMS), length=1)
     with pytest.raises(ValueError, match="a window needs 64 tokens"):
         PerplexityTask(data=write(*ITEMS), length=64).bind(language_model(context=32))

@@ -121,7 +121,7 @@ def test_some_items_of_several_tasks(several, model):
     ("weights", "message"),
     [
         ({"sum": 1}, "no task 'sum' .tasks: sums, text"),
-        ({"sums": -1}, "fitness.weights.sums is -1"),
+        ({"sums": -1}, "fitness.weights.sums must be"),
         ({"sums": 0}, "all 0"),
     ],
 )

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from evojax_merge.fitness import ACCURACY, Measure
 from evojax_merge.report.curves import incumbents, load_curve, plot_curves, save_curve
 from evojax_merge.report.front import Front, Member, hypervolumes, knee, plot_front
 from evojax_merge.report.hypervolume import best_members, non_dominated
+from tests.fitness.tasks import LOG_LIKELIHOOD, Counted
 
 
 def row(generation, fitness, search="evolved", objectives=None):
@@ -45,13 +47,32 @@ def test_candidates_without_genotypes_have_no_curve():
 
 def test_curves_are_kept_and_drawn(tmp_path):
     points = incumbents(HISTORY, "evolved", 8)
-    save_curve(points, [0.1, 0.4, 0.4], "test", tmp_path / "curve.json")
+    save_curve(points, [0.1, 0.4, 0.4], Counted(7), tmp_path / "curve.json")
     curve = load_curve(tmp_path / "curve.json")
     assert curve[1]["heldout"] == 0.4
-    assert curve[1]["split"] == "test"
+    scale = {key: curve[1][key] for key in ("split", "items", "measure", "unit")}
+    assert scale == {"split": "test", "items": 7, "measure": "accuracy", "unit": "fraction"}
     assert "genotype" not in curve[1]
     plot_curves({"a": [curve, curve[:2]], "b": [curve]}, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_curves_of_different_measures_are_in_rows_of_their_own(tmp_path, figures):
+    points = incumbents(HISTORY, "evolved", 8)
+    runs = {}
+    for name, measure in (("_a", ACCURACY), ("b$", LOG_LIKELIHOOD)):
+        save_curve(points, [0.1, float("nan"), 0.4], Counted(7, measure), tmp_path / "curve.json")
+        runs[name] = [load_curve(tmp_path / "curve.json")]
+    plot_curves(runs, tmp_path / "curves.png")
+    (figure,) = figures
+    labels = [" ".join(axes.get_ylabel().split()) for axes in figure.axes[::3]]
+    assert labels == [
+        "accuracy, %, of the best so far, 7 items of the test split",
+        "log-likelihood, nats per token, of the best so far, 7 items of the test split",
+    ]
+    legends = [axes.get_legend().get_texts()[0].get_text() for axes in figure.axes[::3]]
+    assert legends == ["_a (1)", "b$ (1)"]
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata()[-1], 40)
 
 
 SCORES = [(0.0, 1.0), (0.6, 0.7), (0.5, 0.5), (1.0, 0.0), (0.6, 0.7)]
@@ -61,7 +82,7 @@ def front():
     members = [
         Member(f"front/{n}.yaml", {"test": {"math": a, "ja": b}}) for n, (a, b) in enumerate(SCORES)
     ]
-    return Front("test", ("math", "ja"), tuple(members))
+    return Front("test", ("math", "ja"), tuple(members), (ACCURACY, Measure("size", "layers")))
 
 
 def test_members_that_no_other_dominates_each_once():

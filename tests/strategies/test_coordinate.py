@@ -44,7 +44,7 @@ def test_at_a_wall_the_move_outwards_turns_inwards() -> None:
 
 @pytest.mark.parametrize("size", [3, 0, 2.0, True])
 def test_refuses_a_population_that_is_not_even(size: object) -> None:
-    with pytest.raises(ValueError, match="population_size must be an even number of at least 2"):
+    with pytest.raises(ValueError, match="population_size must be"):
         CoordinateSearch(**BOX, population_size=size)
 
 

@@ -101,9 +101,9 @@ def compare_paths(
     and the exported one."""
     yield from zip(shown, measure_plain(shown, task), strict=True)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-        yield name, problem.measure(model, found[name], task.split)
+        yield name, problem.measure(model, found[name], task.current_split)
     if model is not None:
-        yield EXPORTED, measure(model, problem.evaluator.tasks[task.split])[0]
+        yield EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0]
 
 
 def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, "items"]]:

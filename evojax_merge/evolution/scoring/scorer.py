@@ -85,8 +85,14 @@ class Scorer:
         self._generation += 1
         return evaluation
 
-    def resume(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Learn what a search that goes on had learned; ``rows`` are of its history."""
+    def resume(self, rows: Iterable[Mapping[str, Any]], completed: int) -> None:
+        """Learn what a search that goes on had learned.
+
+        Args:
+            rows: Of its history.
+            completed: How many generations there were.
+        """
+        self._generation = completed
         generations: dict[int, list[Mapping[str, Any]]] = {}
         for row in rows:
             generations.setdefault(row["generation"], []).append(row)
@@ -95,7 +101,6 @@ class Scorer:
             items = np.array([row["items"] for row in members], np.float32)
             fitness = np.array([row["fitness"] for row in members], np.float32)
             self._rule.learn(generation, items, fitness)
-            self._generation = generation + 1
             if self._memory is not None:
                 genotypes = np.array([row["genotype"] for row in members], np.float32)
                 for key, results in zip(self._memory.keys(genotypes), items, strict=True):

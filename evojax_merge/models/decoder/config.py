@@ -2,7 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from evojax_merge.documents.errors import shown
+from evojax_merge.documents.schema import Document, number, read, whole
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -28,13 +31,6 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "head_dim": 128,
     },
 }
-_REQUIRED = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-)
 _ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "gelu_new", "relu")
 _ROPE_NEEDS: dict[str, tuple[str, ...]] = {
     "default": (),
@@ -71,25 +67,44 @@ class RopeConfig:
         """Read either spelling: ``rope_parameters`` (v5) or ``rope_theta`` and ``rope_scaling``.
 
         Raises:
-            ValueError: The scaling is of a kind this family does not compute.
+            ValueError: The scaling is of a kind this family does not compute, lacks a number, or
+                has one that means nothing.
         """
-        given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        theta = given.get("rope_theta", config.get("rope_theta")) or cls.theta
-        kind = given.get("rope_type") or given.get("type") or "default"
-        partial = given.get("partial_rotary_factor", config.get("partial_rotary_factor"))
-        if kind not in _ROPE_NEEDS or any(isinstance(value, Mapping) for value in given.values()):
+        name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+        written = config.get(name) or {}
+        where = f"config.json, {name}"
+        if isinstance(written, Mapping) and any(isinstance(v, Mapping) for v in written.values()):
             raise ValueError(
-                f"config.json: RoPE {dict(given)!r} is not supported; "
-                f"supported is one of {', '.join(_ROPE_NEEDS)} for all layers"
+                f"{where}: RoPE that differs between layers is not supported; supported is one of "
+                f"{', '.join(_ROPE_NEEDS)} for all layers"
             )
-        if partial not in (None, 1, 1.0):
+        outer = read(_RopeBeside, config, "config.json")
+        given = read(_Rope, written, where)
+        kind = given.rope_type or given.type or "default"
+        if kind not in _ROPE_NEEDS:
+            raise ValueError(
+                f"{where}: RoPE of type {shown(kind)} is not supported; supported is one of "
+                f"{', '.join(_ROPE_NEEDS)} for all layers"
+            )
+        if {given.partial_rotary_factor, outer.partial_rotary_factor} - {None, 1.0}:
             raise ValueError("config.json: partial_rotary_factor other than 1 is not supported")
-        lacking = [name for name in _ROPE_NEEDS[kind] if given.get(name) is None]
+        lacking = [name for name in _ROPE_NEEDS[kind] if getattr(given, name) is None]
         if lacking:
-            raise ValueError(f"config.json: RoPE of type {kind!r} lacks {', '.join(lacking)}")
+            raise ValueError(f"{where}: RoPE of type {kind!r} lacks {', '.join(lacking)}")
         names = {field.name for field in dataclasses.fields(cls)} - {"theta", "kind"}
-        taken = {name: given[name] for name in names if given.get(name) is not None}
-        return cls(theta=float(theta), kind=kind, **taken)
+        taken = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
+        theta = given.rope_theta or outer.rope_theta or cls.theta
+        rope = cls(theta=theta, kind=kind, **taken)
+        if kind == "llama3" and not rope.low_freq_factor < rope.high_freq_factor:
+            raise ValueError(
+                f"{where}: low_freq_factor is {rope.low_freq_factor:g} and high_freq_factor "
+                f"{rope.high_freq_factor:g}; the low one must be smaller"
+            )
+        if kind == "yarn" and not theta > 1:
+            raise ValueError(
+                f"{where}: rope_theta is {theta:g}; RoPE of type 'yarn' needs it above 1"
+            )
+        return rope
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,39 +142,41 @@ class DecoderConfig:
         family = config.get("model_type")
         if family not in MODEL_TYPES:
             raise ValueError(
-                f"config.json: model_type {family!r} is not a supported decoder; "
+                f"config.json: model_type {shown(family)} is not a supported decoder; "
                 f"supported are {', '.join(MODEL_TYPES)}"
             )
-        config = {**_DEFAULTS[family], **config}
-        lacking = [name for name in _REQUIRED if config.get(name) is None]
-        if lacking:
-            raise ValueError(f"config.json: lacks {', '.join(lacking)}")
-        activation = config.get("hidden_act", "silu")
-        if activation not in _ACTIVATIONS:
+        never_null = {n for n, field in _Written.model_fields.items() if field.default is not None}
+        silent = {name for name in never_null if config.get(name) is None}
+        said = {name: value for name, value in config.items() if name not in silent}
+        given = read(_Written, {**_DEFAULTS[family], **said}, "config.json")
+        if given.hidden_act not in _ACTIVATIONS:
             raise ValueError(
-                f"config.json: hidden_act {activation!r} is not supported; "
+                f"config.json: hidden_act {shown(given.hidden_act)} is not supported; "
                 f"supported are {', '.join(_ACTIVATIONS)}"
             )
-        heads = config["num_attention_heads"]
-        attention_bias = bool(config.get("attention_bias", False))
+        heads, kv_heads, head_dim = _heads(given)
+        rope = RopeConfig.from_hf(config)
+        if rope.kind == "dynamic" and head_dim == 2:
+            raise ValueError("config.json: RoPE of type 'dynamic' needs a head_dim above 2")
+        attention_bias = bool(given.attention_bias)
         return cls(
-            vocab_size=config["vocab_size"],
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"],
-            num_layers=config["num_hidden_layers"],
+            vocab_size=given.vocab_size,
+            hidden_size=given.hidden_size,
+            intermediate_size=given.intermediate_size,
+            num_layers=given.num_hidden_layers,
             num_heads=heads,
-            num_kv_heads=config.get("num_key_value_heads") or heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-            max_position_embeddings=config["max_position_embeddings"],
-            rms_norm_eps=config.get("rms_norm_eps", 1e-6),
-            hidden_act=activation,
+            num_kv_heads=kv_heads,
+            head_dim=head_dim,
+            max_position_embeddings=given.max_position_embeddings,
+            rms_norm_eps=given.rms_norm_eps,
+            hidden_act=given.hidden_act,
             qkv_bias=family == "qwen2" or (family != "mistral" and attention_bias),
             o_bias=family in ("llama", "qwen3") and attention_bias,
-            mlp_bias=family == "llama" and bool(config.get("mlp_bias", False)),
+            mlp_bias=family == "llama" and bool(given.mlp_bias),
             qk_norm=family == "qwen3",
-            tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-            windows=_windows(family, config),
-            rope=RopeConfig.from_hf(config),
+            tie_word_embeddings=bool(given.tie_word_embeddings),
+            windows=_windows(family, given.model_dump()),
+            rope=rope,
         )
 
 
@@ -251,3 +268,76 @@ def listed_layers(layers: Sequence[int]) -> str:
         else:
             parts.append([layer])
     return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]} to {p[-1]}" for p in parts)
+
+
+_Size = Annotated[int, whole(1, 2**24)]
+_Positive = Annotated[float, number(above=0, most=1e30)]
+_Tokens = Annotated[int, whole(1)]
+
+
+class _Written(Document):
+    """Fields of ``config.json``; of those with another default than null, null says nothing."""
+
+    vocab_size: _Size
+    hidden_size: _Size
+    intermediate_size: _Size
+    num_hidden_layers: Annotated[int, whole(1, 10_000)]
+    num_attention_heads: Annotated[int, whole(1, 2**16)]
+    num_key_value_heads: Annotated[int, whole(1, 2**16)] | None = None
+    head_dim: Annotated[int, whole(1, 2**16)] | None = None
+    max_position_embeddings: _Tokens
+    rms_norm_eps: Annotated[float, number(above=0, most=1)] = 1e-6
+    hidden_act: str = "silu"
+    attention_bias: bool | None = None
+    mlp_bias: bool | None = None
+    tie_word_embeddings: bool | None = None
+    use_sliding_window: bool | None = None
+    sliding_window: _Tokens | None = None
+    max_window_layers: Annotated[int, whole()] = 0
+    layer_types: list[str] | None = None
+
+
+class _RopeBeside(Document):
+    """What of RoPE may stand beside ``rope_scaling``."""
+
+    rope_theta: _Positive | None = None
+    partial_rotary_factor: _Positive | None = None
+
+
+class _Rope(_RopeBeside):
+    """``rope_parameters`` or ``rope_scaling``."""
+
+    rope_type: str | None = None
+    type: str | None = None
+    factor: _Positive | None = None
+    original_max_position_embeddings: _Tokens | None = None
+    low_freq_factor: _Positive | None = None
+    high_freq_factor: _Positive | None = None
+    beta_fast: _Positive | None = None
+    beta_slow: _Positive | None = None
+    attention_factor: _Positive | None = None
+    mscale: Annotated[float, number(0, 1e30)] | None = None
+    mscale_all_dim: Annotated[float, number(0, 1e30)] | None = None
+    truncate: bool | None = None
+
+
+def _heads(given: _Written) -> tuple[int, int, int]:
+    """Numbers of heads, of those of keys and values, and channels of each."""
+    heads = given.num_attention_heads
+    kv_heads = given.num_key_value_heads or heads
+    if heads % kv_heads:
+        raise ValueError(
+            f"config.json: num_attention_heads is {heads}, no multiple of the {kv_heads} "
+            "num_key_value_heads"
+        )
+    if given.head_dim is None and given.hidden_size % heads:
+        raise ValueError(
+            f"config.json: hidden_size is {given.hidden_size}, no multiple of the {heads} "
+            "num_attention_heads, and there is no head_dim"
+        )
+    head_dim = given.head_dim or given.hidden_size // heads
+    if head_dim % 2:
+        raise ValueError(
+            f"config.json: heads have {head_dim} channels; rotary embeddings need an even number"
+        )
+    return heads, kv_heads, head_dim

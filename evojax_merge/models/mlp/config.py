@@ -2,7 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+import pydantic
+
+from evojax_merge.documents.schema import Document, read, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +22,8 @@ class MLPConfig:
         Raises:
             ValueError: There are fewer than two widths, or one is not a positive integer.
         """
-        sizes = config.get("hidden_sizes")
-        valid = isinstance(sizes, list | tuple) and len(sizes) >= 2
-        if not valid or not all(isinstance(size, int) and size > 0 for size in sizes or ()):
-            raise ValueError(
-                f"config.json: hidden_sizes must list at least two positive widths, "
-                f"features first and classes last; got {sizes!r}"
-            )
-        return cls(tuple(sizes or ()))
+        return cls(tuple(read(_Written, config, "config.json").hidden_sizes))
+
+
+class _Written(Document):
+    hidden_sizes: Annotated[list[Annotated[int, whole(1, 2**24)]], pydantic.Field(min_length=2)]

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from transformers import AutoConfig
@@ -11,7 +12,7 @@ MINIMAL = {
     "hidden_size": 256,
     "intermediate_size": 512,
     "num_hidden_layers": 30,
-    "num_attention_heads": 8,
+    "num_attention_heads": 32,
 }
 
 
@@ -29,7 +30,7 @@ def test_silence_means_what_transformers_assumes(model_type, use_window):
     kinds = getattr(theirs, "layer_types", None) or ["sliding_attention"] * 30
     window = getattr(theirs, "sliding_window", None)
     assert ours.num_kv_heads == theirs.num_key_value_heads
-    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 256 // 8)
+    assert ours.head_dim == (getattr(theirs, "head_dim", None) or 256 // 32)
     assert ours.max_position_embeddings == theirs.max_position_embeddings
     assert ours.rms_norm_eps == theirs.rms_norm_eps
     assert ours.hidden_act == theirs.hidden_act
@@ -86,6 +87,129 @@ def test_both_spellings_of_rope_read_the_same():
 def test_what_it_cannot_compute_is_refused(model_type, changes, message):
     with pytest.raises(ValueError, match=message):
         DecoderConfig.from_hf(tiny_config(model_type) | changes)
+
+
+ODD = ["x", "2", True, [], {}, math.nan, math.inf, 2**70, 1.5, -1, 0]
+
+
+@pytest.mark.parametrize("given", ODD, ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+        *("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"),
+    ],
+)
+def test_a_size_is_a_whole_number(key, given):
+    with pytest.raises(
+        ValueError, match=rf"^config\.json: {key} is .*; give a whole number from 1"
+    ):
+        DecoderConfig.from_hf(tiny_config() | {key: given})
+
+
+@pytest.mark.parametrize(
+    "given", ["x", "2", True, [], {}, math.nan, math.inf, 2**70, -1, 0], ids=repr
+)
+def test_an_epsilon_is_a_small_number_above_zero(given):
+    with pytest.raises(ValueError, match=r"rms_norm_eps is .*; give a finite number above 0"):
+        DecoderConfig.from_hf(tiny_config(rms_norm_eps=given))
+
+
+ROPES = {
+    "linear": {"factor": 2.0},
+    "dynamic": {"factor": 2.0},
+    "yarn": {"factor": 2.0, "mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32, "beta_slow": 1},
+    "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+}
+
+
+@pytest.mark.parametrize("given", ["x", True, [1], math.nan, math.inf, -2.0, 10**400], ids=repr)
+@pytest.mark.parametrize(("kind", "key"), [(k, key) for k, keys in ROPES.items() for key in keys])
+def test_a_number_of_rope_is_finite_and_not_negative(kind, key, given):
+    rope = {"rope_type": kind, **ROPES[kind], key: given}
+    for name in ("rope_scaling", "rope_parameters"):
+        with pytest.raises(ValueError, match=rf"config\.json, {name}: {key} is .*; give a finite"):
+            DecoderConfig.from_hf(tiny_config(**{name: rope}))
+
+
+@pytest.mark.parametrize("given", ["x", "2", True, [], math.nan, math.inf, -1, 0, 1e300], ids=repr)
+def test_a_base_of_rope_is_a_number_above_zero(given):
+    for config in (
+        tiny_config(rope_theta=given),
+        tiny_config(rope_parameters={"rope_type": "default", "rope_theta": given}),
+    ):
+        with pytest.raises(ValueError, match=r"rope_theta is .*; give a finite number above 0"):
+            DecoderConfig.from_hf(config)
+
+
+@pytest.mark.parametrize(
+    "given", ["x", "2", 2.0, -1, True, math.nan, 2**70, "linear", [1]], ids=repr
+)
+def test_rope_is_a_mapping(given):
+    with pytest.raises(
+        ValueError, match=r"config\.json, rope_parameters: it is .*; give a mapping"
+    ):
+        DecoderConfig.from_hf(tiny_config(rope_parameters=given))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "message"),
+    [
+        ("llama", {"rope_scaling": {"type": "linear", "factor": 0}}, "factor is 0; give a finite"),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "llama3", **ROPES["llama3"], "low_freq_factor": 4.0}},
+            "low_freq_factor is 4 and high_freq_factor 4; the low one must be smaller",
+        ),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}, "rope_theta": 1.0},
+            "needs it above 1",
+        ),
+        ("llama", {"rope_scaling": {"rope_type": ["linear"]}}, "rope_type is .*; give a text"),
+        ("llama", {"num_key_value_heads": 3}, "no multiple of the 3 num_key_value_heads"),
+        ("llama", {"num_attention_heads": 6}, "no multiple of the 6 num_attention_heads"),
+        ("llama", {"head_dim": 7}, "7 channels; rotary embeddings need an even number"),
+        (
+            "llama",
+            {"head_dim": 2, "rope_scaling": {"type": "dynamic", "factor": 2.0}},
+            "needs a head_dim above 2",
+        ),
+        ("llama", {"hidden_act": ["silu"]}, "hidden_act is .*; give a text"),
+        ("llama", {"tie_word_embeddings": "no"}, "tie_word_embeddings is 'no'; give true or false"),
+        ("mistral", {"sliding_window": -1}, "sliding_window is -1; give a whole number from 1"),
+        ("mistral", {"sliding_window": 1.5}, "sliding_window is 1.5; give a whole number"),
+        ("qwen2", {"max_window_layers": "x"}, "max_window_layers is 'x'; give a whole number"),
+        ("qwen2", {"layer_types": 3}, "layer_types is 3; give a list"),
+        (
+            "qwen2",
+            {"layer_types": [["full_attention"]] * 3},
+            r"layer_types\[0\] is .*; give a text",
+        ),
+        ("qwen2", {"use_sliding_window": 1}, "use_sliding_window is 1; give true or false"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(model_type, changes, message):
+    with pytest.raises(ValueError, match=message):
+        DecoderConfig.from_hf(tiny_config(model_type) | changes)
+
+
+def test_numbers_may_be_written_otherwise():
+    written = tiny_config("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=1)
+    floats = {k: float(v) if type(v) is int else v for k, v in written.items()}
+    read = DecoderConfig.from_hf(floats)
+    assert read == DecoderConfig.from_hf(written)
+    assert all(type(size) is int for size in (read.num_layers, read.head_dim, read.windows[1]))
+    silent = {"max_window_layers": None, "hidden_act": None, "rms_norm_eps": None}
+    assert DecoderConfig.from_hf(written | silent).max_position_embeddings == 64
+
+
+def test_every_problem_is_listed():
+    changes = {"vocab_size": "x", "rms_norm_eps": -1}
+    with pytest.raises(
+        ValueError, match=r"(?s)^config\.json:\n  vocab_size is.*\n  rms_norm_eps is"
+    ):
+        DecoderConfig.from_hf(tiny_config() | changes)
 
 
 WINDOWS = [(None, None, None), (4, 4, 4), (4, None, None), (None, 4, 4, 4), (None, None)]

@@ -20,5 +20,5 @@ def test_logits_are_the_textbook_formula():
 
 @pytest.mark.parametrize("sizes", [None, [64], [64, 0, 10], [64, "256", 10], 64])
 def test_widths_that_make_no_network_are_refused(sizes):
-    with pytest.raises(ValueError, match="hidden_sizes must list at least two positive widths"):
+    with pytest.raises(ValueError, match="hidden_sizes"):
         MLPConfig.from_hf({"model_type": "mlp", "hidden_sizes": sizes})

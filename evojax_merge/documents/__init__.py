@@ -1,0 +1,1 @@
+"""Files that others wrote: bounded in size and depth, and checked before anything uses them."""

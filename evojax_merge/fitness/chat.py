@@ -1,0 +1,103 @@
+"""Prompts as turns of a chat, by the template that a model brings.
+
+A template is a program in a small language, written by whoever made the model. transformers runs it
+in a sandbox, which keeps it from files and from Python, but not from running for ever or from
+filling the memory. So it is run in a process of its own, of limited time and memory.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evojax_merge.documents.errors import shown
+
+SECONDS = 20
+"""Time for the templates of a task, and a second more for each thousand prompts."""
+
+MEMORY = 2**30
+"""Bytes beyond those that the process begins with."""
+
+_PROGRAM = Path(__file__).with_name("chat_process.py")
+
+_REASONS = {
+    "SecurityError": "it reaches for what a template may not",
+    "TemplateSyntaxError": "its syntax is wrong",
+    "UndefinedError": "it uses what it is not given",
+    "TemplateError": "it refuses the prompt",
+    "MemoryError": f"it needs more than {MEMORY / 2**30:g} GiB of memory",
+}
+
+
+class ChatTemplateError(ValueError):
+    """A chat template that cannot be used."""
+
+
+def as_chats(tokenizer: Any, prompts: Sequence[str], owner: str | Path) -> list[str]:
+    """Each prompt as a user's turn, up to where the model's answer begins.
+
+    Equal to ``apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
+    add_generation_prompt=True)``.
+
+    Args:
+        tokenizer: Has the template.
+        prompts: The prompts.
+        owner: Directory of the tokenizer, or what else messages call it.
+
+    Raises:
+        ChatTemplateError: There is no template, or it fails, takes too long or too much memory.
+    """
+    given = {
+        "template": _template(tokenizer, owner),
+        "tokens": tokenizer.special_tokens_map,
+        "prompts": list(prompts),
+        "seconds": SECONDS + len(prompts) // 1_000,
+        "memory": MEMORY,
+    }
+    seconds = int(given["seconds"])
+    try:
+        # Without -P, modules beside the program would stand before the standard library's.
+        done = subprocess.run(
+            [sys.executable, "-P", str(_PROGRAM)],
+            input=json.dumps(given).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _error(owner, f"it takes longer than {seconds} seconds") from None
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        if -done.returncode in (signal.SIGXCPU, signal.SIGKILL):  # of the limit on its own time
+            raise _error(owner, f"it takes longer than {seconds} seconds") from None
+        raise _error(owner, f"its process ended with {done.returncode}") from None
+    if "texts" in answer:
+        return list(answer["texts"])
+    kind, message = answer["kind"], answer["message"]
+    reason = _REASONS.get(kind, f"it fails with {kind}")
+    raise _error(owner, f"{reason}: {shown(message, 200)}" if message else reason)
+
+
+def _template(tokenizer: Any, owner: str | Path) -> str:
+    written = getattr(tokenizer, "chat_template", None)
+    if not written:
+        raise ChatTemplateError(
+            f"{owner}: the tokenizer has no chat template; set fitness.chat=false"
+        )
+    if isinstance(written, dict):
+        written = written.get("default")
+    if not isinstance(written, str):
+        raise _error(owner, "of several templates none is called default")
+    return written
+
+
+def _error(owner: str | Path, reason: str) -> ChatTemplateError:
+    return ChatTemplateError(
+        f"{owner}: its chat template cannot be used: {reason}; correct it, or set "
+        "fitness.chat=false"
+    )
