@@ -113,7 +113,7 @@ def read_adapter_config(directory: Path) -> AdapterConfig:
 
 
 _Rank = Annotated[int, whole(1, 2**16)]
-_Alpha = Annotated[float, number(above=0, most=1e30)]
+_Alpha = Annotated[float, number(1e-30, 1e30)]
 
 
 class _Written(Document):

@@ -155,7 +155,7 @@ def _check_arguments(config: Any, where: str) -> None:
     if config["_target_"].startswith("optax."):  # it finds out in the middle of a search
         for key in map(str, config):
             if not key.startswith("_"):
-                check_number(f"{where}.{key}", config[key])
+                check_number(f"{where}.{key}", config[key], -(2.0**31), 2.0**31)
     try:
         parameters = inspect.signature(get_object(config["_target_"])).parameters
     except (ImportError, ValueError, TypeError, HydraException):

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from evojax_merge.bundled import conf_directory, experiments_directory
 from evojax_merge.config.explaining import ConfigError, explain, explain_group
 from evojax_merge.config.schema import Config
-from evojax_merge.config.trust import check_trust
-from evojax_merge.documents.errors import DocumentError
+from evojax_merge.config.trust import GROUPS, check_trust
+from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.statistics_cache import default_directory
@@ -138,6 +138,8 @@ def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
     """
     plain = read_config_file(path)
     check_trust(plain, str(path), trust)
+    for group in GROUPS:
+        _check_found(plain.get(group), f"{path}: {group}")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), _literal(plain))
     except OmegaConfBaseException as error:
@@ -165,6 +167,28 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise ConfigError(f"{path}: is no configuration, which is a mapping; restore it")
     return plain
+
+
+def _check_found(value: Any, where: str) -> None:
+    """Whether there is nothing to look up in a part that objects are made from.
+
+    Hydra resolves such a part more than once, so that no number of escapes keeps a text from being
+    looked up in the end; and what ``${oc.create:…}`` stands for may name code of its own.
+
+    Raises:
+        ConfigError: There is.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_found(part, f"{where}.{named(key)}")
+    elif isinstance(value, list):
+        for part in value:
+            _check_found(part, where)
+    elif isinstance(value, str) and "${" in value:
+        raise ConfigError(
+            f"{where} is {shown(value)}, which would be looked up; the configuration of a run "
+            "holds what was found: write that there"
+        )
 
 
 _INTERPOLATION = re.compile(r"(\\*)\$\{")

@@ -2,6 +2,10 @@
 
 import copy
 import csv
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from evojax_merge.arguments import check_text, check_whole
-from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.errors import DocumentError, named
 from evojax_merge.documents.files import at_home, open_regular
 from evojax_merge.fitness.base import ACCURACY, ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
@@ -218,18 +222,31 @@ def read_examples(
     if file.suffix not in readers:
         raise DataError(f"{path}: neither .npz nor .csv")
     features, labels = readers[file.suffix](file, label, inputs)
-    if not np.isfinite(features).all():
-        raise DataError(f"{path}: a feature is not finite")
+    for name, array in ((inputs, features), (label, labels)):
+        if array.dtype.kind not in "biuf" or array.ndim == 0:
+            raise DataError(f"{path}: {named(name)} holds {array.dtype}; give rows of numbers")
     if len(labels) == 0 or len(labels) != len(features):
         raise DataError(f"{path}: {len(features)} rows of features and {len(labels)} labels")
-    if labels.ndim != 1 or (labels != labels.astype(np.int64)).any() or labels.min() < 0:
+    with np.errstate(invalid="ignore", over="ignore"):
+        flat = features.reshape(len(features), -1).astype(np.float32)
+        classes = labels.astype(np.int64)
+    if not np.isfinite(flat).all():
+        raise DataError(f"{path}: a feature is not finite in float32")
+    if labels.ndim != 1 or (labels != classes).any() or classes.min() < 0:
         raise DataError(f"{path}: labels must be integers from 0")
-    flat = features.reshape(len(features), -1).astype(np.float32)
-    return Examples(flat[:limit], labels.astype(np.int64)[:limit])
+    return Examples(flat[:limit], classes[:limit])
+
+
+_LARGEST_ARRAYS = 2 * 2**30
+"""Bytes of the arrays of a file, which a small one can stand for."""
 
 
 def _read_npz(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:
     try:
+        with zipfile.ZipFile(file) as members:
+            size = sum(member.file_size for member in members.infolist())
+        if size > _LARGEST_ARRAYS:
+            raise DataError(f"{file}: its arrays have {size / 2**30:.1f} GiB; divide the file")
         with np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in (inputs, label) if name not in arrays]
             if missing:
@@ -238,32 +255,59 @@ def _read_npz(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarr
                     f"{did_you_mean(missing[0], arrays)}"
                 )
             return arrays[inputs], arrays[label]
-    except (OSError, EOFError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except (*_UNREADABLE, MemoryError) as error:  # of arrays whose headers say what is not there
         raise DataError(f"{file}: not a readable .npz file: {error}") from error
+
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
+"""What NumPy and the standard library raise for a damaged archive."""
 
 
 def _read_csv(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:
     del inputs  # In a table the features are the columns that are not the label.
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows = csv.reader(lines)
-        header = next(rows, [])
-        if label not in header:
-            raise DataError(
-                f"{file}, line 1: no column {label!r}; the columns are {', '.join(header)}"
-                f"{did_you_mean(label, header)}"
-            )
-        values = []
-        for row in rows:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{file}, line {rows.line_num}: {len(row)} values under {len(header)} columns"
-                )
-            try:
-                values.append([float(value) for value in row])
-            except ValueError as error:
-                raise DataError(f"{file}, line {rows.line_num}: {error}") from error
+        try:
+            header, values = _table(rows, file, label)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataError(f"{file}, line {rows.line_num + 1}: {error}") from error
     table = np.array(values).reshape(-1, len(header))
     at = header.index(label)
     return np.delete(table, at, axis=1), table[:, at]
+
+
+def _table(rows: Any, file: Path, label: str) -> tuple[list[str], list[list[float]]]:
+    """The names of the columns, and the numbers below."""
+    header: list[str] = next(rows, [])
+    if header.count(label) != 1:
+        problem = "two columns" if label in header else "no column"
+        raise DataError(
+            f"{file}, line 1: {problem} {label!r}; the columns are "
+            f"{', '.join(map(named, header[:99]))}{did_you_mean(label, header[:99])}"
+        )
+    values = []
+    for row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"{file}, line {rows.line_num}: {len(row)} values under {len(header)} columns"
+            )
+        try:
+            values.append([float(value) for value in row])
+        except ValueError as error:
+            raise DataError(f"{file}, line {rows.line_num}: {error}") from error
+    return header, values

@@ -245,7 +245,7 @@ def _bounds(scale: Sequence[float]) -> tuple[float, float]:
 
 
 def _among(key: str, given: str, known: Sequence[str] | dict) -> None:
-    if given not in known:
+    if not isinstance(given, str) or given not in known:
         near = get_close_matches(str(given), list(known), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"space.{key} is {given!r}{hint} (there are: {', '.join(known)})")

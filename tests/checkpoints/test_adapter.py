@@ -134,7 +134,7 @@ def test_half_precision_factors(base, tmp_path):
         ({"rank_pattern": {"a{99999999999}": 2}}, "is no regular expression"),
         ({"r": 1.5}, "r is 1.5; give a whole number"),
         ({"r": True}, "r is True; give a whole number"),
-        ({"lora_alpha": float("nan")}, "lora_alpha is nan; give a finite number above 0"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan; give a finite number from 1e-30"),
         ({"peft_type": ["LORA"]}, r"peft_type is \['LORA'\]"),
         ({"use_rslora": "yes"}, "use_rslora is 'yes'; give true or false"),
         ({"target_modules": {"q_proj": 1}}, "target_modules is .*; give a list"),

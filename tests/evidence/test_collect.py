@@ -59,6 +59,10 @@ def test_damaged_evidence_is_refused(decoders, texts, tmp_path):
     file.write_bytes(file.read_bytes()[:-4] + b"oops")
     with pytest.raises(EvidenceError, match=r"fisher-0.safetensors: damaged .*delete"):
         collected(fisher(texts), decoders, tmp_path)
+    for text in ("[" * 10_000, "{}", "[]", '{"format": 1, "format": 1}'):
+        (tmp_path / "fisher-0.json").write_text(text)
+        with pytest.raises(EvidenceError, match=r"fisher-0.safetensors: damaged .*delete"):
+            collected(fisher(texts), decoders, tmp_path)
 
 
 @pytest.mark.parametrize("factory", FACTORIES)

@@ -1,9 +1,10 @@
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from evojax_merge.fitness import DataError, classification_task
+from evojax_merge.fitness import DataError, classification, classification_task
 from evojax_merge.models.request import Classify
 
 
@@ -57,6 +58,9 @@ def test_a_table_gives_the_same_as_arrays(npz, tmp_path):
         ("a,label\n1,0.5\n", "integers from 0"),
         ("a,label\n1,-1\n", "integers from 0"),
         ("a,label\nnan,1\n", "not finite"),
+        ("a,label\n1e300,1\n", "not finite in float32"),
+        ("label,label\n1,1\n", "two columns 'label'"),
+        ("a,label\n" + "1" * 200_000 + ",1\n", "line 3: field larger than"),
     ],
 )
 def test_bad_tables(tmp_path, content, message):
@@ -66,13 +70,30 @@ def test_bad_tables(tmp_path, content, message):
         classification_task(str(table))
 
 
-def test_other_mistakes(npz, tmp_path):
+def test_other_mistakes(npz, tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"no array 'labels'.*mean 'label'"):
         classification_task(npz, label="labels")
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"not a zip")
     with pytest.raises(DataError, match=r"not a readable \.npz"):
         classification_task(str(broken))
+    for name, arrays in {
+        "texts": {"inputs": np.array(["a", "b"]), "label": np.arange(2)},
+        "one": {"inputs": np.array(3), "label": np.arange(2)},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        with pytest.raises(DataError, match="give rows of numbers"):
+            classification_task(str(tmp_path / f"{name}.npz"))
+    monkeypatch.setattr(classification, "_LARGEST_ARRAYS", 2**26)
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb:
+        member = zipfile.ZipInfo("inputs.npy")
+        with bomb.open(member, "w", force_zip64=True) as file:
+            file.write(bytes(2**27))
+    with pytest.raises(DataError, match=r"its arrays have 0\.1 GiB"):
+        classification_task(str(tmp_path / "bomb.npz"))
+    (tmp_path / "binary.csv").write_bytes(b"a,label\n\xff,1\n")
+    with pytest.raises(DataError, match=r"line 1: .*can't decode"):
+        classification_task(str(tmp_path / "binary.csv"))
     with pytest.raises(DataError, match=r"none\.csv: missing"):
         classification_task("none.csv")
     with pytest.raises(ValueError, match="4 features, and the model takes 5"):

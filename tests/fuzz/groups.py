@@ -25,6 +25,7 @@ from evojax_merge.evolution.setups import set_up
 from evojax_merge.exchange import apply_mergekit
 from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask
 from evojax_merge.fitness.chat import as_chats
+from evojax_merge.fitness.classification import read_examples
 from evojax_merge.fitness.encoding import Encoder
 from evojax_merge.path_recipe import load_recipe
 from evojax_merge.tree import flatten
@@ -316,6 +317,32 @@ def jsonl(rng: random.Random, valid: Valid, folder: Path) -> Read:
     return read
 
 
+def features(rng: random.Random, valid: Valid, folder: Path) -> Read:
+    table = rng.random() < 0.4
+    path = folder / ("items.csv" if table else "items.npz")
+    if table:
+        path.write_text("a,b,label\n1,2.5,0\n3,4,1\n")
+    else:
+        odd = [np.array([[1, np.nan]] * 2), np.array(["x", "y"]), np.array(3), np.zeros((2, 0))]
+        odd += [np.full((2, 3), 1e300), np.array([[1], [2]], object), np.zeros((0, 3)), np.ones(2)]
+        given = {"inputs": np.ones((2, 3)), "label": np.array([0, 1])}
+        if rng.random() < 0.5:
+            given[rng.choice(["inputs", "label"])] = rng.choice(odd)
+        np.savez(path, **given)
+    if rng.random() < 0.7:
+        path.write_bytes(mutate.text_of(rng, path.read_bytes()))
+    elif rng.random() < 0.2:
+        mutate.file(rng, path)
+
+    def read() -> str:
+        inputs, labels = read_examples(str(path))
+        if not np.isfinite(inputs).all() or labels.min() < 0:
+            raise WrongError("features or labels that mean nothing")
+        return "read"
+
+    return read
+
+
 def recipe(rng: random.Random, valid: Valid, folder: Path) -> Read:
     path = folder / "recipe.yaml"
     flow = rng.random() < 0.25
@@ -507,6 +534,7 @@ ALL: dict[str, Callable[[random.Random, Valid, Path], Read]] = {
         index,
         tokenizer,
         jsonl,
+        features,
         recipe,
         mergekit,
         overrides,

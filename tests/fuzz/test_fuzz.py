@@ -12,10 +12,11 @@ from tests.fuzz.pool import BAD, Ended, read_all, table
 
 SHARES = {
     "safetensors": 14,
-    "config": 20,
+    "config": 18,
     "index": 8,
     "tokenizer": 10,
     "jsonl": 14,
+    "features": 2,
     "recipe": 12,
     "mergekit": 6,
     "overrides": 5,

@@ -127,6 +127,29 @@ def test_a_run_without_a_front(tmp_path):
         Front.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"test": {', '"test": [', "not valid JSON"),
+        ('"split": "test"', '"split": 3', "split is 3; give a text"),
+        ('"split": "test"', '"split": "search"', "has no score of ja, math"),
+        ('"math": 0.6', '"math": NaN', r"members\[1\].scores.test.math is nan; give a finite"),
+        ('"math": 0.6', '"math": "0.6"', "math is '0.6'; give a finite number"),
+        ('"math": 0.6', '"maths": 0.6', "front/1.yaml has no score of math"),
+        ('"recipe": "front/1.yaml"', '"recipe": null', "recipe is None; give a text"),
+        ('"members": [', '"members": [], "others": [', "members is empty"),
+    ],
+)
+def test_a_front_that_is_damaged(old, new, message, tmp_path):
+    front().save(tmp_path)
+    file = tmp_path / "front.json"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"(?s)front\.json: .*{message}"):
+        Front.load(tmp_path)
+
+
 def test_hypervolume_never_falls(tmp_path):
     history = [row(n // 2, 0.5, objectives=list(score)) for n, score in enumerate(SCORES)]
     volumes, reference = hypervolumes(history, "evolved")

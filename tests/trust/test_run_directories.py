@@ -89,6 +89,22 @@ def test_other_factories_are_not_run(run, foreign, capsys, edit, command):
     assert not foreign.exists()
 
 
+@pytest.mark.parametrize("escapes", ["", "\\", "\\\\\\"])
+@pytest.mark.parametrize(
+    ("group", "key"),
+    [("space", "coefficients"), ("strategy", "strategy_params"), ("fitness", "name")],
+)
+def test_nothing_is_looked_up_in_a_part_that_is_made(run, group, key, escapes, monkeypatch):
+    monkeypatch.chdir(run)
+    made = f"{escapes}${{oc.create:{{_target_: numpy.savetxt, fname: canary, X: [1]}}}}"
+    given = yaml.safe_load((run / "config.yaml").read_text())
+    given[group][key] = made if key == "name" else {"weight": made}
+    (run / "config.yaml").write_text(yaml.safe_dump(given))
+    with pytest.raises(ConfigError, match=rf"{group}\.{key}.* would be looked up"):
+        api.resume(run)
+    assert not (run / "canary").exists()
+
+
 def test_what_is_trusted_is_listed_and_run(run, foreign, capsys):
     change(run, lambda config: config["fitness"].update(_target_="strangers_task.task"))
     for command in ("resume", "evaluate"):

@@ -271,7 +271,7 @@ def listed_layers(layers: Sequence[int]) -> str:
 
 
 _Size = Annotated[int, whole(1, 2**24)]
-_Positive = Annotated[float, number(above=0, most=1e30)]
+_Positive = Annotated[float, number(1e-30, 1e30)]
 _Tokens = Annotated[int, whole(1)]
 
 
@@ -286,7 +286,7 @@ class _Written(Document):
     num_key_value_heads: Annotated[int, whole(1, 2**16)] | None = None
     head_dim: Annotated[int, whole(1, 2**16)] | None = None
     max_position_embeddings: _Tokens
-    rms_norm_eps: Annotated[float, number(above=0, most=1)] = 1e-6
+    rms_norm_eps: Annotated[float, number(1e-30, 1)] = 1e-6
     hidden_act: str = "silu"
     attention_bias: bool | None = None
     mlp_bias: bool | None = None

@@ -111,7 +111,7 @@ def test_a_size_is_a_whole_number(key, given):
     "given", ["x", "2", True, [], {}, math.nan, math.inf, 2**70, -1, 0], ids=repr
 )
 def test_an_epsilon_is_a_small_number_above_zero(given):
-    with pytest.raises(ValueError, match=r"rms_norm_eps is .*; give a finite number above 0"):
+    with pytest.raises(ValueError, match=r"rms_norm_eps is .*; give a finite number from 1e-30"):
         DecoderConfig.from_hf(tiny_config(rms_norm_eps=given))
 
 
@@ -138,7 +138,7 @@ def test_a_base_of_rope_is_a_number_above_zero(given):
         tiny_config(rope_theta=given),
         tiny_config(rope_parameters={"rope_type": "default", "rope_theta": given}),
     ):
-        with pytest.raises(ValueError, match=r"rope_theta is .*; give a finite number above 0"):
+        with pytest.raises(ValueError, match=r"rope_theta is .*; give a finite number from 1e-30"):
             DecoderConfig.from_hf(config)
 
 
