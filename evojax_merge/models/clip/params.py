@@ -7,6 +7,7 @@ tower are one stack, ``text.layers`` or ``vision.layers``.
 
 import re
 from collections.abc import Collection
+from typing import Literal
 
 from evojax_merge.models.clip.config import CLIPConfig, TextConfig, TowerConfig, VisionConfig
 
@@ -14,6 +15,8 @@ from evojax_merge.models.clip.config import CLIPConfig, TextConfig, TowerConfig,
 BUFFERS = re.compile(r"(.*\.)?embeddings\.position_ids")
 
 SCALE = "logit_scale"
+
+Place = Literal["each", "first", "last"]
 
 _PROJECTIONS = {"text": "text_projection.weight", "vision": "visual_projection.weight"}
 
@@ -56,13 +59,21 @@ def shapes(config: CLIPConfig) -> dict[str, tuple[int, ...]]:
     return dict(sorted(found.items()))
 
 
-def stacks(config: CLIPConfig) -> dict[str, str | None]:
-    """Path of every leaf -> name of the stack that it belongs to, None if to no stack."""
-    names = depths(config)
-    return {
-        path: next((stack for stack in names if path.startswith(f"{stack}.")), None)
-        for path in shapes(config)
-    }
+def stacks(config: CLIPConfig) -> dict[str, str]:
+    """Path of every leaf -> name of the stack that it belongs to, which is that of its tower.
+
+    The scale of the similarity goes with the pictures, whose logits it scales.
+    """
+    names = {path: path.split(".")[0] for path in shapes(config)}
+    return {path: f"{'vision' if name == SCALE else name}.layers" for path, name in names.items()}
+
+
+def places(config: CLIPConfig) -> dict[str, Place]:
+    """Path of every leaf -> where in its stack it belongs: to each layer, the first or the last.
+
+    A leaf of each layer is stacked; what comes before the layers counts as part of the first.
+    """
+    return {path: _place(path) for path in shapes(config)}
 
 
 def names(config: CLIPConfig, stored: Collection[str] = ()) -> dict[str, str]:
@@ -123,6 +134,13 @@ def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
     if tower.projection_dim is not None:
         own.append("projection")
     return found | {f"{layer}.weight": layer for layer in own}
+
+
+def _place(path: str) -> Place:
+    _, _, within = path.partition(".")
+    if within.startswith("layers."):
+        return "each"
+    return "first" if within.startswith(("embeddings.", "pre_layrnorm.")) else "last"
 
 
 def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:

@@ -15,12 +15,13 @@ from evojax_merge.models.clip.modeling import (
     text_features,
     text_states,
 )
-from evojax_merge.models.clip.params import shapes
+from evojax_merge.models.clip.params import places, shapes
 from evojax_merge.tree import flatten, unflatten
 from tests.clip_factory import EOS, LENGTH, VOCAB, clip_config, pictures, texts, tower_config
 
 CONFIG = CLIPConfig.from_hf(clip_config())
-TOWERS = {"text": (text_features, texts()), "vision": (image_features, pictures())}
+TEXTS, PICTURES = jnp.asarray(texts()), jnp.asarray(pictures())
+TOWERS = {"text": (text_features, TEXTS), "vision": (image_features, PICTURES)}
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,11 @@ def random_params(seed=0, config=CONFIG):
 def test_a_population_is_what_its_candidates_are_one_by_one(tower):
     features, inputs = TOWERS[tower]
     candidates = [random_params(seed) for seed in range(3)]
-    population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *candidates)
+    # The scan over layers consumes the leading axis of stacked leaves, so the population is second.
+    axes = unflatten({path: int(place == "each") for path, place in places(CONFIG).items()})
+    population = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *candidates)
     step = functools.partial(features, CONFIG)
-    together = jax.jit(jax.vmap(step, in_axes=(0, None)))(population, inputs)
+    together = jax.jit(jax.vmap(step, in_axes=(axes, None)))(population, inputs)
     alone = jax.jit(step)
     for candidate, found in zip(candidates, together, strict=True):
         np.testing.assert_allclose(found, alone(candidate, inputs), atol=1e-5)
@@ -80,20 +83,18 @@ def test_a_position_reads_itself_and_what_stands_before_it():
 def test_what_stands_after_the_first_end_of_a_text_does_not_matter(eos):
     config = CLIPConfig.from_hf(clip_config({"eos_token_id": eos}))
     features = functools.partial(jax.jit(functools.partial(text_features, config)), random_params())
-    tokens = texts()[:2]
-    after = tokens.copy()
-    after[0, 6:], after[1, 4:] = 7, EOS
+    tokens = TEXTS[:2]
+    after = tokens.at[0, 6:].set(7).at[1, 4:].set(EOS)
     found = features(tokens)
     np.testing.assert_allclose(features(after), found, atol=1e-6)
-    before = tokens.copy()
-    before[:, 1] = 5
+    before = tokens.at[:, 1].set(5)
     assert np.abs(features(before) - found).max(1).min() > 1e-3
 
 
 def test_layers_after_the_one_asked_for_do_not_count():
     """LLaVA reads the second last state: the last layer and the norm after it are dead weights."""
     params = random_params()
-    loss = jax.grad(lambda p: image_states(CONFIG, p, pictures(), -2).sum() ** 2)
+    loss = jax.grad(lambda p: image_states(CONFIG, p, PICTURES, -2).sum() ** 2)
     gradient = flatten(jax.jit(loss)(params))
     layers = {path: leaf for path, leaf in gradient.items() if path.startswith("vision.layers")}
     # A key's bias shifts every score of a query alike, which the softmax takes away.
@@ -121,9 +122,9 @@ def test_features_have_the_type_of_the_parameters_and_similarity_is_float32():
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), random_params())
 
     def everything(params):
-        words = text_features(CONFIG, params, texts())
-        views = image_features(CONFIG, params, pictures())
-        states = image_states(CONFIG, params, pictures(), 0)
+        words = text_features(CONFIG, params, TEXTS)
+        views = image_features(CONFIG, params, PICTURES)
+        states = image_states(CONFIG, params, PICTURES, 0)
         return words, views, states, similarity(views, words, params["logit_scale"])
 
     words, views, states, logits = jax.eval_shape(everything, params)
@@ -143,21 +144,29 @@ def test_a_vector_of_zeros_is_similar_to_nothing():
     ("call", "message"),
     [
         (lambda p: text_features(CONFIG, p, jnp.zeros((1, 13), int)), "13 tokens are too long"),
-        (lambda p: image_features(CONFIG, p, pictures(20)), r"\(3, 20, 20\).*which is \(3, 16, 16"),
         (
-            lambda p: image_features(CONFIG, p, pictures().transpose(0, 2, 3, 1)),
+            lambda p: image_features(CONFIG, p, jnp.asarray(pictures(20))),
+            r"\(3, 20, 20\).*which is \(3, 16, 16",
+        ),
+        (
+            lambda p: image_features(CONFIG, p, PICTURES.transpose(0, 2, 3, 1)),
             r"shape \(16, 16, 3\)",
         ),
-        (lambda p: image_features(CONFIG, p, np.zeros((1, 3, 16, 16), np.uint8)), "dtype uint8"),
-        (lambda p: image_states(CONFIG, p, pictures(), 5), "layer 5 does not exist.* 0 to 4"),
-        (lambda p: text_states(CONFIG, p, texts(), -5), "layer -5 does not exist.* to -4"),
+        (lambda p: image_states(CONFIG, p, PICTURES, 5), "layer 5 does not exist.* 0 to 4"),
+        (lambda p: text_states(CONFIG, p, TEXTS, -5), "layer -5 does not exist.* to -4"),
         (
-            lambda p: image_features(CLIPConfig(CONFIG.text, None), p, pictures()),
+            lambda p: image_features(CLIPConfig(CONFIG.text, None), p, PICTURES),
             "no vision tower",
         ),
-        (lambda p: text_states(CLIPConfig(None, CONFIG.vision), p, texts(), 0), "no text tower"),
+        (lambda p: text_states(CLIPConfig(None, CONFIG.vision), p, TEXTS, 0), "no text tower"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_words(call, message):
     with pytest.raises(ValueError, match=message):
         call(random_params())
+
+
+def test_pictures_that_no_processor_has_prepared_are_refused():
+    """In a run that checks annotations, they are what refuses them."""
+    with pytest.raises((ValueError, TypeError), match=r"uint8|u8"):
+        image_features(CONFIG, random_params(), jnp.zeros((1, 3, 16, 16), jnp.uint8))

@@ -13,6 +13,7 @@ from evojax_merge.models.clip.params import (
     groups,
     linear_inputs,
     names,
+    places,
     shapes,
     stacks,
     vocabulary_paths,
@@ -69,9 +70,8 @@ def test_published_models_have_as_many_parameters(hf_config, parameters, tensors
     config = CLIPConfig.from_hf(hf_config)
     sizes = shapes(config)
     assert sum(math.prod(shape) for shape in sizes.values()) == parameters
-    single = [path for path, stack in stacks(config).items() if stack is None]
-    stacked = [sizes[path][0] for path in sizes if path not in single]
-    assert len(single) + sum(stacked) == tensors
+    held = {path: sizes[path][0] for path, place in places(config).items() if place == "each"}
+    assert len(sizes) - len(held) + sum(held.values()) == tensors
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -81,19 +81,29 @@ def test_the_tables_speak_of_the_same_leaves_in_the_order_of_the_tree(name):
     assert {path: leaf.shape for path, leaf in flatten(params).items()} == shapes(config)
     assert [leaf.shape for leaf in jax.tree.leaves(params)] == list(shapes(config).values())
     paths = list(shapes(config))
-    assert list(names(config)) == list(stacks(config)) == list(groups(config)) == paths
+    for table in (names, stacks, places, groups):
+        assert list(table(config)) == paths
     assert set(vocabulary_paths(config)) <= set(paths)
     assert set(linear_inputs(config)) <= set(paths)
     for path, stack in stacks(config).items():
-        assert ("{layer}" in names(config)[path]) == (stack is not None)
-        assert stack is None or shapes(config)[path][0] == depths(config)[stack]
+        stacked = places(config)[path] == "each"
+        assert ("{layer}" in names(config)[path]) == stacked
+        assert not stacked or shapes(config)[path][0] == depths(config)[stack]
 
 
 def test_each_tower_has_a_stack_of_its_own():
     config = CLIPConfig.from_hf(clip_config())
     assert depths(config) == {"text.layers": 3, "vision.layers": 4}
     assert stacks(config)["vision.layers.mlp.fc1.bias"] == "vision.layers"
-    assert stacks(config)["text.final_layer_norm.bias"] is None
+    assert set(stacks(config).values()) == set(depths(config))
+    assert [
+        (stacks(config)[path], places(config)[path])
+        for path in ("text.embeddings.position_embedding.weight", "vision.pre_layrnorm.bias")
+    ] == [("text.layers", "first"), ("vision.layers", "first")]
+    assert [
+        (stacks(config)[path], places(config)[path])
+        for path in ("text.projection.weight", "vision.post_layernorm.bias", "logit_scale")
+    ] == [("text.layers", "last"), ("vision.layers", "last"), ("vision.layers", "last")]
 
 
 @pytest.mark.parametrize(
