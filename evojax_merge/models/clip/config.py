@@ -148,18 +148,18 @@ class CLIPConfig:
                 f"supported are {', '.join(MODEL_TYPES)}"
             )
         architecture = _architecture(config, kind)
-        if kind == "clip":
-            width = _positive({"projection_dim": _PROJECTION_DIM, **config}, "projection_dim")
-            return cls(
-                text=TextConfig.from_hf(_nested(config, "text_config"), width),
-                vision=VisionConfig.from_hf(_nested(config, "vision_config"), width),
-            )
-        projected = architecture.endswith("WithProjection")
+        projected = kind == "clip" or architecture.endswith("WithProjection")
         given = {"projection_dim": _PROJECTION_DIM, **config}
-        alone = _positive(given, "projection_dim") if projected else None
-        if kind == "clip_text_model":
-            return cls(text=TextConfig.from_hf(config, alone), vision=None)
-        return cls(text=None, vision=VisionConfig.from_hf(config, alone))
+        width = _positive(given, "projection_dim") if projected else None
+        match kind:
+            case "clip_text_model":
+                return cls(text=TextConfig.from_hf(config, width), vision=None)
+            case "clip_vision_model":
+                return cls(text=None, vision=VisionConfig.from_hf(config, width))
+        return cls(
+            text=TextConfig.from_hf(_nested(config, "text_config"), width),
+            vision=VisionConfig.from_hf(_nested(config, "vision_config"), width),
+        )
 
 
 def _architecture(config: Mapping[str, Any], kind: str) -> str:

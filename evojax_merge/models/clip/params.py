@@ -84,8 +84,9 @@ def names(config: CLIPConfig, stored: Collection[str] = ()) -> dict[str, str]:
 
     Args:
         config: The model.
-        stored: The tensor names of the file in question, whose spelling is taken. With none, the
-            spelling is that of transformers 5.
+        stored: The tensor names of the file in question, whose spelling is taken; of a tower within
+            a larger model, without what that model puts before them. With none, the spelling is
+            that of transformers 5.
     """
     found = {}
     for name, tower in towers(config).items():
