@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from evojax_merge.config.explaining import ConfigError
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
-from evojax_merge.statistics_cache import StatisticsCache
+from evojax_merge.operators.statistics.cache import StatisticsCache
 
 
 def build(config: DictConfig) -> Experiment:

@@ -18,7 +18,7 @@ from evojax_merge.bundled import conf_directory, experiments_directory
 from evojax_merge.config.explaining import ConfigError, explain, explain_group
 from evojax_merge.config.schema import Config
 from evojax_merge.config.trust import check_trust
-from evojax_merge.statistics_cache import default_directory
+from evojax_merge.operators.statistics.cache import default_directory
 from evojax_merge.yaml_text import load_yaml
 
 OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)

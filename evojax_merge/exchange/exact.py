@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.exchange.selection import EVERYTHING, NONE, cuts
 from evojax_merge.operators.arcee_fusion import Importance, divergences
 from evojax_merge.operators.base import Operator
-from evojax_merge.operators.host import variance_of
-from evojax_merge.operators.magnitude import SMALLEST_NORM, Cut, element_index
-from evojax_merge.operators.ordering import rank
-from evojax_merge.operators.pieces import PIECE
 from evojax_merge.operators.sce import Selected
+from evojax_merge.operators.statistics.numbers import variance_of
+from evojax_merge.operators.statistics.on_file import EVERYTHING, NONE, cuts
+from evojax_merge.operators.statistics.ordering import rank
+from evojax_merge.operators.statistics.pieces import PIECE
+from evojax_merge.operators.steps.cuts import SMALLEST_NORM, Cut, element_index
 from evojax_merge.types import Array, Bool, Float
 
 Found = Callable[[int, Any, Sequence[np.ndarray]], Any]

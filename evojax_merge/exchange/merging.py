@@ -22,8 +22,8 @@ from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
 from evojax_merge.finite import is_finite
 from evojax_merge.operators.base import Operator, no_statistics
-from evojax_merge.operators.random_mask import fold, leaf_key
-from evojax_merge.operators.windows import Window, window
+from evojax_merge.operators.statistics.windows import Window, window
+from evojax_merge.operators.steps.random_mask import fold, leaf_key
 
 CHUNK = 2**20
 """Elements merged at once."""

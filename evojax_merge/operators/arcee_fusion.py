@@ -15,11 +15,11 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.magnitude import stack_layers
-from evojax_merge.operators.order_statistics import select
-from evojax_merge.operators.pieces import PIECE
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics.numbers import rows, task_vector_row
+from evojax_merge.operators.statistics.pieces import PIECE
+from evojax_merge.operators.statistics.selection import select
+from evojax_merge.operators.statistics.threads import in_threads
+from evojax_merge.operators.steps.cuts import stack_layers
 from evojax_merge.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8

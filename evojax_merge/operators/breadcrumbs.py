@@ -1,8 +1,8 @@
 """Model Breadcrumbs (Davari and Belilovsky, 2023), https://arxiv.org/abs/2312.06795"""
 
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.steps.trimming import Rescale
 from evojax_merge.operators.task_vectors import task_vectors
-from evojax_merge.operators.trimming import Rescale
 
 
 def breadcrumbs(

@@ -11,8 +11,8 @@ from evojax_merge.arguments import allowed, within
 from evojax_merge.finite import is_finite
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
 from evojax_merge.operators.base import Operator
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics.numbers import rows
+from evojax_merge.operators.statistics.threads import in_threads
 from evojax_merge.tree import flatten, is_stacked
 from evojax_merge.types import Params
 

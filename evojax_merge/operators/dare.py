@@ -1,8 +1,8 @@
 """DARE (Yu et al., 2023), https://arxiv.org/abs/2311.03099, alone and with TIES's election"""
 
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.steps.trimming import Rescale
 from evojax_merge.operators.task_vectors import task_vectors
-from evojax_merge.operators.trimming import Rescale
 
 
 def dare_linear(

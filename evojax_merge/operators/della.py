@@ -1,8 +1,8 @@
 """DELLA-Merging (Deep et al., 2024), https://arxiv.org/abs/2406.11617"""
 
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.steps.trimming import Rescale
 from evojax_merge.operators.task_vectors import task_vectors
-from evojax_merge.operators.trimming import Rescale
 
 
 def della(normalize: bool = True, rescale: Rescale | None = "l1", lam: float = 1.0) -> Operator:

@@ -12,7 +12,7 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import (
+from evojax_merge.operators.steps.span import (
     Along,
     Geometry,
     combine,
@@ -20,7 +20,7 @@ from evojax_merge.operators.span import (
     geometry_name,
     per_vector,
 )
-from evojax_merge.operators.sphere import arc
+from evojax_merge.operators.steps.sphere import arc
 from evojax_merge.types import Array, Float
 
 COLLINEAR = 5e-17

@@ -14,9 +14,9 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.magnitude import stack_layers
+from evojax_merge.operators.statistics.numbers import task_vector_row
+from evojax_merge.operators.steps.cuts import stack_layers
 from evojax_merge.types import Array, Float
 
 R = Coefficient(

@@ -8,7 +8,6 @@ import numpy as np
 
 from evojax_merge.arguments import check_number
 from evojax_merge.low_rank import Adapted
-from evojax_merge.operators import on_device
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -19,14 +18,15 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import Numbers, rows, task_vector_row, variance_of
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
-from evojax_merge.operators.order_statistics import (
+from evojax_merge.operators.statistics import on_device
+from evojax_merge.operators.statistics.numbers import Numbers, rows, task_vector_row, variance_of
+from evojax_merge.operators.statistics.selection import (
     common_buckets,
     first_set,
     sums_of_sets,
 )
+from evojax_merge.operators.steps.cuts import GRID, grid_counts, grid_step, stack_layers, take
 from evojax_merge.types import Array, Float
 
 SMALLEST_ENERGY = 1e-6

@@ -2,8 +2,8 @@
 
 from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
-from evojax_merge.operators.sphere import arc
+from evojax_merge.operators.steps.span import Geometry, combine, geometry, geometry_name, per_vector
+from evojax_merge.operators.steps.sphere import arc
 from evojax_merge.types import Array, Float
 
 SMALLEST_NORM = 1e-8

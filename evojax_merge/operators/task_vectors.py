@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from evojax_merge.arguments import check_number, check_option, check_switch
 from evojax_merge.operators import base as steps
-from evojax_merge.operators.adapters import weighted_task_vectors
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -33,8 +32,9 @@ from evojax_merge.operators.base import (
     float32,
     spread,
 )
-from evojax_merge.operators.threads import in_threads
-from evojax_merge.operators.trimming import TRIMMINGS, Rescale
+from evojax_merge.operators.statistics.threads import in_threads
+from evojax_merge.operators.steps.adapters import weighted_task_vectors
+from evojax_merge.operators.steps.trimming import TRIMMINGS, Rescale
 from evojax_merge.types import Array, Float
 
 Trim = Literal["none", "magnitude", "outliers", "random", "rank"]
@@ -69,7 +69,7 @@ def task_vectors(
             more sources have (``count``). A tie elects the positive sign.
         normalize: Divide by the sum of the weights that took part, by 1 where that is below 1e-8.
         rescale: What a trimmed task vector is scaled by, see
-            `evojax_merge.operators.trimming.Rescale`.
+            `evojax_merge.operators.steps.trimming.Rescale`.
         lam: Scale of the merged task vector, lambda in the papers.
         name: Of the operator.
 

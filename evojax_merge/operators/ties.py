@@ -1,8 +1,8 @@
 """TIES-Merging (Yadav et al., 2023), https://arxiv.org/abs/2306.01708"""
 
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.steps.trimming import Rescale
 from evojax_merge.operators.task_vectors import task_vectors
-from evojax_merge.operators.trimming import Rescale
 
 
 def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.0) -> Operator:

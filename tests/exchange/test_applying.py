@@ -11,9 +11,10 @@ from transformers import AutoTokenizer
 
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError, load
-from evojax_merge.exchange import ExchangeError, exact, merging, selection
+from evojax_merge.exchange import ExchangeError, exact, merging
 from evojax_merge.exchange.methods import METHODS
-from evojax_merge.operators import inner_products, span
+from evojax_merge.operators.statistics import inner_products, on_file
+from evojax_merge.operators.steps import span
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
 from tests.checkpoints_factory import random_tensors, tiny_config, word_tokenizer, write_checkpoint
@@ -132,7 +133,7 @@ def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, met
     monkeypatch.setattr(exact, "PIECE", 77)
     monkeypatch.setattr(exact, "ROWS", 130)
     monkeypatch.setattr(span, "CHUNK", 130)
-    monkeypatch.setattr(selection, "FEW", 50)
+    monkeypatch.setattr(on_file, "FEW", 50)
     many = merged(tree, tmp_path / "many")
     for name in one:
         # Sums over a tensor are rounded in another order.

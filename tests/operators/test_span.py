@@ -17,8 +17,8 @@ from evojax_merge.operators import (
     nuslerp,
     passthrough,
 )
-from evojax_merge.operators.span import geometry
-from evojax_merge.operators.sphere import angle, apart_from, over_sine, unit
+from evojax_merge.operators.steps.span import geometry
+from evojax_merge.operators.steps.sphere import angle, apart_from, over_sine, unit
 from tests.operators import reference
 from tests.operators.leaf import merge_leaf, tensors
 

@@ -9,14 +9,12 @@ from evojax_merge.operators import (
     breadcrumbs,
     della,
     init_statistics,
-    on_device,
-    row_ranks,
-    row_ranks_on_device,
     sce,
     task_vectors,
     ties,
 )
-from evojax_merge.operators.host import variance_of
+from evojax_merge.operators.statistics import on_device, row_ranks, row_ranks_on_device
+from evojax_merge.operators.statistics.numbers import variance_of
 
 SHAPE = (2, 300, 257)
 

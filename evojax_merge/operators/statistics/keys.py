@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, at, programs_here
-from evojax_merge.operators.ordering import (
+from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
+from evojax_merge.operators.statistics.ordering import (
     ALL,
     GOLDEN,
     Cuts,
@@ -24,7 +24,7 @@ from evojax_merge.operators.ordering import (
     without_subnormal,
     words,
 )
-from evojax_merge.operators.pieces import SMALL, of_two_lengths
+from evojax_merge.operators.statistics.pieces import SMALL, of_two_lengths
 from evojax_merge.types import Array
 
 DRAWN = 2**12

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, at, programs_here
-from evojax_merge.operators.ordering import rank, without_subnormal
-from evojax_merge.operators.pieces import of_two_lengths
+from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
+from evojax_merge.operators.statistics.ordering import rank, without_subnormal
+from evojax_merge.operators.statistics.pieces import of_two_lengths
 from evojax_merge.types import Array
 
 T = TypeVar("T")

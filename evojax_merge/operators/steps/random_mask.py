@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from evojax_merge.operators.base import LeafKey, spread
-from evojax_merge.operators.magnitude import element_index
+from evojax_merge.operators.steps.cuts import element_index
 from evojax_merge.types import Array, Bool, Float
 
 GOLDEN = np.uint32(0x9E3779B9)

@@ -11,18 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators import row_ranks_on_device
 from evojax_merge.operators.base import DENSITY, Coefficient, Coefficients, Leaf, LeafKey, spread
-from evojax_merge.operators.magnitude import (
+from evojax_merge.operators.statistics import row_ranks_on_device
+from evojax_merge.operators.statistics.row_ranks import STEPS, ranks_in_rows
+from evojax_merge.operators.statistics.sums_by_place import sums_by_place
+from evojax_merge.operators.steps.cuts import (
     SMALLEST_NORM,
     band_table,
     magnitudes,
     stack_layers,
     trim_table,
 )
-from evojax_merge.operators.random_mask import BITS, draw, keep
-from evojax_merge.operators.row_ranks import STEPS, ranks_in_rows
-from evojax_merge.operators.sums_by_place import sums_by_place
+from evojax_merge.operators.steps.random_mask import BITS, draw, keep
 from evojax_merge.types import Array, Bool, Float
 
 SMALLEST_DENSITY = 2.0**-BITS
@@ -174,7 +174,7 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
     The rank by magnitude in its row runs from 0 to 1; equal magnitudes have the mean of their
     ranks. At density 1 everything is kept, at 0 nothing. Where density +- epsilon leaves (0, 1), a
     search takes the largest epsilon that does not. Ranks are held in 8 bits and made by counting
-    (`evojax_merge.operators.row_ranks`): a probability is off by about epsilon / 255, by 5 epsilon
+    (`statistics.row_ranks`): a probability is off by about epsilon / 255, by 5 epsilon
     / 255 at most, and 1e-5.
 
     Raises:

@@ -1,6 +1,6 @@
 """The c-th greatest number of tensors that are read a piece at a time, in little memory.
 
-The same order as `evojax_merge.operators.order_statistics`: numbers fall, equal ones by `rank`.
+The same order as `evojax_merge.operators.statistics.selection`: numbers fall, equal ones by `rank`.
 Each element is a 64-bit key (the complement of its magnitude's bits, then its rank), and the c-th
 smallest key is found from its leading 16 bits on: a pass counts how many elements have each of the
 next 16 bits, until so few share the bits known that they are gathered and partitioned.
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.operators.magnitude import Cut
-from evojax_merge.operators.ordering import ALL, rank
+from evojax_merge.operators.statistics.ordering import ALL, rank
+from evojax_merge.operators.steps.cuts import Cut
 
 Pieces = Callable[[], Iterator[tuple[int, Sequence[np.ndarray]]]]
 """One pass over some tensors: where a piece begins, and float32 numbers of each, none negative."""

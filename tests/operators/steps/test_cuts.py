@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.magnitude import (
+from evojax_merge.operators.statistics.ordering import rank
+from evojax_merge.operators.steps.cuts import (
     GRID,
     band_table,
     element_index,
     snap,
     trim_table,
 )
-from evojax_merge.operators.ordering import rank
 from tests.operators.reference import trim
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evojax_merge.exchange import selection
-from evojax_merge.exchange.selection import cuts
-from evojax_merge.operators.ordering import rank
+from evojax_merge.operators.statistics import on_file as selection
+from evojax_merge.operators.statistics.on_file import cuts
+from evojax_merge.operators.statistics.ordering import rank
 
 SIZE = 3000
 

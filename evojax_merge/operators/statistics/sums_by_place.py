@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, programs_here
-from evojax_merge.operators.pieces import SMALL, of_two_lengths
+from evojax_merge.operators.statistics.numbers import Numbers, programs_here
+from evojax_merge.operators.statistics.pieces import SMALL, of_two_lengths
 from evojax_merge.types import Array
 
 

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.keys import Keyed
-from evojax_merge.operators.on_device import Ordered
-from evojax_merge.operators.order_statistics import (
+from evojax_merge.operators.statistics.keys import Keyed
+from evojax_merge.operators.statistics.numbers import Numbers
+from evojax_merge.operators.statistics.on_device import Ordered
+from evojax_merge.operators.statistics.ordering import ALL, cuts_at, rank, words
+from evojax_merge.operators.statistics.pieces import LARGE, SMALL
+from evojax_merge.operators.statistics.selection import (
     common_buckets,
     first_set,
     select,
     sums_of_sets,
 )
-from evojax_merge.operators.ordering import ALL, cuts_at, rank, words
-from evojax_merge.operators.pieces import LARGE, SMALL
 
 
 def sort(values, counts):

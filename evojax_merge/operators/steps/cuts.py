@@ -15,12 +15,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import UInt32
 
-from evojax_merge.operators import on_device
 from evojax_merge.operators.base import Leaf, spread
-from evojax_merge.operators.host import Numbers, moved, rows
-from evojax_merge.operators.order_statistics import select
-from evojax_merge.operators.ordering import rank
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics import on_device
+from evojax_merge.operators.statistics.numbers import Numbers, moved, rows
+from evojax_merge.operators.statistics.ordering import rank
+from evojax_merge.operators.statistics.selection import select
+from evojax_merge.operators.statistics.threads import in_threads
 from evojax_merge.types import Array, Bool, Float
 
 GRID = 1000

@@ -3,7 +3,7 @@
 import pytest
 import threadpoolctl
 
-from evojax_merge.operators.threads import blas_of_one_thread, in_threads
+from evojax_merge.operators.statistics.threads import blas_of_one_thread, in_threads
 
 
 def blas_threads():

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from evojax_merge.operators.span import dot
+from evojax_merge.operators.steps.span import dot
 from evojax_merge.types import Array, Float
 
 SMALL_ANGLE = 1e-4

@@ -14,8 +14,8 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.low_rank import Adapted
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.ordering import ALL, Cuts, rank
+from evojax_merge.operators.statistics.numbers import rows
+from evojax_merge.operators.statistics.ordering import ALL, Cuts, rank
 from evojax_merge.types import Array, Float
 
 SMALL = 2**16
@@ -56,7 +56,7 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
 
 
 def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, "elements"]:
-    """As `evojax_merge.operators.host.task_vector_row`."""
+    """As `evojax_merge.operators.statistics.numbers.task_vector_row`."""
     return _difference(*(jnp.asarray(rows(leaf, layered)[layer]) for leaf in (source, base)))
 
 
@@ -111,7 +111,7 @@ class Ordered:
         return sums
 
     def first_cut(self, counts: np.ndarray) -> Array:
-        """As that of `evojax_merge.operators.order_statistics.Sorted`, for these counts."""
+        """As that of `evojax_merge.operators.statistics.selection.Sorted`, for these counts."""
         with turn:
             return _first_cut(self._index, jnp.asarray(counts, jnp.int32))
 

@@ -1,4 +1,4 @@
-"""`evojax_merge.operators.row_ranks` of a tensor that lies on a GPU: the same ranks, counted there.
+"""`statistics.row_ranks` of a tensor that lies on a GPU: the same ranks, counted there.
 
 Integers are counted, in whatever order, and steps rounded in float64: the device makes no
 difference, unless it takes subnormal numbers for zeros. Rows with too many different numbers in one
@@ -14,8 +14,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import UInt8
 
-from evojax_merge.operators import row_ranks as host
-from evojax_merge.operators.on_device import turn
+from evojax_merge.operators.statistics import row_ranks as host
+from evojax_merge.operators.statistics.on_device import turn
 from evojax_merge.types import Array, Float
 
 BINS = 2 * (int(host.LAST) + 1)
@@ -26,7 +26,7 @@ AT_ONCE = 2**24
 
 
 def row_ranks(magnitude: Float[Array, "rows elements"]) -> Array:
-    """uint8 ``[rows, elements]`` on the device, as `evojax_merge.operators.row_ranks.row_ranks`."""
+    """uint8 ``[rows, elements]`` on the device, as `statistics.row_ranks.row_ranks`."""
     rows, width = magnitude.shape
     if width < host.NARROW:
         return jnp.asarray(host.row_ranks(np.asarray(magnitude)))

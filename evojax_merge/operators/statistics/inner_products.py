@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import programs_here
-from evojax_merge.operators.windows import ALIGNMENT, window
+from evojax_merge.operators.statistics.numbers import programs_here
+from evojax_merge.operators.statistics.windows import ALIGNMENT, window
 from evojax_merge.types import Array
 
 COUNT = 2**19

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from evojax_merge.operators import row_ranks as module
-from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.row_ranks import STEPS, row_ranks
+from evojax_merge.operators.statistics import row_ranks as module
+from evojax_merge.operators.statistics.numbers import Numbers
+from evojax_merge.operators.statistics.row_ranks import STEPS, row_ranks
 
 WIDTHS = [2, 7, 255, 256, 768, 2048, 70_000]
 

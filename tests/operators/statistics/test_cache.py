@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from evojax_merge import api, operators
-from evojax_merge import statistics_cache as module
 from evojax_merge.config import build, compose
 from evojax_merge.ingredients import load_ingredients, plan
 from evojax_merge.operators import init_statistics
-from evojax_merge.statistics_cache import StatisticsCache, default_directory
+from evojax_merge.operators.statistics import cache as module
+from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 from tests.processes import environment
 
@@ -166,7 +166,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from evojax_merge.statistics_cache import StatisticsCache
+from evojax_merge.operators.statistics.cache import StatisticsCache
 entry = StatisticsCache(Path(sys.argv[1])).entry("name", ["a"], {})
 arrays = {"x": np.arange(300_000, dtype=np.float32)}
 for _ in range(30):

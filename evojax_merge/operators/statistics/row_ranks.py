@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.operators.host import Numbers, at, programs_here
-from evojax_merge.operators.pieces import PIECE
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
+from evojax_merge.operators.statistics.pieces import PIECE
+from evojax_merge.operators.statistics.threads import in_threads
 from evojax_merge.types import Array
 
 STEPS = 255

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 
 from evojax_merge.operators.base import Leaf, float32, spread
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.inner_products import LANES, LEAST, inner_products
-from evojax_merge.operators.threads import in_threads
-from evojax_merge.operators.windows import OnDisk
+from evojax_merge.operators.statistics.inner_products import LANES, LEAST, inner_products
+from evojax_merge.operators.statistics.numbers import rows
+from evojax_merge.operators.statistics.threads import in_threads
+from evojax_merge.operators.statistics.windows import OnDisk
 from evojax_merge.types import Array, Float
 
 Along = Literal["tensor", "rows", "columns"]

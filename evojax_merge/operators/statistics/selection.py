@@ -1,9 +1,9 @@
 """Order statistics of whole tensors, for tables that are made once so that no candidate sorts.
 
 On the host keys are sorted that hold as much of an element's place as 32 bits can
-(`evojax_merge.operators.keys`). Where it must be known of every element to which sets it belongs,
-elements are put in buckets (`evojax_merge.operators.buckets`), and only those that share one with
-the last of a set are sorted. On a GPU the device sorts (`evojax_merge.operators.on_device`).
+(`statistics.keys`). Where it must be known of every element to which sets it belongs,
+elements are put in buckets (`statistics.buckets`), and only those that share one with
+the last of a set are sorted. On a GPU the device sorts (`statistics.on_device`).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators import on_device
-from evojax_merge.operators.buckets import Buckets, Filled
-from evojax_merge.operators.host import Numbers
-from evojax_merge.operators.keys import Keyed, bits_of, ordered_numbers
-from evojax_merge.operators.ordering import cuts_at, elements, words
-from evojax_merge.operators.pieces import SMALL
-from evojax_merge.operators.sums_by_place import sums_by_place
+from evojax_merge.operators.statistics import on_device
+from evojax_merge.operators.statistics.buckets import Buckets, Filled
+from evojax_merge.operators.statistics.keys import Keyed, bits_of, ordered_numbers
+from evojax_merge.operators.statistics.numbers import Numbers
+from evojax_merge.operators.statistics.ordering import cuts_at, elements, words
+from evojax_merge.operators.statistics.pieces import SMALL
+from evojax_merge.operators.statistics.sums_by_place import sums_by_place
 from evojax_merge.types import Array
 
 FEW = 6

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators.random_mask import fold, keep, layer_keys, leaf_key
+from evojax_merge.operators.steps.random_mask import fold, keep, layer_keys, leaf_key
 
 SHAPE = (256, 512)
 DENSITIES = [0.001, 0.1, 0.3, 0.5, 0.9, 0.999]
