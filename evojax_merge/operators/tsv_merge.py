@@ -16,13 +16,7 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.operators.statistics.numbers import rows
-from evojax_merge.operators.statistics.singular import (
-    is_matrix,
-    nearest_orthogonal,
-    svd,
-    task_matrix,
-)
+from evojax_merge.operators.statistics import is_matrix, nearest_orthogonal, rows, svd, task_matrix
 from evojax_merge.types import Array, Float
 
 WEIGHT = Coefficient(

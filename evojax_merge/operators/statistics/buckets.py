@@ -16,8 +16,9 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
-from evojax_merge.operators.statistics.ordering import rank, without_subnormal
+from evojax_merge.operators.statistics.ordering import without_subnormal
 from evojax_merge.operators.statistics.pieces import of_two_lengths
+from evojax_merge.operators.steps.cuts import rank
 from evojax_merge.types import Array
 
 T = TypeVar("T")
@@ -147,6 +148,10 @@ class Filled:
             self.count = np.asarray(count).astype(np.int64)
         self.count[NONE] = 0
         self.zeros = int(self.count[int(buckets.of_zeros) :].sum())
+
+    def holding(self, last: np.ndarray) -> np.ndarray:
+        """The buckets of some elements, which are counted from 1 in the order."""
+        return np.searchsorted(np.cumsum(self.count), last)
 
     def find(self, table: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """The entry of each element's bucket: those from a position on, one window after another.

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from evojax_merge.files import write_whole
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same weights give other statistics, or these are kept otherwise."""
 
 LIMIT_GB = 20.0

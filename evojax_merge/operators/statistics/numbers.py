@@ -1,4 +1,4 @@
-"""Leaves on the host, for the statistics computed once before a search."""
+"""Numbers of tensors on the host, and the compiled programs there that are given them."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.low_rank import Adapted
-from evojax_merge.types import Float
+from evojax_merge.operators.statistics.layers import rows
 
 
 @functools.cache
@@ -33,47 +33,6 @@ def programs_here() -> Iterator[None]:
 def at(table: Any, index: Any) -> Any:
     """Entries of a table, in a program that gives no index out of its bounds."""
     return table.at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
-
-
-class AdaptedRows:
-    """The layers of an adapter's leaf on its base, each made when it is asked for."""
-
-    def __init__(self, leaf: Adapted, layered: bool):
-        self._leaf, self._layered = leaf, layered
-
-    def __len__(self) -> int:
-        return self._leaf.shape[0] if self._layered else 1
-
-    def __getitem__(self, layer: int) -> Float[np.ndarray, "elements"]:
-        if not 0 <= layer < len(self):
-            raise IndexError(layer)
-        return self._leaf.row(self._layered, layer)
-
-    def __iter__(self) -> Iterator[Float[np.ndarray, "elements"]]:
-        return (self[layer] for layer in range(len(self)))
-
-
-def rows(leaf: Any, layered: bool) -> np.ndarray | AdaptedRows:
-    """A view ``[layers, elements]`` of a stacked leaf, ``[1, elements]`` of any other.
-
-    Nothing is converted here: callers take one row to float32 at a time, so that a large model is
-    never held twice.
-    """
-    if isinstance(leaf, Adapted):
-        return AdaptedRows(leaf, layered)
-    array = np.asarray(leaf)
-    return array.reshape(array.shape[0] if layered else 1, -1)
-
-
-def task_vector_row(
-    base: Any, source: Any, layered: bool, layer: int
-) -> Float[np.ndarray, "elements"]:
-    """Source minus base of one layer in float32, flat: the same numbers as on the device."""
-    if isinstance(source, Adapted):
-        return source.task_vector_row(layered, layer)
-    ends = (rows(leaf, layered)[layer] for leaf in (source, base))
-    end, origin = (row.astype(np.float32, copy=False) for row in ends)
-    return end - origin
 
 
 class Numbers(NamedTuple):
@@ -182,7 +141,7 @@ def _normal(array: np.ndarray) -> np.ndarray:
 
 
 def moved(base: Any, source: Any, layered: bool, layer: int) -> Numbers:
-    """Absolute values of `task_vector_row`."""
+    """The absolute values of a task vector, those of `task_vector_row`."""
     if isinstance(source, Adapted):
         return Numbers((np.abs(source.task_vector_row(layered, layer)),))
     end, origin = (rows(leaf, layered)[layer] for leaf in (source, base))

@@ -14,12 +14,12 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.low_rank import Adapted
-from evojax_merge.operators.statistics.numbers import rows
-from evojax_merge.operators.statistics.ordering import ALL, Cuts, rank
+from evojax_merge.operators.statistics.layers import rows
+from evojax_merge.operators.steps.cuts import ALL, Cut, rank
 from evojax_merge.types import Array, Float
 
-SMALL = 2**16
-"""Smaller tensors are sorted on the host."""
+LEAST = 2**16
+"""Elements of the smallest tensor that is carried to the device."""
 
 MOST = 2**31
 """Positions are 32 bits wide, with a sign."""
@@ -42,11 +42,11 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
     """Whether tensors are worth carrying to the device, and have room there.
 
     Args:
-        leaves: That they come from.
-        elements: Of each.
-        tensors: That are held there together.
+        leaves: the leaves that they come from.
+        elements: the number of elements of each.
+        tensors: the number of tensors that are held there together.
     """
-    if jax.default_backend() != "gpu" or not SMALL <= elements < MOST:
+    if jax.default_backend() != "gpu" or not LEAST <= elements < MOST:
         return False
     if any(isinstance(leaf, Adapted) for leaf in leaves):  # made on the host
         return False
@@ -56,12 +56,12 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
 
 
 def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, "elements"]:
-    """As `evojax_merge.operators.statistics.numbers.task_vector_row`."""
+    """Source minus base of one layer in float32, flat, on the device."""
     return _difference(*(jnp.asarray(rows(leaf, layered)[layer]) for leaf in (source, base)))
 
 
 def variance_of(vectors: Sequence[Float[Array, "elements"]]) -> Float[Array, "elements"]:
-    """The variance of each element over the vectors, as that of `evojax_merge.operators.sce`.
+    """The variance of each element over the vectors, with the bits of the host's.
 
     Products and sums are programs of their own: compiled together they may become one operation,
     which rounds otherwise.
@@ -73,47 +73,47 @@ def variance_of(vectors: Sequence[Float[Array, "elements"]]) -> Float[Array, "el
 
 
 class Ordered:
-    """The elements of a tensor from the greatest, equal ones by `rank`.
+    """An `Order` of a tensor that lies on the device.
 
-    Args:
-        values: float32, none negative, none NaN; of at least one and fewer than 2**31 elements.
+    Attributes:
+        size: the number of elements.
     """
 
-    def __init__(self, values: Float[Array, "elements"]):
+    def __init__(self, values: Float[Array, "elements"]) -> None:
+        """Args:
+        values: float32, none negative, none NaN; at least one and fewer than 2**31.
+        """
+        self.size = values.size
         self._values = values
         with turn:
             self._index = jax.block_until_ready(_order(values))
 
-    def cuts(self, counts: np.ndarray) -> Cuts:
-        """That hold so many, from 1."""
+    @property
+    def zeros(self) -> int:
+        """The number of elements that are zero."""
+        return self.size - int(jnp.count_nonzero(self._values))
+
+    def cut(self, counts: np.ndarray) -> Cut:
+        """See `Order`."""
         last = jnp.asarray(counts - 1, jnp.int32)
-        return Cuts(*(np.asarray(found) for found in _cuts(self._values, self._index, last)))
+        return Cut(*(np.asarray(found) for found in _cuts(self._values, self._index, last)))
 
-    def sums(self, counts: np.ndarray, weights: Sequence[Any]) -> np.ndarray:
-        """float64 ``[weights, counts]``: the sum of each weight over the c greatest elements.
+    def first(self, counts: np.ndarray) -> Array:
+        """See `Order`."""
+        with turn:
+            return _first(self._index, jnp.asarray(counts, jnp.int32))
 
-        Args:
-            counts: From 0.
-            weights: float32, like the values.
-        """
-        sums = np.empty((len(weights), len(counts)))
-        size = self._index.size
-        whole = np.minimum(counts // BLOCK, max(size // BLOCK - 1, 0))
+    def sums(self, counts: np.ndarray, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+        """See `Order`."""
+        sums = np.empty((len(tensors), len(counts)))
+        whole = np.minimum(counts // BLOCK, max(self.size // BLOCK - 1, 0))
+        weights = [jnp.asarray(tensor) ** power for tensor in tensors]
         with turn, jax.enable_x64(True):
             for own, weight in zip(sums, weights, strict=True):
-                blocks, rest = _sums(
-                    jnp.asarray(weight),
-                    self._index,
-                    jnp.asarray(whole * BLOCK),
-                    jnp.asarray(counts),
-                )
+                start, stop = jnp.asarray(whole * BLOCK), jnp.asarray(counts)
+                blocks, rest = _sums(weight, self._index, start, stop)
                 own[:] = np.r_[0.0, np.cumsum(np.asarray(blocks))][whole] + np.asarray(rest)
         return sums
-
-    def first_cut(self, counts: np.ndarray) -> Array:
-        """As that of `evojax_merge.operators.statistics.selection.Sorted`, for these counts."""
-        with turn:
-            return _first_cut(self._index, jnp.asarray(counts, jnp.int32))
 
 
 @jax.jit
@@ -171,7 +171,7 @@ def _sums(weight: Array, order: Array, start: Array, stop: Array) -> tuple[Array
 
 
 @jax.jit
-def _first_cut(order: Array, counts: Array) -> Array:
+def _first(order: Array, counts: Array) -> Array:
     place = jnp.arange(order.size, dtype=jnp.int32)
     first = jnp.searchsorted(counts, place, side="right").astype(jnp.uint16)
     return jnp.zeros(order.size, jnp.uint16).at[order].set(first, unique_indices=True)

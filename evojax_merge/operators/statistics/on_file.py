@@ -1,18 +1,19 @@
-"""The c-th greatest number of tensors that are read a piece at a time, in little memory.
+"""The order of a tensor's numbers where they lie in files, read a piece at a time in little memory.
 
-The same order as `evojax_merge.operators.statistics.selection`: numbers fall, equal ones by `rank`.
-Each element is a 64-bit key (the complement of its magnitude's bits, then its rank), and the c-th
-smallest key is found from its leading 16 bits on: a pass counts how many elements have each of the
-next 16 bits, until so few share the bits known that they are gathered and partitioned.
+It is the order of `statistics.ordering`: numbers fall, equal ones by `rank`. Each element is a
+64-bit key (the complement of its magnitude's bits, then its rank), and the c-th smallest key is
+found from its leading 16 bits on: a pass counts how many elements have each of the next 16 bits,
+until so few share the bits known that they are gathered and partitioned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from evojax_merge.operators.statistics.ordering import ALL, rank
-from evojax_merge.operators.steps.cuts import Cut
+from evojax_merge.operators.statistics.pieces import PIECE
+from evojax_merge.operators.steps.cuts import NOTHING, Cut, rank
+from evojax_merge.operators.steps.trimming import Norm
 
 Pieces = Callable[[], Iterator[tuple[int, Sequence[np.ndarray]]]]
 """One pass over some tensors: where a piece begins, and float32 numbers of each, none negative."""
@@ -23,20 +24,58 @@ DIGIT = 16
 FEW = 2**20
 """Elements that are gathered."""
 
-_float: Any = np.float32
-"""Numbers on the host, where the operators' types want arrays."""
-_order: Any = np.uint32
 
-NONE = Cut(_float(np.inf), _order(0))
-EVERYTHING = Cut(_float(-1.0), _order(ALL))
+class Tensors(NamedTuple):
+    """One tensor of the base and of every source, flat, in memory or on disk.
+
+    Attributes:
+        base: the tensor of the base.
+        sources: the tensor of each source.
+        shape: what they have before they are flat.
+    """
+
+    base: Any
+    sources: tuple[Any, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.base.shape[0]
+
+    def of(self, sources: Sequence[int]) -> "Tensors":
+        """Some of the sources alone."""
+        return self._replace(sources=tuple(self.sources[index] for index in sources))
+
+    def task_vectors(self) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """One pass over the task vectors in float32: the same numbers as in the merge."""
+        for first in range(0, self.size, PIECE):
+            part = slice(first, min(first + PIECE, self.size))
+            origin = self.base[part].astype(np.float32)
+            yield first, [source[part].astype(np.float32) - origin for source in self.sources]
+
+    def magnitudes(self) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """One pass over the absolute values of the task vectors."""
+        for first, vectors in self.task_vectors():
+            yield first, [np.abs(vector, out=vector) for vector in vectors]
 
 
-def cuts(pieces: Pieces, counts: Sequence[Sequence[int]]) -> list[list[Cut]]:
+def in_pieces(numbers: np.ndarray) -> Pieces:
+    """Passes over the numbers of one tensor that is in memory."""
+
+    def pieces() -> Iterator[tuple[int, list[np.ndarray]]]:
+        for first in range(0, len(numbers), PIECE):
+            yield first, [numbers[first : first + PIECE]]
+
+    return pieces
+
+
+def cuts_of(pieces: Pieces, counts: Sequence[Sequence[int]]) -> list[list[Cut]]:
     """Find the cuts that hold the c greatest elements.
 
     Args:
-        pieces: Makes a pass over the tensors.
-        counts: Of each tensor: the numbers c, from 0 to its size.
+        pieces: makes a pass over the tensors.
+        counts: the numbers c of each tensor, from 0 to its size.
     """
     searches = [[_Search(count) for count in own] for own in counts]
     while any(search.open for own in searches for search in own):
@@ -53,11 +92,49 @@ def cuts(pieces: Pieces, counts: Sequence[Sequence[int]]) -> list[list[Cut]]:
     return [[search.cut for search in own] for own in searches]
 
 
+def held(cut: Cut, first: int, magnitude: np.ndarray) -> np.ndarray:
+    """The mask of the elements of a piece that a cut holds.
+
+    Args:
+        cut: of the whole tensor.
+        first: the position of the piece.
+        magnitude: the elements of the piece.
+    """
+    order = rank(np.arange(first, first + magnitude.size, dtype=np.uint32))
+    return np.asarray(cut.holds(magnitude, order))
+
+
+def sums_between(
+    tensors: Tensors, bounds: Sequence[tuple[Cut, Cut]], norm: Norm | None
+) -> list[tuple[float, float]]:
+    """A norm's sum over what the second of two cuts holds but not the first, and over all.
+
+    Absolute values are summed for l1, squares for l2; for linf it is the greatest absolute value.
+
+    Args:
+        tensors: their task vectors are measured.
+        bounds: two cuts of each source.
+        norm: which one; with None every sum is 1, and nothing is read.
+    """
+    if norm is None or not bounds:
+        return [(1.0, 1.0)] * len(bounds)
+    sums = np.zeros((len(bounds), 2))
+    for first, magnitudes in tensors.magnitudes():
+        for row, magnitude, (upper, lower) in zip(sums, magnitudes, bounds, strict=True):
+            kept = magnitude[held(lower, first, magnitude) & ~held(upper, first, magnitude)]
+            if norm == "linf":
+                row[:] = np.maximum(row, [some.max(initial=0.0) for some in (kept, magnitude)])
+            else:
+                power = 2 if norm == "l2" else 1
+                row += [(some**power).sum(dtype=np.float64) for some in (kept, magnitude)]
+    return [(kept, whole) for kept, whole in sums]
+
+
 class _Search:
     """For one key: the leading bits that are known of it, and what shares them."""
 
     def __init__(self, count: int) -> None:
-        self.cut = NONE
+        self.cut = NOTHING
         self.open = count > 0
         self._left = count
         self._known = 0
@@ -118,5 +195,5 @@ class _Search:
 
     def _found(self, key: int) -> None:
         value = np.array([~np.uint32(key >> 32)], np.uint32).view(np.float32)[0]
-        self.cut = Cut(value, _order(key & 0xFFFFFFFF))
+        self.cut = Cut(value, np.uint32(key & 0xFFFFFFFF))
         self.open = False

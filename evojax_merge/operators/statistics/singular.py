@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.operators.statistics.numbers import task_vector_row
+from evojax_merge.operators.statistics.layers import task_vector_row
 
 NOISE = 4 * float(np.finfo(np.float32).eps)
 """Rounding of a task vector's elements; directions as small as what it makes up count as none."""

@@ -3,33 +3,37 @@
 The density of a trim is a multiple of 1 / GRID. That is finer than any published recipe (which
 give one or two digits) and far below the step of a search (sigma 1/6), and a table is 8 kB per
 tensor, layer and source: 7 MB for a 7 B decoder and three sources.
+
+A search looks its fractions up in a table (`Trim`, `Band`). Where fractions are known before, there
+is the entry alone (`TrimCut`, `BandCut`), which may be for any fraction and for a part of a tensor.
 """
 
-from collections.abc import Callable, Sequence
-from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import UInt32
 
-from evojax_merge.operators.base import Leaf, spread
-from evojax_merge.operators.statistics import on_device
-from evojax_merge.operators.statistics.numbers import Numbers, moved, rows
-from evojax_merge.operators.statistics.ordering import rank
-from evojax_merge.operators.statistics.selection import select
-from evojax_merge.operators.statistics.threads import in_threads
+from evojax_merge.operators.base import GOLDEN, element_index, spread
 from evojax_merge.types import Array, Bool, Float
 
 GRID = 1000
 """Densities are multiples of 1 / GRID."""
 
-Norm = Literal["l1", "l2", "linf"]
+ALL = np.uint32(0xFFFFFFFF)
+"""The cutoff that every rank is at most."""
 
-SMALLEST_NORM = 1e-7
-"""Below this norm a trimmed task vector is not rescaled (as in mergekit)."""
+Number = Float[Array, "..."] | Float[np.ndarray, "..."] | np.float32
+"""An entry of a table: of a program, or made once on the host."""
+
+
+def rank(index: Any) -> Any:
+    """The order among elements of equal magnitude, by their position in the tensor.
+
+    It is a permutation of 32-bit integers that spreads the first ones evenly over a tensor
+    (multiples of the golden ratio), so that no rows are preferred.
+    """
+    return index * np.uint32(GOLDEN)
 
 
 class Cut(NamedTuple):
@@ -40,41 +44,96 @@ class Cut(NamedTuple):
     still exact. (mergekit leaves that choice to an unstable sort.)
     """
 
-    threshold: Float[Array, "*layers"]
-    cutoff: UInt32[Array, "*layers"]
+    threshold: Number
+    cutoff: UInt32[Array, "..."] | UInt32[np.ndarray, "..."] | np.uint32
 
-    def holds(self, magnitude: Float[Array, "..."], order: UInt32[Array, "..."]) -> Any:
+    def holds(self, magnitude: Any, order: Any) -> Any:
         """The mask of the c largest.
 
         Args:
-            magnitude: Of every element.
-            order: The `rank` of every element.
+            magnitude: of every element.
+            order: the `rank` of every element.
         """
-        threshold = spread(self.threshold, magnitude.ndim)
-        equal = (magnitude == threshold) & (order <= spread(self.cutoff, magnitude.ndim))
+        threshold, cutoff = (spread(x, magnitude.ndim) for x in self)
+        equal = (magnitude == threshold) & (order <= cutoff)
         return (magnitude > threshold) | equal
 
 
-class Trim(NamedTuple):
-    """Keeps the largest elements of a task vector: the cut at each density of the grid.
+NOTHING = Cut(np.float32(np.inf), np.uint32(0))
+"""Holds no element."""
 
-    ``rescale`` is a norm before trimming over the same after, 1 where none was asked for.
+EVERYTHING = Cut(np.float32(-1.0), ALL)
+"""Holds every element."""
+
+
+class TrimCut(NamedTuple):
+    """Keeps the largest elements of a task vector, as many as one density says.
+
+    Attributes:
+        cut: holds the elements that are kept.
+        rescale: the norm before trimming over the norm after, 1 where none was asked for.
+        first: the position of the first element, where this is a part of a flat tensor.
     """
+
+    cut: Cut
+    rescale: Number = np.float32(1.0)
+    first: Any = np.uint32(0)
+
+    def at(self, density: Any) -> "TrimCut":
+        """This cut, whatever the density: the one it was made for is known."""
+        del density
+        return self
+
+    def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
+        """The mask of the elements kept."""
+        order = _order(task_vector.shape, self.rescale.ndim == 1, self.first)
+        return self.cut.holds(jnp.abs(task_vector), order)
+
+
+class Trim(NamedTuple):
+    """Keeps the largest elements of a task vector: a `TrimCut` for each density of the grid."""
 
     cut: Cut
     rescale: Float[Array, "*layers grid"]
 
-    def at(self, density: Float[Array, "*layers"]) -> "Trim":
+    def at(self, density: Float[Array, "*layers"]) -> TrimCut:
         """The entries for a density, one for all layers or one for each."""
         step = grid_step(density, self.rescale.shape[:-1])
         cut = Cut(*(take(table, step) for table in self.cut))
-        return Trim(cut, take(self.rescale, step))
+        return TrimCut(cut, take(self.rescale, step))
+
+
+class BandCut(NamedTuple):
+    """Keeps the largest elements but for the very largest, as many as two fractions say.
+
+    Attributes:
+        upper: holds the elements that are dropped because they are the largest.
+        lower: holds those and the ones kept.
+        kept: the norm's sum over the elements kept.
+        total: the norm's sum over all elements.
+        largest_kept: the greatest magnitude kept.
+        largest: the greatest magnitude.
+        first: the position of the first element, where this is a part of a flat tensor.
+    """
+
+    upper: Cut
+    lower: Cut
+    kept: Number = np.float32(1.0)
+    total: Number = np.float32(1.0)
+    largest_kept: Number = np.float32(1.0)
+    largest: Number = np.float32(1.0)
+    first: Any = np.uint32(0)
+
+    def at(self, gamma: Any, density: Any) -> "BandCut":
+        """These cuts, whatever the fractions: those they were made for are known."""
+        del gamma, density
+        return self
 
     def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
-        """The mask of the elements kept, for a Trim taken at one density."""
-        return self.cut.holds(
-            jnp.abs(task_vector), element_rank(task_vector.shape, self.rescale.ndim == 1)
-        )
+        """The mask of the elements kept."""
+        magnitude = jnp.abs(task_vector)
+        order = _order(task_vector.shape, self.kept.ndim == 1, self.first)
+        return self.lower.holds(magnitude, order) & ~self.upper.holds(magnitude, order)
 
 
 class Band(NamedTuple):
@@ -89,7 +148,7 @@ class Band(NamedTuple):
     cut: Cut
     sums: Float[Array, "*layers grid offsets"]
 
-    def at(self, gamma: Float[Array, "*layers"], density: Float[Array, "*layers"]) -> "BandCut":
+    def at(self, gamma: Float[Array, "*layers"], density: Float[Array, "*layers"]) -> BandCut:
         """The cuts for two fractions, one for all layers or one for each."""
         layers = self.counts.shape[:-1]
         upper, width = grid_step(gamma, layers), grid_step(density, layers)
@@ -119,32 +178,6 @@ OFFSETS = (-1, 0, 1, 2)
 """Around the count of each density."""
 
 
-class BandCut(NamedTuple):
-    """A `Band` at one pair of fractions.
-
-    Attributes:
-        upper: Holds the elements dropped because they are the largest.
-        lower: Holds those and the ones kept.
-        kept: The norm's sum over the kept.
-        total: The same over all.
-        largest_kept: The greatest magnitude kept.
-        largest: The greatest magnitude.
-    """
-
-    upper: Cut
-    lower: Cut
-    kept: Float[Array, "*layers"]
-    total: Float[Array, "*layers"]
-    largest_kept: Float[Array, "*layers"]
-    largest: Float[Array, "*layers"]
-
-    def keeps(self, task_vector: Float[Array, "..."]) -> Bool[Array, "..."]:
-        """The mask of the elements kept."""
-        magnitude = jnp.abs(task_vector)
-        order = element_rank(task_vector.shape, self.kept.ndim == 1)
-        return self.lower.holds(magnitude, order) & ~self.upper.holds(magnitude, order)
-
-
 def snap(density: Any) -> np.ndarray:
     """The density of the grid that a trim uses for ``density``."""
     return np.rint(np.clip(density, 0.0, 1.0) * GRID) / GRID
@@ -167,99 +200,6 @@ def grid_counts(elements: int) -> np.ndarray:
     return (np.arange(GRID + 1) / GRID * elements).astype(np.int64)
 
 
-def element_index(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]:
-    """The row-major position of every element in its tensor, or in its layer."""
-    index = jnp.zeros(shape, jnp.uint32)
-    for axis in range(int(layered), len(shape)):
-        stride = np.uint32(prod(shape[axis + 1 :]))
-        index = index + lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
-    return index
-
-
-def element_rank(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]:
+def _order(shape: tuple[int, ...], layered: bool, first: Any) -> UInt32[Array, "..."]:
     """The order of every element among equals of its tensor, or its layer."""
-    return rank(element_index(shape, layered))
-
-
-def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Trim:
-    """Order the task vector of one source, each layer by itself.
-
-    At density i / GRID max(1, int(i / GRID x n)) of n elements are kept, none at 0.
-
-    Args:
-        base: Of a leaf.
-        source: Likewise.
-        layered: Whether the first axis counts layers.
-        norm: What ``rescale`` restores.
-    """
-
-    def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = magnitudes(base, source, layered, layer)
-        counts = grid_counts(magnitude.size)
-        counts[1:] = np.maximum(counts[1:], 1)
-        found = select(magnitude, counts, _power(norm))
-        # The largest element is kept at every density but 0: its norm does not change.
-        kept = np.ones(GRID + 1) if found.sums is None else found.sums
-        norms = _norm(kept, norm)
-        factor = np.ones(GRID + 1)
-        np.divide(norms[-1], norms, out=factor, where=norms >= SMALLEST_NORM)
-        return found.threshold, found.cutoff, factor.astype(np.float32)
-
-    threshold, cutoff, rescale = stack_layers(table, base, layered)
-    return Trim(Cut(threshold, cutoff), rescale)
-
-
-def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Band:
-    """Order the task vector of one source, each layer by itself, for cuts at both ends.
-
-    Args:
-        base: Of a leaf.
-        source: Likewise.
-        layered: Whether the first axis counts layers.
-        norm: What is summed: absolute values for l1, squares for l2.
-    """
-
-    def table(layer: int) -> tuple[np.ndarray, ...]:
-        magnitude = magnitudes(base, source, layered, layer)
-        counts = grid_counts(magnitude.size)
-        near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
-        found = select(magnitude, near.ravel(), _power(norm))
-        sums = np.ones(near.size) if found.sums is None else found.sums
-        return (
-            counts.astype(np.uint32),
-            found.threshold.reshape(near.shape),
-            found.cutoff.reshape(near.shape),
-            sums.reshape(near.shape).astype(np.float32),
-        )
-
-    counts, threshold, cutoff, sums = stack_layers(table, base, layered)
-    return Band(counts, Cut(threshold, cutoff), sums)
-
-
-def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers | Array:
-    """Absolute values of a task vector, on the device where it is better sorted there."""
-    if on_device.pays((base, source), np.size(base) // (len(base) if layered else 1)):
-        return jnp.abs(on_device.task_vector(base, source, layered, layer))
-    return moved(base, source, layered, layer)
-
-
-def _power(norm: Norm | None) -> int | None:
-    """Of what is summed for a norm."""
-    return {"l1": 1, "l2": 2}.get(norm or "")
-
-
-def _norm(sums: np.ndarray, norm: Norm | None) -> np.ndarray:
-    return np.sqrt(sums) if norm == "l2" else np.array(sums)
-
-
-def stack_layers(
-    of_layer: Callable[[int], tuple[Any, ...]], leaf: Leaf, layered: bool
-) -> list[Array]:
-    """Statistics of every layer of a leaf, stacked; those of a whole leaf as they are."""
-    columns = zip(*in_threads(of_layer, range(len(rows(leaf, layered)))), strict=True)
-    return [_stacked(column) if layered else jnp.asarray(column[0]) for column in columns]
-
-
-def _stacked(layers: Sequence[Any]) -> Array:
-    there = any(isinstance(layer, jax.Array) for layer in layers)
-    return jnp.stack(layers) if there else jnp.asarray(np.stack(layers))
+    return rank(element_index(shape, layered) + first)

@@ -17,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt32
 
-from evojax_merge.operators.base import LeafKey, spread
-from evojax_merge.operators.steps.cuts import element_index
+from evojax_merge.operators.base import (
+    GOLDEN,
+    PROBABILITY_BITS,
+    LeafKey,
+    element_index,
+    spread,
+)
 from evojax_merge.types import Array, Bool, Float
 
-GOLDEN = np.uint32(0x9E3779B9)
 SECOND_HALF = np.uint32(0x85EBCA6B)
-BITS = 24
-"""A uniform number is 24 bits of a hash: what float32 holds exactly."""
 
 
 def leaf_key(seed: int | UInt32[Array, ""], path: str) -> LeafKey:
@@ -45,7 +47,7 @@ def layer_keys(key: LeafKey, layers: int) -> UInt32[Array, "layers"]:
 
 def fold(key: UInt32[Array, "..."], number: Any) -> UInt32[Array, "..."]:
     """Mix a number into a key; different numbers give different keys."""
-    return _finalise(_finalise(key + GOLDEN) ^ number)
+    return _finalise(_finalise(key + np.uint32(GOLDEN)) ^ number)
 
 
 def keep(
@@ -65,17 +67,17 @@ def keep(
         density: one for all layers, or one for each.
     """
     # u < density <=> bits < ceil(density x 2**24): an integer comparison, and exact.
-    limit = jnp.ceil(jnp.clip(density, 0.0, 1.0) * 2.0**BITS).astype(jnp.uint32)
+    limit = jnp.ceil(jnp.clip(density, 0.0, 1.0) * 2.0**PROBABILITY_BITS).astype(jnp.uint32)
     return draw(key, source, shape) < spread(limit, len(shape))
 
 
 def draw(key: LeafKey, source: int, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """A uniform integer below 2**`BITS` for each element, by its address."""
+    """A uniform integer below 2**`PROBABILITY_BITS` for each element, by its address."""
     ndim = len(shape)
     first = fold(key, np.uint32(source))
     second = fold(key ^ SECOND_HALF, np.uint32(source))
     index = element_index(shape, layered=key.ndim == 1)
-    return _finalise(index ^ spread(first, ndim), spread(second, ndim)) >> (32 - BITS)
+    return _finalise(index ^ spread(first, ndim), spread(second, ndim)) >> (32 - PROBABILITY_BITS)
 
 
 def _finalise(x: UInt32[Array, "..."], inner: Any = None) -> UInt32[Array, "..."]:

@@ -2,9 +2,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from evojax_merge.operators.statistics import geometry
 from evojax_merge.operators.statistics.inner_products import COUNT, LANES, LEAST, inner_products
 from evojax_merge.operators.statistics.windows import ALIGNMENT, slack, window
-from evojax_merge.operators.steps.span import geometry
 
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16)
 
@@ -52,7 +52,7 @@ def test_a_large_tensor_is_measured_as_its_small_parts_are(monkeypatch):
     """Whatever is left over when the pass ends is counted too, once."""
     vectors = drawn(3, COUNT + 3 * LANES + 5, np.float32)
     compiled = geometry(None, vectors, False)
-    monkeypatch.setattr("evojax_merge.operators.steps.span.LEAST", COUNT * 10)
+    monkeypatch.setattr("evojax_merge.operators.statistics.gram.LEAST", COUNT * 10)
     for one, other in zip(compiled, geometry(None, vectors, False), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-12)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from evojax_merge.operators.statistics import on_file as selection
-from evojax_merge.operators.statistics.on_file import cuts
-from evojax_merge.operators.statistics.ordering import rank
+from evojax_merge.operators.statistics import on_file
+from evojax_merge.operators.statistics.on_file import cuts_of
+from evojax_merge.operators.steps.cuts import rank
 
 SIZE = 3000
 
@@ -23,7 +23,7 @@ def magnitudes(kind):
 @pytest.mark.parametrize("few", [10, 200, SIZE], ids="few-{}".format)
 @pytest.mark.parametrize("kind", ["continuous", "repeated", "equal", "zero"])
 def test_a_cut_holds_the_greatest(monkeypatch, kind, few):
-    monkeypatch.setattr(selection, "FEW", few)
+    monkeypatch.setattr(on_file, "FEW", few)
     tensors = magnitudes(kind), magnitudes("continuous")
     counts = [[0, 1, 700, SIZE - 1, SIZE], [1500]]
 
@@ -32,7 +32,7 @@ def test_a_cut_holds_the_greatest(monkeypatch, kind, few):
             yield first, [tensor[first : first + 999] for tensor in tensors]
 
     ranks = rank(np.arange(SIZE, dtype=np.uint32))
-    for tensor, own, found in zip(tensors, counts, cuts(pieces, counts), strict=True):
+    for tensor, own, found in zip(tensors, counts, cuts_of(pieces, counts), strict=True):
         order = np.lexsort((ranks, -tensor))
         for count, cut in zip(own, found, strict=True):
             held = np.asarray(cut.holds(tensor, ranks))

@@ -5,45 +5,56 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.statistics.keys import Keyed
+from evojax_merge.operators.statistics import cuts_of, select
 from evojax_merge.operators.statistics.numbers import Numbers
-from evojax_merge.operators.statistics.on_device import Ordered
-from evojax_merge.operators.statistics.ordering import ALL, cuts_at, rank, words
+from evojax_merge.operators.statistics.on_host import Ordered, common_buckets
 from evojax_merge.operators.statistics.pieces import LARGE, SMALL
-from evojax_merge.operators.statistics.selection import (
-    common_buckets,
-    first_set,
-    select,
-    sums_of_sets,
-)
-
-
-def sort(values, counts):
-    ordered = words(values.view(np.uint32), np.arange(values.size, dtype=np.uint32))
-    return cuts_at(np.sort(ordered), counts - 1)
-
-
-def sort_keys(values, counts):
-    return select(values, counts)
-
-
-def sort_on_device(values, counts):
-    return Ordered(jnp.asarray(values)).cuts(counts)
-
+from evojax_merge.operators.statistics.selection import ordered
+from evojax_merge.operators.steps.cuts import ALL, Cut, rank
 
 SIZES = (1, 5, 1000, 300_000)
 
-CASES = [
-    (method, size)
-    for method, sizes in ((sort, SIZES), (sort_keys, SIZES), (sort_on_device, SIZES))
-    for size in sizes
-]
+
+def in_order(values):
+    """The elements from the greatest, equal ones by rank."""
+    return np.lexsort((rank(np.arange(values.size, dtype=np.uint32)), -values))
+
+
+def expected_cut(values, counts):
+    ranks, order = rank(np.arange(values.size, dtype=np.uint32)), in_order(values)
+    threshold = values[order[counts - 1]]
+    following = np.r_[values[order], -1.0].astype(np.float32)[counts]
+    return Cut(threshold, np.where(following != threshold, ALL, ranks[order[counts - 1]]))
+
+
+def assert_same_cut(found, expected):
+    np.testing.assert_array_equal(found.threshold, expected.threshold)
+    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
 
 
 def greatest(values, found, position):
-    ranks = rank(np.arange(values.size, dtype=np.uint32))
-    threshold, cutoff = found.threshold[position], found.cutoff[position]
-    return (values > threshold) | ((values == threshold) & (ranks <= cutoff))
+    cut = Cut(*(x[position] for x in found))
+    return np.asarray(cut.holds(values, rank(np.arange(values.size, dtype=np.uint32))))
+
+
+def of_file(values, counts):
+    """Read in pieces; only some counts, each of which is searched for by itself."""
+    some = np.unique(counts[np.linspace(0, len(counts) - 1, 7).astype(int)])
+
+    def pieces():
+        for first in range(0, values.size, 999):
+            yield first, [values[first : first + 999]]
+
+    (cuts,) = cuts_of(pieces, [some.tolist()])
+    return some, Cut(*(np.array(x) for x in zip(*cuts, strict=True)))
+
+
+def on_host(values, counts):
+    return counts, select(values, counts).cut
+
+
+def on_device(values, counts):
+    return counts, select(jnp.asarray(values), counts).cut
 
 
 KINDS = ["continuous", "bfloat16", "repeated", "levels", "mostly zero", "outlier", "equal", "zero"]
@@ -74,19 +85,15 @@ def some_counts(size):
     return np.unique(np.maximum(1, (np.arange(1, 1001) / 1000 * size).astype(np.int64)))
 
 
-@pytest.mark.parametrize(
-    ("method", "size"), CASES, ids=lambda value: getattr(value, "__name__", value)
-)
+@pytest.mark.parametrize("method", [on_host, on_device, of_file])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_greatest_are_found(method, kind, size):
-    values, counts = draw(kind, size), some_counts(size)
-    found = method(values, counts)
-    ranks = rank(np.arange(size, dtype=np.uint32))
-    order = np.lexsort((ranks, -values))
-    following = np.r_[values[order], -1.0].astype(np.float32)[counts]
-    np.testing.assert_array_equal(found.threshold, values[order[counts - 1]])
-    whole = following != found.threshold
-    np.testing.assert_array_equal(found.cutoff, np.where(whole, ALL, ranks[order[counts - 1]]))
+def test_the_greatest_are_found_on_every_platform(method, kind, size):
+    values = draw(kind, size)
+    counts, found = method(values, some_counts(size))
+    order = in_order(values)
+    if method is not of_file:  # which does not look whether an equal element follows
+        assert_same_cut(found, expected_cut(values, counts))
     for position in range(0, len(counts), max(1, len(counts) // 10)):
         mask = greatest(values, found, position)
         np.testing.assert_array_equal(np.flatnonzero(mask), np.sort(order[: counts[position]]))
@@ -94,31 +101,23 @@ def test_the_greatest_are_found(method, kind, size):
 
 def first_of(values, counts):
     """By element, the first count of which it is."""
-    order = np.lexsort((rank(np.arange(values.size, dtype=np.uint32)), -values))
     first = np.empty(values.size, np.int64)
-    first[order] = np.searchsorted(counts, np.arange(1, values.size + 1))
+    first[in_order(values)] = np.searchsorted(counts, np.arange(1, values.size + 1))
     return first
 
 
-def first_on_host(values, counts, buckets=None):
-    return first_set(Numbers((values,)), lambda zeros: counts, buckets)
-
-
-def first_on_device(values, counts):
-    return np.asarray(Ordered(jnp.asarray(values)).first_cut(counts))
-
-
-@pytest.mark.parametrize("method", [first_on_host, first_on_device])
+@pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_the_first_cut_of_an_element_is_found(kind, size, method):
+def test_the_first_set_of_an_element_is_found(kind, size, where):
     values, counts = draw(kind, size), np.r_[0, some_counts(size)[:-1:3]]
-    np.testing.assert_array_equal(method(values, counts), first_of(values, counts))
+    order = ordered(where(values))
+    assert (order.size, order.zeros) == (size, np.count_nonzero(values == 0))
+    np.testing.assert_array_equal(order.first(counts), first_of(values, counts))
 
 
 def exact_sums(terms, values, counts):
-    order = np.lexsort((rank(np.arange(values.size, dtype=np.uint32)), -values))
-    return np.r_[0.0, np.cumsum(terms[order], dtype=np.float64)][counts]
+    return np.r_[0.0, np.cumsum(terms[in_order(values)], dtype=np.float64)][counts]
 
 
 @pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
@@ -132,45 +131,41 @@ def test_the_greatest_are_summed(kind, size, power, where):
         np.testing.assert_allclose(found.sums, exact_sums(values**power, values, counts), rtol=1e-9)
 
 
+@pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
-def test_other_numbers_of_the_greatest_are_summed(kind, size, power):
+def test_other_numbers_of_the_greatest_are_summed(kind, size, power, where):
     values, counts = draw(kind, size), np.r_[0, some_counts(size)[:-1:3]]
     weights = np.random.default_rng(0).random(size).astype(np.float32)
-    on_host = sums_of_sets(first_on_host(values, counts), len(counts), [weights], power)
-    on_device = Ordered(jnp.asarray(values)).sums(counts, [jnp.asarray(weights**power)])
-    expected = exact_sums(weights**power, values, counts)
-    np.testing.assert_allclose(on_host[0], expected, rtol=1e-9)
-    np.testing.assert_allclose(on_device[0], expected, rtol=1e-9)
+    (sums,) = ordered(where(values)).sums(counts, [where(weights)], power)
+    np.testing.assert_allclose(sums, exact_sums(weights**power, values, counts), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "bfloat16"])
 def test_a_tensor_of_several_pieces_of_both_lengths(kind):
     values = draw(kind, LARGE + 2 * SMALL + 77)
     counts = some_counts(values.size)
-    found, expected = Keyed(Numbers((values,))).cuts(counts), sort(values, counts)
-    np.testing.assert_array_equal(found.threshold, expected.threshold)
-    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
-    np.testing.assert_array_equal(first_on_host(values, counts), first_of(values, counts))
+    order = ordered(values)
+    assert_same_cut(order.cut(counts), expected_cut(values, counts))
+    np.testing.assert_array_equal(order.first(counts), first_of(values, counts))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_keys_are_enough_but_for_many_equal_numbers_with_small_bits(kind):
-    values = draw(kind, 300_000)
-    found = Keyed(Numbers((values,))).cuts(some_counts(values.size))
-    assert (found is None) == (kind in ("levels", "equal"))
+def test_sets_may_end_anywhere_among_equal_numbers(kind):
+    """Of every few elements one ends a set, also where a bucket ends or only one is left."""
+    values = draw(kind, SMALL + 5)
+    counts = np.unique(np.r_[1 : values.size : 17, values.size - 1, values.size])
+    assert_same_cut(select(values, counts).cut, expected_cut(values, counts))
 
 
-def test_keys_order_numbers_far_from_those_drawn():
+def test_numbers_far_from_those_drawn_are_in_order():
     values = draw("bfloat16", 300_000)
     odd = np.arange(1, 4000, 7)
     values[odd] *= np.float32(1e9) * (1 + np.arange(odd.size, dtype=np.float32) % 5)
     values[odd + 1] *= np.float32(1e-20)
     counts = np.unique(np.r_[1 : odd.size + 5, some_counts(values.size), values.size - 600])
-    found, expected = select(values, counts), sort(values, counts)
-    np.testing.assert_array_equal(found.threshold, expected.threshold)
-    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+    assert_same_cut(select(values, counts).cut, expected_cut(values, counts))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -196,9 +191,7 @@ def test_subnormal_numbers_are_zeros_as_they_are_to_a_merge(size):
     values[::3] = 1e-40
     flushed = np.where(values < 1e-38, np.float32(0), values)
     counts = some_counts(size)
-    found, expected = select(values, counts), sort(flushed, counts)
-    np.testing.assert_array_equal(found.threshold, expected.threshold)
-    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
+    assert_same_cut(select(values, counts).cut, expected_cut(flushed, counts))
 
 
 def test_common_buckets_serve_layers_that_are_alike_and_no_others():
@@ -208,8 +201,9 @@ def test_common_buckets_serve_layers_that_are_alike_and_no_others():
     for layers in (alike, apart):
         common = common_buckets(Numbers((np.concatenate(layers),)), 2)
         for values in layers:
-            found = first_on_host(values, counts, common)
-            np.testing.assert_array_equal(found, first_of(values, counts))
+            order = Ordered(Numbers((values,)), common)
+            np.testing.assert_array_equal(order.first(counts), first_of(values, counts))
+            assert_same_cut(order.cut(counts), expected_cut(values, counts))
 
 
 @settings(max_examples=20, deadline=None)
@@ -222,7 +216,7 @@ def test_common_buckets_serve_layers_that_are_alike_and_no_others():
 def test_any_counts_in_any_order(values, data):
     values = np.asarray(values, np.float32)
     counts = data.draw(st.lists(st.integers(0, values.size), min_size=1, max_size=8))
-    found = select(values, np.array(counts))
+    found = select(values, np.array(counts)).cut
     for position, count in enumerate(counts):
         assert greatest(values, found, position).sum() == count
 
@@ -236,8 +230,6 @@ def test_weights_that_are_subnormal_are_zeros_too(dtype, size):
     moved = np.abs(normal[0] - normal[1])
     moved[moved < 1.1754944e-38] = 0
     counts = some_counts(size)
-    found, expected = select(Numbers((end,), origin), counts), sort(moved, counts)
-    np.testing.assert_array_equal(found.threshold, expected.threshold)
-    np.testing.assert_array_equal(found.cutoff, expected.cutoff)
-    first = first_set(Numbers((end,), origin), lambda zeros: counts)
-    np.testing.assert_array_equal(first, first_of(moved, counts))
+    order = ordered(Numbers((end,), origin))
+    assert_same_cut(order.cut(counts), expected_cut(moved, counts))
+    np.testing.assert_array_equal(order.first(counts), first_of(moved, counts))

@@ -5,14 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.operators.statistics.ordering import rank
-from evojax_merge.operators.steps.cuts import (
-    GRID,
-    band_table,
-    element_index,
-    snap,
-    trim_table,
-)
+from evojax_merge.operators.base import element_index
+from evojax_merge.operators.breadcrumbs import band_table
+from evojax_merge.operators.steps.cuts import GRID, rank, snap
+from evojax_merge.operators.ties import trim_table
 from tests.operators.reference import trim
 
 
