@@ -25,10 +25,10 @@ from evojax_merge.files import links_out, naming, write_whole
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
+from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
 from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.pool import Route, make_pool
 from evojax_merge.recipe import Ingredient, Recipe, RecipeError
-from evojax_merge.statistics_cache import StatisticsCache, default_directory
 from evojax_merge.weights_recipe import WeightsRecipe
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def merge(
         trust_operator: Allow an operator from outside this package, whose code is then run.
         force: Allow checkpoints that have changed since the recipe was made.
         use_cache: Keep what operators compute of whole tensors for the next time, in
-            `evojax_merge.statistics_cache.default_directory`, and use what is kept there.
+            `evojax_merge.operators.statistics.cache.default_directory`, and use what is kept there.
 
     Returns:
         The model; of a data-flow recipe, a plain one with a layer for each hop, into whose weights

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 from evojax_merge.arguments import check_whole
 from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
+from evojax_merge.operators.statistics.cache import StatisticsCache
 from evojax_merge.recipe import DTYPES
-from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.strategies.base import Strategy
 
 

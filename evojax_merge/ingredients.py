@@ -25,9 +25,9 @@ from evojax_merge.checkpoints import (
 )
 from evojax_merge.low_rank import is_adapter, materialise
 from evojax_merge.operators import Operator, check_task_vectors
+from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.pool import check_pool
 from evojax_merge.recipe import Ingredient
-from evojax_merge.statistics_cache import Entry, StatisticsCache
 from evojax_merge.types import Params
 
 BASE = "base"

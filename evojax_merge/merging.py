@@ -20,9 +20,9 @@ from evojax_merge.operators import (
     merge,
     published,
 )
+from evojax_merge.operators.statistics.cache import StatisticsCache
 from evojax_merge.recipe import Recipe, RecipeError
 from evojax_merge.segments import LeafCoefficients, assign, expand
-from evojax_merge.statistics_cache import StatisticsCache
 from evojax_merge.types import Params
 
 

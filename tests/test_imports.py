@@ -22,7 +22,6 @@ ORDER = (
         "low_rank",
         "files",
         "finite",
-        "statistics_cache",
         "arguments",
         "documents",
         "terminal",

@@ -16,7 +16,7 @@ from evojax_merge.documents.files import at_home
 from evojax_merge.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
 from evojax_merge.fitness.base import check_task
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
-from evojax_merge.statistics_cache import StatisticsCache
+from evojax_merge.operators.statistics.cache import StatisticsCache
 
 
 def build(config: DictConfig) -> Experiment:

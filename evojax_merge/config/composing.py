@@ -21,7 +21,7 @@ from evojax_merge.config.trust import GROUPS, check_trust
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.yaml_text import load_yaml
-from evojax_merge.statistics_cache import default_directory
+from evojax_merge.operators.statistics.cache import default_directory
 
 OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
 OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)

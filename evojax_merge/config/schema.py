@@ -6,7 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from evojax_merge.statistics_cache import LIMIT_GB
+from evojax_merge.operators.statistics.cache import LIMIT_GB
 
 
 @dataclasses.dataclass
@@ -90,7 +90,7 @@ class BaselinesConfig:
 
 @dataclasses.dataclass
 class StatisticsCacheConfig:
-    """See `evojax_merge.statistics_cache.StatisticsCache`."""
+    """See `evojax_merge.operators.statistics.cache.StatisticsCache`."""
 
     directory: str | None = None
     limit_gb: float = LIMIT_GB

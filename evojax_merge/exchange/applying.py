@@ -30,7 +30,7 @@ from evojax_merge.exchange.reading import Reader
 from evojax_merge.exchange.schema import read_file
 from evojax_merge.exchange.tokenizer_files import write_files
 from evojax_merge.exchange.unchanged import check_task_vectors
-from evojax_merge.operators.threads import blas_of_one_thread
+from evojax_merge.operators.statistics.threads import blas_of_one_thread
 
 CONFIG_FILE = "mergekit_config.yml"
 

@@ -17,15 +17,15 @@ from jax import lax
 
 from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.checkpoints.adapter import Addition
-from evojax_merge.exchange.exact import statistics
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.planning import Job, Origin, Plan
 from evojax_merge.exchange.reading import Buffer, Reader, Tensor
 from evojax_merge.exchange.vocabulary import align_tables
 from evojax_merge.finite import is_finite
 from evojax_merge.operators.base import Operator, no_statistics
-from evojax_merge.operators.random_mask import fold, leaf_key
-from evojax_merge.operators.windows import Window, window
+from evojax_merge.operators.statistics import Tensors
+from evojax_merge.operators.statistics.windows import Window, window
+from evojax_merge.operators.steps.random_mask import fold, leaf_key
 
 CHUNK = 2**20
 """Elements merged at once."""
@@ -94,17 +94,15 @@ class Merger:
             for first in range(0, size, CHUNK):
                 write(first, tensors[0][first : first + CHUNK])
             return
-        found, coefficients = statistics(
-            operator, shape, *_split(job, tensors), job.coefficients, dict(job.static)
-        )
+        found = _statistics(operator, Tensors(*_split(job, tensors), shape), job.coefficients)
         for first in range(0, size, step):
             stop = min(first + step, size)
             windows = [
                 Window(tensor, 0, size) if whole else window(tensor, first, CHUNK)
                 for tensor in tensors
             ]
-            held = found(first, *_split(job, [one.elements for one in windows]))
-            merged = self._merge(job, operator, windows, held, coefficients, whole)
+            held = found(first, windows[0].size)
+            merged = self._merge(job, operator, windows, held, whole)
             part = np.asarray(merged).reshape(-1)[: stop - first]
             if not is_finite(part):
                 for tensor in tensors:
@@ -157,7 +155,6 @@ class Merger:
         operator: Operator,
         windows: Sequence[Window],
         found: Any,
-        coefficients: Any,
         whole: bool,
     ) -> jax.Array:
         key: Any = np.uint32(0)
@@ -165,7 +162,7 @@ class Merger:
             key = leaf_key(self._seed, job.slot.path)
             key = key if job.slot.layer is None else fold(key, np.uint32(job.slot.layer))
         program = _program(self._plan.method.name, job.static, job.base is not None, job.dtype)
-        numbers = {name: np.asarray(value, np.float32) for name, value in coefficients.items()}
+        numbers = {name: np.asarray(value, np.float32) for name, value in job.coefficients.items()}
         held = [window.held for window in windows]
         skips = np.array([window.skip for window in windows], np.int32)
         inputs = (held, skips, numbers, found, np.float32(job.lam), key)
@@ -178,6 +175,22 @@ class Merger:
         merged = program(last, *inputs)
         self._results[job.dtype] = merged
         return merged
+
+
+def _statistics(
+    operator: Operator, tensors: Tensors, coefficients: Mapping[str, Any]
+) -> Callable[[int, int], Any]:
+    """What the merge of a piece looks up, by the place and the length of the piece.
+
+    A search draws densities from a grid and looks each up in a table. A file has one density for a
+    tensor, on the grid or not, for which an operator finds the cut alone.
+    """
+    if operator.init_fixed is not None:
+        return operator.init_fixed(tensors, coefficients)
+    # The result shows NaN and infinity. (This thread computes it: the tensor has no layers.)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = operator.init(tensors.base, tensors.sources, False)
+    return lambda first, count: found
 
 
 def _by_vectors(static: Static) -> bool:

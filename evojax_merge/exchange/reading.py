@@ -17,7 +17,7 @@ import numpy as np
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.finite import is_finite
-from evojax_merge.operators.windows import ALIGNMENT, OnDisk, Window, slack
+from evojax_merge.operators.statistics.windows import ALIGNMENT, OnDisk, Window, slack
 
 AT_ONCE = 2**19
 """Elements copied or looked at."""

@@ -26,7 +26,6 @@ from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.knots import knots
 from evojax_merge.operators.linear import linear
 from evojax_merge.operators.magmax import magmax, magmin
-from evojax_merge.operators.magnitude import snap
 from evojax_merge.operators.merge import (
     constant_coefficients,
     init_statistics,
@@ -44,6 +43,7 @@ from evojax_merge.operators.regmean import regmean
 from evojax_merge.operators.sce import sce
 from evojax_merge.operators.sign_only import sign_only
 from evojax_merge.operators.slerp import slerp
+from evojax_merge.operators.steps.cuts import snap
 from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties

@@ -1,6 +1,7 @@
 """Arcee Fusion (Arcee AI, 2025), https://github.com/arcee-ai/mergekit/blob/main/docs/merge_methods.md"""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +16,23 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows, task_vector_row
-from evojax_merge.operators.magnitude import stack_layers
-from evojax_merge.operators.order_statistics import select
-from evojax_merge.operators.pieces import PIECE
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics import (
+    PIECE,
+    Tensors,
+    cuts_of,
+    in_threads,
+    rows,
+    select,
+    stack_layers,
+    task_vector_row,
+)
 from evojax_merge.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8
+
+ROWS = 2**15
+"""Elements of the rows that are measured at once where they are read from a file, in float64: few
+enough to stay in the cache."""
 
 SPREAD = Coefficient(
     "spread",
@@ -63,9 +73,8 @@ def arcee_fusion() -> Operator:
             divergence = divergences(end, origin)
             moved = np.abs(task_vector_row(base, source, layered, layer)).reshape(shape)
             importance = (moved * divergence).ravel()
-            # mergekit's quartile q is the element at int(q (n - 1)) in rising order.
-            ascending = (np.array([0.25, 0.5, 0.75]) * (importance.size - 1)).astype(np.int64)
-            first, median, third = select(importance, importance.size - ascending).threshold
+            cut = select(importance, _quartiles(importance.size)).cut
+            first, median, third = np.asarray(cut.threshold)
             return divergence, median, third - first
 
         return Importance(*stack_layers(one, base, layered))
@@ -90,6 +99,7 @@ def arcee_fusion() -> Operator:
         merge=merge,
         needs_base=True,
         sources=(1, 1),
+        init_fixed=_init_fixed,
     )
 
 
@@ -113,6 +123,43 @@ def divergences(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
     else:
         found = np.concatenate(in_threads(some, range(0, len(ends), step)))
     return found.reshape(*end.shape[:-1], 1) if end.ndim else found.reshape(())
+
+
+def _init_fixed(
+    tensors: Tensors, coefficients: Mapping[str, Any]
+) -> Callable[[int, int], Importance]:
+    """The divergence of each row, a few rows at a time, and the quartiles of all elements."""
+    width = tensors.shape[-1] if tensors.shape else 1
+    size = tensors.size
+    (source,) = tensors.sources
+    step = max(1, ROWS // width) * width
+    divergence = np.empty(size // width, np.float32)
+    for first in range(0, size, step):
+        part = slice(first, min(first + step, size))
+        end, origin = (tensor[part].reshape(-1, width) for tensor in (source, tensors.base))
+        divergence[first // width : part.stop // width] = divergences(end, origin)[:, 0]
+
+    def of_elements(first: int, count: int) -> np.ndarray:
+        row = np.arange(first // width, (first + count - 1) // width + 1)
+        known = np.repeat(divergence[np.minimum(row, divergence.size - 1)], width)
+        return known[first % width :][:count]
+
+    def pieces() -> Iterator[tuple[int, list[np.ndarray]]]:
+        for first, (magnitude,) in tensors.magnitudes():
+            yield first, [magnitude * of_elements(first, magnitude.size)]
+
+    (found,) = cuts_of(pieces, [[int(count) for count in _quartiles(size)]])
+    low, median, high = (cut.threshold for cut in found)
+    between: Any = high - low
+    return lambda first, count: Importance(of_elements(first, count), median, between)  # type: ignore[arg-type]
+
+
+def _quartiles(elements: int) -> np.ndarray:
+    """How many elements there are from each quartile on, that quartile among them.
+
+    mergekit's quartile q is the element at int(q (n - 1)) in rising order.
+    """
+    return elements - (np.array([0.25, 0.5, 0.75]) * (elements - 1)).astype(np.int64)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

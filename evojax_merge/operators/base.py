@@ -1,11 +1,13 @@
 """What a merge operator is, and the few steps that all of them share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt32
+from jax import lax
+from jaxtyping import Shaped, UInt32
 
 from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.evidence import EvidenceRequest
@@ -19,6 +21,12 @@ Coefficients = dict[str, Float[Array, "..."]]
 
 TINY = 1e-8
 """A sum of weights below this is no divisor."""
+
+GOLDEN = 0x9E3779B9
+"""2**32 over the golden ratio. Odd, so that it has an inverse among 32-bit integers."""
+
+PROBABILITY_BITS = 24
+"""A probability is a whole number of 2**-24: what float32 holds exactly."""
 
 
 class Coefficient(NamedTuple):
@@ -57,6 +65,11 @@ class Operator(NamedTuple):
     takes long enough to be kept on disk. None: it is never kept, so that an operator of one's own
     whose code changes is not given the statistics of before. The structure of what a named ``init``
     returns does not depend on the size of a leaf.
+    ``init_fixed(tensors, coefficients)`` is ``init`` where all coefficients are known before: it
+    need not keep to the grid of a table, and reads one flat tensor of the base and of each source
+    a piece at a time (`evojax_merge.operators.statistics.Tensors`), as often as it takes. It
+    returns a function of the place and the length of a piece, which gives what ``merge`` looks up
+    for it. None: ``init`` serves for that too.
     """
 
     name: str
@@ -70,6 +83,7 @@ class Operator(NamedTuple):
     reconcile: Callable[[Coefficients], Coefficients] = lambda coefficients: coefficients
     evidence: EvidenceRequest | None = None
     statistics_name: str | None = None
+    init_fixed: Callable[[Any, Mapping[str, Any]], Callable[[int, int], Any]] | None = None
 
 
 WEIGHT = Coefficient(
@@ -106,7 +120,9 @@ def task_vectors(base: Any, sources: Sequence[Any]) -> list[Float[Array, "..."]]
     ]
 
 
-def spread(values: Float[Array, " *layers"], ndim: int) -> Float[Array, "..."]:
+def spread(
+    values: Shaped[Array, " *layers"] | Shaped[np.ndarray, " *layers"] | np.generic, ndim: int
+) -> Any:
     """A scalar, or one value per layer, shaped to broadcast against a leaf of ``ndim`` axes."""
     return values.reshape(values.shape + (1,) * (ndim - values.ndim))
 
@@ -122,3 +138,12 @@ def weighted_sum(
     """Sum over sources of weight x leaf, unrolled into one elementwise expression."""
     terms = [spread(weight, leaf.ndim) * leaf for weight, leaf in zip(weights, leaves, strict=True)]
     return sum(terms[1:], terms[0])
+
+
+def element_index(shape: tuple[int, ...], layered: bool) -> UInt32[Array, "..."]:
+    """The row-major position of every element in its tensor, or in its layer."""
+    index = jnp.zeros(shape, jnp.uint32)
+    for axis in range(int(layered), len(shape)):
+        stride = np.uint32(prod(shape[axis + 1 :]))
+        index = index + lax.broadcasted_iota(jnp.uint32, shape, axis) * stride
+    return index

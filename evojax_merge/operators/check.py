@@ -11,8 +11,7 @@ from evojax_merge.arguments import allowed, within
 from evojax_merge.finite import is_finite
 from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
 from evojax_merge.operators.base import Operator
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.threads import in_threads
+from evojax_merge.operators.statistics import in_threads, rows
 from evojax_merge.tree import flatten, is_stacked
 from evojax_merge.types import Params
 
@@ -20,7 +19,7 @@ MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""
 
 
-PIECE = 2**20
+COMPARED = 2**20
 """Elements compared at once."""
 
 SHOWN = 8
@@ -170,9 +169,9 @@ def _is_base(base: Any, leaf: Any, path: str) -> bool:
         return not (np.any(leaf.b) and np.any(leaf.a))
     pairs = zip(rows(base, is_stacked(path)), rows(leaf, is_stacked(path)), strict=True)
     return all(
-        np.array_equal(own[first : first + PIECE], other[first : first + PIECE])
+        np.array_equal(own[first : first + COMPARED], other[first : first + COMPARED])
         for own, other in pairs
-        for first in range(0, own.size, PIECE)
+        for first in range(0, own.size, COMPARED)
     )
 
 

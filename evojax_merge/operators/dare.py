@@ -1,8 +1,20 @@
 """DARE (Yu et al., 2023), https://arxiv.org/abs/2311.03099, alone and with TIES's election"""
 
-from evojax_merge.operators.base import Operator
-from evojax_merge.operators.task_vectors import task_vectors
-from evojax_merge.operators.trimming import Rescale
+from typing import Any
+
+import jax.numpy as jnp
+
+from evojax_merge.operators.base import DENSITY, LeafKey, Operator
+from evojax_merge.operators.steps.random_mask import keep
+from evojax_merge.operators.steps.task_vectors import trim_elect_add
+from evojax_merge.operators.steps.trimming import (
+    Kept,
+    Rescale,
+    Trimming,
+    refuse_linf,
+    safe_density,
+)
+from evojax_merge.types import Array
 
 
 def dare_linear(
@@ -24,7 +36,14 @@ def dare_linear(
             would need a sum over the tensor for every candidate.
         lam: Scale of the merged task vector.
     """
-    return task_vectors("random", "none", normalize, rescale, lam, name="dare_linear")
+    return trim_elect_add(
+        at_random,
+        name="dare_linear",
+        consensus="none",
+        normalize=normalize,
+        rescale=rescale,
+        lam=lam,
+    )
 
 
 def dare_ties(
@@ -44,4 +63,32 @@ def dare_ties(
         rescale: Divide by the density, see `dare_linear`.
         lam: Scale of the merged task vector.
     """
-    return task_vectors("random", "sum", normalize, rescale, lam, name="dare_ties")
+    return trim_elect_add(
+        at_random,
+        name="dare_ties",
+        consensus="sum",
+        normalize=normalize,
+        rescale=rescale,
+        lam=lam,
+    )
+
+
+def at_random(rescale: Rescale | None = "inverse") -> Trimming:
+    """Each element is kept with probability density.
+
+    To divide by the density keeps the l1 norm in expectation; its root does so for l2.
+
+    Raises:
+        ValueError: ``rescale`` is linf, which has no such expectation.
+    """
+    refuse_linf(rescale)
+
+    def apply(
+        task_vector: Array, statistics: Any, values: dict[str, Array], key: LeafKey, source: int
+    ) -> Kept:
+        density = values["density"]
+        safe = safe_density(density)
+        scale = {None: jnp.ones_like(safe), "l2": 1.0 / jnp.sqrt(safe)}.get(rescale, 1.0 / safe)
+        return Kept(keep(key, source, task_vector.shape, density), scale)
+
+    return Trimming((DENSITY,), apply, random=True)

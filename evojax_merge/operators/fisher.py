@@ -15,7 +15,7 @@ from evojax_merge.operators.base import (
     spread,
 )
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
-from evojax_merge.operators.shares import average, from_first, shares
+from evojax_merge.operators.steps.shares import average, from_first, shares
 from evojax_merge.types import Array, Float
 
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from evojax_merge.arguments import check_whole
 from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, dot, geometry, geometry_name, per_vector
-from evojax_merge.operators.sphere import over_sources
+from evojax_merge.operators.statistics import geometry, geometry_name
+from evojax_merge.operators.steps.span import Geometry, combine, dot, per_vector
+from evojax_merge.operators.steps.sphere import over_sources
 from evojax_merge.types import Array, Float
 
 NEAREST = 1e-6

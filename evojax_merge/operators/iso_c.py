@@ -15,8 +15,7 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.singular import is_matrix, svd, task_matrix
+from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
 from evojax_merge.types import Array, Float
 
 SCALE = Coefficient(

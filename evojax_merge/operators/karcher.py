@@ -5,8 +5,9 @@ import jax.numpy as jnp
 
 from evojax_merge.arguments import check_number, check_whole
 from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
-from evojax_merge.operators.sphere import (
+from evojax_merge.operators.statistics import geometry, geometry_name
+from evojax_merge.operators.steps.span import Geometry, combine, per_vector
+from evojax_merge.operators.steps.sphere import (
     angle,
     apart_from,
     over_sine,

@@ -21,10 +21,10 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.magnitude import Trim, trim_table
-from evojax_merge.operators.singular import is_matrix, svd, task_matrix
-from evojax_merge.operators.task_vectors import elect
+from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
+from evojax_merge.operators.steps.cuts import Trim
+from evojax_merge.operators.steps.task_vectors import elect
+from evojax_merge.operators.ties import trim_table
 from evojax_merge.types import Array, Float
 
 

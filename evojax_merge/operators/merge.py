@@ -12,8 +12,8 @@ from evojax_merge.low_rank import on_base
 from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import check, check_finite
 from evojax_merge.operators.evidence import Evidence
-from evojax_merge.operators.random_mask import layer_keys, leaf_key
-from evojax_merge.statistics_cache import Entry
+from evojax_merge.operators.statistics.cache import Entry
+from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 from evojax_merge.tree import flatten, is_stacked, unflatten
 from evojax_merge.types import Array, Params
 

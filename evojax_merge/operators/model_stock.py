@@ -13,7 +13,8 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Along, combine, geometry
+from evojax_merge.operators.statistics import geometry
+from evojax_merge.operators.steps.span import Along, combine
 from evojax_merge.types import Array, Float
 
 SINGULAR = 1e-6

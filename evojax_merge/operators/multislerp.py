@@ -13,8 +13,9 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
-from evojax_merge.operators.sphere import apart_from, over_sources, quadratic, unit
+from evojax_merge.operators.statistics import geometry, geometry_name
+from evojax_merge.operators.steps.span import Geometry, combine, per_vector
+from evojax_merge.operators.steps.sphere import apart_from, over_sources, quadratic, unit
 from evojax_merge.types import Array, Float
 
 SMALLEST = 1e-8

@@ -12,22 +12,16 @@ from evojax_merge.operators.base import (
     float32,
     task_vectors,
 )
-from evojax_merge.operators.span import (
-    Along,
-    Geometry,
-    combine,
-    geometry,
-    geometry_name,
-    per_vector,
-)
-from evojax_merge.operators.sphere import arc
+from evojax_merge.operators.statistics import geometry, geometry_name
+from evojax_merge.operators.steps.span import Along, Geometry, combine, per_vector
+from evojax_merge.operators.steps.sphere import arc
 from evojax_merge.types import Array, Float
 
 COLLINEAR = 5e-17
 """1 - abs(cos) up to which slerp is linear: mergekit's 1 - cos^2 <= 1e-16. Of opposite directions
 float32 holds 1 + cos to 1e-7 only: nearer to -1 than that is linear too."""
 
-SMALLEST_NORM = 1e-7
+NO_DIRECTION = 1e-7
 """A vector no longer than this has no direction."""
 
 SMALLEST_SUM = 1e-6
@@ -54,7 +48,7 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
         origin = base if of_task_vectors else None
-        return geometry(origin, sources, layered, along, SMALLEST_NORM)
+        return geometry(origin, sources, layered, along, NO_DIRECTION)
 
     def merge(
         base: Leaf | None,
@@ -79,5 +73,5 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
         merge=merge,
         needs_base=of_task_vectors,
         sources=(2, 2),
-        statistics_name=geometry_name(of_task_vectors, along, SMALLEST_NORM),
+        statistics_name=geometry_name(of_task_vectors, along, NO_DIRECTION),
     )

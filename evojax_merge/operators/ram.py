@@ -1,5 +1,8 @@
 """Reinforced Agent Merging (Yuan et al., 2026), https://arxiv.org/abs/2601.13572"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,9 +17,8 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import task_vector_row
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.magnitude import stack_layers
+from evojax_merge.operators.statistics import Tensors, stack_layers, task_vector_row
 from evojax_merge.types import Array, Float
 
 R = Coefficient(
@@ -73,20 +75,32 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
     limit = np.float32(epsilon)
     least = max(epsilon, float(np.finfo(np.float32).tiny))
 
+    def counts(magnitudes: Sequence[np.ndarray]) -> np.ndarray:
+        """By source, how many elements it alone changed, and how many it changed at all."""
+        changed = np.stack([magnitude > limit for magnitude in magnitudes])
+        alone = changed.sum(axis=0) == 1
+        return np.stack([np.count_nonzero(some, axis=1) for some in (changed & alone, changed)])
+
+    def ratios_of(counted: Any) -> tuple[np.ndarray, ...]:
+        """By source, elements that others changed too over those that it alone changed."""
+        own, all_ = counted
+        return tuple(((all_ - own) / np.maximum(own, least)).astype(np.float32))
+
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
         if not raised:
             return ()
 
         def ratios(layer: int) -> tuple[np.ndarray, ...]:
-            changed = np.stack(
-                [np.abs(task_vector_row(base, s, layered, layer)) > limit for s in sources]
-            )
-            alone = changed.sum(axis=0) == 1
-            own = np.count_nonzero(changed & alone, axis=1)
-            common = np.count_nonzero(changed, axis=1) - own
-            return tuple((common / np.maximum(own, least)).astype(np.float32))
+            vectors = (task_vector_row(base, source, layered, layer) for source in sources)
+            return ratios_of(counts([np.abs(vector) for vector in vectors]))
 
         return tuple(stack_layers(ratios, base, layered))
+
+    def init_fixed(
+        tensors: Tensors, coefficients: Mapping[str, Any]
+    ) -> Callable[[int, int], tuple[np.ndarray, ...]]:
+        found = ratios_of(sum(counts(magnitudes) for _, magnitudes in tensors.magnitudes()))
+        return lambda first, count: found
 
     def merge(
         base: Leaf,
@@ -116,4 +130,5 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
         merge=merge,
         needs_base=True,
         sources=(1, None),
+        init_fixed=init_fixed if raised else None,
     )

@@ -1,14 +1,12 @@
 """SCE (Wan et al., 2024, FuseChat), https://arxiv.org/abs/2408.07990"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.arguments import check_number
-from evojax_merge.low_rank import Adapted
-from evojax_merge.operators import on_device
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -19,15 +17,18 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import Numbers, rows, task_vector_row, variance_of
 from evojax_merge.operators.magmax import WEIGHT
-from evojax_merge.operators.magnitude import GRID, grid_counts, grid_step, stack_layers, take
-from evojax_merge.operators.order_statistics import (
-    common_buckets,
-    first_set,
-    sums_of_sets,
+from evojax_merge.operators.statistics import (
+    Tensors,
+    cuts_of,
+    held,
+    in_pieces,
+    orders_of_variance,
+    stack_layers,
+    variance_of,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.operators.steps.cuts import EVERYTHING, GRID, grid_counts, grid_step, take
+from evojax_merge.types import Array, Bool, Float
 
 SMALLEST_ENERGY = 1e-6
 SMALLEST_DIVISOR = 1e-6
@@ -43,8 +44,25 @@ SELECT = Coefficient(
 )
 
 
+class SelectedAt(NamedTuple):
+    """Which elements are selected at one fraction, and the sources' energies in them.
+
+    Attributes:
+        mask: whether an element is selected.
+        energy: mean square of each source's selected task vector.
+    """
+
+    mask: Bool[Array, "..."]
+    energy: Float[Array, " sources *layers"]
+
+    def at(self, fraction: Any) -> "SelectedAt":
+        """This selection, whatever the fraction: the one it was made for is known."""
+        del fraction
+        return self
+
+
 class Selected(NamedTuple):
-    """Which elements vary most, and the sources' energies in what is selected.
+    """Which elements vary most, and the sources' energies in what is selected: a table.
 
     Attributes:
         step: First density of the grid, in steps, at which an element is selected; uint16.
@@ -53,6 +71,15 @@ class Selected(NamedTuple):
 
     step: Array
     energy: Float[Array, "*layers sources grid"]
+
+    def at(self, fraction: Float[Array, " *layers"]) -> SelectedAt:
+        """What is selected at a fraction, one for all layers or one for each."""
+        layers = self.energy.shape[:-2]
+        step = grid_step(fraction, layers)
+        energy = take(jnp.moveaxis(self.energy, -1, len(layers)), step)
+        mask = self.step <= spread(step, self.step.ndim).astype(jnp.uint16)
+        mask &= spread(step, self.step.ndim) > 0
+        return SelectedAt(mask, jnp.moveaxis(energy, -1, 0))
 
 
 def sce(lam: float = 1.0) -> Operator:
@@ -74,21 +101,14 @@ def sce(lam: float = 1.0) -> Operator:
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]
-        there = on_device.pays((base, *sources), int(np.prod(shape)), len(sources))
-        buckets = None
-        if layered and not there and not _made_here(base, sources):
-            whole, _ = variances(base, sources, False, 0)
-            buckets = common_buckets(whole, len(rows(base, layered)))
+        of_layer = orders_of_variance(base, sources, layered)
 
         def one(layer: int) -> tuple[Any, np.ndarray]:
-            if there:
-                return selected_on_device(
-                    [on_device.task_vector(base, s, layered, layer) for s in sources], shape
-                )
-            numbers, vectors = variances(base, sources, layered, layer)
-            size = numbers.size
-            first = first_set(numbers, lambda zeros: counts_of(size, size - zeros), buckets)
-            energy = sums_of_sets(first, GRID + 1, vectors, power=2) / size
+            order, vectors = of_layer(layer)
+            counts = grid_counts(order.size - order.zeros)  # of those that vary
+            counts[GRID] = order.size
+            first = order.first(counts)
+            energy = order.sums(counts, vectors, power=2) / order.size
             return first.reshape(shape), energy.astype(np.float32)
 
         return Selected(*stack_layers(one, base, layered))
@@ -97,13 +117,10 @@ def sce(lam: float = 1.0) -> Operator:
         base: Leaf,
         sources: tuple[Leaf, ...],
         coefficients: Coefficients,
-        statistics: Selected,
+        statistics: Selected | SelectedAt,
         key: LeafKey,
     ) -> Float[Array, "..."]:
-        layers = statistics.energy.shape[:-2]
-        step = grid_step(coefficients["select_topk"], layers)
-        energy = take(jnp.moveaxis(statistics.energy, -1, len(layers)), step)
-        energy = jnp.moveaxis(energy, -1, 0)
+        selected, energy = statistics.at(coefficients["select_topk"])
         total = energy.sum(axis=0)
         usable = (total >= SMALLEST_ENERGY)[None]
         weights = jnp.where(
@@ -112,9 +129,7 @@ def sce(lam: float = 1.0) -> Operator:
         given = coefficients["weight"]
         weights = weights * given.reshape(given.shape + (1,) * (weights.ndim - given.ndim))
 
-        ndim = statistics.step.ndim
-        selected = statistics.step <= spread(step, ndim).astype(jnp.uint16)
-        selected &= spread(step, ndim) > 0
+        ndim = selected.ndim
         vectors = [jnp.where(selected, vector, 0.0) for vector in task_vectors(base, sources)]
         positive = sum(vectors[1:], vectors[0]) >= 0
         agrees = [jnp.where(positive, vector > 0, vector < 0) for vector in vectors]
@@ -135,42 +150,38 @@ def sce(lam: float = 1.0) -> Operator:
         needs_base=True,
         sources=(1, None),
         statistics_name="sce, equal ones do not vary",
+        init_fixed=_init_fixed,
     )
 
 
-def counts_of(elements: int, varying: int) -> np.ndarray:
-    """How many elements are selected at every density of the grid: of those that vary."""
-    counts = grid_counts(varying)
-    counts[GRID] = elements
-    return counts
+def _init_fixed(
+    tensors: Tensors, coefficients: Mapping[str, Any]
+) -> Callable[[int, int], SelectedAt]:
+    fraction = coefficients["select_topk"]
+    size = tensors.size
+    variance = np.empty(size if fraction < 1 else 0, np.float32)
+    cut = EVERYTHING
 
+    if fraction < 1:
+        for first, vectors in tensors.task_vectors():
+            variance[first : first + vectors[0].size] = variance_of(vectors)
+        ((cut,),) = cuts_of(in_pieces(variance), [[int(fraction * np.count_nonzero(variance))]])
 
-def selected_on_device(
-    vectors: Sequence[Float[Array, " elements"]], shape: tuple[int, ...]
-) -> tuple[Array, np.ndarray]:
-    """``step`` and ``energy`` of `Selected` for one layer whose task vectors lie on a GPU."""
-    variance = on_device.variance_of(vectors)
-    counts = counts_of(variance.size, int(jnp.count_nonzero(variance)))
-    ordered = on_device.Ordered(variance)
-    sums = ordered.sums(counts, [vector * vector for vector in vectors])
-    energy = (sums / variance.size).astype(np.float32)
-    return ordered.first_cut(counts).reshape(shape), energy
+    def chosen(first: int, count: int) -> np.ndarray:
+        if fraction >= 1:
+            return np.ones(count, bool)
+        return held(cut, first, variance[first : first + count])
 
+    squares = np.zeros(len(tensors.sources))
+    for first, vectors in tensors.task_vectors():
+        mask = chosen(first, vectors[0].size)
+        squares += [np.square(vector[mask], dtype=np.float64).sum() for vector in vectors]
+    energy: Any = (squares / size).astype(np.float32)
 
-def variances(
-    base: Leaf, sources: tuple[Leaf, ...], layered: bool, layer: int
-) -> tuple[Numbers, list[Any]]:
-    """The variance of each element of one layer over the sources, and their task vectors.
+    def at(first: int, count: int) -> SelectedAt:
+        mask = np.zeros(count, bool)  # behind the tensor's last element come any others
+        inside = min(count, size - first)
+        mask[:inside] = chosen(first, inside)
+        return SelectedAt(mask, energy)  # type: ignore[arg-type]
 
-    What needs no adapter's product is made where it is used.
-    """
-    if _made_here(base, sources):
-        vectors = [task_vector_row(base, source, layered, layer) for source in sources]
-        return Numbers((variance_of(vectors),)), vectors
-    origin, *ends = (rows(leaf, layered)[layer] for leaf in (base, *sources))
-    return Numbers.variance(ends, origin), [Numbers((end,), origin) for end in ends]
-
-
-def _made_here(base: Leaf, sources: tuple[Leaf, ...]) -> bool:
-    """Whether the task vectors are made first: an adapter's, and one source's alone."""
-    return len(sources) == 1 or any(isinstance(leaf, Adapted) for leaf in (base, *sources))
+    return at

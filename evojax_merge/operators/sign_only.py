@@ -15,8 +15,7 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.operators.host import task_vector_row
-from evojax_merge.operators.magnitude import stack_layers
+from evojax_merge.operators.statistics import stack_layers, task_vector_row
 from evojax_merge.types import Array, Float
 
 

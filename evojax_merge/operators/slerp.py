@@ -2,11 +2,12 @@
 
 from evojax_merge.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
-from evojax_merge.operators.span import Geometry, combine, geometry, geometry_name, per_vector
-from evojax_merge.operators.sphere import arc
+from evojax_merge.operators.statistics import geometry, geometry_name
+from evojax_merge.operators.steps.span import Geometry, combine, per_vector
+from evojax_merge.operators.steps.sphere import arc
 from evojax_merge.types import Array, Float
 
-SMALLEST_NORM = 1e-8
+ORTHOGONAL_BELOW = 1e-8
 """A shorter vector has no direction: it counts as orthogonal to every other."""
 
 T = Coefficient(
@@ -31,7 +32,7 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
     check_number("slerp: dot_threshold", dot_threshold, 0.0, 1.0)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
-        return geometry(None, sources, layered, smallest_norm=SMALLEST_NORM)
+        return geometry(None, sources, layered, smallest_norm=ORTHOGONAL_BELOW)
 
     def merge(
         base: Leaf | None,
@@ -50,5 +51,5 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
         merge=merge,
         needs_base=False,
         sources=(2, 2),
-        statistics_name=geometry_name(smallest_norm=SMALLEST_NORM),
+        statistics_name=geometry_name(smallest_norm=ORTHOGONAL_BELOW),
     )

@@ -1,7 +1,19 @@
 """Task arithmetic (Ilharco et al., 2022), https://arxiv.org/abs/2212.04089"""
 
-from evojax_merge.operators.base import Operator
-from evojax_merge.operators.task_vectors import task_vectors
+from evojax_merge.operators.base import (
+    WEIGHT,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    divisor,
+    float32,
+    no_statistics,
+)
+from evojax_merge.operators.steps.adapters import weighted_task_vectors
+from evojax_merge.operators.steps.task_vectors import check_steps
+from evojax_merge.operators.steps.trimming import Rescale
+from evojax_merge.types import Array, Float
 
 
 def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:
@@ -16,4 +28,31 @@ def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
         lam: The scaling term common to all sources, lambda in the paper.
     """
-    return task_vectors(normalize=normalize, lam=lam, name="task_arithmetic")
+    return sum_of_task_vectors(name="task_arithmetic", normalize=normalize, rescale=None, lam=lam)
+
+
+def sum_of_task_vectors(
+    *, name: str, normalize: bool, rescale: Rescale | None, lam: float
+) -> Operator:
+    """Task arithmetic under any name: nothing is trimmed, so that there is nothing to rescale."""
+    check_steps(name, "none", normalize, rescale, lam)
+
+    def merge(
+        base: Leaf,
+        sources: tuple[Leaf, ...],
+        coefficients: Coefficients,
+        statistics: tuple[()],
+        key: LeafKey,
+    ) -> Float[Array, "..."]:
+        weights = coefficients["weight"]
+        total = divisor(weights.sum(axis=0, keepdims=True)) if normalize else 1.0
+        return float32(base) + weighted_task_vectors(base, sources, lam * weights / total)
+
+    return Operator(
+        name=name,
+        coefficients=(WEIGHT,),
+        init=no_statistics,
+        merge=merge,
+        needs_base=True,
+        sources=(1, None),
+    )

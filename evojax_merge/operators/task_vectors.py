@@ -15,30 +15,32 @@ arithmetic"). `task_vectors` makes the operator of any choice; the named methods
 | della_linear | rank | none | no | l1 |
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal
 
-import jax.numpy as jnp
-
-from evojax_merge.arguments import check_number, check_option, check_switch
-from evojax_merge.operators import base as steps
-from evojax_merge.operators.adapters import weighted_task_vectors
-from evojax_merge.operators.base import (
-    WEIGHT,
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    divisor,
-    float32,
-    spread,
-)
-from evojax_merge.operators.threads import in_threads
-from evojax_merge.operators.trimming import TRIMMINGS, Rescale
-from evojax_merge.types import Array, Float
+from evojax_merge.arguments import check_option
+from evojax_merge.operators.base import Operator
+from evojax_merge.operators.breadcrumbs import without_outliers
+from evojax_merge.operators.dare import at_random
+from evojax_merge.operators.della import by_rank
+from evojax_merge.operators.steps.task_vectors import Consensus, trim_elect_add
+from evojax_merge.operators.steps.trimming import Rescale, Trimming, everything
+from evojax_merge.operators.task_arithmetic import sum_of_task_vectors
+from evojax_merge.operators.ties import by_magnitude
 
 Trim = Literal["none", "magnitude", "outliers", "random", "rank"]
-Consensus = Literal["none", "sum", "count"]
+
+TRIMMINGS: Mapping[str, Callable[[Rescale | None], Trimming]] = MappingProxyType(
+    {
+        "none": everything,
+        "magnitude": by_magnitude,
+        "outliers": without_outliers,
+        "random": at_random,
+        "rank": by_rank,
+    }
+)
+"""What ``trim`` of `task_vectors` may be, each from the paper it comes from."""
 
 
 def task_vectors(
@@ -69,95 +71,21 @@ def task_vectors(
             more sources have (``count``). A tie elects the positive sign.
         normalize: Divide by the sum of the weights that took part, by 1 where that is below 1e-8.
         rescale: What a trimmed task vector is scaled by, see
-            `evojax_merge.operators.trimming.Rescale`.
+            `evojax_merge.operators.steps.trimming.Rescale`.
         lam: Scale of the merged task vector, lambda in the papers.
-        name: Of the operator.
+        name: The operator's, which messages give.
 
     Raises:
         ValueError: A setting has no such value, or the trim cannot be rescaled so.
     """
-    for setting, value, known in (
-        ("trim", trim, tuple(TRIMMINGS)),
-        ("consensus", consensus, ("none", "sum", "count")),
-        ("rescale", rescale, (None, "inverse", "l1", "l2", "linf")),
-    ):
-        check_option(f"{name}: {setting}", value, known)
-    check_switch(f"{name}: normalize", normalize)
-    check_number(f"{name}: lam", lam)
-    trimming = TRIMMINGS[trim](rescale)
-
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
-        return tuple(in_threads(lambda source: trimming.init(base, source, layered), sources))
-
-    def merge(
-        base: Leaf,
-        sources: tuple[Leaf, ...],
-        coefficients: Coefficients,
-        statistics: tuple[Any, ...],
-        key: LeafKey,
-    ) -> Float[Array, "..."]:
-        weights = coefficients["weight"]
-        if trim == "none" and consensus == "none":
-            total = divisor(weights.sum(axis=0, keepdims=True)) if normalize else 1.0
-            return float32(base) + weighted_task_vectors(base, sources, lam * weights / total)
-        vectors = steps.task_vectors(base, sources)
-        terms = []
-        for source, task_vector in enumerate(vectors):
-            own = {c.name: coefficients[c.name][source] for c in trimming.coefficients}
-            kept = trimming.apply(task_vector, statistics[source], own, key, source)
-            scale = spread(weights[source], task_vector.ndim) * spread(kept.scale, task_vector.ndim)
-            term = scale * task_vector
-            terms.append(term if kept.mask is None else jnp.where(kept.mask, term, 0.0))
-        if consensus == "none":
-            merged = sum(terms[1:], terms[0])
-            if normalize:
-                merged = merged / spread(divisor(weights.sum(axis=0)), merged.ndim)
-        else:
-            merged = elect(terms, weights, normalize, by_count=consensus == "count")
-        return float32(base) + lam * merged
-
-    return Operator(
+    check_option(f"{name}: trim", trim, tuple(TRIMMINGS))
+    if trim == consensus == "none":
+        return sum_of_task_vectors(name=name, normalize=normalize, rescale=rescale, lam=lam)
+    return trim_elect_add(
+        TRIMMINGS[trim],
         name=name,
-        coefficients=(WEIGHT, *trimming.coefficients),
-        init=init,
-        merge=merge,
-        needs_base=True,
-        sources=(1, None),
-        random=trimming.random,
-        conflict=trimming.conflict,
-        reconcile=trimming.reconcile,
-        statistics_name=trimming.statistics_name,
+        consensus=consensus,
+        normalize=normalize,
+        rescale=rescale,
+        lam=lam,
     )
-
-
-def elect(
-    terms: Sequence[Float[Array, "..."]],
-    weights: Float[Array, " sources *layers"],
-    normalize: bool,
-    by_count: bool = False,
-) -> Float[Array, "..."]:
-    """Sum, element by element, of the terms whose sign is the elected one.
-
-    With ``normalize`` the result is divided by the sum of the weights that agree. Departure: of
-    their absolute values, and by 1 below 1e-8, so that weights of opposite sign cannot cancel and
-    blow an element up; for weights >= 0 that is mergekit's.
-
-    Args:
-        terms: Weight x sparse task vector of each source.
-        weights: Of each source, alone.
-        normalize: Divide, or not.
-        by_count: Elect the sign that more terms have, not that of their sum.
-    """
-    votes = [jnp.sign(term) for term in terms] if by_count else list(terms)
-    sign = jnp.where(sum(votes[1:], votes[0]) >= 0, jnp.float32(1.0), jnp.float32(-1.0))
-    # Turned so that those which agree are positive: exact, and fewer operations than a choice.
-    turned = [sign * term for term in terms]
-    kept = [jnp.where(term > 0, term, 0.0) for term in turned]
-    merged = sign * sum(kept[1:], kept[0])
-    if not normalize:
-        return merged
-    sizes = [
-        jnp.where(term > 0, spread(jnp.abs(weight), term.ndim), 0.0)
-        for term, weight in zip(turned, weights, strict=True)
-    ]
-    return merged / divisor(sum(sizes[1:], sizes[0]))

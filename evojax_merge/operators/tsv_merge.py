@@ -16,8 +16,7 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.operators.host import rows
-from evojax_merge.operators.singular import is_matrix, nearest_orthogonal, svd, task_matrix
+from evojax_merge.operators.statistics import is_matrix, nearest_orthogonal, rows, svd, task_matrix
 from evojax_merge.types import Array, Float
 
 WEIGHT = Coefficient(

@@ -1,5 +1,6 @@
 """From file to file: the same numbers as in memory, whatever the shards."""
 
+import importlib
 import json
 import re
 
@@ -11,9 +12,9 @@ from transformers import AutoTokenizer
 
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError, load
-from evojax_merge.exchange import ExchangeError, exact, merging, selection
+from evojax_merge.exchange import ExchangeError, merging
 from evojax_merge.exchange.methods import METHODS
-from evojax_merge.operators import inner_products, span
+from evojax_merge.operators.statistics import gram, inner_products, on_file
 from evojax_merge.recipe import Ingredient, Recipe
 from evojax_merge.segments import Segment
 from tests.checkpoints_factory import random_tensors, tiny_config, word_tokenizer, write_checkpoint
@@ -129,10 +130,10 @@ def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, met
     one = merged(tree, tmp_path / "one")
     monkeypatch.setattr(merging, "CHUNK", 100)
     monkeypatch.setattr(merging, "HELD", 0)
-    monkeypatch.setattr(exact, "PIECE", 77)
-    monkeypatch.setattr(exact, "ROWS", 130)
-    monkeypatch.setattr(span, "CHUNK", 130)
-    monkeypatch.setattr(selection, "FEW", 50)
+    monkeypatch.setattr(importlib.import_module("evojax_merge.operators.arcee_fusion"), "ROWS", 130)
+    monkeypatch.setattr(on_file, "PIECE", 77)
+    monkeypatch.setattr(gram, "CHUNK", 130)
+    monkeypatch.setattr(on_file, "FEW", 50)
     many = merged(tree, tmp_path / "many")
     for name in one:
         # Sums over a tensor are rounded in another order.
@@ -154,11 +155,11 @@ def test_large_tensors_are_measured_where_they_lie(tmp_path, monkeypatch, kind):
     one = merged(tree, tmp_path / "one")
     measured = []
     products = inner_products.inner_products
-    monkeypatch.setattr(span, "inner_products", lambda *a: measured.append(1) or products(*a))
+    monkeypatch.setattr(gram, "inner_products", lambda *a: measured.append(1) or products(*a))
     monkeypatch.setattr(inner_products, "COUNT", 256)
     monkeypatch.setattr(inner_products, "LANES", 32)
-    monkeypatch.setattr(span, "LANES", 32)
-    monkeypatch.setattr(span, "LEAST", 300)
+    monkeypatch.setattr(gram, "LANES", 32)
+    monkeypatch.setattr(gram, "LEAST", 300)
     monkeypatch.setattr(merging, "HELD", 0)
     many = merged(tree, tmp_path / "many")
     assert measured

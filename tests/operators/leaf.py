@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.random_mask import layer_keys, leaf_key
+from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 
 PATH = "layers.w"
 

@@ -16,7 +16,7 @@ from evojax_merge.operators import (
     slerp,
     ties,
 )
-from evojax_merge.operators.random_mask import leaf_key
+from evojax_merge.operators.steps.random_mask import leaf_key
 
 
 def tree(value=1.0, shape=(2, 3), dtype=jnp.float32):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.operators import choice, dare_ties, fisher, linear, passthrough, slerp, ties
-from evojax_merge.operators.random_mask import leaf_key
+from evojax_merge.operators.steps.random_mask import leaf_key
 from tests.operators.leaf import PATH, merge_leaf, tensors
 
 OPTIONS = {"linear": linear(), "ties": ties(), "dare_ties": dare_ties()}

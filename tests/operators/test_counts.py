@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from evojax_merge.operators.magnitude import band_table, trim_table
+from evojax_merge.operators.breadcrumbs import band_table
+from evojax_merge.operators.ties import trim_table
 
 LARGE = pytest.param(10**8, marks=pytest.mark.slow)
 DENSITIES = (0.001, 0.333, 0.5, 0.999)

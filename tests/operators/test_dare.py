@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.operators import dare_linear, dare_ties
-from evojax_merge.operators.random_mask import keep, layer_keys, leaf_key
+from evojax_merge.operators.steps.random_mask import keep, layer_keys, leaf_key
 from tests.operators import reference
 from tests.operators.leaf import PATH, merge_leaf, tensors
 

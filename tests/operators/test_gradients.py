@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evojax_merge import operators
-from evojax_merge.operators.random_mask import leaf_key
+from evojax_merge.operators.steps.random_mask import leaf_key
 from tests.operators.conftest import FACTORIES, marked
 
 SHAPE = (8, 10)

@@ -28,7 +28,7 @@ from evojax_merge.operators import (
     task_arithmetic,
     ties,
 )
-from evojax_merge.operators.random_mask import leaf_key
+from evojax_merge.operators.steps.random_mask import leaf_key
 from tests.operators import reference
 from tests.operators.leaf import PATH, merge_leaf, tensors
 

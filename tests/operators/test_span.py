@@ -1,11 +1,7 @@
 """Merges that are linear combinations of the sources."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from evojax_merge.operators import (
     arcee_fusion,
@@ -17,8 +13,6 @@ from evojax_merge.operators import (
     nuslerp,
     passthrough,
 )
-from evojax_merge.operators.span import geometry
-from evojax_merge.operators.sphere import angle, apart_from, over_sine, unit
 from tests.operators import reference
 from tests.operators.leaf import merge_leaf, tensors
 
@@ -156,30 +150,6 @@ def test_passthrough_at_scale_one_is_the_source_to_the_bit():
     np.testing.assert_array_equal(
         merge_leaf(passthrough(), None, sources, scale=0.5), sources[0] / 2
     )
-
-
-@pytest.mark.parametrize("theta", [0.0, 1e-6, 1e-3, 1.0, 3.0, np.pi])
-def test_angles_keep_their_digits(theta):
-    apart = np.float32(2 * np.sin(theta / 2) ** 2)
-    np.testing.assert_allclose(angle(jnp.asarray(apart)), theta, rtol=1e-6, atol=1e-30)
-    assert np.isfinite(jax.grad(lambda x: over_sine(angle(x)))(jnp.float32(0.0)))
-
-
-@settings(max_examples=20, deadline=None)
-@given(scale=st.sampled_from([1e-4, 1e-2, 1.0]), seed=st.integers(0, 50))
-def test_a_unit_combination_is_as_far_from_each_direction_as_its_vector(scale, seed):
-    rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal(20) + scale * rng.standard_normal((3, 20))
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    c = rng.uniform(0.1, 1, 3)
-    point = c @ units
-    point /= np.linalg.norm(point)
-    found = geometry(None, [jnp.asarray(u, jnp.float32) for u in vectors], False)
-    apart = found.apart[..., 0]
-    mean, _ = unit(jnp.asarray(c, jnp.float32), apart)
-    # 1 - cos from the difference of the vectors, which does not cancel.
-    exact = 0.5 * np.square(units - point).sum(axis=1)
-    np.testing.assert_allclose(apart_from(mean, apart), exact, rtol=2e-4, atol=1e-12)
 
 
 def test_the_geometric_median_grows_with_its_sources():

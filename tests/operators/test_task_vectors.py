@@ -20,7 +20,7 @@ from evojax_merge.operators import (
     tall_mask,
     task_vectors,
 )
-from evojax_merge.operators.random_mask import keep, layer_keys, leaf_key
+from evojax_merge.operators.steps.random_mask import keep, layer_keys, leaf_key
 from tests.operators import reference
 from tests.operators.leaf import PATH, merge_leaf, tensors
 

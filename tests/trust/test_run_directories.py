@@ -11,7 +11,7 @@ import yaml
 from evojax_merge import api, cli
 from evojax_merge.config import ConfigError, compose, load_config_file, resolved_yaml
 from evojax_merge.config.trust import GROUPS, public_factories
-from evojax_merge.statistics_cache import StatisticsCache
+from evojax_merge.operators.statistics.cache import StatisticsCache
 
 SMALL = [
     "+experiment=digits",

@@ -92,7 +92,7 @@ def normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
     return 0.02 * jax.random.normal(rngs.params(), shape)
 
 
-def _activate(name: str, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
     if name == "quick_gelu":
         return x * jax.nn.sigmoid(1.702 * x)
     return jax.nn.gelu(x, approximate=False)

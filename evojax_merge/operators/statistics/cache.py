@@ -1,0 +1,132 @@
+"""Statistics of operators on disk, found again by the content of what they were computed from."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from evojax_merge.arguments import check_number
+from evojax_merge.files import write_whole
+
+FORMAT = 3
+"""Raised whenever the same weights give other statistics, or these are kept otherwise."""
+
+LIMIT_GB = 20.0
+SUFFIX = ".safetensors"
+_ENTRY = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
+
+
+def default_directory() -> str:
+    """``$XDG_CACHE_HOME/evojax-merge/statistics``, by default in ``~/.cache``."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(home) / "evojax-merge" / "statistics")
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsCache:
+    """A directory of entries, of which those read or written longest ago are removed.
+
+    It never fails: an entry that is damaged, or cannot be read or written, is a warning.
+
+    Attributes:
+        directory: Made when something is written.
+        limit_gb: Of all entries together, in 10**9 bytes.
+    """
+
+    directory: Path
+    limit_gb: float = LIMIT_GB
+
+    def __post_init__(self) -> None:
+        check_number("statistics_cache.limit_gb", self.limit_gb, 0)
+
+    def entry(
+        self, name: str, weights: Sequence[str | None], settings: Mapping[str, Any]
+    ) -> "Entry":
+        """The place of the statistics that ``name`` stands for.
+
+        Args:
+            name: `Operator.statistics_name`.
+            weights: Hashes of base (None: not used) and sources, in order.
+            settings: What else changes the numbers; plain values.
+        """
+        account = [FORMAT, name, list(weights), dict(settings), jax.default_backend()]
+        text = json.dumps(account, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Entry(self, self.directory / f"{digest}{SUFFIX}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A file of arrays in a `StatisticsCache`."""
+
+    cache: StatisticsCache
+    file: Path
+
+    def read(self) -> dict[str, np.ndarray] | None:
+        """The arrays; None where there are none, or none that can be trusted."""
+        if not self.file.is_file():
+            return None
+        try:
+            with safe_open(self.file, "numpy") as opened:
+                arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+                expected = (opened.metadata() or {}).get("sha256")
+            if _digest(arrays) != expected:
+                raise ValueError("its sha256 is not the one it was written with")
+            self.file.touch()
+        except (OSError, ValueError, SafetensorError) as error:
+            _warn(f"{self.file}: statistics cannot be read ({error}) and are computed again")
+            return None
+        return arrays
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the arrays, and remove the oldest entries beyond the limit."""
+        limit = self.cache.limit_gb * 1e9
+        if sum(array.nbytes for array in arrays.values()) > limit:
+            return
+        try:
+            metadata = {"sha256": _digest(arrays)}
+            write_whole(self.file, lambda file: save_file(dict(arrays), file, metadata))
+            _shrink(self.cache.directory, limit)
+        except (OSError, SafetensorError) as error:
+            _warn(f"{self.file}: statistics cannot be kept ({error}); the run goes on without")
+
+
+def _shrink(directory: Path, limit: float) -> None:
+    entries = []
+    for file in directory.glob(f"*{SUFFIX}"):
+        if not _ENTRY.fullmatch(file.name):  # somebody's weights, in a directory that is no cache
+            continue
+        try:
+            state = file.stat()
+        except FileNotFoundError:  # another process has removed it
+            continue
+        entries.append((state.st_mtime_ns, state.st_size, file))
+    total = sum(size for _, size, _ in entries)
+    for _, size, file in sorted(entries):
+        if total <= limit:
+            return
+        file.unlink(missing_ok=True)
+        total -= size
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -1,0 +1,100 @@
+"""The order of a tensor's numbers: from the greatest, equal ones by `rank`.
+
+Statistics ask an `Order` which elements are the c greatest. There is one on the host
+(`statistics.on_host`) and one on a GPU (`statistics.on_device`); tensors in files are looked
+through a piece at a time in the same order (`statistics.on_file`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from evojax_merge.operators.base import GOLDEN
+from evojax_merge.operators.statistics.numbers import Numbers
+from evojax_merge.operators.steps.cuts import ALL, Cut, rank
+
+SMALLEST_NORMAL = 0x00800000
+"""Bits of the smallest float32 that is not subnormal."""
+
+
+class Order(Protocol):
+    """The elements of a tensor from the greatest, equal ones by `rank`.
+
+    Counts are whole numbers from 0 to the size of the tensor. They rise, and are fewer than 2**16.
+    """
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+
+    @property
+    def zeros(self) -> int:
+        """The number of elements that are zero."""
+
+    def cut(self, counts: np.ndarray) -> Cut:
+        """The cut that holds the c greatest elements, for every count c from 1."""
+
+    def first(self, counts: np.ndarray) -> Any:
+        """The position of the first count whose set holds an element, for every element.
+
+        It is uint16, and the number of counts for an element that no set holds.
+        """
+
+    def sums(self, counts: np.ndarray, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+        """The sum of a power of each tensor over the c greatest elements, for every count c.
+
+        Args:
+            counts: the sizes of the sets.
+            tensors: float32, where the ordered tensor is; each has as many elements.
+            power: 1 or 2; powers are made in float32 and added in float64.
+
+        Returns:
+            float64 ``[tensors, counts]``.
+        """
+
+
+def bits_of(numbers: Numbers) -> np.ndarray:
+    """uint32 that order as the numbers do."""
+    return without_subnormal(np.ascontiguousarray(numbers.made()).view(np.uint32))
+
+
+def without_subnormal(bits: Any) -> Any:
+    """Bits of non-negative float32, those of zero in the place of subnormal numbers.
+
+    Compiled programs, a merge among them, may take such numbers for zero.
+    """
+    return bits * (bits >= np.uint32(SMALLEST_NORMAL)).astype(np.uint32)
+
+
+def words(bits: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """uint64 that rise in the order of the elements.
+
+    Args:
+        bits: uint32 of non-negative float32, which order as these do.
+        index: uint32, of the same elements.
+    """
+    order = (~bits).astype(np.uint64)
+    order <<= np.uint64(32)
+    order |= rank(index)
+    return order
+
+
+def elements(words: np.ndarray) -> np.ndarray:
+    """uint32: the elements that `words` were made of."""
+    return words.astype(np.uint32) * np.uint32(pow(GOLDEN, -1, 2**32))
+
+
+def cut_at(ordered: np.ndarray, last: np.ndarray) -> Cut:
+    """The cut whose last elements are at some positions.
+
+    Args:
+        ordered: sorted `words`, in which the element that follows a last one is the next.
+        last: positions in them.
+    """
+    value = ordered >> np.uint64(32)
+    following = np.minimum(last + 1, len(ordered) - 1)
+    equal = (following > last) & (value[following] == value[last])
+    threshold = ~value[last].astype(np.uint32)
+    cutoff = np.where(equal, (ordered[last] & np.uint64(ALL)).astype(np.uint32), ALL)
+    return Cut(threshold.view(np.float32), cutoff)

@@ -1,0 +1,151 @@
+"""Which elements of a tensor are its largest, found on the device where it has room for them.
+
+A leaf lies on the host or on a GPU. The functions here choose once where its numbers are ordered,
+and the same questions are answered there (`statistics.ordering.Order`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.low_rank import Adapted
+from evojax_merge.operators.base import Leaf
+from evojax_merge.operators.statistics import (
+    on_device,
+    on_host,
+    row_ranks,
+    row_ranks_on_device,
+)
+from evojax_merge.operators.statistics.layers import rows, task_vector_row
+from evojax_merge.operators.statistics.numbers import Numbers, moved, variance_of
+from evojax_merge.operators.statistics.ordering import Order
+from evojax_merge.operators.statistics.row_ranks import STEPS
+from evojax_merge.operators.statistics.sums_by_place import sums_by_place
+from evojax_merge.operators.steps.cuts import Cut
+from evojax_merge.types import Array
+
+
+class Selection(NamedTuple):
+    """The cuts that hold the c greatest numbers, for many counts c.
+
+    Attributes:
+        cut: the cut of each count; the one for 0 has an infinite threshold.
+        sums: float64, the sum of a power of the c greatest, or None where none was asked for.
+    """
+
+    cut: Cut
+    sums: np.ndarray | None
+
+
+def select(
+    values: np.ndarray | Array | Numbers, counts: np.ndarray, power: int | None = None
+) -> Selection:
+    """Find the c-th greatest number for every count c.
+
+    Args:
+        values: float32 ``[n]``, none negative, none NaN.
+        counts: integers from 0 to n, in any order.
+        power: 1 to sum the c greatest too, 2 to sum their squares.
+    """
+    wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
+    some = wanted[wanted > 0]
+    order = ordered(values)
+    found = order.cut(some)
+    sums = None if power is None else order.sums(wanted, [values], power)[0][position]
+    none = len(wanted) - len(some)
+    threshold = np.r_[np.full(none, np.inf, np.float32), found.threshold]
+    cutoff = np.r_[np.zeros(none, np.uint32), found.cutoff]
+    return Selection(Cut(threshold[position], cutoff[position]), sums)
+
+
+def ordered(values: np.ndarray | Array | Numbers) -> Order:
+    """The order of numbers, on the device if they lie there or are worth carrying to it."""
+    if isinstance(values, np.ndarray) and on_device.pays((), values.size):
+        values = jnp.asarray(values)
+    if isinstance(values, jax.Array):
+        return on_device.Ordered(values)
+    return on_host.Ordered(values if isinstance(values, Numbers) else Numbers((values,)))
+
+
+def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers | Array:
+    """Absolute values of a task vector, on the device where it is better ordered there."""
+    if on_device.pays((base, source), np.size(base) // (len(base) if layered else 1)):
+        return jnp.abs(on_device.task_vector(base, source, layered, layer))
+    return moved(base, source, layered, layer)
+
+
+def orders_of_variance(
+    base: Leaf, sources: Sequence[Leaf], layered: bool
+) -> Callable[[int], tuple[Order, list[Any]]]:
+    """The order of the elements of a leaf by their variance over the sources.
+
+    Returns:
+        A function of the layer, which gives the order of its elements and the task vectors of the
+        sources, as `Order.sums` takes them.
+    """
+    elements = np.size(base) // (len(base) if layered else 1)
+    # The task vectors of an adapter, and that of one source alone, are made first.
+    made = len(sources) == 1 or any(isinstance(leaf, Adapted) for leaf in (base, *sources))
+    if on_device.pays((base, *sources), elements, len(sources)):
+
+        def there(layer: int) -> tuple[Order, list[Any]]:
+            vectors = [on_device.task_vector(base, one, layered, layer) for one in sources]
+            return on_device.Ordered(on_device.variance_of(vectors)), vectors
+
+        return there
+
+    if made:
+
+        def of_made(layer: int) -> tuple[Order, list[Any]]:
+            vectors = [task_vector_row(base, one, layered, layer) for one in sources]
+            return on_host.Ordered(Numbers((variance_of(vectors),))), vectors
+
+        return of_made
+
+    common = None
+    if layered:
+        origin, *ends = (rows(leaf, False)[0] for leaf in (base, *sources))
+        common = on_host.common_buckets(Numbers.variance(ends, origin), len(rows(base, layered)))
+
+    def here(layer: int) -> tuple[Order, list[Any]]:
+        origin, *ends = (rows(leaf, layered)[layer] for leaf in (base, *sources))
+        vectors = [Numbers((end,), origin) for end in ends]
+        return on_host.Ordered(Numbers.variance(ends, origin), common), vectors
+
+    return here
+
+
+class Ranked(NamedTuple):
+    """The rank of each number in its row, and sums over all of them.
+
+    Attributes:
+        rank: uint8 ``[rows, elements]``, from 0 (least) to 255; equal numbers have their mean rank.
+        plain: the sum of a power of the numbers.
+        weighted: the same sum, each number weighted by rank / 255.
+    """
+
+    rank: Any
+    plain: np.ndarray
+    weighted: np.ndarray
+
+
+def rank_in_rows(magnitude: Numbers | Array, width: int, power: int) -> Ranked:
+    """Rank numbers in the rows that they make up.
+
+    Args:
+        magnitude: none negative, none NaN.
+        width: the number of elements of a row.
+        power: 1 to sum the numbers, 2 to sum their squares.
+    """
+    if isinstance(magnitude, jax.Array):
+        in_rows = magnitude.reshape(-1, width)
+        there = row_ranks_on_device.row_ranks(in_rows)
+        sums = row_ranks_on_device.sums_by_rank(in_rows, there, power == 2)
+        return Ranked(there, *(np.array(one, np.float32) for one in sums))
+    ranks = row_ranks.ranks_in_rows(magnitude, width)
+    (by_rank,) = sums_by_place(ranks.ravel(), STEPS + 1, (magnitude,), power)
+    weighted = by_rank @ np.arange(STEPS + 1) / STEPS
+    return Ranked(ranks, np.array(by_rank.sum(), np.float32), np.array(weighted, np.float32))

@@ -1,0 +1,48 @@
+"""Singular value decompositions of task vectors, made on the host before a search, in float64."""
+
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.operators.statistics.layers import task_vector_row
+
+NOISE = 4 * float(np.finfo(np.float32).eps)
+"""Rounding of a task vector's elements; directions as small as what it makes up count as none."""
+
+
+def is_matrix(leaf: Any, layered: bool) -> bool:
+    """Whether a leaf, or each layer of it, has two axes."""
+    return len(np.shape(leaf)) - int(layered) == 2
+
+
+def task_matrix(base: Any, source: Any, layered: bool, layer: int) -> np.ndarray:
+    """The task vector of one layer as a matrix in float64."""
+    shape = np.shape(base)[int(layered) :]
+    return task_vector_row(base, source, layered, layer).reshape(shape).astype(np.float64)
+
+
+def svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U, singular values and V^T without the directions that hold rounding noise alone.
+
+    Those have no direction of their own: which basis of them a library returns is arbitrary, and
+    would be part of what is merged wherever singular values do not weigh them. A matrix of zeros
+    has none.
+    """
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    rows, columns = matrix.shape
+    noise = NOISE * np.linalg.norm(matrix) * (rows**-0.5 + columns**-0.5)
+    kept = values > noise
+    return left[:, kept], values[kept], right[kept]
+
+
+def nearest_orthogonal(matrix: np.ndarray) -> np.ndarray:
+    """The matrix with orthonormal columns nearest to this one (orthogonal Procrustes).
+
+    P Q^T of the decomposition P D Q^T. Where columns are linearly dependent, of the directions
+    that they span: columns are then orthonormal as far as they can be.
+    """
+    if not matrix.size:
+        return matrix
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    kept = values > max(matrix.shape) * np.finfo(np.float64).eps * values[0]
+    return left[:, kept] @ right[kept]

@@ -1,0 +1,1 @@
+"""What several papers share inside a candidate's program."""
