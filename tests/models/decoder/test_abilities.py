@@ -38,7 +38,7 @@ def test_answers_at_a_time_are_halved_until_they_are_few(bound):
 
 
 def test_slots_are_at_least_one(write):  # noqa: F811
-    with pytest.raises(ValueError, match="slots must be at least 1 or null, not 0"):
+    with pytest.raises(ValueError, match="slots must be a whole number of at least 1, not 0"):
         GenerationTask(data=write({"question": "a", "answer": 1}), slots=0)
 
 
