@@ -292,7 +292,7 @@ def _read_csv(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarr
 
 def _table(rows: Any, file: Path, label: str) -> tuple[list[str], list[list[float]]]:
     """The names of the columns, and the numbers below."""
-    header = next(rows, [])
+    header: list[str] = next(rows, [])
     if header.count(label) != 1:
         problem = "two columns" if label in header else "no column"
         raise DataError(
