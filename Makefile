@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help evolve digits test test-slow parity fuzz check lint types sources spaces bench clean
+.PHONY: help evolve digits test test-slow parity fuzz kills check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
 
 fuzz: $(VENV)/.installed-test ## ten thousand damaged files, none of which may do harm
 	$(BIN)/python -m pytest -m fuzz --capture no --numprocesses 0 tests/fuzz
+
+kills: $(VENV)/.installed-test ## two hundred kills, after which every run ends the same
+	$(BIN)/python -m pytest -m kills --capture no --numprocesses 0 tests/kills
 
 check: lint types test ## what CI runs
 

@@ -21,7 +21,7 @@ from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
 from evojax_merge.evolution.lock import LockedError, ReadOnlyError, locked
 from evojax_merge.exchange import apply_mergekit, to_mergekit
-from evojax_merge.files import links_out, naming
+from evojax_merge.files import links_out, naming, write_whole
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
@@ -258,7 +258,7 @@ def evolve(
                     "or continue that run with resume"
                 )
             with naming(kept):
-                kept.write_text(text, encoding="utf-8")
+                write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
             return run(experiment, directory, console, on_start)
 
 

@@ -106,8 +106,8 @@ def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str
     listed = [f"{source}: {'; '.join(fields)}" for source, fields in differing.items() if fields]
     if listed:
         warnings.warn(
-            f"configurations differ from that of {reference}, which the merge uses:\n  "
-            + "\n  ".join(listed),
+            f"{reference}: its configuration differs from those of sources, and the merge uses it:"
+            "\n  " + "\n  ".join(listed),
             stacklevel=3,
         )
 

@@ -186,7 +186,7 @@ def test_configurations_that_differ_are_named_in_one_warning(models, tmp_path):
         )
     tree = tree_of(models | {n: str(tmp_path / n) for n in changes}, TIES)
     tree["models"] += [{"model": str(tmp_path / name), "parameters": W} for name in changes]
-    with pytest.warns(UserWarning, match="configurations differ") as caught:
+    with pytest.warns(UserWarning, match="its configuration differs") as caught:
         plan_of(tree)
     (message,) = (str(one.message) for one in caught)
     for part in (

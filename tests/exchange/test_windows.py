@@ -76,7 +76,7 @@ def test_two_windows_in_one_model_are_refused_by_layer_and_source(windowed):
     assert f"slices[1] from layer 2, {windowed['q8']}" in str(error.value)
 
 
-@pytest.mark.filterwarnings("ignore:configurations differ")
+@pytest.mark.filterwarnings("ignore:.*its configuration differs")
 def test_a_merge_of_whole_models_has_the_windows_of_its_base(windowed, tmp_path):
     tree = {
         "merge_method": "task_arithmetic",
