@@ -6,10 +6,9 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-import pydantic
 
 from evojax_merge.documents.errors import named, shown
-from evojax_merge.documents.schema import Closed, read, whole
+from evojax_merge.documents.schema import Closed, checked, length, read, whole
 from evojax_merge.models.decoder.path import Path, make_path
 from evojax_merge.recipe import (
     FORMAT,
@@ -233,11 +232,11 @@ class _PathText(Closed):
 
     evojax_merge: Annotated[int, whole(1)]
     kind: str
-    pool: Annotated[list[_MemberText], pydantic.Field(max_length=_MOST_MODELS)]
+    pool: Annotated[list[_MemberText], length(0, _MOST_MODELS)]
     skeleton: str
     path: Annotated[
-        list[Annotated[Any, pydantic.BeforeValidator(_hop)]],
-        pydantic.Field(max_length=_MOST_HOPS),
+        list[Annotated[Any, checked(_hop)]],
+        length(0, _MOST_HOPS),
     ]
     scaling: Literal["stream", "branch"] = "stream"
     dtype: str | None = None

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-import pydantic
 import yaml
 
 from evojax_merge.arguments import LARGEST
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import read_text
-from evojax_merge.documents.schema import Closed, Document, kind, read, whole
+from evojax_merge.documents.schema import Closed, Document, Open, checked, kind, length, read, whole
 from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.segments import Segment
 from evojax_merge.types import Array
@@ -153,13 +152,13 @@ class Recipe:
             RecipeError: As `from_yaml`.
         """
         given = read(RecipeText, tree, where, RecipeError)
-        first = given.segments[0].coefficients
+        first = given.segments[0].others
         for number, segment in enumerate(given.segments):
-            if segment.coefficients.keys() != first.keys():
+            if segment.others.keys() != first.keys():
                 raise RecipeError(
                     f"{where}: segments[{number}] has other coefficients than segments[0]"
                 )
-            for name, value in segment.coefficients.items():
+            for name, value in segment.others.items():
                 if np.shape(value) != np.shape(first[name]):
                     raise RecipeError(
                         f"{where}: {named(name)} of segments[{number}] has another length than of "
@@ -174,7 +173,7 @@ class Recipe:
                 segments=tuple(segment.segment for segment in given.segments),
                 coefficients={
                     name: np.stack(
-                        [np.asarray(s.coefficients[name], np.float32) for s in given.segments],
+                        [np.asarray(s.others[name], np.float32) for s in given.segments],
                         axis=-1,
                     )
                     for name in first
@@ -261,7 +260,7 @@ class _Versioned(Document):
 class IngredientText(Closed):
     """A checkpoint in the text of a recipe of any kind."""
 
-    path: Annotated[str, pydantic.Field(min_length=1)]
+    path: Annotated[str, length(1)]
     sha256: str | None = None
 
     @property
@@ -279,21 +278,15 @@ def _coefficient(given: Any) -> Any:
     return given
 
 
-class _SegmentText(Document):
-    model_config = pydantic.ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Annotated[Any, pydantic.BeforeValidator(_coefficient)]]
+class _SegmentText(Open):
+    """The names of coefficients are those of the operator."""
+
+    __pydantic_extra__: dict[str, Annotated[Any, checked(_coefficient)]]
 
     name: str
     groups: list[str]
-    layers: Annotated[
-        list[Annotated[int, whole(0, 10_000)]], pydantic.Field(min_length=2, max_length=2)
-    ]
+    layers: Annotated[list[Annotated[int, whole(0, 10_000)]], length(2, 2)]
     stack: str | None = None
-
-    @property
-    def coefficients(self) -> dict[str, Any]:
-        """Numbers by name, one or one for each source."""
-        return self.__pydantic_extra__
 
     @property
     def segment(self) -> Segment:
@@ -332,12 +325,12 @@ class RecipeText(Closed):
     """A recipe as it is written."""
 
     evojax_merge: Annotated[int, whole(1)]
-    operator: Annotated[str, pydantic.Field(min_length=1)]
-    arguments: dict[str, Annotated[Any, pydantic.BeforeValidator(_plain)]] | None
+    operator: Annotated[str, length(1)]
+    arguments: dict[str, Annotated[Any, checked(_plain)]] | None
     base: IngredientText | None
-    sources: Annotated[list[IngredientText], pydantic.Field(min_length=1, max_length=_MOST_SOURCES)]
+    sources: Annotated[list[IngredientText], length(1, _MOST_SOURCES)]
     seed: Annotated[int, whole(0, 2**32 - 1)]
-    segments: Annotated[list[_SegmentText], pydantic.Field(min_length=1, max_length=_MOST_SEGMENTS)]
+    segments: Annotated[list[_SegmentText], length(1, _MOST_SEGMENTS)]
     dtype: str | None = None
     reference: Annotated[Any, kind((str, int), "base, or the index of a source")] = "base"
     vocabulary: dict[str, _AccountText] | None = None

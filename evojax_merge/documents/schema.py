@@ -7,7 +7,7 @@ false is none.
 
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -32,6 +32,17 @@ class Closed(Document):
     model_config = pydantic.ConfigDict(extra="forbid")
 
 
+class Open(Document):
+    """The same, of which other keys are kept; ``__pydantic_extra__`` says of what kind they are."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """What it holds besides its fields."""
+        return self.__pydantic_extra__ or {}
+
+
 _Document = TypeVar("_Document", bound=Document)
 
 
@@ -45,6 +56,16 @@ def number(
 ) -> pydantic.BeforeValidator:
     """Of a field: it holds a finite number within bounds, or above one."""
     return pydantic.BeforeValidator(functools.partial(_number, least=least, most=most, above=above))
+
+
+def checked(check_fn: Callable[[Any], Any]) -> pydantic.BeforeValidator:
+    """Of a field: it holds what a function returns, which raises ValueError(what was wanted)."""
+    return pydantic.BeforeValidator(check_fn)
+
+
+def length(least: int = 0, most: int | None = None) -> Any:
+    """Of a text or a list: it has so many characters or entries."""
+    return pydantic.Field(min_length=least, max_length=most)
 
 
 def kind(types: type | tuple[type, ...], wanted: str) -> pydantic.BeforeValidator:

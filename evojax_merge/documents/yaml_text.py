@@ -128,11 +128,19 @@ def load_documents(text: str) -> list[Any]:
     """
     if len(text) > LARGEST:
         raise _error(f"is longer than {LARGEST / 2**20:g} million characters", None)
-    loader = _Loader(text)
     try:
-        return list(loader.documents())
-    finally:
-        loader.dispose()
+        return list(_Loader(text).documents())
+    except yaml.MarkedYAMLError as error:
+        raise yaml.YAMLError(_on_a_line(error)) from None
+    except yaml.YAMLError as error:  # of characters that are none of YAML's
+        raise yaml.YAMLError(" ".join(str(error).split())) from None
+
+
+def _on_a_line(error: yaml.MarkedYAMLError) -> str:
+    """What PyYAML says on several lines, with an excerpt of a text that may be of one line."""
+    said = ", ".join(filter(None, (error.context, error.problem)))
+    mark = error.problem_mark or error.context_mark
+    return f"{said} at line {mark.line + 1}, column {mark.column + 1}" if mark else said
 
 
 def _children(node: yaml.Node) -> Iterator[yaml.Node]:

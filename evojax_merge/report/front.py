@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pydantic
 from matplotlib.figure import Figure
 
 from evojax_merge.documents import schema
@@ -163,9 +162,9 @@ class _FrontText(schema.Document):
     """A front as it is written."""
 
     split: str
-    tasks: Annotated[list[str], pydantic.Field(min_length=1)]
+    tasks: Annotated[list[str], schema.length(1)]
     measures: dict[str, _MeasureText]
-    members: Annotated[list[_MemberText], pydantic.Field(min_length=1)]
+    members: Annotated[list[_MemberText], schema.length(1)]
 
 
 def knee(scores: Float[np.ndarray, "members tasks"]) -> int:

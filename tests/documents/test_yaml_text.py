@@ -85,8 +85,12 @@ def test_more_values_than_can_be_read_in_time(monkeypatch):
         ("[a, b]: 1", "unhashable key"),
         ("!!python/object/apply:os.system [id]", "could not determine a constructor"),
         ("*nothing", "undefined alias"),
+        ("a: [", "expected the node content.* at line 1, column 5"),
+        ("a: \0", "unacceptable character"),
     ],
 )
-def test_what_is_refused(text, message):
-    with pytest.raises(yaml.YAMLError, match=message):
+def test_what_is_refused_in_one_line(text, message):
+    with pytest.raises(yaml.YAMLError, match=message) as caught:
         load_yaml(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300

@@ -2,7 +2,9 @@ import os
 
 import pytest
 
+from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask
 from evojax_merge.fitness.data import DataError, read_jsonl
+from evojax_merge.fitness.text import fill
 
 
 def test_lines_become_records(tmp_path):
@@ -44,6 +46,68 @@ def test_a_missing_field_names_the_nearest(write):
     (record,) = read_jsonl(write({"question": "a", "answr": 1}))
     with pytest.raises(DataError, match=r"line 1: no field 'answer'.*mean 'answr'"):
         record.field("answer")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "null"),
+        (True, "true or false"),
+        ([], "a list"),
+        (["a"], "a list"),
+        ({"a": 1}, "an object"),
+        (float("nan"), "no finite number"),
+        (float("-inf"), "no finite number"),
+        (10**400, "a number too large"),
+    ],
+)
+def test_what_is_neither_text_nor_number_is_named_with_its_line_and_field(write, value, shown):
+    records = read_jsonl(write({"question": "a"}, {"question": value}))
+    with pytest.raises(DataError, match=rf"line 2: field 'question' is {shown}.*; give a text"):
+        fill("{question}", records[1])
+    tasks = (
+        (GenerationTask, {"reference": "question", "template": "x"}),
+        (GenerationTask, {"reference": "question", "template": "x", "extract": "exact"}),
+        (GenerationTask, {"template": "x", "reference_text": "{question}"}),
+        (MultipleChoiceTask, {}),
+        (PerplexityTask, {"template": "{question}"}),
+    )
+    others = {"answer": 0, "choices": ["a", "b"], "text": "a"}
+    path = write({"question": 1.5, **others}, {"question": value, **others})
+    for task, options in tasks:
+        with pytest.raises(DataError, match=rf"line 2: field 'question' is {shown}"):
+            task(data=path, **options)
+
+
+def test_texts_and_numbers_are_filled_in_as_they_stand(write):
+    (record,) = read_jsonl(write({"a": "x", "n": 3, "f": 2.5}))
+    assert fill("{a} {n} {f:.2f} {a:>3}{{}}", record) == "x 3 2.50   x{}"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{a:>99999999999}", "is wider than 1,000 characters"),
+        ("{a:>1001}", "is wider than 1,000 characters"),
+        ("{f:.2000f}", "is wider than 1,000 characters"),
+        ("{f:" + "9" * 10_000 + "}", "is wider than 1,000 characters"),
+        ("{a:{b}}", "has fields of its own"),
+        ("{a:{b.__class__}}", "has fields of its own"),
+        ("{a.__class__}", "is not the name of a field"),
+        ("{a[0]}", "is not the name of a field"),
+        ("{}", "is not the name of a field"),
+        ("{a", "a literal brace is written twice"),
+        ("{a!x}", "template"),
+        ("{a:d}", "template"),
+        ("\ud800", "half of a surrogate pair"),
+        (3, "template must be a text"),
+        (None, "template must be a text"),
+    ],
+)
+def test_templates_that_are_refused(write, template, message):
+    (record,) = read_jsonl(write({"a": "x", "b": "y", "f": 2.5}))
+    with pytest.raises(ValueError, match=message):
+        fill(template, record)
 
 
 def test_a_pipe_is_an_error_and_not_waited_for(tmp_path):

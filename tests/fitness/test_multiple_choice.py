@@ -89,6 +89,9 @@ def test_details(write, model):
         ({"choices": ["a", ""]}, "two or more texts"),
         ({"choices": "ab"}, "two or more texts"),
         ({"choices": ["a", 2]}, "two or more texts"),
+        ({"choices": ["a", "b", "a"]}, "holds .a. twice"),
+        ({"choices": ["a", "b"], "answer": True}, "is True, which is neither"),
+        ({"choices": ["a", "b"], "answer": None}, "is None, which is neither"),
     ],
 )
 def test_bad_items_are_named(write, change, message):

@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-import pydantic
-
-from evojax_merge.documents.schema import Document, read, whole
+from evojax_merge.documents.schema import Document, length, read, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,4 +24,4 @@ class MLPConfig:
 
 
 class _Written(Document):
-    hidden_sizes: Annotated[list[Annotated[int, whole(1, 2**24)]], pydantic.Field(min_length=2)]
+    hidden_sizes: Annotated[list[Annotated[int, whole(1, 2**24)]], length(2)]
