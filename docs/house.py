@@ -1,8 +1,8 @@
 """Rooms, floors and arrows of the package, from its imports: ``python docs/house.py``.
 
-A room is a folder at the package's root, with the folders in it, or a module there. An arrow leads from a room to one
-that it imports. A room stands one floor above the highest room that it imports; rooms in a circle
-share a floor, and the arrows within a circle are those that run back up.
+A room is a folder at the package's root, with the folders in it, or a module there. An arrow leads
+from a room to one that it imports. A room stands one floor above the highest room that it imports;
+rooms in a circle share a floor, and the arrows within a circle are those that run back up.
 """
 
 import ast
@@ -25,7 +25,7 @@ def modules() -> dict[str, Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The dotted names that a module imports when it is run; imports for types alone are left out."""
+    """The dotted names that a module imports, without those it imports for types alone."""
 
     def visit(nodes: list[ast.stmt]) -> Iterator[str]:
         for node in nodes:
