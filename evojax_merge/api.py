@@ -246,9 +246,9 @@ def evolve(
         directory = Path("runs") / config.name / stamp
     directory = Path(directory)
     with _kept_once_begun(directory):
-        experiment = build(config)
         config.working_directory = str(Path.cwd())
         text = resolved_yaml(config)
+        experiment = build(config)
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory):
             kept = directory / CONFIG_FILE

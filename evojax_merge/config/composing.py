@@ -206,5 +206,13 @@ def _literal(value: Any) -> Any:
 
 
 def resolved_yaml(config: DictConfig) -> str:
-    """The configuration with nothing left to look up."""
+    """The configuration with nothing left to look up, as `load_config_file` reads it.
+
+    Raises:
+        ConfigError: A part that objects are made from holds ``${`` as a text.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    for group in GROUPS:
+        _check_found(plain.get(group), group)
     return OmegaConf.to_yaml(config, resolve=True)

@@ -154,6 +154,14 @@ def test_a_cache_in_a_strangers_place_removes_no_weights(tmp_path):
     assert (tmp_path / "model.safetensors").exists()
 
 
+def test_a_run_that_could_not_be_resumed_is_not_begun(tmp_path):
+    """A text with ``${`` would be looked up, which a run's configuration forbids."""
+    config = compose([*SMALL, "fitness.name='\\${x}'"])
+    with pytest.raises(ConfigError, match=r"fitness\.name is '\$\{x\}', which would be looked up"):
+        api.evolve(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("name", ["recipe.yaml", "plots", "checkpoints/evolved", "export"])
 def test_nothing_is_written_through_a_link(run, tmp_path, name, capsys):
     outside = tmp_path / "outside"
