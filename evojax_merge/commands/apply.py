@@ -42,6 +42,11 @@ def run(arguments: list[str], console: Console) -> None:
     if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
+    if options.recipe.resolve().is_relative_to(options.out.resolve()):
+        raise ValueError(
+            f"{options.out}: holds {options.recipe}, which would go with all else in it; give "
+            "another directory"
+        )
     if is_mergekit(options.recipe):
         apply_mergekit(
             options.recipe,

@@ -202,3 +202,16 @@ def test_what_evaluate_cannot_do_is_refused_at_once(tree, tmp_path, monkeypatch,
         cli.main(["evaluate", model, "fitness=perplexity", "fitness.data=items.jsonl", *given])
     assert stopped.value.code == 2
     assert given[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", [".", "run", "run/../run"])
+def test_apply_does_not_replace_what_holds_the_recipe(tree, tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/recipe.yaml").write_text(yaml.safe_dump(tree))
+    Path("run/notes.txt").write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["apply", "run", "--out", out, "--overwrite"])
+    assert stopped.value.code == 2
+    assert "give another directory" in capsys.readouterr().err
+    assert Path("run/notes.txt").read_text() == "mine"
