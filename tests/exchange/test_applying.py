@@ -349,6 +349,12 @@ def test_padding_has_bounds(speakers, multiple):
         plan_of(linear(speakers, tokenizer={"pad_to_multiple_of": multiple}))
 
 
+def test_layers_have_bounds(models):
+    part = {"sources": [{"model": models["a"], "layer_range": [0, 1]}]}
+    with pytest.raises(ExchangeError, match=r"a model of 10,001 layers; give at most 10,000"):
+        plan_of({"merge_method": "passthrough", "slices": [part] * 10_001})
+
+
 def test_the_plan_reads_no_weights(models, monkeypatch):
     monkeypatch.setattr(merging.Reader, "open", None)
     assert plan_of({"merge_method": "passthrough", "models": [{"model": models["a"]}]}).jobs
