@@ -21,7 +21,7 @@ from evojax_merge.evidence import FOLDER as EVIDENCE
 from evojax_merge.evidence import collect, prepare
 from evojax_merge.evolution.lock import LockedError, ReadOnlyError, locked
 from evojax_merge.exchange import apply_mergekit, to_mergekit
-from evojax_merge.files import links_out, naming, write_whole
+from evojax_merge.files import irregular, links_out, naming, write_whole
 from evojax_merge.fitness.base import Task
 from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
 from evojax_merge.merging import leaf_coefficients, merge_recipe
@@ -121,8 +121,7 @@ def merge(
     """
     kept = None
     if not isinstance(recipe, Recipe | PathRecipe | WeightsRecipe):
-        beside = Path(recipe).parent / EVIDENCE
-        kept = beside if beside.is_dir() else None
+        kept = _kept_evidence(Path(recipe).parent)
         recipe = load_recipe(recipe)
     terms = _Terms(trust_operator, force, use_cache, kept)
     if isinstance(recipe, WeightsRecipe):
@@ -134,6 +133,30 @@ def merge(
         routed = _route(recipe, terms)
         return routed.pool.plain(routed.path)
     return _merge(recipe, terms)
+
+
+def _kept_evidence(directory: Path) -> Path | None:
+    """The folder of evidence beside a recipe, which is read and added to; None if there is none.
+
+    Raises:
+        RecipeError: It is elsewhere, where a stranger's link would have files written, or holds
+            what is no file.
+    """
+    folder = directory / EVIDENCE
+    if not folder.is_dir():
+        return None
+    if not folder.resolve().is_relative_to(directory.resolve()):
+        raise RecipeError(
+            f"{folder}: leads out of the recipe's directory, and evidence would be written there; "
+            "put a folder in the place of the link, or remove it"
+        )
+    _check_regular(folder)
+    return folder
+
+
+def _check_regular(directory: Path) -> None:
+    if found := irregular(directory):
+        raise RecipeError(f"{found[0]}: is no regular file; replace it by one, or remove it")
 
 
 def route(
@@ -291,6 +314,7 @@ def resume(
 
     Raises:
         ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing it.
     """
     from evojax_merge.evolution.run import left_by, run
@@ -303,6 +327,7 @@ def resume(
             "put a file or a folder in the place of the link, or say that you trust it with "
             "trust_config=True (--trust-config)"
         )
+    _check_regular(directory)
     try:
         with locked(directory), contextlib.chdir(started_from(config)):
             return run(build(config), directory, console)

@@ -69,6 +69,15 @@ def links_out(directory: Path) -> list[Path]:
     return sorted(found)
 
 
+def irregular(directory: Path) -> list[Path]:
+    """What is in a directory, and in the folders below it, and is no file and no folder.
+
+    A pipe would be waited for, and a device read for ever.
+    """
+    paths = [Path(folder) / name for folder, _, files in os.walk(directory) for name in files]
+    return sorted(path for path in paths if path.exists() and not path.is_file())
+
+
 def _target(link: Path) -> Path:
     """Where a link leads in the end; a circle leads to the root, which is within nothing."""
     try:

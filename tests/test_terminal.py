@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge import cli
 from evojax_merge.terminal import cell, complain, printable, say, show_warning
 
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
@@ -73,3 +74,27 @@ def test_nothing_is_printed_in_another_way(path):
         if called == "Table":
             titles = [ast.unparse(word.value) for word in node.keywords if word.arg == "title"]
             assert all(one.startswith(("cell(", "'")) for one in titles), where
+        assert path.name == "terminal.py" or not called.endswith("ArgumentParser"), where
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "model", "--\x1b]0;title\x07"],
+        ["apply", "recipe.yaml", "\x1b]0;title\x07", "--out", "out"],
+        ["convert", "recipe.yaml", "--\x1b]0;title\x07", "--out", "out.yml"],
+        ["resume", "run", "--\x1b]0;title\x07"],
+        ["evolve", "--\x1b]0;title\x07"],
+        ["evolve", "\x1b]0;title\x07", "seed=1"],
+        ["evolve", "--cfg", "job", "name=\x1b]0;title\x07"],
+        ["evolve", "--cfg", "job", "--package", "\x1b]0;title\x07"],
+    ],
+)
+def test_arguments_that_cannot_be_are_shown(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    said = "".join(capsys.readouterr())
+    assert r"\x1b]0;title\x07" in said
+    assert "\x1b" not in said
+    assert "Traceback" not in said

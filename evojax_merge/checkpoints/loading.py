@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
-from evojax_merge.checkpoints.headers import TensorInfo, open_safetensors
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
+from evojax_merge.documents.errors import shown
 from evojax_merge.models import Family
 from evojax_merge.tree import flatten, unflatten
 from evojax_merge.types import Params
@@ -52,10 +54,10 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
             float32, which holds each exactly.
 
     Raises:
-        CheckpointError: See `load_config`.
+        CheckpointError: See `load_config`; or the dtype is none that a checkpoint can have.
     """
     checkpoint = source if isinstance(source, Checkpoint) else load_config(source)
-    wanted = checkpoint.dtype if dtype is None else np.dtype(dtype)
+    wanted = checkpoint.dtype if dtype is None else _checked_dtype(dtype)
     return Model(
         family=checkpoint.family,
         config=checkpoint.config,
@@ -65,6 +67,17 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
         directory=checkpoint.directory,
         dtype=wanted,
     )
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in DTYPES.values():
+        names = ", ".join(one.name for one in DTYPES.values())
+        raise CheckpointError(f"dtype is {shown(dtype)}; use {names}")
+    return found
 
 
 def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:

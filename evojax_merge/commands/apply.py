@@ -1,13 +1,12 @@
 """``evojax-merge apply``: build the checkpoint that a recipe, or a YAML of mergekit, describes."""
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
 
 from evojax_merge.exchange import apply_mergekit, is_mergekit
 from evojax_merge.recipe import RECIPE_FILE
-from evojax_merge.terminal import announce_imports, say
+from evojax_merge.terminal import Parser, announce_imports, say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -17,7 +16,7 @@ def run(arguments: list[str], console: Console) -> None:
         arguments: What follows its name.
         console: Where it says what it did.
     """
-    parser = argparse.ArgumentParser("evojax-merge apply")
+    parser = Parser("evojax-merge apply")
     parser.add_argument("recipe", type=Path, help="recipe.yaml, YAML of mergekit, or a run")
     parser.add_argument(
         "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
@@ -43,6 +42,11 @@ def run(arguments: list[str], console: Console) -> None:
     if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
+    if options.recipe.resolve().is_relative_to(options.out.resolve()):
+        raise ValueError(
+            f"{options.out}: holds {options.recipe}, which would go with all else in it; give "
+            "another directory"
+        )
     if is_mergekit(options.recipe):
         apply_mergekit(
             options.recipe,

@@ -1,13 +1,12 @@
 """``evojax-merge convert``: write a recipe as a YAML of mergekit."""
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
 
 from evojax_merge.exchange import to_mergekit
 from evojax_merge.path_recipe import PathRecipe, load_recipe
-from evojax_merge.terminal import say
+from evojax_merge.terminal import Parser, say
 from evojax_merge.weights_recipe import WeightsRecipe
 
 
@@ -18,7 +17,7 @@ def run(arguments: list[str], console: Console) -> None:
         arguments: What follows its name.
         console: Where it says what it did.
     """
-    parser = argparse.ArgumentParser("evojax-merge convert")
+    parser = Parser("evojax-merge convert")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.yml")
     options = parser.parse_args(arguments)

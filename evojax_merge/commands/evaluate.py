@@ -1,6 +1,5 @@
 """``evojax-merge evaluate``: measure a checkpoint or a recipe."""
 
-import argparse
 import contextlib
 import json
 from pathlib import Path
@@ -19,7 +18,7 @@ from evojax_merge.config import (
 from evojax_merge.path_recipe import PathRecipe, load_recipe
 from evojax_merge.recipe import RECIPE_FILE
 from evojax_merge.report.results import results_table, save_results
-from evojax_merge.terminal import announce_imports
+from evojax_merge.terminal import Parser, announce_imports
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -29,7 +28,7 @@ def run(arguments: list[str], console: Console) -> None:
         arguments: What follows its name.
         console: Where it says what it did.
     """
-    parser = argparse.ArgumentParser("evojax-merge evaluate")
+    parser = Parser("evojax-merge evaluate")
     parser.add_argument("model", help="directory, hub id, recipe.yaml, or the directory of a run")
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--split", default=None, help="search, validation or test")
@@ -46,6 +45,8 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument("--out", type=Path, default=None, metavar="DIR")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out}: is a file; give a directory")
     trust = options.trust_operator
     given, started = Path(options.model).absolute(), Path()
     run_config = given / api.CONFIG_FILE

@@ -1,6 +1,5 @@
 """``evojax-merge evolve``: search for the best merge of some models."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -8,8 +7,10 @@ from pathlib import Path
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from evojax_merge import api
@@ -17,7 +18,7 @@ from evojax_merge.config import check_sweep, compose, conf_directory, expand_ove
 from evojax_merge.evolution.interruption import Interrupted
 from evojax_merge.evolution.lock import LockedError
 from evojax_merge.report.sweep import ERROR_FILE
-from evojax_merge.terminal import say
+from evojax_merge.terminal import Parser, printable, say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -27,12 +28,15 @@ def run(arguments: list[str], console: Console) -> None:
         arguments: What follows its name.
         console: Where it says what it did.
     """
-    parser = argparse.ArgumentParser("evojax-merge evolve", add_help=False)
+    parser = Parser("evojax-merge evolve", add_help=False)
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--multirun", "-m", action="store_true")
     known, rest = parser.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word or word.startswith("~")]
     flags = [word for word in rest if word not in overrides]
+    for word in flags:  # Hydra repeats those that it does not know, as they are
+        if word != printable(word):
+            raise ValueError(f"{word}: is no option, and no KEY=VALUE")
     if not flags:  # a misspelt key is named before Hydra starts
         (check_sweep if known.multirun else compose)(overrides, known.config_dir)
     flags += ["--multirun"] * known.multirun
@@ -74,7 +78,10 @@ def run(arguments: list[str], console: Console) -> None:
             return
         say(console, f"everything is in {directory}")
 
-    job()
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:  # of overrides beside its flags
+        raise ValueError(str(error)) from error
     if failures:
         raise failures[0]
 

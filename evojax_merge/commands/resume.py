@@ -1,6 +1,5 @@
 """``evojax-merge resume``: continue a run after any interruption."""
 
-import argparse
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +7,7 @@ from rich.console import Console
 from evojax_merge import api
 from evojax_merge.config import foreign_factories, read_config_file
 from evojax_merge.evolution.interruption import Interrupted
-from evojax_merge.terminal import announce_imports, say
+from evojax_merge.terminal import Parser, announce_imports, say
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -18,7 +17,7 @@ def run(arguments: list[str], console: Console) -> None:
         arguments: What follows its name.
         console: Where it says what it did.
     """
-    parser = argparse.ArgumentParser("evojax-merge resume")
+    parser = Parser("evojax-merge resume")
     parser.add_argument("directory", metavar="RUN_DIR")
     parser.add_argument(
         "--trust-config",

@@ -143,7 +143,7 @@ def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), _literal(plain))
     except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or getattr(error, "key", None)
+        key = getattr(error, "full_key", None) or getattr(error, "key", None) or "something"
         raise ConfigError(
             f"{path}: {key} is no key of this version, or not of its type; change it there, or go "
             "on with the version that began the run"

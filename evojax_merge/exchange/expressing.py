@@ -46,14 +46,19 @@ def express(operator: str, arguments: Mapping[str, Any]) -> Expression:
         arguments: What it is called with.
 
     Raises:
-        ExchangeError: mergekit has no such method or setting.
+        ExchangeError: mergekit has no such method or setting; or there is no such operator, or
+            it does not take the arguments.
     """
-    name = operator.rpartition(".")[2]
+    name = operator.removeprefix(OWN)
     if not operator.startswith(OWN) or name not in _EXPRESSIONS:
         raise ExchangeError(
             f"mergekit has no method for the operator {operator}; it has them for "
             f"{', '.join(sorted(_EXPRESSIONS))}"
         )
+    try:
+        operators.make_operator(operator, arguments)
+    except ValueError as error:
+        raise ExchangeError(f"operator: {error}") from error
     bound = inspect.signature(getattr(operators, name)).bind(**arguments)
     bound.apply_defaults()
     return _EXPRESSIONS[name](bound.arguments)

@@ -44,6 +44,9 @@ from evojax_merge.operators.base import TINY
 
 _LISTED = 8
 
+_MOST_LAYERS = 10_000
+"""As many as a configuration that is read may have."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
@@ -190,7 +193,12 @@ class _Planner:
         self.groups = self.family.groups(self.config)
         self._check_families()
         self.slices = [self._ranged(part) for part in configuration.slices]
-        if not any(self._count(part) for part in self.slices) and self._layers(self.reference):
+        total = sum(self._count(part) for part in self.slices)
+        if total > _MOST_LAYERS:
+            raise ExchangeError(
+                f"slices: make a model of {total:,} layers; give at most {_MOST_LAYERS:,}"
+            )
+        if not total and self._layers(self.reference):
             raise ExchangeError("no slice has a layer; a model needs at least one")
         self.windows = SliceWindows(self.slices, checkpoints, next(iter(checkpoints)))
         self.tables = set(self.family.vocabulary_paths(self.config))

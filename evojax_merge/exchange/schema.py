@@ -27,6 +27,9 @@ from evojax_merge.exchange.tokens import TokenRow, read_rows
 
 DTYPES = ("float32", "float16", "bfloat16")
 
+_MOST_PADDING = 65_536
+"""Rows to a multiple of which tables are padded. Of a number typed wrong, a disk would be full."""
+
 _ROOT = (
     "merge_method",
     "models",
@@ -343,6 +346,11 @@ class _Reader:
             multiple = int(value(multiple, "int", "tokenizer.pad_to_multiple_of", self.notes))
             if multiple < 1:
                 raise ExchangeError(f"tokenizer.pad_to_multiple_of: {multiple} must be 1 or more")
+            if multiple > _MOST_PADDING:
+                raise ExchangeError(
+                    f"tokenizer.pad_to_multiple_of: {multiple} must be {_MOST_PADDING} or less; "
+                    "tables would have as many rows"
+                )
         rows = read_rows(choice.get("tokens"), "tokenizer.tokens", self.models, self.notes)
         source = choice.get("source")
         origin = self.origin("union" if source is None else source, "tokenizer.source")

@@ -10,6 +10,9 @@ from typing import Any, Self
 import numpy as np
 from rich.table import Table
 
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.json_text import load_json
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.report.intervals import interval, weighted_interval
@@ -216,9 +219,15 @@ def load_results(path: Path) -> list[Result]:
     """Read what `save_results` wrote.
 
     Raises:
-        ValueError: Another version wrote it.
+        ValueError: Another version wrote it, it is damaged, or holds no result.
     """
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    remedy = "finish the run again with resume"
+    try:
+        rows = load_json(read_text(path))
+    except DocumentError as error:
+        raise ValueError(f"{path}: {error}; {remedy}") from None
+    if not rows:
+        raise ValueError(f"{path}: holds no results; {remedy}")
     try:
         return [
             Result(
@@ -231,8 +240,7 @@ def load_results(path: Path) -> list[Result]:
         ]
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: not a list of results as this version writes them ({error}); finish the run "
-            "again with resume"
+            f"{path}: not a list of results as this version writes them ({error}); {remedy}"
         ) from error
 
 

@@ -343,6 +343,19 @@ def test_padding_and_chat_template(speakers, tmp_path):
     assert text == "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
 
 
+@pytest.mark.parametrize("multiple", [0, -8, 10**9])
+def test_padding_has_bounds(speakers, multiple):
+    """Of a number that is too large, the disk would be full of rows."""
+    with pytest.raises(ExchangeError, match=rf"pad_to_multiple_of: {multiple} must be"):
+        plan_of(linear(speakers, tokenizer={"pad_to_multiple_of": multiple}))
+
+
+def test_layers_have_bounds(models):
+    part = {"sources": [{"model": models["a"], "layer_range": [0, 1]}]}
+    with pytest.raises(ExchangeError, match=r"a model of 10,001 layers; give at most 10,000"):
+        plan_of({"merge_method": "passthrough", "slices": [part] * 10_001})
+
+
 def test_the_plan_reads_no_weights(models, monkeypatch):
     monkeypatch.setattr(merging.Reader, "open", None)
     assert plan_of({"merge_method": "passthrough", "models": [{"model": models["a"]}]}).jobs

@@ -75,3 +75,17 @@ def test_coefficients_that_it_has_not_are_refused_by_name(models, name, coeffici
     given.coefficients[coefficient] = np.full_like(given.coefficients[coefficient], 0.3)
     with pytest.raises(ExchangeError, match=f"{NAMES[name]} has no {coefficient}: it can only be"):
         to_mergekit(given)
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "message"),
+    [
+        ("ties", {"lamda": 1.0}, "takes the arguments normalize, rescale, lam"),
+        ("ties", {"options": {"a": {"_target_": "os.getcwd"}}}, "'_target_' has no place"),
+        ("ties", {"lam": "large"}, "lam"),
+        ("ties.ties", {}, "no method for the operator"),
+    ],
+)
+def test_what_apply_would_refuse_is_not_written(operator, arguments, message):
+    with pytest.raises(ExchangeError, match=message):
+        express(OWN + operator, arguments)

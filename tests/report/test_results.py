@@ -199,3 +199,13 @@ def test_names_are_shown_as_they_are():
     text = shown(results_table([of(Counted(8), RIGHT, name="[bold]a[/b]")], "[red]task[/]"))
     assert "[bold]a[/b]" in text
     assert "[red]task[/]" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[]", "holds no results"), ("[" * 9999, "nested"), ("[{", "not valid JSON"), ("3", "not a")],
+)
+def test_damaged_results_are_said_to_be(tmp_path, text, message):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"results\.json: {message}|results\.json: is {message}"):
+        load_results(tmp_path / "results.json")

@@ -1,5 +1,6 @@
 """A recipe from a stranger is data: nothing that it names or holds is run."""
 
+import os
 import pickle
 import sys
 from pathlib import Path
@@ -169,3 +170,48 @@ def test_options_of_a_choice_are_looked_up(tree):
 def test_a_near_name_is_named(tree):
     with pytest.raises(ValueError, match=r"did you mean evojax_merge\.operators\.ties\?"):
         make_operator(PREFIX + "tiess", {})
+
+
+def test_evidence_is_not_written_through_a_link(tree, tmp_path):
+    """Nor is a pipe waited for in its place."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    recipe = tmp_path / "run" / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(tree))
+    evidence = tmp_path / "run" / "evidence"
+    evidence.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RecipeError, match="leads out of the recipe's directory"):
+        api.merge(recipe)
+    evidence.unlink()
+    evidence.mkdir()
+    os.mkfifo(evidence / "gram-0.safetensors")
+    with pytest.raises(RecipeError, match="no regular file"):
+        api.merge(recipe)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--dtype", "flaot32"], ["--dtype", "int8"], ["--out", "items.jsonl"]],
+    ids=" ".join,
+)
+def test_what_evaluate_cannot_do_is_refused_at_once(tree, tmp_path, monkeypatch, capsys, given):
+    monkeypatch.chdir(tmp_path)
+    Path("items.jsonl").write_text('{"text": "a"}\n')
+    model = tree["sources"][0]["path"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["evaluate", model, "fitness=perplexity", "fitness.data=items.jsonl", *given])
+    assert stopped.value.code == 2
+    assert given[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", [".", "run", "run/../run"])
+def test_apply_does_not_replace_what_holds_the_recipe(tree, tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/recipe.yaml").write_text(yaml.safe_dump(tree))
+    Path("run/notes.txt").write_text("mine")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["apply", "run", "--out", out, "--overwrite"])
+    assert stopped.value.code == 2
+    assert "give another directory" in capsys.readouterr().err
+    assert Path("run/notes.txt").read_text() == "mine"

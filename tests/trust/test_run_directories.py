@@ -1,6 +1,7 @@
 """A run directory from a stranger runs no code, and cannot allow itself to."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -178,3 +179,11 @@ def test_a_run_behind_a_link_is_resumed(run, tmp_path):
     (tmp_path / "latest").symlink_to(run)
     (run / "best.yaml").symlink_to("recipe.yaml")
     api.resume(tmp_path / "latest")
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "results.json", "checkpoints/evolved/pipe"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run, name):
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    with pytest.raises(ValueError, match="no regular file"):
+        api.resume(run)
