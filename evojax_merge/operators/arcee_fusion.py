@@ -21,6 +21,7 @@ from evojax_merge.operators.statistics import (
     Tensors,
     cuts_of,
     in_threads,
+    ordered,
     rows,
     select,
     stack_layers,
@@ -73,7 +74,7 @@ def arcee_fusion() -> Operator:
             divergence = divergences(end, origin)
             moved = np.abs(task_vector_row(base, source, layered, layer)).reshape(shape)
             importance = (moved * divergence).ravel()
-            cut = select(importance, _quartiles(importance.size)).cut
+            cut = select(ordered(importance), _quartiles(importance.size)).cut
             first, median, third = np.asarray(cut.threshold)
             return divergence, median, third - first
 

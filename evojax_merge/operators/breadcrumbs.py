@@ -11,7 +11,7 @@ from evojax_merge.operators.statistics import (
     Tensors,
     cuts_of,
     in_threads,
-    magnitudes,
+    orders_of_magnitude,
     select,
     stack_layers,
     sums_between,
@@ -131,11 +131,13 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         norm: what is summed: absolute values for l1, squares for l2.
     """
 
+    of_layer = orders_of_magnitude(base, source, layered)
+
     def table(layer: int) -> tuple[Any, ...]:
-        magnitude = magnitudes(base, source, layered, layer)
-        counts = grid_counts(magnitude.size)
-        near = np.clip(counts[:, None] + np.array(OFFSETS), 0, magnitude.size)
-        found = select(magnitude, near.ravel(), {"l1": 1, "l2": 2}.get(norm or ""))
+        order = of_layer(layer)
+        counts = grid_counts(order.size)
+        near = np.clip(counts[:, None] + np.array(OFFSETS), 0, order.size)
+        found = select(order, near.ravel(), {"l1": 1, "l2": 2}.get(norm or ""))
         sums = np.ones(near.size) if found.sums is None else found.sums
         cut = (x.reshape(near.shape) for x in found.cut)
         return (counts.astype(np.uint32), *cut, sums.reshape(near.shape).astype(np.float32))

@@ -1,6 +1,6 @@
 """Reinforced Agent Merging (Yuan et al., 2026), https://arxiv.org/abs/2601.13572"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -75,7 +75,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
     limit = np.float32(epsilon)
     least = max(epsilon, float(np.finfo(np.float32).tiny))
 
-    def counts(magnitudes: Sequence[np.ndarray]) -> np.ndarray:
+    def counts(magnitudes: Iterable[np.ndarray]) -> np.ndarray:
         """By source, how many elements it alone changed, and how many it changed at all."""
         changed = np.stack([magnitude > limit for magnitude in magnitudes])
         alone = changed.sum(axis=0) == 1
@@ -92,7 +92,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
 
         def ratios(layer: int) -> tuple[np.ndarray, ...]:
             vectors = (task_vector_row(base, source, layered, layer) for source in sources)
-            return ratios_of(counts([np.abs(vector) for vector in vectors]))
+            return ratios_of(counts(np.abs(vector) for vector in vectors))
 
         return tuple(stack_layers(ratios, base, layered))
 

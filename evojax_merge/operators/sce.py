@@ -108,7 +108,7 @@ def sce(lam: float = 1.0) -> Operator:
             counts = grid_counts(order.size - order.zeros)  # of those that vary
             counts[GRID] = order.size
             first = order.first(counts)
-            energy = order.sums(counts, vectors, power=2) / order.size
+            energy = order.sums_of(vectors, counts, power=2) / order.size
             return first.reshape(shape), energy.astype(np.float32)
 
         return Selected(*stack_layers(one, base, layered))

@@ -10,7 +10,7 @@ from evojax_merge.operators.statistics import (
     Tensors,
     cuts_of,
     in_threads,
-    magnitudes,
+    orders_of_magnitude,
     select,
     stack_layers,
     sums_between,
@@ -98,11 +98,13 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
         norm: what ``rescale`` restores.
     """
 
+    of_layer = orders_of_magnitude(base, source, layered)
+
     def table(layer: int) -> tuple[Any, ...]:
-        magnitude = magnitudes(base, source, layered, layer)
-        counts = grid_counts(magnitude.size)
+        order = of_layer(layer)
+        counts = grid_counts(order.size)
         counts[1:] = np.maximum(counts[1:], 1)
-        found = select(magnitude, counts, {"l1": 1, "l2": 2}.get(norm or ""))
+        found = select(order, counts, {"l1": 1, "l2": 2}.get(norm or ""))
         # The largest element is kept at every density but 0: its norm does not change.
         kept = np.ones(GRID + 1) if found.sums is None else found.sums
         norms = np.sqrt(kept) if norm == "l2" else kept

@@ -29,7 +29,7 @@ FIXED = {
     "sce": operators.sce(),
     "arcee_fusion": operators.arcee_fusion(),
     **{
-        f"{trim} {rescale}": operators.task_vectors(trim, "sum", rescale=rescale)
+        f"{trim} {rescale}": operators.task_vectors(trim, consensus="sum", rescale=rescale)
         for trim in ("magnitude", "outliers")
         for rescale in (None, "l1", "l2", "linf", "inverse")
     },

@@ -18,6 +18,8 @@ from evojax_merge.operators.statistics.on_file import (
 from evojax_merge.operators.statistics.pieces import PIECE
 from evojax_merge.operators.statistics.selection import (
     magnitudes,
+    ordered,
+    orders_of_magnitude,
     orders_of_variance,
     rank_in_rows,
     select,
@@ -42,6 +44,8 @@ __all__ = [
     "is_matrix",
     "magnitudes",
     "nearest_orthogonal",
+    "ordered",
+    "orders_of_magnitude",
     "orders_of_variance",
     "rank_in_rows",
     "rows",

@@ -8,7 +8,7 @@ which threads wait for the interpreter's lock, and its count at indices never le
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,16 +21,11 @@ from evojax_merge.operators.statistics.pieces import of_two_lengths
 from evojax_merge.operators.steps.cuts import rank
 from evojax_merge.types import Array
 
-T = TypeVar("T")
-
 BUCKETS = 2**16
 """At most so many."""
 
 NONE = BUCKETS - 1
 """The bucket of elements that were counted before."""
-
-NOWHERE = np.uint32(0xFFFFFFFF)
-"""Behind all positions."""
 
 SAMPLE = 43_000
 """Elements drawn: a bucket holds about one of them, and they need 1.5 times as many at most."""
@@ -159,8 +154,11 @@ class Filled:
         Args:
             table: ``[BUCKETS]``.
         """
-        for (window, new), found in _one_ahead(self._in_windows(_look_up, table)):
-            yield window.start + new, np.asarray(found)[new:]
+        windows = of_two_lengths(self.numbers.size)
+        with programs_here():
+            found = [_look_up(table, bucket) for bucket in self._bucket]
+        for (window, new), entries in zip(windows, found, strict=True):
+            yield window.start + new, np.asarray(entries)[new:]
 
     def members(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
         """uint32: the elements of some buckets, in order, one window after another.
@@ -168,31 +166,8 @@ class Filled:
         Args:
             wanted: bool ``[BUCKETS]``.
         """
-        for (window, _), found in _one_ahead(self._in_windows(_positions, wanted)):
-            position = np.sort(found)
-            position = position[: np.searchsorted(position, NOWHERE)]
-            position += np.uint32(window.start)
-            yield position
-
-    def _in_windows(
-        self, program: Any, table: np.ndarray
-    ) -> Iterator[tuple[tuple[slice, int], Array]]:
-        for window, bucket in self._filled():
-            with programs_here():
-                found = program(table, bucket)
-            yield window, found
-
-    def _filled(self) -> Iterator[tuple[tuple[slice, int], Array]]:
-        return zip(of_two_lengths(self.numbers.size), self._bucket, strict=True)
-
-
-def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Each item when the next has been asked for, so that programs run while results are used."""
-    last = next(items)
-    for item in items:
-        yield last
-        last = item
-    yield last
+        for start, found in self.find(wanted):
+            yield np.flatnonzero(found).astype(np.uint32) + np.uint32(start)
 
 
 def _drawn(numbers: Numbers) -> np.ndarray:
@@ -241,9 +216,3 @@ def _fill(
 @jax.jit
 def _look_up(table: Array, bucket: Array) -> Array:
     return at(table, bucket)
-
-
-@jax.jit
-def _positions(wanted: Array, bucket: Array) -> Array:
-    position = lax.iota(jnp.uint32, bucket.size)
-    return jnp.where(at(wanted, bucket), position, jnp.uint32(NOWHERE))

@@ -103,7 +103,11 @@ class Ordered:
         with turn:
             return _first(self._index, jnp.asarray(counts, jnp.int32))
 
-    def sums(self, counts: np.ndarray, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+    def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
+        """See `Order`."""
+        return self.sums_of([self._values], counts, power)[0]
+
+    def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
         """See `Order`."""
         sums = np.empty((len(tensors), len(counts)))
         whole = np.minimum(counts // BLOCK, max(self.size // BLOCK - 1, 0))

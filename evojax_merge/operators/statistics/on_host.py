@@ -1,16 +1,20 @@
-"""The order of a tensor's numbers on the host, where only few of them are sorted.
+"""The order of a tensor's numbers on the host.
 
-Elements are put in buckets (`statistics.buckets`), which follow each other in the order. Which
-elements a set holds is known from the buckets alone, but for those that share one with the last
-element of the set: these are sorted.
+Numbers of which few are equal are sorted (`statistics.by_size`). Where many are (task vectors of
+bfloat16), or where it must be known of every element which sets hold it, elements are put in
+buckets (`statistics.buckets`), which follow each other in the order: which elements a set holds is
+known from the buckets alone, but for those that share one with the last element of the set, and
+these are sorted.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from evojax_merge.operators.statistics.buckets import Buckets, Filled
+from evojax_merge.operators.statistics.by_size import BySize, few_are_equal
 from evojax_merge.operators.statistics.numbers import Numbers
 from evojax_merge.operators.statistics.ordering import bits_of, cut_at, elements, words
 from evojax_merge.operators.statistics.pieces import SMALL
@@ -22,69 +26,95 @@ FEW = 6
 
 
 class Ordered:
-    """An `Order` of numbers, of which those of a small tensor are sorted.
+    """An `Order` of numbers, all of which are sorted with their places in a small tensor.
 
     Attributes:
         size: the number of elements.
-        zeros: the number of elements that are zero.
     """
 
     def __init__(self, numbers: Numbers, common: Buckets | None = None) -> None:
         """Args:
         numbers: the elements.
-        common: `common_buckets` of a leaf to which the tensor belongs.
+        common: `common_buckets` of a leaf to which the tensor belongs; numbers are not sorted then.
         """
         self.size = numbers.size
         self._numbers = numbers
-        self._common = common is not None
-        self._filled = Filled(numbers, common) if self.size >= SMALL else None
+        self._common = common
+        self._near: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._first: tuple[np.ndarray, np.ndarray] | None = None
+
+    @cached_property
+    def zeros(self) -> int:
+        """The number of elements that are zero."""
         if self._filled is None:
-            self.zeros = self.size - int(np.count_nonzero(bits_of(numbers)))
-        else:
-            self.zeros = self._filled.zeros
-        self._found: tuple[np.ndarray, np.ndarray] | None = None
+            return self.size - int(np.count_nonzero(bits_of(self._numbers)))
+        return self._filled.zeros
 
     def cut(self, counts: np.ndarray) -> Cut:
         """See `Order`."""
-        ordered, place = self._near(np.union1d(counts, np.minimum(counts + 1, self.size)))
+        if self._by_size is not None:
+            return self._by_size.cut(counts)
+        ordered, place = self._sorted(counts)
         return cut_at(ordered, place.searchsorted(counts - 1))
 
     def first(self, counts: np.ndarray) -> np.ndarray:
         """See `Order`."""
-        if self._found is not None and np.array_equal(self._found[0], counts):
-            return self._found[1]
-        last = np.maximum(counts, 1)
-        ordered, place = self._near(last)
+        if self._first is not None and np.array_equal(self._first[0], counts):
+            return self._first[1]
+        ordered, place = self._sorted(np.unique(np.maximum(counts, 1)))
         first = np.empty(self.size, np.uint16)
         if self._filled is not None:
+            last = self._filled.holding(np.maximum(counts, 1))
             buckets = np.arange(len(self._filled.count))
-            by_bucket = self._filled.holding(last).searchsorted(buckets).astype(np.uint16)
-            for start, found in self._filled.find(by_bucket):
+            for start, found in self._filled.find(last.searchsorted(buckets).astype(np.uint16)):
                 first[start : start + len(found)] = found
         first[elements(ordered)] = counts.searchsorted(place + 1)
-        self._found = counts, first  # sums over the same sets ask for it again
+        self._first = counts, first  # sums over the same sets ask for it again
         return first
 
-    def sums(self, counts: np.ndarray, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
+    def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
+        """See `Order`."""
+        if self._by_size is not None:
+            return self._by_size.sums(counts, power)
+        return self.sums_of([self._numbers], counts, power)[0]
+
+    def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
         """See `Order`; tensors may be `Numbers` too."""
         made = tuple(x if isinstance(x, Numbers) else Numbers((x,)) for x in tensors)
         added = sums_by_place(self.first(counts), len(counts) + 1, made, power)
         return np.cumsum(added, axis=1)[:, :-1]
 
-    def _near(self, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The sorted `words` of all that share a bucket with some elements, and their places.
+    @cached_property
+    def _by_size(self) -> BySize | None:
+        if self.size < SMALL or self._common is not None or not few_are_equal(self._numbers):
+            return None
+        return BySize(self._numbers)
+
+    @cached_property
+    def _filled(self) -> Filled | None:
+        return Filled(self._numbers, self._common) if self.size >= SMALL else None
+
+    def _sorted(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The `words` of what is sorted, in order, and the place of each in the whole order.
+
+        Sorted is whatever shares a bucket with the last element of a set or with the next one.
 
         Args:
-            last: which elements, counted from 1 in the order.
+            counts: the sizes of the sets, from 1.
         """
+        if self._near is None or not np.isin(counts, self._near[0]).all():
+            self._near = counts, *self._sort(counts)
+        return self._near[1:]
+
+    def _sort(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self._filled is None:
             index = np.arange(self.size, dtype=np.uint32)
             return np.sort(words(bits_of(self._numbers), index)), np.arange(self.size)
         size = self._filled.count
-        shared = np.unique(self._filled.holding(last))
-        if self._common and size[shared].sum() * FEW > self.size:
-            self._common, self._filled = False, Filled(self._numbers)
-            return self._near(last)
+        shared = np.unique(self._filled.holding(np.r_[counts, np.minimum(counts + 1, self.size)]))
+        if self._common is not None and size[shared].sum() * FEW > self.size:
+            self._common, self._filled = None, Filled(self._numbers)
+            return self._sort(counts)
         wanted = np.zeros(len(size), bool)
         wanted[shared] = True
         members = [

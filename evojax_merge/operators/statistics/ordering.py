@@ -41,16 +41,21 @@ class Order(Protocol):
         It is uint16, and the number of counts for an element that no set holds.
         """
 
-    def sums(self, counts: np.ndarray, tensors: Sequence[Any], power: int = 1) -> np.ndarray:
-        """The sum of a power of each tensor over the c greatest elements, for every count c.
+    def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
+        """float64: the sum of a power of the c greatest elements, for every count c.
 
         Args:
             counts: the sizes of the sets.
-            tensors: float32, where the ordered tensor is; each has as many elements.
             power: 1 or 2; powers are made in float32 and added in float64.
+        """
 
-        Returns:
-            float64 ``[tensors, counts]``.
+    def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
+        """float64 ``[tensors, counts]``: sums like `sums`, of other numbers of the same elements.
+
+        Args:
+            tensors: float32, where the ordered tensor is; each has as many elements.
+            counts: the sizes of the sets.
+            power: 1 or 2.
         """
 
 

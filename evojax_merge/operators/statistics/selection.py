@@ -19,6 +19,7 @@ from evojax_merge.operators.statistics import (
     row_ranks,
     row_ranks_on_device,
 )
+from evojax_merge.operators.statistics.by_size import few_are_equal
 from evojax_merge.operators.statistics.layers import rows, task_vector_row
 from evojax_merge.operators.statistics.numbers import Numbers, moved, variance_of
 from evojax_merge.operators.statistics.ordering import Order
@@ -40,21 +41,18 @@ class Selection(NamedTuple):
     sums: np.ndarray | None
 
 
-def select(
-    values: np.ndarray | Array | Numbers, counts: np.ndarray, power: int | None = None
-) -> Selection:
+def select(order: Order, counts: np.ndarray, power: int | None = None) -> Selection:
     """Find the c-th greatest number for every count c.
 
     Args:
-        values: float32 ``[n]``, none negative, none NaN.
-        counts: integers from 0 to n, in any order.
+        order: of the numbers.
+        counts: integers from 0 to the size of the tensor, in any order.
         power: 1 to sum the c greatest too, 2 to sum their squares.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
     some = wanted[wanted > 0]
-    order = ordered(values)
+    sums = None if power is None else order.sums(wanted, power)[position]
     found = order.cut(some)
-    sums = None if power is None else order.sums(wanted, [values], power)[0][position]
     none = len(wanted) - len(some)
     threshold = np.r_[np.full(none, np.inf, np.float32), found.threshold]
     cutoff = np.r_[np.zeros(none, np.uint32), found.cutoff]
@@ -62,7 +60,11 @@ def select(
 
 
 def ordered(values: np.ndarray | Array | Numbers) -> Order:
-    """The order of numbers, on the device if they lie there or are worth carrying to it."""
+    """The order of numbers, on the device if they lie there or are worth carrying to it.
+
+    Args:
+        values: float32 ``[n]``, none negative, none NaN.
+    """
     if isinstance(values, np.ndarray) and on_device.pays((), values.size):
         values = jnp.asarray(values)
     if isinstance(values, jax.Array):
@@ -72,9 +74,28 @@ def ordered(values: np.ndarray | Array | Numbers) -> Order:
 
 def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers | Array:
     """Absolute values of a task vector, on the device where it is better ordered there."""
-    if on_device.pays((base, source), np.size(base) // (len(base) if layered else 1)):
+    if on_device.pays((base, source), _elements(base, layered)):
         return jnp.abs(on_device.task_vector(base, source, layered, layer))
     return moved(base, source, layered, layer)
+
+
+def orders_of_magnitude(base: Leaf, source: Leaf, layered: bool) -> Callable[[int], Order]:
+    """The order of the elements of a leaf by their magnitude in a task vector.
+
+    Returns:
+        A function of the layer, which gives the order of its elements.
+    """
+    common = None
+    there = on_device.pays((base, source), _elements(base, layered))
+    if layered and not there and not isinstance(source, Adapted):
+        whole = moved(base, source, False, 0)
+        common = None if few_are_equal(whole) else on_host.common_buckets(whole, len(base))
+
+    def of_layer(layer: int) -> Order:
+        values = magnitudes(base, source, layered, layer)
+        return on_host.Ordered(values, common) if isinstance(values, Numbers) else ordered(values)
+
+    return of_layer
 
 
 def orders_of_variance(
@@ -84,12 +105,11 @@ def orders_of_variance(
 
     Returns:
         A function of the layer, which gives the order of its elements and the task vectors of the
-        sources, as `Order.sums` takes them.
+        sources, as `Order.sums_of` takes them.
     """
-    elements = np.size(base) // (len(base) if layered else 1)
     # The task vectors of an adapter, and that of one source alone, are made first.
     made = len(sources) == 1 or any(isinstance(leaf, Adapted) for leaf in (base, *sources))
-    if on_device.pays((base, *sources), elements, len(sources)):
+    if on_device.pays((base, *sources), _elements(base, layered), len(sources)):
 
         def there(layer: int) -> tuple[Order, list[Any]]:
             vectors = [on_device.task_vector(base, one, layered, layer) for one in sources]
@@ -149,3 +169,8 @@ def rank_in_rows(magnitude: Numbers | Array, width: int, power: int) -> Ranked:
     (by_rank,) = sums_by_place(ranks.ravel(), STEPS + 1, (magnitude,), power)
     weighted = by_rank @ np.arange(STEPS + 1) / STEPS
     return Ranked(ranks, np.array(by_rank.sum(), np.float32), np.array(weighted, np.float32))
+
+
+def _elements(leaf: Leaf, layered: bool) -> int:
+    """The number of elements of each layer."""
+    return int(np.size(leaf)) // (len(leaf) if layered else 1)

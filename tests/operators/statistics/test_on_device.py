@@ -20,13 +20,13 @@ SHAPE = (2, 300, 257)
 
 OPERATORS = {
     "ties": ties(),
-    "ties l2": task_vectors("magnitude", "sum", rescale="l2"),
+    "ties l2": task_vectors(trim="magnitude", consensus="sum", rescale="l2"),
     "breadcrumbs": breadcrumbs(),
     "breadcrumbs l1": breadcrumbs(rescale="l1"),
     "breadcrumbs linf": breadcrumbs(rescale="linf"),
     "sce": sce(),
     "della": della(),
-    "della l2": task_vectors("rank", "sum", rescale="l2"),
+    "della l2": task_vectors(trim="rank", consensus="sum", rescale="l2"),
 }
 
 
