@@ -25,6 +25,9 @@ from evojax_merge.tree import flatten
 
 MAX_SHARD_SIZE = 5_000_000_000
 
+_FOLDERS = ("additional_chat_templates",)
+"""Folders that an export may have."""
+
 # Where the reference came from, and code that is never run, are no part of a merge.
 _DROPPED = ("_name_or_path", "auto_map")
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
@@ -56,11 +59,7 @@ def export(
             are not finite, or a file that is carried over is damaged or leads out of the model's
             directory.
     """
-    target = Path(directory).expanduser().absolute()
-    if target.exists() and not target.is_dir():
-        raise CheckpointError(f"{target}: is a file; give a directory to export to")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    target = checked_target(directory, overwrite)
     slots = _checked_slots(model)
     tokenizer_from = model.tokenizer_directory or model.directory
     tokens = [read_special_tokens(directory) for directory in (model.directory, tokenizer_from)]
@@ -83,6 +82,30 @@ def export(
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+    return target
+
+
+def checked_target(directory: str | Path, overwrite: bool) -> Path:
+    """The absolute path of a directory that an export may be written to.
+
+    An export replaces the whole directory. So a directory is only replaced if it holds what an
+    export holds: files, and no folders in which there may be something else.
+
+    Raises:
+        CheckpointError: It is a file, or holds something that is not to be replaced.
+    """
+    target = Path(directory).expanduser().absolute()
+    if target.exists() and not target.is_dir():
+        raise CheckpointError(f"{target}: is a file; give a directory to write to")
+    held = sorted(target.iterdir()) if target.is_dir() else []
+    if held and not overwrite:
+        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
+    folders = [path.name for path in held if path.is_dir() and path.name not in _FOLDERS]
+    if folders:
+        raise CheckpointError(
+            f"{target}: holds the folder {folders[0]}, which no export has and which would go with "
+            "all else in it; choose another directory, or remove it yourself"
+        )
     return target
 
 

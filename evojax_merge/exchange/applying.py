@@ -18,9 +18,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.checkpoints.adapter import load_additions
-from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, swap, umask
+from evojax_merge.checkpoints.exporting import MAX_SHARD_SIZE, checked_target, swap, umask
 from evojax_merge.exchange.documents import load_file
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.merging import Merger
@@ -64,7 +63,7 @@ def apply_mergekit(
         CheckpointError: A checkpoint is missing or damaged.
     """
     found = load_file(file)
-    target = _checked_target(directory, overwrite)
+    target = checked_target(directory, overwrite)
     *parts, result = found.documents
     with ExitStack() as stack:
         folder = target.parent
@@ -122,7 +121,7 @@ def apply_plan(
         CheckpointError: The directory holds something, or a tensor NaN or infinity.
         ExchangeError: A source is the base, where task vectors are merged.
     """
-    target = _checked_target(directory, overwrite)
+    target = checked_target(directory, overwrite)
     check_task_vectors(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -136,15 +135,6 @@ def apply_plan(
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return target
-
-
-def _checked_target(directory: str | Path, overwrite: bool) -> Path:
-    target = Path(directory).expanduser().absolute()
-    if target.exists() and not target.is_dir():
-        raise CheckpointError(f"{target}: is a file; give a directory to write to")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
-        raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
     return target
 
 

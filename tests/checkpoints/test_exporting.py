@@ -227,3 +227,15 @@ def test_a_checkpoint_of_transformers_comes_back_to_it_unchanged(tmp_path):
         assert file.keys() == sorted(tensors)
         for name, tensor in tensors.items():
             np.testing.assert_array_equal(file.get_tensor(name), tensor)
+
+
+def test_a_directory_with_folders_is_never_replaced(source):
+    """Whoever names a folder above the sources would lose them."""
+    model = load(source)
+    with pytest.raises(CheckpointError, match="holds the folder source, which no export has"):
+        export(model, source.parent, overwrite=True)
+    assert (source / "config.json").exists()
+    out = export(model, source.parent / "out")
+    (out / "additional_chat_templates").mkdir()
+    export(model, out, overwrite=True)
+    assert not (out / "additional_chat_templates").exists()
