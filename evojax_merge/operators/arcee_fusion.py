@@ -69,7 +69,7 @@ def arcee_fusion() -> Operator:
         (source,) = sources
         shape = np.shape(base)[int(layered) :]
 
-        def one(layer: int) -> tuple[np.ndarray, ...]:
+        def one(layer: int) -> tuple[np.ndarray, np.float32, np.float32]:
             origin, end = (rows(leaf, layered)[layer].reshape(shape) for leaf in (base, source))
             divergence = divergences(end, origin)
             moved = np.abs(task_vector_row(base, source, layered, layer)).reshape(shape)

@@ -1,5 +1,7 @@
 """Geometric median (Weiszfeld, 1937), https://doi.org/10.1007/s10479-008-0352-z"""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -59,7 +61,7 @@ def geometric_median(max_iter: int = 32) -> Operator:
             total = over_sources(pulls)
             return jnp.where(total > 0, pulls / jnp.where(total > 0, total, 1.0), 1.0 / count)
 
-        def step(_: int, c: Array) -> Array:
+        def step(_: Any, c: Array) -> Array:
             # |m - x_j|^2 = sum of c_i D_ij - (c' D c) / 2, for c that add up to 1.
             across = dot(distances, c)
             square = across - 0.5 * over_sources(c * across)

@@ -1,5 +1,7 @@
 """Riemannian (Karcher) mean (Karcher, 1977), https://doi.org/10.1002/cpa.3160300502"""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -70,7 +72,7 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
         first = jax.nn.one_hot(jnp.argmax(present > 0, axis=0), len(sources), axis=0)
         mean = jnp.where(length > 0, mean, first)
 
-        def step(_: int, mean: Array) -> Array:
+        def step(_: Any, mean: Array) -> Array:
             away = apart_from(mean, apart)
             theta = angle(away)
             pull = jnp.where(theta < tol, 0.0, shares * over_sine(theta))

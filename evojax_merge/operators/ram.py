@@ -81,7 +81,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
         alone = changed.sum(axis=0) == 1
         return np.stack([np.count_nonzero(some, axis=1) for some in (changed & alone, changed)])
 
-    def ratios_of(counted: Any) -> tuple[np.ndarray, ...]:
+    def ratios_of(counted: Any) -> tuple[np.float32, ...]:
         """By source, elements that others changed too over those that it alone changed."""
         own, all_ = counted
         return tuple(((all_ - own) / np.maximum(own, least)).astype(np.float32))
@@ -90,7 +90,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
         if not raised:
             return ()
 
-        def ratios(layer: int) -> tuple[np.ndarray, ...]:
+        def ratios(layer: int) -> tuple[np.float32, ...]:
             vectors = (task_vector_row(base, source, layered, layer) for source in sources)
             return ratios_of(counts(np.abs(vector) for vector in vectors))
 
@@ -98,7 +98,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
 
     def init_fixed(
         tensors: Tensors, coefficients: Mapping[str, Any]
-    ) -> Callable[[int, int], tuple[np.ndarray, ...]]:
+    ) -> Callable[[int, int], tuple[np.float32, ...]]:
         found = ratios_of(sum(counts(magnitudes) for _, magnitudes in tensors.magnitudes()))
         return lambda first, count: found
 

@@ -37,7 +37,7 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
     check_number("sign_only: lam", lam)
 
     def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
-        def means(layer: int) -> tuple[np.ndarray, ...]:
+        def means(layer: int) -> tuple[np.float32, ...]:
             vectors = (task_vector_row(base, source, layered, layer) for source in sources)
             return tuple(np.abs(v).mean(dtype=np.float64).astype(np.float32) for v in vectors)
 

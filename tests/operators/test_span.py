@@ -37,7 +37,7 @@ def test_the_rows_of_a_stacked_leaf_are_those_of_its_layers(along):
     whole = merge_leaf(nuslerp(along), base, sources, layered=True, weight=weights)
     for layer in range(3):
         alone = merge_leaf(
-            nuslerp(along), base[layer], [s[layer] for s in sources], weight=weights[:, layer]
+            nuslerp(along), base[layer], tuple(s[layer] for s in sources), weight=weights[:, layer]
         )
         np.testing.assert_allclose(whole[layer], alone, rtol=0, atol=1e-6)
 

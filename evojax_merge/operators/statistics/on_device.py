@@ -15,6 +15,7 @@ from jax import lax
 
 from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.statistics.layers import rows
+from evojax_merge.operators.statistics.ordering import Order
 from evojax_merge.operators.steps.cuts import ALL, Cut, rank
 from evojax_merge.types import Array, Float
 
@@ -72,7 +73,7 @@ def variance_of(vectors: Sequence[Float[Array, " elements"]]) -> Float[Array, " 
     return _divided(_sum(squares), len(squares))
 
 
-class Ordered:
+class Ordered(Order):
     """An `Order` of a tensor that lies on the device.
 
     Attributes:

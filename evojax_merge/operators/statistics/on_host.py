@@ -16,7 +16,7 @@ import numpy as np
 from evojax_merge.operators.statistics.buckets import Buckets, Filled
 from evojax_merge.operators.statistics.by_size import BySize, few_are_equal
 from evojax_merge.operators.statistics.numbers import Numbers
-from evojax_merge.operators.statistics.ordering import bits_of, cut_at, elements, words
+from evojax_merge.operators.statistics.ordering import Order, bits_of, cut_at, elements, words
 from evojax_merge.operators.statistics.pieces import SMALL
 from evojax_merge.operators.statistics.sums_by_place import sums_by_place
 from evojax_merge.operators.steps.cuts import Cut
@@ -25,7 +25,7 @@ FEW = 6
 """Common buckets do not suit a layer where more than one in so many elements are to be sorted."""
 
 
-class Ordered:
+class Ordered(Order):
     """An `Order` of numbers, all of which are sorted with their places in a small tensor.
 
     Attributes:

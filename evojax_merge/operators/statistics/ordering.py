@@ -5,8 +5,9 @@ Statistics ask an `Order` which elements are the c greatest. There is one on the
 through a piece at a time in the same order (`statistics.on_file`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,29 +19,34 @@ SMALLEST_NORMAL = 0x00800000
 """Bits of the smallest float32 that is not subnormal."""
 
 
-class Order(Protocol):
+class Order(ABC):
     """The elements of a tensor from the greatest, equal ones by `rank`.
 
     Counts are whole numbers from 0 to the size of the tensor. They rise, and are fewer than 2**16.
+
+    Attributes:
+        size: the number of elements.
     """
 
-    @property
-    def size(self) -> int:
-        """The number of elements."""
+    size: int
 
     @property
+    @abstractmethod
     def zeros(self) -> int:
         """The number of elements that are zero."""
 
+    @abstractmethod
     def cut(self, counts: np.ndarray) -> Cut:
         """The cut that holds the c greatest elements, for every count c from 1."""
 
+    @abstractmethod
     def first(self, counts: np.ndarray) -> Any:
         """The position of the first count whose set holds an element, for every element.
 
         It is uint16, and the number of counts for an element that no set holds.
         """
 
+    @abstractmethod
     def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
         """float64: the sum of a power of the c greatest elements, for every count c.
 
@@ -49,6 +55,7 @@ class Order(Protocol):
             power: 1 or 2; powers are made in float32 and added in float64.
         """
 
+    @abstractmethod
     def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
         """float64 ``[tensors, counts]``: sums like `sums`, of other numbers of the same elements.
 

@@ -34,9 +34,9 @@ def over_sine(theta: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def arc(
-    apart: Float[Array, " *vectors"], t: Float[Array, " *vectors"], flat: float
-) -> tuple[Float[Array, " *vectors"], Float[Array, " *vectors"]]:
-    """What slerp multiplies the first and the second of two vectors by.
+    apart: Float[Array, "..."], t: Float[Array, "..."], flat: float
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """What slerp multiplies the first and the second of two vectors by; shapes are broadcast.
 
     Args:
         apart: 1 - cos of the angle between them.
