@@ -20,7 +20,7 @@ CONFIGS = {
         sliding_window=3,
         use_sliding_window=True,
         max_window_layers=1,
-        tie_word_embeddings=1,
+        tie_word_embeddings=True,
     ),
     "qwen3": tiny_config("qwen3"),
 }

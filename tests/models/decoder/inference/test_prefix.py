@@ -97,6 +97,6 @@ def test_worked_examples_before_every_prompt_are_found(write):  # noqa: F811
     worked = "Q: 1 + 1 = ? A: 2\n"
     data = write(*items)
     generation = GenerationTask(data=data, prefix=worked).bind(language_model())
-    assert generation.shared_prefix == 1 + len(worked)
+    assert generation.request.prefix == 1 + len(worked)
     choice = MultipleChoiceTask(data=data, prefix=worked).bind(language_model())
-    assert choice.shared_prefix == 1 + len(worked)
+    assert choice.request.prefix == 1 + len(worked)
