@@ -87,7 +87,7 @@ class MAPElites(ArchiveStrategy):
         self.objectives = tuple(objectives)
         if isinstance(descriptors, str):
             descriptors = [descriptors]
-        if not isinstance(descriptors, list | tuple | None):
+        if not isinstance(descriptors, Sequence | None):
             raise ValueError(f"strategy.descriptors is {descriptors!r}; give a list of tasks")
         check_names([] if fitness is None else [fitness], self.objectives, "strategy.fitness")
         check_names(descriptors or (), self.objectives, "strategy.descriptors")
