@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help evolve digits test test-slow parity fuzz kills check lint types sources spaces bench clean
+.PHONY: help house evolve digits test test-slow parity fuzz kills check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joi
 
 bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
 	$(BIN)/python -m experiments.benchmarks.run
+
+house: ## rooms, floors and arrows of the package, from its imports
+	$(PYTHON) docs/house.py
 
 clean: ## remove the environment and the runs
 	rm -rf $(VENV) runs
