@@ -136,8 +136,8 @@ def test_a_library_that_makes_another_error_of_it_does_not_hide_it(monkeypatch, 
 NATIVE = """
 import hashlib
 from evojax_merge.evolution.interruption import end_if_asked_twice, watch
-with watch(), end_if_asked_twice():
-    print("begun", flush=True)
+with watch() as interruption, interruption.deferred(), end_if_asked_twice():
+    print("begun", flush=True)  # the first signal may come before the native code has begun
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
 
