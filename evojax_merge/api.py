@@ -17,25 +17,26 @@ from omegaconf import DictConfig
 from evojax_merge import operators
 from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
 from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
-from evojax_merge.evidence import FOLDER as EVIDENCE
-from evojax_merge.evidence import collect, prepare
-from evojax_merge.evolution.lock import LockedError, ReadOnlyError, locked
+from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
-from evojax_merge.files import irregular, links_out, naming, write_whole
 from evojax_merge.fitness.base import Task
-from evojax_merge.ingredients import load_ingredients, load_members, plan, plan_pool
-from evojax_merge.merging import leaf_coefficients, merge_recipe
 from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
-from evojax_merge.path_recipe import PathRecipe, load_recipe
-from evojax_merge.pool import Route, make_pool
-from evojax_merge.recipe import Ingredient, Recipe, RecipeError
-from evojax_merge.weights_recipe import WeightsRecipe
+from evojax_merge.recipes.build import leaf_coefficients, merge_recipe
+from evojax_merge.recipes.coefficients import Recipe, RecipeError
+from evojax_merge.recipes.path import PathRecipe, load_recipe
+from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.search.lock import LockedError, ReadOnlyError, locked
+from evojax_merge.sources.evidence import FOLDER as EVIDENCE
+from evojax_merge.sources.evidence import collect, prepare
+from evojax_merge.sources.ingredients import load_ingredients, load_members, plan, plan_pool
+from evojax_merge.sources.pool import Route, make_pool
+from evojax_merge.sources.reference import Ingredient
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evojax_merge.evolution.run import Run
     from evojax_merge.report.results import Result
+    from evojax_merge.runs.run import Run
 
 CONFIG_FILE = "config.yaml"
 
@@ -80,7 +81,7 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     Raises:
         ValueError: The model cannot be measured by this task.
     """
-    from evojax_merge.evolution.measure import measure, measure_route
+    from evojax_merge.measuring.measure import measure, measure_route
     from evojax_merge.report.results import Result
 
     own = model.pool.skeleton if isinstance(model, Route) else model
@@ -260,7 +261,7 @@ def evolve(
         LockedError: Another process is writing the directory.
         Interrupted: A signal came; `resume` continues.
     """
-    from evojax_merge.evolution.run import run
+    from evojax_merge.runs.run import run
 
     if not isinstance(config, DictConfig):
         config = compose(config)
@@ -317,7 +318,7 @@ def resume(
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing it.
     """
-    from evojax_merge.evolution.run import left_by, run
+    from evojax_merge.runs.run import left_by, run
 
     directory = Path(directory).absolute()
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)

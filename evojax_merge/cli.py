@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from evojax_merge import __version__
-from evojax_merge.bundled import conf_directory
-from evojax_merge.evolution.interruption import (
+from evojax_merge.documents.bundled import conf_directory
+from evojax_merge.search.interruption import (
     EXIT_CODE,
     Interrupted,
     Interruption,
@@ -61,7 +61,7 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
     # Not above, or Ctrl-C would meet Python's own handler for as long as the imports take.
     from rich.console import Console
 
-    from evojax_merge.terminal import say, show_warning
+    from evojax_merge.documents.terminal import say, show_warning
 
     console = Console()
     warnings.showwarning = functools.partial(show_warning, console)
@@ -96,7 +96,7 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    from evojax_merge.terminal import complain
+    from evojax_merge.documents.terminal import complain
 
     complain(f"error: {message}")
     complain(f"({TRACEBACK}=1 shows where it came from)")

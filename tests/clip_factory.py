@@ -13,8 +13,8 @@ from transformers import AutoConfig, PreTrainedModel
 
 from evojax_merge.models.clip import params as clip_params
 from evojax_merge.models.clip.config import CLIPConfig
-from evojax_merge.tree import unflatten
-from evojax_merge.types import Params
+from evojax_merge.params.tree import unflatten
+from evojax_merge.params.types import Params
 
 VOCAB = 40
 EOS = VOCAB - 1

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 
 
 def stacked_in(tree: Mapping[str, Any]) -> frozenset[str]:

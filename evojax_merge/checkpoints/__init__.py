@@ -1,13 +1,13 @@
 from evojax_merge.checkpoints.adapter import Adapter, load_adapter, load_adapter_config
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.alignment import Alignment, align_vocabularies
-from evojax_merge.checkpoints.auditing import audit
+from evojax_merge.checkpoints.audit import audit
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.directory import resolve
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.exporting import export
-from evojax_merge.checkpoints.hashing import weights_hash
-from evojax_merge.checkpoints.loading import Model, load
+from evojax_merge.checkpoints.exporter import export
+from evojax_merge.checkpoints.hashes import weights_hash
+from evojax_merge.checkpoints.loader import Model, load
 
 __all__ = [
     "Adapter",

@@ -11,14 +11,14 @@ import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import AdapterConfig, read_adapter_config
 from evojax_merge.checkpoints.checkpoint import Checkpoint
-from evojax_merge.checkpoints.comparing import same_tensor
+from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, adapter_file, open_safetensors
-from evojax_merge.checkpoints.loading import Model
-from evojax_merge.low_rank import LowRank, Unchanged
+from evojax_merge.checkpoints.loader import Model
 from evojax_merge.models import Slot
-from evojax_merge.tree import flatten, unflatten
-from evojax_merge.types import Params
+from evojax_merge.params.low_rank import LowRank, Unchanged
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Params
 
 _PREFIX = "base_model.model."
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:(?P<linear>[AB])\.weight|embedding_(?P<table>[AB]))")
@@ -136,7 +136,7 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
         base: The loaded model, before any alignment of its vocabulary.
 
     Returns:
-        The base with `evojax_merge.low_rank` leaves in place of its parameters.
+        The base with `evojax_merge.params.low_rank` leaves in place of its parameters.
 
     Raises:
         CheckpointError: Factors are not finite, or tensors of the base that the file repeats are

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.loading import Model
-from evojax_merge.low_rank import LowRank, Unchanged
-from evojax_merge.tree import flatten, unflatten
-from evojax_merge.types import Params
+from evojax_merge.checkpoints.loader import Model
+from evojax_merge.params.low_rank import LowRank, Unchanged
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

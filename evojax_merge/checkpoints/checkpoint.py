@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
-from evojax_merge.checkpoints.comparing import same_tensor
+from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers

@@ -66,7 +66,7 @@ def resolve(source: str | Path) -> Path:
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
         raise CheckpointError(f"{path}: no such directory")
     name, _, revision = source.partition("@")
-    from evojax_merge.checkpoints.hub import fetch  # a directory needs nothing of it
+    from evojax_merge.checkpoints.hub import fetch
 
     wanted = (*_DOWNLOADED, *TOKENIZER_FILES, *PROCESSOR_FILES)
     return fetch(name, revision or None, wanted)

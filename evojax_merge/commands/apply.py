@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.exchange import apply_mergekit, is_mergekit
-from evojax_merge.recipe import RECIPE_FILE
-from evojax_merge.terminal import Parser, announce_imports, say
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -61,7 +61,7 @@ def run(arguments: list[str], console: Console) -> None:
         raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
     else:
         from evojax_merge import api
-        from evojax_merge.path_recipe import load_recipe
+        from evojax_merge.recipes.path import load_recipe
 
         if options.trust_operator:
             announce_imports(console, api.foreign_operators(load_recipe(options.recipe)))

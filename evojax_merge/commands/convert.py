@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from evojax_merge.documents.terminal import Parser, say
 from evojax_merge.exchange import to_mergekit
-from evojax_merge.path_recipe import PathRecipe, load_recipe
-from evojax_merge.terminal import Parser, say
-from evojax_merge.weights_recipe import WeightsRecipe
+from evojax_merge.recipes.path import PathRecipe, load_recipe
+from evojax_merge.recipes.weights import WeightsRecipe
 
 
 def run(arguments: list[str], console: Console) -> None:

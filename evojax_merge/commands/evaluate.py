@@ -15,10 +15,10 @@ from evojax_merge.config import (
     load_config_file,
     read_config_file,
 )
-from evojax_merge.path_recipe import PathRecipe, load_recipe
-from evojax_merge.recipe import RECIPE_FILE
+from evojax_merge.documents.terminal import Parser, announce_imports
+from evojax_merge.recipes.coefficients import RECIPE_FILE
+from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.report.results import results_table, save_results
-from evojax_merge.terminal import Parser, announce_imports
 
 
 def run(arguments: list[str], console: Console) -> None:

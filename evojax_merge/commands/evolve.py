@@ -15,10 +15,10 @@ from rich.console import Console
 
 from evojax_merge import api
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
-from evojax_merge.evolution.interruption import Interrupted
-from evojax_merge.evolution.lock import LockedError
+from evojax_merge.documents.terminal import Parser, printable, say
 from evojax_merge.report.sweep import ERROR_FILE
-from evojax_merge.terminal import Parser, printable, say
+from evojax_merge.search.interruption import Interrupted
+from evojax_merge.search.lock import LockedError
 
 
 def run(arguments: list[str], console: Console) -> None:

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from evojax_merge import api
 from evojax_merge.config import foreign_factories, read_config_file
-from evojax_merge.evolution.interruption import Interrupted
-from evojax_merge.terminal import Parser, announce_imports, say
+from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.search.interruption import Interrupted
 
 
 def run(arguments: list[str], console: Console) -> None:

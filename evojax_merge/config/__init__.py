@@ -1,8 +1,6 @@
 """Configurations: composed from overrides, and the objects that they describe."""
 
-from evojax_merge.bundled import conf_directory
-from evojax_merge.config.building import build, build_task
-from evojax_merge.config.composing import (
+from evojax_merge.config.composition import (
     check_sweep,
     compose,
     expand_overrides,
@@ -10,8 +8,10 @@ from evojax_merge.config.composing import (
     read_config_file,
     resolved_yaml,
 )
-from evojax_merge.config.explaining import ConfigError
+from evojax_merge.config.explanation import ConfigError
+from evojax_merge.config.instantiation import build, build_task
 from evojax_merge.config.trust import foreign_factories
+from evojax_merge.documents.bundled import conf_directory
 
 __all__ = [
     "ConfigError",

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from evojax_merge.bundled import conf_directory
-from evojax_merge.config.explaining import ConfigError
+from evojax_merge.config.explanation import ConfigError
+from evojax_merge.documents.bundled import conf_directory
 
 TARGET = "_target_"
 

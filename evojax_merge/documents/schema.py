@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from evojax_merge.arguments import allowed
+from evojax_merge.documents.arguments import allowed
 from evojax_merge.documents.errors import named, shown
 
 _MOST_PROBLEMS = 20

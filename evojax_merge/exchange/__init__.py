@@ -1,15 +1,15 @@
 """Exchange with mergekit: its YAML run here, and recipes written for it."""
 
-from evojax_merge.exchange.applying import apply_mergekit, apply_plan
+from evojax_merge.exchange.application import apply_mergekit, apply_plan
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.planning import Plan, plan_merge
+from evojax_merge.exchange.plan import Plan, plan_merge
+from evojax_merge.exchange.recipe_writer import to_mergekit
 from evojax_merge.exchange.schema import (
     Configuration,
     is_mergekit,
     load_configuration,
     parse_configuration,
 )
-from evojax_merge.exchange.writing import to_mergekit
 
 __all__ = [
     "Configuration",

@@ -16,7 +16,6 @@ import yaml
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.yaml_text import load_documents, load_yaml
-from evojax_merge.exchange.anchors import anchored_keys
 from evojax_merge.exchange.chat_templates import check_template
 from evojax_merge.exchange.errors import ExchangeError, nearest
 from evojax_merge.exchange.knowledge import KEYS
@@ -24,6 +23,7 @@ from evojax_merge.exchange.methods import Method, method
 from evojax_merge.exchange.models import ModelNames
 from evojax_merge.exchange.settings import Setting, Settings, parse_setting, value
 from evojax_merge.exchange.tokens import TokenRow, read_rows
+from evojax_merge.exchange.yaml_anchors import anchored_keys
 
 DTYPES = ("float32", "float16", "bfloat16")
 

@@ -10,7 +10,7 @@ tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``; values that it take
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from evojax_merge.arguments import LARGEST
+from evojax_merge.documents.arguments import LARGEST
 from evojax_merge.exchange.errors import ExchangeError, nearest
 
 Kind = Literal["float", "int", "bool"]

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from evojax_merge.checkpoints.carrying import GENERATION, carry
+from evojax_merge.checkpoints.carried_files import GENERATION, carry
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES, read_json
-from evojax_merge.checkpoints.exporting import write_json
-from evojax_merge.exchange.planning import Plan
+from evojax_merge.checkpoints.exporter import write_json
+from evojax_merge.exchange.plan import Plan
 
 _TEMPLATE = "chat_template.jinja"
 _TEMPLATES = (_TEMPLATE, "chat_template.json", "additional_chat_templates")

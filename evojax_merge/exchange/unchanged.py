@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from evojax_merge.checkpoints.comparing import same_tensor
+from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.headers import TensorInfo
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.planning import Origin, Plan
+from evojax_merge.exchange.plan import Origin, Plan
 
 
 def check_task_vectors(plan: Plan) -> None:

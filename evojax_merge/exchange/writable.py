@@ -7,7 +7,8 @@ from evojax_merge.checkpoints.directory import read_json
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.models import COMMON_GROUPS, family_of
 from evojax_merge.models.family import DECODER
-from evojax_merge.recipe import Ingredient, Recipe
+from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.sources.reference import Ingredient
 
 
 def reference(recipe: Recipe) -> Ingredient:

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named
 from evojax_merge.documents.files import at_home, open_regular
 from evojax_merge.fitness.base import ACCURACY, ClassifyBatch
 from evojax_merge.fitness.data import DataError, did_you_mean
-from evojax_merge.fitness.dividing import check_undivided, divide
 from evojax_merge.fitness.references import ClassReferences
+from evojax_merge.fitness.splits import check_undivided, divide
 from evojax_merge.models.request import Classify
 
 
@@ -171,7 +171,7 @@ def classification_task(
         limit: Use at most this many items of each file, the first ones.
         name: What results tables call the task.
         split: Shares of the items of ``data`` for the splits, in the place of further files; see
-            `evojax_merge.fitness.dividing.divide`.
+            `evojax_merge.fitness.splits.divide`.
         split_seed: Of that division.
 
     Raises:

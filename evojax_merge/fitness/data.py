@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import LARGEST, at_home, decoded, open_regular
 from evojax_merge.documents.json_text import JsonSyntaxError, load_json

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.fitness.classification import ClassificationTask, Examples
 
 FRACTIONS = {"train": 0.4, "search": 0.3, "validation": 0.1, "test": 0.2}

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from evojax_merge.arguments import check_switch, check_text, check_whole
 from evojax_merge.checkpoints.tokenizers import refused
+from evojax_merge.documents.arguments import check_switch, check_text, check_whole
 from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record, did_you_mean
-from evojax_merge.fitness.encoding import (
+from evojax_merge.fitness.encoder import (
     Bucket,
     Encoder,
     fitting_bucket,

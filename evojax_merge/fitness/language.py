@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from types import ModuleType
 from typing import Any
 
-from evojax_merge.arguments import check_number, check_text, check_whole
+from evojax_merge.documents.arguments import check_number, check_text, check_whole
 from evojax_merge.documents.files import at_home
 
 _CACHED_TEXTS = 8_192

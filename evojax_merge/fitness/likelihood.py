@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from evojax_merge.fitness.base import LoglikelihoodBatch
-from evojax_merge.fitness.encoding import (
+from evojax_merge.fitness.encoder import (
     Bucket,
     fitting_bucket,
     pad_left,

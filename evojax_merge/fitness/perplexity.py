@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Float32, Int, Num
 
-from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError, Record
-from evojax_merge.fitness.encoding import Encoder
+from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import TextTask, fill

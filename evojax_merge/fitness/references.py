@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
 
-from evojax_merge.fitness.encoding import pad_left, plan_buckets
+from evojax_merge.fitness.encoder import pad_left, plan_buckets
 
 
 class TextReferences(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.fitness.base import Batch, BoundTask, Measure, Task, check_task
 from evojax_merge.models.request import Several
 

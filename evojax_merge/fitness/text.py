@@ -9,10 +9,10 @@ import string
 from collections.abc import Sequence
 from typing import TypeVar
 
-from evojax_merge.arguments import check_text, check_whole
+from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
-from evojax_merge.fitness.dividing import check_undivided, divide
+from evojax_merge.fitness.splits import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
 """Name of a split -> the key that names its file."""
@@ -30,7 +30,7 @@ class TextTask:
         validation: File of the items that choose among snapshots of a search, if any.
         test: File of the held-out items, if any.
         split: Shares of the items of ``data`` for the splits, in the place of further files; see
-            `evojax_merge.fitness.dividing.divide`.
+            `evojax_merge.fitness.splits.divide`.
         split_seed: Of that division.
         limit: Use at most this many items of each file, the first ones.
         prefix: Put before every prompt, e.g. worked examples.

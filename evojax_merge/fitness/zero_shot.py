@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from evojax_merge.fitness.data import DataError
 from evojax_merge.models.clip.modeling import normalised
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 TEMPLATES = ("a photo of a {}.",)
 """The prompt that the paper gives for pictures of which nothing else is known."""

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from evojax_merge.types import PRNGKey
+from evojax_merge.params.types import PRNGKey
 
 Fields = tuple[Any, ...]
 """Arrays with the items on their first axis."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
@@ -21,7 +21,7 @@ from evojax_merge.gradient.entropy import PredictionEntropy
 from evojax_merge.gradient.likelihood import ReferenceLikelihood
 from evojax_merge.gradient.objective import Descendable, Objective
 from evojax_merge.gradient.weighted import WeightedObjectives
-from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
+from evojax_merge.params.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 OBJECTIVES = ("likelihood", "entropy")
 

@@ -11,7 +11,7 @@ from evojax_merge.fitness.base import BoundTask
 from evojax_merge.gradient.batches import draw, pieces
 from evojax_merge.gradient.objective import Slope
 from evojax_merge.models import Family
-from evojax_merge.types import Array, Float, Genotype, Params, PRNGKey
+from evojax_merge.params.types import Array, Float, Genotype, Params, PRNGKey
 
 
 class PredictionEntropy:

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.documents.arguments import check_whole
 from evojax_merge.gradient.descent import Descent
 from evojax_merge.gradient.objective import Descendable
+from evojax_merge.params.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.base import within
-from evojax_merge.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 
 class State(NamedTuple):

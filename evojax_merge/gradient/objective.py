@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from evojax_merge.types import Float, Genotype, PRNGKey
+from evojax_merge.params.types import Float, Genotype, PRNGKey
 
 
 class Slope(NamedTuple):

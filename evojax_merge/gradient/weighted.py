@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from evojax_merge.gradient.objective import Objective, Slope
-from evojax_merge.types import Float, Genotype, PRNGKey
+from evojax_merge.params.types import Float, Genotype, PRNGKey
 
 
 class WeightedObjectives:

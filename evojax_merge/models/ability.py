@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evojax_merge.models.request import Request
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 Batch = tuple[Any, ...]
 """Arrays of one compiled shape; the first axis of each counts rows."""

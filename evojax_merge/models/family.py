@@ -22,8 +22,8 @@ from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.request import Request
-from evojax_merge.tree import unflatten
-from evojax_merge.types import Params, PRNGKey
+from evojax_merge.params.tree import unflatten
+from evojax_merge.params.types import Params, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)

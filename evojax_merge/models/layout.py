@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from evojax_merge.tree import unflatten
+from evojax_merge.params.tree import unflatten
 
 LAYER = "{layer}"
 """What stands for the number of a layer in the name of a stacked leaf's tensor."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def observed(linear: Any, x: Float[Array, "*rows inputs"]) -> Float[Array, "*rows inputs"]:

@@ -27,7 +27,7 @@ from evojax_merge.operators.statistics import (
     stack_layers,
     task_vector_row,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SMALLEST_PROBABILITY = 1e-8
 

@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Shaped, UInt32
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.evidence import EvidenceRequest
-from evojax_merge.types import Array, Float
+from evojax_merge.params.low_rank import Adapted
+from evojax_merge.params.types import Array, Float
 
 Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
 LeafKey = UInt32[Array, " *layers"]

@@ -35,7 +35,7 @@ from evojax_merge.operators.steps.trimming import (
     norm_of,
     ratio,
 )
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 GAMMA = Coefficient(
     "gamma",

@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import allowed, within
-from evojax_merge.finite import is_finite
-from evojax_merge.low_rank import LowRank, Unchanged, is_adapter
+from evojax_merge.documents.arguments import allowed, within
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.statistics import in_threads, rows
-from evojax_merge.tree import flatten, is_stacked
-from evojax_merge.types import Params
+from evojax_merge.params.finite import is_finite
+from evojax_merge.params.low_rank import LowRank, Unchanged, is_adapter
+from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.params.types import Params
 
 MOST_ELEMENTS = 2**32
 """Element indices are 32 bits wide."""

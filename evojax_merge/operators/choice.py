@@ -13,7 +13,7 @@ from evojax_merge.operators.base import (
     Operator,
     spread,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 OPERATOR = "operator"
 """The coefficient that chooses."""

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficient,
@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 THRESHOLD = Coefficient(
     "threshold",

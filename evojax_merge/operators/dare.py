@@ -14,7 +14,7 @@ from evojax_merge.operators.steps.trimming import (
     refuse_linf,
     safe_density,
 )
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 
 def dare_linear(

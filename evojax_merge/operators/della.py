@@ -26,7 +26,7 @@ from evojax_merge.operators.steps.trimming import (
     ratio,
     refuse_linf,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 EPSILON = Coefficient(
     "epsilon",

@@ -1,6 +1,6 @@
 """What an operator may ask to know of how each source treats a user's data.
 
-Only the request is made here; `evojax_merge.evidence` collects what it asks for.
+Only the request is made here; `evojax_merge.sources.evidence` collects what it asks for.
 """
 
 import dataclasses
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evojax_merge.arguments import check_whole
-from evojax_merge.types import Float
+from evojax_merge.documents.arguments import check_whole
+from evojax_merge.params.types import Float
 
 Kind = Literal["fisher", "gram"]
 """``fisher``: the diagonal Fisher information of every parameter. ``gram``: of every linear layer

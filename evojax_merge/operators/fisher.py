@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
 )
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
 from evojax_merge.operators.steps.shares import average, from_first, shares
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def fisher(

@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.documents.arguments import check_whole
 from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, dot, per_vector
 from evojax_merge.operators.steps.sphere import over_sources
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 NEAREST = 1e-6
 """Of the mean distance: a source nearer than this no longer pulls harder."""

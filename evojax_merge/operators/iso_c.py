@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SCALE = Coefficient(
     "scale", 0.0, 2.0, 1.0, per_source=False, description="factor of the merged task vector"

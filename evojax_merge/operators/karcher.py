@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, per_vector
@@ -17,7 +17,7 @@ from evojax_merge.operators.steps.sphere import (
     quadratic,
     unit,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 WEIGHT = Coefficient(
     "weight",

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_option, check_switch
-from evojax_merge.low_rank import product
+from evojax_merge.documents.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     DENSITY,
     WEIGHT,
@@ -25,7 +24,8 @@ from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
 from evojax_merge.operators.steps.cuts import Trim
 from evojax_merge.operators.steps.task_vectors import elect
 from evojax_merge.operators.ties import trim_table
-from evojax_merge.types import Array, Float
+from evojax_merge.params.low_rank import product
+from evojax_merge.params.types import Array, Float
 
 
 class Aligned(NamedTuple):

@@ -1,6 +1,6 @@
 """Linear average (Wortsman et al., 2022), https://arxiv.org/abs/2203.05482"""
 
-from evojax_merge.arguments import check_switch
+from evojax_merge.documents.arguments import check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -12,7 +12,7 @@ from evojax_merge.operators.base import (
     no_statistics,
     weighted_sum,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def linear(normalize: bool = True) -> Operator:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_number, check_switch
+from evojax_merge.documents.arguments import check_number, check_switch
 from evojax_merge.operators.base import WEIGHT as HALF_WEIGHT
 from evojax_merge.operators.base import (
     Coefficients,
@@ -14,7 +14,7 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 WEIGHT = HALF_WEIGHT._replace(default=1.0, description="factor of a task vector, before choosing")
 

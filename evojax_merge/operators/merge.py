@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt32
 
-from evojax_merge.low_rank import on_base
 from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import check, check_finite
 from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
-from evojax_merge.tree import flatten, is_stacked, unflatten
-from evojax_merge.types import Array, Params
+from evojax_merge.params.low_rank import on_base
+from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.types import Array, Params
 
 Statistics = dict[str, Any]
 """By leaf path: what the operator's ``init`` computed."""
@@ -34,7 +34,8 @@ def init_statistics(
         operator: whose ``init`` computes it.
         base: the common ancestor, if any.
         sources: what is merged.
-        evidence: of each source, where the operator asks for it (`evojax_merge.evidence.collect`).
+        evidence: of each source, where the operator asks for it (
+            `evojax_merge.sources.evidence.collect`).
         entry: where statistics computed from the very same weights may be, and else are put.
 
     Raises:
@@ -87,7 +88,7 @@ def merge(
         operator: from one of the factories of this package.
         base: the model that the sources were fine-tuned from, where there is one.
         sources: trees of the same paths and shapes; those of LoRA adapters hold
-            `evojax_merge.low_rank` leaves, and need the base whatever the operator.
+            `evojax_merge.params.low_rank` leaves, and need the base whatever the operator.
         coefficients: by leaf path, then by name: ``[sources]`` or ``[sources, layers]``.
         statistics: of `init_statistics` for the same operator, base and sources.
         seed: of the recipe; addresses the random masks.
@@ -199,7 +200,7 @@ def _leaf_evidence(
         raise ValueError(
             f"{operator.name} needs the {operator.evidence.kind} evidence of each of the {sources} "
             f"sources, got {'none' if evidence is None else len(evidence)}; collect it with "
-            "evojax_merge.evidence.collect"
+            "evojax_merge.sources.evidence.collect"
         )
     return lambda path: (tuple(one.get(path) for one in evidence),)
 

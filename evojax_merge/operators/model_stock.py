@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_switch
+from evojax_merge.documents.arguments import check_switch
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -15,7 +15,7 @@ from evojax_merge.operators.base import (
 )
 from evojax_merge.operators.statistics import geometry
 from evojax_merge.operators.steps.span import Along, combine
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SINGULAR = 1e-6
 """1 + (N - 1) cos theta below this: no finite ratio, the base is kept (as in mergekit)."""

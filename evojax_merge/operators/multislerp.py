@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_switch
+from evojax_merge.documents.arguments import check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, per_vector
 from evojax_merge.operators.steps.sphere import apart_from, over_sources, quadratic, unit
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SMALLEST = 1e-8
 """A mean direction shorter than this has none: the sources are averaged instead."""

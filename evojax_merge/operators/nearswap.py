@@ -13,7 +13,7 @@ from evojax_merge.operators.base import (
     spread,
     task_vectors,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SMALLEST = 1e-6
 """A smaller difference counts as this one (as in mergekit)."""

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from evojax_merge.arguments import check_option, check_switch
+from evojax_merge.documents.arguments import check_option, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -15,7 +15,7 @@ from evojax_merge.operators.base import (
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Along, Geometry, combine, per_vector
 from evojax_merge.operators.steps.sphere import arc
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 COLLINEAR = 5e-17
 """1 - abs(cos) up to which slerp is linear: mergekit's 1 - cos^2 <= 1e-16. Of opposite directions

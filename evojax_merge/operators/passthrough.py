@@ -10,7 +10,7 @@ from evojax_merge.operators.base import (
     no_statistics,
     spread,
 )
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SCALE = Coefficient("scale", 0.0, 2.0, 1.0, per_source=False, description="factor of the source")
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -19,7 +19,7 @@ from evojax_merge.operators.base import (
 )
 from evojax_merge.operators.magmax import WEIGHT
 from evojax_merge.operators.statistics import Tensors, stack_layers, task_vector_row
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 R = Coefficient(
     "r",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
@@ -18,7 +18,7 @@ from evojax_merge.operators.base import (
 )
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
 from evojax_merge.operators.steps.shares import average, from_first, shares
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 FLOOR = 1e-10
 """Least element of a diagonal, as a share of the mean: an input that never occurs is averaged."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -28,7 +28,7 @@ from evojax_merge.operators.statistics import (
     variance_of,
 )
 from evojax_merge.operators.steps.cuts import EVERYTHING, GRID, grid_counts, grid_step, take
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 SMALLEST_ENERGY = 1e-6
 SMALLEST_DIVISOR = 1e-6

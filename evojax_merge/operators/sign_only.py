@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_switch
+from evojax_merge.documents.arguments import check_number, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.statistics import stack_layers, task_vector_row
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:

@@ -1,11 +1,11 @@
 """Spherical linear interpolation (Shoemake, 1985), https://doi.org/10.1145/325165.325242"""
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, per_vector
 from evojax_merge.operators.steps.sphere import arc
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 ORTHOGONAL_BELOW = 1e-8
 """A shorter vector has no direction: it counts as orthogonal to every other."""

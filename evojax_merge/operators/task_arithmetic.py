@@ -13,7 +13,7 @@ from evojax_merge.operators.base import (
 from evojax_merge.operators.steps.adapters import weighted_task_vectors
 from evojax_merge.operators.steps.task_vectors import check_steps
 from evojax_merge.operators.steps.trimming import Rescale
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:

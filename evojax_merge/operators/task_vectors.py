@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from evojax_merge.arguments import check_option
+from evojax_merge.documents.arguments import check_option
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.breadcrumbs import without_outliers
 from evojax_merge.operators.dare import at_random

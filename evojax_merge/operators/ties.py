@@ -34,7 +34,7 @@ from evojax_merge.operators.steps.trimming import (
     inverse_or,
     norm_of,
 )
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 
 def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.0) -> Operator:

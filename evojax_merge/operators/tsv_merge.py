@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import (
     Coefficient,
     Coefficients,
@@ -17,7 +17,7 @@ from evojax_merge.operators.base import (
     weighted_sum,
 )
 from evojax_merge.operators.statistics import is_matrix, nearest_orthogonal, rows, svd, task_matrix
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 WEIGHT = Coefficient(
     "weight", 0.0, 2.0, 1.0, description="factor of a source's singular values; 1 is the paper's"

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from evojax_merge.fitness.base import Measure, Task
+from evojax_merge.params.types import Float
 from evojax_merge.report.plots import assured, save_figure
-from evojax_merge.types import Float
 
 FILE = "curve.json"
 COSTS = {
@@ -49,7 +49,7 @@ def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> 
     """At most so many of them, evenly spread over the generations, the last among them.
 
     Args:
-        history: Rows of `evojax_merge.evolution.history.read_history`.
+        history: Rows of `evojax_merge.search.history.read_history`.
         search: Whose.
         most: How many.
     """

@@ -16,9 +16,9 @@ from evojax_merge.documents.errors import DocumentError, named
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.fitness.base import Measure
+from evojax_merge.params.types import Float
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
 from evojax_merge.report.plots import save_figure
-from evojax_merge.types import Float
 
 FILE = "front.json"
 FOLDER = "front"

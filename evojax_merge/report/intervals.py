@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evojax_merge.types import Float
+from evojax_merge.params.types import Float
 
 LEVEL = 0.95
 _RESAMPLES = 2_000

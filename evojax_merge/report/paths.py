@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from evojax_merge.path_recipe import Hop
+from evojax_merge.recipes.path import Hop
 from evojax_merge.report.plots import drawable, save_figure
 from evojax_merge.spaces.dataflow import DataflowSpace
 
@@ -80,7 +80,7 @@ def plot_path_history(
     """Length of paths, and the share of hops in each model, over the generations of a search.
 
     Args:
-        history: Rows of `evojax_merge.evolution.history.read_history`, genotypes of ``space``.
+        history: Rows of `evojax_merge.search.history.read_history`, genotypes of ``space``.
         search: Whose rows are drawn.
         space: Decodes their genotypes.
         path: The PNG to write.

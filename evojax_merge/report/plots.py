@@ -15,7 +15,7 @@ from matplotlib.text import Text
 
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
-from evojax_merge.segments import Segment
+from evojax_merge.models.segments import Segment
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -44,7 +44,7 @@ def drawable(name: str) -> str:
 
 def assured(row: Mapping[str, Any]) -> float:
     """Fitness of a row of the history as far as it does not hang on the items that were met; see
-    `evojax_merge.evolution.evaluation.Evaluation.assured`."""
+    `evojax_merge.measuring.evaluation.Evaluation.assured`."""
     return _number(row["fitness"]) - 2 * float(row.get("error") or 0.0)
 
 
@@ -65,7 +65,7 @@ def plot_fitness(
     items, the best fitness is what is `assured`.
 
     Args:
-        history: Rows of `evojax_merge.evolution.history.read_history`.
+        history: Rows of `evojax_merge.search.history.read_history`.
         path: The PNG to write.
         task: What was measured.
         own: What the fitness of searches is that score candidates themselves, by their names.

@@ -7,9 +7,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from evojax_merge.evolution.loop import Metrics
+from evojax_merge.documents.terminal import printable, say
 from evojax_merge.fitness.base import Measure
-from evojax_merge.terminal import printable, say
+from evojax_merge.search.loop import Metrics
 
 _LINE_EVERY = 5.0
 """Seconds between lines where no bar can be drawn."""

@@ -13,11 +13,11 @@ from rich.table import Table
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.json_text import load_json
+from evojax_merge.documents.terminal import cell
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
+from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval, weighted_interval
-from evojax_merge.terminal import cell
-from evojax_merge.types import Float
 
 CHOSEN = {
     "search": "the items that the search chose by",

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge.documents.terminal import cell, say
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
 from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
-from evojax_merge.terminal import cell, say
 
 TABLE = "results.csv"
 PICTURE = "curves.png"

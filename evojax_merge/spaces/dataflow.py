@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import LARGEST, check_whole, within
+from evojax_merge.documents.arguments import LARGEST, check_whole, within
 from evojax_merge.models.decoder.path import Path
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Int
 from evojax_merge.spaces.scaling import SCALINGS, Scaling
-from evojax_merge.types import Array, Bool, Float, Genotype, Int
 
 Semantics = Literal["stream", "branch"]
 """What a scale multiplies: the whole residual stream (the paper), or only what the MLP of the hop

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from evojax_merge.params.types import Float
 from evojax_merge.spaces.dataflow import DataflowSpace
 from evojax_merge.spaces.parameter import ParameterSpace
-from evojax_merge.types import Float
 
 MERGED = "merged"
 """What a pool calls the merge."""

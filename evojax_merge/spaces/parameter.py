@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import LARGEST, allowed, check_switch, check_whole, within
+from evojax_merge.documents.arguments import LARGEST, allowed, check_switch, check_whole, within
 from evojax_merge.models import Layout, Leaf
+from evojax_merge.models.segments import LeafCoefficients, Segment, assign, expand, names_leaf
 from evojax_merge.operators.base import Coefficient, Operator, divisor
-from evojax_merge.segments import LeafCoefficients, Segment, assign, expand, names_leaf
-from evojax_merge.types import Array, Float, Genotype
+from evojax_merge.params.types import Array, Float, Genotype
 
 REST = "*"
 """In ``groups``: every parameter group that no other entry names."""

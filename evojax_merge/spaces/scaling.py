@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 REACH = 3.0
 """Bound of the weights of a network, either side of 0."""

@@ -11,10 +11,10 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_whole
+from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.models import Layout
-from evojax_merge.tree import flatten, unflatten
-from evojax_merge.types import Array, Float, Genotype, Params
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Array, Float, Genotype, Params
 
 MAX_GENES = 5_000_000
 """A strategy holds a genotype for each member of its archive, and every generation is saved."""

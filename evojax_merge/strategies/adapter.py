@@ -16,13 +16,13 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from jaxtyping import Array, Bool, Float
 
-from evojax_merge.arguments import check_population_size
+from evojax_merge.documents.arguments import check_population_size
+from evojax_merge.params.types import Fitness, Genotype, Population, PRNGKey
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.injection import limit_step
 from evojax_merge.strategies.shaping import to_cost
-from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
 
 _AVERAGING = frozenset(
     {

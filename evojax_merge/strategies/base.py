@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, Protocol
 
-from evojax_merge.types import Fitness, Population, PRNGKey
+from evojax_merge.params.types import Fitness, Population, PRNGKey
 
 State = Any
 """A pytree of arrays whose structure, shapes and dtypes are fixed from ``init`` on."""

@@ -35,8 +35,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from evojax_merge.arguments import LARGEST, within
-from evojax_merge.types import Genotype
+from evojax_merge.documents.arguments import LARGEST, within
+from evojax_merge.params.types import Genotype
 
 PENALTY = 0.1
 """Of 1, 0.3, 0.2, 0.1 and 0.03 the one that was never much slower than the best of them."""

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import MOST_CANDIDATES, check_population_size, check_whole
+from evojax_merge.documents.arguments import MOST_CANDIDATES, check_population_size, check_whole
+from evojax_merge.params.types import Array, Bool, Float, Int, Population, PRNGKey
 from evojax_merge.strategies.box import Box
-from evojax_merge.types import Array, Bool, Float, Int, Population, PRNGKey
 
 
 class State(NamedTuple):

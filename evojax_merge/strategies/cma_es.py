@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from evosax.algorithms.distribution_based.cma_es import Params, eigen_decomposition
 
+from evojax_merge.params.types import Fitness, Population, PRNGKey
 from evojax_merge.strategies.factored_cma_es import FactoredCMAES
-from evojax_merge.types import Fitness, Population, PRNGKey
 
 MANY = 1000
 """From so many genes on a factor is kept."""

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from evojax_merge.arguments import check_population_size
+from evojax_merge.documents.arguments import check_population_size
+from evojax_merge.params.types import Fitness, Genotype, Population, PRNGKey
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
-from evojax_merge.types import Fitness, Genotype, Population, PRNGKey
 
 
 class State(NamedTuple):

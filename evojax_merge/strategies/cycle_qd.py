@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number
+from evojax_merge.documents.arguments import check_number
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
 from evojax_merge.strategies.mating import draw_pair, mutate
-from evojax_merge.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 
 WEIGHT_DEVIATION = 0.01
 """Of the weights of a crossover, [1]."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_whole
-from evojax_merge.types import Array, Bool, Float, Genotype, Int
+from evojax_merge.documents.arguments import check_whole
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Int
 
 LIMIT_GB = 4.0
 """Of what the genotypes of all cells may take: the state is saved after each generation."""

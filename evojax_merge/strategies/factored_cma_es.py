@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from evosax.algorithms.distribution_based.cma_es import CMA_ES, Params
 
-from evojax_merge.types import Array, Fitness, Float, Population, PRNGKey
+from evojax_merge.params.types import Array, Fitness, Float, Population, PRNGKey
 
 SMALLEST = 0.1
 """Least eigenvalue of M, as a share of `a`, and least `a`. Negative weights are limited: they

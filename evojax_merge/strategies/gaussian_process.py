@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 LENGTH_SCALES = np.array([0.5, 1.0, 2.0, 4.0, 8.0], np.float32)
 """In units of the root mean square distance of the data."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 def limit_step(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " dims"]:

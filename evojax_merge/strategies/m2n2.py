@@ -18,11 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import MOST_CANDIDATES, check_number, check_switch, check_whole
+from evojax_merge.documents.arguments import (
+    MOST_CANDIDATES,
+    check_number,
+    check_switch,
+    check_whole,
+)
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
-from evojax_merge.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 
 
 class Archive(NamedTuple):

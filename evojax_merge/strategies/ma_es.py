@@ -15,7 +15,7 @@ from evosax.algorithms.distribution_based.lm_ma_es import LM_MA_ES
 from evosax.algorithms.distribution_based.lm_ma_es import Params as LMParams
 from evosax.algorithms.distribution_based.ma_es import MA_ES, Params, State
 
-from evojax_merge.types import Fitness, Population, PRNGKey
+from evojax_merge.params.types import Fitness, Population, PRNGKey
 
 
 class MAES(MA_ES):

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_switch
+from evojax_merge.documents.arguments import check_number, check_switch
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Population, PRNGKey
 from evojax_merge.strategies.base import check_names, default_population_size
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
@@ -24,7 +25,6 @@ from evojax_merge.strategies.mating import (
     mutate,
     proportional_or_uniform,
 )
-from evojax_merge.types import Array, Bool, Float, Genotype, Population, PRNGKey
 
 
 class MAPElites(ArchiveStrategy):

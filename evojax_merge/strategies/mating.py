@@ -7,7 +7,7 @@ interpolation (Shoemake, 1985) of two whole genotypes, by w before a split point
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.types import Array, Bool, Float, Genotype, Int, PRNGKey
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, PRNGKey
 
 _PARALLEL = 1e-6
 """Sine of an angle below which two genotypes are interpolated linearly."""

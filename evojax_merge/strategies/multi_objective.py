@@ -13,12 +13,12 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from evosax.types import State as BaseState
 from jaxtyping import Array, Float, Int
 
-from evojax_merge.arguments import check_population_size
+from evojax_merge.documents.arguments import check_population_size
+from evojax_merge.params.types import Genotype, Population, PRNGKey
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.pareto import Costs, finite_costs
 from evojax_merge.strategies.variation import polynomial_mutation, simulated_binary_crossover
-from evojax_merge.types import Genotype, Population, PRNGKey
 
 DEFAULT_POPULATION = 40
 """The papers' 92 to 100 are for tens of thousands of evaluations."""

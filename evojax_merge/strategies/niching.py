@@ -9,8 +9,8 @@ Costs are minimised and infinite in all objectives where a candidate failed.
 import jax
 import jax.numpy as jnp
 
+from evojax_merge.params.types import Array, Bool, Float, Int, PRNGKey
 from evojax_merge.strategies.pareto import Costs, whole_and_last
-from evojax_merge.types import Array, Bool, Float, Int, PRNGKey
 
 Point = Float[Array, " objectives"]
 Extremes = Float[Array, "objectives objectives"]

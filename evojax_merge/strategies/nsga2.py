@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from evosax.types import State as BaseState
 
+from evojax_merge.params.types import Array, Float, Int, Population, PRNGKey
 from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
 from evojax_merge.strategies.pareto import (
     Costs,
@@ -22,7 +23,6 @@ from evojax_merge.strategies.pareto import (
     non_dominated_rank,
     survivors_of,
 )
-from evojax_merge.types import Array, Float, Int, Population, PRNGKey
 
 
 @jax.tree_util.register_dataclass

@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 from evosax.types import State as BaseState
 
-from evojax_merge.arguments import check_whole
+from evojax_merge.documents.arguments import check_whole
+from evojax_merge.params.types import Array, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.multi_objective import MultiObjectiveAlgorithm, Params
 from evojax_merge.strategies.niching import associate, nadir_point, niche, update_extremes
 from evojax_merge.strategies.pareto import Costs, das_dennis, non_dominated_rank
-from evojax_merge.types import Array, Float, Genotype, Int, Population, PRNGKey
 
 
 @jax.tree_util.register_dataclass

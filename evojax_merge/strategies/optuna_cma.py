@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from evojax_merge.arguments import check_population_size, check_whole
+from evojax_merge.documents.arguments import check_population_size, check_whole
+from evojax_merge.params.types import Fitness, Population, PRNGKey
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.box import make_box
-from evojax_merge.types import Fitness, Population, PRNGKey
 
 _WORST = -3e38
 """What a candidate without a finite fitness is told as; the sampler compares ranks only."""

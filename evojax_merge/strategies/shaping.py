@@ -7,8 +7,8 @@ from evosax.core import fitness_shaping as shaping
 from evosax.types import Params, Population, State
 from jaxtyping import Array, Float
 
-from evojax_merge.arguments import check_option
-from evojax_merge.types import Fitness
+from evojax_merge.documents.arguments import check_option
+from evojax_merge.params.types import Fitness
 
 _SHAPINGS: dict[str, Callable[..., Fitness]] = {
     "identity": shaping.identity_fitness_shaping_fn,

@@ -20,10 +20,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_population_size, check_whole
+from evojax_merge.documents.arguments import check_number, check_population_size, check_whole
+from evojax_merge.params.types import (
+    Array,
+    Bool,
+    Fitness,
+    Float,
+    Genotype,
+    Int,
+    Population,
+    PRNGKey,
+)
 from evojax_merge.strategies.base import within
 from evojax_merge.strategies.gaussian_process import fit, predict
-from evojax_merge.types import Array, Bool, Fitness, Float, Genotype, Int, Population, PRNGKey
 
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""

@@ -12,7 +12,7 @@ a bound, where float32 resolves far less than its unit, steps then keep their pr
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.types import Array, Bool, Float, Genotype, Population, PRNGKey
+from evojax_merge.params.types import Array, Bool, Float, Genotype, Population, PRNGKey
 
 
 def simulated_binary_crossover(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from evosax.algorithms.distribution_based.xnes import Params, State, xNES
 
-from evojax_merge.types import Fitness, Population, PRNGKey
+from evojax_merge.params.types import Fitness, Population, PRNGKey
 
 
 class XNES(xNES):

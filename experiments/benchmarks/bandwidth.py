@@ -27,8 +27,8 @@ from operators import HALF, OPERATORS, SOURCES, candidate_coefficients
 
 from evojax_merge import operators as zoo
 from evojax_merge.operators import Operator, init_statistics, make_merge
-from evojax_merge.tree import flatten, is_stacked, unflatten
-from evojax_merge.types import Array, Params
+from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.types import Array, Params
 
 ALL: dict[str, tuple[Operator, dict[str, float]]] = {
     "passthrough": (zoo.passthrough(), {"scale": 0.9}),

@@ -21,13 +21,13 @@ from measure import Row, main, row, seconds_in_turn
 from transformers import AutoModelForCausalLM
 
 from evojax_merge.config import build, compose
-from evojax_merge.evolution.checkpointing import Checkpointer
-from evojax_merge.evolution.history import History
-from evojax_merge.evolution.loop import search
-from evojax_merge.evolution.mesh import make_mesh
-from evojax_merge.evolution.problems.merging import Merging
-from evojax_merge.evolution.problems.parameter import make_evaluator
-from evojax_merge.ingredients import load_ingredients, plan
+from evojax_merge.measuring.mesh import make_mesh
+from evojax_merge.runs.problems.merging import Merging
+from evojax_merge.runs.problems.parameter import make_evaluator
+from evojax_merge.search.checkpointer import Checkpointer
+from evojax_merge.search.history import History
+from evojax_merge.search.loop import search
+from evojax_merge.sources.ingredients import load_ingredients, plan
 
 PEER = "mergekit to disk, transformers generate"
 REPEATS, GENERATIONS = 5, 8

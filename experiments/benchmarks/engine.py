@@ -39,7 +39,7 @@ from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood, sequence_loglikelihood
 from evojax_merge.models.decoder.path import PATH, make_path
 from evojax_merge.models.family import DECODER
-from evojax_merge.types import Array, Params
+from evojax_merge.params.types import Array, Params
 
 SHAPES: dict[str, dict[str, Any]] = {
     "1m": {

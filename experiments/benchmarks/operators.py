@@ -30,8 +30,8 @@ from evojax_merge.operators import (
     make_merge,
     merge,
 )
-from evojax_merge.tree import flatten, unflatten
-from evojax_merge.types import Params
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Params
 
 LAYERS, HIDDEN, MLP, VOCAB = 12, 768, 2048, 16_000
 LAYER_SHAPES = layer_shapes(HIDDEN, MLP)

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from measure import Row, main, row, seconds_in_turn
 
-from evojax_merge.evolution.memory import is_held_alone
+from evojax_merge.measuring.device_memory import is_held_alone
 from evojax_merge.operators import Operator, dare_ties, init_statistics, karcher, merge, ties
-from evojax_merge.population import COMPILER_OPTIONS, fill
-from evojax_merge.types import Params
+from evojax_merge.params.population import COMPILER_OPTIONS, fill
+from evojax_merge.params.types import Params
 
 LAYERS, SOURCES, REPEATS, POPULATION = 10, 3, 9, 16
 OPERATORS: dict[str, tuple[Operator, dict[str, float]]] = {

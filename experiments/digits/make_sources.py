@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from evojax_merge.fitness import load_digits
 from evojax_merge.models import family_of
-from evojax_merge.tree import flatten
-from evojax_merge.types import Params
+from evojax_merge.params.tree import flatten
+from evojax_merge.params.types import Params
 
 HF_CONFIG = {"model_type": "mlp", "hidden_sizes": [64, 256, 10]}
 HALVES = {"low": range(5), "high": range(5, 10)}

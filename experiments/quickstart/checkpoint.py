@@ -6,8 +6,8 @@ import numpy as np
 from safetensors.numpy import save_file
 from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
 
-from evojax_merge.tree import flatten, is_stacked
-from evojax_merge.types import Params
+from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.params.types import Params
 
 LONGEST_ANSWER = 24
 

@@ -9,7 +9,7 @@ import jax
 
 from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.types import Params
+from evojax_merge.params.types import Params
 from experiments.quickstart import stages
 from experiments.quickstart.checkpoint import llama_config, save_checkpoint
 from experiments.quickstart.data import write_evaluation_files

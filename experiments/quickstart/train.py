@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.types import Array, Float, Params
+from evojax_merge.params.types import Array, Float, Params
 from experiments.quickstart.data import PROMPT_TEMPLATE, Document, Mixture, sample_documents
 
 BUCKETS = (48, 96, 112)

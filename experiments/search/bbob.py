@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.config import compose
+from evojax_merge.params.types import Array, Float, Population
 from evojax_merge.strategies.base import hears
-from evojax_merge.types import Array, Float, Population
 from experiments.search import landscapes
 from experiments.search.ratios import Runs, ratio
 

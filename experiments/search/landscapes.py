@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from evosax.problems.bbob.bbob_fns import bbob_fns
 
+from evojax_merge.params.types import Array, Float, Genotype, Population
 from evojax_merge.spaces.dataflow import BIAS, INDICATOR, SPAN, DataflowSpace
-from evojax_merge.types import Array, Float, Genotype, Population
 
 FUNCTIONS = (  # at least one of each of the five groups, with the optimum 0
     "sphere",

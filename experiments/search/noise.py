@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.config import build, compose
-from evojax_merge.evolution.loop import init_state, step
-from evojax_merge.evolution.pairing import pair
-from evojax_merge.evolution.scoring import Minibatch
-from evojax_merge.evolution.setups import set_up
-from evojax_merge.types import Float
+from evojax_merge.params.types import Float
+from evojax_merge.runs.pairing import pair
+from evojax_merge.runs.setups import set_up
+from evojax_merge.savers import Minibatch
+from evojax_merge.search.loop import init_state, step
 
 SIZES = (64, 128)
 ENDS = (10, 20, 30, 40, 50)

@@ -25,8 +25,8 @@ from pymoo.util.ref_dirs import get_reference_directions
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge.params.types import Array, Float, Population
 from evojax_merge.strategies import NSGA2, NSGA3, MultiObjectiveStrategy
-from evojax_merge.types import Array, Float, Population
 
 Costs = Float[Array, "pop objectives"]
 HALF_PI = np.pi / 2

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evojax_merge.types import Bool, Float
+from evojax_merge.params.types import Bool, Float
 
 LEVEL = 0.95
 DRAWS = 4_000

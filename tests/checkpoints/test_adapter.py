@@ -14,8 +14,8 @@ from evojax_merge.checkpoints import (
     load_config,
     weights_hash,
 )
-from evojax_merge.low_rank import LowRank, Unchanged, materialise
-from evojax_merge.tree import flatten
+from evojax_merge.params.low_rank import LowRank, Unchanged, materialise
+from evojax_merge.params.tree import flatten
 from tests.adapters_factory import PREFIX, adapter_tensors, task_vectors, write_adapter
 from tests.checkpoints_factory import random_tensors, tiny_config, write_checkpoint
 

@@ -16,7 +16,7 @@ from evojax_merge.checkpoints import (
     weights_hash,
 )
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
-from evojax_merge.fitness.encoding import Encoder
+from evojax_merge.fitness.encoder import Encoder
 from tests.adapters_factory import adapter_tensors, write_adapter
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 

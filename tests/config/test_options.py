@@ -20,7 +20,7 @@ from evojax_merge.config import (
     compose,
     conf_directory,
 )
-from evojax_merge.evolution.mesh import make_mesh
+from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.operators import constant_coefficients, init_statistics, merge, ties
 from evojax_merge.spaces import kind_of
 from tests.config.layouts import DIGITS, layout
@@ -49,7 +49,7 @@ def test_operators(name):
     assert np.isfinite(merged["fc"]["weight"]).all()
 
 
-@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "name",
     [
@@ -84,7 +84,7 @@ def test_spaces_of_parameters(name):
 
 
 def test_space_of_weights():
-    """Run in tests/evolution/test_weights_runs.py."""
+    """Run in tests/runs/test_weights_runs.py."""
     space = instantiate(compose(["space=weights", "model.sources=[x]"]).space)
     made = space(shapes={"fc.weight": (3, 4), "fc.bias": (3,)}, layout=layout(DIGITS))
     assert made.dims == 15
@@ -92,7 +92,7 @@ def test_space_of_weights():
 
 @pytest.mark.parametrize("name", ["dataflow", "hybrid", "joint"])
 def test_spaces_of_paths(name):
-    """They are run in tests/evolution/test_routed_runs.py."""
+    """They are run in tests/runs/test_routed_runs.py."""
     space = instantiate(compose([f"space={name}", "model.sources=[x]"]).space)
     assert kind_of(space) == name
     if name == "dataflow":
@@ -119,7 +119,7 @@ def test_meshes(name):
     assert mesh.axis_names == make_mesh().axis_names == ("pop", "model")
 
 
-@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size"})
 )
@@ -142,7 +142,7 @@ def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     assert (tmp_path / "run" / "export" / "tokenizer.json").exists()
 
 
-@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 def test_several_tasks_drive_a_search(models, items, tmp_path):
     run = evolve(
         [

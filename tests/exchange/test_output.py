@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from evojax_merge.exchange.output import Piece, ShardWriter
+from evojax_merge.exchange.tensor_files import Piece, ShardWriter
 from tests.exchange.conftest import tensors_of
 
 TENSORS = {

@@ -44,10 +44,10 @@ import pytest
 import yaml
 
 from evojax_merge import api
-from evojax_merge.exchange.writing import to_mergekit
+from evojax_merge.exchange.recipe_writer import to_mergekit
 from tests.checkpoints_factory import write_checkpoint
 from tests.exchange.conftest import entries, merged, tensors_of
-from tests.exchange.test_applying import linear, speakers  # noqa: F401
+from tests.exchange.test_application import linear, speakers  # noqa: F401
 from tests.exchange.written import SETTINGS, written
 
 pytestmark = pytest.mark.parity

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from evojax_merge import api
-from evojax_merge.exchange.writing import to_mergekit
-from evojax_merge.segments import Segment
+from evojax_merge.exchange.recipe_writer import to_mergekit
+from evojax_merge.models.segments import Segment
 from tests.checkpoints_factory import write_checkpoint
 from tests.exchange.conftest import merged, tensors_of
 from tests.exchange.written import RANDOM, written

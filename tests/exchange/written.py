@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from evojax_merge.exchange.expressing import OWN, express
+from evojax_merge.exchange.equivalents import OWN, express
 from evojax_merge.operators import make_operator
-from evojax_merge.recipe import Ingredient, Recipe
-from tests.exchange.test_writing import BLOCKS
+from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.sources.reference import Ingredient
+from tests.exchange.test_recipe_writer import BLOCKS
 
 SETTINGS = {
     "linear": [{}, {"normalize": False}],

@@ -21,14 +21,14 @@ from evojax_merge import api
 from evojax_merge.checkpoints import load, load_adapter_config, load_config
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.config import build, compose, load_config_file
-from evojax_merge.evolution.setups import set_up
 from evojax_merge.exchange import apply_mergekit
 from evojax_merge.fitness import GenerationTask, MultipleChoiceTask, PerplexityTask
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.classification import read_examples
-from evojax_merge.fitness.encoding import Encoder
-from evojax_merge.path_recipe import load_recipe
-from evojax_merge.tree import flatten
+from evojax_merge.fitness.encoder import Encoder
+from evojax_merge.params.tree import flatten
+from evojax_merge.recipes.path import load_recipe
+from evojax_merge.runs.setups import set_up
 from tests.adapters_factory import adapter_tensors, write_adapter
 from tests.checkpoints_factory import (
     byte_tokenizer,

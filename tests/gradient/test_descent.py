@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from evojax_merge import api, evolve
-from evojax_merge.evolution.history import read_history
 from evojax_merge.fitness.size import BoundSize
 from evojax_merge.gradient import GradientDescent, PredictionEntropy, Slope
 from evojax_merge.gradient.descent import Descent, NonFiniteGradientWarning
 from evojax_merge.models.family import MLP
+from evojax_merge.search.history import read_history
 from tests.gradient.models import Bowl, classifiers, write_decoders, write_items
 
 OVERRIDES = [
@@ -120,7 +120,7 @@ def test_texts_have_an_entropy_too(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::evojax_merge.evolution.loop.ConstantFitnessWarning")
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize("strategy", ["gradient", "adamerging", "memetic"])
 def test_several_tasks_are_descended_together(tmp_path, strategy):
     write_decoders(tmp_path)

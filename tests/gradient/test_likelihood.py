@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from evojax_merge import evolve, load
-from evojax_merge.evolution.measure import measure
 from evojax_merge.fitness import (
     GenerationTask,
     MultipleChoiceTask,
@@ -15,6 +14,7 @@ from evojax_merge.fitness import (
 )
 from evojax_merge.gradient import Descendable, ReferenceLikelihood
 from evojax_merge.gradient.descent import Descent
+from evojax_merge.measuring.measure import measure
 from evojax_merge.models.decoder.inference.scoring import sequence_loglikelihood
 from evojax_merge.models.family import MLP
 from tests.gradient.models import classifiers, write_decoders, write_items

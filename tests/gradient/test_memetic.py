@@ -9,8 +9,8 @@ import pytest
 
 from evojax_merge import api, evolve
 from evojax_merge.config import compose
-from evojax_merge.evolution.history import read_history
 from evojax_merge.gradient import GradientDescent, Memetic
+from evojax_merge.search.history import read_history
 from evojax_merge.strategies import CMAES, EvosaxStrategy, cma_es
 from evojax_merge.strategies.injection import limit_step
 from tests.gradient.models import Bowl

@@ -15,7 +15,7 @@ from evojax_merge.cli import main
 
 # Not evosax, which computes when it is imported: what has threads must not be forked.
 IMPORTED = (
-    "evojax_merge.evolution.checkpointing",
+    "evojax_merge.search.checkpointer",
     "evojax_merge.exchange",
     "flax",
     "hydra",

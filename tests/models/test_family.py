@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.models import FAMILIES, family_of
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from tests.checkpoints_factory import mlp_config, tiny_config
 
 CONFIGS = [

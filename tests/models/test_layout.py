@@ -3,8 +3,8 @@
 import pytest
 
 from evojax_merge.models import Layout, Leaf, Slot, Stack
+from evojax_merge.models.segments import Segment, assign
 from evojax_merge.operators import linear
-from evojax_merge.segments import Segment, assign
 from evojax_merge.spaces import ParameterSpace
 
 STACKS = {"text.layers": Stack("text.layers", 2), "vision.layers": Stack("vision.layers", 3)}

@@ -7,11 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
-from evojax_merge.evidence.gram import by_leaf, collect_gram
-from evojax_merge.evidence.items import Items
 from evojax_merge.models.decoder import cache
 from evojax_merge.models.family import MLP
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.sources.evidence.gram import by_leaf, collect_gram
+from evojax_merge.sources.evidence.items import Items
 from tests.checkpoints_factory import VOCAB, tiny_config, write_checkpoint
 
 LENGTHS = np.array([9, 4, 6])

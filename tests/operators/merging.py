@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.operators import Operator, init_statistics, merge
-from evojax_merge.tree import flatten, is_stacked
+from evojax_merge.params.tree import flatten, is_stacked
 
 
 def random_coefficients(operator, params, sources, seed=0):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from evojax_merge import operators
-from evojax_merge.low_rank import LowRank, Unchanged, materialise
 from evojax_merge.operators import (
     dare_ties,
     init_statistics,
@@ -18,7 +17,8 @@ from evojax_merge.operators import (
     ties,
     tsv_merge,
 )
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.low_rank import LowRank, Unchanged, materialise
+from evojax_merge.params.tree import flatten, unflatten
 from tests.operators.merging import (
     assert_close,
     assert_equal,

@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.low_rank import LowRank, Unchanged
 from evojax_merge.operators import (
     check,
     check_coefficients,
@@ -17,6 +16,7 @@ from evojax_merge.operators import (
     ties,
 )
 from evojax_merge.operators.steps.random_mask import leaf_key
+from evojax_merge.params.low_rank import LowRank, Unchanged
 
 
 def tree(value=1.0, shape=(2, 3), dtype=jnp.float32):

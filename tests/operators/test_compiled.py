@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.operators import constant_coefficients, init_statistics, make_merge, merge
-from evojax_merge.population import COMPILER_OPTIONS, fill
+from evojax_merge.params.population import COMPILER_OPTIONS, fill
 from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 from tests.trees import axes_of

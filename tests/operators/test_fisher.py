@@ -12,7 +12,7 @@ from evojax_merge.operators import (
     init_statistics,
     merge,
 )
-from evojax_merge.tree import flatten
+from evojax_merge.params.tree import flatten
 
 
 def transcription(sources, fishers, weights, floor=1e-6):

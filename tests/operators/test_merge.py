@@ -36,7 +36,7 @@ from evojax_merge.operators import (
     task_vectors,
     ties,
 )
-from evojax_merge.tree import flatten, is_stacked
+from evojax_merge.params.tree import flatten, is_stacked
 from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.operators import constant_coefficients, init_statistics, merge, regmean
-from evojax_merge.tree import flatten
+from evojax_merge.params.tree import flatten
 
 PATH = "layers.fc.weight"
 

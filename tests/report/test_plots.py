@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import Measure
-from evojax_merge.path_recipe import Hop
+from evojax_merge.recipes.path import Hop
 from evojax_merge.report.front import Front, Member, plot_front
 from evojax_merge.report.paths import plot_path, plot_path_history
 from evojax_merge.report.plots import plot_coefficients, plot_fitness

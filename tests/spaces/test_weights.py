@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.models import family_of
+from evojax_merge.params.tree import flatten
 from evojax_merge.spaces import WeightsSpace, kind_of
-from evojax_merge.tree import flatten
 from tests.checkpoints_factory import tiny_config
 
 CONFIGS = {

@@ -12,7 +12,7 @@ import yaml
 from evojax_merge import api, cli, operators
 from evojax_merge.config import compose
 from evojax_merge.operators.factories import FACTORIES, PREFIX, make_operator
-from evojax_merge.recipe import Recipe, RecipeError
+from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from tests.checkpoints_factory import tiny_config, write_checkpoint
 
 GROUPS = ["attention", "mlp", "norm", "embedding", "head"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evojax_merge import api, cli
-from evojax_merge.evolution import run as runs
+from evojax_merge.runs import run as runs
 from tests.trust.test_run_directories import SMALL
 
 

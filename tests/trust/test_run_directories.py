@@ -30,7 +30,7 @@ PICKLED = {
 FOREIGN = """
 from pathlib import Path
 from evojax_merge.fitness import digits_task
-from evojax_merge.evolution.mesh import make_mesh
+from evojax_merge.measuring.mesh import make_mesh
 
 Path(__file__).with_name("imported").touch()
 

@@ -10,7 +10,7 @@ from flax import nnx
 
 from evojax_merge.models.clip.config import TowerConfig
 from evojax_merge.models.probe import observed
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 
 class Linear(nnx.Module):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from evojax_merge.models.clip.config import CLIPConfig, TextConfig, TowerConfig, VisionConfig
 from evojax_merge.models.clip.params import SCALE, towers
 from evojax_merge.models.clip.towers import Pixels, init_tower, tower_of
-from evojax_merge.types import Array, Float, Params, PRNGKey, Tokens
+from evojax_merge.params.types import Array, Float, Params, PRNGKey, Tokens
 
 _INITIAL_SCALE = 2.6592  # the log of 1 / 0.07, as transformers rounds it
 

@@ -15,7 +15,7 @@ from evojax_merge.models.clip.config import TextConfig, TowerConfig, VisionConfi
 from evojax_merge.models.clip.layers import Layer, LayerNorm, Linear, normal
 from evojax_merge.models.clip.params import tower_linear_inputs
 from evojax_merge.models.probe import attach
-from evojax_merge.types import Array, Float, Params, PRNGKey, Tokens
+from evojax_merge.params.types import Array, Float, Params, PRNGKey, Tokens
 
 Pixels = Float[Array, "batch channels height width"]
 """Pictures as transformers' image processors give them: cropped and normalised."""

@@ -20,7 +20,7 @@ from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.params import STACK
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
-from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
+from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
 
 _FEW = 8
 """Answers at a time below which less memory is no longer worth the time."""

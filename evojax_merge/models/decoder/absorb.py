@@ -18,8 +18,8 @@ import numpy as np
 
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.path import Path
-from evojax_merge.tree import flatten, is_stacked, unflatten
-from evojax_merge.types import Params
+from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.types import Params
 
 _NORMS = ("layers.input_layernorm.weight", "layers.post_attention_layernorm.weight")
 _ATTENTION = ("layers.self_attn.o_proj.weight", "layers.self_attn.o_proj.bias")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models.decoder.flash import Implementation, attend_fused
-from evojax_merge.types import Array, Bool, Float, Int
+from evojax_merge.params.types import Array, Bool, Float, Int
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
 

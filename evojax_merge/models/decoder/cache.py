@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.types import Array, Float, Int
+from evojax_merge.params.types import Array, Float, Int
 
 WRITTEN_OUT = 8
 """Most layers that are written out one by one."""

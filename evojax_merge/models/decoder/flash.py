@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.extend.backend import get_backend
 
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 Implementation = Literal["xla", "cudnn"]
 

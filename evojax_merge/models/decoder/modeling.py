@@ -28,7 +28,7 @@ from evojax_merge.models.decoder.flash import implementation_for
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
-from evojax_merge.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
+from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
 _UNLIMITED = np.iinfo(np.int32).max // 2
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.types import Array, Float, Int
+from evojax_merge.params.types import Array, Float, Int
 
 PATH = "path"
 """Its place in a parameter tree."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.types import Array, Float, Int
+from evojax_merge.params.types import Array, Float, Int
 
 
 def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, " half"]:

@@ -10,7 +10,7 @@ from evojax_merge.models.ability import Ability, Batch, ItemLoglikelihood, Predi
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.mlp.modeling import forward
 from evojax_merge.models.request import Classify
-from evojax_merge.types import Array, Float, Int, Params
+from evojax_merge.params.types import Array, Float, Int, Params
 
 
 class Classification(Ability):

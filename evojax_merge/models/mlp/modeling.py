@@ -9,7 +9,7 @@ from flax import nnx
 
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.probe import attach, observed
-from evojax_merge.types import Array, Float, Params, PRNGKey
+from evojax_merge.params.types import Array, Float, Params, PRNGKey
 
 
 class Linear(nnx.Module):

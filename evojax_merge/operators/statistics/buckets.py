@@ -19,7 +19,7 @@ from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
 from evojax_merge.operators.statistics.ordering import without_subnormal
 from evojax_merge.operators.statistics.pieces import of_two_lengths
 from evojax_merge.operators.steps.cuts import rank
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 BUCKETS = 2**16
 """At most so many."""

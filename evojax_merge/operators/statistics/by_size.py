@@ -15,7 +15,7 @@ from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
 from evojax_merge.operators.statistics.ordering import bits_of, without_subnormal, words
 from evojax_merge.operators.statistics.pieces import of_two_lengths
 from evojax_merge.operators.steps.cuts import ALL, Cut
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 DRAWN = 2**10
 """Numbers looked at to tell whether few are equal."""

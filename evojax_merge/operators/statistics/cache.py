@@ -15,8 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from evojax_merge.arguments import check_number
-from evojax_merge.files import write_whole
+from evojax_merge.documents.arguments import check_number
+from evojax_merge.documents.files import write_whole
 
 FORMAT = 3
 """Raised whenever the same weights give other statistics, or these are kept otherwise."""

@@ -15,7 +15,7 @@ from jax import lax
 
 from evojax_merge.operators.statistics.numbers import programs_here
 from evojax_merge.operators.statistics.windows import ALIGNMENT, window
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 COUNT = 2**19
 """Elements in a window."""

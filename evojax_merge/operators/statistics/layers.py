@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.base import Leaf
 from evojax_merge.operators.statistics.threads import in_threads
-from evojax_merge.types import Array, Float
+from evojax_merge.params.low_rank import Adapted
+from evojax_merge.params.types import Array, Float
 
 
 class AdaptedRows:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.statistics.layers import rows
+from evojax_merge.params.low_rank import Adapted
 
 
 @functools.cache

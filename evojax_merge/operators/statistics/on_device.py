@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.statistics.layers import rows
 from evojax_merge.operators.statistics.ordering import Order
 from evojax_merge.operators.steps.cuts import ALL, Cut, rank
-from evojax_merge.types import Array, Float
+from evojax_merge.params.low_rank import Adapted
+from evojax_merge.params.types import Array, Float
 
 LEAST = 2**16
 """Elements of the smallest tensor that is carried to the device."""

@@ -19,7 +19,7 @@ from jax import lax
 from evojax_merge.operators.statistics.numbers import Numbers, at, programs_here
 from evojax_merge.operators.statistics.pieces import PIECE
 from evojax_merge.operators.statistics.threads import in_threads
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 STEPS = 255
 """Ranks are multiples of 1 / STEPS."""

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from evojax_merge.operators.statistics import row_ranks as host
 from evojax_merge.operators.statistics.on_device import turn
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 BINS = 2 * (int(host.LAST) + 1)
 """Of a row: for each count of the host one, and one for numbers that have a bin alone."""

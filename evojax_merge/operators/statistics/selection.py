@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.low_rank import Adapted
 from evojax_merge.operators.base import Leaf
 from evojax_merge.operators.statistics import (
     on_device,
@@ -26,7 +25,8 @@ from evojax_merge.operators.statistics.ordering import Order
 from evojax_merge.operators.statistics.row_ranks import STEPS
 from evojax_merge.operators.statistics.sums_by_place import sums_by_place
 from evojax_merge.operators.steps.cuts import Cut
-from evojax_merge.types import Array
+from evojax_merge.params.low_rank import Adapted
+from evojax_merge.params.types import Array
 
 
 class Selection(NamedTuple):

@@ -9,7 +9,7 @@ from jax import lax
 
 from evojax_merge.operators.statistics.numbers import Numbers, programs_here
 from evojax_merge.operators.statistics.pieces import SMALL, of_two_lengths
-from evojax_merge.types import Array
+from evojax_merge.params.types import Array
 
 
 def sums_by_place(

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from evojax_merge.low_rank import Adapted, LowRank, product
 from evojax_merge.operators.base import spread, task_vectors, weighted_sum
-from evojax_merge.types import Array, Float
+from evojax_merge.params.low_rank import Adapted, LowRank, product
+from evojax_merge.params.types import Array, Float
 
 
 def weighted_task_vectors(

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from evojax_merge.operators.base import GOLDEN, element_index, spread
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 GRID = 1000
 """Densities are multiples of 1 / GRID."""

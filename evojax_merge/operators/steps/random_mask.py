@@ -24,7 +24,7 @@ from evojax_merge.operators.base import (
     element_index,
     spread,
 )
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 SECOND_HALF = np.uint32(0x85EBCA6B)
 

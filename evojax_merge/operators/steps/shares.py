@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from evojax_merge.operators.base import TINY, WEIGHT, Coefficients, Operator, divisor, float32
 from evojax_merge.operators.evidence import EvidenceRequest
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SHARE = WEIGHT._replace(
     domain=(0.0, float("inf")),

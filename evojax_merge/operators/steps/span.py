@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from evojax_merge.operators.base import float32, spread
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 Along = Literal["tensor", "rows", "columns"]
 """What counts as one vector: a whole tensor (a layer of a stacked leaf), each of its rows (last

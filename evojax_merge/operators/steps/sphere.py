@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from evojax_merge.operators.steps.span import dot
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 SMALL_ANGLE = 1e-4
 """Below this, x / sin(x) is 1 to float32."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.arguments import check_number, check_option, check_switch
+from evojax_merge.documents.arguments import check_number, check_option, check_switch
 from evojax_merge.operators.base import (
     WEIGHT,
     Coefficients,
@@ -23,7 +23,7 @@ from evojax_merge.operators.base import (
     task_vectors,
 )
 from evojax_merge.operators.steps.trimming import Rescale, Trimming
-from evojax_merge.types import Array, Float
+from evojax_merge.params.types import Array, Float
 
 Consensus = Literal["none", "sum", "count"]
 """Which sign an element must have to be added: any, that of the weighted sum, or the one that more

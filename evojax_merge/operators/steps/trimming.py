@@ -16,7 +16,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
 )
-from evojax_merge.types import Array, Bool, Float
+from evojax_merge.params.types import Array, Bool, Float
 
 Rescale = Literal["inverse", "l1", "l2", "linf"]
 """``inverse``: divide by the probability of being kept. Otherwise: give the sparse task vector the

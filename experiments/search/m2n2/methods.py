@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.params.types import Array, Float, Genotype, Population
 from evojax_merge.strategies import M2N2, EvosaxStrategy, MAPElites
-from evojax_merge.types import Array, Float, Genotype, Population
 from experiments.search.m2n2.network import DIMS, INITIAL_DEVIATION, load, right
 
 POPULATION = 20

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from sklearn import datasets
 
-from evojax_merge.types import Array, Float, Genotype, Int
+from evojax_merge.params.types import Array, Float, Genotype, Int
 
 PIXELS, HIDDEN, CLASSES = 64, 256, 10
 DIMS = (PIXELS + 1) * HIDDEN + (HIDDEN + 1) * CLASSES

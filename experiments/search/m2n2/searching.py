@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from evojax_merge.types import Array, Float, Genotype, PRNGKey
+from evojax_merge.params.types import Array, Float, Genotype, PRNGKey
 from experiments.search.m2n2.methods import champion, score, told
 from experiments.search.m2n2.network import DIMS, load, right
 

@@ -16,7 +16,7 @@ from evojax_merge.models.clip.modeling import (
     text_states,
 )
 from evojax_merge.models.clip.params import places, shapes
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from tests.clip_factory import EOS, LENGTH, VOCAB, clip_config, pictures, texts, tower_config
 
 CONFIG = CLIPConfig.from_hf(clip_config())

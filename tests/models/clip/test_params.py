@@ -18,7 +18,7 @@ from evojax_merge.models.clip.params import (
     stacks,
     vocabulary_paths,
 )
-from evojax_merge.tree import flatten
+from evojax_merge.params.tree import flatten
 from tests.clip_factory import clip_config, tower_config
 
 CONFIGS = {

@@ -18,7 +18,7 @@ from evojax_merge.models.clip.modeling import (
     text_states,
 )
 from evojax_merge.models.clip.params import linear_inputs, names
-from evojax_merge.tree import flatten, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from tests.clip_factory import (
     IMAGE,
     clip_config,

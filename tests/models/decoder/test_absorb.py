@@ -13,7 +13,7 @@ from evojax_merge.checkpoints import export, load
 from evojax_merge.models.decoder.absorb import AbsorptionError, absorb
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import make_path
-from evojax_merge.pool import make_pool
+from evojax_merge.sources.pool import make_pool
 from tests.checkpoints_factory import tiny_config, write_checkpoint
 
 TOKENS = np.random.default_rng(0).integers(3, 64, (2, 11))

@@ -8,7 +8,7 @@ from evojax_merge.models.decoder.cache import init_cache
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.params import layout
-from evojax_merge.tree import unflatten
+from evojax_merge.params.tree import unflatten
 from tests.checkpoints_factory import VOCAB, tiny_config
 from tests.trees import axes_of
 

@@ -21,7 +21,7 @@ from evojax_merge.models.decoder.cache import Caches, admit
 from evojax_merge.models.decoder.inference.greedy import Greedy
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
-from evojax_merge.types import Array, Bool, Int, Tokens
+from evojax_merge.params.types import Array, Bool, Int, Tokens
 
 _DUE = 0.75
 """Share of the prompts that a refill could take, over a population, at which it is due."""

@@ -18,7 +18,7 @@ from evojax_merge.models.decoder.inference.greedy import Greedy
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.params import layout
-from evojax_merge.types import Array, Bool, Int, Params, Tokens
+from evojax_merge.params.types import Array, Bool, Int, Params, Tokens
 
 
 class _Decoding(NamedTuple):

@@ -9,7 +9,7 @@ from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.types import Array, Bool, Int, Tokens
+from evojax_merge.params.types import Array, Bool, Int, Tokens
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Self
 
 import jax
 
-from evojax_merge.population import capacity, only
-from evojax_merge.types import Params
+from evojax_merge.params.population import capacity, only
+from evojax_merge.params.types import Params
 
 
 class Lanes(NamedTuple):

@@ -13,7 +13,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH
-from evojax_merge.types import Array, Int, Params, Tokens
+from evojax_merge.params.types import Array, Int, Params, Tokens
 
 
 class Primed(NamedTuple):

@@ -12,7 +12,7 @@ from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed, prime
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.params import layout
-from evojax_merge.types import Array, Bool, Float, Int, Params, Tokens
+from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
 
 
 def sequence_loglikelihood(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness import GenerationTask, MultipleChoiceTask
-from evojax_merge.fitness.encoding import shared_prefix
+from evojax_merge.fitness.encoder import shared_prefix
 from evojax_merge.models.decoder import cache
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
 from tests.fitness.conftest import language_model, write  # noqa: F401

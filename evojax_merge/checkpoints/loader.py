@@ -1,0 +1,114 @@
+"""From a checkpoint directory to a parameter tree, one tensor at a time."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
+from evojax_merge.documents.errors import shown
+from evojax_merge.models import Family
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Params
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_ALIGNMENT = 64
+"""Bytes; JAX's CPU backend adopts host memory aligned so without copying it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network with its weights: all of them of one ``dtype``, stacked leaves as the family says.
+
+    ``directory`` is where it was loaded from; ``tokenizer_directory`` is where its tokenizer's
+    files are, if elsewhere, as after an alignment.
+    """
+
+    family: Family
+    config: Any
+    hf_config: dict[str, Any]
+    params: Params
+    tokenizer: "PreTrainedTokenizerFast | None"
+    directory: Path
+    dtype: np.dtype
+    tokenizer_directory: Path | None = None
+
+
+def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
+    """Load a checkpoint, streamed tensor by tensor into its stacked leaves.
+
+    Beyond the parameters themselves this needs host memory for one tensor; on an accelerator, for
+    one stacked leaf.
+
+    Args:
+        source: A directory, a hub id (see `resolve`), or what `load_config` returned.
+        dtype: Of all parameters; by default the stored one, and where a checkpoint mixes several,
+            float32, which holds each exactly.
+
+    Raises:
+        CheckpointError: See `load_config`; or the dtype is none that a checkpoint can have.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else load_config(source)
+    wanted = checkpoint.dtype if dtype is None else _checked_dtype(dtype)
+    return Model(
+        family=checkpoint.family,
+        config=checkpoint.config,
+        hf_config=checkpoint.hf_config,
+        params=_read_params(checkpoint, wanted),
+        tokenizer=checkpoint.tokenizer,
+        directory=checkpoint.directory,
+        dtype=wanted,
+    )
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in DTYPES.values():
+        names = ", ".join(one.name for one in DTYPES.values())
+        raise CheckpointError(f"dtype is {shown(dtype)}; use {names}")
+    return found
+
+
+def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
+    parts: dict[str, list[tuple[str, int | None]]] = {}
+    for name, slot in checkpoint.slots.items():
+        parts.setdefault(slot.path, []).append((name, slot.layer))
+    shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
+    with contextlib.ExitStack() as stack:
+        read = _reader(stack)
+        leaves = {}
+        for path, names in parts.items():
+            leaf = _empty(shapes[path].shape, dtype)
+            for name, layer in names:
+                leaf[... if layer is None else layer] = read(name, checkpoint.tensors[name])
+            leaves[path] = jax.device_put(leaf)
+    return unflatten(leaves)
+
+
+def _reader(stack: contextlib.ExitStack) -> Callable[[str, TensorInfo], np.ndarray]:
+    files: dict[Path, Any] = {}
+
+    def read(name: str, info: TensorInfo) -> np.ndarray:
+        if info.file not in files:
+            files[info.file] = stack.enter_context(open_safetensors(info.file))
+        return files[info.file].get_tensor(name)
+
+    return read
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    skip = -raw.ctypes.data % _ALIGNMENT
+    return raw[skip : skip + size].view(dtype).reshape(shape)

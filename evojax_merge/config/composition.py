@@ -1,0 +1,218 @@
+"""From overrides to a configuration."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evojax_merge.config.explanation import ConfigError, explain, explain_group
+from evojax_merge.config.schema import Config
+from evojax_merge.config.trust import GROUPS, check_trust
+from evojax_merge.documents.bundled import conf_directory, experiments_directory
+from evojax_merge.documents.errors import DocumentError, named, shown
+from evojax_merge.documents.files import read_text
+from evojax_merge.documents.yaml_text import load_yaml
+from evojax_merge.operators.statistics.cache import default_directory
+
+OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
+OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
+
+
+@contextlib.contextmanager
+def _hydra(config_dir: str | Path | None) -> Iterator[list[str]]:
+    """Hydra on the package's configuration; yields the overrides that add the user's own."""
+    if GlobalHydra.instance().is_initialized():
+        GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        if config_dir is None:
+            yield []
+            return
+        own = Path(config_dir).absolute()
+        if not own.is_dir():
+            raise ConfigError(f"--config-dir {config_dir}: no such directory")
+        yield [f"hydra.searchpath=[file://{own}]"]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
+    """The configuration that command-line overrides describe.
+
+    Args:
+        overrides: As on the command line, e.g. ``["operator=ties", "seed=1"]``.
+        config_dir: A directory with further groups and options, searched after the package's.
+
+    Raises:
+        ConfigError: A key or option does not exist (the nearest is named), or a value has the wrong
+            type.
+    """
+    with _hydra(config_dir) as search_path:
+        return _compose(overrides, search_path)
+
+
+def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> None:
+    """Compose every value of every override that is swept, each once, before any job starts.
+
+    Raises:
+        ConfigError: As `compose`.
+    """
+    with _hydra(config_dir) as search_path:
+        try:
+            parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
+        except HydraException as error:
+            raise ConfigError(explain(error, search_path)) from error
+        choices = [
+            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [str(override.input_line)]
+            for override in parsed
+        ]
+        first = [values[0] for values in choices]
+        _compose(first, search_path)
+        for position, values in enumerate(choices):
+            for value in values[1:]:
+                _compose([*first[:position], value, *first[position + 1 :]], search_path)
+
+
+_SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")
+_NAMED_BY_USER = re.compile(r"((?:space|space\.parameter)\.(?:groups|coefficients|fixed))=(\{.*\})")
+"""Mappings whose keys are the user's: where Hydra would merge them, new names would be refused."""
+
+
+def expand_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides in which our own short forms are spelt out for Hydra to read.
+
+    ``fitness=[a,b]`` are several tasks; a mapping given for ``space.groups`` and the like replaces
+    that of the option or experiment.
+
+    Raises:
+        ConfigError: A task is named twice.
+    """
+    expanded = []
+    for override in overrides:
+        if found := _NAMED_BY_USER.fullmatch(override.strip()):
+            expanded += [f"{found[1]}=null", override]
+            continue
+        found = _SEVERAL.fullmatch(override.strip())
+        if found is None:
+            expanded.append(override)
+            continue
+        names = [name.strip() for name in found.group(1).split(",")]
+        if len(set(names)) != len(names):
+            raise ConfigError(
+                f"{override}: a task is named twice; name them yourself, fitness=several "
+                f"+fitness@fitness.tasks.NAME={names[0]} for each"
+            )
+        expanded.append("fitness=several")
+        expanded += [f"+fitness@fitness.tasks.{name}={name}" for name in names]
+    return expanded
+
+
+def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
+    overrides = expand_overrides(overrides)
+    try:
+        return hydra.compose("config", overrides=[*search_path, *overrides])
+    except (ValueError, TypeError) as error:  # Hydra's own, of a group that is no text
+        raise ConfigError(explain_group(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, search_path, overrides)) from error
+
+
+def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
+    """The resolved configuration that a run left behind, in which nothing is looked up any more.
+
+    Args:
+        path: The file.
+        trust: Accept that it names factories from outside this package, which building it runs.
+
+    Raises:
+        ConfigError: There is no such file, it is no configuration of this version, or it names
+            other code than ours and is not trusted.
+    """
+    plain = read_config_file(path)
+    check_trust(plain, str(path), trust)
+    for group in GROUPS:
+        _check_found(plain.get(group), f"{path}: {group}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), _literal(plain))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or getattr(error, "key", None) or "something"
+        raise ConfigError(
+            f"{path}: {key} is no key of this version, or not of its type; change it there, or go "
+            "on with the version that began the run"
+        ) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The plain values of a configuration that a run left behind.
+
+    Raises:
+        ConfigError: There is no such file, or it is no mapping in YAML.
+    """
+    try:
+        plain = load_yaml(read_text(path))
+    except DocumentError as error:
+        raise ConfigError(f"{path}: {error}; give the directory of a run") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML ({error}); restore it from a copy") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"{path}: is no configuration, which is a mapping; restore it")
+    return plain
+
+
+def _check_found(value: Any, where: str) -> None:
+    """Whether there is nothing to look up in a part that objects are made from.
+
+    Hydra resolves such a part more than once, so that no number of escapes keeps a text from being
+    looked up in the end; and what ``${oc.create:…}`` stands for may name code of its own.
+
+    Raises:
+        ConfigError: There is.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _check_found(part, f"{where}.{named(key)}")
+    elif isinstance(value, list):
+        for part in value:
+            _check_found(part, where)
+    elif isinstance(value, str) and "${" in value:
+        raise ConfigError(
+            f"{where} is {shown(value)}, which would be looked up; the configuration of a run "
+            "holds what was found: write that there"
+        )
+
+
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+
+
+def _literal(value: Any) -> Any:
+    """The same values for OmegaConf, which would otherwise look up what stands in ``${…}``."""
+    if isinstance(value, dict):
+        return {key: _literal(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_literal(part) for part in value]
+    if isinstance(value, str):
+        return _INTERPOLATION.sub(lambda found: found[1] * 2 + r"\${", value)
+    return value
+
+
+def resolved_yaml(config: DictConfig) -> str:
+    """The configuration with nothing left to look up, as `load_config_file` reads it.
+
+    Raises:
+        ConfigError: A part that objects are made from holds ``${`` as a text.
+    """
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    for group in GROUPS:
+        _check_found(plain.get(group), group)
+    return OmegaConf.to_yaml(config, resolve=True)

@@ -1,0 +1,183 @@
+"""From a configuration to the objects that it describes."""
+
+import inspect
+from difflib import get_close_matches
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evojax_merge.config.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.config.explanation import ConfigError
+from evojax_merge.documents.arguments import check_number
+from evojax_merge.documents.errors import DocumentError, shown
+from evojax_merge.documents.files import at_home
+from evojax_merge.fitness.base import check_task
+from evojax_merge.operators.factories import PREFIX, canonical, check_plain
+from evojax_merge.operators.statistics.cache import StatisticsCache
+
+
+def build(config: DictConfig) -> Experiment:
+    """The experiment that a configuration describes. Loads no weights.
+
+    Raises:
+        ConfigError: Something mandatory is missing.
+        ValueError: From whatever part refuses its arguments.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError("give a value for " + ", ".join(missing))
+    for group in ("operator", "space", "strategy", "fitness", "mesh"):
+        _check_option(config[group], group)
+        _check_arguments(config[group], group)
+    operator = _instantiate(config.operator)
+    target, arguments = _recipe_operator(config.operator)
+    return Experiment(
+        name=config.name,
+        seed=config.seed,
+        model=ModelChoice(**_plain(config.model)),
+        operator=operator,
+        operator_target=canonical(target, get_object(target)),
+        operator_arguments=arguments,
+        space=_instantiate(config.space),
+        strategy=_instantiate(config.strategy),
+        task=build_task(config),
+        mesh=_instantiate(config.mesh),
+        budget=SearchBudget(**_plain(config.search)),
+        baselines=Baselines(**_plain(config.baselines)),
+        export=config.export,
+        statistics_cache=_statistics_cache(config.statistics_cache),
+        savers=Savers(
+            config.savers.memory,
+            _enabled(config.savers.racing, config.seed),
+            _enabled(config.savers.anchors, config.seed),
+            **_minibatch(config.savers.minibatch, config.seed),
+        ),
+    )
+
+
+def _enabled(config: DictConfig, seed: int) -> dict[str, Any] | None:
+    """The arguments of a saver that is switched on."""
+    arguments = _plain(config)
+    return {**arguments, "seed": seed} if arguments.pop("enabled") else None
+
+
+def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None]:
+    """Minibatches that are asked for, or where they fit."""
+    known = {"true": "minibatch", "auto": "automatic", "false": None}
+    given = str(config.enabled).lower()
+    if given not in known:
+        raise ConfigError(
+            f"savers.minibatch.enabled is {config.enabled!r}; use true, false, or auto"
+        )
+    asked = known[given]
+    return {asked: _enabled(config, seed)} if asked else {}
+
+
+def _statistics_cache(config: DictConfig) -> StatisticsCache | None:
+    if config.directory is None:
+        return None
+    try:
+        directory = at_home(config.directory)
+    except DocumentError as error:
+        raise ConfigError(f"statistics_cache.directory {config.directory}: {error}") from None
+    return StatisticsCache(directory, config.limit_gb)
+
+
+def build_task(config: DictConfig) -> Any:
+    """The fitness task of a configuration."""
+    _check_option(config.fitness, "fitness")
+    _check_arguments(config.fitness, "fitness")
+    task = _instantiate(config.fitness)
+    check_task(task, "fitness")
+    return task
+
+
+def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:
+    """What a recipe says of the operator, so that no search ends in one that cannot be read."""
+    arguments = _plain(config)
+    target = arguments.pop("_target_")
+    for key in ("_convert_", "_recursive_"):
+        arguments.pop(key, None)
+    described = {key: value for key, value in arguments.items() if key != "options"}
+    try:
+        check_plain("operator", described if target == PREFIX + "choice" else arguments)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return canonical(target, get_object(target)), arguments
+
+
+def _instantiate(config: Any) -> Any:
+    """What the configuration describes; an error is the part's own, not Hydra's about it."""
+    try:
+        return instantiate(config)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | OSError):
+            raise cause from None
+        target = str(config["_target_"]).rpartition(".")[2]
+        reason = f"{target} cannot be made: {cause}" if cause is not None else str(error)
+        raise ConfigError(reason) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{config['_target_']}: {error}") from error
+
+
+def _check_option(config: Any, group: str) -> None:
+    """Whether a group holds what an option of it does."""
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise ConfigError(
+            f"{group} is {shown(config)}; choose an option of it, as {group}=NAME, and change its "
+            "keys one by one"
+        )
+
+
+_HYDRA = {
+    "_target_": (str, "the name of a factory"),
+    "_partial_": (bool, "true or false"),
+    "_recursive_": (bool, "true or false"),
+    "_convert_": (str, "none, partial, object or all"),
+}
+"""Keys of Hydra's own, and what they take."""
+
+
+def _check_arguments(config: Any, where: str) -> None:
+    """Whether each part takes the keys that it is given; a deferred call would find out late."""
+    if not isinstance(config, DictConfig):
+        return
+    for key in config:  # of a mapping of the user's, perhaps no text
+        _check_arguments(config._get_node(key), f"{where}.{key!s}")
+    for key, (kind, wanted) in _HYDRA.items():
+        if key in config and not isinstance(config[key], kind):
+            raise ConfigError(f"{where}.{key} is {shown(config[key])}; give {wanted}")
+    if "_target_" not in config:
+        return
+    if config["_target_"].startswith("optax."):  # it finds out in the middle of a search
+        for key in map(str, config):
+            if not key.startswith("_"):
+                check_number(f"{where}.{key}", config[key], -(2.0**31), 2.0**31)
+    try:
+        parameters = inspect.signature(get_object(config["_target_"])).parameters
+    except (ImportError, ValueError, TypeError, HydraException):
+        return  # instantiation will say what is wrong with the target
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in map(str, config):
+        if not key.startswith("_") and key not in parameters:
+            near = get_close_matches(key, list(parameters), n=1)
+            keys = ", ".join(parameters) or "none"
+            raise ConfigError(
+                f"there is no configuration key {where}.{key}"
+                + (
+                    f"; did you mean {where}.{near[0]}?"
+                    if near
+                    else f": what is chosen for {where} takes {keys} (an experiment may bring keys "
+                    "of another choice)"
+                )
+            )
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}

@@ -1,0 +1,186 @@
+"""A planned merge carried out from file to file.
+
+As many tensors as there are cores are merged at once, each a piece at a time, and every piece is
+written to its place as soon as it is there. Arithmetic is in float32, rounded once; mergekit
+computes in ``dtype``, or in the inputs' dtype where there is none.
+"""
+
+import functools
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from os import cpu_count
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+
+from evojax_merge.checkpoints.adapter import load_additions
+from evojax_merge.checkpoints.exporter import MAX_SHARD_SIZE, checked_target, swap, umask
+from evojax_merge.exchange.documents import load_file
+from evojax_merge.exchange.errors import ExchangeError
+from evojax_merge.exchange.plan import Job, Origin, Plan, plan_merge
+from evojax_merge.exchange.schema import read_file
+from evojax_merge.exchange.tensor_files import Piece, ShardWriter
+from evojax_merge.exchange.tensor_merge import Merger
+from evojax_merge.exchange.tensor_reader import Reader
+from evojax_merge.exchange.tokenizer_files import write_files
+from evojax_merge.exchange.unchanged import check_task_vectors
+from evojax_merge.operators.statistics.threads import blas_of_one_thread
+
+CONFIG_FILE = "mergekit_config.yml"
+
+MOST_THREADS = 4
+"""Tensors merged at once; a few methods hold them whole."""
+
+
+def apply_mergekit(
+    file: str | Path,
+    directory: str | Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    strict: bool = False,
+) -> Path:
+    """Run a mergekit YAML from file to file, a tensor at a time.
+
+    Of a file of several documents, the models that others use are made beside the directory, and
+    removed in the end.
+
+    Args:
+        file: The YAML.
+        directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
+        seed: Of random masks; mergekit's YAML has none.
+        overwrite: Replace what the directory holds.
+        strict: Refuse what would be warned of.
+
+    Raises:
+        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read,
+            but those of earlier documents.
+        CheckpointError: A checkpoint is missing or damaged.
+    """
+    found = load_file(file)
+    target = checked_target(directory, overwrite)
+    *parts, result = found.documents
+    with ExitStack() as stack:
+        folder = target.parent
+        if parts:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix=f".{target.name}-parts-", dir=folder)
+            folder = Path(stack.enter_context(made))
+        with _warnings_refused(strict):
+            if found.notes:
+                warnings.warn("; ".join(found.notes), stacklevel=2)
+        for part in parts:
+            with _warnings_refused(strict):
+                plan = plan_merge(found.read(part, folder))
+            apply_plan(plan, folder / str(part.name), seed=seed)
+        with _warnings_refused(strict):
+            plan = plan_merge(found.read(result, folder))
+        text = read_file(file)
+        return apply_plan(plan, target, seed=seed, overwrite=overwrite, text=text)
+
+
+@contextmanager
+def _warnings_refused(strict: bool) -> Iterator[None]:
+    """Raise what is warned of within, all of it at once, if ``strict``."""
+    if not strict:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    if said:
+        raise ExchangeError("warnings are errors here (strict):\n  " + "\n  ".join(said))
+
+
+def apply_plan(
+    plan: Plan,
+    directory: str | Path,
+    *,
+    seed: int = 0,
+    max_shard_size: int = MAX_SHARD_SIZE,
+    overwrite: bool = False,
+    text: str | None = None,
+) -> Path:
+    """Merge and write a checkpoint; the directory appears complete or not at all.
+
+    Args:
+        plan: What to merge.
+        directory: Where to; it must not exist, or be empty, unless ``overwrite``.
+        seed: Of the random masks: the same as those of a recipe of this seed.
+        max_shard_size: Bytes of tensors a file may hold.
+        overwrite: Replace what the directory holds.
+        text: The file that the plan was made from, kept beside the weights.
+
+    Raises:
+        CheckpointError: The directory holds something, or a tensor NaN or infinity.
+        ExchangeError: A source is the base, where task vectors are merged.
+    """
+    target = checked_target(directory, overwrite)
+    check_task_vectors(plan)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _write_weights(plan, work, seed, max_shard_size)
+        write_files(plan, work)
+        if text is not None:
+            (work / CONFIG_FILE).write_text(text, encoding="utf-8")
+        work.chmod(0o777 & ~umask())
+        swap(work, target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return target
+
+
+def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
+    pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
+    threads = min(MOST_THREADS, cpu_count() or 1)
+    reader = Reader(plan.checkpoints)
+    additions = {
+        Origin(model, name): added
+        for model, adapter in plan.adapters.items()
+        for name, added in load_additions(adapter).items()
+    }
+    idle: SimpleQueue[Merger] = SimpleQueue()
+    for _ in range(threads):
+        idle.put(Merger(plan, reader, seed, additions))
+    with ExitStack() as stack:
+        writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
+        stack.enter_context(blas_of_one_thread())
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+
+        def merge(job: Job) -> None:
+            merger = idle.get()
+            try:
+                merger.merge(job, functools.partial(writer.write, job.name))
+            finally:
+                idle.put(merger)
+
+        merged = [pool.submit(merge, job) for job in _apart(plan.jobs, threads)]
+        try:
+            for one in merged:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        writer.write_index()
+
+
+def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:
+    """The order of work in which threads wait least.
+
+    The smallest tensor comes first: with it one thread compiles what all call, while the others
+    read. Then the largest, or one thread would end with it alone. Then tensors far from each other
+    in turn: writing to one file, threads would wait for each other.
+    """
+    smallest, *rest = sorted(jobs, key=lambda job: int(np.prod(job.slot.shape, dtype=np.int64)))
+    first = [smallest, *reversed(rest[-threads:])]
+    others = [job for job in jobs if job not in first]
+    step = -(-len(others) // threads)
+    return first + [job for at in range(step) for job in others[at::step]]

@@ -1,0 +1,186 @@
+"""Tensors of checkpoints, a piece at a time where they lie in the file.
+
+Files are mapped: a piece costs no copy, only the mapping of its pages. They count as memory of this
+process, so that they are given up again. A file must not shrink meanwhile: the system ends a
+process that reads pages which are no longer there.
+"""
+
+import json
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evojax_merge.checkpoints import Checkpoint, CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.operators.statistics.windows import ALIGNMENT, OnDisk, Window, slack
+from evojax_merge.params.finite import is_finite
+
+AT_ONCE = 2**19
+"""Elements copied or looked at."""
+
+AROUND = 2**16
+"""Bytes: with a page the system maps those of such a block that it holds."""
+
+
+class Buffer:
+    """Aligned memory that grows to the largest tensor it held."""
+
+    def __init__(self) -> None:
+        self._raw = np.empty(0, np.uint8)
+
+    def take(self, size: int) -> np.ndarray:
+        """The first ``size`` bytes; what it held before is overwritten."""
+        if self._raw.size < size + ALIGNMENT:
+            self._raw = np.empty(size + ALIGNMENT, np.uint8)
+        skip = -self._raw.ctypes.data % ALIGNMENT
+        return self._raw[skip : skip + size]
+
+
+class _File(NamedTuple):
+    """A file, its header, and where its tensors begin."""
+
+    whole: mmap.mmap
+    header: dict[str, Any]
+    start: int
+
+
+class Reader:
+    """Opens tensors by name, from any thread. Files are closed with the last of their tensors."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
+        self._checkpoints = checkpoints
+        self._files: dict[Path, _File] = {}
+        self._opening = Lock()
+
+    def open(self, model: int, name: str, buffer: Buffer, kept: int, checking: bool) -> "Tensor":
+        """A tensor; its header was audited when the checkpoint was opened.
+
+        Args:
+            model: Index of the checkpoint.
+            name: Of the tensor.
+            buffer: Holds the elements of which a copy is made.
+            kept: Bytes asked for that are not given up while others are asked for.
+            checking: Look at elements for NaN and infinity when they are asked for the first time,
+                if they are first asked for in order; copies are always looked at.
+        """
+        checkpoint = self._checkpoints[model]
+        info = checkpoint.tensors[name]
+        file = self._file(info.file)
+        begin = file.start + file.header[name]["data_offsets"][0]
+        where = f"{checkpoint.directory}: {name}"
+        size = int(np.prod(info.shape, dtype=np.int64))
+        return Tensor(file.whole, begin, DTYPES[info.dtype], size, buffer, kept, checking, where)
+
+    def _file(self, path: Path) -> _File:
+        with self._opening:
+            if path not in self._files:
+                with path.open("rb") as file:
+                    whole = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+                whole.madvise(mmap.MADV_SEQUENTIAL)  # from a disk a quarter faster
+                start = 8 + int.from_bytes(whole[:8], "little")
+                self._files[path] = _File(whole, json.loads(whole[8:start]), start)
+            return self._files[path]
+
+
+class Tensor(OnDisk):
+    """The elements of a tensor, flat: ``tensor[first:stop]`` are some of them.
+
+    Raises:
+        CheckpointError: The file is truncated, or the tensor holds NaN or infinity.
+    """
+
+    def __init__(
+        self,
+        whole: mmap.mmap,
+        begin: int,
+        dtype: np.dtype,
+        size: int,
+        buffer: Buffer,
+        kept: int,
+        checking: bool,
+        where: str,
+    ) -> None:
+        self.shape = (size,)
+        self.dtype = dtype
+        self._whole, self._begin = whole, begin
+        self._buffer = buffer
+        self._kept = kept
+        self._where = where
+        self._checked = 0 if checking else size
+        self._shown = begin, begin
+        if begin + size * dtype.itemsize > len(whole):
+            raise CheckpointError(f"{where}: truncated; fetch or write it again")
+
+    def __getitem__(self, elements: slice) -> np.ndarray:
+        """These elements, where they lie in the file."""
+        first, stop, _ = elements.indices(self.shape[0])
+        found = self._elements(first, stop)
+        if stop > self._checked:
+            self._check(found)
+            self._checked = stop
+        return found
+
+    def window(self, first: int, count: int) -> Window:
+        """So many elements from ``first`` on; behind the tensor's last one come any others."""
+        stop = min(first + count, self.shape[0])
+        if stop > self._checked:
+            self[first:stop]  # looks for NaN and infinity
+        room = (count + slack(self.dtype)) * self.dtype.itemsize
+        begin = self._begin + first * self.dtype.itemsize
+        start = begin - begin % ALIGNMENT
+        skip, apart = divmod(begin - start, self.dtype.itemsize)
+        if apart or start + room > len(self._whole):  # as are the last elements of a file
+            held = self._buffer.take(room).view(self.dtype)
+            held[: stop - first] = self._elements(first, stop)
+            held[stop - first :] = 0
+            return Window(held, 0, count)
+        self._show(start, start + room)
+        held = np.frombuffer(self._whole, self.dtype, room // self.dtype.itemsize, start)
+        return Window(held, skip, count)
+
+    def copy(self) -> np.ndarray:
+        """All elements in aligned memory, until others are asked for."""
+        size = self.shape[0]
+        held = self._buffer.take(size * self.dtype.itemsize).view(self.dtype)
+        for first in range(0, size, AT_ONCE):
+            stop = min(first + AT_ONCE, size)
+            held[first:stop] = self._elements(first, stop)
+            self._check(held[first:stop])
+        return held
+
+    def check(self) -> None:
+        """Look at all elements, whether or not they are checked otherwise."""
+        size = self.shape[0]
+        for first in range(0, size, AT_ONCE):
+            self._check(self._elements(first, min(first + AT_ONCE, size)))
+
+    def release(self) -> None:
+        """Give up what was asked for."""
+        begin, end = self._shown
+        if begin < end:
+            first, last = begin - begin % AROUND, end + -end % AROUND
+            self._whole.madvise(mmap.MADV_DONTNEED, first, min(last, len(self._whole)) - first)
+        self._shown = self._begin, self._begin
+
+    def _elements(self, first: int, stop: int) -> np.ndarray:
+        begin = self._begin + first * self.dtype.itemsize
+        self._show(begin, begin + (stop - first) * self.dtype.itemsize)
+        return np.frombuffer(self._whole, self.dtype, stop - first, begin)
+
+    def _show(self, begin: int, end: int) -> None:
+        """Bytes of the file that are asked for, and may take the place of others."""
+        shown = min(begin, self._shown[0]), max(end, self._shown[1])
+        if shown[1] - shown[0] > self._kept:
+            self.release()
+            shown = begin, end
+        self._shown = shown
+
+    def _check(self, elements: np.ndarray) -> None:
+        if not is_finite(elements):
+            raise CheckpointError(
+                f"{self._where} holds NaN or infinity; such a tensor cannot be merged"
+            )

@@ -1,0 +1,70 @@
+"""How much fits on a device."""
+
+import os
+from collections.abc import Callable
+
+import jax
+
+from evojax_merge.params.types import Params
+
+_SHARE = 0.7
+"""Of the free memory that candidates may take; the rest is for what the compiler needs."""
+
+_SMALL = 2**20
+"""Bytes of a model up to which a CPU measures several together in less time (half of it for 77 kB;
+the same for 3 MB)."""
+
+
+def free_bytes(device: jax.Device) -> int:
+    """Bytes that can still be allocated on a device; of the host's memory, for a CPU device."""
+    statistics = device.memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return free // max(jax.local_device_count(), 1)
+
+
+def room_of(device: jax.Device) -> int:
+    """Bytes that candidates may take on a device."""
+    return int(_SHARE * free_bytes(device))
+
+
+def candidates_that_fit(device: jax.Device, candidate: int) -> int:
+    """Candidates of so many bytes that a device holds at a time; at least one is tried."""
+    return max(1, room_of(device) // candidate)
+
+
+def longest_that_fits(
+    device: jax.Device, candidate: int, work: Callable[[int], int], hops: int
+) -> int:
+    """The longest path of one candidate that a device holds, at most ``hops``.
+
+    Args:
+        device: Which.
+        candidate: Bytes of what the candidate has for itself.
+        work: Hops -> bytes of its cache and activations.
+        hops: What is asked for.
+    """
+    room = room_of(device) - candidate
+    if work(hops) <= room:
+        return hops
+    each = max(1, work(2) - work(1))
+    return max(0, min(hops, (room - work(1)) // each + 1))
+
+
+def is_held_alone(platform: str, candidate: Params, paths: bool = False) -> bool:
+    """Whether a device does best with one candidate at a time, however much memory it has.
+
+    A CPU does, where a model is more than calls cost: it measures no faster in company, and XLA
+    puts a candidate among others on one core, in 16 bits by a pass over all of them in float32.
+    Along paths, each takes its own time.
+
+    Args:
+        platform: Of the device, as JAX names it.
+        candidate: Parameters of one, or their shapes.
+        paths: Whether candidates are paths through layers.
+    """
+    leaves = jax.tree.leaves(candidate)
+    large = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves) > _SMALL
+    narrow = any(leaf.dtype.itemsize == 2 for leaf in leaves)
+    return platform == "cpu" and (paths or large or narrow)

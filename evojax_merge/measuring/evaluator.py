@@ -1,0 +1,352 @@
+"""Fitness of a population: merge a chunk of candidates, run the task on all of them, repeat.
+
+A chunk is the number of candidates that one device holds at a time. Population axes are spread
+over the ``pop`` axis of the mesh; every device runs the same program on the same number of
+candidates, whatever the mesh, so that a candidate's results do not depend on it.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import parts_of, tasks_of
+from evojax_merge.measuring.device_memory import (
+    candidates_that_fit,
+    is_held_alone,
+    longest_that_fits,
+    room_of,
+)
+from evojax_merge.measuring.evaluation import Evaluation
+from evojax_merge.models import Family, Layout
+from evojax_merge.models.request import Request
+from evojax_merge.params.population import COMPILER_OPTIONS, fill
+from evojax_merge.params.types import Array, Float, Genotype, Int, Params, Population
+
+MergeFn = Callable[[Any, Genotype], Any]
+"""(what is merged, e.g. base, sources, statistics; a genotype) -> what makes up one candidate."""
+
+
+_Placed = list[list[tuple[Array, ...]]]
+"""Fields of each batch of each task, on the devices."""
+
+_CHOICES = 64
+"""Choices of items that are kept on the devices; the oldest goes first."""
+
+
+class Candidates(NamedTuple):
+    """How the parameters that a program runs on are put together.
+
+    Attributes:
+        axes: Where the population stands in what ``merge_fn`` gives.
+        params: (candidates of a device, what they share) -> the parameters.
+        param_axes: Where the population stands in those.
+        hops: Greatest length of a path, where the candidates have one.
+        copied: Bytes that ``params`` makes for each candidate.
+        is_valid: Of genotypes ``[pop, dims]``: whether each can be run. One that cannot has the
+            result nan on every item.
+    """
+
+    axes: Any
+    params: Callable[[Any, Any], Params]
+    param_axes: Any
+    hops: int | None = None
+    copied: int = 0
+    is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
+
+
+def whole_models(layout: Layout) -> Candidates:
+    """Each candidate has all of its parameters for itself."""
+    axes = layout.population_axes()
+    return Candidates(axes, lambda candidates, shared: candidates, axes)
+
+
+class Evaluator:
+    """Merges candidates and measures them on the splits of a task.
+
+    Args:
+        family: Of all models.
+        config: Their configuration.
+        merge_fn: Parameters of one candidate; pure, see `MergeFn`.
+        materials: What ``merge_fn`` merges; put on every device once.
+        tasks: The bound task of each split.
+        dims: Length of a genotype.
+        mesh: Of `evojax_merge.measuring.mesh.make_mesh`.
+        population_size: Candidates in a generation.
+        chunk: Candidates on a device at a time; None: as many as memory holds.
+        shared: Parameters that all candidates have in common; put on every device once.
+        candidates: How parameters are put together; by default `whole_models`.
+
+    Raises:
+        ValueError: One candidate does not fit into memory.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        config: Any,
+        merge_fn: MergeFn,
+        materials: Any,
+        tasks: Mapping[str, BoundTask],
+        *,
+        mesh: Mesh,
+        dims: int,
+        population_size: int,
+        chunk: int | None = None,
+        shared: Any = (),
+        candidates: Candidates | None = None,
+    ):
+        self.tasks = dict(tasks)
+        self._mesh = mesh
+        self._devices = mesh.shape["pop"]
+        everywhere = NamedSharding(mesh, P())
+        self._materials = jax.device_put(materials, everywhere)
+        self._shared = jax.device_put(shared, everywhere)
+        genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
+        candidate = jax.eval_shape(merge_fn, materials, genotype)
+        self._candidates = candidates or whole_models(family.layout(config))
+        share = -(-population_size // self._devices)
+        platform = mesh.devices.flat[0].platform
+        if is_held_alone(platform, candidate, self._candidates.hops is not None):
+            share = 1
+        fitting, requests = self._plan_memory(family, config, candidate)
+        self.chunk = chunk or min(share, fitting)
+        axes = self._candidates.axes
+        self._merge = _make_merge(merge_fn, axes, mesh)
+        self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
+        self._everywhere = everywhere
+        self._batches = {name: self._place(task) for name, task in self.tasks.items()}
+        self._programs = {
+            name: [
+                _spread(
+                    family.ability(request).program(config, request, self._candidates.param_axes),
+                    self._candidates,
+                    mesh,
+                )
+                for request in own
+            ]
+            for name, own in requests.items()
+        }
+        self._taken: dict[tuple[str, bytes], tuple[BoundTask, _Placed]] = {}
+
+    def __call__(
+        self,
+        population: Population | Float[np.ndarray, "pop dims"],
+        split: str,
+        interrupted: Callable[[], None] = lambda: None,
+        rows: Int[np.ndarray, " chosen"] | None = None,
+    ) -> Evaluation:
+        """Measure every candidate.
+
+        Args:
+            population: Genotypes.
+            split: Of ``tasks``.
+            interrupted: Called between chunks; may raise to leave.
+            rows: Measure these items only, in this order; None: all.
+        """
+        genotypes = np.asarray(population, np.float32)
+        task, batches = self._chosen(split, rows)
+        step = self.chunk * self._devices
+        results, seconds = [], []
+        for first in range(0, len(genotypes), step):
+            interrupted()
+            began = time.perf_counter()
+            part = genotypes[first : first + step]
+            padding = np.repeat(part[-1:], step - len(part), axis=0)
+            self.merge(np.concatenate([part, padding]))
+            outputs = [output[: len(part)] for output in self._run(split, batches)]
+            items = task.score(outputs)
+            items[~self._candidates.is_valid(part)] = np.nan
+            results.append(items)
+            elapsed = time.perf_counter() - began
+            seconds += [elapsed / len(part)] * len(part)
+        return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
+
+    @property
+    def materials(self) -> Any:
+        """What ``merge_fn`` merges, where it lies on the devices."""
+        return self._materials
+
+    def merge(self, genotypes: Float[np.ndarray, "pop dims"]) -> Params:
+        """The parameters of one chunk per device, with a population axis.
+
+        They are what is measured, in memory that the next chunk overwrites.
+        """
+        sharding = NamedSharding(self._mesh, P("pop"))
+        placed = jax.make_array_from_callback(
+            genotypes.shape, sharding, lambda index: genotypes[index]
+        )
+        self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
+        return self._params
+
+    def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
+        """What the task's program gives for each of its batches, for one chunk per device."""
+        self.merge(genotypes)
+        return self._run(split, self._batches[split])
+
+    def measure(
+        self, models: Iterable[Params], split: str
+    ) -> Iterator[tuple[Float[np.ndarray, " items"], list[np.ndarray]]]:
+        """Per-item results and the program's outputs of given models, by the same programs.
+
+        Args:
+            models: Parameters like a candidate's; taken one chunk at a time.
+            split: Of ``tasks``.
+        """
+        step = self.chunk * self._devices
+        remaining = iter(models)
+        while part := list(itertools.islice(remaining, step)):
+            self._params = self._stack(part + part[-1:] * (step - len(part)))
+            outputs = self._run(split, self._batches[split])
+            for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
+                yield items, [output[index : index + 1] for output in outputs]
+
+    def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
+        return [
+            _fetch(program(self._params, self._shared, *batch))
+            for program, own in zip(self._programs[split], batches, strict=True)
+            for batch in own
+        ]
+
+    def _place(self, task: BoundTask) -> "_Placed":
+        """The batches of a task, or of each of several, on every device."""
+        return [
+            [tuple(jax.device_put(field, self._everywhere) for field in batch) for batch in own]
+            for own in (part.batches for part in tasks_of(task))
+        ]
+
+    def _chosen(
+        self, split: str, rows: Int[np.ndarray, " chosen"] | None
+    ) -> tuple[BoundTask, "_Placed"]:
+        """A split's task on some of its items, which are chosen again and again."""
+        if rows is None:
+            return self.tasks[split], self._batches[split]
+        choice = (split, np.asarray(rows, np.int64).tobytes())
+        if choice not in self._taken:
+            if len(self._taken) >= _CHOICES:
+                del self._taken[next(iter(self._taken))]
+            task = self.tasks[split].take(np.asarray(rows, np.int64))
+            self._taken[choice] = task, self._place(task)
+        return self._taken[choice]
+
+    def _stack(self, models: list[Params]) -> Params:
+        def stack(old: Array, axis: int, *leaves: Array) -> Array:
+            del old
+            return jnp.stack(leaves, axis)
+
+        axes = self._candidates.axes
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
+        stacked = jax.tree.map(stack, self._params, axes, *models)
+        return jax.device_put(stacked, shardings)
+
+    def _plan_memory(
+        self, family: Family, config: Any, candidate: Params
+    ) -> tuple[int, dict[str, list[Request]]]:
+        """Candidates that a device holds at a time, and what each is asked, by split."""
+        leaves = jax.tree.leaves(candidate)
+        model = self._candidates.copied
+        model += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
+
+        def bytes_of(task: BoundTask, request: Request, hops: int | None) -> int:
+            ability = family.ability(request)
+            return max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
+
+        def fitted(task: BoundTask) -> Request:
+            """The task's request, or one for the same outputs that fits into memory."""
+            request = task.request
+            while bytes_of(task, request, hops) > room:
+                smaller = family.ability(request).smaller(request, task.batches)
+                if smaller is None:
+                    break
+                request = smaller
+            return request
+
+        hops = self._candidates.hops
+        device = self._mesh.local_devices[0]
+        room = room_of(device) - model
+        requests = {
+            name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
+        }
+
+        def work(hops: int | None) -> int:
+            return max(
+                bytes_of(part, request, hops)
+                for name, task in self.tasks.items()
+                for part, request in zip(tasks_of(task), requests[name], strict=True)
+            )
+
+        if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
+            raise ValueError(
+                f"paths may have {hops} hops, and the memory of a device holds the keys and values "
+                f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
+            )
+        return candidates_that_fit(device, model + work(hops)), requests
+
+
+def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
+    """Merge a chunk of candidates a device, in the memory of the chunk before."""
+    specs = jax.tree.map(_pop_spec, axes)
+
+    def merge(buffer: Params, materials: Any, genotypes: Population, count: Any) -> Params:
+        return fill(buffer, axes, count, lambda index: merge_fn(materials, genotypes[index]))
+
+    spread = jax.shard_map(
+        merge, mesh=mesh, in_specs=(specs, P(), P("pop"), P()), out_specs=specs, check_vma=False
+    )
+    return jax.jit(spread, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS)
+
+
+def _allocate(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
+    """Memory for ``count`` candidates, spread over the mesh."""
+    shardings = jax.tree.map(lambda axis: NamedSharding(mesh, _pop_spec(axis)), axes)
+
+    def zeros() -> Params:
+        return jax.tree.map(
+            lambda leaf, axis: jnp.zeros(
+                (*leaf.shape[:axis], count, *leaf.shape[axis:]), leaf.dtype
+            ),
+            candidate,
+            axes,
+        )
+
+    return jax.jit(zeros, out_shardings=shardings)()
+
+
+def _spread(
+    program: Callable[..., Array], candidates: Candidates, mesh: Mesh
+) -> Callable[..., Array]:
+    """Each device runs the program on its own candidates, without waiting for the others."""
+    specs = jax.tree.map(_pop_spec, candidates.axes)
+
+    def own(part: Any, shared: Any, *batch: Array) -> Array:
+        return program(candidates.params(part, shared), *batch)
+
+    def run(part: Any, shared: Any, *batch: Array) -> Array:
+        return jax.shard_map(
+            own,
+            mesh=mesh,
+            in_specs=(specs, P(), *(P() for _ in batch)),
+            out_specs=P("pop"),
+            check_vma=False,
+        )(part, shared, *batch)
+
+    return jax.jit(run)
+
+
+def _pop_spec(axis: int) -> P:
+    return P(*(None,) * axis, "pop")
+
+
+def _fetch(output: Array) -> np.ndarray:
+    if output.is_fully_addressable:
+        return np.asarray(output)
+    return np.asarray(multihost_utils.process_allgather(output, tiled=True))

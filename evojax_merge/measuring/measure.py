@@ -1,0 +1,59 @@
+"""One model on one task, outside of any search."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import tasks_of
+from evojax_merge.models import Family
+from evojax_merge.models.ability import Program
+from evojax_merge.models.decoder.path import PATH, PATH_AXES
+from evojax_merge.params.types import Float, Params
+from evojax_merge.sources.pool import Route
+
+
+def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
+    """Per-item results of a model, and what the task's program gave for each batch.
+
+    Raises:
+        ValueError: Models of this family cannot run the task.
+    """
+    axes = model.family.layout(model.config).population_axes()
+    alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
+    programs = _programs(model.family, model.config, task, axes)
+    return _measure(programs, alone, task)
+
+
+def measure_route(
+    route: Route, task: BoundTask
+) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
+    """The same of a path through a pool, run as in a search."""
+    pool, path = route
+    alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
+    params = {**pool.params, PATH: alone._replace(steps=path.steps)}
+    axes = {**jax.tree.map(lambda leaf: None, pool.params), PATH: PATH_AXES}
+    programs = _programs(pool.skeleton.family, pool.config, task, axes)
+    return _measure(programs, params, task)
+
+
+def _programs(family: Family, config: Any, task: BoundTask, axes: Any) -> list[Program]:
+    """The program of each of the tasks that a task consists of."""
+    requests = [part.request for part in tasks_of(task)]
+    return [family.ability(request).program(config, request, axes) for request in requests]
+
+
+def _measure(
+    programs: Sequence[Program], params: Params, task: BoundTask
+) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
+    params = jax.device_put(params)
+    outputs = [
+        np.asarray(run(params, *batch))
+        for run, part in zip(map(jax.jit, programs), tasks_of(task), strict=True)
+        for batch in part.batches
+    ]
+    return task.score(outputs)[0], outputs

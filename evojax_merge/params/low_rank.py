@@ -1,0 +1,197 @@
+"""Leaves of a LoRA adapter: what it adds to a base, in factors, until something must be dense."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_batching import sequential_vmap
+
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Array, Float, Params
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LowRank:
+    """What an adapter adds to one leaf: (scale x b) @ a, layer by layer where it is stacked.
+
+    A layer that is not adapted holds zeros; where ranks differ between layers, the smaller are
+    padded with zeros.
+
+    Attributes:
+        b: Left factor; a table of tokens has its rows here.
+        a: Right factor.
+        scale: Of each layer; alpha / rank, or alpha / sqrt(rank).
+    """
+
+    b: Float[Array, "*layers out rank"]
+    a: Float[Array, "*layers rank in"]
+    scale: Float[Array, " *layers"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the leaf that it is added to."""
+        return (*self.b.shape[:-1], self.a.shape[-1])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the factors."""
+        return self.b.dtype
+
+    @property
+    def size(self) -> int:
+        """Elements of the leaf that it is added to."""
+        return int(np.prod(self.shape))
+
+    def task_vector(self) -> Float[Array, "..."]:
+        """Dense, in float32."""
+        return _scaled_product(self.b, self.a, self.scale)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Unchanged:
+    """A leaf that an adapter leaves as it is in the base: no memory of its own."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """Elements of the leaf."""
+        return int(np.prod(self.shape))
+
+    def task_vector(self) -> Float[Array, "..."]:
+        """Zeros in float32, which a compiler leaves out."""
+        return jnp.zeros(self.shape, jnp.float32)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+    """A leaf of an adapter together with the base's: what a merge operator is given as a source."""
+
+    base: Float[Array, "..."]
+    own: LowRank | Unchanged
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the base's leaf."""
+        return self.base.shape
+
+    @property
+    def ndim(self) -> int:
+        """Of the base's leaf."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the base's leaf."""
+        return self.base.dtype
+
+    def task_vector(self) -> Float[Array, "..."]:
+        """What the adapter adds, in float32."""
+        return self.own.task_vector()
+
+    def whole(self) -> Float[Array, "..."]:
+        """Base and what is added, in float32."""
+        origin = jnp.asarray(self.base).astype(jnp.float32)
+        return origin if isinstance(self.own, Unchanged) else origin + self.own.task_vector()
+
+    def __jax_array__(self) -> Float[Array, "..."]:
+        return self.whole()
+
+    def task_vector_row(self, layered: bool, layer: int) -> Float[np.ndarray, " elements"]:
+        """What is added to one layer, flat, on the host; on a CPU the bits of `task_vector`."""
+        own = self.own
+        if isinstance(own, Unchanged):
+            return np.zeros(int(np.prod(self.shape[int(layered) :])), np.float32)
+        part = slice(layer, layer + 1) if layered else ...
+        return np.asarray(_jitted_product(own.b[part], own.a[part], own.scale[part])).reshape(-1)
+
+    def row(self, layered: bool, layer: int) -> Float[np.ndarray, " elements"]:
+        """One layer of the whole leaf in float32, flat, on the host."""
+        origin = np.asarray(self.base[layer] if layered else self.base).astype(np.float32)
+        return origin.reshape(-1) + self.task_vector_row(layered, layer)
+
+
+def on_base(base: Any, leaf: Any) -> Any:
+    """A source's leaf as operators take it: an adapter's becomes `Adapted`, others stay.
+
+    Raises:
+        ValueError: An adapter's leaf has no base.
+    """
+    if not isinstance(leaf, LowRank | Unchanged):
+        return leaf
+    if base is None:
+        raise ValueError("a source is a LoRA adapter, which needs the base model it was made for")
+    return Adapted(base, leaf)
+
+
+def is_adapter(params: Params) -> bool:
+    """Whether a parameter tree is that of an adapter."""
+    return any(isinstance(leaf, LowRank | Unchanged) for leaf in flatten(params).values())
+
+
+def materialise(base: Params, source: Params) -> Params:
+    """The dense parameters of a source, in the base's dtypes where it is an adapter."""
+    if not is_adapter(source):
+        return source
+    bases = flatten(base)
+    leaves = {path: on_base(bases[path], leaf) for path, leaf in flatten(source).items()}
+    return unflatten(
+        {
+            path: leaf.base if isinstance(leaf.own, Unchanged) else _rounded(leaf)
+            for path, leaf in leaves.items()
+        }
+    )
+
+
+@jax.custom_vjp
+def product(
+    b: Float[Array, "*layers out rank"], a: Float[Array, "*layers rank in"]
+) -> Float[Array, "*layers out in"]:
+    """b @ a in float32, the same bits whether for one candidate or for many under vmap.
+
+    A compiler chooses how to multiply by the shapes, and a population's axis is part of them: so
+    factors that differ between candidates are multiplied one candidate after another.
+    """
+    return _one_by_one(b, a)
+
+
+def _multiply(b: Array, a: Array) -> Array:
+    full = jnp.matmul(
+        b.astype(jnp.float32), a.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST
+    )
+    return jax.lax.optimization_barrier(full)  # else a sum after it may be fused in, or not
+
+
+_one_by_one = sequential_vmap(_multiply)
+
+
+def _forward(b: Array, a: Array) -> tuple[Array, tuple[Array, Array]]:
+    return product(b, a), (b, a)
+
+
+def _backward(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    b, a = factors
+    with_b = jnp.matmul(gradient, jnp.swapaxes(a, -1, -2).astype(jnp.float32))
+    with_a = jnp.matmul(jnp.swapaxes(b, -1, -2).astype(jnp.float32), gradient)
+    return with_b.astype(b.dtype), with_a.astype(a.dtype)
+
+
+product.defvjp(_forward, _backward)
+
+
+def _scaled_product(b: Array, a: Array, scale: Array) -> Array:
+    return product(scale.astype(jnp.float32)[..., None, None] * b.astype(jnp.float32), a)
+
+
+_jitted_product = jax.jit(_scaled_product)
+
+
+@jax.jit
+def _rounded(leaf: Adapted) -> Array:
+    return leaf.whole().astype(leaf.dtype)

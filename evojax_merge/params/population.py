@@ -1,0 +1,73 @@
+"""Trees of several candidates' parameters, each leaf with a population axis.
+
+Where that axis stands in each leaf the layout says (`evojax_merge.models.Layout.population_axes`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from evojax_merge.params.types import Params
+
+
+def each_leaf(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
+    """``fn(axis, *leaves)`` for every leaf; the axis is None where a leaf has no population."""
+    return jax.tree.map(fn, axes, *trees, is_leaf=lambda axis: axis is None)
+
+
+def capacity(axes: Any, tree: Any) -> int:
+    """Candidates that a tree has room for."""
+
+    def size(axis: int | None, leaf: Any) -> int:
+        return 0 if axis is None else leaf.shape[axis]
+
+    return max(jax.tree.leaves(each_leaf(size, axes, tree)))
+
+
+def only(axes: Any, tree: Any) -> Any:
+    """The one candidate of a tree, without the axis."""
+    return each_leaf(lambda axis, leaf: leaf if axis is None else leaf.squeeze(axis), axes, tree)
+
+
+COMPILER_OPTIONS = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
+"""For `jax.jit` around `fill`: what does not depend on the candidate (task vectors, random bits)
+would be moved out of the loop, and take several models' worth of memory there."""
+
+
+def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -> Params:
+    """Put ``make(index)`` into a tree of candidates for each ``index < count``, one by one.
+
+    A merge is bound by memory, so that nothing is gained by merging candidates at once. The body of
+    a loop is one program whatever the number of candidates, so that each has the same bits in any
+    company: under `jax.vmap`, sines and multiply-adds may round otherwise. Where the buffer holds
+    one candidate alone there is no loop: the compiler would hold a second model for it.
+
+    Args:
+        buffer: Of all candidates; to be donated, with ``keep_unused=True``.
+        axes: Where the population stands in each leaf.
+        count: How many there are; traced, or the compiler would unroll short loops.
+        make: The parameters of one candidate.
+    """
+
+    if capacity(axes, buffer) == 1:
+        return jax.tree.map(_in_place_of, buffer, make(0))
+
+    def put(index: Any, tree: Params) -> Params:
+        return jax.tree.map(
+            lambda old, leaf, axis: jax.lax.dynamic_update_index_in_dim(old, leaf, index, axis),
+            tree,
+            make(index),
+            axes,
+        )
+
+    return jax.lax.fori_loop(0, count, put, buffer)
+
+
+def _in_place_of(old: Any, leaf: Any) -> Any:
+    """The leaf with the axis of a population of one.
+
+    Left to itself the compiler lays stacked leaves out anew for that axis, in a copy.
+    """
+    flat = jax.lax.optimization_barrier(leaf.reshape(leaf.size))
+    return flat.reshape(old.shape)

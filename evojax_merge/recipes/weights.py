@@ -1,0 +1,129 @@
+"""A recipe of the weights kind: the weights themselves, in a file beside it."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from evojax_merge.checkpoints import Checkpoint, Model
+from evojax_merge.documents.errors import shown
+from evojax_merge.documents.files import sha256, write_whole
+from evojax_merge.documents.schema import Closed, read, whole
+from evojax_merge.params.tree import flatten, unflatten
+from evojax_merge.params.types import Params
+from evojax_merge.recipes.coefficients import (
+    FORMAT,
+    Ingredient,
+    IngredientText,
+    Notes,
+    RecipeError,
+    dump,
+)
+
+KIND = "weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsRecipe:
+    """A model that no recipe but its weights describes: what a search in the space of models found.
+
+    Attributes:
+        model: The checkpoint whose configuration and tokenizer it carries.
+        params: Its parameters.
+        notes: Where it comes from.
+    """
+
+    model: Ingredient
+    params: Params
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the YAML, and the weights beside it as ``NAME.safetensors``."""
+        leaves = {name: np.asarray(leaf) for name, leaf in flatten(self.params).items()}
+        file = path.with_suffix(".safetensors")
+        write_whole(file, lambda partial: save_file(leaves, partial))
+        tree: dict[str, Any] = {
+            "evojax_merge": FORMAT,
+            "kind": KIND,
+            "model": dataclasses.asdict(self.model),
+            "weights": file.name,
+            "sha256": sha256(file),
+        }
+        if self.notes:
+            tree["notes"] = dict(self.notes)
+        path.write_text(dump(tree), encoding="utf-8")
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            tree: The YAML, parsed.
+            path: Where it was, which the weights are beside.
+
+        Raises:
+            RecipeError: Entries are missing, unknown or malformed; or the weights are not there, or
+                not those that the recipe was written with.
+        """
+        given = read(_WeightsText, tree, str(path), RecipeError)
+        name = given.weights
+        if Path(name).name != name or "\0" in name:
+            raise RecipeError(
+                f"{path}: weights is {shown(name)}; give the name of a file beside the recipe"
+            )
+        file = path.parent / name
+        if not file.is_file():
+            raise RecipeError(f"{path}: its weights, {file}, are missing; keep both files together")
+        if sha256(file) != given.sha256:
+            raise RecipeError(f"{file}: is not what {path.name} was written with (sha256 differs)")
+        try:
+            params = unflatten(load_file(file))
+        except (SafetensorError, ValueError) as error:
+            raise RecipeError(f"{file}: cannot be read ({error})") from error
+        return cls(given.model.ingredient.at(path.parent), params, dict(given.notes or {}))
+
+    def build(self, reference: Checkpoint) -> Model:
+        """The model.
+
+        Args:
+            reference: The checkpoint that ``model`` names.
+
+        Raises:
+            RecipeError: The weights do not fit its configuration.
+        """
+        leaves = flatten(self.params)
+        expected = flatten(reference.family.abstract_params(reference.config))
+        problems = [f"missing: {path}" for path in expected if path not in leaves]
+        for path, leaf in leaves.items():
+            if path not in expected:
+                problems.append(f"unexpected: {path}")
+            elif leaf.shape != expected[path].shape:
+                problems.append(f"{path} is {leaf.shape}, the model has {expected[path].shape}")
+        if problems:
+            raise RecipeError(
+                f"the weights do not fit {reference.directory}:\n  " + "\n  ".join(problems)
+            )
+        return Model(
+            family=reference.family,
+            config=reference.config,
+            hf_config=reference.hf_config,
+            params=self.params,
+            tokenizer=reference.tokenizer,
+            directory=reference.directory,
+            dtype=np.dtype(np.float32),
+        )
+
+
+class _WeightsText(Closed):
+    """A recipe of the weights kind as it is written."""
+
+    evojax_merge: Annotated[int, whole(1)]
+    kind: str
+    model: IngredientText
+    weights: str
+    sha256: str
+    notes: Notes | None = None

@@ -1,0 +1,111 @@
+"""A strategy and a problem brought together: seeds, gradients, and who scores the candidates."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evojax_merge.config.experiment import Savers
+from evojax_merge.fitness.several import parts_of
+from evojax_merge.gradient import Descendable
+from evojax_merge.measuring.evaluation import Evaluation
+from evojax_merge.params.types import Population
+from evojax_merge.runs.problems import ParameterProblem, Problem
+from evojax_merge.savers import Memory, Scorer, make_rule
+from evojax_merge.search.loop import EvaluateFn
+from evojax_merge.strategies import Strategy
+
+
+class Pair(NamedTuple):
+    """What a search runs on.
+
+    Attributes:
+        strategy: Knows the problem's seeds and gradients, where it asks for them.
+        evaluate_fn: Scores a generation.
+        resume: Is told, by a search that goes on, the history of what was measured before, and how
+            many generations that were.
+    """
+
+    strategy: Strategy
+    evaluate_fn: EvaluateFn
+    resume: Callable[[list[dict[str, Any]], int], None]
+
+
+def pair(
+    problem: Problem,
+    strategy: Strategy,
+    savers: Savers,
+    interrupted: Callable[[], None] = lambda: None,
+) -> Pair:
+    """Bring a strategy and a problem together.
+
+    Args:
+        problem: What is searched.
+        strategy: How.
+        savers: What saves evaluations.
+        interrupted: Called between chunks; may raise to leave.
+
+    Raises:
+        ValueError: A saver does not fit the task.
+    """
+    seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
+    if seeds is not None and seed is not None:
+        strategy = seed(seeds)
+    if hasattr(strategy, "bind"):
+        strategy = strategy.bind(_descendable(problem))
+    if getattr(strategy, "scores_itself", False):
+        return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
+    scorer = _make_scorer(problem, strategy, savers, interrupted)
+    return Pair(strategy, scorer, scorer.resume)
+
+
+def _make_scorer(
+    problem: Problem,
+    strategy: Strategy,
+    savers: Savers,
+    interrupted: Callable[[], None],
+) -> Scorer:
+    """What measures the generations of a search, with the savers that are switched on."""
+    task = problem.evaluator.tasks["search"]
+    items = len(task)
+    every = np.arange(items)
+
+    def measure(genotypes: np.ndarray, rows: np.ndarray) -> Evaluation:
+        chosen = None if np.array_equal(rows, every) else rows
+        return problem.evaluator(genotypes, "search", interrupted, chosen)
+
+    keys = getattr(problem.space, "keys", None)
+    memory = Memory(keys, items) if savers.memory and keys is not None else None
+    sources, before = None, (0, 0.0)
+    if savers.anchors is not None:  # by a search that goes on again: a few models among many
+        began = time.perf_counter()
+        sources = problem.measure_sources("search")
+        before = sources.size, time.perf_counter() - began
+    rule = make_rule(savers, task, strategy, sources)
+    return Scorer(rule, measure, items, parts_of(task), memory, before)
+
+
+def _descendable(problem: Problem) -> Descendable:
+    """What strategies that follow gradients need of a problem."""
+    assert isinstance(problem, ParameterProblem)  # else it is refused in `set_up`
+    reference = problem.merging.ingredients.reference
+    return Descendable(
+        reference.family,
+        reference.config,
+        problem.merging.merge_fn(problem.space),
+        problem.evaluator.materials,
+        problem.evaluator.tasks["search"],
+    )
+
+
+def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+    """Candidates are as good as the strategy says, whatever the task's answers are."""
+
+    def evaluate_fn(population: Population) -> Evaluation:
+        began = time.perf_counter()
+        items = strategy.score(population)
+        seconds = (time.perf_counter() - began) / len(items)
+        return Evaluation(items, np.full(len(items), seconds, np.float32))
+
+    return evaluate_fn

@@ -1,0 +1,185 @@
+"""Merging in data-flow space: no weight changes, the path through the layers does."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.config.experiment import Experiment
+from evojax_merge.fitness.base import Task
+from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.measure import measure
+from evojax_merge.models.decoder import path as paths
+from evojax_merge.params.types import Float, Genotype, Params
+from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.recipes.path import Hop, PathRecipe
+from evojax_merge.report.paths import plot_path, plot_path_history
+from evojax_merge.runs.problems.base import EVOLVED, EXPORTED, Found, Problem, Scored
+from evojax_merge.search.history import read_history
+from evojax_merge.sources.pool import Pool
+from evojax_merge.sources.reference import Ingredient
+from evojax_merge.spaces.dataflow import DataflowSpace
+
+STACKED = paths.Path(0, 0, 0, 0, 0)  # type: ignore[arg-type]
+"""Where the population stands in the paths of candidates: each is a path of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataflowProblem:
+    """Paths through the layers of a pool.
+
+    Attributes:
+        experiment: What is done.
+        space: Of the paths.
+        pool: The layers.
+        members: Where each model of the pool comes from, by name.
+        models: The models of the pool, and others to compare with, by name.
+        base: What adapters among the members were trained on.
+        evaluator: Runs and measures paths.
+    """
+
+    experiment: Experiment
+    space: DataflowSpace
+    pool: Pool
+    members: Mapping[str, Ingredient | Recipe]
+    models: Mapping[str, Model]
+    base: Ingredient | None
+    evaluator: Evaluator
+
+    def recipe(self, found: Found) -> PathRecipe:
+        """The recipe of a genotype."""
+        return path_recipe(
+            self.space,
+            self.space.decode(jax.numpy.asarray(found.genotype)),
+            self.members,
+            base=self.base,
+            dtype=self.pool.skeleton.dtype.name,
+            notes={"experiment": self.experiment.name, "evaluations": found.evaluations},
+        )
+
+    def build(self, recipe: PathRecipe) -> Model:
+        """The path as a plain model: its scales absorbed into the weights."""
+        layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
+        return self.pool.plain(recipe.path(layers))
+
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
+        """The models of the pool, the winners of searches, and the exported checkpoint."""
+        shown = self.models if self.experiment.baselines.sources else {}
+        return compare_paths(self, self.experiment.task.on(split), shown, model, found)
+
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
+        """Results of a path, run as in the search."""
+        del model
+        return self.evaluator(found.genotype[None], split).items[0]
+
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each model, those outside the pool among them."""
+        task = self.experiment.task.on(split)
+        return np.stack(list(measure_plain(self.models, task)))
+
+    def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
+        """The path, and how paths changed during the search."""
+        layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
+        plot_path(recipe.hops, layers, directory / "path.png")
+        plot_path_history(
+            read_history(history), EVOLVED, self.space, directory / "path_history.png"
+        )
+
+
+def compare_paths(
+    problem: Problem,
+    task: Task,
+    shown: Mapping[str, Model],
+    model: Model | None,
+    found: Mapping[str, Found],
+) -> Scored:
+    """Plain models, each with its own tokenizer, the winners of searches run as they were searched,
+    and the exported one."""
+    yield from zip(shown, measure_plain(shown, task), strict=True)
+    for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
+        yield name, problem.measure(model, found[name], task.current_split)
+    if model is not None:
+        yield EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0]
+
+
+def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, " items"]]:
+    """Results of plain models, each with its own tokenizer."""
+    return (measure(model, task.bind(model))[0] for model in models.values())
+
+
+def make_path_evaluator(
+    experiment: Experiment,
+    space: DataflowSpace,
+    population_size: int,
+    pool: Pool,
+    tasks: dict[str, Any],
+    mesh: Mesh,
+) -> Evaluator:
+    """What runs and measures the paths of an experiment; the pool is held once."""
+
+    def path_of(materials: Any, genotype: Genotype) -> paths.Path:
+        del materials
+        return space.decode(genotype)
+
+    return Evaluator(
+        pool.skeleton.family,
+        pool.config,
+        path_of,
+        (),
+        tasks,
+        mesh=mesh,
+        dims=space.dims,
+        population_size=population_size,
+        chunk=experiment.budget.chunk,
+        shared=pool.params,
+        candidates=Candidates(
+            axes=STACKED,
+            params=lambda candidates, shared: {**shared, paths.PATH: together(candidates)},
+            param_axes=shared_axes(pool.params),
+            hops=space.hops,
+            is_valid=lambda genotypes: space.decode_all(genotypes)[1],
+        ),
+    )
+
+
+def together(candidates: paths.Path) -> paths.Path:
+    """Paths that are run at once: as many hops as the longest has."""
+    return candidates._replace(steps=candidates.length.max())
+
+
+def shared_axes(params: Params) -> dict[str, Any]:
+    """Axes of a population of paths through one pool."""
+    return {**jax.tree.map(lambda leaf: None, params), paths.PATH: paths.PATH_AXES}
+
+
+def path_recipe(
+    space: DataflowSpace,
+    path: paths.Path,
+    members: Mapping[str, Ingredient | Recipe],
+    *,
+    base: Ingredient | None,
+    dtype: str,
+    notes: dict[str, Any],
+) -> PathRecipe:
+    """The recipe of a path of a space."""
+    length = int(path.length)
+    layers: Sequence[int] = np.asarray(path.layer)[:length].tolist()
+    scales = np.asarray(path.branch)[:length]
+    hops = tuple(
+        Hop(*space.name_layer(layer), float(scale))
+        for layer, scale in zip(layers, scales, strict=True)
+    )
+    return PathRecipe(
+        pool=dict(members),
+        skeleton=space.sources[space.skeleton],
+        hops=hops,
+        scaling=space.semantics,
+        dtype=dtype,
+        base=base,
+        notes=notes,
+    )

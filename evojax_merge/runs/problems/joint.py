@@ -1,0 +1,209 @@
+"""Both spaces at once: a merge, and a path through its layers and those of its sources."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.models.decoder import path as paths
+from evojax_merge.params.tree import STACKED as LAYERS
+from evojax_merge.params.types import Array, Float, Genotype, Params
+from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.recipes.path import PathRecipe
+from evojax_merge.report.paths import plot_path, plot_path_history
+from evojax_merge.report.plots import plot_coefficients
+from evojax_merge.runs.problems.base import EVOLVED, Found, Scored
+from evojax_merge.runs.problems.dataflow import (
+    STACKED,
+    compare_paths,
+    measure_plain,
+    path_recipe,
+    together,
+)
+from evojax_merge.runs.problems.merging import Merging
+from evojax_merge.search.history import read_history
+from evojax_merge.sources.pool import make_pool
+from evojax_merge.sources.reference import Ingredient
+from evojax_merge.spaces import JointSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class JointProblem:
+    """A genotype of parameter space and one of data-flow space, evolved together.
+
+    Attributes:
+        merging: What is merged.
+        space: Both spaces.
+        evaluator: Merges, routes and measures candidates.
+    """
+
+    merging: Merging
+    space: JointSpace
+    evaluator: Evaluator
+
+    def recipe(self, found: Found) -> PathRecipe:
+        """The recipe of a genotype; the merge is a recipe in its pool."""
+        own, route = self.space.split(found.genotype)
+        return path_recipe(
+            self.space.dataflow,
+            self.space.dataflow.decode(jnp.asarray(route)),
+            self._members(self.merging.recipe(self.space.parameter, own, {})),
+            base=self.merging.prepared.base_ingredient,
+            dtype=self.merging.ingredients.dtype.name,
+            notes={"experiment": self.merging.experiment.name, "evaluations": found.evaluations},
+        )
+
+    def build(self, recipe: PathRecipe) -> Model:
+        """Merge, then the path as a plain model."""
+        merged = recipe.pool[self.space.merged]
+        assert isinstance(merged, Recipe)
+        whole = self.merging.whole_sources()
+        whole[self.space.merged] = self.merging.model(merged)
+        members = list(recipe.pool)
+        pool = make_pool(
+            [whole[name] for name in members],
+            members,
+            members.index(recipe.skeleton),
+            self.merging.ingredients.dtype,
+        )
+        return pool.plain(recipe.path(dict(zip(members, pool.layers, strict=True))))
+
+    def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
+        """The sources, the winners of searches, and the exported checkpoint."""
+        ingredients, shown = self.merging.ingredients, {}
+        if self.merging.experiment.baselines.sources:
+            base = {} if ingredients.base is None else {"base": ingredients.base}
+            shown = base | self.merging.whole_sources()
+        task = self.merging.experiment.task.on(split)
+        return compare_paths(self, task, shown, model, found)
+
+    def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
+        """Results of a candidate, built and run as in the search."""
+        del model
+        return self.evaluator(found.genotype[None], split).items[0]
+
+    def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
+        """Results of each source."""
+        task = self.merging.experiment.task.on(split)
+        return np.stack(list(measure_plain(self.merging.whole_sources(), task)))
+
+    def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
+        """The merge's coefficients, the path, and how paths changed during the search."""
+        merged = recipe.pool[self.space.merged]
+        assert isinstance(merged, Recipe)
+        plot_coefficients(
+            merged.coefficients,
+            self.space.parameter.sources,
+            merged.segments,
+            directory / "coefficients.png",
+        )
+        space = self.space.dataflow
+        plot_path(
+            recipe.hops,
+            dict(zip(space.sources, space.layers, strict=True)),
+            directory / "path.png",
+        )
+        rows = (
+            {**row, "genotype": self.space.split(row["genotype"])[1]}
+            for row in read_history(history)
+        )
+        plot_path_history(rows, EVOLVED, space, directory / "path_history.png")
+
+    def _members(self, merged: Recipe) -> dict[str, Ingredient | Recipe]:
+        names, prepared = self.space.parameter.sources, self.merging.prepared
+        sources = dict(zip(names, prepared.source_ingredients, strict=True))
+        return {
+            name: merged if name == self.space.merged else sources[name]
+            for name in self.space.dataflow.sources
+        }
+
+
+def make_joint_evaluator(
+    merging: Merging,
+    space: JointSpace,
+    population_size: int,
+    tasks: dict[str, Any],
+    mesh: Mesh,
+) -> Evaluator:
+    """What merges, routes and measures candidates: each holds its merge, the sources are shared."""
+    merge_fn = merging.merge_fn(space.parameter)
+    ingredients, names = merging.ingredients, space.dataflow.sources
+    whole = merging.whole_sources()
+    stacks = {
+        name: jax.tree.map(
+            lambda leaf: jnp.asarray(leaf, ingredients.dtype), whole[name].params[LAYERS]
+        )
+        for name in names
+        if name != space.merged
+    }
+
+    reference = ingredients.reference
+    skeleton = names[space.dataflow.skeleton]
+    frame = {} if skeleton == space.merged else _without_layers(whole[skeleton].params)
+
+    def candidate(materials: Any, genotype: Genotype) -> Params:
+        own, route = space.split(genotype)
+        return {**merge_fn(materials, own), paths.PATH: space.dataflow.decode(route)}
+
+    def pooled(candidates: Params, shared: Any) -> Params:
+        """Parameters of all candidates, layers of the pool on the first axis."""
+        stacks, frame = shared
+
+        def lay(*parts: Array) -> Array:
+            count = parts[names.index(space.merged)].shape[1]
+            return jnp.concatenate(
+                [
+                    part
+                    if name == space.merged
+                    else jnp.broadcast_to(part[:, None], (len(part), count, *part.shape[1:]))
+                    for name, part in zip(names, parts, strict=True)
+                ]
+            )
+
+        layers = jax.tree.map(
+            lay, *(candidates[LAYERS] if name == space.merged else stacks[name] for name in names)
+        )
+        path = together(candidates[paths.PATH])
+        return {**candidates, **frame, LAYERS: layers, paths.PATH: path}
+
+    configs = [reference.config if n == space.merged else whole[n].config for n in names]
+    config = dataclasses.replace(
+        reference.config,
+        num_layers=sum(one.num_layers for one in configs),
+        windows=tuple(window for one in configs for window in one.windows),
+    )
+    own_axes = reference.family.layout(reference.config).population_axes()
+    frame_axes = jax.tree.map(lambda leaf: None, frame)
+    return Evaluator(
+        reference.family,
+        config,
+        candidate,
+        merging.materials(),
+        tasks,
+        mesh=mesh,
+        dims=space.dims,
+        population_size=population_size,
+        chunk=merging.experiment.budget.chunk,
+        shared=(stacks, frame),
+        candidates=Candidates(
+            axes={**own_axes, paths.PATH: STACKED},
+            params=pooled,
+            param_axes={**own_axes, **frame_axes, paths.PATH: paths.PATH_AXES},
+            hops=space.dataflow.hops,
+            copied=len(names) * sum(x.nbytes for x in jax.tree.leaves(reference.params[LAYERS])),
+            is_valid=lambda genotypes: space.dataflow.decode_all(
+                np.stack([space.split(one)[1] for one in genotypes])
+            )[1],
+        ),
+    )
+
+
+def _without_layers(params: Params) -> Params:
+    return {name: part for name, part in params.items() if name != LAYERS}

@@ -1,0 +1,39 @@
+"""From an experiment to what is searched."""
+
+from collections.abc import Callable
+
+from evojax_merge.config.experiment import Experiment
+from evojax_merge.runs.setups.base import Setup, Stage
+from evojax_merge.runs.setups.merging import ParameterSetup, WeightsSetup
+from evojax_merge.runs.setups.routed import DataflowSetup, HybridSetup, JointSetup
+from evojax_merge.savers import fitting, make_rule
+from evojax_merge.spaces import kind_of
+
+__all__ = ["Setup", "Stage", "set_up"]
+
+_KINDS: dict[str, Callable[[Experiment], Setup]] = {
+    "parameter": ParameterSetup.prepared_for,
+    "dataflow": DataflowSetup.prepared_for,
+    "hybrid": HybridSetup.prepared_for,
+    "joint": JointSetup.prepared_for,
+    "weights": WeightsSetup.prepared_for,
+}
+
+
+def set_up(experiment: Experiment) -> Setup:
+    """Check everything that can be checked without weights.
+
+    Raises:
+        ValueError: Something makes the experiment impossible.
+    """
+    if experiment.budget.curve and kind_of(experiment.space) == "weights":
+        raise ValueError(
+            "search.curve measures candidates of the history again, and with space=weights the "
+            "history has no genotypes; leave it out"
+        )
+    setup = _KINDS[kind_of(experiment.space)](experiment)
+    for stage in setup.stages:
+        task = setup.bound["search"]
+        stage.savers = fitting(experiment.savers, task, stage.strategy)
+        make_rule(stage.savers, task, stage.strategy)
+    return setup

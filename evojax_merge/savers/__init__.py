@@ -1,0 +1,22 @@
+"""Which items of a task are measured for which candidates, and what that says of the others."""
+
+from evojax_merge.savers.anchors import Anchors
+from evojax_merge.savers.base import Measure, Rule, Whole
+from evojax_merge.savers.minibatch import Minibatch
+from evojax_merge.savers.racing import Racing
+from evojax_merge.savers.rules import fitting, make_rule
+from evojax_merge.savers.score_memory import Memory
+from evojax_merge.savers.scorer import Scorer
+
+__all__ = [
+    "Anchors",
+    "Measure",
+    "Memory",
+    "Minibatch",
+    "Racing",
+    "Rule",
+    "Scorer",
+    "Whole",
+    "fitting",
+    "make_rule",
+]

@@ -1,0 +1,108 @@
+"""The rule that an experiment's savers ask for."""
+
+import dataclasses
+
+import numpy as np
+
+from evojax_merge.config.experiment import Savers
+from evojax_merge.documents.arguments import check_whole
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.several import parts_of
+from evojax_merge.savers.anchors import Anchors
+from evojax_merge.savers.base import Items, Rule, Whole
+from evojax_merge.savers.minibatch import LEAST, SIZE, Minibatch
+from evojax_merge.savers.racing import Racing
+from evojax_merge.strategies.base import Strategy, hears
+
+WORTHWHILE = 0.5
+"""Share of the cost of all items that minibatches may have which nobody asked for."""
+
+
+def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
+    """The savers, with automatic minibatches switched on if they fit, or else off.
+
+    They fit one task of which a part costs half as much or less, with a strategy that is told the
+    fitness and averages (or any, if all candidates meet the same part), where no other saver
+    chooses the items.
+
+    Raises:
+        ValueError: Their size makes no sense, whether they fit or not.
+    """
+    given = savers.automatic
+    if given is None:
+        return savers
+    size = check_whole("savers.minibatch.size", given.get("size", SIZE), LEAST)
+    fit = (
+        not savers.partial
+        and not parts_of(task)
+        and (getattr(strategy, "averages", False) or not given.get("fresh", True))
+        and not getattr(strategy, "scores_itself", False)
+        and hears(strategy) == "fitness"
+        and _saves(task, size)
+    )
+    return dataclasses.replace(savers, automatic=None, minibatch=given if fit else savers.minibatch)
+
+
+def _saves(task: BoundTask, size: int) -> bool:
+    """Whether a part of a task costs little enough, and takes no more memory than a batch of all.
+
+    A part is one batch as long as its longest row (`BoundTask.take`): of few long items among many
+    short ones, it may be more work than all items in batches of their lengths.
+    """
+    if size > WORTHWHILE * len(task):
+        return False
+    shapes = np.array([batch[0].shape[:2] for batch in task.batches])
+    rows, longest = size * shapes[:, 0].sum() / len(task), shapes[:, 1].max()
+    tokens, pairs = shapes[:, 0] * shapes[:, 1], shapes[:, 0] * shapes[:, 1] ** 2
+    cheap = rows * longest <= WORTHWHILE * tokens.sum()
+    return bool(cheap and rows * longest <= tokens.max() and rows * longest**2 <= pairs.max())
+
+
+def make_rule(
+    savers: Savers, task: BoundTask, strategy: Strategy, sources: Items | None = None
+) -> Rule:
+    """What is measured of each generation.
+
+    Args:
+        savers: Those that are switched on.
+        task: Whose items are measured.
+        strategy: Who proposes the candidates.
+        sources: Results of the sources, for anchors.
+
+    Raises:
+        ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.
+    """
+    for name in savers.partial:
+        if getattr(strategy, "scores_itself", False):
+            raise ValueError(
+                f"savers.{name} chooses what is measured of candidates, and "
+                f"{type(strategy).__name__} scores them itself; leave it out"
+            )
+        if parts_of(task):
+            raise ValueError(f"savers.{name} compares candidates by one task, not by several")
+        if hears(strategy) != "fitness":
+            raise ValueError(
+                f"savers.{name} leaves items unmeasured, and {type(strategy).__name__} is told the "
+                f"{hears(strategy)}"
+            )
+    if savers.minibatch is not None:
+        if len(savers.partial) > 1:
+            other = next(name for name in savers.partial if name != "minibatch")
+            raise ValueError(
+                f"savers.minibatch and savers.{other} both choose the items of a generation; leave "
+                "one out"
+            )
+        fresh = savers.minibatch.get("fresh", True)
+        if fresh and not getattr(strategy, "averages", False):
+            name = type(getattr(strategy, "algorithm", strategy)).__name__
+            raise ValueError(
+                f"savers.minibatch scores each generation on other items, and {name} does not "
+                "average candidates but keeps the best, which would be the luckiest; use cma_es or "
+                "cr_fm_nes, for instance, or the same items for all with "
+                "savers.minibatch.fresh=false, or leave it out"
+            )
+        return Minibatch(len(task), **savers.minibatch)
+    racing = None if savers.racing is None else Racing(len(task), **savers.racing)
+    if savers.anchors is not None:
+        return Anchors(len(task), **savers.anchors, racing=racing, sources=sources)
+    return racing or Whole(len(task))

@@ -1,0 +1,230 @@
+"""The search: ask, evaluate, tell, save; once a generation."""
+
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from evojax_merge.measuring.evaluation import Evaluation
+from evojax_merge.params.types import Population, PRNGKey
+from evojax_merge.search.checkpointer import Checkpointer, CheckpointingError
+from evojax_merge.search.history import History, HistoryWarning, numbered
+from evojax_merge.search.state import EvolutionState, Spent, init_archive, update_archive
+from evojax_merge.strategies.base import Strategy, hears
+
+EvaluateFn = Callable[[Population], Evaluation]
+
+
+class ConstantFitnessWarning(UserWarning):
+    """Every candidate of a generation got the same fitness: there is nothing to search for."""
+
+
+class Metrics(NamedTuple):
+    """What is worth telling of a generation.
+
+    ``generation`` counts from 1. ``best`` is the best of the whole search, by what is assured where
+    candidates met different items (`Evaluation.assured`); ``top`` and ``mean`` are
+    of the generation's finite scores, nan when there are none. ``seconds`` is its wall time,
+    ``failed`` how many candidates had no finite score.
+    """
+
+    generation: int
+    best: float
+    top: float
+    mean: float
+    failed: int
+    seconds: float
+
+
+def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> EvolutionState:
+    """The state before the first generation."""
+    key_strategy, key_search = jax.random.split(key)
+    return EvolutionState(
+        generation=jnp.int32(0),
+        key=key_search,
+        strategy=strategy.init(key_strategy),
+        archive=init_archive(archive_size, strategy.dims),
+    )
+
+
+def step(
+    state: EvolutionState, strategy: Strategy, evaluate_fn: EvaluateFn
+) -> tuple[EvolutionState, Population, Evaluation]:
+    """One generation. Depends on nothing but its arguments, but for the seconds it took."""
+    began, before = time.perf_counter(), spent_in(strategy, state.strategy)
+    key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
+    population, asked = strategy.ask(key_ask, state.strategy)
+    evaluation = evaluate_fn(population)
+    told = jnp.asarray(evaluation.heard(hears(strategy)))
+    learned = strategy.tell(key_tell, population, told, asked)
+    archive = update_archive(state.archive, population, jnp.asarray(evaluation.assured))
+    after = EvolutionState(state.generation + 1, state.key, learned, archive)
+    own = spent_in(strategy, learned) - before
+    return after, population, _charged(evaluation, own, time.perf_counter() - began)
+
+
+def _charged(evaluation: Evaluation, items: int, seconds: float) -> Evaluation:
+    """What the strategy itself measured for a generation, counted with the first candidate.
+
+    Args:
+        evaluation: Of the generation.
+        items: That the strategy measured, for gradients.
+        seconds: That the generation took in all.
+    """
+    if not items:  # what else a strategy does, and its compilation, is not evaluation
+        return evaluation
+    spent, times = evaluation.item_evaluations.copy(), evaluation.seconds.copy()
+    spent[0] += items
+    times[0] += max(0.0, seconds - float(times.sum()))
+    return evaluation._replace(spent=spent, seconds=times)
+
+
+def search(
+    name: str,
+    strategy: Strategy,
+    evaluate_fn: EvaluateFn,
+    *,
+    key: PRNGKey,
+    generations: int,
+    archive_size: int,
+    checkpointer: Checkpointer | None = None,
+    history: History | None = None,
+    item_evaluations: int | None = None,
+    on_resume: Callable[[list[dict[str, Any]], int], None] = lambda rows, generations: None,
+    on_generation: Callable[[Metrics], None] = lambda metrics: None,
+    interrupted: Callable[[], None] = lambda: None,
+) -> EvolutionState:
+    """Run a search to its last generation, from wherever its checkpoints left it.
+
+    Generations whose results are missing in the history are done again if a checkpoint before
+    them is kept. Otherwise they stay missing, and what they cost is known from the checkpoint.
+
+    Args:
+        name: What the history calls it.
+        strategy: Proposes genotypes.
+        evaluate_fn: Scores them.
+        key: Root of the search's randomness.
+        generations: How many in all.
+        archive_size: Best candidates to keep.
+        checkpointer: Holds earlier generations and gets the new ones.
+        history: Gets every candidate.
+        item_evaluations: Stop after the generation in which as many items have been measured;
+            None: no limit.
+        on_resume: Told the history of earlier generations, and how many those are, before the
+            first new one.
+        on_generation: Told about each new generation.
+        interrupted: Raises when it is time to leave; the generation under way is then lost, and
+            done again on resuming.
+
+    Raises:
+        CheckpointingError: What was saved cannot be read, or a generation not be saved.
+        HistoryError: Results are missing in the history, and no checkpoint tells what they cost.
+
+    Warns:
+        ConstantFitnessWarning: The first generation's candidates all scored the same, in all or in
+            one of several tasks.
+        HistoryWarning: Results are missing in the history.
+        DamagedCheckpointWarning: The newest checkpoint is damaged.
+    """
+    state, earlier = _begin(name, strategy, key, archive_size, checkpointer, history)
+    spent = Spent() if history is None else history.spent
+    if int(state.generation):
+        on_resume(earlier, int(state.generation))
+    with checkpointer or nullcontext():
+        for generation in range(int(state.generation), generations):
+            if item_evaluations is not None and spent.item_evaluations >= item_evaluations:
+                break
+            interrupted()
+            began = time.perf_counter()
+            state, population, evaluation = step(state, strategy, evaluate_fn)
+            if history is None:
+                spent = spent.plus(_cost(evaluation))
+            else:
+                history.append(name, generation, population, evaluation)
+                spent = history.spent
+            if checkpointer is not None:
+                checkpointer.save(state, spent)
+            metrics = _metrics(state, evaluation, time.perf_counter() - began)
+            if generation == 0:
+                _warn_if_constant(name, evaluation)
+            on_generation(metrics)
+    return state
+
+
+def _begin(
+    name: str,
+    strategy: Strategy,
+    key: PRNGKey,
+    archive_size: int,
+    checkpointer: Checkpointer | None,
+    history: History | None,
+) -> tuple[EvolutionState, list[dict[str, Any]]]:
+    """The state to go on from, the newest with which the history can be continued, and its rows."""
+    first = init_state(strategy, key, archive_size)
+    state = first
+    if checkpointer is not None:
+        state = checkpointer.restore(first) or first
+    if history is None:
+        return state, []
+    history.repair()
+    lost = history.missing(name, int(state.generation), strategy.population_size)
+    if lost and checkpointer is not None:
+        before = None
+        with suppress(CheckpointingError):  # damaged: then there is none, and what is there is good
+            before = checkpointer.restore(first, most=lost[0])
+        if before is not None:
+            state = before
+            warnings.warn(
+                f"{history.path}: {name} lacks candidates of {numbered('generation', lost)} "
+                f"(counted from 0); they are measured again, from generation {state.generation}",
+                HistoryWarning,
+                stacklevel=3,
+            )
+    known = None if checkpointer is None else checkpointer.spent(int(state.generation))
+    return state, history.rewind(name, int(state.generation), strategy.population_size, known)
+
+
+def spent_in(strategy: Strategy, state: Any) -> int:
+    """Items that a strategy itself has measured, e.g. for gradients."""
+    spent = getattr(strategy, "spent", None)
+    return 0 if spent is None else int(spent(state))
+
+
+def _cost(evaluation: Evaluation) -> Spent:
+    items = int(evaluation.item_evaluations.sum())
+    return Spent(len(evaluation.items), items, float(evaluation.seconds.sum()))
+
+
+def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> Metrics:
+    fitness = evaluation.fitness
+    finite = fitness[np.isfinite(fitness)]
+    return Metrics(
+        generation=int(state.generation),
+        best=float(state.archive.fitness[0]),
+        top=float(finite.max()) if finite.size else float("nan"),
+        mean=float(finite.mean()) if finite.size else float("nan"),
+        failed=len(fitness) - finite.size,
+        seconds=seconds,
+    )
+
+
+def _warn_if_constant(name: str, evaluation: Evaluation) -> None:
+    kinds = [f"score in {part.name}" for part in evaluation.parts] or ["fitness"]
+    for kind, values in zip(kinds, evaluation.objectives.T, strict=True):
+        finite = values[np.isfinite(values)]
+        if len(values) < 2 or np.unique(finite).size > 1:
+            continue
+        what = f"the same {kind} ({finite[0]:g})" if finite.size else f"no finite {kind}"
+        rest = "This objective" if evaluation.parts else "The search"
+        warnings.warn(
+            f"{name}: every candidate of the first generation has {what}. {rest} has nothing to go "
+            "by: check the task's prompt template, reference field and answer extraction with "
+            "`evojax-merge evaluate`, or widen the space's bounds.",
+            ConstantFitnessWarning,
+            stacklevel=3,
+        )

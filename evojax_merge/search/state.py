@@ -1,0 +1,71 @@
+"""The whole state of a search as one pytree."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.params.types import Array, Fitness, Float, Int, Population, PRNGKey
+
+
+class Archive(NamedTuple):
+    """The best distinct candidates so far, best first; empty places have fitness -inf."""
+
+    genotypes: Float[Array, "size dims"]
+    fitness: Float[Array, " size"]
+
+
+class EvolutionState(NamedTuple):
+    """What a search needs to go on.
+
+    Attributes:
+        generation: Generations completed.
+        key: Root of all randomness; a generation's key is folded from it.
+        strategy: State of the strategy.
+        archive: The best candidates.
+    """
+
+    generation: Int[Array, ""]
+    key: PRNGKey
+    strategy: Any
+    archive: Archive
+
+
+class Spent(NamedTuple):
+    """What a search has cost so far.
+
+    Attributes:
+        evaluations: Candidates.
+        item_evaluations: Items that were measured for them.
+        seconds: That it took to measure them.
+    """
+
+    evaluations: int = 0
+    item_evaluations: int = 0
+    seconds: float = 0.0
+
+    def plus(self, more: "Spent") -> "Spent":
+        """The sum of both."""
+        return Spent(
+            self.evaluations + more.evaluations,
+            self.item_evaluations + more.item_evaluations,
+            self.seconds + more.seconds,
+        )
+
+
+def init_archive(size: int, dims: int) -> Archive:
+    """An archive with ``size`` empty places."""
+    return Archive(jnp.zeros((size, dims), jnp.float32), jnp.full(size, -jnp.inf, jnp.float32))
+
+
+@jax.jit
+def update_archive(archive: Archive, population: Population, fitness: Fitness) -> Archive:
+    """Keep the best; of equal fitness, the one found first; a genotype only once."""
+    genotypes = jnp.concatenate([archive.genotypes, population])
+    scores = jnp.concatenate([archive.fitness, fitness])
+    scores = jnp.where(jnp.isfinite(scores), scores, -jnp.inf)
+    same = jnp.all(genotypes[:, None] == genotypes[None], axis=-1) & jnp.isfinite(scores)[None]
+    earlier = jnp.tril(jnp.ones_like(same), k=-1)
+    scores = jnp.where(jnp.any(same & earlier, axis=1), -jnp.inf, scores)
+    best = jnp.argsort(-scores, stable=True)[: archive.fitness.shape[0]]
+    return Archive(genotypes[best], scores[best])

@@ -1,0 +1,122 @@
+"""Evidence of every source, one after the other, from disk where it was collected before."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.operators import Operator
+from evojax_merge.operators.evidence import EvidenceRequest
+from evojax_merge.params.tree import flatten
+from evojax_merge.params.types import Params
+from evojax_merge.sources.evidence import store
+from evojax_merge.sources.evidence.fisher import collect_fisher
+from evojax_merge.sources.evidence.gram import by_leaf, collect_gram
+from evojax_merge.sources.evidence.items import Items, read_items
+from evojax_merge.sources.evidence.store import EvidenceError
+
+_COLLECT = {"fisher": collect_fisher, "gram": collect_gram}
+
+
+def prepare(operator: Operator, model: Any, sources: int) -> tuple[Items, ...]:
+    """The items that evidence is collected on, for each source; none where none is asked for.
+
+    Reads no weights.
+
+    Args:
+        operator: Asks for the evidence.
+        model: Anything with the ``family``, ``tokenizer`` and ``config`` of the merge.
+        sources: How many there are.
+
+    Raises:
+        DataError: A file is missing, empty, malformed, or has changed since the recipe was made.
+        ValueError: An item does not fit the models, or there are not as many files as sources.
+    """
+    request: EvidenceRequest | None = operator.evidence
+    if request is None:
+        return ()
+    if len(request.data) not in (1, sources):
+        raise ValueError(
+            f"operator.data lists {len(request.data)} files for {sources} sources; give one for "
+            "all, or one for each"
+        )
+    hashes = request.sha256 or (None,) * len(request.data)
+    read = {
+        (path, wanted): read_items(request, path, wanted, model)
+        for path, wanted in zip(request.data, hashes, strict=True)
+    }
+    items = [read[pair] for pair in zip(request.data, hashes, strict=True)]
+    return tuple(items * sources if len(items) == 1 else items)
+
+
+def collect(
+    operator: Operator,
+    items: Sequence[Items],
+    sources: Iterable[Model],
+    names: Sequence[str],
+    directory: Path | None = None,
+    report: Callable[[str], None] = lambda message: None,
+) -> tuple[dict[str, np.ndarray], ...] | None:
+    """What `operators.init_statistics` takes as evidence; None where the operator asks for none.
+
+    Args:
+        operator: Asks for the evidence.
+        items: Of `prepare`.
+        sources: With the vocabulary of the merge; taken one at a time.
+        names: What messages call them.
+        directory: Where evidence is kept and looked for; None: it is not kept.
+        report: Told about each source that is measured.
+
+    Raises:
+        EvidenceError: A source has no finite gradients or activations, or the directory holds the
+            evidence of other weights or other items.
+    """
+    request: EvidenceRequest | None = operator.evidence
+    if request is None:
+        return None
+    found = []
+    for index, (own, source, name) in enumerate(zip(items, sources, names, strict=True)):
+        file = None if directory is None else directory / f"{request.kind}-{index}.safetensors"
+        wanted = {"kind": request.kind, "items_sha256": own.items_sha256}
+        if file is not None:
+            wanted["weights_sha256"] = params_hash(source.params)
+        leaves = None if file is None else store.read(file, wanted)
+        if leaves is None:
+            report(f"{request.kind} evidence of {name} on the {own.count} items of {own.path}")
+            leaves = _COLLECT[request.kind](source.family, source.config, source.params, own)
+            _check_finite(request.kind, name, own, leaves)
+            if file is not None:
+                notes = {
+                    "source": name,
+                    "data": own.path,
+                    "data_sha256": own.file_sha256,
+                    "items": own.count,
+                }
+                store.write(file, leaves, wanted, notes)
+        found.append(
+            by_leaf(source.family, source.config, leaves) if request.kind == "gram" else leaves
+        )
+    return tuple(found)
+
+
+def params_hash(params: Params) -> str:
+    """SHA-256 of the numbers of a tree, by path."""
+    digest = hashlib.sha256()
+    for path, leaf in flatten(params).items():
+        digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _check_finite(kind: str, name: str, items: Items, leaves: dict[str, np.ndarray]) -> None:
+    broken = [path for path, leaf in leaves.items() if not np.isfinite(leaf).all()]
+    if broken:
+        what = "gradients" if kind == "fisher" else "activations"
+        raise EvidenceError(
+            f"source {name}: its {what} on {items.path} are NaN or infinite in "
+            f"{', '.join(broken[:3])}{' …' if len(broken) > 3 else ''}; check that the source "
+            "predicts these items at all (evojax-merge evaluate), or merge in float32 or bfloat16"
+        )

@@ -1,0 +1,279 @@
+"""The checkpoints of a merge: checked from their headers first, loaded later."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from evojax_merge.checkpoints import (
+    Adapter,
+    Alignment,
+    Checkpoint,
+    CheckpointError,
+    Model,
+    align_vocabularies,
+    audit,
+    is_adapter_directory,
+    load,
+    load_adapter,
+    load_adapter_config,
+    load_config,
+    resolve,
+    weights_hash,
+)
+from evojax_merge.operators import Operator, check_task_vectors
+from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
+from evojax_merge.params.low_rank import is_adapter, materialise
+from evojax_merge.params.types import Params
+from evojax_merge.sources.pool import check_pool
+from evojax_merge.sources.reference import Ingredient
+
+BASE = "base"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Checkpoints that can be merged, none of whose weights are read yet.
+
+    Attributes:
+        base: The common ancestor, if one is given.
+        sources: In order; some may be LoRA adapters of the base.
+        reference_name: Whose tokenizer and configuration the merge carries: ``base``, or the index
+            of a source.
+        dtype: Of the merged parameters.
+    """
+
+    base: Checkpoint | None
+    sources: tuple[Checkpoint | Adapter, ...]
+    reference_name: str | int
+    dtype: np.dtype
+
+    @property
+    def reference(self) -> Checkpoint:
+        """The checkpoint that ``reference_name`` names; of an adapter, its base."""
+        return _whole(_named(self.reference_name, self.base, self.sources))
+
+    @property
+    def wholes(self) -> list[Checkpoint]:
+        """The sources; of adapters, their base."""
+        return [_whole(source) for source in self.sources]
+
+    @functools.cached_property
+    def base_ingredient(self) -> Ingredient | None:
+        """The base as a recipe names it."""
+        return None if self.base is None else _ingredient(self.base)
+
+    @functools.cached_property
+    def source_ingredients(self) -> tuple[Ingredient, ...]:
+        """The sources as a recipe names them."""
+        return tuple(_ingredient(source) for source in self.sources)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ingredients:
+    """Loaded checkpoints with one vocabulary.
+
+    Attributes:
+        base: The common ancestor, if one is given.
+        sources: In order; those of LoRA adapters hold `evojax_merge.params.low_rank` leaves.
+        reference_name: Whose tokenizer and configuration the merge carries.
+        dtype: Of the merged parameters.
+        vocabulary: How rows were aligned, None where nothing had to be done.
+        plan: What they were loaded from.
+    """
+
+    base: Model | None
+    sources: tuple[Model, ...]
+    reference_name: str | int
+    dtype: np.dtype
+    vocabulary: dict[str, Any] | None
+    plan: Plan | None = None
+
+    @property
+    def reference(self) -> Model:
+        """The model that ``reference_name`` names."""
+        return _named(self.reference_name, self.base, self.sources)
+
+    @property
+    def base_params(self) -> Params | None:
+        """Parameters of the base, if there is one."""
+        return None if self.base is None else self.base.params
+
+    @property
+    def source_params(self) -> tuple[Params, ...]:
+        """Parameters of the sources."""
+        return tuple(source.params for source in self.sources)
+
+    def base_for(self, operator: Operator) -> Params | None:
+        """Parameters of the base, if merging these sources by the operator takes one."""
+        adapted = any(is_adapter(source.params) for source in self.sources)
+        return self.base_params if operator.needs_base or adapted else None
+
+    def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
+        """Where an operator's statistics of these weights are kept, if they are."""
+        if cache is None or self.plan is None or operator.statistics_name is None:
+            return None
+        base = None if self.base_for(operator) is None else self.plan.base_ingredient
+        sources = self.plan.source_ingredients
+        return cache.entry(
+            operator.statistics_name,
+            [base.sha256 if base else None, *(source.sha256 for source in sources)],
+            {"reference": self.reference_name, "vocabulary": self.vocabulary},
+        )
+
+    def check_task_vectors(self, operator: Operator, names: Sequence[str]) -> None:
+        """Whether every source adds something to the base, if the operator merges task vectors.
+
+        Raises:
+            ValueError: One is the base.
+        """
+        if operator.needs_base and self.base is not None:
+            check_task_vectors(self.base.params, self.source_params, names)
+
+    def whole_sources(self) -> Iterator[Model]:
+        """The sources as models that can be run: adapters one at a time on the base."""
+        for source in self.sources:
+            if self.base is None or not is_adapter(source.params):
+                yield source
+            else:
+                params = materialise(self.base.params, source.params)
+                yield dataclasses.replace(source, params=params)
+
+
+def plan(
+    base: str | None,
+    sources: Sequence[str],
+    reference: str | int = BASE,
+    dtype: str | None = None,
+) -> Plan:
+    """Check that checkpoints can be merged.
+
+    Args:
+        base: Directory or hub id, or None.
+        sources: Likewise, at least one; a directory may hold a LoRA adapter of the base.
+        reference: ``base`` (the first source where there is none), or the index of a source.
+        dtype: Of the merged parameters; by default the reference's.
+
+    Raises:
+        CheckpointError: One is damaged, or they do not fit each other.
+    """
+    base_checkpoint = None if base is None else load_config(base)
+    source_checkpoints = tuple(_load_source(source, base_checkpoint) for source in sources)
+    if reference == BASE and base is None:
+        reference = 0
+    chosen = _named(reference, base_checkpoint, source_checkpoints)
+    if isinstance(chosen, Adapter):
+        raise CheckpointError(
+            f"{chosen.directory}: is a LoRA adapter, which has no configuration of its own; take "
+            "the tokenizer from the base (model.tokenizer=base)"
+        )
+    models = (base_checkpoint, *source_checkpoints)
+    audit(chosen, [model for model in models if isinstance(model, Checkpoint)])
+    wanted = chosen.dtype if dtype is None else np.dtype(dtype)
+    return Plan(base_checkpoint, source_checkpoints, reference, wanted)
+
+
+def plan_pool(
+    base: str | None, sources: Sequence[str], names: Sequence[str], dtype: str | None = None
+) -> Plan:
+    """Check that layers of checkpoints can follow one another; their numbers may differ.
+
+    Args:
+        base: Directory or hub id of what LoRA adapters among the sources were trained on.
+        sources: Directories or hub ids.
+        names: What messages call them.
+        dtype: Of the pool; by default the first source's.
+
+    Raises:
+        CheckpointError: One is damaged, or they do not fit each other.
+    """
+    base_checkpoint = None if base is None else load_config(base)
+    found = tuple(_load_source(source, base_checkpoint) for source in sources)
+    kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
+    wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
+    prepared = Plan(kept, found, 0, wanted)
+    check_pool(names, prepared.wholes)
+    return prepared
+
+
+def load_members(plan: Plan) -> list[Model]:
+    """The models of a pool, each with its own vocabulary; adapters on their base.
+
+    Raises:
+        CheckpointError: See `load_ingredients`.
+    """
+    base = None if plan.base is None else load(plan.base)
+    models = []
+    for source in plan.sources:
+        if isinstance(source, Adapter):
+            assert base is not None  # else it is refused in `plan_pool`
+            factors = load_adapter(source, base).params
+            models.append(dataclasses.replace(base, params=materialise(base.params, factors)))
+        else:
+            models.append(load(source))
+    return models
+
+
+def load_ingredients(plan: Plan) -> Ingredients:
+    """Read the weights of a plan, and bring them to the reference's vocabulary.
+
+    Raises:
+        CheckpointError: An adapter's factors are not finite.
+    """
+    checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
+    base = None if plan.base is None else load(plan.base)
+    loaded = [] if base is None else [base]
+    for source in plan.sources:
+        if isinstance(source, Adapter):
+            assert base is not None  # else it is refused in `plan`
+            loaded.append(load_adapter(source, base))
+        else:
+            loaded.append(load(source))
+    reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
+    models, accounts = align_vocabularies(reference, loaded)
+    sources = models[len(models) - len(plan.sources) :]
+    return Ingredients(
+        base=models[0] if plan.base is not None else None,
+        sources=tuple(sources),
+        reference_name=plan.reference_name,
+        dtype=plan.dtype,
+        vocabulary=_accounts(checkpoints, accounts),
+        plan=plan,
+    )
+
+
+def _accounts(
+    checkpoints: Sequence[Checkpoint | Adapter], accounts: Sequence[Alignment]
+) -> dict[str, Any] | None:
+    changed = {
+        checkpoint.directory.name: account.to_dict()
+        for checkpoint, account in zip(checkpoints, accounts, strict=True)
+        if account.rows and account.method != "identical"
+    }
+    return changed or None
+
+
+def _named(name: str | int, base: Any, sources: Sequence[Any]) -> Any:
+    return base if name == BASE else sources[int(name)]
+
+
+def _whole(checkpoint: Checkpoint | Adapter) -> Checkpoint:
+    return checkpoint.base if isinstance(checkpoint, Adapter) else checkpoint
+
+
+def _load_source(source: str, base: Checkpoint | None) -> Checkpoint | Adapter:
+    directory = resolve(source)
+    if not is_adapter_directory(directory):
+        return load_config(directory)
+    if base is None:
+        raise CheckpointError(
+            f"{directory}: is a LoRA adapter, which is merged onto the model that it was trained "
+            "on; give that as model.base"
+        )
+    return load_adapter_config(directory, base)
+
+
+def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
+    return Ingredient(str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory))

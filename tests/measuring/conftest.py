@@ -1,0 +1,3 @@
+from tests.digits_factory import digits, population
+
+__all__ = ["digits", "population"]
