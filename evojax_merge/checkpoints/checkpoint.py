@@ -83,7 +83,7 @@ def load_config(source: str | Path) -> Checkpoint:
         )
     try:
         family = family_of(hf_config)
-        config = family.config_from_hf(hf_config)
+        config = family.read_config(hf_config, lambda: _shapes(directory))
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     slots = family.slots(config)
@@ -112,6 +112,10 @@ def load_config(source: str | Path) -> Checkpoint:
         slots, copies = family.slots(config), {}
     held = {copied: name for copied, (name, _) in copies.items()}
     return Checkpoint(directory, family, config, hf_config, headers, held, slots)
+
+
+def _shapes(directory: Path) -> dict[str, tuple[int, ...]]:
+    return {name: info.shape for name, info in read_headers(directory).items()}
 
 
 def _audit(

@@ -26,6 +26,9 @@ from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """Models that share their code and the layout of their parameters.
@@ -36,6 +39,8 @@ class Family:
         name: What the family is called in messages, and its folder.
         model_types: Values of ``model_type`` in ``config.json`` that select it.
         config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
+        config_from_files: Reads ``config.json`` and the shapes of the stored tensors by name, where
+            the configuration alone does not say how tensors are called.
         hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
         layout: Makes the layout of the models of a configuration.
         ignored: Names of tensors that are no parameters.
@@ -47,6 +52,21 @@ class Family:
     hf_fields: Callable[[Any], dict[str, object]]
     layout: Callable[[Any], Layout]
     ignored: re.Pattern[str] | None = None
+    config_from_files: Callable[[Mapping[str, Any], Shapes], Any] | None = None
+
+    def read_config(self, hf_config: Mapping[str, Any], stored: Callable[[], Shapes]) -> Any:
+        """The configuration of a model whose files are there.
+
+        Args:
+            hf_config: ``config.json``.
+            stored: Called for the shapes of the stored tensors by name, where they are needed.
+
+        Raises:
+            ValueError: The family cannot compute such a model.
+        """
+        if self.config_from_files is None:
+            return self.config_from_hf(hf_config)
+        return self.config_from_files(hf_config, stored())
 
     def init_params(self, config: Any, key: PRNGKey) -> Params:
         """Random parameters."""
