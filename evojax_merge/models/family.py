@@ -25,7 +25,6 @@ from evojax_merge.models.request import Request
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
 
-
 Shapes = Mapping[str, tuple[int, ...]]
 
 
