@@ -8,10 +8,9 @@ import numpy as np
 
 from evojax_merge.config.experiment import Savers
 from evojax_merge.fitness.several import parts_of
-from evojax_merge.gradient import Descendable
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.params.types import Population
-from evojax_merge.runs.problems import ParameterProblem, Problem
+from evojax_merge.runs.problem import Problem
 from evojax_merge.savers import Memory, Scorer, make_rule
 from evojax_merge.search.loop import EvaluateFn
 from evojax_merge.strategies import Strategy
@@ -49,11 +48,11 @@ def pair(
     Raises:
         ValueError: A saver does not fit the task.
     """
-    seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
+    seeds, seed = problem.seeds, getattr(strategy, "seed", None)
     if seeds is not None and seed is not None:
         strategy = seed(seeds)
     if hasattr(strategy, "bind"):
-        strategy = strategy.bind(_descendable(problem))
+        strategy = strategy.bind(problem.descendable())
     if getattr(strategy, "scores_itself", False):
         return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
@@ -84,19 +83,6 @@ def _make_scorer(
         before = sources.size, time.perf_counter() - began
     rule = make_rule(savers, task, strategy, sources)
     return Scorer(rule, measure, items, parts_of(task), memory, before)
-
-
-def _descendable(problem: Problem) -> Descendable:
-    """What strategies that follow gradients need of a problem."""
-    assert isinstance(problem, ParameterProblem)  # else it is refused in `set_up`
-    reference = problem.merging.ingredients.reference
-    return Descendable(
-        reference.family,
-        reference.config,
-        problem.merging.merge_fn(problem.space),
-        problem.evaluator.materials,
-        problem.evaluator.tasks["search"],
-    )
 
 
 def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:

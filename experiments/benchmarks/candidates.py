@@ -22,8 +22,8 @@ from transformers import AutoModelForCausalLM
 
 from evojax_merge.config import build, compose
 from evojax_merge.measuring.mesh import make_mesh
-from evojax_merge.runs.problems.merging import Merging
-from evojax_merge.runs.problems.parameter import make_evaluator
+from evojax_merge.runs.merging import Merging
+from evojax_merge.runs.parameter import make_evaluator
 from evojax_merge.search.checkpointer import Checkpointer
 from evojax_merge.search.history import History
 from evojax_merge.search.loop import search

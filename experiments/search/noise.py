@@ -19,7 +19,7 @@ from rich.table import Table
 from evojax_merge.config import build, compose
 from evojax_merge.params.types import Float
 from evojax_merge.runs.pairing import pair
-from evojax_merge.runs.setups import set_up
+from evojax_merge.runs.preparation import set_up
 from evojax_merge.savers import Minibatch
 from evojax_merge.search.loop import init_state, step
 

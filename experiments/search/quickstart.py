@@ -27,7 +27,7 @@ from rich.console import Console
 from evojax_merge.config import build, compose
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.runs.pairing import pair
-from evojax_merge.runs.setups import set_up
+from evojax_merge.runs.preparation import set_up
 from evojax_merge.search.loop import init_state, step
 from experiments.quickstart.data import Split, evaluation_problems, write_problems
 from experiments.search.curves import Point, Search, against, ends, load, save_all

@@ -21,7 +21,7 @@ from evojax_merge import api
 from evojax_merge.config import compose
 from evojax_merge.report.intervals import interval
 from evojax_merge.report.results import load_results
-from evojax_merge.runs.problems.base import EVOLVED, RANDOM, RANDOM_PATHS
+from evojax_merge.runs.problem import EVOLVED, RANDOM, RANDOM_PATHS
 from experiments.quickstart.data import evaluation_problems, write_problems
 
 VARIANTS = {

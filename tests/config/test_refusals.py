@@ -167,7 +167,7 @@ def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, 
 def test_numbers_of_every_group_are_refused_before_weights_are_read(
     overrides, message, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("evojax_merge.runs.setups.merging.load_ingredients", None)
+    monkeypatch.setattr("evojax_merge.runs.merged.load_ingredients", None)
     with pytest.raises(ValueError, match=message):
         evolve(["+experiment=digits", *overrides], tmp_path / "run")
 

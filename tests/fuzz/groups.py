@@ -28,7 +28,7 @@ from evojax_merge.fitness.classification import read_examples
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.params.tree import flatten
 from evojax_merge.recipes.path import load_recipe
-from evojax_merge.runs.setups import set_up
+from evojax_merge.runs.preparation import set_up
 from tests.adapters_factory import adapter_tensors, write_adapter
 from tests.checkpoints_factory import (
     byte_tokenizer,

@@ -8,7 +8,7 @@ import pytest
 
 from evojax_merge import evolve, load
 from evojax_merge.params.tree import flatten
-from evojax_merge.runs.setups import merging
+from evojax_merge.runs import parameter
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
 from tests.trees import axes_of
 
@@ -48,13 +48,13 @@ def settings(tmp_path_factory) -> list[str]:
 )
 def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, monkeypatch, operator):
     made = []
-    make = merging.make_evaluator
+    make = parameter.make_evaluator
 
     def make_evaluator(experiment, space, *rest):
         made.append((space, make(experiment, space, *rest)))
         return made[-1][1]
 
-    monkeypatch.setattr(merging, "make_evaluator", make_evaluator)
+    monkeypatch.setattr(parameter, "make_evaluator", make_evaluator)
     run = evolve([*settings, f"operator={operator}"], tmp_path)
     ((space, evaluator),) = made
 

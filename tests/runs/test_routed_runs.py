@@ -108,7 +108,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkey
 
         return search(*arguments, **{**options, "on_generation": on_generation})
 
-    monkeypatch.setattr("evojax_merge.runs.run.search", stop_at)
+    monkeypatch.setattr("evojax_merge.runs.searcher.search", stop_at)
     with pytest.raises(KeyboardInterrupt):
         evolve(overrides(folder, kind), tmp_path / "cut")
     monkeypatch.undo()
@@ -137,7 +137,7 @@ def test_generations_after_the_first_compile_nothing(folder, tmp_path, monkeypat
 
             return search(*arguments, **{**options, "on_generation": on_generation})
 
-    monkeypatch.setattr("evojax_merge.runs.run.search", counting)
+    monkeypatch.setattr("evojax_merge.runs.searcher.search", counting)
     evolve(overrides(folder, "dataflow"), tmp_path / "run")
     assert len(counts) == 4
     assert counts[-1] == counts[1]  # the second generation compiles what the first has no use for

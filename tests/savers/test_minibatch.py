@@ -11,7 +11,7 @@ from evojax_merge.config.experiment import Savers
 from evojax_merge.fitness.several import BoundSeveral
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.report.curves import incumbents
-from evojax_merge.runs.setups import set_up
+from evojax_merge.runs.preparation import set_up
 from evojax_merge.savers import Minibatch, Racing, Scorer, fitting, make_rule
 from evojax_merge.savers.sampling import draw, inclusion
 from evojax_merge.search.history import History, read_history

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from evojax_merge.config.experiment import Experiment
-from evojax_merge.runs.setups.base import Setup, Stage
-from evojax_merge.runs.setups.merging import ParameterSetup, WeightsSetup
-from evojax_merge.runs.setups.routed import DataflowSetup, HybridSetup, JointSetup
+from evojax_merge.runs.dataflow import DataflowSetup
+from evojax_merge.runs.hybrid import HybridSetup
+from evojax_merge.runs.joint import JointSetup
+from evojax_merge.runs.parameter import ParameterSetup
+from evojax_merge.runs.setup import Setup
+from evojax_merge.runs.weights import WeightsSetup
 from evojax_merge.savers import fitting, make_rule
 from evojax_merge.spaces import kind_of
-
-__all__ = ["Setup", "Stage", "set_up"]
 
 _KINDS: dict[str, Callable[[Experiment], Setup]] = {
     "parameter": ParameterSetup.prepared_for,

@@ -1,8 +1,9 @@
 """Merging in data-flow space: no weight changes, the path through the layers does."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -15,22 +16,34 @@ from evojax_merge.fitness.base import Task
 from evojax_merge.measuring.evaluator import Candidates, Evaluator
 from evojax_merge.measuring.measure import measure
 from evojax_merge.models.decoder import path as paths
+from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.params.types import Float, Genotype, Params
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import Hop, PathRecipe
 from evojax_merge.report.paths import plot_path, plot_path_history
-from evojax_merge.runs.problems.base import EVOLVED, EXPORTED, Found, Problem, Scored
+from evojax_merge.runs.problem import (
+    EVOLVED,
+    EXPORTED,
+    Found,
+    InexpressibleError,
+    Problem,
+    Scored,
+    Winner,
+)
+from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.search.history import read_history
-from evojax_merge.sources.pool import Pool
+from evojax_merge.sources.ingredients import Plan, load_members, plan_pool
+from evojax_merge.sources.pool import Pool, make_pool
 from evojax_merge.sources.reference import Ingredient
 from evojax_merge.spaces.dataflow import DataflowSpace
+from evojax_merge.strategies import Strategy
 
 STACKED = paths.Path(0, 0, 0, 0, 0)  # type: ignore[arg-type]
 """Where the population stands in the paths of candidates: each is a path of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
-class DataflowProblem:
+class DataflowProblem(Problem):
     """Paths through the layers of a pool.
 
     Attributes:
@@ -65,7 +78,7 @@ class DataflowProblem:
     def build(self, recipe: PathRecipe) -> Model:
         """The path as a plain model: its scales absorbed into the weights."""
         layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
-        return self.pool.plain(recipe.path(layers))
+        return plain(self.pool, recipe.path(layers))
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """The models of the pool, the winners of searches, and the exported checkpoint."""
@@ -89,6 +102,18 @@ class DataflowProblem:
         plot_path_history(
             read_history(history), EVOLVED, self.space, directory / "path_history.png"
         )
+
+
+def plain(pool: Pool, path: paths.Path) -> Model:
+    """The model that computes what a path does, its scales absorbed into the weights.
+
+    Raises:
+        InexpressibleError: Plain weights cannot express the path.
+    """
+    try:
+        return pool.plain(path)
+    except AbsorptionError as error:
+        raise InexpressibleError(str(error)) from error
 
 
 def compare_paths(
@@ -183,3 +208,69 @@ def path_recipe(
         base=base,
         notes=notes,
     )
+
+
+def routed_problem(
+    experiment: Experiment,
+    prepared: Plan,
+    space: Any,
+    strategy: Strategy,
+    models: Mapping[str, Model],
+    members: Mapping[str, Ingredient | Recipe],
+    tasks: dict[str, Any],
+    mesh: Mesh | None,
+    shown_as: Mapping[str, str] = MappingProxyType({}),
+) -> DataflowProblem:
+    """A data-flow search over loaded models; those that the space does not name are baselines."""
+    assert mesh is not None
+    names = space.sources
+    dtype = np.dtype(prepared.dtype)
+    pool = make_pool([models[name] for name in names], names, space.skeleton, dtype)
+    evaluator = make_path_evaluator(experiment, space, strategy.population_size, pool, tasks, mesh)
+    shown = {shown_as.get(name, name): model for name, model in models.items()}
+    own = {name: members[name] for name in names}
+    return DataflowProblem(experiment, space, pool, own, shown, prepared.base_ingredient, evaluator)
+
+
+class DataflowSetup(Setup):
+    """Set-up of experiments that merge nothing."""
+
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        choice = experiment.model
+        names = choice.source_names
+        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype)
+        layers = [source.config.num_layers for source in prepared.wholes]
+        if choice.tokenizer != "base":
+            raise ValueError(
+                "model.tokenizer: the tokenizer of a data-flow merge is that of its skeleton; set "
+                f"space.skeleton={choice.tokenizer}"
+            )
+        space = experiment.space(sources=names, layers=layers)
+        dtype = prepared.dtype if choice.dtype else prepared.wholes[space.skeleton].dtype
+        setup = cls(
+            experiment, dataclasses.replace(prepared, reference_name=space.skeleton, dtype=dtype)
+        )
+        strategy = setup.strategy(space)
+
+        def problem(winners: Mapping[str, Winner]) -> DataflowProblem:
+            del winners
+            models = dict(zip(names, setup._members, strict=True))
+            members = dict(zip(names, prepared.source_ingredients, strict=True))
+            return routed_problem(
+                experiment,
+                setup.prepared,
+                space,
+                strategy,
+                models,
+                members,
+                setup.bound,
+                setup._mesh,
+            )
+
+        setup.stages = [Stage("dataflow", space, strategy, experiment.budget.evaluations, problem)]
+        return setup
+
+    def load(self, directory: Path, tell: Callable[[str], None]) -> None:
+        self._mesh = self.experiment.mesh()
+        self._members = load_members(self.prepared)

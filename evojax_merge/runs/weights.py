@@ -1,6 +1,7 @@
 """Search in the space of models themselves."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
+from evojax_merge.config.experiment import Experiment
 from evojax_merge.measuring.evaluator import Evaluator, MergeFn
+from evojax_merge.operators import linear
+from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Float, Genotype, Params
 from evojax_merge.recipes.weights import WeightsRecipe
-from evojax_merge.runs.problems.base import Found
-from evojax_merge.runs.problems.merging import Merging
-from evojax_merge.runs.problems.parameter import MergedProblem
+from evojax_merge.runs.merged import MergedProblem, MergingSetup
+from evojax_merge.runs.merging import Merging
+from evojax_merge.runs.problem import Found, Winner
+from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.spaces import WeightsSpace
 
 
@@ -28,6 +33,7 @@ class WeightsProblem(MergedProblem):
     """
 
     space: WeightsSpace
+    keeps_genotypes = False  # they would take more than all else that a run leaves
 
     @property
     def seeds(self) -> Float[np.ndarray, "sources dims"]:
@@ -100,3 +106,36 @@ def _merge_fn(space: WeightsSpace) -> MergeFn:
         return jax.tree.map(jnp.add, start, params) if space.origin == "base" else params
 
     return merge_fn
+
+
+class WeightsSetup(MergingSetup):
+    """Of searches among models themselves, for which the experiment's operator is not used."""
+
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        return super().prepared_for(dataclasses.replace(experiment, operator=linear()))
+
+    def _arrange(self) -> None:
+        experiment, prepared = self.experiment, self.prepared
+        reference = prepared.reference
+        if prepared.dtype != np.float32:
+            raise ValueError(
+                f"space=weights evolves float32 weights, and these are {prepared.dtype.name}; set "
+                "model.dtype=float32"
+            )
+        shapes = flatten(reference.family.abstract_params(reference.config))
+        space = experiment.space(
+            shapes={path: leaf.shape for path, leaf in shapes.items()}, layout=self.layout
+        )
+        if space.origin == "base" and prepared.base is None:
+            raise ValueError("space.origin=base measures genes from a base; give model.base")
+        strategy = self.strategy(space)
+
+        def problem(winners: Mapping[str, Winner]) -> WeightsProblem:
+            del winners
+            merging, mesh = self.loaded()
+            size = strategy.population_size
+            evaluator = make_weights_evaluator(merging, space, size, self.bound, mesh)
+            return WeightsProblem(merging, evaluator, space)
+
+        self.stages = [Stage("weights", space, strategy, experiment.budget.evaluations, problem)]

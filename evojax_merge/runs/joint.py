@@ -19,15 +19,18 @@ from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.report.paths import plot_path, plot_path_history
 from evojax_merge.report.plots import plot_coefficients
-from evojax_merge.runs.problems.base import EVOLVED, Found, Scored
-from evojax_merge.runs.problems.dataflow import (
+from evojax_merge.runs.dataflow import (
     STACKED,
     compare_paths,
     measure_plain,
     path_recipe,
+    plain,
     together,
 )
-from evojax_merge.runs.problems.merging import Merging
+from evojax_merge.runs.merged import MergingSetup, routable
+from evojax_merge.runs.merging import Merging
+from evojax_merge.runs.problem import EVOLVED, Found, Problem, Scored, Winner
+from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import read_history
 from evojax_merge.sources.pool import make_pool
 from evojax_merge.sources.reference import Ingredient
@@ -35,7 +38,7 @@ from evojax_merge.spaces import JointSpace
 
 
 @dataclasses.dataclass(frozen=True)
-class JointProblem:
+class JointProblem(Problem):
     """A genotype of parameter space and one of data-flow space, evolved together.
 
     Attributes:
@@ -73,7 +76,7 @@ class JointProblem:
             members.index(recipe.skeleton),
             self.merging.ingredients.dtype,
         )
-        return pool.plain(recipe.path(dict(zip(members, pool.layers, strict=True))))
+        return plain(pool, recipe.path(dict(zip(members, pool.layers, strict=True))))
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """The sources, the winners of searches, and the exported checkpoint."""
@@ -207,3 +210,26 @@ def make_joint_evaluator(
 
 def _without_layers(params: Params) -> Params:
     return {name: part for name, part in params.items() if name != LAYERS}
+
+
+class JointSetup(MergingSetup):
+    """Set-up of a search in both spaces at once."""
+
+    def _arrange(self) -> None:
+        experiment = self.experiment
+        space = experiment.space(
+            operator=experiment.operator,
+            layout=routable(self.prepared, self.layout),
+            sources=experiment.model.source_names,
+        )
+        self.check_pool(space.dataflow.sources)
+        strategy = self.strategy(space)
+
+        def problem(winners: Mapping[str, Winner]) -> JointProblem:
+            del winners
+            merging, mesh = self.loaded()
+            size = strategy.population_size
+            evaluator = make_joint_evaluator(merging, space, size, self.bound, mesh)
+            return JointProblem(merging, space, evaluator)
+
+        self.stages = [Stage("joint", space, strategy, experiment.budget.evaluations, problem)]

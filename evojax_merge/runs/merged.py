@@ -1,27 +1,31 @@
-"""Merging in parameter space."""
+"""What searches for merged parameters share: how they are set up, and how they are compared."""
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
+from evojax_merge.config.experiment import Experiment
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
+from evojax_merge.models import Layout
+from evojax_merge.operators import check_sources
 from evojax_merge.params.types import Float, Params
-from evojax_merge.recipes.coefficients import Recipe
-from evojax_merge.report.plots import plot_coefficients
-from evojax_merge.runs.problems.base import EVOLVED, Found, Scored
-from evojax_merge.runs.problems.merging import Merging
-from evojax_merge.spaces import ParameterSpace
+from evojax_merge.runs.merging import Merging
+from evojax_merge.runs.problem import EVOLVED, Found, Problem, Scored
+from evojax_merge.runs.setup import Setup
+from evojax_merge.sources.evidence import FOLDER, collect, prepare
+from evojax_merge.sources.ingredients import Plan, load_ingredients, plan
+from evojax_merge.sources.pool import check_pool
+from evojax_merge.spaces.joint import MERGED
 
 
 @dataclasses.dataclass(frozen=True)
-class MergedProblem(abc.ABC):
+class MergedProblem(Problem):
     """Candidates with parameters of their own, run by one program with the models they come from.
 
     Attributes:
@@ -31,14 +35,6 @@ class MergedProblem(abc.ABC):
 
     merging: Merging
     evaluator: Evaluator
-
-    @abc.abstractmethod
-    def recipe(self, found: Found) -> Any:
-        """The recipe of a genotype."""
-
-    @abc.abstractmethod
-    def build(self, recipe: Any) -> Model:
-        """The merged model."""
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Sources, published merges and the winners of searches, measured by one program."""
@@ -103,49 +99,69 @@ class MergedProblem(abc.ABC):
         yield EVOLVED, model.params
 
 
-@dataclasses.dataclass(frozen=True)
-class ParameterProblem(MergedProblem):
-    """Coefficients of a merge operator, per source, group and block of layers.
+class MergingSetup(Setup):
+    """Set-up of experiments that merge parameters."""
 
-    Attributes:
-        space: Of the coefficients.
-    """
+    @classmethod
+    def prepared_for(cls, experiment: Experiment) -> "Setup":
+        choice, operator = experiment.model, experiment.operator
+        check_sources(operator, len(choice.sources), choice.base is not None)
+        prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype)
+        setup = cls(experiment, prepared)
+        setup._arrange()
+        setup._items = prepare(operator, prepared.reference, len(choice.sources))
+        return setup
 
-    space: ParameterSpace
+    @property
+    def layout(self) -> Layout:
+        """The layout of the merge."""
+        reference = self.prepared.reference
+        return reference.family.layout(reference.config)
 
-    def recipe(self, found: Found) -> Recipe:
-        """The recipe of a genotype."""
-        return self.merging.recipe(self.space, found.genotype, {"evaluations": found.evaluations})
+    @abc.abstractmethod
+    def _arrange(self) -> None:
+        """Make the stages."""
 
-    def build(self, recipe: Recipe) -> Model:
-        """The merged model."""
-        return self.merging.model(recipe)
-
-    def plot(self, recipe: Recipe, history: Path, directory: Path) -> None:
-        """The coefficients as a heat map."""
-        del history
-        plot_coefficients(
-            recipe.coefficients, self.space.sources, recipe.segments, directory / "coefficients.png"
+    def load(self, directory: Path, tell: Callable[[str], None]) -> None:
+        experiment = self.experiment
+        self._mesh = experiment.mesh()
+        self._ingredients = load_ingredients(self.prepared)
+        names = experiment.model.source_names
+        self._ingredients.check_task_vectors(experiment.operator, names)
+        self._evidence = collect(
+            experiment.operator,
+            self._items,
+            self._ingredients.whole_sources(),
+            names,
+            directory / FOLDER,
+            tell,
         )
 
+    def check_pool(self, names: Sequence[str]) -> None:
+        """Whether the layers of a pool, the merge's among them, can follow one another."""
+        bodies = dict(zip(self.experiment.model.source_names, self.prepared.wholes, strict=True))
+        bodies[MERGED] = self.prepared.reference
+        check_pool(names, [bodies[name] for name in names])
 
-def make_evaluator(
-    merging: Merging,
-    space: ParameterSpace,
-    population_size: int,
-    tasks: dict[str, Any],
-    mesh: Mesh,
-) -> Evaluator:
-    """What merges and measures the candidates of an experiment."""
-    reference = merging.ingredients.reference
-    return Evaluator(
-        reference.family,
-        reference.config,
-        merging.merge_fn(space),
-        merging.materials(),
-        tasks,
-        mesh=mesh,
-        dims=space.dims,
-        population_size=population_size,
-        chunk=merging.experiment.budget.chunk,
-    )
+    def loaded(self) -> tuple[Merging, Mesh]:
+        """What is merged and on which devices; the weights must be loaded by then."""
+        assert self._ingredients is not None
+        assert self._mesh is not None
+        merging = Merging(
+            self.experiment, self.prepared, self._ingredients, self._items, self._evidence
+        )
+        return merging, self._mesh
+
+
+def routable(prepared: Plan, layout: Layout) -> Layout:
+    """The layout of models whose layers can be routed.
+
+    Raises:
+        ValueError: They have no layers.
+    """
+    if not layout.depth():
+        raise ValueError(
+            f"{prepared.reference.directory}: is a {prepared.reference.family.name}; layers can be "
+            "routed in decoders only"
+        )
+    return layout

@@ -1,13 +1,15 @@
 """The interface between a run and the space that it searches."""
 
+import abc
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from evojax_merge.checkpoints import Model
+from evojax_merge.gradient import Descendable
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.params.types import Float
 from evojax_merge.recipes.coefficients import Recipe
@@ -38,49 +40,77 @@ class Found:
     """Genotypes of the front, where the strategy keeps one."""
 
 
-class Problem(Protocol):
+class Winner(NamedTuple):
+    """What an earlier search of a run leaves to those that follow.
+
+    Attributes:
+        found: What the search found.
+        recipe: The recipe of it.
+        model: The model that the recipe describes; None where plain weights cannot express it.
+    """
+
+    found: Found
+    recipe: Any
+    model: Model | None
+
+
+class InexpressibleError(ValueError):
+    """No plain checkpoint computes what a recipe describes."""
+
+
+class Problem(abc.ABC):
     """A space over loaded checkpoints, ready to evaluate.
 
     Attributes:
         space: With ``dims``, ``lower``, ``upper``, ``start``, ``keys`` and perhaps ``span``.
         evaluator: Measures genotypes.
-
-    One may have ``seeds``, genotypes ``[n, dims]`` that a search may begin with.
+        keeps_genotypes: Whether genotypes are small enough for the history to hold each.
     """
 
-    @property
-    def space(self) -> Any: ...
+    space: Any
+    evaluator: Evaluator
+    keeps_genotypes = True
 
     @property
-    def evaluator(self) -> Evaluator: ...
+    def seeds(self) -> Float[np.ndarray, "seeds dims"] | None:
+        """Genotypes that a search may begin with, where the problem knows some."""
+        return None
 
+    def descendable(self) -> Descendable | None:
+        """What strategies that follow gradients need, where gradients can be followed."""
+        return None
+
+    @abc.abstractmethod
     def recipe(self, found: Found) -> Recipe | PathRecipe | WeightsRecipe:
         """The recipe of a genotype."""
-        ...
 
+    @abc.abstractmethod
     def build(self, recipe: Any) -> Model:
-        """The model that one of this problem's recipes describes, as a plain checkpoint."""
-        ...
+        """The model that one of this problem's recipes describes, as a plain checkpoint.
 
+        Raises:
+            InexpressibleError: Plain weights cannot express it.
+        """
+
+    @abc.abstractmethod
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """Measure every method on a split: sources, published merges, searches.
 
         Args:
-            model: Of the winner; None where plain weights cannot express its path.
+            model: The winner's model; None where plain weights cannot express its path.
             found: The winner of each search by name; that named `EVOLVED` comes last, but for
                 `EXPORTED` where that is another program.
-            split: Of the evaluator's tasks.
+            split: One of the evaluator's tasks.
         """
-        ...
 
+    @abc.abstractmethod
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """Results of the winner on every item of a split."""
-        ...
 
+    @abc.abstractmethod
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
         """Results of each source, the base not among them, on every item of a split."""
-        ...
 
+    @abc.abstractmethod
     def plot(self, recipe: Any, history: Path, directory: Path) -> None:
         """Draw what was found, and how."""
-        ...

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment, Savers
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.operators import Evidence
-from evojax_merge.runs.problems import Found, Problem
-from evojax_merge.runs.problems.base import RANDOM
+from evojax_merge.runs.problem import RANDOM, Problem, Winner
 from evojax_merge.savers.minibatch import SIZE
 from evojax_merge.sources.evidence import Items
 from evojax_merge.sources.ingredients import Ingredients, Plan
@@ -31,8 +30,8 @@ class Stage:
         space: What is searched.
         strategy: How.
         evaluations: How long.
-        problem: Makes the problem; the weights must be loaded by then.
-        done: Told the winner.
+        problem: Makes the problem, given the winners of the searches before it by name; the
+            weights must be loaded by then.
         random: What results call the random search beside it.
         savers: What saves evaluations of it; `set_up` says which of the experiment's.
     """
@@ -41,8 +40,7 @@ class Stage:
     space: Any
     strategy: Strategy
     evaluations: int
-    problem: Callable[[], Problem]
-    done: Callable[[Found], None] = lambda found: None
+    problem: Callable[[Mapping[str, Winner]], Problem]
     random: str = RANDOM
     savers: Savers = dataclasses.field(default_factory=Savers)
 
@@ -94,7 +92,12 @@ class Setup(abc.ABC):
             tell: Gets messages.
         """
 
-    def _strategy(self, space: Any) -> Strategy:
+    def strategy(self, space: Any) -> Strategy:
+        """The experiment's strategy, made for a space.
+
+        Raises:
+            ValueError: It cannot search such a space.
+        """
         make = self.experiment.strategy
         box = {"lower": space.lower, "upper": space.upper, "start": space.start}
         box |= self._told(make, space)

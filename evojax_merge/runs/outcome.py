@@ -1,0 +1,191 @@
+"""What a run tells of its searches when they are over: curve, front, results and plots."""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from evojax_merge.checkpoints import Model
+from evojax_merge.config.experiment import Experiment
+from evojax_merge.documents.terminal import say
+from evojax_merge.fitness.several import SeveralTasks
+from evojax_merge.measuring.heldout import Heldout
+from evojax_merge.params.types import Float
+from evojax_merge.report.curves import FILE as CURVE
+from evojax_merge.report.curves import incumbents, save_curve
+from evojax_merge.report.front import FOLDER, Front, Member, plot_front
+from evojax_merge.report.hypervolume import best_members
+from evojax_merge.report.plots import plot_fitness
+from evojax_merge.report.results import (
+    Result,
+    choice_line,
+    is_chosen_by,
+    noise_line,
+    results_table,
+)
+from evojax_merge.runs.problem import EVOLVED, EXPORTED, Found, Problem
+from evojax_merge.runs.searcher import HISTORY, measure_of
+from evojax_merge.runs.setup import Stage
+from evojax_merge.search.history import HistoryWarning, read_history
+
+PLOTS = "plots"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Measures, keeps and shows what the searches of a run found.
+
+    Attributes:
+        experiment: What was done.
+        directory: The run's directory.
+        console: Where results are shown.
+    """
+
+    experiment: Experiment
+    directory: Path
+    console: Console
+
+    def keep_curve(self, found: Found, known: Heldout) -> None:
+        """How the best candidate of the search got better on items that it never saw."""
+        most = self.experiment.budget.curve
+        points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
+        if not most or not points:
+            return
+        if points[-1].evaluations != found.evaluations:
+            warnings.warn(
+                f"{CURVE} is left out: the history lacks candidates, and what the best of each "
+                "generation had cost is not known",
+                HistoryWarning,
+                stacklevel=2,
+            )
+            return
+        split = known.splits[0]
+        genotypes = np.array([point.genotype for point in points], np.float32)
+        heldout = [float(score) for score in known.fitness(genotypes, split)]
+        save_curve(points, heldout, self.experiment.task.on(split), self.directory / CURVE)
+
+    def keep_front(
+        self, problem: Problem, found: Found, known: Heldout
+    ) -> Float[np.ndarray, "members dims"] | None:
+        """A recipe for every member of the front that a strategy of several objectives found.
+
+        Members are chosen on the validation split, or else on the search split: by test items
+        nothing is chosen.
+        """
+        task = self.experiment.task
+        if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
+            return None
+        splits = [s for s in ("validation", "search", "test") if s in known.splits]
+        tasks = tuple(task.tasks)
+        measured = {split: known.objectives(found.front, split) for split in splits}
+        kept = best_members(measured[splits[0]])
+        if not kept.any():
+            return None
+        folder = self.directory / FOLDER
+        folder.mkdir(exist_ok=True)
+        members = []
+        for index, place in enumerate(np.flatnonzero(kept)):
+            recipe = problem.recipe(dataclasses.replace(found, genotype=found.front[place]))
+            recipe.save(folder / f"{index}.yaml")
+            scores: dict[str, dict[str, float]] = {
+                split: dict(zip(tasks, map(float, means[place]), strict=True))
+                for split, means in measured.items()
+            }
+            members.append(Member(f"{FOLDER}/{index}.yaml", scores))
+        measures = tuple(one.measure for one in task.tasks.values())
+        front = Front(splits[0], tasks, tuple(members), measures)
+        front.save(self.directory)
+        plots = self.directory / "plots"
+        plots.mkdir(exist_ok=True)
+        history = list(read_history(self.directory / HISTORY))
+        plot_front(front, history, EVOLVED, plots / "front.png")
+        say(
+            self.console,
+            f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
+            "--out DIR, or an index of front.json, or weights",
+        )
+        return found.front[kept]
+
+    def compare(
+        self,
+        problem: Problem,
+        model: Model | None,
+        found: Mapping[str, Found],
+        earlier: Mapping[str, Found],
+    ) -> list[Result]:
+        """Every method on the best-held-out split there is, and the winner on the others."""
+        splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
+        costs = {name: _cost(one) for name, one in earlier.items()}
+        costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
+
+        def result(name: str, split: str, items: np.ndarray) -> Result:
+            searched = name in costs or name == EXPORTED
+            task = self.experiment.task.on(split)
+            cost = costs.get(name, (0, 0.0, 0))
+            return Result.of(
+                name, task, items, *cost, chosen_on_these_items=searched and is_chosen_by(task)
+            )
+
+        results = [
+            result(name, splits[0], items)
+            for name, items in problem.compare(model, found, splits[0])
+        ]
+        for split in splits[1:]:
+            results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
+        return results
+
+    def compare_front(
+        self,
+        found: Found,
+        front: Float[np.ndarray, "members dims"] | None,
+        earlier: Mapping[str, Found],
+        known: Heldout,
+    ) -> list[Result]:
+        """The members of the front on the split that methods are compared on."""
+        if front is None:
+            return []
+        task = self.experiment.task.on(known.splits[0])
+        cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
+        return [
+            Result.of(f"front {index}", task, items, *cost, chosen_on_these_items=chosen)
+            for index, items in enumerate(known.items(front, task.current_split))
+        ]
+
+    def plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
+        """Draw what the searches did and what they found."""
+        plots = self.directory / PLOTS
+        plots.mkdir(exist_ok=True)
+        history = self.directory / HISTORY
+        own = {
+            name: measure_of(stage, self.experiment.task)
+            for name, stage in stages.items()
+            if getattr(stage.strategy, "scores_itself", False)
+        }
+        plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
+        problem.plot(recipe, history, plots)
+
+    def show(self, results: list[Result], front: list[Result]) -> None:
+        """Print the tables of results."""
+        final = results[0].split
+        compared = [result for result in results if result.split == final]
+        for name, shown in ((self.experiment.task.name, compared), ("front", front)):
+            if shown:
+                self.console.print(results_table(shown, name))
+            if line := choice_line(shown):
+                say(self.console, line)
+        line = noise_line([result for result in results if result.name == EVOLVED])
+        say(self.console, line)
+
+
+def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:
+    """Evaluations, seconds and measured items of a search and of those that it builds on."""
+    every = (*earlier, found)
+    return (
+        sum(one.evaluations for one in every),
+        sum(one.seconds for one in every),
+        sum(one.item_evaluations for one in every),
+    )
