@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import yaml
 from omegaconf import DictConfig
 
 from evojax_merge import operators
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from evojax_merge.report.results import Result
     from evojax_merge.runs.run import Run
 
-CONFIG_FILE = "config.yaml"
+CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
 
 __all__ = [
     "Evaluation",
@@ -243,6 +244,7 @@ def evolve(
     directory: str | Path | None = None,
     console: "Console | None" = None,
     *,
+    overrides: Sequence[str] | None = None,
     on_start: Callable[[], object] = lambda: None,
 ) -> "Run":
     """Search for the best merge.
@@ -253,6 +255,7 @@ def evolve(
         directory: Where everything is left; by default ``runs/NAME/DATE_TIME``. If it holds the
             beginning of the same run, that is continued. A start that is refused leaves none.
         console: Where to show progress; by default nowhere.
+        overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: Called when everything is checked and the weights are read.
 
     Raises:
@@ -264,6 +267,7 @@ def evolve(
     from evojax_merge.runs.run import run
 
     if not isinstance(config, DictConfig):
+        overrides = list(config)
         config = compose(config)
     if directory is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -281,9 +285,19 @@ def evolve(
                     f"{directory}: holds a run of another configuration; give another directory, "
                     "or continue that run with resume"
                 )
+            if overrides is not None and not kept.exists():
+                keep_overrides(directory, overrides)  # a run that has begun has them
             with naming(kept):
                 write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
             return run(experiment, directory, console, on_start)
+
+
+def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
+    """Keep what a run was asked for in its directory, which is made if need be."""
+    file = directory / OVERRIDES_FILE
+    text = yaml.safe_dump(list(overrides))
+    with naming(file):
+        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 @contextlib.contextmanager

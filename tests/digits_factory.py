@@ -10,8 +10,9 @@ from evojax_merge.fitness import digits_task
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.models.family import MLP
-from evojax_merge.operators import init_statistics, merge, task_arithmetic
+from evojax_merge.operators import task_arithmetic
 from evojax_merge.spaces import ParameterSpace
+from tests.trees import init_statistics, merge
 
 HF_CONFIG = {"model_type": "mlp", "hidden_sizes": [64, 16, 10]}
 

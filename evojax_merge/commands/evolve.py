@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import hydra
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -55,16 +54,11 @@ def run(arguments: list[str], console: Console) -> None:
         chosen = list(settings.overrides.task)
         swept = settings.mode == RunMode.MULTIRUN
 
-        def keep_overrides() -> None:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "overrides.yaml").write_text(yaml.safe_dump(chosen), encoding="utf-8")
-
         def start() -> None:
-            keep_overrides()
             _point_latest(directory.parent if swept else directory)
 
         try:
-            api.evolve(config, directory, console, on_start=start)
+            api.evolve(config, directory, console, overrides=chosen, on_start=start)
         except Interrupted:
             if directory.exists():  # something was begun
                 say(console, f"continue with: evojax-merge resume {directory}")
@@ -72,7 +66,7 @@ def run(arguments: list[str], console: Console) -> None:
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
             failures.append(error)
             if swept and not isinstance(error, LockedError):
-                keep_overrides()
+                api.keep_overrides(directory, chosen)
                 (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
                 say(console, f"{' '.join(chosen)}\n{error}", label="failed:")
             return

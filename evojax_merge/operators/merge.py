@@ -1,6 +1,6 @@
 """An operator applied to whole parameter trees."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 from evojax_merge.params.low_rank import on_base
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
 Statistics = dict[str, Any]
@@ -27,6 +27,8 @@ def init_statistics(
     sources: tuple[Params, ...],
     evidence: Evidence | None = None,
     entry: Entry | None = None,
+    *,
+    stacked: Collection[str] = (),
 ) -> Statistics:
     """What the operator must know of whole tensors, computed once before a search.
 
@@ -37,19 +39,20 @@ def init_statistics(
         evidence: of each source, where the operator asks for it (
             `evojax_merge.sources.evidence.collect`).
         entry: where statistics computed from the very same weights may be, and else are put.
+        stacked: paths of the leaves whose first axis counts layers: those of the model's layout.
 
     Raises:
         ValueError: the trees cannot be merged, or hold NaN or infinite numbers, or the evidence
             that the operator asks for is not given.
     """
-    check(operator, base, sources)
-    kept = _kept(operator, base, sources, entry)
+    check(operator, base, sources, stacked)
+    kept = _kept(operator, base, sources, entry, stacked)
     if kept is not None:  # computed from the same bytes, which have passed what follows
         return kept
     if base is not None:
-        check_finite("the base", base)
+        check_finite("the base", base, stacked)
     for index, source in enumerate(sources):
-        check_finite(f"source {index}", source)
+        check_finite(f"source {index}", source, stacked)
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
@@ -57,7 +60,7 @@ def init_statistics(
         path: operator.init(
             bases.get(path),
             tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            is_stacked(path),
+            path in stacked,
             *of_leaf(path),
         )
         for path in leaves[0]
@@ -81,6 +84,8 @@ def merge(
     statistics: Statistics,
     seed: int | UInt32[Array, ""],
     dtype: Any = None,
+    *,
+    stacked: Collection[str] = (),
 ) -> Params:
     """The merged parameters: pure, for one candidate, under jit and vmap.
 
@@ -94,6 +99,7 @@ def merge(
         seed: of the recipe; addresses the random masks.
         dtype: of the result; by default that of each leaf of the base (of the first source without
             one).
+        stacked: paths of the leaves whose first axis counts layers: those of the model's layout.
 
     Returns:
         A tree like the sources, computed in float32 and rounded once.
@@ -109,13 +115,14 @@ def merge(
     )
     merged = {}
     for path, first in leaves[0].items():
+        layers = first.shape[:1] if path in stacked else ()
         key = leaf_key(seed, path)
-        if is_stacked(path):
-            key = layer_keys(key, first.shape[0])
+        if layers:
+            key = layer_keys(key, *layers)
         leaf = operator.merge(
             bases.get(path),
             tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            _coefficients(operator, coefficients, path, first, len(sources)),
+            _coefficients(operator, coefficients, path, len(sources), layers),
             statistics[path],
             key,
         )
@@ -123,7 +130,7 @@ def merge(
     return unflatten(merged)
 
 
-def make_merge(operator: Operator) -> Callable[..., Params]:
+def make_merge(operator: Operator, stacked: Collection[str] = ()) -> Callable[..., Params]:
     """A jitted ``fn(buffer, base, sources, coefficients, statistics, seed)`` like `merge`.
 
     ``buffer`` is a tree like the result that is given up to hold it: usually the previous
@@ -139,7 +146,7 @@ def make_merge(operator: Operator) -> Callable[..., Params]:
         seed: UInt32[Array, ""],
     ) -> Params:
         del buffer
-        return merge(operator, base, sources, coefficients, statistics, seed)
+        return merge(operator, base, sources, coefficients, statistics, seed, stacked=stacked)
 
     return jax.jit(fn, donate_argnums=0, keep_unused=True)
 
@@ -169,7 +176,11 @@ def constant_coefficients(
 
 
 def _kept(
-    operator: Operator, base: Params | None, sources: tuple[Params, ...], entry: Entry | None
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    entry: Entry | None,
+    stacked: Collection[str],
 ) -> Statistics | None:
     arrays = None if entry is None else entry.read()
     if arrays is None:
@@ -179,7 +190,7 @@ def _kept(
         # Structure is that of the smallest leaf there can be; what is kept fills it.
         tiny = np.zeros((1,) * len(leaf.shape), np.float32)
         origin = None if base is None else tiny
-        example = operator.init(origin, (tiny,) * len(sources), is_stacked(path))
+        example = operator.init(origin, (tiny,) * len(sources), path in stacked)
         leaves, structure = jax.tree.flatten(example)
         names = [f"{path} {index}" for index in range(len(leaves))]
         if not arrays.keys() >= set(names):
@@ -209,8 +220,8 @@ def _coefficients(
     operator: Operator,
     coefficients: Mapping[str, Coefficients],
     path: str,
-    leaf: Array,
     sources: int,
+    layers: tuple[int, ...],
 ) -> Coefficients:
     if path not in coefficients:
         raise ValueError(f"{path}: no coefficients for this leaf")
@@ -220,7 +231,7 @@ def _coefficients(
             raise ValueError(f"{path}: coefficient {coefficient.name} is missing")
         value = jnp.asarray(coefficients[path][coefficient.name], jnp.float32)
         whole = (sources,) if coefficient.per_source else ()
-        allowed = [whole, (*whole, leaf.shape[0])] if is_stacked(path) else [whole]
+        allowed = [whole, (*whole, *layers)] if layers else [whole]
         if value.shape not in allowed:
             raise ValueError(
                 f"{path}: coefficient {coefficient.name} has shape {value.shape}, "

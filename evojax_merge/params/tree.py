@@ -5,14 +5,6 @@ from typing import Any
 
 from evojax_merge.params.types import Params
 
-STACKED = "layers"
-"""First key of the leaves whose leading axis counts the layers."""
-
-
-def is_stacked(path: str) -> bool:
-    """Whether the leaf at ``path`` holds all layers of one kind on its leading axis."""
-    return path.startswith(STACKED + ".")
-
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a": {"b": leaf}}`` to ``{"a.b": leaf}``, in the order of the tree.

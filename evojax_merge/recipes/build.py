@@ -130,12 +130,20 @@ def _merged(
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
     entry = ingredients.statistics_entry(operator, cache)
-    statistics = init_statistics(operator, base, sources, evidence, entry)
+    stacked = ingredients.stacked
+    statistics = init_statistics(operator, base, sources, evidence, entry, stacked=stacked)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:
         return merge(
-            operator, base, sources, coefficients, statistics, seed, dtype=ingredients.dtype
+            operator,
+            base,
+            sources,
+            coefficients,
+            statistics,
+            seed,
+            ingredients.dtype,
+            stacked=stacked,
         )
 
     return run(base, sources, coefficients, statistics)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from evojax_merge.checkpoints import Model
 from evojax_merge.measuring.evaluator import Candidates, Evaluator
 from evojax_merge.models.decoder import path as paths
-from evojax_merge.params.tree import STACKED as LAYERS
+from evojax_merge.models.decoder.params import STACK as LAYERS
 from evojax_merge.params.types import Array, Float, Genotype, Params
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe

@@ -97,6 +97,11 @@ class Ingredients:
         return _named(self.reference_name, self.base, self.sources)
 
     @property
+    def stacked(self) -> frozenset[str]:
+        """The paths of the leaves whose first axis counts layers."""
+        return self.reference.family.layout(self.reference.config).stacked
+
+    @property
     def base_params(self) -> Params | None:
         """Parameters of the base, if there is one."""
         return None if self.base is None else self.base.params
@@ -130,7 +135,7 @@ class Ingredients:
             ValueError: One is the base.
         """
         if operator.needs_base and self.base is not None:
-            check_task_vectors(self.base.params, self.source_params, names)
+            check_task_vectors(self.base.params, self.source_params, names, self.stacked)
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""

@@ -11,7 +11,7 @@ from evojax_merge.models.decoder.absorb import absorb
 from evojax_merge.models.decoder.config import DecoderConfig, window_fields
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.models.family import DECODER
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
 FREE = ("num_layers", "windows", "vocab_size", "max_position_embeddings", "tie_word_embeddings")
@@ -102,8 +102,9 @@ def make_pool(
     wanted = frame.dtype if dtype is None else dtype
     leaves = [flatten(model.params) for model in models]
     params = {}
+    stacked = frame.family.layout(frame.config).stacked
     for path, leaf in flatten(frame.params).items():
-        if is_stacked(path):
+        if path in stacked:
             parts = [np.asarray(own[path]).astype(wanted, copy=False) for own in leaves]
             params[path] = np.concatenate(parts)
         else:

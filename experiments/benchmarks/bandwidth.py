@@ -22,12 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from engine import SHAPES, random_model
+from layers import stacked_in
 from measure import Row, main, row, seconds_in_turn
 from operators import HALF, OPERATORS, SOURCES, candidate_coefficients
 
 from evojax_merge import operators as zoo
 from evojax_merge.operators import Operator, init_statistics, make_merge
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
 ALL: dict[str, tuple[Operator, dict[str, float]]] = {
@@ -111,7 +112,7 @@ class Bench:
         candidates = [next(drawn) for _ in range(IN_A_ROW)]
         materials = (self.base if operator.needs_base else None, taken)
         start = time.perf_counter()
-        lowered = make_merge(operator).lower(
+        lowered = make_merge(operator, stacked_in(self.base)).lower(
             self.buffer, *materials, candidates[0], statistics, jnp.uint32(0)
         )
         compiled = lowered.compile()
@@ -146,7 +147,7 @@ class Bench:
         if name not in self.kept:
             base, *others = self.small
             self.kept[name] = jax.block_until_ready(
-                init_statistics(operator, base, tuple(others[:sources]))
+                init_statistics(operator, base, tuple(others[:sources]), stacked=stacked_in(base))
             )
         seconds = time.perf_counter() - start
         return self._for_all_layers(operator, self.kept[name], sources), seconds
@@ -155,7 +156,7 @@ class Bench:
         spread = {}
         for path, leaf in flatten(self.base).items():
             spread[path] = statistics[path]
-            if is_stacked(path):
+            if path in stacked_in(self.base):
                 axes = layer_axes(operator, sources, leaf.ndim)
                 spread[path] = jax.tree.map(
                     lambda value, axis, layers=leaf.shape[0]: jnp.repeat(value, layers, axis),
@@ -180,7 +181,10 @@ def tuned(base: Params, seed: int) -> Params:
 def one_layer(params: Params) -> Params:
     """A model with its first layer alone."""
     return unflatten(
-        {path: leaf[:1] if is_stacked(path) else leaf for path, leaf in flatten(params).items()}
+        {
+            path: leaf[:1] if path in stacked_in(params) else leaf
+            for path, leaf in flatten(params).items()
+        }
     )
 
 

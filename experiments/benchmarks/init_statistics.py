@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+from layers import stacked_in
 from measure import Row, main, row, seconds_in_turn
 from operators import OPERATORS, load_stacked, write_models
 from safetensors.numpy import load_file
@@ -41,7 +42,7 @@ def of_dtype(dtype: str) -> list[Row]:
         def of_operator(name: str) -> None:
             operator, _ = OPERATORS[name]
             taken = tuple(sources[: operator.sources[1]])
-            jax.block_until_ready(init_statistics(operator, base, taken))
+            jax.block_until_ready(init_statistics(operator, base, taken, stacked=stacked_in(base)))
 
         ours = [partial(of_operator, name) for name in NAMES]
         reads = [partial(read, files), partial(read, files, cold=True)]

@@ -19,6 +19,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from layers import stacked_in
 from measure import Row, cores, layer_shapes, main, row, seconds, seconds_in_turn
 from safetensors.numpy import load_file, save_file
 
@@ -140,14 +141,15 @@ def ours(
     copy: Callable[[], None],
 ) -> tuple[float, float, float, float]:
     """GB/s of a copy, seconds per candidate into a used and a fresh buffer, and of statistics."""
+    stacked = stacked_in(base)
     start = time.perf_counter()
-    statistics = jax.block_until_ready(init_statistics(operator, base, sources))
+    statistics = jax.block_until_ready(init_statistics(operator, base, sources, stacked=stacked))
     time_init = time.perf_counter() - start
     candidates = candidate_coefficients(operator, values, base, len(sources))
     seed = jnp.uint32(0)
 
-    fresh = jax.jit(lambda *arguments: merge(operator, *arguments))
-    into = make_merge(operator)
+    fresh = jax.jit(lambda *arguments: merge(operator, *arguments, stacked=stacked))
+    into = make_merge(operator, stacked)
     state = {"buffer": jax.tree.map(jnp.copy, base)}
 
     def one_into() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from layers import stacked_in
 from measure import Row, main, row, seconds_in_turn
 
 from evojax_merge.measuring.device_memory import is_held_alone
@@ -45,7 +46,7 @@ def of_dtype(width: int, dtype: str) -> list[Row]:
     size = tree["layers"]["weight"].nbytes
     rows: list[Row] = []
     for name, (operator, values) in OPERATORS.items():
-        statistics = init_statistics(operator, tree, tuple(sources))
+        statistics = init_statistics(operator, tree, tuple(sources), stacked=stacked_in(tree))
         materials = tree, tuple(sources), statistics
         counts = {1: "alone", POPULATION: f"of {POPULATION} in one buffer"}
         runs = {count: program(operator, values, materials, count) for count in counts}
@@ -94,7 +95,15 @@ def program(
 
         def make(index: Any) -> Params:
             own = {name: value[index] for name, value in coefficients.items()}
-            return merge(operator, base, sources, {"layers.weight": own}, statistics, jnp.uint32(0))
+            return merge(
+                operator,
+                base,
+                sources,
+                {"layers.weight": own},
+                statistics,
+                jnp.uint32(0),
+                stacked=stacked_in(base),
+            )
 
         return fill(buffer, axes, count, make)
 

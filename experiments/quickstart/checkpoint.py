@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
 
-from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 
 LONGEST_ANSWER = 24
@@ -56,7 +56,7 @@ def named_tensors(params: Params) -> dict[str, np.ndarray]:
     tensors = {}
     for path, leaf in flatten(params).items():
         values = np.asarray(leaf)
-        if is_stacked(path):
+        if path.startswith("layers."):
             name = path.removeprefix("layers.")
             for layer, matrix in enumerate(values):
                 tensors[f"model.layers.{layer}.{name}"] = np.ascontiguousarray(matrix)

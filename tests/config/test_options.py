@@ -21,9 +21,10 @@ from evojax_merge.config import (
     conf_directory,
 )
 from evojax_merge.measuring.mesh import make_mesh
-from evojax_merge.operators import constant_coefficients, init_statistics, merge, ties
+from evojax_merge.operators import constant_coefficients, ties
 from evojax_merge.spaces import kind_of
 from tests.config.layouts import DIGITS, layout
+from tests.trees import init_statistics, merge
 
 CONF = conf_directory()
 

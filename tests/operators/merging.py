@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators import Operator, init_statistics, merge
-from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.operators import Operator
+from evojax_merge.params.tree import flatten
+from tests.trees import init_statistics, merge
 
 
 def random_coefficients(operator, params, sources, seed=0):
@@ -15,7 +16,7 @@ def random_coefficients(operator, params, sources, seed=0):
     rng = np.random.default_rng(seed)
     coefficients = {}
     for path, leaf in flatten(params).items():
-        layers = leaf.shape[:1] if is_stacked(path) else ()
+        layers = leaf.shape[:1] if path.startswith("layers.") else ()
         coefficients[path] = {
             c.name: jnp.asarray(
                 rng.uniform(0.2, 0.9, ((sources,) if c.per_source else ()) + layers), jnp.float32

@@ -6,17 +6,7 @@ import numpy as np
 import pytest
 
 from evojax_merge import operators
-from evojax_merge.operators import (
-    dare_ties,
-    init_statistics,
-    knots,
-    linear,
-    merge,
-    sce,
-    task_arithmetic,
-    ties,
-    tsv_merge,
-)
+from evojax_merge.operators import dare_ties, knots, linear, sce, task_arithmetic, ties, tsv_merge
 from evojax_merge.params.low_rank import LowRank, Unchanged, materialise
 from evojax_merge.params.tree import flatten, unflatten
 from tests.operators.merging import (
@@ -25,6 +15,7 @@ from tests.operators.merging import (
     merge_once,
     random_coefficients,
 )
+from tests.trees import init_statistics, merge
 
 SHAPES = {
     "embed_tokens.weight": (40, 32),

@@ -9,14 +9,13 @@ from evojax_merge.operators import (
     check_task_vectors,
     constant_coefficients,
     dare_ties,
-    init_statistics,
     linear,
-    merge,
     slerp,
     ties,
 )
 from evojax_merge.operators.steps.random_mask import leaf_key
 from evojax_merge.params.low_rank import LowRank, Unchanged
+from tests.trees import init_statistics, merge
 
 
 def tree(value=1.0, shape=(2, 3), dtype=jnp.float32):

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import constant_coefficients, init_statistics, make_merge, merge
+from evojax_merge.operators import constant_coefficients, make_merge
 from evojax_merge.params.population import COMPILER_OPTIONS, fill
 from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
-from tests.trees import axes_of
+from tests.trees import axes_of, init_statistics, merge, stacked_in
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_make_merge_writes_into_the_buffer_it_is_given(operator, few):
     base, sources = few(operator)
     statistics = init_statistics(operator, base, sources)
     coefficients = random_coefficients(operator, base, len(sources))
-    into = make_merge(operator)
+    into = make_merge(operator, stacked_in(base))
     buffer = jax.tree.map(jnp.copy, base)
     pointers = jax.tree.map(lambda x: x.unsafe_buffer_pointer(), buffer)
     merged = into(buffer, base, sources, coefficients, statistics, jnp.uint32(2))

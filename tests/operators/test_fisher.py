@@ -5,14 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import (
-    check_coefficients,
-    constant_coefficients,
-    fisher,
-    init_statistics,
-    merge,
-)
+from evojax_merge.operators import check_coefficients, constant_coefficients, fisher
 from evojax_merge.params.tree import flatten
+from tests.trees import init_statistics, merge
 
 
 def transcription(sources, fishers, weights, floor=1e-6):

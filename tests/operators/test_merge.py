@@ -36,7 +36,7 @@ from evojax_merge.operators import (
     task_vectors,
     ties,
 )
-from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.params.tree import flatten
 from tests.operators.conftest import FACTORIES, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 
@@ -233,7 +233,7 @@ def test_one_coefficient_for_all_layers_equals_the_same_one_for_each(operator, m
     shared = constant_coefficients(operator, base, len(sources))
     each = {
         path: {
-            name: jnp.repeat(value[..., None], 3, axis=-1) if is_stacked(path) else value
+            name: jnp.repeat(value[..., None], 3, axis=-1) if path.startswith("layers.") else value
             for name, value in values.items()
         }
         for path, values in shared.items()

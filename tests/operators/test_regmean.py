@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import constant_coefficients, init_statistics, merge, regmean
+from evojax_merge.operators import constant_coefficients, regmean
 from evojax_merge.params.tree import flatten
+from tests.trees import init_statistics, merge
 
 PATH = "layers.fc.weight"
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import constant_coefficients, init_statistics, iso_c, knots, tsv_merge
+from evojax_merge.operators import constant_coefficients, iso_c, knots, tsv_merge
 from tests.operators.leaf import merge_leaf, tensors
 from tests.operators.merging import assert_equal, merge_once, random_coefficients
+from tests.trees import init_statistics
 
 OPERATORS = [tsv_merge(), iso_c(), knots(), knots(consensus="none")]
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 
 keys = st.text("abc_", min_size=1, max_size=3)
 trees = st.recursive(
@@ -32,10 +32,3 @@ def test_keys_that_make_paths_ambiguous_are_refused(tree):
 def test_a_path_cannot_be_leaf_and_branch(flat):
     with pytest.raises(ValueError, match="path"):
         unflatten(flat)
-
-
-def test_only_leaves_below_layers_are_stacked():
-    assert is_stacked("layers.q_proj.weight")
-    assert not is_stacked("layers")
-    assert not is_stacked("layers_norm.weight")
-    assert not is_stacked("vision.layers.weight")

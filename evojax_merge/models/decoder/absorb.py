@@ -17,8 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import Path
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
 _NORMS = ("layers.input_layernorm.weight", "layers.post_attention_layernorm.weight")
@@ -98,8 +99,9 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
     found = factors(path)
     layers = np.asarray(path.layer)[: int(path.length)]
     absorbed = {}
+    stacked = layout(config).stacked
     for name, leaf in flatten(params).items():
-        if is_stacked(name):
+        if name in stacked:
             absorbed[name] = _scaled(np.asarray(leaf)[layers], found.of(name), name)
         elif name == FINAL_NORM:
             absorbed[name] = _scaled(np.asarray(leaf), np.array(found.final), name)

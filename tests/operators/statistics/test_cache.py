@@ -12,12 +12,12 @@ import pytest
 
 from evojax_merge import api, operators
 from evojax_merge.config import build, compose
-from evojax_merge.operators import init_statistics
 from evojax_merge.operators.statistics import cache as module
 from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
 from evojax_merge.sources.ingredients import load_ingredients, plan
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 from tests.processes import environment
+from tests.trees import init_statistics
 
 NAMED = {
     "ties": operators.ties(),
@@ -73,7 +73,7 @@ def test_the_second_time_is_read_and_gives_the_same_bits(name, loaded, cache, mo
         assert np.size(sources[0]) == 1, "computed again"
         return operator.init(base, sources, layered)
 
-    monkeypatch.setattr(sys.modules[init_statistics.__module__], "check_finite", None)
+    monkeypatch.setattr(sys.modules["evojax_merge.operators.merge"], "check_finite", None)
     same(first, statistics(operator._replace(init=init), loaded, cache))
 
 

@@ -5,16 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import (
-    breadcrumbs,
-    della,
-    init_statistics,
-    sce,
-    task_vectors,
-    ties,
-)
+from evojax_merge.operators import breadcrumbs, della, sce, task_vectors, ties
 from evojax_merge.operators.statistics import on_device, row_ranks, row_ranks_on_device
 from evojax_merge.operators.statistics.numbers import variance_of
+from tests.trees import init_statistics
 
 SHAPE = (2, 300, 257)
 
