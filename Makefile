@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house evolve digits test test-slow parity fuzz kills check lint types sources spaces bench clean
+.PHONY: help house docs evolve digits test test-slow parity fuzz kills check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,17 +51,24 @@ spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joi
 bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
 	$(BIN)/python -m experiments.benchmarks.run
 
+docs: $(VENV)/.installed-docs ## the documentation as web pages, into site/; a broken link is an error
+	$(BIN)/mkdocs build --strict
+
 house: ## rooms, floors and arrows of the package, from its imports
 	$(PYTHON) docs/house.py
 
-clean: ## remove the environment and the runs
-	rm -rf $(VENV) runs
+clean: ## remove the environment, the runs and the built pages
+	rm -rf $(VENV) runs site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable '.[docs]'
 	touch $@
 
 # torch is only what the Flax models are compared with; by itself, or pip takes a CUDA build.

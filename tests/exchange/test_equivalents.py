@@ -12,15 +12,15 @@ from evojax_merge.exchange.equivalents import OWN, express
 from evojax_merge.exchange.methods import METHODS
 from tests.exchange.written import RANDOM, SETTINGS, written
 
-README = Path(__file__).parents[2] / "README.md"
-TABLE = README.read_text(encoding="utf-8").split("## Operators")[1].split("\n## ")[0]
+PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
+TABLE = PAGE.read_text(encoding="utf-8").split("## Table")[1].split("\n## ")[0]
 ROWS = re.findall(r"^\| (`.+?`) \| .+ \| ([^|]+) \|$", TABLE, re.MULTILINE)
 NAMES = {}
 for operators, methods in ROWS:
     named = re.findall(r"`(\w+)`", operators)
     listed = methods.split(", ")
     NAMES |= zip(named, listed if len(listed) > 1 else listed * len(named), strict=True)
-"""Of every operator in the README's table: mergekit's name, or –."""
+"""Of every operator in the table of the documentation: mergekit's name, or –."""
 OPERATORS = sorted(path.stem for path in (conf_directory() / "operator").glob("*.yaml"))
 EXPRESSED = sorted(name for name in NAMES if NAMES[name] != "–")
 

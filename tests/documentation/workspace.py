@@ -1,0 +1,48 @@
+"""A directory in which the commands of the documentation find what they name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tests.documentation.pages import ROOT
+
+QUICKSTART = ROOT / "experiments" / "quickstart"
+ITEMS = ("mine", "sums", "math", "japanese", "search", "validation", "test")
+"""Files of word problems."""
+
+
+def furnish(directory: Path) -> Path:
+    """Put the bundled checkpoints and a few items of each kind of data into a directory."""
+    for source in ("base", "math", "japanese"):
+        (directory / source).symlink_to(QUICKSTART / "sources" / source)
+    lines = (QUICKSTART / "data" / "search.jsonl").read_text(encoding="utf-8").splitlines()
+    for number, name in enumerate(ITEMS):
+        own = lines[8 * number : 8 * (number + 1)]
+        (directory / f"{name}.jsonl").write_text("\n".join(own) + "\n", encoding="utf-8")
+    texts = [{"text": json.loads(line)["question"]} for line in lines[:8]]
+    choices = [
+        {"question": f"{n} + 1 =", "choices": [str(n), str(n + 1)], "answer": 1} for n in range(8)
+    ]
+    for name, rows in (("texts", texts), ("ja", texts), ("choices", choices)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (directory / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    inputs, label = rng.random((8, 64), np.float32), np.arange(8)
+    np.savez(directory / "features.npz", inputs=inputs, label=label)
+    return directory
+
+
+def filled_in(words: tuple[str, ...]) -> list[str]:
+    """The overrides of an `evolve` command with models and data in the places left open."""
+    given = [word.replace("[DIR,DIR]", "[math,japanese]") for word in words]
+    given = [word.replace("model.base=DIR", "model.base=base") for word in given]
+    if "..." not in given:
+        return given
+    fitness = [word.partition("=")[2] for word in given if word.startswith("fitness=")]
+    own_data = any(word.startswith("fitness.data=") for word in given)
+    several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
+    models = ["model.base=base", "model.sources=[math,japanese]"]
+    data = [] if own_data or several else ["fitness.data=mine.jsonl"]
+    given.remove("...")
+    return [*given, *models, *data]
