@@ -15,6 +15,7 @@ from evojax_merge.operators import (
 )
 from evojax_merge.operators.statistics import on_device, row_ranks, row_ranks_on_device
 from evojax_merge.operators.statistics.numbers import variance_of
+from tests.slow import slow
 
 SHAPE = (2, 300, 257)
 
@@ -28,6 +29,7 @@ OPERATORS = {
     "della": della(),
     "della l2": task_vectors(trim="rank", consensus="sum", rescale="l2"),
 }
+TYPICAL = ("ties", "breadcrumbs l1", "sce", "della")
 
 
 def draw(dtype):
@@ -42,8 +44,8 @@ def draw(dtype):
     return trees[0], tuple(trees[1:])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("dtype", ["bfloat16", *slow("float32")])
+@pytest.mark.parametrize("name", [*TYPICAL, *slow(*(n for n in OPERATORS if n not in TYPICAL))])
 def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):
     base, sources = draw(dtype)
     there = []
@@ -66,7 +68,7 @@ def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):
             np.testing.assert_array_equal(own, other)
 
 
-@pytest.mark.parametrize("width", [100, 256, 700, 70_000])
+@pytest.mark.parametrize("width", [700, *slow(100, 256, 70_000)])
 @pytest.mark.parametrize("kind", ["continuous", "crowded", "levels", "zeros"])
 def test_ranks_in_rows_are_those_of_the_host(kind, width, monkeypatch):
     rng = np.random.default_rng(width)
