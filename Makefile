@@ -18,10 +18,10 @@ digits: $(VENV)/.installed ## the instant experiment on scikit-learn's digits
 	$(BIN)/evojax-merge evolve +experiment=digits
 
 test: $(VENV)/.installed-test ## the fast test suite
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-slow: $(VENV)/.installed-test ## what takes minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal
 
 parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
 	$(BIN)/python -m pytest -m parity

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 FOLDER = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
 
@@ -14,10 +15,15 @@ FOLDER = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
 HOME = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 os.environ.setdefault("MPLCONFIGDIR", str(Path(HOME) / "matplotlib"))
 os.environ["XDG_CACHE_HOME"] = FOLDER.name
-# Of each test process its own: JAX does not guard against two that write the same program.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name + "/compiled"
+# The workers of one test run share their compiled programs. Two may write the same one at once;
+# its checksum tells who reads it half written, and it is compiled anew.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = FOLDER.name + "/compiled"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
+# A slow or busy machine is no error.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 gc.set_threshold(20_000, 20, 50)  # compiled programs are many objects, and stay
 

@@ -20,6 +20,7 @@ from tests.checkpoints_factory import (
     word_tokenizer,
     write_checkpoint,
 )
+from tests.slow import slow
 
 CONFIGS = [
     tiny_config(attention_bias=True, mlp_bias=True),
@@ -58,7 +59,7 @@ def torch_logits(directory):
         return model(tokens).logits, model.dtype
 
 
-@pytest.mark.parametrize("max_shard_size", [5_000_000_000, 20_000])
+@pytest.mark.parametrize("max_shard_size", [20_000, *slow(5_000_000_000)])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
 def test_round_trip_to_the_bit_here_and_in_transformers(tmp_path, hf_config, dtype, max_shard_size):

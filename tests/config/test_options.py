@@ -24,6 +24,7 @@ from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.operators import constant_coefficients, ties
 from evojax_merge.spaces import kind_of
 from tests.config.layouts import DIGITS, layout
+from tests.slow import slow
 from tests.trees import init_statistics, merge
 
 CONF = conf_directory()
@@ -167,7 +168,7 @@ def test_several_tasks_drive_a_search(models, items, tmp_path):
         assert row["objectives"][2] == row["items"][-1] <= -2 / 3
 
 
-@pytest.mark.parametrize("name", ["digits", "classification"])
+@pytest.mark.parametrize("name", ["classification", *slow("digits")])
 def test_classification_tasks_drive_a_search(name, items, tmp_path):
     data = [f"fitness.data={items[name]}"] if name == "classification" else []
     overrides = ["+experiment=digits", f"fitness={name}", *data, "search.evaluations=8"]
@@ -243,7 +244,12 @@ def test_a_source_with_another_configuration_is_measured_as_it_is(models, items,
     assert abs(scores["turned"] - evaluate(load(models["a"]), task).result.score) > 1e-4
 
 
-@pytest.mark.parametrize("name", options("operator"))
+TYPICAL = ("arcee_fusion", "fisher", "slerp", "ties")
+
+
+@pytest.mark.parametrize(
+    "name", [*TYPICAL, *slow(*(name for name in options("operator") if name not in TYPICAL))]
+)
 def test_the_digits_experiment_takes_any_operator(name):
     data = ["operator.data=items.npz"] if name in ("fisher", "regmean") else []
     experiment = build(compose(["+experiment=digits", f"operator={name}", *data]))

@@ -59,16 +59,39 @@ KIN = [
 """Other settings of what the fast suite tests under another name."""
 
 
-def marked(factories):
-    """For parametrize; `KIN` are for `make test-slow`."""
+TYPICAL = [
+    operators.consensus_ta,
+    operators.dare_ties,
+    operators.della,
+    operators.karcher,
+    operators.linear,
+    operators.model_stock,
+    operators.nearswap,
+    operators.sce,
+    operators.slerp,
+    operators.ties,
+    operators.tsv_merge,
+]
+"""One of each way to merge, for what is compiled anew for every operator and costs seconds."""
+
+
+def marked(factories, fast=None):
+    """For parametrize; `KIN`, and what is not among ``fast``, are for `make test-slow`."""
     return [
-        pytest.param(f, marks=[pytest.mark.slow] if f in KIN else [], id=f.__name__)
+        pytest.param(f, marks=[pytest.mark.slow] if is_slow else [], id=f.__name__)
         for f in factories
+        for is_slow in [f in KIN or (fast is not None and f not in fast)]
     ]
 
 
 @pytest.fixture(params=marked(FACTORIES))
 def operator(request):
+    return made(request.param)
+
+
+@pytest.fixture(params=marked(FACTORIES, TYPICAL))
+def typical(request):
+    """Every operator; the fast suite has one of each way to merge."""
     return made(request.param)
 
 

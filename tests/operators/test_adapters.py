@@ -69,7 +69,8 @@ def test_the_factors_stay_factors():
     assert whole["norm.weight"] is flatten(base)["norm.weight"]
 
 
-def test_adapters_merge_as_the_models_that_they_make(operator):
+def test_adapters_merge_as_the_models_that_they_make(typical):
+    operator = typical
     # From a base of zeros a dense source's task vector is what an adapter adds, to the bit, so
     # that operators which cut at a threshold cut at the same one.
     base, sources = jax.tree.map(jnp.zeros_like, base_model()), adapters(operator)
@@ -110,7 +111,8 @@ def test_one_candidate_and_a_population_give_the_same_bits(factory):
     assert_equal(together, stacked)
 
 
-def test_strict_promotion_holds(operator):
+def test_strict_promotion_holds(typical):
+    operator = typical
     base = base_model(dtype=jnp.bfloat16)
     sources = adapters(operator)
     half = tuple(adapter(1 + i, dtype=jnp.bfloat16) for i in range(len(sources)))

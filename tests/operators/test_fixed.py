@@ -9,6 +9,7 @@ from evojax_merge import operators
 from evojax_merge.operators.statistics import Tensors
 from tests.operators.conftest import FACTORIES
 from tests.operators.leaf import tensors
+from tests.slow import slow
 
 SHAPE = (60, 75)
 GAMMA = [0.01, 0.05, 0.2]
@@ -35,6 +36,8 @@ FIXED = {
     },
 }
 
+TYPICAL = ("ramplus", "sce", "arcee_fusion", "magnitude None", "magnitude l2", "outliers l1")
+
 
 def coefficients_of(operator):
     return {c.name: FRACTIONS[c.name] for c in operator.coefficients}
@@ -56,10 +59,17 @@ def merge_in_pieces(operator, base, sources, coefficients, step):
 
 @pytest.mark.parametrize(
     ("dtype", "shape"),
-    [("float32", SHAPE), ("bfloat16", SHAPE), ("float32", (7,)), ("float32", ())],
+    [
+        ("bfloat16", SHAPE),
+        ("float32", (7,)),
+        pytest.param("float32", SHAPE, marks=pytest.mark.slow),
+        pytest.param("float32", (), marks=pytest.mark.slow),
+    ],
     ids=str,
 )
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize(
+    "name", [*TYPICAL, *slow(*(name for name in FIXED if name not in TYPICAL))]
+)
 def test_a_merge_in_pieces_is_that_of_the_table(name, dtype, shape):
     operator = FIXED[name]
     base, sources = tensors(operator.sources[1] or 3, shape)

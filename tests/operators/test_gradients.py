@@ -10,6 +10,7 @@ import pytest
 from evojax_merge import operators
 from evojax_merge.operators.steps.random_mask import leaf_key
 from tests.operators.conftest import FACTORIES, marked
+from tests.slow import slow
 
 SHAPE = (8, 10)
 
@@ -78,18 +79,20 @@ WITH_DATA = [
     functools.partial(operators.regmean, "items.jsonl"),
 ]
 SETTINGS = [
-    functools.partial(operators.ties, rescale="l1"),
     functools.partial(operators.ties, rescale="l2"),
-    functools.partial(operators.breadcrumbs, True, "linf"),
-    functools.partial(operators.dare_linear, True, "l2"),
-    functools.partial(operators.della, rescale="inverse"),
-    functools.partial(operators.task_vectors, "magnitude", "count", rescale="inverse"),
-    functools.partial(operators.linear, normalize=False),
     functools.partial(operators.nuslerp, "rows", True),
-    functools.partial(operators.nuslerp, "columns"),
     functools.partial(operators.multislerp, False, True),
-    functools.partial(operators.model_stock, True),
-    functools.partial(operators.knots, "none"),
+    *slow(
+        functools.partial(operators.ties, rescale="l1"),
+        functools.partial(operators.breadcrumbs, True, "linf"),
+        functools.partial(operators.dare_linear, True, "l2"),
+        functools.partial(operators.della, rescale="inverse"),
+        functools.partial(operators.task_vectors, "magnitude", "count", rescale="inverse"),
+        functools.partial(operators.linear, normalize=False),
+        functools.partial(operators.nuslerp, "columns"),
+        functools.partial(operators.model_stock, True),
+        functools.partial(operators.knots, "none"),
+    ),
     lambda: operators.choice({"ties": operators.ties(), "linear": operators.linear()}),
 ]
 

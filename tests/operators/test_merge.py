@@ -37,7 +37,7 @@ from evojax_merge.operators import (
     ties,
 )
 from evojax_merge.params.tree import flatten
-from tests.operators.conftest import FACTORIES, made, marked
+from tests.operators.conftest import FACTORIES, KIN, made, marked
 from tests.operators.merging import assert_close, assert_equal, merge_once, random_coefficients
 
 MERGES_EQUAL_TO_ITSELF = [
@@ -70,6 +70,7 @@ MERGES_EQUAL_TO_ITSELF = [
     (ramplus(), {}),
     (consensus_ta(lam=1 / 3), {"weight": 1.0, "threshold": 0.1}),
 ]
+OTHER_NAMES = {factory.__name__ for factory in KIN}
 ORDER_DOES_NOT_MATTER = [
     made(linear),
     made(multislerp),
@@ -111,7 +112,12 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models
 
 
 @pytest.mark.parametrize(
-    ("operator", "values"), MERGES_EQUAL_TO_ITSELF, ids=lambda value: getattr(value, "name", "")
+    ("operator", "values"),
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] if case[0].name in OTHER_NAMES else [])
+        for case in MERGES_EQUAL_TO_ITSELF
+    ],
+    ids=lambda value: getattr(value, "name", ""),
 )
 @settings(max_examples=4, deadline=None)
 @given(
@@ -179,17 +185,19 @@ def test_the_order_of_sources_does_not_matter(operator, models):
 
 @pytest.mark.parametrize(
     "factory",
-    [
-        task_arithmetic,
-        ties,
-        dare_linear,
-        dare_ties,
-        breadcrumbs,
-        breadcrumbs_ties,
-        della,
-        della_linear,
-        magmax,
-    ],
+    marked(
+        [
+            task_arithmetic,
+            ties,
+            dare_linear,
+            dare_ties,
+            breadcrumbs,
+            breadcrumbs_ties,
+            della,
+            della_linear,
+            magmax,
+        ]
+    ),
 )
 def test_weight_zero_gives_the_base_and_one_alone_gives_its_source(factory, models):
     operator = made(factory)
@@ -205,7 +213,7 @@ def test_weight_zero_gives_the_base_and_one_alone_gives_its_source(factory, mode
 
 @pytest.mark.parametrize(
     "factory",
-    [ties, dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties, della, della_linear],
+    marked([ties, dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties, della, della_linear]),
 )
 def test_density_zero_gives_the_base(factory, models):
     operator = made(factory)
@@ -228,7 +236,8 @@ def test_a_stacked_leaf_merges_as_its_layers_would_alone(factory, models):
         assert_close(merged["alone"], flatten(whole)[path][layer])
 
 
-def test_one_coefficient_for_all_layers_equals_the_same_one_for_each(operator, models):
+def test_one_coefficient_for_all_layers_equals_the_same_one_for_each(typical, models):
+    operator = typical
     base, sources = models(operator)
     shared = constant_coefficients(operator, base, len(sources))
     each = {

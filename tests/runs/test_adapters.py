@@ -25,6 +25,7 @@ from tests.checkpoints_factory import (
     word_tokenizer,
     write_checkpoint,
 )
+from tests.slow import slow
 
 EVIDENCE = ("fisher", "regmean")
 EVERYTHING = ("embedding", "attention", "mlp", "norm", "head")
@@ -69,9 +70,8 @@ def exported(model: api.Model, directory: Path) -> dict[str, np.ndarray]:
     "operator",
     [
         "ties",
-        "linear",
         "task_arithmetic",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("tsv_merge", "fisher", "regmean")),
+        *slow("linear", "tsv_merge", "fisher", "regmean"),
     ],
 )
 def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):

@@ -24,6 +24,7 @@ from tests.checkpoints_factory import (
     write_checkpoint,
 )
 from tests.compilations import count_compilations
+from tests.slow import slow
 
 SPACES = {
     "dataflow": ["space=dataflow", "space.repeats=2", "space.max_hops=6"],
@@ -196,22 +197,28 @@ def test_a_source_that_changed_is_refused_unless_forced(folder, tmp_path, capsys
     )
 
 
-def test_a_recipe_is_evaluated_from_the_command_line(folder, tmp_path, capsys):
-    evolve(overrides(folder, "joint", "search.evaluations=5"), tmp_path / "run")
+@pytest.fixture(scope="module", params=["dataflow", *slow("joint")])
+def short(request, folder, tmp_path_factory):
+    """The directory of a run of five candidates."""
+    directory = tmp_path_factory.mktemp("short") / "run"
+    evolve(overrides(folder, request.param, "search.evaluations=5"), directory)
+    return directory
+
+
+def test_a_recipe_is_evaluated_from_the_command_line(short, folder, tmp_path, capsys):
     main([
-        "evaluate", str(tmp_path / "run/recipe.yaml"), "fitness=perplexity",
+        "evaluate", str(short / "recipe.yaml"), "fitness=perplexity",
         f"fitness.data={folder / 'test.jsonl'}", "--out", str(tmp_path / "measured"),
     ])  # fmt: skip
     (measured,) = json.loads((tmp_path / "measured/results.json").read_text())
-    results = json.loads((tmp_path / "run/results.json").read_text())
+    results = json.loads((short / "results.json").read_text())
     expected = next(r for r in results if (r["name"], r["split"]) == ("evolved", "test"))
     np.testing.assert_allclose(measured["score"], expected["score"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"scale": 0.0}, {"scale": float("nan")}])
-def test_scales_written_by_hand_must_be_usable(change, folder, tmp_path):
-    evolve(overrides(folder, "dataflow", "search.evaluations=5"), tmp_path / "run")
-    tree = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+def test_scales_written_by_hand_must_be_usable(change, short, tmp_path):
+    tree = yaml.safe_load((short / "recipe.yaml").read_text())
     tree["path"][1][2] = change["scale"]
     (tmp_path / "changed.yaml").write_text(yaml.safe_dump(tree))
     with pytest.raises(RecipeError, match=r"hop 1: scale .* must be finite"):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from evojax_merge import cli
 from tests.processes import environment
 
 COMMAND = [sys.executable, "-m", "evojax_merge"]
@@ -88,6 +89,7 @@ def test_latest_points_at_the_newest_run(whole):
     assert (whole.parent / "latest").resolve() == whole.resolve()
 
 
+@pytest.mark.slow  # in one process: tests/trust/test_refused_starts.py
 def test_a_refused_run_leaves_nothing_behind(tmp_path):
     refused = start("evolve", *DIGITS, "model.base=nowhere", cwd=tmp_path)
     assert "nowhere" in refused.communicate()[1]
@@ -138,20 +140,21 @@ def test_a_recipe_rebuilds_the_checkpoint_to_the_bit(whole, tmp_path):
         assert again.read_bytes() == first.read_bytes()
 
 
-def test_a_recipe_whose_sources_changed_is_refused(whole, tmp_path):
+def test_a_recipe_whose_sources_changed_is_refused(whole, tmp_path, monkeypatch, capsys):
     recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
     recipe["sources"][0]["sha256"] = "0" * 64
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    process = start("apply", "recipe.yaml", "--out", "again", cwd=tmp_path)
-    _, err = process.communicate()
-    assert process.returncode == 2
-    assert "are not the ones the recipe was made with" in err
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["apply", "recipe.yaml", "--out", "again"])
+    assert stopped.value.code == 2
+    assert "are not the ones the recipe was made with" in capsys.readouterr().err
     assert not (tmp_path / "again").exists()
 
 
 def test_the_exported_checkpoint_scores_what_the_run_says(whole, tmp_path):
-    arguments = ["fitness=digits", "--split", "test", "--out", "scores"]
-    command("evaluate", str(whole / "export"), *arguments, cwd=tmp_path)
+    arguments = ["fitness=digits", "--split", "test", "--out", str(tmp_path / "scores")]
+    cli.main(["evaluate", str(whole / "export"), *arguments])
     (row,) = json.loads((tmp_path / "scores" / "results.json").read_text())
     results = json.loads((whole / "results.json").read_text())
     (expected,) = [r for r in results if (r["name"], r["split"]) == ("evolved", "test")]

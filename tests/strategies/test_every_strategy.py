@@ -12,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from evojax_merge.strategies import EvosaxStrategy, State
+from tests.slow import slow
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
 LOWER = np.array([-1.0, 0.0, 0.0, 2.0, -5.0], np.float32)
@@ -81,7 +82,14 @@ ELSEWHERE = {
     *("grid", "optuna_cma"),
     "surrogate",
 }
-NAMES = sorted({path.stem for path in FOLDER.glob("*.yaml")} - ELSEWHERE)
+# One of each family of algorithms, and those with a part of our own.
+TYPICAL = {
+    *("auto", "cma_anchored_les", "cma_es", "coordinate", "cr_fm_nes", "differential_evolution"),
+    *("iamalgam_full", "learned_es", "open_es", "persistent_es", "pso", "random", "simple_ga"),
+    *("snes", "sv_open_es"),
+}
+OTHERS = {path.stem for path in FOLDER.glob("*.yaml")} - ELSEWHERE - TYPICAL
+NAMES = [*sorted(TYPICAL), *slow(*sorted(OTHERS))]
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from evojax_merge import api, cli, operators
-from evojax_merge.config import compose
 from evojax_merge.operators.factories import FACTORIES, PREFIX, make_operator
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from tests.checkpoints_factory import tiny_config, write_checkpoint
@@ -157,7 +156,7 @@ def test_every_operator_option_is_in_the_table():
     names = {path.stem for path in Path("conf/operator").glob("*.yaml")}
     assert names == set(FACTORIES)
     for name in names:
-        target = compose([f"operator={name}", "model.sources=[a]"]).operator._target_
+        target = yaml.safe_load(Path(f"conf/operator/{name}.yaml").read_text())["_target_"]
         assert FACTORIES[target.removeprefix(PREFIX)] is getattr(operators, name)
 
 

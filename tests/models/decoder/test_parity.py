@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from evojax_merge.checkpoints import load
 from evojax_merge.models.decoder import cache
 from tests.checkpoints_factory import VOCAB, tiny_config, write_checkpoint
+from tests.slow import slow
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -141,7 +142,17 @@ def theirs(directory, tokens, valid, dtype=torch.float32):
         )
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+# Other spellings and settings of what the others test too.
+VARIANTS = {
+    *("llama2-old", "llama-gelu-tanh", "llama-gelu-new", "llama-linear-v5", "llama-dynamic-v5"),
+    *("llama-dynamic-unreached", "llama-yarn-mscale", "llama-yarn-implicit-factor"),
+    *("mistral-tied", "mistral-v5", "qwen2-window-off", "qwen2-tied", "qwen3-bias"),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [*(name for name in CONFIGS if name not in VARIANTS), *slow(*sorted(VARIANTS))]
+)
 def test_float32_logits_equal_transformers(name, tmp_path, batch):
     tokens, start, valid = batch
     directory = write_checkpoint(tmp_path, CONFIGS[name])

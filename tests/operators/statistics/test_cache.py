@@ -201,6 +201,7 @@ def test_a_run_and_its_recipe_share_what_is_kept(tmp_path):
             "+experiment=digits",
             "operator=ties",
             "search.evaluations=24",
+            "baselines.random_search=false",
             f"statistics_cache.directory={folder}",
         ],
         tmp_path / "run",

@@ -5,6 +5,7 @@ import pytest
 from evojax_merge.operators.statistics import geometry
 from evojax_merge.operators.statistics.inner_products import COUNT, LANES, LEAST, inner_products
 from evojax_merge.operators.statistics.windows import ALIGNMENT, slack, window
+from tests.slow import slow
 
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16)
 
@@ -31,7 +32,7 @@ def expected(origin, vectors, size):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
-@pytest.mark.parametrize("size", [LEAST, 2 * COUNT, 2 * COUNT + LANES + 17])
+@pytest.mark.parametrize("size", [LEAST, 2 * COUNT + LANES + 17, *slow(2 * COUNT)])
 @pytest.mark.parametrize("based", [False, True])
 def test_products_are_those_of_float64(dtype, size, based):
     origin, *vectors = drawn(4, size, dtype)

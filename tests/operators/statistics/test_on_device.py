@@ -8,6 +8,7 @@ import pytest
 from evojax_merge.operators import breadcrumbs, della, sce, task_vectors, ties
 from evojax_merge.operators.statistics import on_device, row_ranks, row_ranks_on_device
 from evojax_merge.operators.statistics.numbers import variance_of
+from tests.slow import slow
 from tests.trees import init_statistics
 
 SHAPE = (2, 300, 257)
@@ -22,6 +23,7 @@ OPERATORS = {
     "della": della(),
     "della l2": task_vectors(trim="rank", consensus="sum", rescale="l2"),
 }
+TYPICAL = ("ties", "breadcrumbs l1", "sce", "della")
 
 
 def draw(dtype):
@@ -36,8 +38,8 @@ def draw(dtype):
     return trees[0], tuple(trees[1:])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("dtype", ["bfloat16", *slow("float32")])
+@pytest.mark.parametrize("name", [*TYPICAL, *slow(*(n for n in OPERATORS if n not in TYPICAL))])
 def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):
     base, sources = draw(dtype)
     there = []
@@ -60,7 +62,7 @@ def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):
             np.testing.assert_array_equal(own, other)
 
 
-@pytest.mark.parametrize("width", [100, 256, 700, 70_000])
+@pytest.mark.parametrize("width", [700, *slow(100, 256, 70_000)])
 @pytest.mark.parametrize("kind", ["continuous", "crowded", "levels", "zeros"])
 def test_ranks_in_rows_are_those_of_the_host(kind, width, monkeypatch):
     rng = np.random.default_rng(width)

@@ -10,6 +10,7 @@ from evojax_merge.operators.breadcrumbs import band_table
 from evojax_merge.operators.steps.cuts import GRID, rank, snap
 from evojax_merge.operators.ties import trim_table
 from tests.operators.reference import trim
+from tests.slow import slow
 
 
 def kept(values, density, layered=False):
@@ -18,7 +19,7 @@ def kept(values, density, layered=False):
     return np.asarray(table.at(jnp.asarray(density, jnp.float32)).keeps(vector))
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000, 4321])
+@pytest.mark.parametrize("size", [7, 1000, *slow(1, 4321)])
 @pytest.mark.parametrize("repeated", [False, True])
 def test_exactly_as_many_as_the_density_says_are_kept_at_every_grid_point(size, repeated):
     rng = np.random.default_rng(size)
@@ -89,8 +90,8 @@ def test_a_zero_task_vector_is_not_rescaled(norm):
     np.testing.assert_array_equal(table.rescale, np.ones(GRID + 1))
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000, 4321])
-@pytest.mark.parametrize("gamma", [0.0, 0.001, 0.01, 0.3])
+@pytest.mark.parametrize("size", [1, 1000, *slow(7, 4321)])
+@pytest.mark.parametrize("gamma", [0.0, 0.01, *slow(0.001, 0.3)])
 def test_a_band_drops_and_keeps_as_many_as_the_fractions_say(size, gamma):
     rng = np.random.default_rng(size)
     vector = jnp.asarray(np.round(rng.standard_normal(size) * 50), jnp.float32)
