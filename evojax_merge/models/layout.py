@@ -149,6 +149,10 @@ class Layout:
                 found[name] = Slot(path, layer, leaf.shape[1:])
         return found
 
+    def is_stacked(self, path: str) -> bool:
+        """Whether the first axis of a leaf counts layers."""
+        return path in self.stacked
+
     def depth(self, stack: str | None = None) -> int:
         """How many layers a stack has; of all stacks, the deepest; 0 where there is none."""
         if stack is not None:

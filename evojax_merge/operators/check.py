@@ -12,7 +12,7 @@ from evojax_merge.operators.base import Operator
 from evojax_merge.operators.statistics import in_threads, rows
 from evojax_merge.params.finite import is_finite
 from evojax_merge.params.low_rank import LowRank, Unchanged, is_adapter
-from evojax_merge.params.tree import flatten, is_stacked
+from evojax_merge.params.tree import Stacked, flatten, is_stacked
 from evojax_merge.params.types import Params
 
 MOST_ELEMENTS = 2**32
@@ -43,8 +43,19 @@ def check_sources(operator: Operator, sources: int, has_base: bool) -> None:
         )
 
 
-def check(operator: Operator, base: Params | None, sources: Sequence[Params]) -> None:
+def check(
+    operator: Operator,
+    base: Params | None,
+    sources: Sequence[Params],
+    stacked: Stacked = is_stacked,
+) -> None:
     """Whether the operator can merge these trees, by their names, shapes and dtypes.
+
+    Args:
+        operator: merges them.
+        base: the model that the sources were fine-tuned from, if it is given.
+        sources: what is merged.
+        stacked: tells the leaves whose leading axis counts layers.
 
     Raises:
         ValueError: the number of sources, a missing base, or any tensors that do not fit; all of
@@ -62,7 +73,9 @@ def check(operator: Operator, base: Params | None, sources: Sequence[Params]) ->
         problems += [f"{path}: in {first}, not in {name}" for path in reference.keys() - leaves]
         problems += [f"{path}: in {name}, not in {first}" for path in leaves.keys() - reference]
         for path, leaf in leaves.items():
-            problems += [f"{path}: {name} {problem}" for problem in _leaf_problems(path, leaf)]
+            problems += [
+                f"{path}: {name} {problem}" for problem in _leaf_problems(leaf, stacked(path))
+            ]
             if path in reference and leaf.shape != reference[path].shape:
                 problems.append(
                     f"{path}: {name} has shape {leaf.shape}, {first} {reference[path].shape}"
@@ -71,8 +84,13 @@ def check(operator: Operator, base: Params | None, sources: Sequence[Params]) ->
         raise ValueError("these tensors cannot be merged:\n  " + "\n  ".join(sorted(problems)))
 
 
-def check_finite(name: str, params: Params) -> None:
+def check_finite(name: str, params: Params, stacked: Stacked = is_stacked) -> None:
     """Whether every number of a tree is finite.
+
+    Args:
+        name: what messages call the tree.
+        params: the tree.
+        stacked: tells the leaves whose leading axis counts layers.
 
     Raises:
         ValueError: naming the tensors that hold NaN or infinity.
@@ -81,19 +99,19 @@ def check_finite(name: str, params: Params) -> None:
     def broken_in(place: tuple[str, Any, int]) -> list[str]:
         path, leaf, layer = place
         whole = np.asarray(leaf)
-        row = (whole[layer] if is_stacked(path) else whole).reshape(-1)
+        row = (whole[layer] if stacked(path) else whole).reshape(-1)
         if is_finite(row):
             return []
         with np.errstate(over="ignore"):
             count = np.count_nonzero(~np.isfinite(row.astype(np.float32)))
-        where = f"{path}, layer {layer}" if is_stacked(path) else path
+        where = f"{path}, layer {layer}" if stacked(path) else path
         return [f"{where}: {count} of {row.size} elements"]
 
     places = [
         (path, leaf, layer)
         for path, leaf in flatten(params).items()
         if not isinstance(leaf, LowRank | Unchanged)  # its factors are checked when they are read
-        for layer in range(leaf.shape[0] if is_stacked(path) else 1)
+        for layer in range(leaf.shape[0] if stacked(path) else 1)
     ]
     broken = list(itertools.chain.from_iterable(in_threads(broken_in, places)))
     if broken:
@@ -102,20 +120,27 @@ def check_finite(name: str, params: Params) -> None:
         raise ValueError(f"{name} holds NaN or infinite numbers:\n  {listed}")
 
 
-def check_task_vectors(base: Params, sources: Sequence[Params], names: Sequence[str]) -> None:
+def check_task_vectors(
+    base: Params,
+    sources: Sequence[Params],
+    names: Sequence[str],
+    stacked: Stacked = is_stacked,
+) -> None:
     """Whether every source differs from the base in some tensor; reads until it does.
 
     Args:
         base: of the task vectors.
         sources: of the same paths and shapes.
         names: what messages call them.
+        stacked: tells the leaves whose leading axis counts layers.
 
     Raises:
         ValueError: the task vector of a source is zero everywhere.
     """
     origin = flatten(base)
     for name, source in zip(names, sources, strict=True):
-        if all(_is_base(origin[path], leaf, path) for path, leaf in flatten(source).items()):
+        leaves = flatten(source).items()
+        if all(_is_base(origin[path], leaf, stacked(path)) for path, leaf in leaves):
             raise ValueError(
                 f"{name} is the base in every tensor, so that it adds nothing to it: leave it out, "
                 "or give the checkpoint that was meant"
@@ -162,12 +187,12 @@ def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[i
             yield source, problem
 
 
-def _is_base(base: Any, leaf: Any, path: str) -> bool:
+def _is_base(base: Any, leaf: Any, layered: bool) -> bool:
     if isinstance(leaf, Unchanged):
         return True
     if isinstance(leaf, LowRank):
         return not (np.any(leaf.b) and np.any(leaf.a))
-    pairs = zip(rows(base, is_stacked(path)), rows(leaf, is_stacked(path)), strict=True)
+    pairs = zip(rows(base, layered), rows(leaf, layered), strict=True)
     return all(
         np.array_equal(own[first : first + COMPARED], other[first : first + COMPARED])
         for own, other in pairs
@@ -175,12 +200,12 @@ def _is_base(base: Any, leaf: Any, path: str) -> bool:
     )
 
 
-def _leaf_problems(path: str, leaf: Any) -> list[str]:
+def _leaf_problems(leaf: Any, layered: bool) -> list[str]:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return [f"is {leaf.dtype}: only floating-point tensors are merged"]
-    if is_stacked(path) and not leaf.shape:
-        return ["is a scalar, but leaves under layers. have a leading layer axis"]
-    elements = int(np.prod(leaf.shape[1:] if is_stacked(path) else leaf.shape, dtype=np.int64))
+    if layered and not leaf.shape:
+        return ["is a scalar, but stacked leaves have a leading layer axis"]
+    elements = int(np.prod(leaf.shape[1:] if layered else leaf.shape, dtype=np.int64))
     if not leaf.size:
         return ["is empty"]
     if elements > MOST_ELEMENTS:

@@ -14,7 +14,7 @@ from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 from evojax_merge.params.low_rank import on_base
-from evojax_merge.params.tree import flatten, is_stacked, unflatten
+from evojax_merge.params.tree import Stacked, flatten, is_stacked, unflatten
 from evojax_merge.params.types import Array, Params
 
 Statistics = dict[str, Any]
@@ -27,6 +27,7 @@ def init_statistics(
     sources: tuple[Params, ...],
     evidence: Evidence | None = None,
     entry: Entry | None = None,
+    stacked: Stacked = is_stacked,
 ) -> Statistics:
     """What the operator must know of whole tensors, computed once before a search.
 
@@ -37,19 +38,20 @@ def init_statistics(
         evidence: of each source, where the operator asks for it (
             `evojax_merge.sources.evidence.collect`).
         entry: where statistics computed from the very same weights may be, and else are put.
+        stacked: tells the leaves whose leading axis counts layers, as their layout does.
 
     Raises:
         ValueError: the trees cannot be merged, or hold NaN or infinite numbers, or the evidence
             that the operator asks for is not given.
     """
-    check(operator, base, sources)
-    kept = _kept(operator, base, sources, entry)
+    check(operator, base, sources, stacked)
+    kept = _kept(operator, base, sources, entry, stacked)
     if kept is not None:  # computed from the same bytes, which have passed what follows
         return kept
     if base is not None:
-        check_finite("the base", base)
+        check_finite("the base", base, stacked)
     for index, source in enumerate(sources):
-        check_finite(f"source {index}", source)
+        check_finite(f"source {index}", source, stacked)
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
@@ -57,7 +59,7 @@ def init_statistics(
         path: operator.init(
             bases.get(path),
             tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            is_stacked(path),
+            stacked(path),
             *of_leaf(path),
         )
         for path in leaves[0]
@@ -81,6 +83,7 @@ def merge(
     statistics: Statistics,
     seed: int | UInt32[Array, ""],
     dtype: Any = None,
+    stacked: Stacked = is_stacked,
 ) -> Params:
     """The merged parameters: pure, for one candidate, under jit and vmap.
 
@@ -94,6 +97,7 @@ def merge(
         seed: of the recipe; addresses the random masks.
         dtype: of the result; by default that of each leaf of the base (of the first source without
             one).
+        stacked: tells the leaves whose leading axis counts layers, as their layout does.
 
     Returns:
         A tree like the sources, computed in float32 and rounded once.
@@ -110,12 +114,12 @@ def merge(
     merged = {}
     for path, first in leaves[0].items():
         key = leaf_key(seed, path)
-        if is_stacked(path):
+        if stacked(path):
             key = layer_keys(key, first.shape[0])
         leaf = operator.merge(
             bases.get(path),
             tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            _coefficients(operator, coefficients, path, first, len(sources)),
+            _coefficients(operator, coefficients, path, first, len(sources), stacked(path)),
             statistics[path],
             key,
         )
@@ -169,7 +173,11 @@ def constant_coefficients(
 
 
 def _kept(
-    operator: Operator, base: Params | None, sources: tuple[Params, ...], entry: Entry | None
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    entry: Entry | None,
+    stacked: Stacked,
 ) -> Statistics | None:
     arrays = None if entry is None else entry.read()
     if arrays is None:
@@ -179,7 +187,7 @@ def _kept(
         # Structure is that of the smallest leaf there can be; what is kept fills it.
         tiny = np.zeros((1,) * len(leaf.shape), np.float32)
         origin = None if base is None else tiny
-        example = operator.init(origin, (tiny,) * len(sources), is_stacked(path))
+        example = operator.init(origin, (tiny,) * len(sources), stacked(path))
         leaves, structure = jax.tree.flatten(example)
         names = [f"{path} {index}" for index in range(len(leaves))]
         if not arrays.keys() >= set(names):
@@ -211,6 +219,7 @@ def _coefficients(
     path: str,
     leaf: Array,
     sources: int,
+    layered: bool,
 ) -> Coefficients:
     if path not in coefficients:
         raise ValueError(f"{path}: no coefficients for this leaf")
@@ -220,7 +229,7 @@ def _coefficients(
             raise ValueError(f"{path}: coefficient {coefficient.name} is missing")
         value = jnp.asarray(coefficients[path][coefficient.name], jnp.float32)
         whole = (sources,) if coefficient.per_source else ()
-        allowed = [whole, (*whole, leaf.shape[0])] if is_stacked(path) else [whole]
+        allowed = [whole, (*whole, leaf.shape[0])] if layered else [whole]
         if value.shape not in allowed:
             raise ValueError(
                 f"{path}: coefficient {coefficient.name} has shape {value.shape}, "

@@ -1,16 +1,20 @@
 """Parameter trees by path: a leaf is named by its keys joined with dots."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from evojax_merge.params.types import Params
 
 STACKED = "layers"
-"""First key of the leaves whose leading axis counts the layers."""
+"""First key of the leaves of a decoder whose leading axis counts the layers."""
+
+
+Stacked = Callable[[str], bool]
+"""Path of a leaf -> whether its leading axis counts layers; a layout says so of its own leaves."""
 
 
 def is_stacked(path: str) -> bool:
-    """Whether the leaf at ``path`` holds all layers of one kind on its leading axis."""
+    """Whether a leaf of a decoder holds all layers of one kind on its leading axis."""
     return path.startswith(STACKED + ".")
 
 

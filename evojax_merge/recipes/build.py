@@ -130,12 +130,13 @@ def _merged(
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
     entry = ingredients.statistics_entry(operator, cache)
-    statistics = init_statistics(operator, base, sources, evidence, entry)
+    stacked = ingredients.layout.is_stacked
+    statistics = init_statistics(operator, base, sources, evidence, entry, stacked)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:
         return merge(
-            operator, base, sources, coefficients, statistics, seed, dtype=ingredients.dtype
+            operator, base, sources, coefficients, statistics, seed, ingredients.dtype, stacked
         )
 
     return run(base, sources, coefficients, statistics)

@@ -23,6 +23,7 @@ from evojax_merge.checkpoints import (
     resolve,
     weights_hash,
 )
+from evojax_merge.models import Layout
 from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.low_rank import is_adapter, materialise
@@ -97,6 +98,11 @@ class Ingredients:
         return _named(self.reference_name, self.base, self.sources)
 
     @property
+    def layout(self) -> Layout:
+        """The layout of every model, whose vocabularies are one by now."""
+        return self.reference.family.layout(self.reference.config)
+
+    @property
     def base_params(self) -> Params | None:
         """Parameters of the base, if there is one."""
         return None if self.base is None else self.base.params
@@ -130,7 +136,7 @@ class Ingredients:
             ValueError: One is the base.
         """
         if operator.needs_base and self.base is not None:
-            check_task_vectors(self.base.params, self.source_params, names)
+            check_task_vectors(self.base.params, self.source_params, names, self.layout.is_stacked)
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""

@@ -40,6 +40,7 @@ class Merging:
     def merge_fn(self, space: ParameterSpace) -> MergeFn:
         """(`materials`, genotype) -> parameters of the candidate."""
         experiment, dtype = self.experiment, self.ingredients.dtype
+        stacked = self.ingredients.layout.is_stacked
 
         def merge_fn(materials: Any, genotype: Genotype) -> Params:
             base, sources, statistics = materials
@@ -52,6 +53,7 @@ class Merging:
                 statistics,
                 experiment.seed,
                 dtype,
+                stacked,
             )
 
         return merge_fn
@@ -61,7 +63,9 @@ class Merging:
         operator, ingredients = self.experiment.operator, self.ingredients
         base, sources = ingredients.base_for(operator), ingredients.source_params
         entry = ingredients.statistics_entry(operator, self.experiment.statistics_cache)
-        return base, sources, init_statistics(operator, base, sources, self.evidence, entry)
+        stacked = ingredients.layout.is_stacked
+        statistics = init_statistics(operator, base, sources, self.evidence, entry, stacked)
+        return base, sources, statistics
 
     def recipe(
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]
