@@ -129,7 +129,8 @@ def align_rows(
 ) -> jnp.ndarray:
     """The table with its rows in the reference's order, the reference's where ``rows`` is −1."""
     moved = jnp.take(jnp.asarray(table), np.maximum(rows, 0), axis=0)
-    return jnp.where((rows >= 0)[:, None], moved, jnp.asarray(reference).astype(moved.dtype))
+    known = (rows >= 0).reshape(-1, *(1,) * (moved.ndim - 1))
+    return jnp.where(known, moved, jnp.asarray(reference).astype(moved.dtype))
 
 
 def align_vocabularies(

@@ -9,6 +9,7 @@ from typing import Any
 from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, plan_alignment, vocabulary_of
 from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.models import kind_of
 
 _LISTED = 8
 """Differing tensors listed for each checkpoint."""
@@ -79,11 +80,15 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
 
 
 def _type_of(checkpoint: Checkpoint) -> str:
-    """``model_type`` of its ``config.json``."""
-    return str(checkpoint.hf_config["model_type"])
+    """The type of model that its ``config.json`` names."""
+    return str(kind_of(checkpoint.hf_config))
 
 
-def changed_fields(reference: Any, source: Any, free: Sequence[str] = ("vocab_size",)) -> list[str]:
+AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at")
+"""Fields of configurations that say what tensors there are, which are compared for themselves."""
+
+
+def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -> list[str]:
     """What two configurations compute otherwise, each with both values.
 
     Args:

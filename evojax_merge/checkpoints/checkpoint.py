@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
+from evojax_merge.checkpoints.carried_tensors import carried_of
 from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
@@ -31,8 +32,9 @@ class Checkpoint:
         config: The family's reading of ``config.json``.
         hf_config: ``config.json`` as it stands.
         tensors: The parameters' headers by tensor name; buffers and tied copies are left out.
-        copies: Names of tied copies that the file stores besides, by the name they repeat.
+        copies: Names of tied copies that the file stores besides -> the name they repeat.
         slots: Where each of ``tensors`` goes in the parameter tree.
+        carried: Headers of what is no parameter and goes with a merge as it is.
     """
 
     directory: Path
@@ -42,6 +44,7 @@ class Checkpoint:
     tensors: Mapping[str, TensorInfo]
     copies: Mapping[str, str]
     slots: Mapping[str, Slot]
+    carried: Mapping[str, TensorInfo] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
@@ -76,6 +79,7 @@ def load_config(source: str | Path) -> Checkpoint:
             f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
             "model that it was trained on as model.base"
         )
+    _check_whole(directory)
     hf_config = read_json(member(directory, "config.json"))
     if hf_config.get("quantization_config"):
         raise CheckpointError(
@@ -83,46 +87,74 @@ def load_config(source: str | Path) -> Checkpoint:
         )
     try:
         family = family_of(hf_config)
-        config = family.read_config(hf_config, lambda: _shapes(directory))
+    except ValueError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    stored = functools.cache(lambda: _stored(directory, family))
+    try:
+        config = family.read_config(
+            hf_config, lambda: {name: info.shape for name, info in stored()[0].items()}
+        )
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     slots = family.slots(config)
     aliases = family.aliases(config)
-    headers = {
-        name: info
-        for name, info in read_headers(directory).items()
-        if not (family.ignored and family.ignored.fullmatch(name))
-    }
-    copies = {aliases[name]: (name, headers.pop(name)) for name in aliases.keys() & headers.keys()}
+    headers, carried = stored()
+    copies = [
+        (name, headers.pop(name), copied) for name, copied in aliases.items() if name in headers
+    ]
     _audit(directory, slots, headers, copies)
     apart = [
-        (name, info, copied)
-        for copied, (name, info) in copies.items()
+        (name, copied)
+        for name, info, copied in copies
         if not same_tensor(headers[copied], copied, info, name)
     ]
-    for name, info, copied in apart:
+    for name, copied in apart if hf_config.get("tie_word_embeddings", True) else ():
         warnings.warn(
             f"{directory}: config.json ties {name} to {copied}, but the file stores two different "
             "ones: both are kept, as transformers does; set tie_word_embeddings to false there",
             stacklevel=2,
         )
-        headers[name] = info
     if apart:
+        headers |= {name: info for name, info, _ in copies}
         config = dataclasses.replace(config, tie_word_embeddings=False)
-        slots, copies = family.slots(config), {}
-    held = {copied: name for copied, (name, _) in copies.items()}
-    return Checkpoint(directory, family, config, hf_config, headers, held, slots)
+        slots, copies = family.slots(config), []
+    held = {name: copied for name, _, copied in copies}
+    return Checkpoint(directory, family, config, hf_config, headers, held, slots, carried)
 
 
-def _shapes(directory: Path) -> dict[str, tuple[int, ...]]:
-    return {name: info.shape for name, info in read_headers(directory).items()}
+def _stored(directory: Path, family: Family) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
+    """Headers of the parameters, and of what is carried."""
+    headers = {
+        name: info
+        for name, info in read_headers(directory).items()
+        if not (family.ignored and family.ignored.fullmatch(name))
+    }
+    carried = carried_of(directory, family, headers)
+    return {name: info for name, info in headers.items() if name not in carried}, carried
+
+
+def _check_whole(directory: Path) -> None:
+    """Whether a directory is one model, and not a pipeline of several.
+
+    Raises:
+        CheckpointError: It is one; its folders that hold models are named.
+    """
+    if (directory / "config.json").exists() or not (directory / "model_index.json").exists():
+        return
+    models = sorted(path.parent.name for path in directory.glob("*/config.json"))
+    raise CheckpointError(
+        f"{directory}: is a pipeline of several models; give the folder of one of them: "
+        f"{', '.join(models) or 'none has a config.json'}"
+    )
 
 
 def _audit(
     directory: Path,
     slots: Mapping[str, Slot],
     headers: Mapping[str, TensorInfo],
-    copies: Mapping[str, tuple[str, TensorInfo]],
+    copies: Sequence[tuple[str, TensorInfo, str]],
 ) -> None:
     problems = [
         f"missing: {name} {list(slot.shape)}" for name, slot in slots.items() if name not in headers
@@ -135,7 +167,7 @@ def _audit(
                 f"wrong shape: {name} is {list(info.shape)}, "
                 f"config.json makes it {list(slots[name].shape)}"
             )
-    for copied, (name, info) in copies.items():
+    for name, info, copied in copies:
         if copied in headers and info.shape != headers[copied].shape:
             problems.append(
                 f"wrong shape: {name} is {list(info.shape)}, the tied {copied} is "
@@ -143,7 +175,7 @@ def _audit(
             )
     problems += [
         f"unsupported dtype: {name} is {info.dtype}, supported are {', '.join(DTYPES)}"
-        for name, info in [*headers.items(), *copies.values()]
+        for name, info in [*headers.items(), *((name, info) for name, info, _ in copies)]
         if info.dtype not in DTYPES
     ]
     if problems:

@@ -1,13 +1,14 @@
 """From a parameter tree to an ordinary Hugging Face directory."""
 
+import functools
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,9 +19,10 @@ from evojax_merge.checkpoints.carried_files import (
     carried_settings,
     carry,
 )
+from evojax_merge.checkpoints.carried_tensors import CODES, carried_by, read_tensor
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, stem_of
 from evojax_merge.checkpoints.loader import Model
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
 from evojax_merge.documents.files import naming
@@ -35,7 +37,7 @@ _FOLDERS = ("additional_chat_templates",)
 
 # Where the reference came from, and code that is never run, are no part of a merge.
 _DROPPED = ("_name_or_path", "auto_map")
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+_FLOATS = frozenset(DTYPES.values())
 
 
 def export(
@@ -71,10 +73,12 @@ def export(
     config, generation = carried_settings(model.directory, _hf_config(model), *tokens)
     for directory in (tokenizer_from, model.directory):  # refused before weights are written
         carried_names(directory, (*TOKENIZER_FILES, *PROCESSOR_FILES))
+    carried = carried_by(model.directory, model.family)
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        _write_weights(work, model.params, slots, max_shard_size)
+        tensors = [*_merged(model.params, slots), *_carried(carried)]
+        _write_weights(work, tensors, stem_of(model.directory), max_shard_size)
         write_json(work / "config.json", config)
         if generation is not None:
             write_json(work / GENERATION, generation)
@@ -123,89 +127,121 @@ def _checked_slots(model: Model) -> dict[str, Slot]:
             problems.append(f"unexpected: {path}")
         elif leaf.shape != expected[path].shape:
             problems.append(f"{path} is {leaf.shape}, the model has {expected[path].shape}")
-        elif np.dtype(leaf.dtype) not in _CODES:
+        elif np.dtype(leaf.dtype) not in _FLOATS:
             problems.append(f"{path} is {leaf.dtype}, which checkpoints of this family cannot be")
     if problems:
         raise CheckpointError("parameters do not fit the model:\n  " + "\n  ".join(problems))
     return model.family.slots(model.config)
 
 
-def _write_weights(
-    work: Path, params: Mapping[str, Any], slots: dict[str, Slot], max_shard_size: int
-) -> None:
+class _Tensor(NamedTuple):
+    """A tensor that will be written; ``read`` gives its numbers, flat."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+
+def _merged(params: Mapping[str, Any], slots: Mapping[str, Slot]) -> Iterator[_Tensor]:
     leaves = flatten(dict(params))
-    shards = list(_shards(leaves, slots, max_shard_size))
-    weight_map: dict[str, str] = {}
-    total = 0
-    for number, shard in enumerate(shards, start=1):
-        file = (
-            WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        )
-        total += _write_safetensors(work / file, leaves, shard)
-        weight_map |= dict.fromkeys(shard, file)
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        write_json(work / INDEX, index)
-
-
-def _shards(
-    leaves: Mapping[str, Any], slots: dict[str, Slot], max_shard_size: int
-) -> Iterator[dict[str, Slot]]:
-    shard: dict[str, Slot] = {}
-    size = 0
     for name, slot in slots.items():
-        needed = _nbytes(leaves, slot)
-        if shard and size + needed > max_shard_size:
+        leaf = leaves[slot.path]
+        read = functools.partial(_finite, name, leaf, slot.layer)
+        yield _Tensor(name, np.dtype(leaf.dtype), slot.shape, read)
+
+
+def _carried(headers: Mapping[str, TensorInfo]) -> Iterator[_Tensor]:
+    dtypes = {code: dtype for dtype, code in CODES.items()}
+    for name, info in headers.items():
+        read = functools.partial(read_tensor, name, info)
+        yield _Tensor(name, dtypes[info.dtype], info.shape, read)
+
+
+def _finite(name: str, leaf: Any, layer: int | None) -> np.ndarray:
+    """The numbers of a leaf, or of a layer of it.
+
+    Raises:
+        CheckpointError: They hold NaN or infinity.
+    """
+    tensor = np.asarray(jax.device_get(leaf if layer is None else leaf[layer])).reshape(-1)
+    if not is_finite(tensor):
+        raise CheckpointError(
+            f"{name}: holds NaN, or numbers that {tensor.dtype} cannot hold; nothing was "
+            "written. Give another model.dtype, or smaller weights"
+        )
+    return tensor
+
+
+def _write_weights(work: Path, tensors: Sequence[_Tensor], stem: str, max_shard_size: int) -> None:
+    shards = list(_shards(tensors, max_shard_size))
+    weight_map: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        part = "" if len(shards) == 1 else f"-{number:05d}-of-{len(shards):05d}"
+        file = f"{stem}{part}.safetensors"
+        _write_safetensors(work / file, shard)
+        weight_map |= {tensor.name: file for tensor in shard}
+    if len(shards) > 1:
+        total = sum(tensor.size for tensor in tensors)
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        write_json(work / f"{stem}.safetensors.index.json", index)
+
+
+def _shards(tensors: Iterable[_Tensor], max_shard_size: int) -> Iterator[list[_Tensor]]:
+    shard: list[_Tensor] = []
+    size = 0
+    for tensor in tensors:
+        if shard and size + tensor.size > max_shard_size:
             yield shard
-            shard, size = {}, 0
-        shard[name] = slot
-        size += needed
+            shard, size = [], 0
+        shard.append(tensor)
+        size += tensor.size
     yield shard
 
 
-def _write_safetensors(path: Path, leaves: Mapping[str, Any], shard: dict[str, Slot]) -> int:
+def _write_safetensors(path: Path, shard: Sequence[_Tensor]) -> None:
     """Write one file, a tensor at a time; the library would want all of them in memory at once.
 
     Format: the header's length as a little-endian uint64, the header as JSON, the tensors.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, slot in shard.items():
-        end = offset + _nbytes(leaves, slot)
-        code = _CODES[np.dtype(leaves[slot.path].dtype)]
-        header[name] = {"dtype": code, "shape": slot.shape, "data_offsets": [offset, end]}
+    for tensor in shard:
+        end = offset + tensor.size
+        code = CODES[tensor.dtype]
+        header[tensor.name] = {"dtype": code, "shape": tensor.shape, "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with naming(path), path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little"))
         file.write(text)
-        for name, slot in shard.items():
-            leaf = leaves[slot.path]
-            tensor = np.ascontiguousarray(
-                jax.device_get(leaf if slot.layer is None else leaf[slot.layer])
-            )
-            if not is_finite(tensor.reshape(-1)):
-                raise CheckpointError(
-                    f"{name}: holds NaN, or numbers that {tensor.dtype} cannot hold; nothing was "
-                    "written. Give another model.dtype, or smaller weights"
-                )
-            file.write(tensor.reshape(-1).view(np.uint8).data)
+        for tensor in shard:
+            numbers = np.ascontiguousarray(tensor.read()).reshape(-1)
+            file.write(numbers.view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())
-    return offset
-
-
-def _nbytes(leaves: Mapping[str, Any], slot: Slot) -> int:
-    return int(np.prod(slot.shape)) * np.dtype(leaves[slot.path].dtype).itemsize
 
 
 def _hf_config(model: Model) -> dict[str, Any]:
     config = {name: value for name, value in model.hf_config.items() if name not in _DROPPED}
     config |= model.family.hf_fields(model.config)
-    for name in {"dtype", "torch_dtype"} & config.keys() or {"dtype"}:
-        config[name] = model.dtype.name
-    return config
+    return with_dtype(config, model.dtype.name)
+
+
+def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """A ``config.json`` that names the dtype of the weights, in the word that it has for it.
+
+    Configurations of diffusers have none.
+    """
+    default = {"dtype"} if "model_type" in hf_config else set()
+    names = {"dtype", "torch_dtype"} & hf_config.keys() or default
+    return {**hf_config, **dict.fromkeys(names, dtype)}
 
 
 def swap(work: Path, target: Path) -> None:

@@ -14,8 +14,11 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.schema import Document, read
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+STEM = "model"
+"""What names of files of weights begin with."""
+
+WEIGHTS = f"{STEM}.safetensors"
+INDEX = f"{STEM}.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
 
 DTYPES: dict[str, np.dtype] = {
@@ -23,6 +26,9 @@ DTYPES: dict[str, np.dtype] = {
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
 }
+
+_STEMS = (STEM, "diffusion_pytorch_model")
+"""In transformers, and in diffusers."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -53,15 +59,29 @@ def open_safetensors(path: Path) -> Iterator[safe_open]:
         ) from error
 
 
+def stem_of(directory: Path) -> str:
+    """What the names of a checkpoint's files of weights begin with."""
+    for stem in _STEMS:
+        if any(member(directory, name).exists() for name in _names(stem)):
+            return stem
+    return STEM
+
+
+def _names(stem: str) -> tuple[str, str]:
+    """The single file, and the index of several."""
+    return f"{stem}.safetensors", f"{stem}.safetensors.index.json"
+
+
 def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a checkpoint: the single one, or those its index names.
 
     Raises:
         CheckpointError: There is none, or the index or a link leads out of the directory.
     """
-    if (path := member(directory, WEIGHTS)).exists():
+    single, index = _names(stem_of(directory))
+    if (path := member(directory, single)).exists():
         return [path]
-    if member(directory, INDEX).exists():
+    if member(directory, index).exists():
         return [member(directory, file) for file in sorted(set(_weight_map(directory).values()))]
     pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
     if pickles:
@@ -97,10 +117,11 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
         CheckpointError: A file is missing or damaged, or the index disagrees with the files.
     """
     files = weight_files(directory)
-    indexed = None if files == [directory / WEIGHTS] else _weight_map(directory)
+    single, index = _names(stem_of(directory))
+    indexed = None if files == [directory / single] else _weight_map(directory)
     missing = [path.name for path in files if not path.exists()]
     if missing:
-        raise CheckpointError(f"{directory / INDEX}: names missing files: {', '.join(missing)}")
+        raise CheckpointError(f"{directory / index}: names missing files: {', '.join(missing)}")
     found: dict[str, TensorInfo] = {}
     problems = []
     for path in files:
@@ -119,7 +140,7 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
     ]
     if problems:
         raise CheckpointError(
-            f"{directory / INDEX}: disagrees with the files:\n  " + "\n  ".join(problems)
+            f"{directory / index}: disagrees with the files:\n  " + "\n  ".join(problems)
         )
     return found
 
@@ -129,7 +150,7 @@ class _Index(Document):
 
 
 def _weight_map(directory: Path) -> dict[str, str]:
-    path = member(directory, INDEX)
+    path = member(directory, _names(stem_of(directory))[1])
     mapping = read(_Index, read_json(path), str(path), CheckpointError).weight_map
     if not mapping:
         raise CheckpointError(f"{path}: its weight_map is empty")

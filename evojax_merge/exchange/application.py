@@ -19,7 +19,9 @@ from queue import SimpleQueue
 import numpy as np
 
 from evojax_merge.checkpoints.adapter import load_additions
+from evojax_merge.checkpoints.carried_tensors import CODES, read_tensor
 from evojax_merge.checkpoints.exporter import MAX_SHARD_SIZE, checked_target, swap, umask
+from evojax_merge.checkpoints.headers import stem_of
 from evojax_merge.exchange.documents import load_file
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.plan import Job, Origin, Plan, plan_merge
@@ -32,6 +34,8 @@ from evojax_merge.exchange.unchanged import check_task_vectors
 from evojax_merge.operators.statistics.threads import blas_of_one_thread
 
 CONFIG_FILE = "mergekit_config.yml"
+
+_DTYPES = {code: dtype for dtype, code in CODES.items()}
 
 MOST_THREADS = 4
 """Tensors merged at once; a few methods hold them whole."""
@@ -140,6 +144,8 @@ def apply_plan(
 
 def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
+    pieces += [Piece(one.name, one.info.shape, _DTYPES[one.info.dtype]) for one in plan.carried]
+    stem = stem_of(plan.checkpoints[plan.reference].directory)
     threads = min(MOST_THREADS, cpu_count() or 1)
     reader = Reader(plan.checkpoints)
     additions = {
@@ -151,7 +157,7 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
     for _ in range(threads):
         idle.put(Merger(plan, reader, seed, additions))
     with ExitStack() as stack:
-        writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size))
+        writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size, stem))
         stack.enter_context(blas_of_one_thread())
         pool = stack.enter_context(ThreadPoolExecutor(threads))
 
@@ -169,6 +175,8 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+        for carried in plan.carried:
+            writer.write(carried.name, 0, read_tensor(carried.stored, carried.info))
         writer.write_index()
 
 

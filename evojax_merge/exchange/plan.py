@@ -11,8 +11,8 @@ reference, where mergekit takes any.
 
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,22 +24,24 @@ from evojax_merge.checkpoints import (
     load_config,
     resolve,
 )
-from evojax_merge.checkpoints.audit import changed_fields, warn_of_configurations
+from evojax_merge.checkpoints.audit import AUDITED, changed_fields, warn_of_configurations
 from evojax_merge.checkpoints.carried_files import carried_names, carried_settings
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
-from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.checkpoints.exporter import with_dtype
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo
 from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
 from evojax_merge.exchange.chat_templates import chat_template
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.filters import idle_filters
 from evojax_merge.exchange.inputs import slice_inputs
+from evojax_merge.exchange.layer_settings import COUNTS, layer_fields
 from evojax_merge.exchange.methods import Method, Static
 from evojax_merge.exchange.resolution import Coefficients, Numbers
 from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.sliding_windows import SliceWindows
 from evojax_merge.exchange.vocabulary import Tokens, plan_tokens
-from evojax_merge.models.family import Slot
+from evojax_merge.models import Layout, Leaf, Slot, kind_of
 from evojax_merge.operators.base import TINY
 
 _LISTED = 8
@@ -102,6 +104,7 @@ class Plan:
         tokens: How tables of tokens are brought to one vocabulary; None leaves them as they are.
         chat_template: That the tokenizer gets; None leaves its own.
         adapters: By the index of a model: the LoRA adapter that is added to it.
+        carried: Tensors that are no parameters, copied as they are.
     """
 
     method: Method
@@ -113,6 +116,15 @@ class Plan:
     tokens: Tokens | None
     chat_template: str | None
     adapters: Mapping[int, Adapter]
+    carried: tuple["Carried", ...] = ()
+
+
+class Carried(NamedTuple):
+    """A tensor that is copied: its name in the result, and where it is from."""
+
+    name: str
+    stored: str
+    info: TensorInfo
 
 
 def plan_merge(configuration: Configuration) -> Plan:
@@ -167,6 +179,7 @@ def plan_merge(configuration: Configuration) -> Plan:
         tokens,
         chat_template(configuration.chat_template, checkpoints),
         adapters,
+        tuple(planner.carried()),
     )
 
 
@@ -189,8 +202,10 @@ class _Planner:
         self.family = self.reference.family
         self._check_types()
         self.config = self._config()
-        self.names = self.family.names(self.config)
-        self.groups = self.family.groups(self.config)
+        self.layout = self.family.layout(self.config)
+        self.layouts = {
+            name: own.family.layout(own.config) for name, own in checkpoints.items()
+        } | {next(iter(checkpoints)): self.layout}
         self._check_families()
         self.slices = [self._ranged(part) for part in configuration.slices]
         total = sum(self._count(part) for part in self.slices)
@@ -200,10 +215,16 @@ class _Planner:
             )
         if not total and self._layers(self.reference):
             raise ExchangeError("no slice has a layer; a model needs at least one")
-        self.windows = SliceWindows(self.slices, checkpoints, next(iter(checkpoints)))
-        self.tables = set(self.family.vocabulary_paths(self.config))
+        self._check_layers()
+        self.windows = None
+        if self.layout.stacks and hasattr(self.config, "windows"):
+            self.windows = SliceWindows(self.slices, checkpoints, next(iter(checkpoints)))
         self.numbers = Numbers(configuration)
         choice = configuration.tokenizer
+        if choice is not None and not self.layout.token_tables:
+            raise ExchangeError(
+                "tokenizer: these models have no table that is known to have a row for each token"
+            )
         self.tokens = None if choice is None else plan_tokens(choice, checkpoints)
 
     def jobs(self) -> tuple[Job, ...]:
@@ -220,22 +241,60 @@ class _Planner:
         return tuple(jobs.values())
 
     def _jobs(self) -> Iterator[Job]:
-        outer = [path for path in self.names if not self._layered(path)]
-        before = [path for path in outer if self.groups[path] == "embedding"]
-        for path in before:
-            yield self._job(path, self.slices[0], None, None, 0.0)
+        outer = {path: leaf for path, leaf in self.layout.leaves.items() if not leaf.layered}
+        for path, leaf in outer.items():
+            if leaf.place == "first":
+                yield self._job(leaf, path, self.slices[0], None, None, 0.0)
+        for stack in self.layout.stacks:
+            yield from self._layer_jobs(stack)
+        for path, leaf in outer.items():
+            if leaf.place != "first":
+                yield self._job(leaf, path, self.slices[-1], None, None, 0.0)
+
+    def _layer_jobs(self, stack: str) -> Iterator[Job]:
+        """Those of a stack; a file that takes layers apart is of models with one."""
         number = 0
+        several = len(self.layout.stacks) > 1
         for part in self.slices:
-            count = self._count(part)
+            count = self.layout.depth(stack) if several else self._count(part)
             for offset in range(count):
                 t = offset / (count - 1) if count > 1 else 1.0
-                for path in self.names:
-                    if self._layered(path):
-                        yield self._job(path, part, number, offset, t)
+                model, layer = self._origin(part, offset)
+                layout = self.layouts[model]
+                for path in layout.in_layer(stack, layer).values():
+                    leaf = layout.leaves[path]
+                    own = path if leaf.stacked else leaf.tensor_of(number)
+                    yield self._job(leaf, own, part, number, offset, t)
                 number += 1
-        for path in outer:
-            if path not in before:
-                yield self._job(path, self.slices[-1], None, None, 0.0)
+
+    def carried(self) -> Iterator[Carried]:
+        """What is copied: of the reference, and in layers of a result, with the layers."""
+        stacks = tuple(self.layout.stacks)
+        if not self._sliced:
+            for name, info in self.reference.carried.items():
+                yield Carried(name, name, info)
+            return
+        (stack,) = stacks
+        for name, info in self.reference.carried.items():
+            if not name.startswith(f"{stack}."):
+                yield Carried(name, name, info)
+        origins = [self._origin(p, o) for p in self.slices for o in range(self._count(p))]
+        for number, (model, layer) in enumerate(origins):
+            for name, info in self.checkpoints[model].carried.items():
+                if name.startswith(begin := f"{stack}.{layer}."):
+                    yield Carried(f"{stack}.{number}.{name.removeprefix(begin)}", name, info)
+
+    @property
+    def _sliced(self) -> bool:
+        """Whether the file says which layers of its models it takes."""
+        given = self.configuration.slices
+        return any(entry.layers is not None for part in given for entry in part.sources)
+
+    def _origin(self, part: Slice, offset: int) -> tuple[str, int]:
+        """The model that a layer of a slice is like, and its layer: the base's, or the first's."""
+        base = part.base_model or next(iter(self.checkpoints))
+        entry = next((entry for entry in part.sources if entry.model == base), part.sources[0])
+        return entry.model, (entry.layers or (0, 0))[0] + offset
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Shapes of what is merged, and filters.
@@ -288,33 +347,35 @@ class _Planner:
         dropped = ("_name_or_path", "auto_map")
         config = self.config
         changes: dict[str, Any] = {}
-        if not {name for path, name in self.names.items() if not self._layered(path)} <= {
-            job.name for job in jobs
-        }:
+        outer = {leaf.tensor for leaf in self.layout.leaves.values() if not leaf.layered}
+        if not outer <= {job.name for job in jobs}:
             changes["tie_word_embeddings"] = True  # the head was left out
         given = {k: v for k, v in self.reference.hf_config.items() if k not in dropped}
-        if self._layers(self.reference):
+        if self.windows is not None:
             windows = self.windows.layers
             changes |= {"num_layers": len(windows), "windows": windows}
             given |= self.windows.fields(given)
-        if self.tokens is not None and self.tables:
+        elif self._sliced:
+            origins = [self._origin(p, o) for p in self.slices for o in range(self._count(p))]
+            layers = [(self.checkpoints[model].hf_config, layer) for model, layer in origins]
+            given |= layer_fields(given, self._layers(self.reference), layers)
+        if self.tokens is not None:
             changes["vocab_size"] = self.tokens.rows
         if changes:
             config = dataclasses.replace(config, **changes)
         given |= self.family.hf_fields(config)
         dtypes = {job.dtype for job in jobs}
-        name = dtypes.pop().name if len(dtypes) == 1 else "float32"
-        for key in {"dtype", "torch_dtype"} & given.keys() or {"dtype"}:
-            given[key] = name
-        return given
+        return with_dtype(given, dtypes.pop().name if len(dtypes) == 1 else "float32")
 
-    def _job(self, path: str, part: Slice, layer: int | None, offset: int | None, t: float) -> Job:
-        name = self.names[path].format(layer=layer)
+    def _job(
+        self, leaf: Leaf, path: str, part: Slice, layer: int | None, offset: int | None, t: float
+    ) -> Job:
+        name = leaf.tensor_of(layer)
         inputs = slice_inputs(self.method, part)
 
         def named(entry: Entry) -> str:
             own = None if offset is None else (entry.layers or (0, 0))[0] + offset
-            return self.names[path].format(layer=own)
+            return leaf.tensor_of(own)
 
         def origin(entry: Entry) -> Origin:
             # A tied model has its embeddings for a head.
@@ -323,25 +384,26 @@ class _Planner:
 
         base = None if inputs.base is None else origin(inputs.base)
         sources = tuple(origin(entry) for entry in inputs.sources)
-        last = layer is None and self.groups[path] != "embedding"
+        last = layer is None and leaf.place != "first"
         static, lam, coefficients = self.numbers.of(
             name, part, inputs, [named(entry) for entry in inputs.sources], t, last
         )
         job = Job(
             name=name,
-            slot=Slot(path, layer, ()),
+            slot=Slot(path, layer if leaf.stacked else None, ()),
             dtype=np.dtype(np.float32),
             base=base,
             sources=sources,
             static=static,
             lam=lam,
             coefficients=coefficients,
-            in_vocabulary=path in self.tables,
+            in_vocabulary=leaf.token_table,
         )
         infos = [self._checkpoint(o).tensors[o.tensor] for o in job.origins]
         wanted = self.configuration.out_dtype or self.configuration.dtype
         dtype = DTYPES[_SHORT[wanted]] if wanted else promoted(DTYPES[info.dtype] for info in infos)
-        return dataclasses.replace(job, slot=Slot(path, layer, infos[0].shape), dtype=dtype)
+        slot = job.slot._replace(shape=infos[0].shape)
+        return dataclasses.replace(job, slot=slot, dtype=dtype)
 
     def _ranged(self, part: Slice) -> Slice:
         """With the layers of every source known."""
@@ -350,6 +412,13 @@ class _Planner:
             layers = self._layers(self._entry_checkpoint(entry))
             if entry.layers is not None and not layers:
                 raise ExchangeError(f"{entry.where}: {entry.model} has no layers; use models")
+            stacks = self.layouts[entry.model].stacks.values()
+            if entry.layers is not None and len(stacks) > 1:
+                listed = ", ".join(f"{one.name} of {one.depth}" for one in stacks)
+                raise ExchangeError(
+                    f"{entry.where}.layer_range: {entry.model} has {len(stacks)} stacks of layers "
+                    f"({listed}), and a range counts those of one, as in mergekit; use models"
+                )
             if entry.layers and entry.layers[0] < entry.layers[1] > layers:
                 raise ExchangeError(
                     f"{entry.where}.layer_range: {list(entry.layers)}, but {entry.model} has "
@@ -386,30 +455,64 @@ class _Planner:
         return self.reference.config
 
     def _check_types(self) -> None:
-        kinds = {name: own.hf_config["model_type"] for name, own in self.checkpoints.items()}
-        first, wanted = next(iter(kinds.items()))
-        problems = [f"{name} is a {kind}" for name, kind in kinds.items() if kind != wanted]
+        kinds = {
+            name: (kind_of(own.hf_config), own.family.name)
+            for name, own in self.checkpoints.items()
+        }
+        (first, (wanted, family)), *others = kinds.items()
+        problems = [f"{name} is a {kind}" for name, (kind, _) in others if kind != wanted]
+        problems += [
+            f"{name} is a {self.checkpoints[name].hf_config.get('architectures')}"
+            for name, (kind, own) in others
+            if kind == wanted and own != family
+        ]
         _refuse(f"these models cannot be merged with {first} ({wanted})", problems)
 
     def _check_families(self) -> None:
+        """Whether the models have the same tensors, but for the numbers of their layers."""
         problems = []
-        for name, checkpoint in self.checkpoints.items():
-            theirs = self.family.names(checkpoint.config)
-            lacking = {self.names[path] for path in self.names.keys() - theirs}
-            problems += [
-                f"{name} lacks {own}" for own in sorted(lacking - self._aliases(name).keys())
-            ]
-            problems += [f"{name} has {theirs[p]} besides" for p in theirs.keys() - self.names]
+        ours = _templates(self.layout)
+        for name in self.checkpoints:
+            problems += self._differences(name, _templates(self.layouts[name]), ours)
         _refuse(f"these models cannot be merged with {next(iter(self.checkpoints))}", problems)
+
+    def _check_layers(self) -> None:
+        """Whether the models have the same tensors in the layers that are merged."""
+        problems: list[str] = []
+        if not self._sliced:
+            for name in self._merged():
+                problems += self._differences(
+                    name, self.layouts[name].slots.keys(), self.layout.slots.keys()
+                )
+        for part in self.slices if self._sliced else ():
+            (stack,) = self.layout.stacks
+            for offset in range(self._count(part)):
+                model, layer = self._origin(part, offset)
+                ours = self.layouts[model].in_layer(stack, layer).keys()
+                for entry in part.sources:
+                    own = (entry.layers or (0, 0))[0] + offset
+                    theirs = self.layouts[entry.model].in_layer(stack, own).keys()
+                    where = f"layer {own} of {entry.model}"
+                    problems += [f"{where} lacks {n}" for n in sorted(ours - theirs)]
+                    problems += [f"{where} has {n} besides" for n in sorted(theirs - ours)]
+        _refuse(f"these models cannot be merged with {next(iter(self.checkpoints))}", problems)
+
+    def _differences(self, model: str, theirs: Collection[str], ours: Collection[str]) -> list[str]:
+        """Names that a model lacks, or has besides."""
+        given = set(theirs) | self._aliases(model).keys()
+        return [f"{model} lacks {name}" for name in sorted(set(ours) - given)] + [
+            f"{model} has {name} besides" for name in sorted(set(theirs) - set(ours))
+        ]
 
     def _warn_of_configurations(self) -> None:
         """What models compute otherwise than the result does."""
-        free = ("vocab_size", "num_layers", "windows", "tie_word_embeddings")
+        counts = [f"settings.{key}" for key in COUNTS] if self._sliced else []
+        free = (*AUDITED, "num_layers", "windows", "tie_word_embeddings", *counts)
         found = {
             name: changed_fields(self.reference.config, self.checkpoints[name].config, free)
             for name in self._merged()
         }
-        for name, windows in self.windows.differing() if self._layers(self.reference) else ():
+        for name, windows in self.windows.differing() if self.windows is not None else ():
             found[name].append(windows)
         warn_of_configurations(self.reference.directory, found)
 
@@ -427,9 +530,6 @@ class _Planner:
     def _entry_checkpoint(self, entry: Entry) -> Checkpoint:
         return self.checkpoints[entry.model]
 
-    def _layered(self, path: str) -> bool:
-        return "{layer}" in self.names[path]
-
     def _count(self, part: Slice) -> int:
         """Layers of a slice."""
         first, stop = part.sources[0].layers or (0, 0)
@@ -437,6 +537,11 @@ class _Planner:
 
     def _layers(self, checkpoint: Checkpoint) -> int:
         return self.family.num_layers(checkpoint.config)
+
+
+def _templates(layout: Layout) -> set[str]:
+    """Names of all tensors, with ``{layer}`` in those of layers."""
+    return {leaf.tensor for leaf in layout.leaves.values()}
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from evojax_merge.checkpoints.headers import DTYPES, INDEX, WEIGHTS
-
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+from evojax_merge.checkpoints.carried_tensors import CODES
+from evojax_merge.checkpoints.headers import STEM
 
 
 class Piece(NamedTuple):
@@ -30,13 +29,17 @@ class Piece(NamedTuple):
 class ShardWriter:
     """Writes pieces of tensors, from any thread; a context that closes the files."""
 
-    def __init__(self, directory: Path, pieces: Sequence[Piece], max_shard_size: int) -> None:
+    def __init__(
+        self, directory: Path, pieces: Sequence[Piece], max_shard_size: int, stem: str = STEM
+    ) -> None:
         """Args:
         directory: Where to.
         pieces: All tensors, in order.
         max_shard_size: Bytes of tensors a file may hold; more are split and indexed.
+        stem: What the files' names begin with.
         """
         self._directory = directory
+        self._stem = stem
         self._shards = list(_shards(pieces, max_shard_size))
         self._stack = ExitStack()
         self._places: dict[str, tuple[Piece, int, int]] = {}
@@ -78,14 +81,15 @@ class ShardWriter:
         }
         total = sum(piece.size for pieces in self._shards for piece in pieces)
         index = {"metadata": {"total_size": total}, "weight_map": names}
-        (self._directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        path = self._directory / f"{self._stem}.safetensors.index.json"
+        path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
     def _start(self, shard: int) -> None:
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         offset = 0
         for piece in self._shards[shard]:
             offsets = [offset, offset + piece.size]
-            code = _CODES[piece.dtype]
+            code = CODES[piece.dtype]
             header[piece.name] = {"dtype": code, "shape": piece.shape, "data_offsets": offsets}
             offset += piece.size
         text = json.dumps(header, separators=(",", ":")).encode()
@@ -100,7 +104,8 @@ class ShardWriter:
 
     def _name(self, shard: int) -> str:
         count = len(self._shards)
-        return WEIGHTS if count == 1 else f"model-{shard + 1:05d}-of-{count:05d}.safetensors"
+        part = "" if count == 1 else f"-{shard + 1:05d}-of-{count:05d}"
+        return f"{self._stem}{part}.safetensors"
 
 
 def _shards(pieces: Iterable[Piece], max_shard_size: int) -> Iterable[list[Piece]]:

@@ -38,7 +38,8 @@ def check_models(recipe: Recipe) -> None:
         family = family_of(read_json(directory / "config.json"))
         if family is not DECODER:
             raise ExchangeError(
-                f"{ingredient.path} is of the family {family.name}, which mergekit does not know; "
+                f"{ingredient.path} is of the family {family.name}, for which no file of mergekit "
+                "is written; "
                 "use the recipe itself (evojax-merge apply)"
             )
 
@@ -54,13 +55,14 @@ def check_parts(recipe: Recipe) -> None:
     if not parts:
         return
     checkpoint = load_config(reference(recipe).path)
-    names = checkpoint.family.names(checkpoint.config)
+    leaves = checkpoint.family.layout(checkpoint.config).leaves
+    names = {path: leaf.tensor_of(0) for path, leaf in leaves.items()}
     for part in sorted(parts):
-        apart = [n for p, n in names.items() if (part in p) != (part in n.format(layer=0))]
+        apart = [n for p, n in names.items() if (part in p) != (part in n)]
         if apart:
             raise ExchangeError(
                 f"the part {part} of segments' groups cannot be a filter of mergekit: it is not "
-                f"the same part of the tensors' names, e.g. of {apart[0].format(layer=0)}"
+                f"the same part of the tensors' names, e.g. of {apart[0]}"
             )
 
 

@@ -21,6 +21,8 @@ from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
 from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
+from evojax_merge.models.named import params as named_params
+from evojax_merge.models.named.config import NamedConfig, kind_of
 from evojax_merge.models.request import Request
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
@@ -43,6 +45,9 @@ class Family:
         hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
         layout: Makes the layout of the models of a configuration.
         ignored: Names of tensors that are no parameters.
+        carried: Whether a tensor of this name and shape is a buffer, which a merge has from its
+            reference, as it has whole numbers. None: a checkpoint has no such tensors.
+        architectures: Which of the ``architectures`` of a model type it computes; None: all.
     """
 
     name: str
@@ -52,6 +57,17 @@ class Family:
     layout: Callable[[Any], Layout]
     ignored: re.Pattern[str] | None = None
     config_from_files: Callable[[Mapping[str, Any], Shapes], Any] | None = None
+    carried: Callable[[str, tuple[int, ...]], bool] | None = None
+    architectures: re.Pattern[str] | None = None
+
+    def computes(self, hf_config: Mapping[str, Any]) -> bool:
+        """Whether a ``config.json`` is that of a model of the family."""
+        kind, named = hf_config.get("model_type"), hf_config.get("architectures")
+        if not isinstance(kind, str) or kind not in self.model_types:
+            return False
+        if self.architectures is None or not isinstance(named, list) or not named:
+            return True
+        return all(self.architectures.fullmatch(str(name)) for name in named)
 
     def read_config(self, hf_config: Mapping[str, Any], stored: Callable[[], Shapes]) -> Any:
         """The configuration of a model whose files are there.
@@ -95,9 +111,12 @@ class Family:
         found = self.abilities.get(type(request))
         if found is None:
             able = ", ".join(kind.needs for kind in self.abilities) or "nothing"
+            kinds = f"models of the family {self.name}"
+            if self is NAMED:
+                kinds = "models whose type this package does not compute (they are only merged)"
             raise ValueError(
-                f"this task needs a model that can {request.needs}, and models of the family "
-                f"{self.name} cannot; they can {able}"
+                f"this task needs a model that can {request.needs}, and {kinds} cannot; they can "
+                f"{able}"
             )
         return found
 
@@ -141,6 +160,7 @@ DECODER = Family(
     hf_fields=decoder_params.hf_fields,
     layout=decoder_params.layout,
     ignored=decoder_params.BUFFERS,
+    architectures=re.compile(r"\w*ForCausalLM"),
 )
 
 MLP = Family(
@@ -153,18 +173,30 @@ MLP = Family(
 
 FAMILIES = (DECODER, MLP)
 
+NAMED = Family(
+    name="named",
+    model_types=(),
+    config_from_hf=NamedConfig.from_hf,
+    config_from_files=NamedConfig.from_files,
+    hf_fields=NamedConfig.hf_fields,
+    layout=named_params.layout,
+    carried=named_params.is_buffer,
+)
+"""Models that no other family computes: they can be merged, and not run."""
+
 
 def family_of(hf_config: Mapping[str, Any]) -> Family:
     """The family that a ``config.json`` selects by its ``model_type``.
 
     Raises:
-        ValueError: No family computes models of this type.
+        ValueError: It does not say what it is of.
     """
-    kind = hf_config.get("model_type")
     for family in FAMILIES:
-        if isinstance(kind, str) and kind in family.model_types:
+        if family.computes(hf_config):
             return family
-    known = sorted(name for family in FAMILIES for name in family.model_types)
-    raise ValueError(
-        f"config.json: model_type {shown(kind)} is not supported; supported are {', '.join(known)}"
-    )
+    if kind_of(hf_config) is None:
+        raise ValueError(
+            f"config.json: model_type is {shown(hf_config.get('model_type'))}; it must name the "
+            "type of the model, or _class_name that of a diffusers model"
+        )
+    return NAMED

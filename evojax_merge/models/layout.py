@@ -13,12 +13,12 @@ from typing import Literal, NamedTuple
 from evojax_merge.params.tree import unflatten
 
 LAYER = "{layer}"
-"""What stands for the number of a layer in the name of a stacked leaf's tensor."""
+"""What stands for the number of a layer in the name of a tensor that is in one."""
 
 COMMON_GROUPS = ("attention", "mlp", "norm", "embedding", "head")
 """The groups of a decoder. A recipe may name them for models that lack one, as a tied head."""
 
-Place = Literal["each", "first", "last"]
+Place = Literal["each", "first", "last"] | int
 
 
 class Stack(NamedTuple):
@@ -38,11 +38,12 @@ class Leaf(NamedTuple):
 
     Attributes:
         shape: Of the array; where it is stacked, the first axis counts layers.
-        tensor: Its name on disk; of a stacked leaf, with ``{layer}`` in it.
+        tensor: Its name on disk, with ``{layer}`` in it where the leaf is in a layer.
         group: The part of the network that it belongs to; an open vocabulary.
         stack: The stack of layers that it belongs to; None where the model has none.
-        place: Where in the stack: in ``each`` layer, so that it is stacked, or in none of them, so
-            that it counts as part of the ``first`` or of the ``last``.
+        place: Where in the stack: in ``each`` layer, so that it is stacked; in one layer, whose
+            number it is, where layers are not alike; or in none of them, so that it counts as part
+            of the ``first`` or of the ``last``.
         token_table: Whether it has a row for each token of the tokenizer.
         reads: The path of the linear layer that stands for all that read the same input, where the
             leaf is a linear layer's weight (see `evojax_merge.models.probe`).
@@ -60,6 +61,15 @@ class Leaf(NamedTuple):
     def stacked(self) -> bool:
         """Whether its first axis counts layers."""
         return self.stack is not None and self.place == "each"
+
+    @property
+    def layered(self) -> bool:
+        """Whether it is in layers: in each, or in one."""
+        return self.stacked or isinstance(self.place, int)
+
+    def tensor_of(self, layer: int | None) -> str:
+        """The name of the tensor of one layer; of a leaf that is in no layer, of the leaf."""
+        return self.tensor if layer is None else self.tensor.replace(LAYER, str(layer))
 
 
 class Slot(NamedTuple):
@@ -94,12 +104,15 @@ class Layout:
                 leaf.stack is not None and leaf.stack not in self.stacks
             ):
                 raise ValueError(f"{path}: stack {leaf.stack!r} is none of {list(self.stacks)}")
-            if leaf.stacked != (LAYER in leaf.tensor):
-                raise ValueError(f"{path}: {leaf.tensor} does not say whether it is stacked")
-            if leaf.stack is not None and leaf.stacked:
-                depth = self.stacks[leaf.stack].depth
-                if leaf.shape[:1] != (depth,):
-                    raise ValueError(f"{path}: shape {leaf.shape} of a stack of {depth} layers")
+            if leaf.layered != (LAYER in leaf.tensor):
+                raise ValueError(f"{path}: {leaf.tensor} does not say whether it is in a layer")
+            if leaf.stack is None:
+                continue
+            depth = self.stacks[leaf.stack].depth
+            if leaf.stacked and leaf.shape[:1] != (depth,):
+                raise ValueError(f"{path}: shape {leaf.shape} of a stack of {depth} layers")
+            if isinstance(leaf.place, int) and not 0 <= leaf.place < depth:
+                raise ValueError(f"{path}: in layer {leaf.place} of a stack of {depth} layers")
 
     @functools.cached_property
     def groups(self) -> dict[str, str]:
@@ -123,7 +136,7 @@ class Layout:
 
     @functools.cached_property
     def names(self) -> dict[str, str]:
-        """The tensor of each leaf, by path; with ``{layer}`` in it where the leaf is stacked."""
+        """The tensor of each leaf, by path; with ``{layer}`` in it where it is in a layer."""
         return {path: leaf.tensor for path, leaf in self.leaves.items()}
 
     @functools.cached_property
@@ -142,11 +155,11 @@ class Layout:
         found = {}
         for path, leaf in self.leaves.items():
             if not leaf.stacked:
-                found[leaf.tensor] = Slot(path, None, leaf.shape)
+                layer = leaf.place if isinstance(leaf.place, int) else None
+                found[leaf.tensor_of(layer)] = Slot(path, None, leaf.shape)
                 continue
             for layer in range(leaf.shape[0]):
-                name = leaf.tensor.replace(LAYER, str(layer))
-                found[name] = Slot(path, layer, leaf.shape[1:])
+                found[leaf.tensor_of(layer)] = Slot(path, layer, leaf.shape[1:])
         return found
 
     def depth(self, stack: str | None = None) -> int:
@@ -156,12 +169,23 @@ class Layout:
         return max((one.depth for one in self.stacks.values()), default=0)
 
     def layers_of(self, path: str) -> range:
-        """The layers that a leaf belongs to: all of its stack, or the first or the last of it."""
+        """The layers that a leaf belongs to: all of its stack, one, or the first or last of it."""
         leaf = self.leaves[path]
         depth = self.depth(leaf.stack)
         if leaf.stacked:
             return range(depth)
+        if isinstance(leaf.place, int):
+            return range(leaf.place, leaf.place + 1)
         return range(1) if leaf.place == "first" or not depth else range(depth - 1, depth)
+
+    def in_layer(self, stack: str, layer: int) -> dict[str, str]:
+        """The leaves that are in a layer of a stack: name with ``{layer}`` -> path."""
+        return {
+            leaf.tensor: path
+            for path, leaf in self.leaves.items()
+            if leaf.stack == stack and (leaf.stacked or leaf.place == layer)
+            if leaf.layered
+        }
 
     def population_axes(self) -> dict[str, object]:
         """The axis of the population in each leaf, to be given as ``in_axes`` or ``out_axes``.

@@ -1,7 +1,8 @@
 """What a fitness task asks a model to do."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,22 @@ class CountLayers(Request):
 
     needs: ClassVar[str] = "count the layers that a token passes"
     predicts: ClassVar[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute(Request):
+    """Call a function that a task brings itself, for models that this package cannot run.
+
+    Attributes:
+        function: (tensors of one candidate by their names on disk, *fields of a batch) -> outputs
+            with a leading batch axis; pure, in JAX.
+        memory: Bytes that it takes for one candidate and batch, estimated from above.
+    """
+
+    needs: ClassVar[str] = "hand its tensors to a function of the task"
+    predicts: ClassVar[bool] = False
+    function: Callable[..., Any]
+    memory: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

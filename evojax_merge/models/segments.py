@@ -72,7 +72,7 @@ def assign(
         ]
         for layer, owner in zip(layout.layers_of(path), owners, strict=True):
             if len(owner) != 1:
-                where = f"{path}, layer {layer}" if leaf.stacked else path
+                where = f"{path}, layer {layer}" if leaf.layered else path
                 names = ", ".join(segments[index].label for index in owner) or "no segment"
                 problems.append(f"{where}: in {names}")
         flat = np.array([owner[0] if owner else 0 for owner in owners], np.int32)

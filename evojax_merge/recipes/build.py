@@ -130,7 +130,7 @@ def _merged(
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
     entry = ingredients.statistics_entry(operator, cache)
-    stacked = ingredients.stacked
+    stacked = ingredients.layout.stacked
     statistics = init_statistics(operator, base, sources, evidence, entry, stacked=stacked)
 
     @jax.jit

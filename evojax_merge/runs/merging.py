@@ -40,7 +40,7 @@ class Merging:
     def merge_fn(self, space: ParameterSpace) -> MergeFn:
         """(`materials`, genotype) -> parameters of the candidate."""
         experiment, dtype = self.experiment, self.ingredients.dtype
-        stacked = self.ingredients.stacked
+        stacked = self.ingredients.layout.stacked
 
         def merge_fn(materials: Any, genotype: Genotype) -> Params:
             base, sources, statistics = materials
@@ -64,7 +64,7 @@ class Merging:
         base, sources = ingredients.base_for(operator), ingredients.source_params
         entry = ingredients.statistics_entry(operator, self.experiment.statistics_cache)
         statistics = init_statistics(
-            operator, base, sources, self.evidence, entry, stacked=ingredients.stacked
+            operator, base, sources, self.evidence, entry, stacked=ingredients.layout.stacked
         )
         return base, sources, statistics
 

@@ -23,6 +23,7 @@ from evojax_merge.checkpoints import (
     resolve,
     weights_hash,
 )
+from evojax_merge.models import Layout
 from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.low_rank import is_adapter, materialise
@@ -97,9 +98,9 @@ class Ingredients:
         return _named(self.reference_name, self.base, self.sources)
 
     @property
-    def stacked(self) -> frozenset[str]:
-        """The paths of the leaves whose first axis counts layers."""
-        return self.reference.family.layout(self.reference.config).stacked
+    def layout(self) -> Layout:
+        """The layout of every model, whose vocabularies are one by now."""
+        return self.reference.family.layout(self.reference.config)
 
     @property
     def base_params(self) -> Params | None:
@@ -135,7 +136,7 @@ class Ingredients:
             ValueError: One is the base.
         """
         if operator.needs_base and self.base is not None:
-            check_task_vectors(self.base.params, self.source_params, names, self.stacked)
+            check_task_vectors(self.base.params, self.source_params, names, self.layout.stacked)
 
     def whole_sources(self) -> Iterator[Model]:
         """The sources as models that can be run: adapters one at a time on the base."""

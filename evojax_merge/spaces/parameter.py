@@ -288,7 +288,7 @@ def _stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
     layers of a stack, every stack is that has a leaf of these groups, in a layer or not.
     """
     own = _leaves_of(members, layout)
-    if not any(leaf.stacked for leaf in own):
+    if not any(leaf.layered for leaf in own):
         return []
     return [name for name in layout.stacks if any(leaf.stack == name for leaf in own)]
 

@@ -99,8 +99,11 @@ def test_a_space_divides_each_stack():
     ("leaf", "message"),
     [
         (Leaf((2, 4), "x.{layer}.w", "mlp", "audio", "each"), "stack 'audio' is none of"),
-        (Leaf((2, 4), "x.w", "mlp", "text.layers", "each"), "does not say whether it is stacked"),
-        (Leaf((4,), "x.{layer}.w", "mlp", "text.layers"), "does not say whether it is stacked"),
+        (
+            Leaf((2, 4), "x.w", "mlp", "text.layers", "each"),
+            "whether it is in a layer",
+        ),
+        (Leaf((4,), "x.{layer}.w", "mlp", "text.layers"), "whether it is in a layer"),
         (Leaf((3, 4), "x.{layer}.w", "mlp", "text.layers", "each"), "of a stack of 2 layers"),
         (Leaf((4,), "x.w", "mlp"), "stack None is none of"),
     ],

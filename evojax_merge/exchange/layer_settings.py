@@ -1,0 +1,35 @@
+"""What ``config.json`` says of the layers of a result, of models that are known by names alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evojax_merge.exchange.errors import ExchangeError
+
+COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""Keys that may hold the number of layers."""
+
+
+def layer_fields(
+    hf_config: Mapping[str, Any], depth: int, layers: Sequence[tuple[Mapping[str, Any], int]]
+) -> dict[str, Any]:
+    """Entries that follow the layers: their number, and lists with an entry for each of them.
+
+    Args:
+        hf_config: ``config.json`` of the reference.
+        depth: How many layers the reference has.
+        layers: Of each layer of the result, the ``config.json`` and the layer that it comes from.
+
+    Raises:
+        ExchangeError: The number of layers changes, and no entry holds it.
+    """
+    counts = [key for key in COUNTS if hf_config.get(key) == depth]
+    if len(layers) != depth and not counts:
+        raise ExchangeError(
+            f"slices: make {len(layers)} layers of {depth}, and config.json of the reference says "
+            f"nowhere that there are {depth} (looked for: {', '.join(COUNTS)})"
+        )
+    fields: dict[str, Any] = dict.fromkeys(counts, len(layers))
+    for key, value in hf_config.items():
+        if "layer" in key and isinstance(value, list) and len(value) == depth:
+            fields[key] = [own.get(key, value)[layer] for own, layer in layers]
+    return fields

@@ -1,0 +1,75 @@
+"""What can be done with models that are known by names alone: whatever runs none of them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.models.ability import Ability, Batch, Program
+from evojax_merge.models.layout import Layout
+from evojax_merge.models.named.config import NamedConfig
+from evojax_merge.models.named.params import layout
+from evojax_merge.models.request import Compute, CountLayers, Request
+from evojax_merge.params.tree import flatten
+from evojax_merge.params.types import Array, Float, Int, Params
+
+
+class LayerCount(Ability):
+    """All layers that a model has: it cannot be routed."""
+
+    def program(self, config: NamedConfig, request: CountLayers, axes: Any) -> Program:
+        own = layout(config)
+
+        def count(params: Params, layers: Int[Array, " batch"]) -> Float[Array, "pop batch"]:
+            path, leaf = next(iter(flatten(params).items()))
+            pop = leaf.shape[int(path in own.stacked)]
+            return jnp.full((pop, 1), own.depth()) / layers
+
+        return count
+
+    def bytes(
+        self,
+        config: NamedConfig,
+        request: Request,
+        batch: Batch,
+        itemsize: int,
+        hops: int | None = None,
+    ) -> int:
+        return 0
+
+
+class Computation(Ability):
+    """A function of the task's own, given the tensors of each candidate by their names."""
+
+    def program(self, config: NamedConfig, request: Compute, axes: Any) -> Program:
+        own = layout(config)
+
+        def one(params: Params, *fields: Array) -> Array:
+            return request.function(tensors_of(own, params), *fields)
+
+        def run(params: Params, *fields: Array) -> Array:
+            return jax.vmap(one, in_axes=(axes, *(None for _ in fields)))(params, *fields)
+
+        return run
+
+    def bytes(
+        self,
+        config: NamedConfig,
+        request: Compute,
+        batch: Batch,
+        itemsize: int,
+        hops: int | None = None,
+    ) -> int:
+        return request.memory
+
+
+def tensors_of(layout: Layout, params: Params) -> dict[str, Array]:
+    """The tensors of a tree by the names that they have on disk."""
+    leaves = flatten(params)
+    return {
+        name: leaves[slot.path] if slot.layer is None else leaves[slot.path][slot.layer]
+        for name, slot in layout.slots.items()
+    }
+
+
+ABILITIES = {CountLayers: LayerCount(), Compute: Computation()}
