@@ -97,17 +97,16 @@ def spell_as_before(directory: Path, tower: str) -> None:
 
 def read_clip(directory: Path, hf_config: Mapping[str, Any]) -> tuple[CLIPConfig, Params]:
     """The configuration and the parameter tree; every tensor of the file must have its place."""
-    config = CLIPConfig.from_hf(hf_config)
     tensors = load_file(directory / "model.safetensors")
-    names = clip_params.names(config, tensors)
+    config = CLIPConfig.from_files(hf_config, tensors)
     leaves = {}
-    for path, shape in clip_params.shapes(config).items():
-        if "{layer}" in names[path]:
-            layers = [tensors.pop(names[path].format(layer=layer)) for layer in range(shape[0])]
+    for path, leaf in clip_params.layout(config).leaves.items():
+        if leaf.stacked:
+            layers = [tensors.pop(leaf.tensor.format(layer=n)) for n in range(leaf.shape[0])]
             leaves[path] = jnp.asarray(np.stack(layers))
         else:
-            leaves[path] = jnp.asarray(tensors.pop(names[path]))
-        assert leaves[path].shape == shape, path
+            leaves[path] = jnp.asarray(tensors.pop(leaf.tensor))
+        assert leaves[path].shape == leaf.shape, path
     unread = [name for name in tensors if not clip_params.BUFFERS.fullmatch(name)]
     assert not unread
     return config, unflatten(leaves)

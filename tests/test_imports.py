@@ -47,6 +47,7 @@ ONLY_IN = {
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
+    "PIL": {"fitness"},
     "matplotlib": {"report/curves.py", "report/front.py", "report/plots.py", "report/paths.py"},
     "huggingface_hub": {"checkpoints"},
 }

@@ -155,7 +155,8 @@ def align_vocabularies(
 
 def vocabulary_of(model: Any) -> Vocabulary:
     """The vocabulary of a `Model` or a `Checkpoint`; of no rows when its family has no tokens."""
-    rows = model.config.vocab_size if model.family.vocabulary_paths(model.config) else 0
+    layout = model.family.layout(model.config)
+    rows = layout.shapes[layout.token_tables[0]][0] if layout.token_tables else 0
     return Vocabulary(model.directory, model.tokenizer if rows else None, rows)
 
 
@@ -164,11 +165,12 @@ def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
     for path in source.family.vocabulary_paths(source.config):
         leaves[path] = _aligned_leaf(leaves[path], target[path], rows)
     params: Params = unflatten(leaves)
+    config = source.family.with_vocabulary(source.config, len(rows))
     return dataclasses.replace(
         source,
         params=params,
-        config=dataclasses.replace(source.config, vocab_size=len(rows)),
-        hf_config={**source.hf_config, "vocab_size": len(rows)},
+        config=config,
+        hf_config={**source.hf_config, **source.family.hf_fields(config)},
         tokenizer=reference.tokenizer,
         tokenizer_directory=reference.tokenizer_directory or reference.directory,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from evojax_merge.checkpoints.alignment import MIN_SHARED, Alignment, plan_alignment, vocabulary_of
 from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.models import kind_of
+from evojax_merge.models import Slot, kind_of
 
 _LISTED = 8
 """Differing tensors listed for each checkpoint."""
@@ -66,8 +66,10 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
         return [f"model_type is {_type_of(source)}, not {_type_of(reference)}"]
     tables = set(source.family.vocabulary_paths(source.config))
     found = []
-    for name in [*reference.slots, *(name for name in source.slots if name not in reference.slots)]:
-        wanted, held = reference.slots.get(name), source.slots.get(name)
+    ours, theirs = _by_place(reference), _by_place(source)
+    for place in dict.fromkeys([*ours, *theirs]):
+        name, _ = ours.get(place) or theirs[place]
+        wanted, held = (slots[place][1] if place in slots else None for slots in (ours, theirs))
         if held is None and wanted is not None:
             found.append(f"lacks {name} {list(wanted.shape)}")
         elif wanted is None and held is not None:
@@ -79,12 +81,17 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
     return found
 
 
+def _by_place(checkpoint: Checkpoint) -> dict[tuple[str, int | None], tuple[str, Slot]]:
+    """Tensors by where they go: what one file spells in one way, another may spell in another."""
+    return {(slot.path, slot.layer): (name, slot) for name, slot in checkpoint.slots.items()}
+
+
 def _type_of(checkpoint: Checkpoint) -> str:
     """The type of model that its ``config.json`` names."""
     return str(kind_of(checkpoint.hf_config))
 
 
-AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at")
+AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed")
 """Fields of configurations that say what tensors there are, which are compared for themselves."""
 
 
@@ -94,11 +101,11 @@ def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -
     Args:
         reference: The configuration that a merge uses.
         source: Another.
-        free: Fields that may differ.
+        free: Fields that may differ, also those of a part of the configuration.
     """
     ours, theirs = (dataclasses.asdict(config) for config in (reference, source))
     changed = _changed_keys(ours, theirs)
-    return [text for key, text in changed.items() if key not in free]
+    return [text for key, text in changed.items() if key.rpartition(".")[2] not in free]
 
 
 def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str]]) -> None:

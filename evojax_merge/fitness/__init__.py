@@ -13,8 +13,13 @@ from evojax_merge.fitness.base import (
 )
 from evojax_merge.fitness.classification import ClassificationTask, classification_task
 from evojax_merge.fitness.data import DataError
+from evojax_merge.fitness.digit_pictures import digit_pictures_task
 from evojax_merge.fitness.digits import digits_task, load_digits
 from evojax_merge.fitness.generation import GenerationTask
+from evojax_merge.fitness.image_classification import (
+    ImageClassificationTask,
+    image_classification_task,
+)
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
@@ -32,6 +37,7 @@ __all__ = [
     "FastText",
     "GenerateBatch",
     "GenerationTask",
+    "ImageClassificationTask",
     "LangId",
     "Language",
     "Lingua",
@@ -45,6 +51,8 @@ __all__ = [
     "Task",
     "classification_task",
     "corpus_perplexity",
+    "digit_pictures_task",
     "digits_task",
+    "image_classification_task",
     "load_digits",
 ]

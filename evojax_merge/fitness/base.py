@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32, Shaped
+from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8
 
+from evojax_merge.models.ability import Common
 from evojax_merge.models.request import Request
 
 
@@ -43,13 +44,27 @@ class ClassifyBatch(NamedTuple):
     inputs: Float32[np.ndarray, "batch features"]
 
 
+class PictureBatch(NamedTuple):
+    """Prepared pictures, and what all of them have in common.
+
+    Attributes:
+        pictures: Whole numbers from 0 to 255.
+        pixels: What makes of them what a model reads, `evojax_merge.models.request.Pixels`.
+        classes: `evojax_merge.models.request.Prompts`, or a `Head`.
+    """
+
+    pictures: UInt8[np.ndarray, "batch channels height width"]
+    pixels: Common
+    classes: Common
+
+
 class SizeBatch(NamedTuple):
     """The number of layers that the length of a path is compared with."""
 
     layers: Int32[np.ndarray, " batch"]
 
 
-Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | SizeBatch
+Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | PictureBatch | SizeBatch
 
 
 FRACTION = "fraction"

@@ -104,18 +104,15 @@ class ClassificationTask:
         return split
 
 
-class BoundClassification:
-    """Feature vectors as one batch, and the judge of their logits."""
+class LabelJudge:
+    """Compares the greatest logit of each item with its label.
 
-    request = Classify()
+    Args:
+        labels: Of the items, numbers from 0.
+    """
 
-    def __init__(self, examples: Examples) -> None:
-        self.batches = (ClassifyBatch(examples.inputs),)
-        self._labels = examples.labels
-
-    def references(self) -> tuple[ClassReferences, ...]:
-        """The feature vectors with their classes."""
-        return (ClassReferences(self.batches[0].inputs, self._labels.astype(np.int32)),)
+    def __init__(self, labels: Int[np.ndarray, " items"]) -> None:
+        self._labels = labels
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -127,10 +124,6 @@ class BoundClassification:
         (logits,) = map(np.asarray, outputs)
         right = (logits.argmax(-1) == self._labels).astype(np.float32)
         return np.where(np.isnan(logits).any(-1), np.float32(np.nan), right)
-
-    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundClassification":
-        """The same task on some of its items."""
-        return BoundClassification(Examples(self.batches[0].inputs[rows], self._labels[rows]))
 
     def details(
         self, outputs: Sequence[Float[np.ndarray, "pop items classes"]], candidate: int = 0
@@ -146,6 +139,24 @@ class BoundClassification:
             }
             for item, (answer, label) in enumerate(zip(predicted, self._labels, strict=True))
         ]
+
+
+class BoundClassification(LabelJudge):
+    """Feature vectors as one batch, and the judge of their logits."""
+
+    request = Classify()
+
+    def __init__(self, examples: Examples) -> None:
+        super().__init__(examples.labels)
+        self.batches = (ClassifyBatch(examples.inputs),)
+
+    def references(self) -> tuple[ClassReferences, ...]:
+        """The feature vectors with their classes."""
+        return (ClassReferences(self.batches[0].inputs, self._labels.astype(np.int32)),)
+
+    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundClassification":
+        """The same task on some of its items."""
+        return BoundClassification(Examples(self.batches[0].inputs[rows], self._labels[rows]))
 
 
 def classification_task(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32
+from jaxtyping import Bool, Float32, Int, Int32, UInt8
 
 from evojax_merge.fitness.encoder import pad_left, plan_buckets
+from evojax_merge.models.ability import Common
 
 
 class TextReferences(NamedTuple):
@@ -38,7 +39,16 @@ class ClassReferences(NamedTuple):
     labels: Int[np.ndarray, " items"]
 
 
-References = TextReferences | ClassReferences
+class PictureReferences(NamedTuple):
+    """The fields of a batch of pictures, and their classes."""
+
+    pictures: UInt8[np.ndarray, "items channels height width"]
+    pixels: Common
+    classes: Common
+    labels: Int32[np.ndarray, " items"]
+
+
+References = TextReferences | ClassReferences | PictureReferences
 
 
 @runtime_checkable
@@ -72,8 +82,8 @@ def references_of(task: Any) -> tuple[References, ...]:
     if not isinstance(task, Referenced):
         raise ValueError(
             f"{type(task).__name__} has no reference answers whose likelihood could be followed; "
-            "use one of fitness=generation, multiple_choice, perplexity and classification, or "
-            "strategy.objective=entropy"
+            "use one of fitness=generation, multiple_choice, perplexity, classification and "
+            "image_classification, or strategy.objective=entropy"
         )
     return task.references()
 

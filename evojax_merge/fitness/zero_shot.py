@@ -5,15 +5,20 @@ prompts, and the class is the mean of what a text encoder makes of them.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
+from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.fitness.data import DataError
-from evojax_merge.models.clip.modeling import normalised
-from evojax_merge.params.types import Array, Float
+from evojax_merge.models.clip.config import TextConfig
+from evojax_merge.models.request import Prompts
 
 TEMPLATES = ("a photo of a {}.",)
 """The prompt that the paper gives for pictures of which nothing else is known."""
+
+_OLDER_END = 2
+"""The end token in configurations of before mid-2023, which is wrong: the greatest id is meant."""
 
 
 def prompts(names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[list[str]]:
@@ -32,13 +37,46 @@ def prompts(names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[
         if not name.strip() or names.count(name) > 1:
             raise DataError(f"class {name!r}: every class needs a name of its own")
     for template in templates:
-        if template.count("{}") != 1:
+        if not isinstance(template, str) or template.count("{}") != 1:
             raise DataError(f"template {template!r}: write {{}} once, where the class name goes")
     return [[template.replace("{}", name) for template in templates] for name in names]
 
 
-def class_features(
-    features: Float[Array, "classes templates features"],
-) -> Float[Array, "classes features"]:
-    """One vector of length 1 per class: the mean of its prompts' directions, in float32."""
-    return normalised(jnp.mean(normalised(features), axis=1))
+def tokenized(texts: Sequence[Sequence[str]], model: Any, text: TextConfig, task: str) -> Prompts:
+    """The prompts of each class as tokens, as long as the longest of them.
+
+    Args:
+        texts: Of `prompts`.
+        model: Anything with ``tokenizer`` and ``directory``.
+        text: The configuration of its text tower.
+        task: Name of the task, for messages.
+
+    Raises:
+        ValueError: The model has no tokenizer, or one whose tokens the tower does not know; or a
+            prompt is too long.
+    """
+    if model.tokenizer is None:
+        raise ValueError(
+            f"{task}: class names need a tokenizer, and {model.directory} has none; put its "
+            "tokenizer.json there, or give fitness.head or fitness.text"
+        )
+    flat = [prompt for own in texts for prompt in own]
+    with refused(f"{model.directory}: its tokenizer cannot encode the class names"):
+        rows = list(model.tokenizer(flat, return_attention_mask=False, verbose=False)["input_ids"])
+    most = text.max_position_embeddings
+    for prompt, ids in zip(flat, rows, strict=True):
+        if len(ids) > most:
+            raise ValueError(
+                f"{task}: the prompt {prompt!r} has {len(ids)} tokens, and the text tower reads "
+                f"{most}; shorten the name of the class, or the template"
+            )
+        end = max(ids) if text.eos_token_id == _OLDER_END else text.eos_token_id
+        if ids[-1] != end or max(ids) >= text.vocab_size:
+            raise ValueError(
+                f"{task}: the tokenizer of {model.directory} ends {prompt!r} with token {ids[-1]} "
+                f"and gives tokens up to {max(ids)}; the text tower expects {end} at the end, and "
+                f"knows {text.vocab_size}: it belongs to another model"
+            )
+    longest = max(map(len, rows))
+    tokens = np.array([ids + ids[-1:] * (longest - len(ids)) for ids in rows], np.int32)
+    return Prompts(tokens.reshape(len(texts), -1, longest))

@@ -11,6 +11,7 @@ from evojax_merge.fitness.references import TextReferences, references_of
 from evojax_merge.gradient.batches import draw, pieces
 from evojax_merge.gradient.objective import Slope
 from evojax_merge.models import Family
+from evojax_merge.models.ability import Predict
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Params, PRNGKey
 
 
@@ -43,8 +44,10 @@ class ReferenceLikelihood:
         batch_size: int,
     ) -> None:
         self._batches = references_of(task)
-        texts = isinstance(self._batches[0], TextReferences)
-        measure = (_of_texts if texts else _of_classes)(family, config)
+        if isinstance(self._batches[0], TextReferences):
+            measure = _of_texts(family, config)
+        else:
+            measure = _of_classes(family.ability(task.request).predict(config))
 
         def loss(materials: Any, genotype: Genotype, fields: Any) -> Float[Array, ""]:
             params = jax.checkpoint(merge_fn)(materials, genotype)
@@ -94,12 +97,11 @@ def _of_texts(family: Family, config: Any) -> Callable[..., Float[Array, " items
     return loglikelihood
 
 
-def _of_classes(family: Family, config: Any) -> Callable[..., Float[Array, " items"]]:
-    def loglikelihood(
-        params: Params, inputs: Float[Array, "items features"], labels: Int[Array, " items"]
-    ) -> Float[Array, " items"]:
-        logits = family.forward(config, params, inputs).astype(jnp.float32)
-        logs = jax.nn.log_softmax(logits, axis=-1)
+def _of_classes(predict: Predict) -> Callable[..., Float[Array, " items"]]:
+    def loglikelihood(params: Params, *fields: Any) -> Float[Array, " items"]:
+        *inputs, labels = fields
+        logits, _ = predict(params, *inputs)
+        logs = jax.nn.log_softmax(logits[:, 0].astype(jnp.float32), axis=-1)
         return jnp.take_along_axis(logs, labels[:, None], axis=-1)[:, 0]
 
     return loglikelihood

@@ -1,16 +1,34 @@
 """How the models of a family carry out one kind of request."""
 
 import abc
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from evojax_merge.models.request import Request
 from evojax_merge.params.types import Array, Float
 
 Batch = tuple[Any, ...]
-"""Arrays of one compiled shape; the first axis of each counts rows."""
+"""Arrays of one compiled shape, the first axis of each of which counts rows; or `Common`."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """A field of a batch that its rows have in common: to choose rows leaves it as it is.
+
+    Attributes:
+        value: An array, or a tree of arrays.
+    """
+
+    value: Any
+
+    def __getitem__(self, rows: Any) -> "Common":
+        return self
+
 
 Program = Callable[..., Array]
 """(parameters of a population, *fields of a batch) -> outputs with a leading population axis."""

@@ -16,6 +16,9 @@ import jax.numpy as jnp
 
 from evojax_merge.documents.errors import shown
 from evojax_merge.models.ability import Ability
+from evojax_merge.models.clip import params as clip_params
+from evojax_merge.models.clip.config import MODEL_TYPES as CLIP_TYPES
+from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
 from evojax_merge.models.layout import Layout, Slot
@@ -30,6 +33,10 @@ from evojax_merge.params.types import Params, PRNGKey
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def _with_vocab_size(config: Any, rows: int) -> Any:
+    return dataclasses.replace(config, vocab_size=rows)
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """Models that share their code and the layout of their parameters.
@@ -42,6 +49,8 @@ class Family:
         config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
         config_from_files: Reads ``config.json`` and the shapes of the stored tensors by name, where
             the configuration alone does not say how tensors are called.
+        with_vocabulary: The same configuration with another number of rows in the leaves that have
+            one for each token.
         hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
         layout: Makes the layout of the models of a configuration.
         ignored: Names of tensors that are no parameters.
@@ -57,6 +66,7 @@ class Family:
     layout: Callable[[Any], Layout]
     ignored: re.Pattern[str] | None = None
     config_from_files: Callable[[Mapping[str, Any], Shapes], Any] | None = None
+    with_vocabulary: Callable[[Any, int], Any] = _with_vocab_size
     carried: Callable[[str, tuple[int, ...]], bool] | None = None
     architectures: re.Pattern[str] | None = None
 
@@ -171,7 +181,18 @@ MLP = Family(
     layout=mlp_params.layout,
 )
 
-FAMILIES = (DECODER, MLP)
+CLIP = Family(
+    name="clip",
+    model_types=CLIP_TYPES,
+    config_from_hf=CLIPConfig.from_hf,
+    config_from_files=CLIPConfig.from_files,
+    with_vocabulary=CLIPConfig.with_vocabulary,
+    hf_fields=clip_params.hf_fields,
+    layout=clip_params.layout,
+    ignored=clip_params.BUFFERS,
+)
+
+FAMILIES = (DECODER, MLP, CLIP)
 
 NAMED = Family(
     name="named",

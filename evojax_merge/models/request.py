@@ -2,7 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from evojax_merge.params.types import Array, Float, Int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,55 @@ class Classify(Request):
     """Tell classes apart: a batch holds features, outputs are logits ``[pop, batch, classes]``."""
 
     needs: ClassVar[str] = "classify feature vectors"
+
+
+class Pixels(NamedTuple):
+    """How numbers from 0 to 255 become what a model reads: ``scale · pixel + shift``."""
+
+    scale: Float[Array | np.ndarray, " channels"]
+    shift: Float[Array | np.ndarray, " channels"]
+
+
+class Prompts(NamedTuple):
+    """Classes in words, which the text tower of the candidate reads, each in several prompts.
+
+    Tokens are padded on the right; what stands after a prompt's end token does not matter.
+    """
+
+    tokens: Int[Array | np.ndarray, "classes templates seq"]
+
+
+class Head(NamedTuple):
+    """Classes as rows of a linear map, the same for all candidates.
+
+    With a bias it reads the features of a picture as they are. Without one it reads their
+    direction: the features are brought to length 1, as for classes in words.
+
+    Attributes:
+        weight: A row for each class.
+        bias: Of each class.
+        projection: Where it is given, features are projected by it before anything else.
+    """
+
+    weight: Float[Array | np.ndarray, "classes features"]
+    bias: Float[Array | np.ndarray, " classes"] | None = None
+    projection: Float[Array | np.ndarray, "features hidden"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyPictures(Request):
+    """Tell what pictures show.
+
+    A batch holds pictures, uint8 ``[batch, channels, height, width]``, and two fields that all of
+    them have in common: `Pixels`, and the classes as `Prompts` or as a `Head`. Outputs are logits
+    ``[pop, batch, classes]``.
+
+    Attributes:
+        rows: How many pictures, or prompts, a candidate reads at a time.
+    """
+
+    needs: ClassVar[str] = "classify pictures"
+    rows: int = 256
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ Axis names: ``pop`` candidates, ``dims`` genes of a genotype, ``sources`` merged
 
 from typing import Any
 
-from jaxtyping import Array, Bool, Float, Int, Key, UInt
+from jaxtyping import Array, Bool, Float, Int, Key, UInt, UInt8
 
 Params = dict[str, Any]
 """A nested plain dictionary of arrays: the weights of one network, nothing else."""
@@ -32,4 +32,5 @@ __all__ = [
     "Population",
     "Tokens",
     "UInt",
+    "UInt8",
 ]

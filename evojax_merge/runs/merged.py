@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
+from evojax_merge.checkpoints.alignment import vocabulary_of
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
@@ -76,8 +77,9 @@ class MergedProblem(Problem):
         apart = {}
         for name, source in self.merging.whole_sources().items():
             config = source.config
-            if hasattr(config, "vocab_size"):  # their tables of tokens are aligned by now
-                config = dataclasses.replace(config, vocab_size=reference.config.vocab_size)
+            rows = vocabulary_of(reference).rows
+            if rows:  # their tables of tokens are aligned by now
+                config = source.family.with_vocabulary(config, rows)
             if config != reference.config:
                 apart[name] = dataclasses.replace(reference, config=config, params=source.params)
         return apart

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -126,10 +126,20 @@ class VisionConfig(TowerConfig):
 
 @dataclasses.dataclass(frozen=True)
 class CLIPConfig:
-    """One tower or both; a checkpoint of both also has the scale of their similarity."""
+    """One tower or both; a checkpoint of both also has the scale of their similarity.
+
+    Attributes:
+        text: The text tower, if there is one.
+        vision: The vision tower, if there is one.
+        prefixed: Whether the names of all tensors say which tower they are of. Those of a tower
+            that stands alone and has no projection do so in files of older releases of
+            transformers, ``text_model.encoder.layers.0…``; transformers 5 writes
+            ``encoder.layers.0…``.
+    """
 
     text: TextConfig | None
     vision: VisionConfig | None
+    prefixed: bool = True
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> Self:
@@ -153,13 +163,38 @@ class CLIPConfig:
         width = _positive(given, "projection_dim") if projected else None
         match kind:
             case "clip_text_model":
-                return cls(text=TextConfig.from_hf(config, width), vision=None)
+                return cls(TextConfig.from_hf(config, width), None, prefixed=projected)
             case "clip_vision_model":
-                return cls(text=None, vision=VisionConfig.from_hf(config, width))
+                return cls(None, VisionConfig.from_hf(config, width), prefixed=projected)
         return cls(
             text=TextConfig.from_hf(_nested(config, "text_config"), width),
             vision=VisionConfig.from_hf(_nested(config, "vision_config"), width),
         )
+
+    @classmethod
+    def from_files(cls, config: Mapping[str, Any], stored: Collection[str]) -> Self:
+        """Read a ``config.json``, and take the spelling of the tensors' names from the files.
+
+        Args:
+            config: The ``config.json``.
+            stored: The names of the stored tensors.
+
+        Raises:
+            ValueError: See `from_hf`.
+        """
+        found = cls.from_hf(config)
+        older = any(name.startswith(("text_model.", "vision_model.")) for name in stored)
+        return dataclasses.replace(found, prefixed=True) if older else found
+
+    def with_vocabulary(self, rows: int) -> Self:
+        """The same model with another number of tokens.
+
+        Raises:
+            ValueError: It has no text tower.
+        """
+        if self.text is None:
+            raise ValueError("this CLIP has no text tower, and so no tokens")
+        return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
 
 
 def _architecture(config: Mapping[str, Any], kind: str) -> str:

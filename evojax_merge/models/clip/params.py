@@ -5,22 +5,22 @@ its projection included; ``logit_scale`` stands beside them where there are both
 tower are one stack, ``text.layers`` or ``vision.layers``.
 """
 
+import functools
 import re
-from collections.abc import Collection
-from typing import Literal
 
 from evojax_merge.models.clip.config import CLIPConfig, TextConfig, TowerConfig, VisionConfig
+from evojax_merge.models.layout import LAYER, Layout, Leaf, Place, Stack
 
 # Buffers that older checkpoints carry and that count from 0.
 BUFFERS = re.compile(r"(.*\.)?embeddings\.position_ids")
 
 SCALE = "logit_scale"
 
-Place = Literal["each", "first", "last"]
-
 _PROJECTIONS = {"text": "text_projection.weight", "vision": "visual_projection.weight"}
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+_TOKENS = "embeddings.token_embedding.weight"
 
 # The first of these that stands in the path of a leaf says what the leaf is for.
 _GROUPS = (
@@ -34,6 +34,33 @@ _GROUPS = (
 )
 
 
+@functools.cache
+def layout(config: CLIPConfig) -> Layout:
+    """The layout: a stack of layers for each tower.
+
+    What comes before the layers of a tower counts as part of the first. The scale of the similarity
+    goes with the pictures, whose logits it scales.
+    """
+    leaves = {
+        f"{name}.{path}": _leaf(config, name, path, shape)
+        for name, tower in towers(config).items()
+        for path, shape in _tower_shapes(tower).items()
+    }
+    if len(towers(config)) == 2:
+        leaves[SCALE] = Leaf((), SCALE, _group(SCALE), "vision.layers")
+    depths = {f"{name}.layers": tower.num_layers for name, tower in towers(config).items()}
+    stacks = {name: Stack(name, depth) for name, depth in depths.items()}
+    return Layout(dict(sorted(leaves.items())), stacks)
+
+
+def hf_fields(config: CLIPConfig) -> dict[str, object]:
+    """Fields of ``config.json`` that a merge may have changed: none.
+
+    Vocabularies of different sizes are aligned in memory alone; see `Family.with_vocabulary`.
+    """
+    return {}
+
+
 def towers(config: CLIPConfig) -> dict[str, TextConfig | VisionConfig]:
     """The towers of a model by name: ``text``, ``vision`` or both."""
     found: dict[str, TextConfig | VisionConfig] = {}
@@ -44,92 +71,11 @@ def towers(config: CLIPConfig) -> dict[str, TextConfig | VisionConfig]:
     return found
 
 
-def depths(config: CLIPConfig) -> dict[str, int]:
-    """Name of every stack -> number of its layers."""
-    return {f"{name}.layers": tower.num_layers for name, tower in towers(config).items()}
-
-
-def shapes(config: CLIPConfig) -> dict[str, tuple[int, ...]]:
-    """Path of every leaf -> shape, in the order of the tree; stacked ones begin with the layers."""
-    found: dict[str, tuple[int, ...]] = {}
-    for name, tower in towers(config).items():
-        found |= {f"{name}.{path}": shape for path, shape in _tower_shapes(tower).items()}
-    if len(depths(config)) == 2:
-        found[SCALE] = ()
-    return dict(sorted(found.items()))
-
-
-def stacks(config: CLIPConfig) -> dict[str, str]:
-    """Path of every leaf -> name of the stack that it belongs to, which is that of its tower.
-
-    The scale of the similarity goes with the pictures, whose logits it scales.
-    """
-    names = {path: path.split(".")[0] for path in shapes(config)}
-    return {path: f"{'vision' if name == SCALE else name}.layers" for path, name in names.items()}
-
-
-def places(config: CLIPConfig) -> dict[str, Place]:
-    """Path of every leaf -> where in its stack it belongs: to each layer, the first or the last.
-
-    A leaf of each layer is stacked; what comes before the layers counts as part of the first.
-    """
-    return {path: _place(path) for path in shapes(config)}
-
-
-def names(config: CLIPConfig, stored: Collection[str] = ()) -> dict[str, str]:
-    """Path of every leaf -> tensor name, with ``{layer}`` in it where layers are stacked.
-
-    A tower that stands alone and has no projection is spelled in two ways: transformers 5 writes
-    ``encoder.layers.0…``, older releases wrote ``text_model.encoder.layers.0…``.
-
-    Args:
-        config: The model.
-        stored: The tensor names of the file in question, whose spelling is taken; of a tower within
-            a larger model, without what that model puts before them. With none, the spelling is
-            that of transformers 5.
-    """
-    found = {}
-    for name, tower in towers(config).items():
-        prefix = f"{name}_model."
-        alone = len(depths(config)) == 1 and tower.projection_dim is None
-        if alone and not any(tensor.startswith(prefix) for tensor in stored):
-            prefix = ""
-        for path in _tower_shapes(tower):
-            found[f"{name}.{path}"] = prefix + re.sub(r"^layers\.", "encoder.layers.{layer}.", path)
-        if tower.projection_dim is not None:
-            found[f"{name}.projection.weight"] = _PROJECTIONS[name]
-    return {path: found.get(path, path) for path in shapes(config)}
-
-
-def groups(config: CLIPConfig) -> dict[str, str]:
-    """Path of every leaf -> parameter group: attention, mlp, norm, embedding or projection."""
-    return {path: group(path) for path in shapes(config)}
-
-
-def group(path: str) -> str:
-    """Parameter group of a leaf, by the first of ``_GROUPS`` that stands in its path."""
-    return next(name for key, name in _GROUPS if key in path)
-
-
-def vocabulary_paths(config: CLIPConfig) -> tuple[str, ...]:
-    """Leaves with one row per token."""
-    return () if config.text is None else ("text.embeddings.token_embedding.weight",)
-
-
-def linear_inputs(config: CLIPConfig) -> dict[str, str]:
-    """Weight of each linear layer -> the layer that stands for all that read the same input.
-
-    The patch embedding is a convolution and has no place here.
-    """
-    return {
-        f"{name}.{weight}": f"{name}.{layer}"
-        for name, tower in towers(config).items()
-        for weight, layer in tower_linear_inputs(tower).items()
-    }
-
-
 def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
-    """`linear_inputs` of one tower, with paths within it."""
+    """Weight of each linear layer of a tower -> the layer that stands for all that read its input.
+
+    Paths are those within the tower. The patch embedding is a convolution and has no place here.
+    """
     found = {f"layers.self_attn.{name}.weight": "layers.self_attn.q_proj" for name in _ATTENTION}
     own = ["layers.self_attn.out_proj", "layers.mlp.fc1", "layers.mlp.fc2"]
     if tower.projection_dim is not None:
@@ -137,11 +83,36 @@ def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
     return found | {f"{layer}.weight": layer for layer in own}
 
 
+def _leaf(config: CLIPConfig, name: str, path: str, shape: tuple[int, ...]) -> Leaf:
+    """A leaf of a tower, by its path within it."""
+    reads = tower_linear_inputs(towers(config)[name]).get(path)
+    return Leaf(
+        shape=shape,
+        tensor=_tensor(config, name, path),
+        group=_group(path),
+        stack=f"{name}.layers",
+        place=_place(path),
+        token_table=path == _TOKENS,
+        reads=None if reads is None else f"{name}.{reads}",
+    )
+
+
+def _tensor(config: CLIPConfig, name: str, path: str) -> str:
+    """The name on disk of a leaf of a tower."""
+    if path == "projection.weight":
+        return _PROJECTIONS[name]
+    prefix = f"{name}_model." if config.prefixed else ""
+    return prefix + re.sub(r"^layers\.", f"encoder.layers.{LAYER}.", path)
+
+
+def _group(path: str) -> str:
+    return next(name for key, name in _GROUPS if key in path)
+
+
 def _place(path: str) -> Place:
-    _, _, within = path.partition(".")
-    if within.startswith("layers."):
+    if path.startswith("layers."):
         return "each"
-    return "first" if within.startswith(("embeddings.", "pre_layrnorm.")) else "last"
+    return "first" if path.startswith(("embeddings.", "pre_layrnorm.")) else "last"
 
 
 def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
@@ -158,7 +129,7 @@ def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
     match c:
         case TextConfig():
             positions = c.max_position_embeddings
-            found["embeddings.token_embedding.weight"] = (c.vocab_size, c.hidden_size)
+            found[_TOKENS] = (c.vocab_size, c.hidden_size)
             found |= _norm("final_layer_norm", c)
         case VisionConfig():
             positions = c.num_positions

@@ -15,7 +15,7 @@ from evojax_merge.models.clip.modeling import (
     text_features,
     text_states,
 )
-from evojax_merge.models.clip.params import places, shapes
+from evojax_merge.models.clip.params import layout
 from evojax_merge.params.tree import flatten, unflatten
 from tests.clip_factory import EOS, LENGTH, VOCAB, clip_config, pictures, texts, tower_config
 
@@ -35,7 +35,7 @@ def random_params(seed=0, config=CONFIG):
     rng = np.random.default_rng(seed)
     leaves = {
         path: jnp.asarray("norm.weight" in path) + 0.2 * rng.standard_normal(shape)
-        for path, shape in shapes(config).items()
+        for path, shape in layout(config).shapes.items()
     }
     return unflatten({path: leaf.astype(jnp.float32) for path, leaf in leaves.items()})
 
@@ -45,7 +45,7 @@ def test_a_population_is_what_its_candidates_are_one_by_one(tower):
     features, inputs = TOWERS[tower]
     candidates = [random_params(seed) for seed in range(3)]
     # The scan over layers consumes the leading axis of stacked leaves, so the population is second.
-    axes = unflatten({path: int(place == "each") for path, place in places(CONFIG).items()})
+    axes = layout(CONFIG).population_axes()
     population = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *candidates)
     step = functools.partial(features, CONFIG)
     together = jax.jit(jax.vmap(step, in_axes=(axes, None)))(population, inputs)

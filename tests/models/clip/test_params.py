@@ -7,17 +7,7 @@ import pytest
 
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.clip.modeling import init_params
-from evojax_merge.models.clip.params import (
-    BUFFERS,
-    depths,
-    groups,
-    linear_inputs,
-    names,
-    places,
-    shapes,
-    stacks,
-    vocabulary_paths,
-)
+from evojax_merge.models.clip.params import BUFFERS, layout
 from evojax_merge.params.tree import flatten
 from tests.clip_factory import clip_config, tower_config
 
@@ -67,43 +57,35 @@ BIG = {"hidden_size": 1280, "num_attention_heads": 20, "intermediate_size": 5120
     ],
 )
 def test_published_models_have_as_many_parameters(hf_config, parameters, tensors):
-    config = CLIPConfig.from_hf(hf_config)
-    sizes = shapes(config)
-    assert sum(math.prod(shape) for shape in sizes.values()) == parameters
-    held = {path: sizes[path][0] for path, place in places(config).items() if place == "each"}
-    assert len(sizes) - len(held) + sum(held.values()) == tensors
+    found = layout(CLIPConfig.from_hf(hf_config))
+    assert sum(math.prod(shape) for shape in found.shapes.values()) == parameters
+    assert len(found.slots) == tensors
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_tables_speak_of_the_same_leaves_in_the_order_of_the_tree(name):
+def test_the_layout_is_that_of_the_tree(name):
     config = CLIPConfig.from_hf(CONFIGS[name])
     params = jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
-    assert {path: leaf.shape for path, leaf in flatten(params).items()} == shapes(config)
-    assert [leaf.shape for leaf in jax.tree.leaves(params)] == list(shapes(config).values())
-    paths = list(shapes(config))
-    for table in (names, stacks, places, groups):
-        assert list(table(config)) == paths
-    assert set(vocabulary_paths(config)) <= set(paths)
-    assert set(linear_inputs(config)) <= set(paths)
-    for path, stack in stacks(config).items():
-        stacked = places(config)[path] == "each"
-        assert ("{layer}" in names(config)[path]) == stacked
-        assert not stacked or shapes(config)[path][0] == depths(config)[stack]
+    found = layout(config)
+    assert {path: leaf.shape for path, leaf in flatten(params).items()} == found.shapes
+    assert [leaf.shape for leaf in jax.tree.leaves(params)] == list(found.shapes.values())
+    assert len(found.token_tables) == ("vision" not in name)
+    assert set(found.linear_inputs.values()) <= {path.rpartition(".")[0] for path in found.leaves}
 
 
 def test_each_tower_has_a_stack_of_its_own():
-    config = CLIPConfig.from_hf(clip_config())
-    assert depths(config) == {"text.layers": 3, "vision.layers": 4}
-    assert stacks(config)["vision.layers.mlp.fc1.bias"] == "vision.layers"
-    assert set(stacks(config).values()) == set(depths(config))
-    assert [
-        (stacks(config)[path], places(config)[path])
-        for path in ("text.embeddings.position_embedding.weight", "vision.pre_layrnorm.bias")
-    ] == [("text.layers", "first"), ("vision.layers", "first")]
-    assert [
-        (stacks(config)[path], places(config)[path])
-        for path in ("text.projection.weight", "vision.post_layernorm.bias", "logit_scale")
-    ] == [("text.layers", "last"), ("vision.layers", "last"), ("vision.layers", "last")]
+    found = layout(CLIPConfig.from_hf(clip_config()))
+    assert {stack.name: stack.depth for stack in found.stacks.values()} == {
+        "text.layers": 3,
+        "vision.layers": 4,
+    }
+    places = {path: (leaf.stack, leaf.place) for path, leaf in found.leaves.items()}
+    assert places["vision.layers.mlp.fc1.bias"] == ("vision.layers", "each")
+    assert places["text.embeddings.position_embedding.weight"] == ("text.layers", "first")
+    assert places["vision.pre_layrnorm.bias"] == ("vision.layers", "first")
+    assert places["text.projection.weight"] == ("text.layers", "last")
+    assert places["vision.post_layernorm.bias"] == ("vision.layers", "last")
+    assert places["logit_scale"] == ("vision.layers", "last")
 
 
 @pytest.mark.parametrize(
@@ -120,18 +102,18 @@ def test_each_tower_has_a_stack_of_its_own():
     ],
 )
 def test_groups(path, group):
-    assert groups(CLIPConfig.from_hf(clip_config()))[path] == group
+    assert layout(CLIPConfig.from_hf(clip_config())).groups[path] == group
 
 
 def test_a_tower_alone_is_spelled_as_its_file_is():
-    config = CLIPConfig.from_hf(tower_config("text"))
-    path = "text.layers.mlp.fc1.weight"
-    assert names(config)[path] == "encoder.layers.{layer}.mlp.fc1.weight"
+    hf_config, path = tower_config("text"), "text.layers.mlp.fc1.weight"
     older = ["text_model.final_layer_norm.bias"]
-    assert names(config, older)[path] == "text_model.encoder.layers.{layer}.mlp.fc1.weight"
-    projected = CLIPConfig.from_hf(tower_config("text", projected=True))
-    assert names(projected)[path] == "text_model.encoder.layers.{layer}.mlp.fc1.weight"
-    assert names(projected)["text.projection.weight"] == "text_projection.weight"
+    for stored, prefix in ((["final_layer_norm.bias"], ""), (older, "text_model.")):
+        config = CLIPConfig.from_files(hf_config, stored)
+        assert layout(config).names[path] == f"{prefix}encoder.layers.{{layer}}.mlp.fc1.weight"
+    projected = layout(CLIPConfig.from_hf(tower_config("text", projected=True)))
+    assert projected.names[path] == "text_model.encoder.layers.{layer}.mlp.fc1.weight"
+    assert projected.names["text.projection.weight"] == "text_projection.weight"
 
 
 @pytest.mark.parametrize(

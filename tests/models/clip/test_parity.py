@@ -17,7 +17,7 @@ from evojax_merge.models.clip.modeling import (
     text_features,
     text_states,
 )
-from evojax_merge.models.clip.params import linear_inputs, names
+from evojax_merge.models.clip.params import layout
 from evojax_merge.params.tree import flatten, unflatten
 from tests.clip_factory import (
     IMAGE,
@@ -176,7 +176,7 @@ def test_probes_see_what_the_linear_modules_of_torch_read(tower, tmp_path):
 
     leaves = flatten(params)
     probes = {}
-    for path in set(linear_inputs(config).values()):
+    for path in set(layout(config).linear_inputs.values()):
         *layers, _, width = leaves[f"{path}.weight"].shape
         probes[f"{path}.probe"] = jnp.zeros((*layers, width, width))
         rows = (len(inputs), 1) if layers else (len(inputs),)
@@ -189,10 +189,10 @@ def test_probes_see_what_the_linear_modules_of_torch_read(tower, tmp_path):
 
     grams = jax.jit(jax.grad(total))(probes)
     seen = 0
-    for path, probe in linear_inputs(config).items():
+    for path, probe in layout(config).linear_inputs.items():
         found = grams[f"{probe}.probe"]
         for layer, gram in enumerate(found.reshape(-1, *found.shape[-2:])):
-            name = names(config)[path].format(layer=layer)
+            name = layout(config).names[path].format(layer=layer)
             np.testing.assert_allclose(gram, theirs[name], rtol=1e-4, atol=1e-4)
             seen += 1
     assert seen == len(theirs)

@@ -1,0 +1,103 @@
+"""Logits of pictures for classes that are described in words, or by a linear head."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.models.clip.config import CLIPConfig
+from evojax_merge.models.clip.modeling import image_features, normalised, text_features
+from evojax_merge.models.clip.params import SCALE
+from evojax_merge.models.request import Head, Pixels, Prompts
+from evojax_merge.params.types import Array, Float, Params, UInt8
+
+Pictures = UInt8[Array, "batch channels height width"]
+
+
+def logits(
+    config: CLIPConfig,
+    params: Params,
+    pictures: Pictures,
+    pixels: Pixels,
+    classes: Prompts | Head,
+    rows: int | None = None,
+) -> Float[Array, "batch classes"]:
+    """Float32 logits of each class.
+
+    Of classes in words they are exp(logit_scale) · cos(picture, class). The text tower runs once,
+    whatever the number of pictures; where the classes are a head, it does not run.
+
+    Args:
+        config: The model.
+        params: Its parameter tree.
+        pictures: Of the model's size, from 0 to 255.
+        pixels: What makes of them what the model reads.
+        classes: The classes.
+        rows: How many pictures or prompts are read at a time; None: all at once.
+
+    Raises:
+        ValueError: The model lacks a tower, or does not read such pictures or prompts.
+    """
+    head = class_head(config, params, classes, rows) if isinstance(classes, Prompts) else classes
+
+    def features(part: Pictures) -> Float[Array, "batch features"]:
+        scale, shift = (channel[:, None, None] for channel in pixels)
+        return image_features(config, params, part.astype(jnp.float32) * scale + shift)
+
+    found = _in_parts(features, pictures, rows).astype(jnp.float32)
+    # Where a device would round the factors, a scale of about 100 would show it.
+    times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    if head.projection is not None:
+        found = times(found, head.projection.T)
+    if head.bias is None:
+        found = normalised(found)
+    values = times(found, head.weight.T)
+    return values if head.bias is None else values + head.bias
+
+
+def class_head(
+    config: CLIPConfig, params: Params, prompts: Prompts, rows: int | None = None
+) -> Head:
+    """The head that a text tower makes of classes in words: exp(logit_scale) times a direction.
+
+    Raises:
+        ValueError: The model has no text tower, or the prompts are too long for it.
+    """
+    classes, templates, seq = prompts.tokens.shape
+    flat = jnp.asarray(prompts.tokens).reshape(classes * templates, seq)
+    read = _in_parts(lambda tokens: text_features(config, params, tokens), flat, rows)
+    directions = class_features(read.reshape(classes, templates, -1))
+    scale = jnp.exp(params[SCALE].astype(jnp.float32)) if SCALE in params else jnp.float32(1)
+    return Head(scale * directions)
+
+
+def class_features(
+    features: Float[Array, "classes templates features"],
+) -> Float[Array, "classes features"]:
+    """One vector of length 1 per class: the mean of its prompts' directions, in float32.
+
+    Radford et al., 2021, arXiv 2103.00020, section 3.1.4.
+    """
+    return normalised(jnp.mean(normalised(features), axis=1))
+
+
+def _in_parts(
+    function: Callable[[Array], Float[Array, "_ features"]], inputs: Array, rows: int | None
+) -> Float[Array, "_ features"]:
+    """What a function gives for all rows of its input, of which it reads a few at a time.
+
+    The last part overlaps the one before, so that all are of one size and nothing is copied.
+    """
+    count = len(inputs)
+    if rows is None or rows >= count:
+        return function(inputs)
+    shape = jax.eval_shape(function, inputs[:rows])
+
+    def step(found: Array, first: Array) -> tuple[Array, None]:
+        part = function(jax.lax.dynamic_slice_in_dim(inputs, first, rows))
+        return jax.lax.dynamic_update_slice_in_dim(found, part, first, 0), None
+
+    starts = jnp.minimum(jnp.arange(0, count, rows), count - rows)
+    empty = jnp.zeros((count, *shape.shape[1:]), shape.dtype)
+    return jax.lax.scan(step, empty, starts)[0]
