@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from evojax_merge.documents.errors import shown
 from evojax_merge.models.ability import Ability
 from evojax_merge.models.decoder import params as decoder_params
-from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.variants import MODEL_TYPES
 from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
