@@ -35,17 +35,29 @@ _ARCHITECTURES = {
     "mistral": "MistralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3_text": "Gemma3ForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
+}
+_CHANGES: dict[str, dict[str, Any]] = {
+    "mistral": {"sliding_window": None},
+    "qwen3": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "query_pre_attn_scalar": 12, "sliding_window": 4},
+    "gemma3_text": {
+        "head_dim": 8,
+        "query_pre_attn_scalar": 12,
+        "sliding_window": 4,
+        "sliding_window_pattern": 2,
+    },
+    "phi3": {"original_max_position_embeddings": 64},
 }
 
 
 def tiny_config(model_type: str = "llama", **changes: Any) -> dict[str, Any]:
     """A ``config.json`` of three layers of width 32; ``None`` in ``changes`` is written as null."""
     config = {"model_type": model_type, "architectures": [_ARCHITECTURES[model_type]], **_COMMON}
-    if model_type == "mistral":
-        config["sliding_window"] = None
-    if model_type == "qwen3":
-        config["head_dim"] = 8
-    return config | changes
+    return config | _CHANGES.get(model_type, {}) | changes
 
 
 def mlp_config(*sizes: int) -> dict[str, Any]:
@@ -57,16 +69,18 @@ def random_tensors(
 ) -> dict[str, np.ndarray]:
     """Tensors by name; norms and biases are random too, as a fresh model's are not."""
     family = family_of(hf_config)
+    config = family.config_from_hf(hf_config)
+    middle = 0 if getattr(config, "norm", None) == "rms_plus_one" else 1
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, slot in family.slots(family.config_from_hf(hf_config)).items():
+    for name, slot in family.slots(config).items():
         noise = rng.standard_normal(slot.shape)
         if len(slot.shape) > 1:
             value = noise / np.sqrt(slot.shape[-1])
         elif name.endswith("bias"):
             value = 0.3 * noise
         else:
-            value = 1 + 0.3 * noise
+            value = middle + 0.3 * noise
         tensors[name] = value.astype(dtype)
     return tensors
 

@@ -20,7 +20,8 @@ from evojax_merge.models.clip import params as clip_params
 from evojax_merge.models.clip.config import MODEL_TYPES as CLIP_TYPES
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
-from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.variants import MODEL_TYPES
 from evojax_merge.models.layout import Layout, Slot
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig

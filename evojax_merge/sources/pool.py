@@ -8,8 +8,9 @@ import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError, Model
 from evojax_merge.models.decoder.absorb import absorb
-from evojax_merge.models.decoder.config import DecoderConfig, window_fields
+from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.path import Path
+from evojax_merge.models.decoder.windows import window_fields
 from evojax_merge.models.family import DECODER
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params

@@ -5,10 +5,12 @@ C · y is sign(C) times that of y but for its epsilon, so that a hop computes
 
     y ← y + attention(sign(C) · norm(y)) / C,   y ← y + mlp(sign(C) · norm(y)) / C
 
-which are the same hop with norm weights times sign(C) and output projections divided by C. A scale
-of the branch alone multiplies the output projection of the MLP of the hop before. The final norm
-takes the sign of the last C. Checked in float64 for decoders of this family: logits differ by the
-norm's epsilon alone.
+which are the same hop with norm weights times sign(C) and output projections divided by C. Where a
+norm follows attention or the MLP, its weight is divided in their place, as what it normalises may
+have any scale. Where no norm stands before them, the projections that read the stream are
+multiplied by C. A scale of the branch alone multiplies what ends the MLP of the hop before. The
+final norm takes the sign of the last C. Checked in float64 for decoders of this family: logits
+differ by the norm's epsilon alone.
 """
 
 import dataclasses
@@ -19,14 +21,14 @@ import numpy as np
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import Path
+from evojax_merge.models.decoder.variants import LayerNorms
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
-_NORMS = ("layers.input_layernorm.weight", "layers.post_attention_layernorm.weight")
-_ATTENTION = ("layers.self_attn.o_proj.weight", "layers.self_attn.o_proj.bias")
-_MLP = ("layers.mlp.down_proj.weight", "layers.mlp.down_proj.bias")
 FINAL_NORM = "norm.weight"
 
+LOSS = 0.02
+"""The most that rounding may change the weights of a norm that is stored as its distance to 1."""
 
 LARGEST = 1e15
 """The residual stream of the plain model is that of the path divided by the product of scales."""
@@ -37,19 +39,44 @@ class AbsorptionError(ValueError):
 
 
 class Factors(NamedTuple):
-    """What multiplies a hop's weights, float64 ``[hops]``; ``final`` the final norm."""
+    """What multiplies a hop's weights, float64 ``[hops]``; ``final`` the final norm.
+
+    Attributes:
+        norms: Of the norms before attention and before the MLP.
+        stream: Of projections that read the stream itself.
+        attention: Of what ends attention.
+        mlp: Of what ends the MLP.
+        final: Of the final norm.
+    """
 
     norms: np.ndarray
+    stream: np.ndarray
     attention: np.ndarray
     mlp: np.ndarray
     final: float
 
-    def of(self, path: str) -> np.ndarray | None:
-        """Of the leaf at a path, None where nothing multiplies it."""
-        for paths, factor in ((_NORMS, self.norms), (_ATTENTION, self.attention), (_MLP, self.mlp)):
-            if path in paths:
-                return factor
-        return None
+    def of(self, path: str, norms: LayerNorms) -> np.ndarray | None:
+        """What multiplies the leaf at a path; None where nothing does.
+
+        Args:
+            path: Of a leaf of the layers.
+            norms: Where a layer has norms.
+        """
+        name, _, kind = path.removeprefix("layers.").rpartition(".")
+        if name in (norms.attention_input, norms.mlp_input):
+            return self.norms
+        if name == (norms.attention_output or "self_attn.o_proj"):
+            return self.attention
+        if name == (norms.mlp_output or "mlp.down_proj"):
+            return self.mlp
+        bare = (norms.attention_input is None and name in _READ_BY_ATTENTION) or (
+            norms.mlp_input is None and name in _READ_BY_MLP
+        )
+        return self.stream if bare and kind == "weight" else None
+
+
+_READ_BY_ATTENTION = tuple(f"self_attn.{name}_proj" for name in ("q", "k", "v", "qkv"))
+_READ_BY_MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.gate_up_proj")
 
 
 def factors(path: Path) -> Factors:
@@ -78,7 +105,11 @@ def factors(path: Path) -> Factors:
         )
     following = np.append(branch[1:] / residual[1:], 1.0)
     return Factors(
-        np.sign(product), 1.0 / product, following / product, float(np.sign(product[-1]))
+        norms=np.sign(product),
+        stream=product,
+        attention=1.0 / product,
+        mlp=following / product,
+        final=float(np.sign(product[-1])),
     )
 
 
@@ -94,17 +125,21 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
         Its configuration and parameters: float32 products rounded once to each leaf's dtype.
 
     Raises:
-        AbsorptionError: See `factors`; or a weight leaves the range of its dtype.
+        AbsorptionError: See `factors`; or a weight leaves the range or the precision of its dtype.
     """
     found = factors(path)
     layers = np.asarray(path.layer)[: int(path.length)]
+    norms = {f"layers.{name}.weight" for name in config.norms} | {FINAL_NORM}
+    plus_one = norms if config.norm == "rms_plus_one" else set()
     absorbed = {}
     stacked = layout(config).stacked
     for name, leaf in flatten(params).items():
         if name in stacked:
-            absorbed[name] = _scaled(np.asarray(leaf)[layers], found.of(name), name)
+            factor = found.of(name, config.norms)
+            absorbed[name] = _scaled(np.asarray(leaf)[layers], factor, name, name in plus_one)
         elif name == FINAL_NORM:
-            absorbed[name] = _scaled(np.asarray(leaf), np.array(found.final), name)
+            final = np.array(found.final)
+            absorbed[name] = _scaled(np.asarray(leaf), final, name, name in plus_one)
         else:
             absorbed[name] = leaf
     windows = tuple(config.windows[layer] for layer in layers)
@@ -114,15 +149,28 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
     )
 
 
-def _scaled(leaf: np.ndarray, factor: np.ndarray | None, name: str) -> np.ndarray:
-    if factor is None:
+def _scaled(leaf: np.ndarray, factor: np.ndarray | None, name: str, plus_one: bool) -> np.ndarray:
+    """A leaf times a factor for each hop; one that is stored as w for 1 + w, so that this is."""
+    if factor is None or (plus_one and np.all(factor == 1.0)):
         return leaf
     spread = factor.astype(np.float32).reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))
     with np.errstate(over="ignore"):
-        scaled = (leaf.astype(np.float32) * spread).astype(leaf.dtype)
+        if plus_one:
+            wanted = (1.0 + leaf.astype(np.float32)) * spread
+            scaled = np.where(spread == 1.0, leaf, (wanted - 1.0).astype(leaf.dtype))
+        else:
+            scaled = (leaf.astype(np.float32) * spread).astype(leaf.dtype)
     if not np.isfinite(scaled.astype(np.float32)).all():
         raise AbsorptionError(
             f"{name} leaves the range of {leaf.dtype} when the scales are absorbed into it; use "
             "dtype float32 or bfloat16"
         )
+    if plus_one:
+        lost = np.linalg.norm(1.0 + scaled.astype(np.float32) - wanted, axis=-1)
+        if (lost > LOSS * np.linalg.norm(wanted, axis=-1)).any():
+            raise AbsorptionError(
+                f"{name} is stored as its distance to 1, and in {leaf.dtype} that is too coarse "
+                "for what it becomes when the scales are absorbed into it; use dtype float32, or "
+                "scales whose product stays nearer to 1"
+            )
     return scaled

@@ -10,6 +10,15 @@ from evojax_merge.models.decoder.flash import Implementation, attend_fused
 from evojax_merge.params.types import Array, Bool, Float, Int
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
+UNLIMITED = np.iinfo(np.int32).max // 2
+"""The window of a layer that attends to all."""
+
+
+class Rotation(NamedTuple):
+    """Cosine and sine of the angles by which the channels of queries and keys are turned."""
+
+    cos: Float[Array, "batch seq dims"]
+    sin: Float[Array, "batch seq dims"]
 
 
 class Positions(NamedTuple):
@@ -18,21 +27,29 @@ class Positions(NamedTuple):
     Times count tokens of the batch, padding included; all rows share them.
 
     Attributes:
-        cos, sin: Of each query's position.
+        rotation: Of each query's position.
         position: Tokens before each query in its own sequence, a shared prefix included.
         query: Time of each query.
         start: Time of each row's first token, its position 0.
         fresh: Nothing came before these queries, so that they need no look into the cache.
         kernel: Computes attention of fresh queries; None: the plain products do.
+        local_rotation: That of layers with a window; None: it is the same.
     """
 
-    cos: Float[Array, "batch seq head_dim"]
-    sin: Float[Array, "batch seq head_dim"]
+    rotation: Rotation
     position: Int[Array, "batch seq"]
     query: Int[Array, " seq"]
     start: Int[Array, " batch"]
     fresh: bool
     kernel: Implementation | None = None
+    local_rotation: Rotation | None = None
+
+    def rotation_of(self, window: Int[Array, ""]) -> Rotation:
+        """The rotation of a layer by its window."""
+        if self.local_rotation is None:
+            return self.rotation
+        pairs = zip(self.local_rotation, self.rotation, strict=True)
+        return Rotation(*(jnp.where(window < UNLIMITED, own, other) for own, other in pairs))
 
 
 def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, " slots"]:
@@ -75,29 +92,37 @@ def attend(
     seen: Bool[Array, "batch seq slots"],
     shared: Shared | None = None,
     kernel: Implementation | None = None,
+    scale: float | None = None,
+    soft_cap: float | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """softmax(q kᵀ / √head_dim) v over what is seen, the softmax in float32.
+    """softmax(q kᵀ · scale) v over what is seen, the softmax in float32.
+
+    The scale is 1 / √head_dim unless another is given. With a soft cap c, what stands in the
+    softmax is c · tanh(q kᵀ · scale / c); no kernel computes that.
 
     What all rows share is read once, not once for each row; a kernel gets a copy for each, as it
     knows nothing else.
     """
     if kernel is not None:
+        if soft_cap is not None:
+            raise ValueError("a fused kernel has no soft cap")
         if shared is not None:
             keys = jnp.broadcast_to(shared.keys, (len(k), *shared.keys.shape))
             values = jnp.broadcast_to(shared.values, (len(v), *shared.values.shape))
             k = jnp.concatenate([keys, k], axis=-1)
             v = jnp.concatenate([values, v], axis=-2)
             seen = jnp.concatenate([shared.seen, seen], axis=-1)
-        return attend_fused(kernel, q, k, v, seen)
+        return attend_fused(kernel, q, k, v, seen, scale)
     batch, seq, heads, width = q.shape
     q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
-    scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * width**-0.5, seen)
+    scale = width**-0.5 if scale is None else scale
+    scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * scale, seen, soft_cap)
     if shared is None:
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
         mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
     else:
-        before = jnp.einsum("bkgqd,kds->bkgqs", q, shared.keys) * width**-0.5
-        before = _masked(before, shared.seen)
+        before = jnp.einsum("bkgqd,kds->bkgqs", q, shared.keys) * scale
+        before = _masked(before, shared.seen, soft_cap)
         weights = jax.nn.softmax(jnp.concatenate([before, scores], axis=-1), axis=-1)
         before, own = jnp.split(weights.astype(v.dtype), [before.shape[-1]], axis=-1)
         mixed = jnp.einsum("bkgqs,bksd->bkgqd", own, v)
@@ -105,7 +130,17 @@ def attend(
     return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
 
 
+def capped(x: Float[Array, " *shape"], cap: float) -> Float[Array, " *shape"]:
+    """cap · tanh(x / cap)."""
+    return cap * jnp.tanh(x / cap)
+
+
 def _masked(
-    scores: Float[Array, "batch kv_heads group seq slots"], seen: Bool[Array, "batch seq slots"]
+    scores: Float[Array, "batch kv_heads group seq slots"],
+    seen: Bool[Array, "batch seq slots"],
+    soft_cap: float | None,
 ) -> Float[Array, "batch kv_heads group seq slots"]:
-    return jnp.where(seen[:, None, None], scores.astype(jnp.float32), _MASKED)
+    by_head = seen[:, None, None]
+    wide = scores.astype(jnp.float32)
+    wide = wide if soft_cap is None else capped(wide, soft_cap)
+    return jnp.where(by_head, wide, _MASKED)

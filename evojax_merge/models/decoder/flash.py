@@ -37,13 +37,16 @@ def attend_fused(
     k: Float[Array, "batch kv_heads head_dim slots"],
     v: Float[Array, "batch kv_heads slots head_dim"],
     seen: Bool[Array, "batch seq slots"],
+    scale: float | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """What `attention.attend` computes; not to be differentiated."""
-    return _folded(implementation)(q, k.transpose(0, 3, 1, 2), v.swapaxes(1, 2), seen[:, None])
+    """What `attention.attend` computes without a soft cap; not to be differentiated."""
+    return _folded(implementation, scale)(
+        q, k.transpose(0, 3, 1, 2), v.swapaxes(1, 2), seen[:, None]
+    )
 
 
 @functools.cache
-def _folded(implementation: Implementation) -> Any:
+def _folded(implementation: Implementation, scale: float | None) -> Any:
     """The kernel; under ``vmap`` the mapped axis becomes part of the batch.
 
     The kernel's own rule does not take a mask or keys that are the same for all of a population.
@@ -51,7 +54,9 @@ def _folded(implementation: Implementation) -> Any:
 
     @custom_vmap
     def attend(q: Array, k: Array, v: Array, mask: Array) -> Array:
-        return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation=implementation)
+        return jax.nn.dot_product_attention(
+            q, k, v, mask=mask, scale=scale, implementation=implementation
+        )
 
     @attend.def_vmap
     def fold(size: int, mapped: list[bool], *arrays: Array) -> tuple[Array, bool]:

@@ -1,9 +1,9 @@
-"""One pre-norm decoder for Llama, Mistral, Qwen2 and Qwen3.
+"""One decoder for all the types in the table `variants`.
 
 Layers are stacked on a leading axis and run by ``lax.scan``, or in the order that a path in the
-parameters gives; what differs between layers (the sliding window) is per-layer data. Weights keep
-the checkpoint's ``[out, in]`` layout, so that loading and exporting move bytes and nothing else.
-Modules are Flax NNX; they leave this file only as `forward`, a pure function of a parameter tree.
+parameters gives; what differs between layers (the sliding window, and with it RoPE) is per-layer
+data. Modules are Flax NNX; they leave this file only as `forward`, a pure function of a parameter
+tree.
 """
 
 import functools
@@ -15,139 +15,15 @@ import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import rope
-from evojax_merge.models.decoder.attention import (
-    Positions,
-    attend,
-    shared_part,
-    slot_times,
-    visible,
-)
-from evojax_merge.models.decoder.cache import Cache, Caches, is_shallow, slots_of
+from evojax_merge.models.decoder.attention import UNLIMITED, Positions, Rotation, capped
+from evojax_merge.models.decoder.cache import Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.flash import implementation_for
+from evojax_merge.models.decoder.layers import DecoderLayer, Embedding, Linear, RMSNorm
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
-
-_UNLIMITED = np.iinfo(np.int32).max // 2
-
-
-class Linear(nnx.Module):
-    """y = W x + b with W of shape [out, in], as checkpoints store it."""
-
-    def __init__(self, inputs: int, outputs: int, bias: bool, *, rngs: nnx.Rngs):
-        self.weight = nnx.Param(_normal(rngs, (outputs, inputs)))
-        if bias:
-            self.bias = nnx.Param(jnp.zeros(outputs))
-
-    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
-        y = jnp.einsum("...i,oi->...o", observed(self, x), self.weight[...])
-        return y + self.bias[...] if hasattr(self, "bias") else y
-
-
-class RMSNorm(nnx.Module):
-    """x / rms(x) · w, the quotient in float32 (Zhang and Sennrich, 2019, arXiv 1910.07467)."""
-
-    def __init__(self, width: int, epsilon: float):
-        self.weight = nnx.Param(jnp.ones(width))
-        self.epsilon = epsilon
-
-    def __call__(self, x: Float[Array, "*batch width"]) -> Float[Array, "*batch width"]:
-        wide = x.astype(jnp.float32)
-        scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.epsilon)
-        return self.weight[...] * (wide * scale).astype(x.dtype)
-
-
-class Embedding(nnx.Module):
-    """A row of the table per token; read the other way round it is a tied head."""
-
-    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
-        self.weight = nnx.Param(_normal(rngs, (config.vocab_size, config.hidden_size)))
-
-    def __call__(self, tokens: Tokens) -> Float[Array, "batch seq hidden"]:
-        return self.weight[...][tokens]
-
-
-class Attention(nnx.Module):
-    """Grouped-query attention with rotary positions and, per layer, a sliding window."""
-
-    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
-        c = config
-        queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-        self.q_proj = Linear(c.hidden_size, queries, c.qkv_bias, rngs=rngs)
-        self.k_proj = Linear(c.hidden_size, keys, c.qkv_bias, rngs=rngs)
-        self.v_proj = Linear(c.hidden_size, keys, c.qkv_bias, rngs=rngs)
-        self.o_proj = Linear(queries, c.hidden_size, c.o_bias, rngs=rngs)
-        if c.qk_norm:
-            self.q_norm = RMSNorm(c.head_dim, c.rms_norm_eps)
-            self.k_norm = RMSNorm(c.head_dim, c.rms_norm_eps)
-        self.head_dim = c.head_dim
-
-    def __call__(
-        self,
-        x: Float[Array, "batch seq hidden"],
-        at: Positions,
-        window: Int[Array, ""],
-        layer: Int[Array, ""] | None,
-        cache: Cache | None,
-        prefix: Cache | None = None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
-        split = (*x.shape[:2], -1, self.head_dim)
-        q = self.q_proj(x).reshape(split)
-        k = self.k_proj(x).reshape(split)
-        v = self.v_proj(x).reshape(split)
-        if hasattr(self, "q_norm"):
-            q, k = self.q_norm(q), self.k_norm(k)
-        q, k = rope.rotate(q, at.cos, at.sin), rope.rotate(k, at.cos, at.sin)
-        k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
-        times = at.query
-        if cache is not None:
-            cache = cache.write(k, v, at.query[0], layer)
-            if not at.fresh:
-                k, v = cache.of(layer)
-                times = slot_times(at.query[-1], k.shape[-1])
-        shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
-        mixed = attend(q, k, v, visible(at, times, window), shared, at.kernel)
-        return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
-
-
-class MLP(nnx.Module):
-    """down(act(gate(x)) · up(x))."""
-
-    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
-        c = config
-        self.gate_proj = Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, rngs=rngs)
-        self.up_proj = Linear(c.hidden_size, c.intermediate_size, c.mlp_bias, rngs=rngs)
-        self.down_proj = Linear(c.intermediate_size, c.hidden_size, c.mlp_bias, rngs=rngs)
-        self.activation = c.hidden_act
-
-    def __call__(self, x: Float[Array, "batch seq hidden"]) -> Float[Array, "batch seq hidden"]:
-        return self.down_proj(_activate(self.activation, self.gate_proj(x)) * self.up_proj(x))
-
-
-class DecoderLayer(nnx.Module):
-    """Attention and MLP, each on a normalised copy of the residual stream."""
-
-    def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = Attention(config, rngs=rngs)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.mlp = MLP(config, rngs=rngs)
-
-    def __call__(
-        self,
-        x: Float[Array, "batch seq hidden"],
-        at: Positions,
-        window: Int[Array, ""],
-        layer: Int[Array, ""] | None,
-        cache: Cache | None,
-        prefix: Cache | None = None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
-        """The stream after attention, what the MLP adds to it, and the cache."""
-        attended, cache = self.self_attn(self.input_layernorm(x), at, window, layer, cache, prefix)
-        x = x + attended
-        return x, self.mlp(self.post_attention_layernorm(x)), cache
 
 
 class Decoder(nnx.Module):
@@ -162,7 +38,7 @@ class Decoder(nnx.Module):
         self.config = config
         self.embed_tokens = Embedding(config, rngs=rngs)
         self.layers = stack(rngs)
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, config)
         if not config.tie_word_embeddings:
             self.lm_head = Linear(config.hidden_size, config.vocab_size, False, rngs=rngs)
 
@@ -177,9 +53,12 @@ class Decoder(nnx.Module):
         last_only: bool,
         kernels: bool,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
+        if cache is not None or prefix is not None:
+            most = slots_of(prefix) + (slots_of(cache) or tokens.shape[1])
+            rope.check_lengths(self.config, most)
         x = self.embed_tokens(tokens)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
-        if kernels and at.fresh:
+        if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
             x, cache = self._run_layers(x, at, cache, prefix)
@@ -188,7 +67,9 @@ class Decoder(nnx.Module):
         x = self.norm(x[:, -1:] if last_only else x)
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
-        return logits.astype(jnp.float32), cache
+        logits = logits.astype(jnp.float32)
+        cap = self.config.logit_soft_cap
+        return logits if cap is None else capped(logits, cap), cache
 
     def _run_layers(
         self,
@@ -198,7 +79,7 @@ class Decoder(nnx.Module):
         prefix: Any,
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
         graph, stacked = nnx.split(self.layers)
-        windows = np.array([w or _UNLIMITED for w in self.config.windows], np.int32)
+        windows = np.array([w or UNLIMITED for w in self.config.windows], np.int32)
         if is_shallow(self.config):
             caches: list[Any] = []
             for index, window in enumerate(windows):
@@ -232,7 +113,7 @@ class Decoder(nnx.Module):
     ) -> tuple[Float[Array, "batch seq hidden"], Any]:
         """The layers of the pool in the order of a path; the cache has a place for each hop."""
         graph, pool = nnx.split(self.layers)
-        windows = jnp.asarray([w or _UNLIMITED for w in self.config.windows], jnp.int32)
+        windows = jnp.asarray([w or UNLIMITED for w in self.config.windows], jnp.int32)
 
         def unfinished(state: tuple[Array, Array, Array, Any]) -> Bool[Array, ""]:
             return state[0] < path.steps
@@ -297,7 +178,7 @@ def forward(
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
-    """Random parameters: normal with σ = 0.02, norms 1, biases 0."""
+    """Random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
 
 
@@ -305,22 +186,6 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
 def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
     probes = set(layout(config).linear_inputs.values()) if probed else ()
     return nnx.graphdef(nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes)))
-
-
-def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    return 0.02 * jax.random.normal(rngs.params(), shape)
-
-
-def _activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
-    match name:
-        case "silu":
-            return jax.nn.silu(x)
-        case "relu":
-            return jax.nn.relu(x)
-        case "gelu":
-            return jax.nn.gelu(x, approximate=False)
-        case _:
-            return jax.nn.gelu(x, approximate=True)
 
 
 def _positions(
@@ -333,9 +198,12 @@ def _positions(
 ) -> Positions:
     query = offset + jnp.arange(length)
     position = before + jnp.maximum(query[None, :] - start[:, None], 0)
-    angle = position[..., None] * rope.frequencies(config, position.max() + 1)
-    angle = jnp.concatenate([angle, angle], axis=-1)
-    factor = rope.attention_factor(config)
-    cos, sin = jnp.cos(angle) * factor, jnp.sin(angle) * factor
+    angles = rope.cosine_and_sine(config, config.rope, position)
+    turned_in = jnp.dtype(jnp.float32) if config.rope_float32 else dtype
+    rotation = Rotation(*(one.astype(turned_in) for one in angles))
+    local = None
+    if config.local_rope is not None:
+        angles = rope.cosine_and_sine(config, config.local_rope, position)
+        local = Rotation(*(one.astype(turned_in) for one in angles))
     fresh = isinstance(offset, int) and offset == 0
-    return Positions(cos.astype(dtype), sin.astype(dtype), position, query, start, fresh)
+    return Positions(rotation, position, query, start, fresh, local_rotation=local)

@@ -24,18 +24,22 @@ NAMES = {
     "layers.self_attn.v_proj.bias": _LAYER + "self_attn.v_proj.bias",
     "layers.self_attn.o_proj.weight": _LAYER + "self_attn.o_proj.weight",
     "layers.self_attn.o_proj.bias": _LAYER + "self_attn.o_proj.bias",
+    "layers.self_attn.qkv_proj.weight": _LAYER + "self_attn.qkv_proj.weight",
+    "layers.self_attn.qkv_proj.bias": _LAYER + "self_attn.qkv_proj.bias",
     "layers.post_attention_layernorm.weight": _LAYER + "post_attention_layernorm.weight",
+    "layers.pre_feedforward_layernorm.weight": _LAYER + "pre_feedforward_layernorm.weight",
+    "layers.post_feedforward_layernorm.weight": _LAYER + "post_feedforward_layernorm.weight",
     "layers.mlp.gate_proj.weight": _LAYER + "mlp.gate_proj.weight",
     "layers.mlp.gate_proj.bias": _LAYER + "mlp.gate_proj.bias",
     "layers.mlp.up_proj.weight": _LAYER + "mlp.up_proj.weight",
     "layers.mlp.up_proj.bias": _LAYER + "mlp.up_proj.bias",
+    "layers.mlp.gate_up_proj.weight": _LAYER + "mlp.gate_up_proj.weight",
+    "layers.mlp.gate_up_proj.bias": _LAYER + "mlp.gate_up_proj.bias",
     "layers.mlp.down_proj.weight": _LAYER + "mlp.down_proj.weight",
     "layers.mlp.down_proj.bias": _LAYER + "mlp.down_proj.bias",
     "norm.weight": "model.norm.weight",
     "lm_head.weight": "lm_head.weight",
 }
-
-_NORMS = ("input_layernorm", "post_attention_layernorm")
 
 # Buffers that older checkpoints carry and that are recomputed from the configuration.
 BUFFERS = re.compile(r"(.*\.)?rotary_emb\.inv_freq")
@@ -54,7 +58,9 @@ _READS = {
     f"layers.{name}.weight": f"layers.{first}"
     for first, names in {
         "self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        "self_attn.qkv_proj": ("self_attn.qkv_proj",),
         "self_attn.o_proj": ("self_attn.o_proj",),
+        "mlp.gate_up_proj": ("mlp.gate_up_proj",),
         "mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
         "mlp.down_proj": ("mlp.down_proj",),
     }.items()
@@ -66,20 +72,33 @@ def _shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     """Path of every leaf -> shape, in the order of the tree; stacked ones begin with the layers."""
     c = config
     queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-    linear = (
-        ("self_attn.q_proj", queries, c.hidden_size, c.qkv_bias),
-        ("self_attn.k_proj", keys, c.hidden_size, c.qkv_bias),
-        ("self_attn.v_proj", keys, c.hidden_size, c.qkv_bias),
+    linear: list[tuple[str, int, int, bool]]
+    if c.fused:
+        linear = [
+            ("self_attn.qkv_proj", queries + 2 * keys, c.hidden_size, c.qkv_bias),
+            ("mlp.gate_up_proj", 2 * c.intermediate_size, c.hidden_size, c.mlp_bias),
+        ]
+    else:
+        linear = [
+            ("self_attn.q_proj", queries, c.hidden_size, c.qkv_bias),
+            ("self_attn.k_proj", keys, c.hidden_size, c.qkv_bias),
+            ("self_attn.v_proj", keys, c.hidden_size, c.qkv_bias),
+            ("mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
+            ("mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
+        ]
+    linear += [
         ("self_attn.o_proj", c.hidden_size, queries, c.o_bias),
-        ("mlp.gate_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
-        ("mlp.up_proj", c.intermediate_size, c.hidden_size, c.mlp_bias),
         ("mlp.down_proj", c.hidden_size, c.intermediate_size, c.mlp_bias),
-    )
+    ]
     layer: dict[str, tuple[int, ...]] = {f"{n}.weight": (o, i) for n, o, i, _ in linear}
     layer |= {f"{name}.bias": (outputs,) for name, outputs, _, bias in linear if bias}
-    layer |= {f"{n}.weight": (c.hidden_size,) for n in _NORMS}
-    if c.qk_norm:
-        layer |= {f"self_attn.{name}.weight": (c.head_dim,) for name in ("q_norm", "k_norm")}
+    layer |= {f"{name}.weight": (c.hidden_size,) for name in c.norms if name is not None}
+    if c.qk_norm != "none":
+        whole = c.qk_norm == "projection"
+        layer |= {
+            "self_attn.q_norm.weight": (queries if whole else c.head_dim,),
+            "self_attn.k_norm.weight": (keys if whole else c.head_dim,),
+        }
     found = {f"layers.{name}": (c.num_layers, *shape) for name, shape in layer.items()}
     table = (c.vocab_size, c.hidden_size)
     found |= {"embed_tokens.weight": table, "norm.weight": (c.hidden_size,)}

@@ -7,17 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.rope_config import RopeConfig
 from evojax_merge.params.types import Array, Float, Int
 
 
-def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, " half"]:
-    """Angular frequency of each pair of channels, radians per position.
+def cosine_and_sine(
+    config: DecoderConfig, rope: RopeConfig, position: Int[Array, "batch seq"]
+) -> tuple[Float[Array, "batch seq dims"], Float[Array, "batch seq dims"]]:
+    """What `rotate` takes, float32; ``dims`` counts the channels that are turned.
 
     Args:
         config: The decoder.
-        length: Tokens seen so far, which the ``dynamic`` kind scales its base by.
+        rope: One of its RoPEs.
+        position: Of each token in its sequence.
     """
-    rope, dims = config.rope, config.head_dim
+    angle = position[..., None] * frequencies(config, rope, position)
+    angle = jnp.concatenate([angle, angle], axis=-1)
+    factor = attention_factor(rope)
+    return jnp.cos(angle) * factor, jnp.sin(angle) * factor
+
+
+def frequencies(
+    config: DecoderConfig, rope: RopeConfig, position: Int[Array, "batch seq"]
+) -> Float[Array, "*rows half"]:
+    """Angular frequency of each pair of channels, radians per position.
+
+    Of a kind that depends on how long a sequence is, ``longrope`` asks each sequence for itself,
+    and ``dynamic`` the longest of the batch, as transformers does.
+    """
+    length = position.max() + 1
+    dims = rope.dims(config.head_dim)
     exponents = np.arange(0, dims, 2, dtype=np.float32) / dims
     inverse = (1.0 / rope.theta**exponents).astype(np.float32)
     if rope.kind == "linear":
@@ -29,16 +48,43 @@ def frequencies(config: DecoderConfig, length: Int[Array, ""]) -> Float[Array, "
         base = rope.theta * growth ** (dims / (dims - 2))
         return 1.0 / base ** jnp.asarray(exponents)
     if rope.kind == "llama3":
-        return jnp.asarray(_llama3(config, inverse))
+        return jnp.asarray(_llama3(config, rope, inverse))
     if rope.kind == "yarn":
-        return jnp.asarray(_yarn(config, inverse))
+        return jnp.asarray(_yarn(config, rope, inverse))
+    if rope.kind == "longrope":
+        limit = rope.original_max_position_embeddings or config.max_position_embeddings
+        short, long = (
+            (inverse / np.asarray(factors, np.float32)).astype(np.float32)
+            for factors in (rope.short_factor, rope.long_factor)
+        )
+        return jnp.where(position[:, -1:, None] >= limit, long, short)
     return jnp.asarray(inverse)
 
 
-def attention_factor(config: DecoderConfig) -> float:
-    """Factor on cosine and sine; 1 except for ``yarn`` (Peng et al., 2023, arXiv 2309.00071)."""
-    rope = config.rope
-    if rope.kind != "yarn":
+def check_lengths(config: DecoderConfig, most: int) -> None:
+    """Whether sequences of which a part is in a cache may have so many tokens.
+
+    Raises:
+        ValueError: They may grow past the length where ``longrope`` changes the angles of all their
+            tokens, those in the cache included.
+    """
+    for rope in (config.rope, config.local_rope):
+        limit = rope and rope.kind == "longrope" and rope.original_max_position_embeddings
+        if limit and most > limit:
+            raise ValueError(
+                f"a prompt and its answer may take {most:,} tokens here, and RoPE of type "
+                f"'longrope' turns all of them otherwise past {limit:,}; give shorter prompts or "
+                f"answers, of at most {limit:,} tokens together"
+            )
+
+
+def attention_factor(rope: RopeConfig) -> float:
+    """Factor on cosine and sine.
+
+    It is 1 except for ``yarn`` (Peng et al., 2023, arXiv 2309.00071) and ``longrope`` (Ding et al.,
+    2024, arXiv 2402.13753).
+    """
+    if rope.kind not in ("yarn", "longrope"):
         return 1.0
     if rope.attention_factor is not None:
         return rope.attention_factor
@@ -51,9 +97,8 @@ def _mscale(factor: float, scale: float) -> float:
     return 1.0 if factor <= 1.0 else 0.1 * scale * math.log(factor) + 1.0
 
 
-def _llama3(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
+def _llama3(config: DecoderConfig, rope: RopeConfig, inverse: np.ndarray) -> np.ndarray:
     """Slow channels are interpolated, fast ones kept, those between blended (Llama 3.1)."""
-    rope = config.rope
     limit = rope.original_max_position_embeddings or config.max_position_embeddings
     wavelength = 2 * math.pi / inverse
     smooth = (limit / wavelength - rope.low_freq_factor) / (
@@ -67,9 +112,9 @@ def _llama3(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
     )
 
 
-def _yarn(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
+def _yarn(config: DecoderConfig, rope: RopeConfig, inverse: np.ndarray) -> np.ndarray:
     """Ramp between interpolated and kept channels by their number of rotations."""
-    rope, dims = config.rope, config.head_dim
+    dims = rope.dims(config.head_dim)
     limit = rope.original_max_position_embeddings or config.max_position_embeddings
 
     def channel(rotations: float) -> float:
@@ -85,9 +130,18 @@ def _yarn(config: DecoderConfig, inverse: np.ndarray) -> np.ndarray:
 
 
 def rotate(
-    x: Float[Array, "batch seq heads head_dim"], cos: Float[Array, "batch seq head_dim"], sin: Array
+    x: Float[Array, "batch seq heads head_dim"],
+    cos: Float[Array, "batch seq dims"],
+    sin: Float[Array, "batch seq dims"],
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """Turn each pair of channels (i, i + half) by its position's angle."""
+    """Turn each pair of channels (i, i + half) by its position's angle.
+
+    Where there are fewer angles than channels, the last channels are left as they are.
+    """
+    dims = cos.shape[-1]
+    if dims < x.shape[-1]:
+        turned = rotate(x[..., :dims], cos, sin)
+        return jnp.concatenate([turned, x[..., dims:]], axis=-1)
     first, second = jnp.split(x, 2, axis=-1)
     turned = jnp.concatenate([-second, first], axis=-1)
-    return x * cos[:, :, None, :] + turned * sin[:, :, None, :]
+    return (x * cos[:, :, None, :] + turned * sin[:, :, None, :]).astype(x.dtype)

@@ -29,6 +29,10 @@ MODELS = {
         {"sliding_window": 3, "use_sliding_window": False},
     ],
     "qwen3": [{"tie_word_embeddings": True}, {"num_hidden_layers": 4}],
+    "gemma2": [{}, {"layer_types": ["full_attention"] * 3}],
+    "gemma3_text": [{"tie_word_embeddings": True}, {}],
+    "phi3": [{}, {}],
+    "olmo2": [{"attention_bias": True}, {"attention_bias": True}],
 }
 
 
@@ -108,6 +112,20 @@ def test_bfloat16_is_rounded_once(tmp_path):
     after = plain.params["layers"]["self_attn"]["o_proj"]["weight"][3]
     assert after.dtype == jnp.bfloat16
     np.testing.assert_array_equal(after, expected)
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(0.8, True), (0.03, False)])
+def test_a_norm_that_is_stored_as_its_distance_to_one_keeps_its_precision(scale, fits, tmp_path):
+    pool = pool_of("gemma2", tmp_path, dtype=jnp.bfloat16)
+    path = make_path(np.array([0, 1, 2]), np.array([1.0, 1.0, 1 / scale], np.float32))
+    if fits:
+        weight = pool.params["layers"]["post_attention_layernorm"]["weight"][2]
+        plain = pool.plain(path).params["layers"]["post_attention_layernorm"]["weight"][2]
+        wanted = (1 + np.asarray(weight, np.float32)) * scale
+        np.testing.assert_allclose(1 + np.asarray(plain, np.float32), wanted, atol=2**-8)
+    else:
+        with pytest.raises(AbsorptionError, match="in bfloat16 that is too coarse"):
+            pool.plain(path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import math
 import pytest
 from transformers import AutoConfig
 
-from evojax_merge.models.decoder.config import MODEL_TYPES, DecoderConfig, window_fields
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.variants import MODEL_TYPES
+from evojax_merge.models.decoder.windows import window_fields
 from tests.checkpoints_factory import tiny_config
 
 MINIMAL = {

@@ -22,6 +22,7 @@ LLAMA3 = {
 }
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 MIXED = ["full_attention", "sliding_attention", "full_attention"]
+LONGROPE = {"short_factor": [1.0, 1.1, 1.2, 1.3], "long_factor": [1.0, 2.0, 4.0, 9.0]}
 
 CONFIGS = {
     "llama2": tiny_config(num_key_value_heads=4),
@@ -96,6 +97,55 @@ CONFIGS = {
         use_sliding_window=True,
         layer_types=MIXED,
         rope_parameters={"rope_theta": 1e6, **YARN},
+    ),
+    # Caps that change something, as its default ones hardly do of numbers near 1.
+    "gemma2": tiny_config("gemma2", attn_logit_softcapping=1.5, final_logit_softcapping=2.0),
+    "gemma2-silent-caps": tiny_config("gemma2", attention_bias=True, hidden_activation="silu"),
+    "gemma2-v5": tiny_config(
+        "gemma2",
+        attn_logit_softcapping=None,
+        final_logit_softcapping=None,
+        layer_types=MIXED,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_theta": 1e6, "rope_type": "linear", "factor": 4.0},
+    ),
+    "gemma3-hub": tiny_config(
+        "gemma3_text",
+        rope_theta=1e5,
+        rope_local_base_freq=100.0,
+        rope_scaling={"rope_type": "linear", "factor": 8.0},
+        tie_word_embeddings=True,
+    ),
+    "gemma3-silent": tiny_config("gemma3_text", final_logit_softcapping=2.0, attention_bias=True),
+    "gemma3-v5": tiny_config(
+        "gemma3_text",
+        layer_types=MIXED,
+        rope_parameters={
+            "full_attention": {"rope_theta": 1e5, **YARN},
+            "sliding_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 50.0},
+        },
+    ),
+    "phi3": tiny_config("phi3", num_key_value_heads=None),
+    "phi3-window-tied": tiny_config("phi3", sliding_window=4, tie_word_embeddings=True),
+    "phi3-longrope": tiny_config(
+        "phi3",
+        original_max_position_embeddings=32,
+        rope_scaling={"type": "longrope", **LONGROPE},
+    ),
+    "phi3-partial": tiny_config(
+        "phi3",
+        original_max_position_embeddings=32,
+        partial_rotary_factor=0.75,
+        rope_scaling={
+            "type": "longrope",
+            "short_factor": [1.0, 1.1, 1.2],
+            "long_factor": [1.0, 2.0, 4.0],
+            "attention_factor": 1.1,
+        },
+    ),
+    "olmo2": tiny_config("olmo2", rms_norm_eps=1e-5),
+    "olmo2-bias": tiny_config(
+        "olmo2", attention_bias=True, tie_word_embeddings=True, rope_scaling={**YARN}
     ),
 }
 
