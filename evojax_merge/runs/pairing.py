@@ -49,12 +49,11 @@ def pair(
     Raises:
         ValueError: A saver does not fit the task.
     """
-    seeds, seed = getattr(problem, "seeds", None), getattr(strategy, "seed", None)
-    if seeds is not None and seed is not None:
-        strategy = seed(seeds)
-    if hasattr(strategy, "bind"):
+    if (seeds := getattr(problem, "seeds", None)) is not None:
+        strategy = strategy.seed(seeds)
+    if strategy.follows_gradients:
         strategy = strategy.bind(_descendable(problem))
-    if getattr(strategy, "scores_itself", False):
+    if strategy.scores_itself:
         return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
     return Pair(strategy, scorer, scorer.resume)
@@ -99,7 +98,7 @@ def _descendable(problem: Problem) -> Descendable:
     )
 
 
-def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+def _by_own_score(strategy: Strategy) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:

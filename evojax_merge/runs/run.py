@@ -49,7 +49,7 @@ from evojax_merge.search.interruption import Interruption, watch
 from evojax_merge.search.loop import search
 from evojax_merge.search.state import EvolutionState
 from evojax_merge.sources.evidence import FOLDER as EVIDENCE
-from evojax_merge.strategies import EvosaxStrategy, Strategy
+from evojax_merge.strategies import EvosaxStrategy, Setting, Strategy
 
 __all__ = ["EVOLVED", "RANDOM", "Run", "left_by", "run"]
 
@@ -228,8 +228,8 @@ class _Runner:
                 interrupted=self.interruption.check,
             )
         front = None
-        if hasattr(strategy, "front"):
-            members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
+        if (kept := strategy.front(state.strategy)) is not None:
+            members, objectives = (np.asarray(part) for part in kept)
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
@@ -238,10 +238,8 @@ class _Runner:
 
     def _measure_of(self, stage: Stage) -> Measure:
         """What a search goes by: the task's fitness, unless it scores candidates itself."""
-        strategy: Any = stage.strategy
-        if getattr(strategy, "scores_itself", False):
-            own: Measure = strategy.own_measure
-            return own
+        if (own := stage.strategy.own_measure) is not None:
+            return Measure(*own)
         task = self.experiment.task
         named = isinstance(task, SeveralTasks)
         return task.measure._replace(name="fitness") if named else task.measure
@@ -329,7 +327,7 @@ class _Runner:
                 f"items in {self.directory / 'history.jsonl'}"
             )
         validated = "validation" in known.splits
-        recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
+        recommended = strategy.recommend(state.strategy)
         if recommended is not None and (validated or partly):
             finalists = np.concatenate([finalists, np.asarray(recommended)[None]])
         if front is not None and len(front):
@@ -392,7 +390,7 @@ class _Runner:
         own = {
             name: self._measure_of(stage)
             for name, stage in stages.items()
-            if getattr(stage.strategy, "scores_itself", False)
+            if stage.strategy.scores_itself
         }
         plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
         problem.plot(recipe, history, plots)
@@ -426,10 +424,8 @@ def _random_search(space: Any, stage: Stage) -> Stage:
     its candidates meet the same ones.
     """
     strategy = EvosaxStrategy(
+        Setting(space.lower, space.upper, space.start),
         "RandomSearch",
-        lower=space.lower,
-        upper=space.upper,
-        start=space.start,
         population_size=stage.strategy.population_size,
     )
     minibatch = stage.savers.minibatch

@@ -1,6 +1,5 @@
 """Every option composes, instantiates and runs."""
 
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from evojax_merge.config import (
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.operators import constant_coefficients, init_statistics, merge, ties
 from evojax_merge.spaces import kind_of
+from evojax_merge.strategies import Setting, make_strategy
 from tests.config.layouts import DIGITS, layout
 
 CONF = conf_directory()
@@ -107,10 +107,8 @@ def test_spaces_of_paths(name):
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
-    asked = {"objectives": ("one", "other"), "items": 3, "matrices": None}
-    more = {key: asked[key] for key in asked.keys() & inspect.signature(partial).parameters}
-    strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4, **more)
-    assert strategy.dims == 4
+    setting = Setting([0.0] * 4, [1.0] * 4, objectives=("one", "other"), items=3)
+    assert make_strategy(partial, setting).dims == 4
 
 
 @pytest.mark.parametrize("name", options("mesh"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from evojax_merge.strategies import EvosaxStrategy, State
+from evojax_merge.strategies import EvosaxStrategy, Setting, State
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
 LOWER = np.array([-1.0, 0.0, 0.0, 2.0, -5.0], np.float32)
@@ -23,7 +23,7 @@ GENERATIONS = 40
 
 def build(name: str, **overrides: object) -> EvosaxStrategy:
     config = OmegaConf.merge(OmegaConf.load(FOLDER / f"{name}.yaml"), overrides)
-    return hydra.utils.instantiate(config)(lower=LOWER, upper=UPPER, start=(LOWER + UPPER) / 2)
+    return hydra.utils.instantiate(config)(Setting(LOWER, UPPER, (LOWER + UPPER) / 2))
 
 
 def sphere(population: jax.Array) -> np.ndarray:
