@@ -182,10 +182,10 @@ def test_experiments_describe_a_run(name):
 
 def test_a_directory_of_ones_own_adds_options(tmp_path):
     (tmp_path / "strategy").mkdir()
-    text = (CONF / "strategy" / "cma_es.yaml").read_text()
-    mine = text.replace("population_size: null", "population_size: 6")
+    mine = "defaults: [cma_es, _self_]\npopulation_size: 6\n"
     (tmp_path / "strategy" / "mine.yaml").write_text(mine)
-    assert compose(["strategy=mine"], tmp_path).strategy.population_size == 6
+    chosen = compose(["strategy=mine"], tmp_path).strategy
+    assert chosen == {**compose(["strategy=cma_es"]).strategy, "population_size": 6}
     with pytest.raises(ConfigError, match="no such directory"):
         compose([], tmp_path / "nowhere")
 
