@@ -30,10 +30,7 @@ def test_an_installed_wheel_evolves_from_any_directory(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     mine = elsewhere / "mine" / "strategy"
     mine.mkdir(parents=True)
-    strategy = (CHECKOUT / "conf" / "strategy" / "cma_es.yaml").read_text()
-    (mine / "small.yaml").write_text(
-        strategy.replace("population_size: null", "population_size: 4")
-    )
+    (mine / "small.yaml").write_text("defaults: [cma_es, _self_]\npopulation_size: 4\n")
     sources = CHECKOUT / "experiments" / "digits" / "sources"
     out = run(
         str(site / "bin" / "evojax-merge"),

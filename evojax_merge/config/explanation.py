@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import hydra
@@ -19,6 +18,8 @@ from omegaconf import (
     StringNode,
 )
 from omegaconf.errors import OmegaConfBaseException
+
+from evojax_merge.documents.nearest import nearest
 
 
 class ConfigError(ValueError):
@@ -45,19 +46,12 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
         key = max(key or "", found.group(1).split("@")[0], key=len)  # the more particular
         if key == "experiment":
             return "an experiment is added: +experiment=NAME"
-        near = _nearest_key(key, search_path)
-        return f"there is no configuration key {key!r}" + (
-            f"; did you mean {near!r}?" if near else ""
-        )
+        return f"there is no configuration key {key!r}{_nearest_key(key, search_path)}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, option = found.groups()
         options = _options(group)
-        close = get_close_matches(option, options, n=1)
-        return (
-            f"there is no option {group}={option}"
-            + (f"; did you mean {group}={close[0]}?" if close else "")
-            + f" Options are {', '.join(options)}."
-        )
+        hint = nearest(option, options, f"{group}=")
+        return f"there is no option {group}={option}{hint}; options are {', '.join(options)}"
     return message
 
 
@@ -96,19 +90,18 @@ def explain_group(error: Exception, overrides: Sequence[str]) -> str:
     return str(error)
 
 
-def _nearest_key(key: str, search_path: list[str]) -> str | None:
+def _nearest_key(key: str, search_path: list[str]) -> str:
     node: Any = hydra.compose("config", overrides=search_path)
     known: list[str] = []
     for part in re.split(r"[./]", key):
         if not isinstance(node, DictConfig):
-            return None
+            return ""
         if part in node:
             known.append(part)
             node = node._get_node(part)
             continue
-        close = get_close_matches(part, [str(name) for name in node], n=1)
-        return ".".join([*known, close[0]]) if close else None
-    return None
+        return nearest(part, map(str, node), "".join(f"{one}." for one in known))
+    return ""
 
 
 def _options(group: str) -> list[str]:

@@ -1,7 +1,6 @@
 """From a configuration to the objects that it describes."""
 
 import inspect
-from difflib import get_close_matches
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
@@ -14,6 +13,7 @@ from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import check_task
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.operators.statistics.cache import StatisticsCache
@@ -164,17 +164,11 @@ def _check_arguments(config: Any, where: str) -> None:
         return
     for key in map(str, config):
         if not key.startswith("_") and key not in parameters:
-            near = get_close_matches(key, list(parameters), n=1)
             keys = ", ".join(parameters) or "none"
-            raise ConfigError(
-                f"there is no configuration key {where}.{key}"
-                + (
-                    f"; did you mean {where}.{near[0]}?"
-                    if near
-                    else f": what is chosen for {where} takes {keys} (an experiment may bring keys "
-                    "of another choice)"
-                )
-            )
+            others = f": what is chosen for {where} takes {keys} (an experiment may bring keys of "
+            others += "another choice)"
+            hint = nearest(key, parameters, f"{where}.") or others
+            raise ConfigError(f"there is no configuration key {where}.{key}{hint}")
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ false is none.
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import pydantic
 
 from evojax_merge.documents.arguments import allowed
 from evojax_merge.documents.errors import named, shown
+from evojax_merge.documents.nearest import nearest
 
 _MOST_PROBLEMS = 20
 """Problems that a message lists."""
@@ -106,8 +106,7 @@ def _problems(found: pydantic.ValidationError, model: type[Document]) -> Iterato
         if kind_ == "missing":
             yield f"lacks {key}"
         elif kind_ == "extra_forbidden":
-            near = get_close_matches(str(location[-1]), _siblings(model, location), n=1)
-            yield f"unknown key {key}" + (f" (did you mean {near[0]}?)" if near else "")
+            yield f"unknown key {key}{nearest(location[-1], _siblings(model, location))}"
         elif kind_ == "too_short" and not given:
             yield f"{key} is empty"
         else:

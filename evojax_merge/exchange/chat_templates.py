@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from evojax_merge.checkpoints import Checkpoint
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 
 _ALPACA = r"""
 {%- set headings = {'user': 'Instruction', 'assistant': 'Response', 'user_context': 'Input'} -%}

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Collection, Iterable, Iterator
 
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.knowledge import PARTS
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.models.decoder.params import NAMES
@@ -27,7 +28,7 @@ def idle_filters(settings: Iterable[tuple[str, Settings]], names: Collection[str
                     continue
                 problem = f"{where}.{parameter}: the filter {rule.filter!r} matches no tensor"
                 if not _is_known(str(rule.filter), names):
-                    raise ExchangeError(problem + nearest(str(rule.filter), parts))
+                    raise ExchangeError(problem + nearest(rule.filter, parts))
                 yield problem
 
 

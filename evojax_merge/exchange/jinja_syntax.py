@@ -6,7 +6,7 @@ from jinja2 import Environment, TemplateError, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
-from evojax_merge.exchange.errors import nearest
+from evojax_merge.documents.nearest import nearest
 
 
 def problem(text: str) -> str | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from evojax_merge import operators
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.settings import Kind, Value
 from evojax_merge.operators import Operator
 
@@ -97,7 +98,7 @@ def method(name: Any, where: str) -> Method:
     if isinstance(name, str) and name in METHODS:
         return METHODS[name]
     raise ExchangeError(
-        f"{where}: unknown merge_method {name!r}{nearest(str(name), METHODS)}; "
+        f"{where}: unknown merge_method {name!r}{nearest(name, METHODS)}; "
         f"known are {', '.join(METHODS)}"
     )
 

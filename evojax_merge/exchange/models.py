@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 
 _KEYS = ("model", "path", "revision", "lora")
 _UNSUPPORTED = {"override_architecture": "the model's own config.json decides; remove it"}
@@ -66,7 +67,7 @@ class ModelNames:
                     raise ExchangeError(f"{where}.{key}: {_UNSUPPORTED[key]}")
                 if key not in _KEYS:
                     raise ExchangeError(
-                        f"unknown key {where}.{key}{nearest(str(key), _KEYS)}; known are "
+                        f"unknown key {where}.{key}{nearest(key, _KEYS)}; known are "
                         f"{', '.join(_KEYS)}"
                     )
             revision = given.get("revision", revision)

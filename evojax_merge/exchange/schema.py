@@ -15,9 +15,10 @@ import yaml
 
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.documents.yaml_text import load_documents, load_yaml
 from evojax_merge.exchange.chat_templates import check_template
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.knowledge import KEYS
 from evojax_merge.exchange.methods import Method, method
 from evojax_merge.exchange.models import ModelNames
@@ -407,7 +408,7 @@ class _Reader:
                 continue
             if key not in KEYS:
                 raise ExchangeError(
-                    f"unknown key {at}{key}{nearest(str(key), known)}; known are {', '.join(known)}"
+                    f"unknown key {at}{key}{nearest(key, known)}; known are {', '.join(known)}"
                 )
             self.notes.append(f"{at}{key} is ignored (it means nothing there)")
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from evojax_merge.documents.arguments import LARGEST
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 
 Kind = Literal["float", "int", "bool"]
 Value = float | int | bool
@@ -113,9 +114,7 @@ def _rule(entry: Any, kind: Kind, where: str, notes: list[str]) -> Rule:
         )
     for key in entry:
         if key not in ("filter", "value"):
-            raise ExchangeError(
-                f"{where}: unknown key {key}{nearest(str(key), ('filter', 'value'))}"
-            )
+            raise ExchangeError(f"{where}: unknown key {key}{nearest(key, ('filter', 'value'))}")
     if "value" not in entry:
         raise ExchangeError(f"{where}: lacks value")
     pattern = entry.get("filter")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from evojax_merge.exchange.errors import ExchangeError, nearest
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.models import ModelNames
 from evojax_merge.exchange.settings import value
 
@@ -91,5 +92,5 @@ def _check_keys(tree: Mapping[Any, Any], known: tuple[str, ...], where: str) -> 
     for key in tree:
         if key not in known:
             raise ExchangeError(
-                f"unknown key {where}.{key}{nearest(str(key), known)}; known are {', '.join(known)}"
+                f"unknown key {where}.{key}{nearest(key, known)}; known are {', '.join(known)}"
             )

@@ -16,8 +16,9 @@ from jaxtyping import Float, Float32, Int
 from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named
 from evojax_merge.documents.files import at_home, open_regular
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import ACCURACY, ClassifyBatch
-from evojax_merge.fitness.data import DataError, did_you_mean
+from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.references import ClassReferences
 from evojax_merge.fitness.splits import check_undivided, divide
 from evojax_merge.models.request import Classify
@@ -99,7 +100,7 @@ class ClassificationTask:
         if split not in self._examples:
             raise ValueError(
                 f"{self.name}: no data for the split {split!r}; there is data for "
-                f"{', '.join(self._examples)}{did_you_mean(split, self._examples)}"
+                f"{', '.join(self._examples)}{nearest(split, self._examples)}"
             )
         return split
 
@@ -263,7 +264,7 @@ def _read_npz(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarr
             if missing:
                 raise DataError(
                     f"{file}: no array {missing[0]!r}; the arrays are {', '.join(arrays)}"
-                    f"{did_you_mean(missing[0], arrays)}"
+                    f"{nearest(missing[0], arrays)}"
                 )
             return arrays[inputs], arrays[label]
     except DataError:
@@ -309,7 +310,7 @@ def _table(rows: Any, file: Path, label: str) -> tuple[list[str], list[list[floa
         problem = "two columns" if label in header else "no column"
         raise DataError(
             f"{file}, line 1: {problem} {label!r}; the columns are "
-            f"{', '.join(map(named, header[:99]))}{did_you_mean(label, header[:99])}"
+            f"{', '.join(map(named, header[:99]))}{nearest(label, header[:99])}"
         )
     values = []
     for row in rows:

@@ -1,6 +1,5 @@
 """JSON Lines files: one object a line, and errors that name the file, the line and the field."""
 
-import difflib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +9,7 @@ from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import LARGEST, at_home, decoded, open_regular
 from evojax_merge.documents.json_text import JsonSyntaxError, load_json
+from evojax_merge.documents.nearest import nearest
 
 _LARGEST_NUMBER = sys.float_info.max
 
@@ -39,7 +39,7 @@ class Record(NamedTuple):
         if name in self.fields:
             return self.fields[name]
         present = ", ".join(map(repr, map(named, self.fields))) or "none"
-        hint = did_you_mean(name, self.fields)
+        hint = nearest(name, self.fields)
         raise DataError(f"{self.place}: no field {name!r}; the fields are {present}{hint}")
 
     def text(self, name: str) -> str:
@@ -58,12 +58,6 @@ class Record(NamedTuple):
             f"{self.place}: field {name!r} is {_KINDS.get(type(value), shown(value))}; give a text "
             "or a number"
         )
-
-
-def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """The end of a message that names the option nearest to a misspelt name, or nothing."""
-    near = difflib.get_close_matches(name, list(options), n=1)
-    return f". Did you mean {near[0]!r}?" if near else ""
 
 
 def read_jsonl(path: str | Path, limit: int | None = None) -> tuple[Record, ...]:

@@ -15,9 +15,10 @@ from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.documents.arguments import check_switch, check_text, check_whole
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
 from evojax_merge.fitness.chat import as_chats
-from evojax_merge.fitness.data import DataError, Record, did_you_mean
+from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import (
     Bucket,
     Encoder,
@@ -70,7 +71,7 @@ class GenerationTask(TextTask):
         if not isinstance(self.extract, str) or self.extract not in EXTRACTORS:
             raise ValueError(
                 f"{self.name}: no extract mode {self.extract!r}; the modes are "
-                f"{', '.join(EXTRACTORS)}{did_you_mean(str(self.extract), EXTRACTORS)}"
+                f"{', '.join(EXTRACTORS)}{nearest(self.extract, EXTRACTORS)}"
             )
         check_whole(f"{self.name}: max_new_tokens", self.max_new_tokens, 1)
         if self.slots is not None:

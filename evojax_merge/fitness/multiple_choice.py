@@ -10,8 +10,9 @@ from jaxtyping import Float, Float32, Int
 
 from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.errors import shown
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import ACCURACY, Measure
-from evojax_merge.fitness.data import DataError, Record, did_you_mean
+from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
@@ -45,7 +46,7 @@ class MultipleChoiceTask(TextTask):
         if not isinstance(self.normalize, str) or self.normalize not in NORMALIZATIONS:
             raise ValueError(
                 f"{self.name}: no normalization {self.normalize!r}; there are "
-                f"{', '.join(NORMALIZATIONS)}{did_you_mean(str(self.normalize), NORMALIZATIONS)}"
+                f"{', '.join(NORMALIZATIONS)}{nearest(self.normalize, NORMALIZATIONS)}"
             )
         for key in ("choices", "reference", "delimiter"):
             check_text(f"{self.name}: {key}", getattr(self, key))

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
-from evojax_merge.fitness.data import DataError, Record, did_you_mean, read_jsonl
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.fitness.data import DataError, Record, read_jsonl
 from evojax_merge.fitness.splits import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
@@ -108,8 +109,7 @@ class TextTask:
         if not isinstance(split, str) or split not in SPLITS:
             known = ", ".join(SPLITS)
             raise ValueError(
-                f"{self.name}: no split {split!r}; the splits are {known}"
-                f"{did_you_mean(split, SPLITS)}"
+                f"{self.name}: no split {split!r}; the splits are {known}{nearest(split, SPLITS)}"
             )
         if split not in self._records:
             raise ValueError(

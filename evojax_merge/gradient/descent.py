@@ -13,8 +13,8 @@ import numpy as np
 import optax
 
 from evojax_merge.documents.arguments import check_number, check_whole
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import Measure
-from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.references import references_of
 from evojax_merge.fitness.several import weighted
 from evojax_merge.gradient.entropy import PredictionEntropy
@@ -22,6 +22,8 @@ from evojax_merge.gradient.likelihood import ReferenceLikelihood
 from evojax_merge.gradient.objective import Descendable, Objective
 from evojax_merge.gradient.weighted import WeightedObjectives
 from evojax_merge.params.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
+from evojax_merge.strategies.base import Strategy
+from evojax_merge.strategies.setting import Setting
 
 OBJECTIVES = ("likelihood", "entropy")
 
@@ -83,7 +85,7 @@ class Descent:
         if objective not in OBJECTIVES:
             raise ValueError(
                 f"strategy.objective is {objective!r}; use {' or '.join(OBJECTIVES)}"
-                f"{did_you_mean(str(objective), OBJECTIVES)}"
+                f"{nearest(objective, OBJECTIVES)}"
             )
         check_number("strategy.learning_rate", learning_rate, 0)
         if learning_rate == 0:
@@ -154,7 +156,7 @@ class Descent:
         return state
 
 
-class GradientDescent:
+class GradientDescent(Strategy):
     """Descends an objective from the start, some steps between one evaluation and the next.
 
     A strategy with a population of one. Of the ``likelihood`` of reference answers, whatever the
@@ -172,9 +174,8 @@ class GradientDescent:
         (``diversity=0``) is least where only the most certain source is left.
 
     Args:
-        lower, upper: Bounds of the space.
-        start: Where to begin, inside them.
-        steps: Of the descent, a generation.
+        setting: The search that the strategy is for.
+        steps: How many steps of the descent make a generation.
         objective, learning_rate, batch_size, diversity: See `Descent`.
 
     Raises:
@@ -182,14 +183,12 @@ class GradientDescent:
     """
 
     population_size = 1
-    own_measure = Measure("minus entropy of the predictions", "nats")
-    """What `score` gives."""
+    follows_gradients = True
 
     def __init__(
         self,
-        lower: Any,
-        upper: Any,
-        start: Any,
+        setting: Setting,
+        *,
         objective: str = "likelihood",
         learning_rate: float = 1e-3,
         batch_size: int = 16,
@@ -197,15 +196,18 @@ class GradientDescent:
         steps: int = 1,
     ) -> None:
         check_whole("strategy.steps", steps, 1)
-        self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
-        self._start = np.asarray(start, np.float32)
+        self._descent = Descent(
+            setting.lower, setting.upper, objective, learning_rate, batch_size, diversity
+        )
+        self._start = np.asarray(setting.box(1.0).start)
         self._steps = steps
         self.dims = len(self._start)
 
     @property
-    def scores_itself(self) -> bool:
-        """Whether `score` says how good a genotype is, and not the task."""
-        return self._descent.objective == "entropy"
+    def own_measure(self) -> Measure | None:
+        """What `score` gives where the entropy is descended, for which no labels are looked at."""
+        entropy = self._descent.objective == "entropy"
+        return Measure("minus entropy of the predictions", "nats") if entropy else None
 
     def check(self, task: Any) -> None:
         """Raise ValueError if the objective cannot be measured on a bound task."""

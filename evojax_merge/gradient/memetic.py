@@ -7,6 +7,8 @@ told as if the search had proposed it, as in Hansen, Injecting external solution
 """
 
 import copy
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +20,9 @@ from evojax_merge.documents.arguments import check_whole
 from evojax_merge.gradient.descent import Descent
 from evojax_merge.gradient.objective import Descendable
 from evojax_merge.params.types import Array, Fitness, Float, Genotype, Int, Population, PRNGKey
-from evojax_merge.strategies.base import within
+from evojax_merge.strategies.base import Strategy
+from evojax_merge.strategies.factory import make_inner
+from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
@@ -42,7 +46,7 @@ class State(NamedTuple):
     spent: Int[Array, ""]
 
 
-class Memetic:
+class Memetic(Strategy):
     """A strategy that begins where a descent ends, and learns from descents on its way.
 
     Before the first generation the start is moved by ``start_steps`` steps of Adam. Every so many
@@ -53,10 +57,8 @@ class Memetic:
     first generation.
 
     Args:
-        inner: (lower, upper, start) -> the strategy inside.
-        lower, upper: Bounds of the space.
-        start: Where to begin, inside them.
-        span: Of the genes, where the space gives one.
+        setting: The search that the strategy is for.
+        inner: (setting) -> the strategy inside.
         start_steps: Of the first descent; 0: none.
         local_steps: Of each later one; 0: none.
         every: Generations from one of those to the next.
@@ -67,13 +69,14 @@ class Memetic:
             be told of others' candidates, or see `Descent`.
     """
 
+    uses_span = True
+    follows_gradients = True
+
     def __init__(
         self,
+        setting: Setting,
         inner: Callable[..., Any],
-        lower: Any,
-        upper: Any,
-        start: Any,
-        span: Any = None,
+        *,
         start_steps: int = 30,
         local_steps: int = 5,
         every: int = 2,
@@ -85,18 +88,16 @@ class Memetic:
         check_whole("strategy.start_steps", start_steps, 0)
         check_whole("strategy.local_steps", local_steps, 0)
         check_whole("strategy.every", every, 1)
-        self._descent = Descent(lower, upper, objective, learning_rate, batch_size, diversity)
-        box = {"lower": lower, "upper": upper}
-        if span is not None:
-            box["span"] = span
-        make = within("memetic", inner)
-        self._make = lambda at: make(**box, start=at)
-        self._start = np.asarray(start, np.float32)
-        self._began: dict[bytes, Any] = {}
+        self._descent = Descent(
+            setting.lower, setting.upper, objective, learning_rate, batch_size, diversity
+        )
+        self._setting, self._make = setting, functools.partial(make_inner, "memetic", inner)
+        self._start = np.asarray(setting.box(1.0).start)
+        self._began: dict[bytes, Strategy] = {}
         strategy = self._inner(self._start)
-        if not hasattr(strategy, "inject"):
+        if not strategy.injectable:
             raise ValueError(
-                f"strategy.inner is a {type(strategy).__name__}, which cannot be told of what a "
+                f"strategy.inner is a {strategy.name}, which cannot be told of what a "
                 "descent found; use one of evosax's, e.g. strategy@strategy.inner=cma_es"
             )
         self._start_steps, self._local_steps, self._every = start_steps, local_steps, every
@@ -166,9 +167,7 @@ class Memetic:
 
     def recommend(self, state: State) -> Genotype | None:
         """What the strategy inside recommends."""
-        inner = self._inner(state.start)
-        found: Genotype | None = getattr(inner, "recommend", lambda state: None)(state.inner)
-        return found
+        return self._inner(state.start).recommend(state.inner)
 
     def _begin(self, key: PRNGKey, state: State) -> State:
         """Descend from the start, and begin the strategy inside from there."""
@@ -181,9 +180,9 @@ class Memetic:
             spent=state.spent + descent.spent,
         )
 
-    def _inner(self, start: Any) -> Any:
+    def _inner(self, start: Any) -> Strategy:
         """The strategy inside, beginning from the start that the state holds."""
         at = np.asarray(start, np.float32)
         if at.tobytes() not in self._began:
-            self._began[at.tobytes()] = self._make(at)
+            self._began[at.tobytes()] = self._make(dataclasses.replace(self._setting, start=at))
         return self._began[at.tobytes()]

@@ -1,12 +1,12 @@
 """Segments: the parts of a model within which a source's coefficients are constant."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.models import COMMON_GROUPS, Layout
 from evojax_merge.params.types import Array, Int
 
@@ -97,8 +97,7 @@ def _check_segments(segments: Sequence[Segment], layout: Layout) -> None:
             if part in groups or any(part in path for path in layout.leaves):
                 continue
             parts = {name for path in layout.leaves for name in path.split(".")}
-            near = get_close_matches(part, [*groups, *sorted(parts)], n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = nearest(part, [*groups, *sorted(parts)])
             raise ValueError(
                 f"segment {segment.name}: {part!r} is no parameter group and part of no leaf's "
                 f"path{hint}"

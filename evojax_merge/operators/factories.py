@@ -8,10 +8,10 @@ from elsewhere is imported for a caller alone who says that it is trusted.
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
@@ -187,8 +187,7 @@ def _factory(name: str, trust: bool) -> Callable[..., Any]:
     if name.startswith(PACKAGE):
         found = FACTORIES.get(name.removeprefix(PREFIX))
         if found is None:
-            near = get_close_matches(name.rpartition(".")[2], FACTORIES, n=1)
-            hint = f" (did you mean {PREFIX}{near[0]}?)" if near else ""
+            hint = nearest(name.rpartition(".")[2], FACTORIES, PREFIX)
             raise ValueError(f"{name} is no operator of this package{hint}")
         return found
     if not trust:

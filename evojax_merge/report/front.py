@@ -4,7 +4,6 @@ import dataclasses
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from evojax_merge.documents import schema
 from evojax_merge.documents.errors import DocumentError, named
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.json_text import load_object
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import Measure
 from evojax_merge.params.types import Float
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
@@ -128,8 +128,7 @@ class Front:
         for part in choice.split(","):
             name, _, number = part.partition("=")
             if name.strip() not in weights:
-                near = get_close_matches(name.strip(), [*self.tasks, KNEE], n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                hint = nearest(name.strip(), [*self.tasks, KNEE])
                 raise ValueError(
                     f"--select {choice}: give an index, {KNEE}, or weights as {self.tasks[0]}=1; "
                     f"there is no task {name.strip()!r}{hint} (tasks: {', '.join(self.tasks)})"

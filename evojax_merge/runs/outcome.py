@@ -163,7 +163,7 @@ class Outcome:
         own = {
             name: measure_of(stage, self.experiment.task)
             for name, stage in stages.items()
-            if getattr(stage.strategy, "scores_itself", False)
+            if stage.strategy.scores_itself
         }
         plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
         problem.plot(recipe, history, plots)

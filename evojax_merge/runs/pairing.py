@@ -48,12 +48,11 @@ def pair(
     Raises:
         ValueError: A saver does not fit the task.
     """
-    seeds, seed = problem.seeds, getattr(strategy, "seed", None)
-    if seeds is not None and seed is not None:
-        strategy = seed(seeds)
-    if hasattr(strategy, "bind"):
+    if (seeds := problem.seeds) is not None:
+        strategy = strategy.seed(seeds)
+    if strategy.follows_gradients:
         strategy = strategy.bind(problem.descendable())
-    if getattr(strategy, "scores_itself", False):
+    if strategy.scores_itself:
         return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
     return Pair(strategy, scorer, scorer.resume)
@@ -85,7 +84,7 @@ def _make_scorer(
     return Scorer(rule, measure, items, parts_of(task), memory, before)
 
 
-def _by_own_score(strategy: Any) -> Callable[[Population], Evaluation]:
+def _by_own_score(strategy: Strategy) -> Callable[[Population], Evaluation]:
     """Candidates are as good as the strategy says, whatever the task's answers are."""
 
     def evaluate_fn(population: Population) -> Evaluation:

@@ -22,7 +22,7 @@ from evojax_merge.search.history import History
 from evojax_merge.search.interruption import Interruption
 from evojax_merge.search.loop import search
 from evojax_merge.search.state import EvolutionState
-from evojax_merge.strategies import EvosaxStrategy, Strategy
+from evojax_merge.strategies import EvosaxStrategy, Setting, Strategy
 
 HISTORY, CHECKPOINTS = "history.jsonl", "checkpoints"
 
@@ -84,8 +84,8 @@ class Searcher:
                 interrupted=self.interruption.check,
             )
         front = None
-        if hasattr(strategy, "front"):
-            members, objectives = (np.asarray(part) for part in strategy.front(state.strategy))
+        if (kept := strategy.front(state.strategy)) is not None:
+            members, objectives = (np.asarray(part) for part in kept)
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
@@ -114,7 +114,7 @@ class Searcher:
                 f"items in {self.directory / HISTORY}"
             )
         validated = "validation" in known.splits
-        recommended = getattr(strategy, "recommend", lambda state: None)(state.strategy)
+        recommended = strategy.recommend(state.strategy)
         if recommended is not None and (validated or partly):
             finalists = np.concatenate([finalists, np.asarray(recommended)[None]])
         if front is not None and len(front):
@@ -128,10 +128,8 @@ class Searcher:
 
 def measure_of(stage: Stage, task: Task) -> Measure:
     """What a search goes by: the task's fitness, unless its strategy scores candidates itself."""
-    strategy: Any = stage.strategy
-    if getattr(strategy, "scores_itself", False):
-        own: Measure = strategy.own_measure
-        return own
+    if (own := stage.strategy.own_measure) is not None:
+        return Measure(*own)
     named = isinstance(task, SeveralTasks)
     return task.measure._replace(name="fitness") if named else task.measure
 
@@ -143,10 +141,8 @@ def random_search(space: Any, stage: Stage) -> Stage:
     its candidates meet the same ones.
     """
     strategy = EvosaxStrategy(
+        Setting(space.lower, space.upper, space.start),
         "RandomSearch",
-        lower=space.lower,
-        upper=space.upper,
-        start=space.start,
         population_size=stage.strategy.population_size,
     )
     minibatch = stage.savers.minibatch

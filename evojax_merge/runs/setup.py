@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from evojax_merge.runs.problem import RANDOM, Problem, Winner
 from evojax_merge.savers.minibatch import SIZE
 from evojax_merge.sources.evidence import Items
 from evojax_merge.sources.ingredients import Ingredients, Plan
-from evojax_merge.spaces import kind_of
-from evojax_merge.strategies import Strategy
+from evojax_merge.spaces import ParameterSpace
+from evojax_merge.strategies import Setting, Strategy, make_strategy
 
 
 @dataclasses.dataclass
@@ -98,41 +97,18 @@ class Setup(abc.ABC):
         Raises:
             ValueError: It cannot search such a space.
         """
-        make = self.experiment.strategy
-        box = {"lower": space.lower, "upper": space.upper, "start": space.start}
-        box |= self._told(make, space)
-        if getattr(space, "span", None) is None:
-            strategy = make(**box)
-            if hasattr(strategy, "check"):
-                strategy.check(self.bound["search"])
-            return strategy
-        made = getattr(make, "func", make)
-        name = getattr(made, "__name__", "strategy")
-        if hasattr(made, "bind"):
-            raise ValueError(f"{name} follows gradients, of space=parameter only")
-        if "span" not in inspect.signature(make).parameters:
-            raise ValueError(
-                f"{name} takes no span, which genes of a {kind_of(self.experiment.space)} space "
-                "have besides their bounds; use another strategy"
-            )
-        return make(**box, span=space.span)
-
-    def _told(self, make: Callable[..., Strategy], space: Any) -> dict[str, Any]:
-        """What a strategy asks to know: names of the objectives, number of items, matrices."""
-        bound = self.bound["search"]
-        known = {
-            "objectives": tuple(part.name for part in parts_of(bound)),
-            "items": len(bound),
-            "matrices": getattr(space, "matrices", None),
-        }
-        asked = inspect.signature(make).parameters
-        if (
-            getattr(getattr(make, "func", make), "hears", "fitness") == "objectives"
-            and not (known["objectives"])
-        ):
-            raise ValueError(
-                f"{getattr(getattr(make, 'func', make), '__name__', 'strategy')} weighs several "
-                "objectives against each other; give two tasks or more, as "
-                "'fitness=[generation,perplexity]'"
-            )
-        return {name: value for name, value in known.items() if name in asked}
+        task = self.bound["search"]
+        setting = Setting(
+            space.lower,
+            space.upper,
+            space.start,
+            getattr(space, "span", None),
+            objectives=tuple(part.name for part in parts_of(task)),
+            items=len(task),
+            matrices=getattr(space, "matrices", ()),
+        )
+        strategy = make_strategy(self.experiment.strategy, setting)
+        if strategy.follows_gradients and not isinstance(space, ParameterSpace):
+            raise ValueError(f"{strategy.name} follows gradients, of space=parameter only")
+        strategy.check(task)
+        return strategy

@@ -12,7 +12,7 @@ from evojax_merge.savers.anchors import Anchors
 from evojax_merge.savers.base import Items, Rule, Whole
 from evojax_merge.savers.minibatch import LEAST, SIZE, Minibatch
 from evojax_merge.savers.racing import Racing
-from evojax_merge.strategies.base import Strategy, hears
+from evojax_merge.strategies.base import Strategy
 
 WORTHWHILE = 0.5
 """Share of the cost of all items that minibatches may have which nobody asked for."""
@@ -35,9 +35,9 @@ def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
     fit = (
         not savers.partial
         and not parts_of(task)
-        and (getattr(strategy, "averages", False) or not given.get("fresh", True))
-        and not getattr(strategy, "scores_itself", False)
-        and hears(strategy) == "fitness"
+        and (strategy.averages or not given.get("fresh", True))
+        and not strategy.scores_itself
+        and strategy.hears == "fitness"
         and _saves(task, size)
     )
     return dataclasses.replace(savers, automatic=None, minibatch=given if fit else savers.minibatch)
@@ -73,17 +73,17 @@ def make_rule(
         ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.
     """
     for name in savers.partial:
-        if getattr(strategy, "scores_itself", False):
+        if strategy.scores_itself:
             raise ValueError(
                 f"savers.{name} chooses what is measured of candidates, and "
-                f"{type(strategy).__name__} scores them itself; leave it out"
+                f"{strategy.name} scores them itself; leave it out"
             )
         if parts_of(task):
             raise ValueError(f"savers.{name} compares candidates by one task, not by several")
-        if hears(strategy) != "fitness":
+        if strategy.hears != "fitness":
             raise ValueError(
-                f"savers.{name} leaves items unmeasured, and {type(strategy).__name__} is told the "
-                f"{hears(strategy)}"
+                f"savers.{name} leaves items unmeasured, and {strategy.name} is told the "
+                f"{strategy.hears}"
             )
     if savers.minibatch is not None:
         if len(savers.partial) > 1:
@@ -93,12 +93,11 @@ def make_rule(
                 "one out"
             )
         fresh = savers.minibatch.get("fresh", True)
-        if fresh and not getattr(strategy, "averages", False):
-            name = type(getattr(strategy, "algorithm", strategy)).__name__
+        if fresh and not strategy.averages:
             raise ValueError(
-                f"savers.minibatch scores each generation on other items, and {name} does not "
-                "average candidates but keeps the best, which would be the luckiest; use cma_es or "
-                "cr_fm_nes, for instance, or the same items for all with "
+                f"savers.minibatch scores each generation on other items, and {strategy.name} does "
+                "not average candidates but keeps the best, which would be the luckiest; use "
+                "cma_es or cr_fm_nes, for instance, or the same items for all with "
                 "savers.minibatch.fresh=false, or leave it out"
             )
         return Minibatch(len(task), **savers.minibatch)

@@ -15,7 +15,7 @@ from evojax_merge.params.types import Population, PRNGKey
 from evojax_merge.search.checkpointer import Checkpointer, CheckpointingError
 from evojax_merge.search.history import History, HistoryWarning, numbered
 from evojax_merge.search.state import EvolutionState, Spent, init_archive, update_archive
-from evojax_merge.strategies.base import Strategy, hears
+from evojax_merge.strategies.base import Strategy
 
 EvaluateFn = Callable[[Population], Evaluation]
 
@@ -56,15 +56,15 @@ def step(
     state: EvolutionState, strategy: Strategy, evaluate_fn: EvaluateFn
 ) -> tuple[EvolutionState, Population, Evaluation]:
     """One generation. Depends on nothing but its arguments, but for the seconds it took."""
-    began, before = time.perf_counter(), spent_in(strategy, state.strategy)
+    began, before = time.perf_counter(), strategy.spent(state.strategy)
     key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
     population, asked = strategy.ask(key_ask, state.strategy)
     evaluation = evaluate_fn(population)
-    told = jnp.asarray(evaluation.heard(hears(strategy)))
+    told = jnp.asarray(evaluation.heard(strategy.hears))
     learned = strategy.tell(key_tell, population, told, asked)
     archive = update_archive(state.archive, population, jnp.asarray(evaluation.assured))
     after = EvolutionState(state.generation + 1, state.key, learned, archive)
-    own = spent_in(strategy, learned) - before
+    own = strategy.spent(learned) - before
     return after, population, _charged(evaluation, own, time.perf_counter() - began)
 
 
@@ -187,12 +187,6 @@ def _begin(
             )
     known = None if checkpointer is None else checkpointer.spent(int(state.generation))
     return state, history.rewind(name, int(state.generation), strategy.population_size, known)
-
-
-def spent_in(strategy: Strategy, state: Any) -> int:
-    """Items that a strategy itself has measured, e.g. for gradients."""
-    spent = getattr(strategy, "spent", None)
-    return 0 if spent is None else int(spent(state))
 
 
 def _cost(evaluation: Evaluation) -> Spent:

@@ -9,7 +9,6 @@ scale the hidden state on its way from one layer to the next.
 
 import functools
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Literal, get_args
 
 import jax
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.documents.arguments import LARGEST, check_whole, within
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int
 from evojax_merge.spaces.scaling import SCALINGS, Scaling
@@ -246,6 +246,5 @@ def _bounds(scale: Sequence[float]) -> tuple[float, float]:
 
 def _among(key: str, given: str, known: Sequence[str] | dict) -> None:
     if not isinstance(given, str) or given not in known:
-        near = get_close_matches(str(given), list(known), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"space.{key} is {given!r}{hint} (there are: {', '.join(known)})")
+        hint = nearest(given, known)
+        raise ValueError(f"space.{key} is {given!r}{hint}; there are: {', '.join(known)}")

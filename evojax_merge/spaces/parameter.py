@@ -6,7 +6,6 @@ Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.131
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.documents.arguments import LARGEST, allowed, check_switch, check_whole, within
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.models import Layout, Leaf
 from evojax_merge.models.segments import LeafCoefficients, Segment, assign, expand, names_leaf
 from evojax_merge.operators.base import Coefficient, Operator, divisor
@@ -243,11 +243,10 @@ def _segments(
     listed = [kind for kinds in named.values() for kind in kinds if kind != REST]
     for part in listed:
         if part not in layout.kinds and not any(part in path for path in layout.groups):
-            near = get_close_matches(part, [*layout.kinds, *_names(layout)], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest(part, [*layout.kinds, *_names(layout)])
             raise ValueError(
-                f"space.groups: {part!r} is no parameter group and part of no leaf's path{hint} "
-                f"(groups are {', '.join(layout.kinds)})"
+                f"space.groups: {part!r} is no parameter group and part of no leaf's path{hint}; "
+                f"groups are {', '.join(layout.kinds)}"
             )
     if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
         raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")
@@ -394,7 +393,6 @@ def _known(
 ) -> None:
     for name in given:
         if name not in known:
-            near = get_close_matches(str(name), list(known), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = nearest(name, known)
             listed = ", ".join(map(str, known))
-            raise ValueError(f"{where}: there is no {name!r}{hint} (there are: {listed}){advice}")
+            raise ValueError(f"{where}: there is no {name!r}{hint}; there are: {listed}{advice}")

@@ -19,9 +19,9 @@ from jaxtyping import Array, Bool, Float
 from evojax_merge.documents.arguments import check_population_size
 from evojax_merge.params.types import Fitness, Genotype, Population, PRNGKey
 from evojax_merge.strategies.arguments import make_params, resolve
-from evojax_merge.strategies.base import ArgumentError, default_population_size
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.base import ArgumentError, Strategy, default_population_size
 from evojax_merge.strategies.injection import limit_step
+from evojax_merge.strategies.setting import Setting
 from evojax_merge.strategies.shaping import to_cost
 
 _AVERAGING = frozenset(
@@ -42,18 +42,16 @@ class State(NamedTuple):
     started: Bool[Array, ""]  # whether the algorithm was told a generation
 
 
-class EvosaxStrategy:
+class EvosaxStrategy(Strategy):
     """An evosax algorithm searching a box; ``init``, ``ask`` and ``tell`` compile once each.
 
     The algorithm works in units of ``sigma`` around ``start`` (see ``box``), where evosax's
     defaults hold: start at 0, deviation 1. ``std_init`` and step sizes are in that unit.
 
     Args:
+        setting: the search that the strategy is for.
         algorithm: a class of ``evosax.algorithms``, its name, or a partial of it that carries
             constructor options, e.g. an optax optimizer.
-        lower, upper: bounds of each gene.
-        start: where the search begins; None for the middle of the box.
-        span: the range of each gene that ``sigma`` is a share of; None for the whole box.
         population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, or the next number
             the algorithm accepts (some need an even one).
         sigma: initial standard deviation as a share of the span of each gene.
@@ -65,20 +63,20 @@ class EvosaxStrategy:
             the algorithm cannot use, or a box that ``make_box`` refuses.
     """
 
+    uses_span = True
+    injectable = True
+
     def __init__(
         self,
+        setting: Setting,
         algorithm: str | Callable[..., EvolutionaryAlgorithm],
         *,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
         population_size: int | None = None,
         sigma: float = 1 / 6,
         initial_population: Literal["normal", "uniform"] = "normal",
         strategy_params: Mapping[str, Any] | None = None,
     ) -> None:
-        self.box = make_box(lower, upper, start, sigma, span)
+        self.box = setting.box(sigma)
         self.dims = self.box.start.size
         if initial_population not in ("normal", "uniform"):
             raise ValueError(
@@ -113,6 +111,11 @@ class EvosaxStrategy:
                 without a finite one teaches nothing and leaves the state as it was.
         """
         return self._tell_jit(key, population, fitness, state)
+
+    @property
+    def name(self) -> str:
+        """What messages call the strategy: its algorithm."""
+        return self._class.__name__
 
     @property
     def averages(self) -> bool:

@@ -7,7 +7,7 @@ import optax
 from evosax.algorithms import CR_FM_NES, SNES, Open_ES
 
 from evojax_merge.strategies.adapter import EvosaxStrategy
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.setting import Setting
 
 SOME, MANY = 180, 1500
 """Numbers of genes at which the choice changes: halfway, as ratios, between those that were
@@ -20,29 +20,18 @@ class Auto(EvosaxStrategy):
     Their settings are those of ``strategy=cr_fm_nes``, ``open_es`` and ``snes``.
 
     Args:
-        lower, upper, start, span, population_size, sigma: see `EvosaxStrategy`.
+        setting, population_size, sigma: see `EvosaxStrategy`.
     """
 
     def __init__(
         self,
+        setting: Setting,
         *,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
         population_size: int | None = None,
         sigma: float = 1 / 6,
     ) -> None:
-        dims = make_box(lower, upper, start, sigma, span).start.size
-        super().__init__(
-            _choose(dims),
-            lower=lower,
-            upper=upper,
-            start=start,
-            span=span,
-            population_size=population_size,
-            sigma=sigma,
-        )
+        algorithm = _choose(setting.box(sigma).start.size)
+        super().__init__(setting, algorithm, population_size=population_size, sigma=sigma)
 
 
 def _choose(dims: int) -> Any:

@@ -1,11 +1,14 @@
-"""The interface of a search strategy and the error that names the nearest right word."""
+"""What a search strategy is: all that a run may ask of one, with what most of them answer."""
 
-import difflib
+import abc
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal, Self
 
-from evojax_merge.params.types import Fitness, Population, PRNGKey
+import numpy as np
+
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.params.types import Float, Genotype, Population, PRNGKey
 
 State = Any
 """A pytree of arrays whose structure, shapes and dtypes are fixed from ``init`` on."""
@@ -16,61 +19,139 @@ Hears = Literal["fitness", "objectives", "items"]
 ``[pop, tasks]``; or the result of every item, ``[pop, items]``."""
 
 
-class Strategy(Protocol):
-    """Proposes genotypes and learns from their fitness; all three methods are pure.
+class Strategy(abc.ABC):
+    """Proposes genotypes and learns from their fitness.
 
-    What a strategy is told is its attribute ``hears``, see `Hears`; without one, the fitness. Three
-    methods are optional. ``seed(genotypes)`` returns the strategy with genotypes to begin from.
-    ``front(state)`` gives the genotypes that are worth keeping for one objective or another, and
-    their objectives; of those, a run keeps what no other is better than in everything.
-    ``recommend(state)`` gives a genotype that the strategy believes in without having seen it
-    measured, such as the mean of its distribution, or None. ``averages``, if it is true, says that
-    scores are compared within a generation alone, and luck in them averages out.
+    A strategy is made from a `Setting`, its first argument, and from what its configuration says.
+    Three methods must be written: `init`, `ask` and `tell`, which are pure, so that a search can be
+    resumed from a saved state to the same bits. Everything else has a default, for which a strategy
+    of a few lines need not know of it:
+
+        class Uniform(Strategy):
+            def __init__(self, setting, population_size=8):
+                self.box = setting.box(sigma=1.0)
+                self.dims, self.population_size = self.box.start.size, population_size
+
+            def init(self, key):
+                return ()
+
+            def ask(self, key, state):
+                shape = (self.population_size, self.dims)
+                return jax.random.uniform(key, shape) * self.box.span + self.box.lower, state
+
+            def tell(self, key, population, fitness, state):
+                return state
+
+    Attributes:
+        population_size: Candidates a generation.
+        dims: Genes of a genotype.
+        hears: What `tell` is told of a generation, see `Hears`.
+        uses_span: Whether deviations and steps are shares of ``Setting.span``. Spaces whose genes
+            have a span of their own refuse a strategy that would pass it over.
+        follows_gradients: Whether `bind` must be called before the search.
+        injectable: Whether `inject` may be called.
     """
 
     population_size: int
     dims: int
+    hears: ClassVar[Hears] = "fitness"
+    uses_span: ClassVar[bool] = False
+    follows_gradients: ClassVar[bool] = False
+    injectable: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def init(self, key: PRNGKey) -> State:
         """Return the state before the first generation."""
 
+    @abc.abstractmethod
     def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
         """Return one generation of genotypes, inside the bounds."""
 
-    def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
-        """Return the state after a generation was scored; what is told is maximised."""
+    @abc.abstractmethod
+    def tell(self, key: PRNGKey, population: Population, told: Any, state: State) -> State:
+        """Return the state after a generation was scored.
 
+        Args:
+            key: Randomness of this call.
+            population: The genotypes as asked.
+            told: What the strategy hears of them, maximised; what is not finite is a failure.
+            state: The state that `ask` returned.
+        """
 
-def hears(strategy: Strategy) -> Hears:
-    """What a strategy is told."""
-    return getattr(strategy, "hears", "fitness")
+    @property
+    def name(self) -> str:
+        """What messages call the strategy."""
+        return type(self).__name__
 
+    @property
+    def averages(self) -> bool:
+        """Whether scores are compared within a generation alone, and luck in them averages out."""
+        return False
 
-def within(outer: str, inner: Callable[..., Any]) -> Callable[..., Any]:
-    """What makes the strategy inside another one, which is told the fitness alone.
+    @property
+    def own_measure(self) -> tuple[str, str, bool] | None:
+        """What `score` gives, a `fitness.base.Measure`; None where the task scores candidates."""
+        return None
 
-    Args:
-        outer: Name of the other one.
-        inner: Makes it from ``lower``, ``upper``, ``start``, ``span`` and ``population_size``.
-    """
+    @property
+    def scores_itself(self) -> bool:
+        """Whether `score` says how good a genotype is, and not the task."""
+        return self.own_measure is not None
 
-    def make(**arguments: Any) -> Any:
-        name = getattr(getattr(inner, "func", inner), "__name__", "strategy")
-        advice = "use one of evosax's, e.g. strategy@strategy.inner=cma_es"
-        try:
-            made = inner(**arguments)
-        except TypeError as error:
-            raise ArgumentError(
-                f"strategy.inner: {name} cannot be made inside {outer}: {error}; {advice}"
-            ) from error
-        if hears(made) != "fitness":
-            raise ArgumentError(
-                f"strategy.inner: {name} is told the {hears(made)}, and {outer} knows the fitness "
-                f"alone; {advice}"
-            )
-        return made
+    def seed(self, genotypes: Any) -> Self:
+        """The strategy that begins from these genotypes ``[seeds, dims]``, where it can; else it
+        is the same strategy."""
+        return self
 
-    return make
+    def check(self, task: Any) -> None:
+        """Refuse a task that the strategy cannot search for, before any weights are read.
+
+        Args:
+            task: The search split of the task, bound.
+
+        Raises:
+            ValueError: The strategy cannot work with the task.
+        """
+        return
+
+    def bind(self, space: Any) -> Self:
+        """The strategy that follows gradients in a space, a `gradient.Descendable`.
+
+        It is called where ``follows_gradients`` is true.
+        """
+        return self
+
+    def score(self, population: Population) -> Float[np.ndarray, "pop items"]:
+        """How good each candidate is on each item, by `own_measure`; larger is better."""
+        raise NotImplementedError(f"{self.name} has the task score its candidates")
+
+    def spent(self, state: State) -> int:
+        """How many items the strategy itself has measured so far, for gradients for instance."""
+        return 0
+
+    def inject(
+        self, genotype: Genotype, population: Population, state: State
+    ) -> tuple[Population, State]:
+        """Put a genotype from elsewhere in the place of the last one asked, as if it had been.
+
+        It is called where ``injectable`` is true.
+        """
+        raise NotImplementedError(f"{self.name} learns from its own candidates alone")
+
+    def recommend(self, state: State) -> Genotype | None:
+        """A genotype that the strategy believes in without having seen it measured, such as the
+        mean of its distribution; None where there is none."""
+        return None
+
+    def front(
+        self, state: State
+    ) -> tuple[Float[np.ndarray, "members dims"], Float[np.ndarray, "members tasks"]] | None:
+        """Genotypes that are worth keeping for one objective or another, and their objectives.
+
+        A run keeps those that no other is better than in everything. None is returned by a strategy
+        that seeks the best by one number.
+        """
+        return None
 
 
 def default_population_size(dims: int) -> int:
@@ -90,13 +171,6 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """
     known = sorted(known)
     wrong = [name for name in given if name not in known]
-    if not wrong:
-        return
-    # Compared without case: the classes are CMA_ES and SimpleGA, people type cma_es and simplega.
-    folded = {name.lower(): name for name in known}
-    parts = []
-    for name in wrong:
-        near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.5)
-        hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
-        parts.append(f"{name!r}{hint}")
-    raise ArgumentError(f"unknown {what} {', '.join(parts)} (known: {', '.join(known) or 'none'})")
+    if wrong:
+        parts = ", ".join(f"{name!r}{nearest(name, known)}" for name in wrong)
+        raise ArgumentError(f"unknown {what} {parts} (known: {', '.join(known) or 'none'})")

@@ -10,6 +10,7 @@ import numpy as np
 
 from evojax_merge.documents.arguments import MOST_CANDIDATES, check_population_size, check_whole
 from evojax_merge.params.types import Array, Bool, Float, Int, Population, PRNGKey
+from evojax_merge.strategies.base import Strategy
 from evojax_merge.strategies.box import Box
 
 
@@ -27,7 +28,7 @@ class State(NamedTuple):
     generation: Int[Array, ""]
 
 
-class ArchiveStrategy(abc.ABC):
+class ArchiveStrategy(Strategy):
     """Founders, then children; ``init``, ``ask`` and ``tell`` compile once each.
 
     Founders are the genotypes given to `seed`, or samples around the start. The last generation of
@@ -41,6 +42,8 @@ class ArchiveStrategy(abc.ABC):
     Raises:
         ValueError: A number that is not whole, or below 1.
     """
+
+    uses_span = True
 
     def __init__(self, box: Box, population_size: Any, founders: Any) -> None:
         self.box = box

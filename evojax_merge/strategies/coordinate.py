@@ -6,7 +6,7 @@ From the best candidate so far one gene at a time is moved up and down by a step
 improvement is taken. After all genes in turn without one, the step is halved.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from evojax_merge.documents.arguments import check_population_size
 from evojax_merge.params.types import Fitness, Genotype, Population, PRNGKey
-from evojax_merge.strategies.base import default_population_size
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.base import Strategy, default_population_size
+from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
@@ -28,13 +28,12 @@ class State(NamedTuple):
     idle: Int[Array, ""]  # genes moved since the last improvement
 
 
-class CoordinateSearch:
+class CoordinateSearch(Strategy):
     """Half a population of genes moved up and down a generation; the first candidate is the start.
 
     Args:
-        lower, upper: bounds of each gene. There a move outwards becomes half a step inwards.
-        start: where the search begins; None for the middle of the box.
-        span: the range of each gene that the step is a share of; None for the whole box.
+        setting: the search that the strategy is for. At a bound a move outwards becomes half a step
+            inwards.
         population_size: candidates a generation, an even number; None for 4 + ⌊3 ln dims⌋, raised
             to the next even number, or 2 · dims where that is less.
         step: of the first moves.
@@ -43,17 +42,16 @@ class CoordinateSearch:
         ValueError: an odd population, or a step or box that ``make_box`` refuses.
     """
 
+    uses_span = True
+
     def __init__(
         self,
+        setting: Setting,
         *,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
         population_size: int | None = None,
         step: float = 0.25,
     ) -> None:
-        self.box = make_box(lower, upper, start, step, span)
+        self.box = setting.box(step)
         self.dims = self.box.start.size
         if population_size is None:
             size = default_population_size(self.dims)

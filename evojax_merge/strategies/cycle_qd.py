@@ -20,10 +20,10 @@ import numpy as np
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.base import default_population_size
-from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
 from evojax_merge.strategies.mating import draw_pair, mutate
+from evojax_merge.strategies.setting import Setting
 
 WEIGHT_DEVIATION = 0.01
 """Of the weights of a crossover, [1]."""
@@ -40,13 +40,8 @@ class CycleQD(ArchiveStrategy):
     that code draws them, see `elite_weights`.
 
     Args:
-        lower: Bounds of the genes.
-        upper: Likewise.
-        start: Where the search begins, which task vectors are measured from; None for the middle of
-            the box.
-        span: What ``sigma`` is a share of; None for the range of each gene.
-        objectives: Names of the tasks; at least two.
-        matrices: (first gene, rows, columns) of the matrices in a genotype; None: there are none.
+        setting: The search that the strategy is for. Task vectors are measured from its start,
+            ``sigma`` is a share of its span, and its objectives are the tasks, at least two.
         bins: Of each task as a descriptor, or one number for all; 15 in [1].
         ranges: [low, high] of each task as a descriptor, or one for all.
         population_size: Children a generation; None for 4 + ⌊3 ln dims⌋.
@@ -66,13 +61,8 @@ class CycleQD(ArchiveStrategy):
 
     def __init__(
         self,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
+        setting: Setting,
         *,
-        objectives: Sequence[str],
-        matrices: Sequence[tuple[int, int, int]] | None = None,
         bins: Any = 15,
         ranges: Any = (0.0, 1.0),
         population_size: int | None = None,
@@ -81,14 +71,14 @@ class CycleQD(ArchiveStrategy):
         mutation: Literal["svd", "gaussian"] | None = "gaussian",
         rate: float | None = None,
     ) -> None:
-        box = make_box(lower, upper, start, sigma, span)
+        box = setting.box(sigma)
         size = default_population_size(box.start.size)
         size = size if population_size is None else population_size
-        self.objectives = tuple(objectives)
+        self.objectives = tuple(setting.objectives)
         if len(self.objectives) < 2:
             raise ValueError(
-                "strategy=cycle_qd rotates quality and descriptors among tasks; give at least two, "
-                f"not {', '.join(self.objectives) or 'none'}"
+                "strategy=cycle_qd rotates quality and descriptors among tasks; give two tasks "
+                f"or more (given: {', '.join(self.objectives) or 'none'})"
             )
         whole = make_descriptors(self.objectives, bins, ranges)
         tasks = range(len(self.objectives))
@@ -100,12 +90,12 @@ class CycleQD(ArchiveStrategy):
         check_memory(self.cells * len(self.objectives), box.start.size)
         if mutation not in ("svd", "gaussian", None):
             raise ValueError(f"strategy.mutation must be svd, gaussian or null, not {mutation!r}")
-        if mutation == "svd" and not matrices:
+        if mutation == "svd" and not setting.matrices:
             raise ValueError(
                 "strategy.mutation=svd needs a space whose genotypes hold matrices (space=weights);"
                 " use strategy.mutation=gaussian"
             )
-        self._matrices = tuple(matrices or ())
+        self._matrices = tuple(setting.matrices)
         self._mutation = mutation
         if rate is None:
             rate = 0.1 if mutation == "svd" else box.sigma

@@ -3,7 +3,7 @@
 What a careful person does by hand, and what every search has to be better than.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from jaxtyping import Array, Int
 
 from evojax_merge.documents.arguments import check_population_size, check_whole
 from evojax_merge.params.types import Fitness, Population, PRNGKey
-from evojax_merge.strategies.base import default_population_size
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.base import Strategy, default_population_size
+from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
@@ -22,12 +22,12 @@ class State(NamedTuple):
     asked: Int[Array, ""]
 
 
-class GridSearch:
+class GridSearch(Strategy):
     """All combinations in order, the last gene fastest; what the budget leaves is drawn uniformly.
 
     Args:
-        lower, upper: bounds of each gene, both on the grid.
-        start: only checked; a grid has no start.
+        setting: the search that the strategy is for; both bounds of a gene are on the grid, and the
+            start is not used.
         evaluations: how many candidates the search may have.
         points: values of each gene; None for as many as the evaluations allow.
         population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋.
@@ -38,15 +38,13 @@ class GridSearch:
 
     def __init__(
         self,
+        setting: Setting,
         *,
-        lower: Any,
-        upper: Any,
         evaluations: int,
-        start: Any = None,
         points: int | None = None,
         population_size: int | None = None,
     ) -> None:
-        self.box = make_box(lower, upper, start, 1.0)
+        self.box = setting.box(1.0)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
         self.population_size = check_population_size(size, 1)

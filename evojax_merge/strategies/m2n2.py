@@ -12,7 +12,7 @@ to fitness, the second in proportion to what it would add to the first, Σ_j max
 mutated when the search began from scratch, and takes the place of the worst of archive and child.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,9 @@ from evojax_merge.documents.arguments import (
     check_whole,
 )
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
-from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
+from evojax_merge.strategies.setting import Setting
 
 
 class Archive(NamedTuple):
@@ -48,11 +48,8 @@ class M2N2(ArchiveStrategy):
     not finite does not enter the archive.
 
     Args:
-        lower: Bounds of the genes.
-        upper: Likewise.
-        start: Where the search begins; None for the middle of the box.
-        span: What ``sigma`` and ``mutation`` are shares of; None for the range of each gene.
-        items: How many items a candidate is scored on.
+        setting: The search that the strategy is for. ``sigma`` and ``mutation`` are shares of its
+            span, and members compete for its items.
         population_size: Children a generation; 1 in [1].
         archive_size: Members of the archive; 20 in [1].
         founders: Samples around the start that come first, where `seed` gives none; 2 in [1].
@@ -72,12 +69,8 @@ class M2N2(ArchiveStrategy):
 
     def __init__(
         self,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
+        setting: Setting,
         *,
-        items: int,
         population_size: int = 1,
         archive_size: int = 20,
         founders: int = 2,
@@ -88,7 +81,7 @@ class M2N2(ArchiveStrategy):
         crossover: bool = True,
         split_point: bool = True,
     ) -> None:
-        self.items = check_whole("strategy.items", items, 1)
+        self.items = check_whole("the number of items", setting.items, 1)
         self.archive_size = check_whole("strategy.archive_size", archive_size, 2, MOST_CANDIDATES)
         check_number("strategy.alpha", alpha, 0)
         self.alpha = float(alpha)
@@ -104,7 +97,7 @@ class M2N2(ArchiveStrategy):
         self._attraction = attraction
         self._crossover = crossover
         self._split_point = split_point
-        super().__init__(make_box(lower, upper, start, sigma, span), population_size, founders)
+        super().__init__(setting.box(sigma), population_size, founders)
 
     @property
     def mutation(self) -> float:

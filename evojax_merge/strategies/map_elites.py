@@ -16,7 +16,6 @@ import numpy as np
 from evojax_merge.documents.arguments import check_number, check_switch
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Population, PRNGKey
 from evojax_merge.strategies.base import check_names, default_population_size
-from evojax_merge.strategies.box import make_box
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
 from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
 from evojax_merge.strategies.mating import (
@@ -25,6 +24,7 @@ from evojax_merge.strategies.mating import (
     mutate,
     proportional_or_uniform,
 )
+from evojax_merge.strategies.setting import Setting
 
 
 class MAPElites(ArchiveStrategy):
@@ -37,11 +37,8 @@ class MAPElites(ArchiveStrategy):
     no elite.
 
     Args:
-        lower: Bounds of the genes.
-        upper: Likewise.
-        start: Where the search begins; None for the middle of the box.
-        span: What ``sigma`` and ``mutation`` are shares of; None for the range of each gene.
-        objectives: Names of the tasks.
+        setting: The search that the strategy is for. ``sigma`` and ``mutation`` are shares of its
+            span, and its objectives are the tasks.
         fitness: The task whose score is the quality; None: the mean of all.
         descriptors: The tasks whose scores are the descriptors; None: all but ``fitness``.
         bins: Of each descriptor, or one number for all.
@@ -64,12 +61,8 @@ class MAPElites(ArchiveStrategy):
 
     def __init__(
         self,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
+        setting: Setting,
         *,
-        objectives: Sequence[str],
         fitness: str | None = None,
         descriptors: Sequence[str] | None = None,
         bins: Any = 10,
@@ -81,10 +74,10 @@ class MAPElites(ArchiveStrategy):
         selection: Literal["uniform", "quality"] = "uniform",
         crossover: bool = True,
     ) -> None:
-        box = make_box(lower, upper, start, sigma, span)
+        box = setting.box(sigma)
         size = default_population_size(box.start.size)
         size = size if population_size is None else population_size
-        self.objectives = tuple(objectives)
+        self.objectives = tuple(setting.objectives)
         if isinstance(descriptors, str):
             descriptors = [descriptors]
         if not isinstance(descriptors, Sequence | None):

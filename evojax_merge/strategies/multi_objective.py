@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, Int
 from evojax_merge.documents.arguments import check_population_size
 from evojax_merge.params.types import Genotype, Population, PRNGKey
 from evojax_merge.strategies.arguments import make_params, resolve
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.base import Strategy
 from evojax_merge.strategies.pareto import Costs, finite_costs
+from evojax_merge.strategies.setting import Setting
 from evojax_merge.strategies.variation import polynomial_mutation, simulated_binary_crossover
 
 DEFAULT_POPULATION = 40
@@ -118,7 +119,7 @@ class State(NamedTuple):
     algorithm: BaseState
 
 
-class MultiObjectiveStrategy:
+class MultiObjectiveStrategy(Strategy):
     """A multi-objective algorithm searching a box; ``told`` are rows of objectives, maximised.
 
     A candidate of which one objective is not finite ranks below all others, and a generation of
@@ -126,11 +127,9 @@ class MultiObjectiveStrategy:
     nothing and harms nothing.
 
     Args:
+        setting: the search that the strategy is for. Its start is the first candidate, and all of
+            its objectives, at least two, are maximised.
         algorithm: `NSGA2`, `NSGA3`, or a partial of one that carries constructor options.
-        lower, upper: bounds of each gene.
-        start: the first candidate; None for the middle of the box.
-        span: the range of each gene that ``sigma`` is a share of; None for the whole box.
-        objectives: names of what is maximised, at least two.
         population_size: candidates a generation; None for `DEFAULT_POPULATION`.
         sigma: standard deviation of a ``normal`` first generation, a share of each gene's span.
         initial_population: the first generation beside the start: ``uniform`` in the box (the
@@ -142,29 +141,26 @@ class MultiObjectiveStrategy:
             algorithm cannot use, or a box that ``make_box`` refuses.
     """
 
-    hears: ClassVar[str] = "objectives"
+    hears = "objectives"
+    uses_span = True
 
     def __init__(
         self,
+        setting: Setting,
         algorithm: Callable[..., MultiObjectiveAlgorithm],
         *,
-        lower: Any,
-        upper: Any,
-        start: Any = None,
-        span: Any = None,
-        objectives: Sequence[str] | None = None,
         population_size: int | None = None,
         sigma: float = 1 / 6,
         initial_population: Literal["normal", "uniform"] = "uniform",
         strategy_params: Mapping[str, Any] | None = None,
     ) -> None:
-        self.box = make_box(lower, upper, start, sigma, span)
+        self.box = setting.box(sigma)
         self.dims = self.box.start.size
         class_, options = resolve(algorithm)
         name = class_.__name__
         if not issubclass(class_, MultiObjectiveAlgorithm):
             raise ValueError(f"{name} searches for one objective; use NSGA2 or NSGA3")
-        self.objectives = tuple(objectives or ())
+        self.objectives = tuple(setting.objectives)
         if len(self.objectives) < 2:
             given = ", ".join(self.objectives) or "none"
             raise ValueError(

@@ -23,8 +23,8 @@ from jaxtyping import Array, Float, Int
 
 from evojax_merge.documents.arguments import check_population_size, check_whole
 from evojax_merge.params.types import Fitness, Population, PRNGKey
-from evojax_merge.strategies.base import default_population_size
-from evojax_merge.strategies.box import make_box
+from evojax_merge.strategies.base import Strategy, default_population_size
+from evojax_merge.strategies.setting import Setting
 
 _WORST = -3e38
 """What a candidate without a finite fitness is told as; the sampler compares ranks only."""
@@ -48,13 +48,12 @@ class _Position(NamedTuple):
     population: np.ndarray
 
 
-class OptunaCMAES:
+class OptunaCMAES(Strategy):
     """Optuna's CmaEsSampler: start in the middle, deviation a sixth of the range, resampling at the
     bounds.
 
     Args:
-        lower, upper: bounds of each gene.
-        start: where the search begins; None for the middle of the box.
+        setting: the search that the strategy is for.
         evaluations: how many candidates the search may have.
         population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, the sampler's.
 
@@ -67,15 +66,13 @@ class OptunaCMAES:
 
     def __init__(
         self,
+        setting: Setting,
         *,
-        lower: Any,
-        upper: Any,
         evaluations: int,
-        start: Any = None,
         population_size: int | None = None,
     ) -> None:
         optuna = self._optuna = _imported()
-        self.box = make_box(lower, upper, start, 1 / 6)
+        self.box = setting.box(1 / 6)
         self.dims = self.box.start.size
         size = default_population_size(self.dims) if population_size is None else population_size
         check_whole("search.evaluations", evaluations, 1)

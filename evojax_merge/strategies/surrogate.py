@@ -13,6 +13,7 @@ speaks only where it predicts well, here the candidates that it does not know; w
 of the generation is evaluated as well.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -31,8 +32,10 @@ from evojax_merge.params.types import (
     Population,
     PRNGKey,
 )
-from evojax_merge.strategies.base import within
+from evojax_merge.strategies.base import Strategy
+from evojax_merge.strategies.factory import make_inner
 from evojax_merge.strategies.gaussian_process import fit, predict
+from evojax_merge.strategies.setting import Setting
 
 _PROBES = 8
 """Proposals for each gene from which the covariance of the strategy inside is measured."""
@@ -79,7 +82,7 @@ class _Prediction(NamedTuple):
     deviation: Float[Array, " proposals"]
 
 
-class Surrogate:
+class Surrogate(Strategy):
     """A strategy of whose proposals only the promising are evaluated.
 
     A generation takes ``population_size`` evaluations, chosen by the upper confidence bound, where
@@ -88,10 +91,8 @@ class Surrogate:
     must be traceable.
 
     Args:
-        inner: (lower, upper, start, population_size) -> the strategy inside.
-        lower, upper: Bounds of the space.
-        start: Where to begin, inside them.
-        span: Of the genes, where the space gives one.
+        setting: The search that the strategy is for.
+        inner: (setting, population_size) -> the strategy inside.
         population_size: Candidates scored at a time; None: a generation of the strategy inside, by
             its own default, divided by ``oversample``.
         oversample: Proposals for each of those.
@@ -105,13 +106,13 @@ class Surrogate:
         ValueError: A number is out of its range, or ``capacity`` is less than ``warmup`` asks for.
     """
 
+    uses_span = True
+
     def __init__(
         self,
+        setting: Setting,
         inner: Callable[..., Any],
-        lower: Any,
-        upper: Any,
-        start: Any,
-        span: Any = None,
+        *,
         population_size: int | None = None,
         oversample: int = 3,
         capacity: int = 96,
@@ -119,7 +120,9 @@ class Surrogate:
         exploration: float = 1.0,
         trust: float = 0.5,
     ) -> None:
-        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self._lower, self._upper = (
+            np.asarray(bound, np.float32) for bound in (setting.lower, setting.upper)
+        )
         self.dims = len(self._lower)
         if population_size is not None:
             check_population_size(population_size, 1)
@@ -134,14 +137,11 @@ class Surrogate:
                 f"strategy.capacity is {capacity}, and the model waits for {self._least} "
                 f"candidates ({warmup:g} times {self.dims} genes); raise capacity, or lower warmup"
             )
-        box = {"lower": lower, "upper": upper, "start": start}
-        if span is not None:
-            box["span"] = span
-        make = within("surrogate", inner)
+        make = functools.partial(make_inner, "surrogate", inner, setting)
         if population_size is None:
-            population_size = -(-make(**box).population_size // oversample)
+            population_size = -(-make().population_size // oversample)
         self.population_size = population_size
-        self._inner = make(**box, population_size=population_size * oversample)
+        self._inner = make(population_size=population_size * oversample)
         self._capacity, self._exploration, self._trust = capacity, exploration, trust
         self._init_jit = jax.jit(self._init)
         self._ask_jit = jax.jit(self._ask)
@@ -151,14 +151,13 @@ class Surrogate:
             jax.eval_shape(lambda: self._ask(key, self._init(key)))
         except TypeError as error:  # JAX's, of a method that cannot be traced
             raise ValueError(
-                f"strategy.inner: {type(self._inner).__name__} cannot be compiled, which surrogate "
+                f"strategy.inner: {self._inner.name} cannot be compiled, which surrogate "
                 "needs; use one of evosax's, e.g. strategy@strategy.inner=cma_es"
             ) from error
 
     def recommend(self, state: State) -> Genotype | None:
         """What the strategy inside recommends."""
-        found: Genotype | None = getattr(self._inner, "recommend", lambda state: None)(state.inner)
-        return found
+        return self._inner.recommend(state.inner)
 
     def init(self, key: PRNGKey) -> State:
         """The state before the first generation."""

@@ -28,6 +28,7 @@ from evojax_merge.search.checkpointer import Checkpointer
 from evojax_merge.search.history import History
 from evojax_merge.search.loop import search
 from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.strategies import Setting
 
 PEER = "mergekit to disk, transformers generate"
 REPEATS, GENERATIONS = 5, 8
@@ -45,7 +46,7 @@ def benchmark() -> list[Row]:
     space = experiment.space(
         operator=experiment.operator, layout=layout, sources=choice.source_names
     )
-    strategy = experiment.strategy(lower=space.lower, upper=space.upper, start=space.start)
+    strategy = experiment.strategy(Setting(space.lower, space.upper, space.start))
     merging = Merging(experiment, prepared, ingredients)
     evaluator = make_evaluator(
         merging, space, strategy.population_size, {"search": task}, make_mesh()

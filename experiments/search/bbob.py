@@ -21,7 +21,7 @@ from rich.table import Table
 
 from evojax_merge.config import compose
 from evojax_merge.params.types import Array, Float, Population
-from evojax_merge.strategies.base import hears
+from evojax_merge.strategies import Setting
 from experiments.search import landscapes
 from experiments.search.ratios import Runs, ratio
 
@@ -65,12 +65,9 @@ def build(name: str, box: landscapes.Box, **changes: Any) -> Any:
     """The strategy of conf/strategy/NAME.yaml on a box."""
     overrides = [f"strategy={name}", "model.sources=[x]"]
     overrides += [f"strategy.{key}={value}" for key, value in changes.items()]
-    told = box._asdict()
-    if name.startswith("nsga"):
-        told["objectives"] = ("gap", "length")
-    if name == "optuna_cma":  # has its own idea of the first deviation, and of the end
-        told = {key: told[key] for key in ("lower", "upper", "start")} | {"evaluations": 100_000}
-    return instantiate(compose(overrides).strategy)(**told)
+    told = {"objectives": ("gap", "length")} if name.startswith("nsga") else {}
+    ends = {"evaluations": 100_000} if name == "optuna_cma" else {}
+    return instantiate(compose(overrides).strategy)(Setting(*box, **told), **ends)
 
 
 def make_search(
@@ -194,7 +191,7 @@ def run_overhead(names: Sequence[str], repeats: int, tell: Callable[[dict], None
             population, state = jax.block_until_ready(strategy.ask(keys[0], state))
             asked = time.perf_counter() - start
             fitness = jax.block_until_ready(-gap(population, instance))
-            if hears(strategy) == "objectives":
+            if strategy.hears == "objectives":
                 fitness = jnp.stack([fitness, -jnp.abs(population).sum(axis=1)], axis=1)
             start = time.perf_counter()
             state = jax.block_until_ready(strategy.tell(keys[1], population, fitness, state))

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.params.types import Array, Float, Population
-from evojax_merge.strategies import NSGA2, NSGA3, MultiObjectiveStrategy
+from evojax_merge.strategies import NSGA2, NSGA3, MultiObjectiveStrategy, Setting
 
 Costs = Float[Array, "pop objectives"]
 HALF_PI = np.pi / 2
@@ -101,11 +101,8 @@ def ours(name: str, case: Case, seeds: int) -> list[float]:
     # generation.
     start = np.random.default_rng(0).uniform(lower, upper)
     strategy = MultiObjectiveStrategy(
+        Setting(lower, upper, start, objectives=[f"f{n}" for n in range(len(case.reference))]),
         kind,
-        lower=lower,
-        upper=upper,
-        start=start,
-        objectives=[f"f{n}" for n in range(len(case.reference))],
         population_size=population,
     )
 

@@ -217,7 +217,7 @@ def run(
 
 def incumbent(problem: Any, strategy: Any, state: Any) -> float:
     """Held-out score of what the strategy recommends, or else of the best that it saw."""
-    found = getattr(strategy, "recommend", lambda state: None)(state.strategy)
+    found = strategy.recommend(state.strategy)
     genotype = state.archive.genotypes[0] if found is None else found
     evaluation: Evaluation = problem.evaluator(np.asarray(genotype)[None], "validation")
     return float(evaluation.fitness[0])

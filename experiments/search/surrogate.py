@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from evojax_merge.strategies import CMAES, EvosaxStrategy, Surrogate
+from evojax_merge.strategies import CMAES, EvosaxStrategy, Setting, Surrogate
 from experiments.search.ratios import Runs, ratio
 
 PLAIN = functools.partial(EvosaxStrategy, CMAES)
@@ -55,7 +55,7 @@ def evaluations_to_target(
     make: Callable[..., Any], function: Callable[[Any], Any], dims: int, noise: float, seeds: int
 ) -> np.ndarray:
     """Of each seed, which also places the optimum; infinite where it was not reached."""
-    strategy = make(lower=np.zeros(dims), upper=np.ones(dims), start=np.full(dims, 0.5))
+    strategy = make(Setting(np.zeros(dims), np.ones(dims)))
     size = strategy.population_size
 
     def search(seed: Any) -> Any:

@@ -1,6 +1,5 @@
 """Every option composes, instantiates and runs."""
 
-import inspect
 import json
 import shutil
 from pathlib import Path
@@ -23,6 +22,7 @@ from evojax_merge.config import (
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.operators import constant_coefficients, ties
 from evojax_merge.spaces import kind_of
+from evojax_merge.strategies import Setting, make_strategy
 from tests.config.layouts import DIGITS, layout
 from tests.slow import slow
 from tests.trees import init_statistics, merge
@@ -109,10 +109,8 @@ def test_spaces_of_paths(name):
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
-    asked = {"objectives": ("one", "other"), "items": 3, "matrices": None}
-    more = {key: asked[key] for key in asked.keys() & inspect.signature(partial).parameters}
-    strategy = partial(lower=[0.0] * 4, upper=[1.0] * 4, start=[0.5] * 4, **more)
-    assert strategy.dims == 4
+    setting = Setting([0.0] * 4, [1.0] * 4, objectives=("one", "other"), items=3)
+    assert make_strategy(partial, setting).dims == 4
 
 
 @pytest.mark.parametrize("name", options("mesh"))
@@ -186,10 +184,10 @@ def test_experiments_describe_a_run(name):
 
 def test_a_directory_of_ones_own_adds_options(tmp_path):
     (tmp_path / "strategy").mkdir()
-    text = (CONF / "strategy" / "cma_es.yaml").read_text()
-    mine = text.replace("population_size: null", "population_size: 6")
+    mine = "defaults: [cma_es, _self_]\npopulation_size: 6\n"
     (tmp_path / "strategy" / "mine.yaml").write_text(mine)
-    assert compose(["strategy=mine"], tmp_path).strategy.population_size == 6
+    chosen = compose(["strategy=mine"], tmp_path).strategy
+    assert chosen == {**compose(["strategy=cma_es"]).strategy, "population_size": 6}
     with pytest.raises(ConfigError, match="no such directory"):
         compose([], tmp_path / "nowhere")
 

@@ -17,11 +17,11 @@ from tests.config.layouts import DIGITS, layout
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("modle.base=x", r"no configuration key 'modle\.base'; did you mean 'model'\?"),
-        ("model.bse=x", r"did you mean 'model\.base'\?"),
-        ("fitness.dta=x", r"did you mean 'fitness\.data'\?"),
-        ("strategi=cma_es", r"no configuration key 'strategi'; did you mean 'strategy'\?"),
-        ("strategy=cma_ess", r"no option strategy=cma_ess; did you mean strategy=cma_es\?"),
+        ("modle.base=x", r"no configuration key 'modle\.base' \(did you mean model\?"),
+        ("model.bse=x", r"did you mean model\.base\?"),
+        ("fitness.dta=x", r"did you mean fitness\.data\?"),
+        ("strategi=cma_es", r"no configuration key 'strategi' \(did you mean strategy\?"),
+        ("strategy=cma_ess", r"no option strategy=cma_ess \(did you mean strategy=cma_es\?"),
         ("+experiment=digit", r"did you mean experiment=digits\?"),
         ("search.evaluations=many", "many"),
         ("seed=1.5", r"^seed takes a whole number, not 1\.5$"),
@@ -91,7 +91,7 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         (["fitness.chat=1"], "chat must be true or false"),
         (["fitness.template='{{question:>99999999999}}'"], "is wider than 1,000 characters"),
         (["fitness.template='{{question:{{answer}}}}'"], "has fields of its own"),
-        (["fitness.reference_text='{{answr}}'"], "Did you mean 'answer'"),
+        (["fitness.reference_text='{{answr}}'"], "did you mean answer"),
         (["fitness.stop=[1]"], "stop must be a text"),
         (["fitness.data=3"], "a file of data must be a text"),
         (["space.groups={{1: [q_proj]}}"], "space.groups has the name 1; give a text"),
@@ -107,7 +107,7 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
             ["strategy=cma_es", "+strategy.strategy_params.c_mena=1"],
             "^unknown parameter of CMAES 'c_mena'; did you",
         ),
-        (["fitness.template='{{qestion}}'"], "Did you mean 'question'"),
+        (["fitness.template='{{qestion}}'"], "did you mean question"),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(overrides, message, models, items, tmp_path):
@@ -128,14 +128,14 @@ def test_combinations_that_cannot_work_are_refused(overrides, message, models, i
     [
         (
             "+strategy.popsize=3",
-            r"no configuration key strategy\.popsize; did you mean .*population",
+            r"no configuration key strategy\.popsize \(did you mean .*population",
         ),
-        ("+space.fixes=1", r"no configuration key space\.fixes; did you mean space\.fixed"),
+        ("+space.fixes=1", r"no configuration key space\.fixes \(did you mean space\.fixed"),
         ("+mesh.foo=1", r"no configuration key mesh\.foo"),
         ("strategy=0.5", r"strategy takes the name of an option, not 0\.5"),
         ("operator._target_=3", r"operator\._target_ is 3; give the name of a factory"),
         ("space._partial_=x", r"space\._partial_ is 'x'; give true or false"),
-        ("+operator.lamm=1", r"no configuration key operator\.lamm; did you mean operator\.lam"),
+        ("+operator.lamm=1", r"no configuration key operator\.lamm \(did you mean operator\.lam"),
     ],
 )
 def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, message):
@@ -175,9 +175,9 @@ def test_numbers_of_every_group_are_refused_before_weights_are_read(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["sed=0,1"], "no configuration key 'sed'; did you mean 'seed'"),
-        (["strategy=cma_es,snez"], "no option strategy=snez; did you mean strategy=snes"),
-        (["seed=0,1", "operator=ties,tie"], "no option operator=tie; did you mean operator=ties"),
+        (["sed=0,1"], r"no configuration key 'sed' \(did you mean seed"),
+        (["strategy=cma_es,snez"], r"no option strategy=snez \(did you mean strategy=snes"),
+        (["seed=0,1", "operator=ties,tie"], r"no option operator=tie \(did you mean operator=ties"),
         (["experiment=digits"], r"\+experiment=NAME"),
         (["fitness.template=Q: {question}"], "quoted twice"),
     ],

@@ -151,7 +151,7 @@ def test_what_is_wrong_is_said_before_weights_are_read(folder, tmp_path):
         f"model.base={folder / 'base'}",
         f"model.sources=[{folder / 'a'},{folder / 'b'}]",
     ]
-    with pytest.raises(ValueError, match=r"no field 'anser'.*Did you mean 'answer'"):
+    with pytest.raises(ValueError, match=r"no field 'anser'.*did you mean answer"):
         evolve([*overrides, "fitness.reference_text='{anser}'"], tmp_path / "run")
     text = f"fitness.reference_text={'x' * 300}"
     with pytest.raises(ValueError, match=r"line 1: prompt with answer needs 30\d tokens"):

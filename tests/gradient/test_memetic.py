@@ -11,7 +11,7 @@ from evojax_merge import api, evolve
 from evojax_merge.config import compose
 from evojax_merge.gradient import GradientDescent, Memetic
 from evojax_merge.search.history import read_history
-from evojax_merge.strategies import CMAES, EvosaxStrategy, cma_es
+from evojax_merge.strategies import CMAES, EvosaxStrategy, Setting, cma_es
 from evojax_merge.strategies.injection import limit_step
 from tests.gradient.models import Bowl
 
@@ -22,7 +22,7 @@ OPTIMUM = np.float32([0.2, 1.9, 1.0, 0.6])
 def make(inner="CMA_ES", optimum=OPTIMUM, **options):
     algorithm = CMAES if inner == "CMA_ES" else inner
     partial = functools.partial(EvosaxStrategy, algorithm, population_size=6)
-    strategy = Memetic(partial, LOWER, UPPER, START, **options)
+    strategy = Memetic(Setting(LOWER, UPPER, START), partial, **options)
     strategy._descent._bound = Bowl(optimum)
     return strategy
 
@@ -93,7 +93,7 @@ def test_without_finite_or_different_scores_it_goes_on(score):
 @pytest.mark.parametrize("many", [5, 4], ids=["decomposed", "factored"])
 def test_a_far_step_is_shortened_for_cma_es(many, monkeypatch):
     monkeypatch.setattr(cma_es, "MANY", many)
-    strategy = EvosaxStrategy(CMAES, lower=LOWER, upper=UPPER, population_size=6)
+    strategy = EvosaxStrategy(Setting(LOWER, UPPER), CMAES, population_size=6)
     key = jax.random.key(0)
     population, state = strategy.ask(key, strategy.init(key))
     genotype = jnp.float32([2, 2, 2, 2])

@@ -111,7 +111,7 @@ def test_the_knee_of_one_point():
     [
         ("5", "has members 0 to 4"),
         ("kne", "did you mean knee"),
-        ("maths=1", "no task 'maths'; did you mean math"),
+        ("maths=1", r"no task 'maths' \(did you mean math"),
         ("math=nan", "weight of math is no finite number: 'nan'"),
         ("²", "there is no task '²'"),
         ("math=x", "weight of math is no finite number: 'x'"),

@@ -16,7 +16,7 @@ from evojax_merge.savers import Minibatch, Racing, Scorer, fitting, make_rule
 from evojax_merge.savers.sampling import draw, inclusion
 from evojax_merge.search.history import History, read_history
 from evojax_merge.search.loop import search
-from evojax_merge.strategies import EvosaxStrategy
+from evojax_merge.strategies import EvosaxStrategy, Setting
 
 ITEMS = 256
 ON, SMALL = "savers.minibatch.enabled=true", "savers.minibatch.size=64"
@@ -156,7 +156,7 @@ def test_a_search_keeps_what_is_assured(tmp_path):
     history = History(tmp_path / "history.jsonl")
     state = search(
         "s",
-        EvosaxStrategy("CMA_ES", lower=[0.0], upper=[1.0], start=[0.5], population_size=8),
+        EvosaxStrategy(Setting([0.0], [1.0], [0.5]), "CMA_ES", population_size=8),
         Scorer(Minibatch(ITEMS, size=16), measure, ITEMS),
         key=jax.random.key(0),
         generations=16,
@@ -223,7 +223,7 @@ def rows_of(*shapes):
 
 
 def strategy_of(algorithm):
-    return EvosaxStrategy(algorithm, lower=[0.0] * 3, upper=[1.0] * 3, population_size=8)
+    return EvosaxStrategy(Setting([0.0] * 3, [1.0] * 3), algorithm, population_size=8)
 
 
 def prepared(*overrides):

@@ -13,7 +13,7 @@ from evojax_merge.savers.item_response import fit
 from evojax_merge.search.checkpointer import Checkpointer
 from evojax_merge.search.history import History, read_history
 from evojax_merge.search.loop import search
-from evojax_merge.strategies import EvosaxStrategy
+from evojax_merge.strategies import EvosaxStrategy, Setting, Strategy
 
 ITEMS = 96
 RNG = np.random.default_rng(0)
@@ -254,7 +254,7 @@ def test_anchors_for_graded_results_only():
 @pytest.mark.parametrize("broken", [(), (2.0, -2.0)], ids=["sound", "failing"])
 @pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both, minibatch])
 def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, broken, tmp_path):
-    strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
+    strategy = EvosaxStrategy(Setting([-2.0, 0.0], [2.0, 1.0]), "CMA_ES", population_size=16)
 
     def run(folder, generations):
         folder.mkdir(exist_ok=True)
@@ -292,7 +292,7 @@ def test_what_a_strategy_spends_itself_is_counted_with_its_candidates(tmp_path):
         def spent(self, state):
             return 7 * int(state.algorithm.generation_counter)
 
-    strategy = Spending("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
+    strategy = Spending(Setting([-2.0, 0.0], [2.0, 1.0]), "CMA_ES", population_size=16)
     history = History(tmp_path / "history.jsonl")
     scorer = Scorer(Whole(ITEMS), Bench(), ITEMS)
     options = {"key": jax.random.key(0), "archive_size": 4, "history": history}
@@ -303,7 +303,7 @@ def test_what_a_strategy_spends_itself_is_counted_with_its_candidates(tmp_path):
 
 
 def test_a_limit_of_items(tmp_path):
-    strategy = EvosaxStrategy("CMA_ES", lower=[-2.0, 0.0], upper=[2.0, 1.0], population_size=16)
+    strategy = EvosaxStrategy(Setting([-2.0, 0.0], [2.0, 1.0]), "CMA_ES", population_size=16)
     history = History(tmp_path / "history.jsonl")
     scorer = Scorer(Whole(ITEMS), Bench(), ITEMS)
     options = {"key": jax.random.key(0), "generations": 9, "archive_size": 4, "history": history}
@@ -334,18 +334,34 @@ def test_savers_that_make_no_sense(make, message):
         make()
 
 
-class Hearing:
-    """Stands for a strategy that must be told every item."""
+class Sleeping(Strategy):
+    """A strategy that is never asked for a candidate."""
+
+    population_size, dims = 1, 1
+
+    def init(self, key):
+        raise NotImplementedError
+
+    ask = tell = init
+
+
+class Hearing(Sleeping):
+    """Must be told every item."""
 
     hears = "items"
 
 
+class Own(Sleeping):
+    """Scores candidates itself."""
+
+    own_measure = ("length", "layers", True)
+
+
 def test_savers_that_the_strategy_cannot_use():
     with pytest.raises(ValueError, match="leaves items unmeasured, and Hearing is told the items"):
-        make_rule(Savers(racing={}), range(ITEMS), Hearing())  # type: ignore[arg-type]
+        make_rule(Savers(racing={}), range(ITEMS), Hearing())
 
 
 def test_savers_of_a_strategy_that_scores_candidates_itself():
-    strategy = type("Own", (), {"scores_itself": True})()
     with pytest.raises(ValueError, match="Own scores them itself; leave it out"):
-        make_rule(Savers(anchors={}), range(ITEMS), strategy)
+        make_rule(Savers(anchors={}), range(ITEMS), Own())

@@ -9,14 +9,14 @@ from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.search.checkpointer import Checkpointer
 from evojax_merge.search.history import History, HistoryWarning, read_history
 from evojax_merge.search.loop import ConstantFitnessWarning, search
-from evojax_merge.strategies import EvosaxStrategy, cma_es
+from evojax_merge.strategies import EvosaxStrategy, Setting, cma_es
 from tests.compilations import count_compilations
 
 DIMS, GENERATIONS = 3, 8
 
 
 def strategy(algorithm: str = "CMA_ES") -> EvosaxStrategy:
-    return EvosaxStrategy(algorithm, lower=[0.0] * DIMS, upper=[1.0] * DIMS, population_size=6)
+    return EvosaxStrategy(Setting([0.0] * DIMS, [1.0] * DIMS), algorithm, population_size=6)
 
 
 def sphere(population) -> Evaluation:

@@ -203,7 +203,7 @@ def test_operators_are_mixed_by_name(layout):
     )
     decoded = mixed.decode(jnp.asarray(mixed.start))
     np.testing.assert_array_equal(np.floor(decoded["operator"]), [1, 0])
-    with pytest.raises(ValueError, match="there is no 'tie'; did you mean ties"):
+    with pytest.raises(ValueError, match=r"there is no 'tie' \(did you mean ties"):
         space(
             layout,
             choice({"linear": linear(), "ties": ties()}),

@@ -4,7 +4,7 @@ import pytest
 from hydra.utils import instantiate
 
 from evojax_merge.config import compose
-from evojax_merge.strategies import Auto
+from evojax_merge.strategies import Auto, Setting
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ from evojax_merge.strategies import Auto
     ],
 )
 def test_is_the_strategy_of_that_name_for_the_number_of_genes(dims: int, name: str) -> None:
-    box = {"lower": np.zeros(dims), "upper": np.ones(dims)}
-    named = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)(**box)
-    chosen = Auto(**box)
+    setting = Setting(np.zeros(dims), np.ones(dims))
+    named = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)(setting)
+    chosen = Auto(setting)
     assert chosen.population_size == named.population_size
     key = jax.random.key(0)
     populations = []
@@ -32,4 +32,4 @@ def test_is_the_strategy_of_that_name_for_the_number_of_genes(dims: int, name: s
 
 def test_refuses_an_impossible_box() -> None:
     with pytest.raises(ValueError, match="lower must be below upper"):
-        Auto(lower=np.ones(3), upper=np.zeros(3))
+        Auto(Setting(np.ones(3), np.zeros(3)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from evosax.algorithms import CMA_ES
 
-from evojax_merge.strategies import EvosaxStrategy, cma_es
+from evojax_merge.strategies import EvosaxStrategy, Setting, cma_es
 from evojax_merge.strategies.factored_cma_es import FactoredCMAES
 from evojax_merge.strategies.shaping import rank_weights
 
@@ -84,10 +84,8 @@ def test_as_few_evaluations_as_cmaes(
     function: Function, dims: int, start: float, generations: int
 ) -> None:
     strategy = EvosaxStrategy(
+        Setting(np.full(dims, -HALF), np.full(dims, HALF), np.full(dims, start)),
         "CMA_ES",
-        lower=np.full(dims, -HALF),
-        upper=np.full(dims, HALF),
-        start=np.full(dims, start),
         sigma=SIGMA / (2 * HALF),
     )
     best = ours(strategy, function, generations)
@@ -105,8 +103,7 @@ def many_from_one(monkeypatch):
 
 def test_a_factor_is_kept_from_so_many_genes_on() -> None:
     def state(dims: int):
-        box = {"lower": np.full(dims, -1.0), "upper": np.ones(dims)}
-        strategy = EvosaxStrategy("CMA_ES", **box)
+        strategy = EvosaxStrategy(Setting(np.full(dims, -1.0), np.ones(dims)), "CMA_ES")
         return jax.eval_shape(strategy.init, jax.random.key(0)).algorithm
 
     assert hasattr(state(cma_es.MANY - 1), "B")
@@ -170,8 +167,8 @@ def test_as_few_evaluations_with_a_factor(
     ids=["by luck alone", "with a rate far above the default"],
 )
 def test_a_factor_keeps_its_inverse(dims: int, rates: dict, luck: float) -> None:
-    box = {"lower": np.full(dims, -HALF), "upper": np.full(dims, HALF)}
-    strategy = EvosaxStrategy("CMA_ES", **box, start=np.ones(dims), strategy_params=rates)
+    setting = Setting(np.full(dims, -HALF), np.full(dims, HALF), np.ones(dims))
+    strategy = EvosaxStrategy(setting, "CMA_ES", strategy_params=rates)
 
     def generation(state, key):
         keys = jax.random.split(key, 3)
@@ -192,14 +189,14 @@ def test_a_factor_keeps_its_inverse(dims: int, rates: dict, luck: float) -> None
 @pytest.mark.parametrize("many", [1000, 1], ids=["decomposed", "factored"])
 def test_long_after_convergence_the_state_is_finite(many: int, monkeypatch) -> None:
     monkeypatch.setattr(cma_es, "MANY", many)
-    strategy = EvosaxStrategy("CMA_ES", lower=np.full(4, -1.0), upper=np.ones(4), start=np.zeros(4))
+    strategy = EvosaxStrategy(Setting(np.full(4, -1.0), np.ones(4), np.zeros(4)), "CMA_ES")
     assert np.isfinite(ours(strategy, sphere, 1200)).all()
 
 
 def test_eigendecomposition_is_as_rare_as_the_tutorial_allows() -> None:
     dims, rates = 20, {"c_1": 2e-4, "c_mu": 1e-3}
     strategy = EvosaxStrategy(
-        "CMA_ES", lower=np.zeros(dims), upper=np.ones(dims), strategy_params=rates
+        Setting(np.zeros(dims), np.ones(dims)), "CMA_ES", strategy_params=rates
     )
     period = 4  # ⌊1 / (10 · 20 · 0.0012)⌋
     state = strategy.init(jax.random.key(0))

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from evojax_merge.strategies import CoordinateSearch
+from tests.strategies.making import make
 
 BOX = {"lower": np.zeros(3), "upper": np.ones(3)}
 KEY = jax.random.key(0)
 
 
 def test_one_gene_at_a_time_up_and_down_from_the_start() -> None:
-    strategy = CoordinateSearch(**BOX, population_size=6)
+    strategy = make(CoordinateSearch, **BOX, population_size=6)
     population, state = strategy.ask(KEY, strategy.init(KEY))
     expected = 0.5 + 0.25 * np.concatenate([np.eye(3), -np.eye(3)])
     expected[0] = 0.5  # the start itself
@@ -22,7 +23,7 @@ def test_one_gene_at_a_time_up_and_down_from_the_start() -> None:
 
 
 def test_takes_the_best_move_and_halves_the_step_when_none_helps() -> None:
-    strategy = CoordinateSearch(**BOX, population_size=6)
+    strategy = make(CoordinateSearch, **BOX, population_size=6)
     state = strategy.init(KEY)
     steps = []
     for _ in range(14):
@@ -35,7 +36,7 @@ def test_takes_the_best_move_and_halves_the_step_when_none_helps() -> None:
 
 
 def test_at_a_wall_the_move_outwards_turns_inwards() -> None:
-    strategy = CoordinateSearch(**BOX, start=np.array([1.0, 0.5, 0.0]), population_size=6)
+    strategy = make(CoordinateSearch, **BOX, start=np.array([1.0, 0.5, 0.0]), population_size=6)
     known = strategy.init(KEY)._replace(fitness=jnp.float32(0))
     population, _ = strategy.ask(KEY, known)
     np.testing.assert_allclose(population[0], [0.875, 0.5, 0])
@@ -45,9 +46,9 @@ def test_at_a_wall_the_move_outwards_turns_inwards() -> None:
 @pytest.mark.parametrize("size", [3, 0, 2.0, True])
 def test_refuses_a_population_that_is_not_even(size: object) -> None:
     with pytest.raises(ValueError, match="population_size must be"):
-        CoordinateSearch(**BOX, population_size=size)
+        make(CoordinateSearch, **BOX, population_size=size)
 
 
 def test_refuses_a_step_that_is_none() -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        CoordinateSearch(**BOX, step=0.0)
+        make(CoordinateSearch, **BOX, step=0.0)

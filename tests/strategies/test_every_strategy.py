@@ -1,5 +1,6 @@
 """Every option of conf/strategy, on a sphere."""
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from evojax_merge.strategies import EvosaxStrategy, State
+from evojax_merge.config import compose
+from evojax_merge.strategies import EvosaxStrategy, Setting, State
 from tests.slow import slow
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
@@ -22,9 +24,14 @@ OPTIMUM = LOWER + (UPPER - LOWER) * np.array([0.8, 0.25, 0.7, 1.0, 0.3], np.floa
 GENERATIONS = 40
 
 
+@functools.cache
+def composed(name: str) -> DictConfig:
+    return compose([f"strategy={name}", "model.sources=[x]"]).strategy
+
+
 def build(name: str, **overrides: object) -> EvosaxStrategy:
-    config = OmegaConf.merge(OmegaConf.load(FOLDER / f"{name}.yaml"), overrides)
-    return hydra.utils.instantiate(config)(lower=LOWER, upper=UPPER, start=(LOWER + UPPER) / 2)
+    config = OmegaConf.merge(composed(name), overrides)
+    return hydra.utils.instantiate(config)(Setting(LOWER, UPPER, (LOWER + UPPER) / 2))
 
 
 def sphere(population: jax.Array) -> np.ndarray:

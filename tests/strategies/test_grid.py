@@ -5,6 +5,7 @@ import pytest
 
 from evojax_merge.strategies import GridSearch
 from evojax_merge.strategies.grid import State
+from tests.strategies.making import make
 
 LOWER, UPPER = np.array([-1.0, 0.1, 2.0], np.float32), np.array([1.0, 0.7, 3.0], np.float32)
 
@@ -21,7 +22,7 @@ def everything(strategy: GridSearch, generations: int, state: State | None = Non
 
 
 def test_every_combination_once_with_the_bounds_among_them() -> None:
-    strategy = GridSearch(lower=LOWER, upper=UPPER, evaluations=30, population_size=9)
+    strategy = make(GridSearch, lower=LOWER, upper=UPPER, evaluations=30, population_size=9)
     assert (strategy.points, strategy.combinations) == (3, 27)
     found = everything(strategy, 3)
     axes = [np.array([low, (low + high) / 2, high]) for low, high in zip(LOWER, UPPER, strict=True)]
@@ -32,7 +33,7 @@ def test_every_combination_once_with_the_bounds_among_them() -> None:
 
 
 def test_what_the_budget_leaves_is_drawn_in_the_box() -> None:
-    strategy = GridSearch(lower=LOWER, upper=UPPER, evaluations=30, population_size=10)
+    strategy = make(GridSearch, lower=LOWER, upper=UPPER, evaluations=30, population_size=10)
     rest = everything(strategy, 5)[27:]
     assert len(np.unique(rest, axis=0)) == len(rest) == 23
     assert (rest >= LOWER).all()
@@ -40,13 +41,13 @@ def test_what_the_budget_leaves_is_drawn_in_the_box() -> None:
 
 
 def test_continues_from_a_saved_state() -> None:
-    strategy = GridSearch(lower=LOWER, upper=UPPER, evaluations=27, population_size=5)
+    strategy = make(GridSearch, lower=LOWER, upper=UPPER, evaluations=27, population_size=5)
     whole = everything(strategy, 5)
     np.testing.assert_array_equal(everything(strategy, 1, State(jnp.int32(20)))[:5], whole[20:25])
 
 
 def test_finds_the_nearest_combination_of_a_sphere() -> None:
-    strategy = GridSearch(lower=LOWER, upper=UPPER, evaluations=1000, points=10)
+    strategy = make(GridSearch, lower=LOWER, upper=UPPER, evaluations=1000, points=10)
     optimum = LOWER + 0.36 * (UPPER - LOWER)
     found = everything(strategy, -(-1000 // strategy.population_size))[:1000]
     best = found[np.argmin((((found - optimum) / (UPPER - LOWER)) ** 2).sum(axis=1))]
@@ -70,4 +71,4 @@ def test_finds_the_nearest_combination_of_a_sphere() -> None:
 )
 def test_refuses(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        GridSearch(**({"lower": LOWER, "upper": UPPER, "evaluations": 30} | changes))
+        make(GridSearch, **({"lower": LOWER, "upper": UPPER, "evaluations": 30} | changes))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from evojax_merge.strategies import M2N2
+from evojax_merge.strategies import M2N2, Setting
 from evojax_merge.strategies.breeding import State
 from evojax_merge.strategies.m2n2 import Archive, compete, parents, share
 from evojax_merge.strategies.mating import crossover, slerp
@@ -36,7 +36,7 @@ def quick_compilation() -> Iterator[None]:
 def build(**overrides: object) -> M2N2:
     config = OmegaConf.merge(OmegaConf.load(CONFIG), {"sigma": 0.1}, overrides)
     return hydra.utils.instantiate(config)(
-        lower=[-1.0] * DIMS, upper=[1.0] * DIMS, start=[0.0] * DIMS, items=DIMS
+        Setting([-1.0] * DIMS, [1.0] * DIMS, [0.0] * DIMS, items=DIMS)
     )
 
 

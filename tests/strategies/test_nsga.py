@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from evojax_merge.strategies import CMAES, NSGA3, MultiObjectiveStrategy
 from evojax_merge.strategies.multi_objective import State
+from tests.strategies.making import make
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
 BOX = {
@@ -32,7 +33,7 @@ Score = Callable[[np.ndarray], np.ndarray]
 def build(name: str, **changes: object) -> MultiObjectiveStrategy:
     config = OmegaConf.merge(OmegaConf.load(FOLDER / f"{name}.yaml"), {"population_size": SIZE})
     given = BOX | {"start": START, "objectives": ("one", "other")} | changes
-    return hydra.utils.instantiate(config)(**given)
+    return make(hydra.utils.instantiate(config), **given)
 
 
 def two_spheres(population: np.ndarray) -> np.ndarray:
@@ -185,13 +186,13 @@ def test_a_normal_first_population_stands_around_the_start() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"objectives": None}, r"needs at least two fitness tasks \(given: none\).*cma_es"),
+        ({"objectives": ()}, r"needs at least two fitness tasks \(given: none\).*cma_es"),
         ({"objectives": ("math",)}, r"needs at least two fitness tasks \(given: math\)"),
         ({"population_size": 3}, "population_size must be a whole number of at least 4, not 3"),
         ({"population_size": 8.0}, "whole number"),
         ({"algorithm": CMAES}, "CMAES searches for one objective"),
         ({"initial_population": "gaussian"}, "normal or uniform"),
-        ({"strategy_params": {"crossover_ratio": 1.0}}, "did you mean 'crossover_rate'"),
+        ({"strategy_params": {"crossover_ratio": 1.0}}, "did you mean crossover_rate"),
         ({"lower": np.ones(4), "upper": np.zeros(4)}, "lower must be below upper"),
     ],
 )

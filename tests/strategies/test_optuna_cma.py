@@ -8,6 +8,7 @@ import pytest
 
 from evojax_merge.strategies import OptunaCMAES
 from evojax_merge.strategies.optuna_cma import State
+from tests.strategies.making import make
 
 LOWER, UPPER = np.array([-1.0, 0, 0, 2], np.float32), np.array([1.0, 1, 0.1, 4], np.float32)
 OPTIMUM = LOWER + (UPPER - LOWER) * np.array([0.8, 0.25, 0.7, 0.6], np.float32)
@@ -29,7 +30,7 @@ def evolve(strategy: OptunaCMAES, state: State, generations: int) -> tuple[State
 
 
 def test_improves_a_sphere_inside_the_bounds() -> None:
-    strategy = OptunaCMAES(**BOX)
+    strategy = make(OptunaCMAES, **BOX)
     assert strategy.population_size == cmaes.CMA(np.zeros(4), 1.0).population_size
     state, asked = evolve(strategy, strategy.init(KEY), 20)
     assert max(sphere(population).max() for population in asked) > -1e-3
@@ -38,11 +39,11 @@ def test_improves_a_sphere_inside_the_bounds() -> None:
 
 
 def test_continues_in_another_process_to_the_same_bits() -> None:
-    whole, asked = evolve(OptunaCMAES(**BOX), OptunaCMAES(**BOX).init(KEY), 8)
-    first = OptunaCMAES(**BOX)
+    whole, asked = evolve(make(OptunaCMAES, **BOX), make(OptunaCMAES, **BOX).init(KEY), 8)
+    first = make(OptunaCMAES, **BOX)
     half, _ = evolve(first, first.init(KEY), 4)
     restored = jax.tree.map(jnp.asarray, jax.tree.map(np.array, half))
-    resumed, again = evolve(OptunaCMAES(**BOX), restored, 4)
+    resumed, again = evolve(make(OptunaCMAES, **BOX), restored, 4)
     np.testing.assert_array_equal(again, asked[4:])
     for one, other in zip(resumed, whole, strict=True):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
@@ -50,7 +51,7 @@ def test_continues_in_another_process_to_the_same_bits() -> None:
 
 
 def test_asking_twice_asks_the_same_and_seeds_differ() -> None:
-    strategy = OptunaCMAES(**BOX)
+    strategy = make(OptunaCMAES, **BOX)
     state, _ = evolve(strategy, strategy.init(KEY), 2)
     (one, _), (other, _) = strategy.ask(KEY, state), strategy.ask(KEY, state)
     np.testing.assert_array_equal(one, other)
@@ -60,7 +61,7 @@ def test_asking_twice_asks_the_same_and_seeds_differ() -> None:
 
 
 def test_the_first_generation_stands_around_the_start_at_a_sixth_of_the_range() -> None:
-    many = OptunaCMAES(lower=np.zeros(2), upper=np.array([1.0, 9.0]), evaluations=300,
+    many = make(OptunaCMAES, lower=np.zeros(2), upper=np.array([1.0, 9.0]), evaluations=300,
                        start=np.array([0.6, 3.6]), population_size=300)  # fmt: skip
     population = np.asarray(many.ask(KEY, many.init(KEY))[0]) / [1.0, 9.0]
     np.testing.assert_allclose(population.mean(axis=0), [0.6, 0.4], atol=0.03)
@@ -68,7 +69,7 @@ def test_the_first_generation_stands_around_the_start_at_a_sixth_of_the_range() 
 
 
 def test_failures_rank_last() -> None:
-    strategy = OptunaCMAES(**BOX)
+    strategy = make(OptunaCMAES, **BOX)
     state = strategy.init(KEY)
     for _ in range(10):
         population, state = strategy.ask(KEY, state)
@@ -80,15 +81,15 @@ def test_failures_rank_last() -> None:
 
 
 def test_refuses_what_optuna_would_not_propose_again() -> None:
-    strategy = OptunaCMAES(**BOX)
+    strategy = make(OptunaCMAES, **BOX)
     state, _ = evolve(strategy, strategy.init(KEY), 2)
     other = state._replace(genotypes=state.genotypes + 0.01)
     with pytest.raises(ValueError, match="another version of optuna"):
-        OptunaCMAES(**BOX).ask(KEY, other)
+        make(OptunaCMAES, **BOX).ask(KEY, other)
 
 
 def test_refuses_more_evaluations_than_it_has_room_for() -> None:
-    strategy = OptunaCMAES(**(BOX | {"evaluations": 9}))
+    strategy = make(OptunaCMAES, **(BOX | {"evaluations": 9}))
     with pytest.raises(ValueError, match=r"room for 16 evaluations.*strategy\.evaluations"):
         evolve(strategy, strategy.init(KEY), 3)
 
@@ -96,7 +97,7 @@ def test_refuses_more_evaluations_than_it_has_room_for() -> None:
 def test_refuses_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"pip install 'evojax-merge\[optuna\]'"):
-        OptunaCMAES(**BOX)
+        make(OptunaCMAES, **BOX)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +110,4 @@ def test_refuses_without_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_refuses(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        OptunaCMAES(**(BOX | changes))
+        make(OptunaCMAES, **(BOX | changes))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from evojax_merge.strategies import CycleQD, DescriptorRangeWarning, MAPElites
+from evojax_merge.strategies import CycleQD, DescriptorRangeWarning, MAPElites, Setting
 from evojax_merge.strategies.breeding import State
 from evojax_merge.strategies.cycle_qd import elite_weights, mutate_matrices
 from evojax_merge.strategies.mating import draw_pair
@@ -36,10 +36,9 @@ def build(name: str, **given: object) -> Strategy:
     config = OmegaConf.load(FOLDER / f"{name}.yaml")
     called = {key: given.pop(key) for key in ("objectives", "matrices") if key in given}
     config = OmegaConf.merge(config, given)
-    arguments = {"objectives": TASKS, **called}
-    return hydra.utils.instantiate(config)(
-        lower=[0.0] * DIMS, upper=[1.0] * DIMS, start=[0.5] * DIMS, **arguments
-    )
+    told = {"objectives": TASKS, **called}
+    setting = Setting([0.0] * DIMS, [1.0] * DIMS, [0.5] * DIMS, **told)
+    return hydra.utils.instantiate(config)(setting)
 
 
 def scores(population: jax.Array) -> np.ndarray:
@@ -263,8 +262,8 @@ def test_an_accuracy_of_one_is_in_the_last_bin() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "message"),
     [
-        ("map_elites", {"fitness": "maths"}, "'maths'; did you mean 'math'"),
-        ("map_elites", {"descriptors": ["cod"]}, "'cod'; did you mean 'code'"),
+        ("map_elites", {"fitness": "maths"}, r"'maths' \(did you mean math"),
+        ("map_elites", {"descriptors": ["cod"]}, r"'cod' \(did you mean code"),
         ("map_elites", {"descriptors": ["code", "code"]}, "names a task twice"),
         ("map_elites", {"descriptors": []}, "descriptors is empty"),
         ("map_elites", {"fitness": "math", "objectives": ("math",)}, "descriptors is empty"),
@@ -273,7 +272,7 @@ def test_an_accuracy_of_one_is_in_the_last_bin() -> None:
         ("map_elites", {"bins": 0}, "bins must be"),
         ("map_elites", {"bins": 10_000}, "GB, more than"),
         ("map_elites", {"mutation": -0.1}, "mutation must be"),
-        ("cycle_qd", {"objectives": ("math",)}, "give at least two, not math"),
+        ("cycle_qd", {"objectives": ("math",)}, r"give two tasks or more \(given: math\)"),
         ("cycle_qd", {"mutation": "svd"}, "needs a space whose genotypes hold matrices"),
         ("cycle_qd", {"mutation": "noise"}, "must be svd, gaussian or null"),
         ("cycle_qd", {"rate": -1}, "rate must be"),

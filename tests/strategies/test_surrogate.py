@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evojax_merge.config import compose
-from evojax_merge.strategies import CMAES, EvosaxStrategy, Surrogate
+from evojax_merge.strategies import CMAES, EvosaxStrategy, Setting, Surrogate
 from evojax_merge.strategies.surrogate import State
 from tests.strategies.test_every_strategy import equal_bits, signature
 
@@ -54,7 +54,7 @@ def to_target(strategy: object, most: int = 300) -> int:
 
 @pytest.mark.slow
 def test_takes_fewer_evaluations_than_the_strategy_inside() -> None:
-    plain = EvosaxStrategy(CMAES, lower=LOWER, upper=UPPER, start=START)
+    plain = EvosaxStrategy(Setting(LOWER, UPPER, START), CMAES)
     assert to_target(make()) < 0.75 * to_target(plain)
 
 
@@ -80,7 +80,7 @@ def test_without_enough_or_with_equal_scores_it_is_the_strategy_inside(score: Sc
     """With a sphere it waits for more candidates than there will be."""
     strategy = make(warmup=12.0 if score is sphere else 1.0, oversample=2)
     state, populations = run(strategy, strategy.init(jax.random.key(0)), 0, 12, score)
-    inner = EvosaxStrategy(CMAES, lower=LOWER, upper=UPPER, start=START, population_size=6)
+    inner = EvosaxStrategy(Setting(LOWER, UPPER, START), CMAES, population_size=6)
     alone = inner.init(jax.random.key(0))
     for generation in range(6):
         ask, tell = (
@@ -121,7 +121,7 @@ def test_another_strategy_inside(inner: str) -> None:
 
 def test_the_option_instantiates() -> None:
     chosen = compose(["model.sources=[x]", "strategy=surrogate", "strategy@strategy.inner=snes"])
-    strategy = hydra.utils.instantiate(chosen.strategy)(lower=LOWER, upper=UPPER, start=START)
+    strategy = hydra.utils.instantiate(chosen.strategy)(Setting(LOWER, UPPER, START))
     assert strategy.population_size == 3  # a third of 8, the default of five genes
     population, _ = strategy.ask(jax.random.key(0), strategy.init(jax.random.key(0)))
     assert population.shape == (3, DIMS)
@@ -153,7 +153,7 @@ def test_a_strategy_that_cannot_be_inside_is_refused_by_name(inner: str, message
         ["model.sources=[x]", "strategy=surrogate", f"strategy@strategy.inner={inner}"]
     )
     with pytest.raises(ValueError, match=message):
-        hydra.utils.instantiate(chosen.strategy)(lower=LOWER, upper=UPPER, start=START)
+        hydra.utils.instantiate(chosen.strategy)(Setting(LOWER, UPPER, START))
 
 
 def test_recommends_what_the_strategy_inside_does() -> None:

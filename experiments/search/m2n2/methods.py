@@ -1,5 +1,6 @@
 """The methods of the figure, each a strategy of the package with the settings of the paper."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -8,43 +9,44 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.params.types import Array, Float, Genotype, Population
-from evojax_merge.strategies import M2N2, EvosaxStrategy, MAPElites
+from evojax_merge.strategies import M2N2, EvosaxStrategy, MAPElites, Setting
 from experiments.search.m2n2.network import DIMS, INITIAL_DEVIATION, load, right
 
 POPULATION = 20
 """Of the archive, and of CMA-ES."""
 
 # Weights are unbounded in the paper, and a deviation is one of weights.
-BOX: dict[str, Any] = {
-    "lower": np.full(DIMS, -1e3),
-    "upper": np.full(DIMS, 1e3),
-    "start": np.zeros(DIMS),
-    "span": np.ones(DIMS),
-    "sigma": INITIAL_DEVIATION,
-}
+BOX = Setting(
+    np.full(DIMS, -1e3),
+    np.full(DIMS, 1e3),
+    np.zeros(DIMS),
+    np.ones(DIMS),
+    objectives=("all", "odd", "even"),
+)
 
 
 def natural_niches(**settings: Any) -> M2N2:
     """M2N2, or a part of it."""
-    return M2N2(items=len(load()[0].labels), archive_size=POPULATION, **BOX, **settings)
+    setting = dataclasses.replace(BOX, items=len(load()[0].labels))
+    return M2N2(setting, archive_size=POPULATION, sigma=INITIAL_DEVIATION, **settings)
 
 
 def map_elites() -> MAPElites:
     """A grid of 10 × 10 over the accuracies on odd and on even digits."""
     return MAPElites(
-        objectives=("all", "odd", "even"),
+        BOX,
         fitness="all",
         bins=10,
         population_size=1,
         founders=2,
         selection="quality",
-        **BOX,
+        sigma=INITIAL_DEVIATION,
     )
 
 
 def cma_es() -> EvosaxStrategy:
     """With a diagonal covariance: a full one takes 1.5 GB, and could hardly change (README)."""
-    return EvosaxStrategy("Sep_CMA_ES", population_size=POPULATION, **BOX)
+    return EvosaxStrategy(BOX, "Sep_CMA_ES", population_size=POPULATION, sigma=INITIAL_DEVIATION)
 
 
 FROM_SCRATCH: dict[str, Callable[[], Any]] = {
@@ -65,11 +67,10 @@ PRETRAINED = {
 
 def told(strategy: Any, items: Float[Array, "pop items"]) -> Array:
     """What a strategy hears of the items that candidates got right."""
-    hears = getattr(strategy, "hears", "fitness")
-    if hears == "items":
+    if strategy.hears == "items":
         return items
     accuracy = items.mean(axis=1)
-    if hears == "fitness":
+    if strategy.hears == "fitness":
         return accuracy
     odd = load()[0].labels % 2 == 1
     parts = [items.mean(axis=1, where=part) for part in (odd, ~odd)]

@@ -1,0 +1,44 @@
+"""The setting of a search, which every strategy is made for."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from evojax_merge.strategies.box import Box, make_box
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+    """What a strategy is told when it is made: the genes, and what candidates are measured on.
+
+    A strategy takes from it what it needs. Bounds are checked by `box`, which all of ours call.
+
+    Attributes:
+        lower: The least value of each gene, ``[dims]``.
+        upper: The greatest value of each gene, ``[dims]``.
+        start: Where the search begins, ``[dims]``; None for the middle of the bounds.
+        span: The range of each gene that a deviation or a step is a share of, ``[dims]``; None for
+            upper − lower.
+        objectives: The names of the fitness tasks where there are several; otherwise empty.
+        items: How many items each candidate is measured on; None where that is not known.
+        matrices: (first gene, rows, columns) of each matrix among the genes.
+    """
+
+    lower: Any
+    upper: Any
+    start: Any = None
+    span: Any = None
+    objectives: Sequence[str] = ()
+    items: int | None = None
+    matrices: Sequence[tuple[int, int, int]] = ()
+
+    def box(self, sigma: float) -> Box:
+        """The bounds, the start and the span, checked.
+
+        Args:
+            sigma: The initial deviation, a share of each gene's span.
+
+        Raises:
+            ValueError: See `make_box`.
+        """
+        return make_box(self.lower, self.upper, self.start, sigma, self.span)
