@@ -13,7 +13,8 @@ from evojax_merge.checkpoints import load, load_config
 from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import at_home, open_regular
-from evojax_merge.fitness.data import DataError, did_you_mean
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.zero_shot import prompts, tokenized
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.clip.logits import class_head
@@ -37,7 +38,7 @@ def read_head(path: str) -> Head:
         raise DataError(f"{path}: {error}") from None
     arrays = _arrays(file)
     if "weight" not in arrays or arrays.keys() - {"weight", "bias"}:
-        hint = did_you_mean("weight", arrays) if "weight" not in arrays else ""
+        hint = nearest("weight", arrays) if "weight" not in arrays else ""
         raise DataError(
             f"{path}: holds {', '.join(arrays) or 'nothing'}; a head has weight [classes, "
             f"features], and perhaps bias [classes]{hint}"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import ACCURACY, PictureBatch
 from evojax_merge.fitness.classification import LabelJudge
-from evojax_merge.fitness.data import did_you_mean
 from evojax_merge.fitness.heads import frozen_head, read_head
 from evojax_merge.fitness.picture_data import (
     LabelledPictures,
@@ -98,7 +98,7 @@ class ImageClassificationTask:
         if split not in self._examples:
             raise ValueError(
                 f"{self.name}: no data for the split {split!r}; there is data for "
-                f"{', '.join(self._examples)}{did_you_mean(split, self._examples)}"
+                f"{', '.join(self._examples)}{nearest(split, self._examples)}"
             )
         task = copy.copy(self)
         task.current_split = split

@@ -10,7 +10,8 @@ from jaxtyping import Int
 from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
-from evojax_merge.fitness.data import DataError, did_you_mean, read_jsonl
+from evojax_merge.documents.nearest import nearest
+from evojax_merge.fitness.data import DataError, read_jsonl
 from evojax_merge.fitness.pictures import Picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -104,7 +105,7 @@ def labelled(items: Written, numbers: Mapping[str, int]) -> LabelledPictures:
             raise DataError(
                 f"{picture.place}: label {shown(label)} is none of the {len(numbers)} classes "
                 f"{listed}{', …' if len(numbers) > 20 else ''}"
-                f"{did_you_mean(str(label), numbers)}"
+                f"{nearest(str(label), numbers)}"
             )
         found.append(label if isinstance(label, int) else numbers[label])
     return LabelledPictures(tuple(picture for picture, _ in items), np.array(found, np.int64))

@@ -64,11 +64,16 @@ def test_groups_of_a_decoder():
     assert groups["layers.mlp.down_proj.weight"] == "mlp"
 
 
-def test_families_share_no_model_type_and_an_unknown_one_is_refused():
+def test_families_share_no_model_type_and_an_unknown_one_is_known_by_its_names():
     known = [name for family in FAMILIES for name in family.model_types]
     assert len(known) == len(set(known))
-    with pytest.raises(ValueError, match="model_type 'bert' is not supported; supported are "):
-        family_of({"model_type": "bert"})
+    assert family_of({"model_type": "bert"}).name == "named"
+
+
+@pytest.mark.parametrize("kind", [None, 3, ["llama"]])
+def test_a_configuration_that_names_no_type_is_refused(kind):
+    with pytest.raises(ValueError, match=r"config\.json: model_type is "):
+        family_of({"model_type": kind})
 
 
 def test_flatten_and_unflatten_are_inverse():
