@@ -103,4 +103,4 @@ def test_a_template_that_does_not_end(template, monkeypatch):
     began = time.monotonic()
     with pytest.raises(ChatTemplateError, match="takes longer than 1 seconds"):
         as_chats(tokenizer, ["a"], "models/a")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # and not hours, on a busy machine too
