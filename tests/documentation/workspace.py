@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from omegaconf import DictConfig
 
 from tests.documentation.pages import ROOT
 
@@ -46,3 +47,11 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
     data = [] if own_data or several else ["fitness.data=mine.jsonl"]
     given.remove("...")
     return [*given, *models, *data]
+
+
+def shortened(config: DictConfig) -> DictConfig:
+    """A configuration whose answers fit into the 128 tokens that the bundled models read."""
+    for task in (config.fitness, *(config.fitness.get("tasks") or {}).values()):
+        if "max_new_tokens" in task:
+            task.max_new_tokens = 20
+    return config
