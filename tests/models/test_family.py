@@ -11,6 +11,9 @@ CONFIGS = [
     tiny_config("mistral"),
     tiny_config("qwen2", tie_word_embeddings=True),
     tiny_config("qwen3"),
+    tiny_config("gemma2"),
+    tiny_config("phi3"),
+    tiny_config("olmo2", attention_bias=True),
     mlp_config(8, 4, 3),
 ]
 
@@ -64,7 +67,9 @@ def test_groups_of_a_decoder():
 def test_families_share_no_model_type_and_an_unknown_one_is_refused():
     known = [name for family in FAMILIES for name in family.model_types]
     assert len(known) == len(set(known))
-    with pytest.raises(ValueError, match="model_type 'bert' is not supported; supported are llama"):
+    with pytest.raises(
+        ValueError, match="model_type 'bert' is not supported; supported are gemma2"
+    ):
         family_of({"model_type": "bert"})
 
 
