@@ -27,6 +27,8 @@ CONFIGS = [
     tiny_config("mistral", sliding_window=4),
     tiny_config("qwen2", tie_word_embeddings=True),
     tiny_config("qwen3"),
+    tiny_config("gemma3_text", tie_word_embeddings=True),
+    tiny_config("phi3"),
 ]
 WORDS = [f"word{number}" for number in range(60)]
 GENERATION = {"max_new_tokens": 7, "eos_token_id": 2}

@@ -30,14 +30,21 @@ def test_silence_means_what_transformers_assumes(model_type, use_window):
     theirs = AutoConfig.for_model(**hub)
     ours = DecoderConfig.from_hf(hub)
     kinds = getattr(theirs, "layer_types", None) or ["sliding_attention"] * 30
+    ropes = theirs.rope_parameters
     window = getattr(theirs, "sliding_window", None)
     assert ours.num_kv_heads == theirs.num_key_value_heads
     assert ours.head_dim == (getattr(theirs, "head_dim", None) or 256 // 32)
     assert ours.max_position_embeddings == theirs.max_position_embeddings
     assert ours.rms_norm_eps == theirs.rms_norm_eps
-    assert ours.hidden_act == theirs.hidden_act
+    assert ours.hidden_act == (getattr(theirs, "hidden_activation", None) or theirs.hidden_act)
+    assert ours.attention_soft_cap == getattr(theirs, "attn_logit_softcapping", None)
+    assert ours.logit_soft_cap == getattr(theirs, "final_logit_softcapping", None)
+    scalar = getattr(theirs, "query_pre_attn_scalar", None)
+    assert ours.attention_scale == (None if scalar is None else scalar**-0.5)
     assert ours.tie_word_embeddings == theirs.tie_word_embeddings
-    assert ours.rope.theta == theirs.rope_parameters["rope_theta"]
+    assert ours.rope.theta == ropes.get("full_attention", ropes)["rope_theta"]
+    if ours.local_rope is not None:
+        assert ours.local_rope.theta == ropes["sliding_attention"]["rope_theta"]
     assert ours.windows == tuple(window if kind.startswith("slid") else None for kind in kinds)
 
 
@@ -83,6 +90,24 @@ def test_both_spellings_of_rope_read_the_same():
             "qwen3",
             {"layer_types": [FULL, SLIDING, FULL], "sliding_window": 4},
             "the layers 1, but .* and use_sliding_window: true",
+        ),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention True"),
+        ("gemma2", {"sliding_window": None}, "a gemma2 has a window in the layers 0, 2; give"),
+        ("gemma3_text", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping 50.0 is not"),
+        ("gemma3_text", {"rope_parameters": {"rope_theta": 1.0}}, "differs between layers; give"),
+        ("gemma3_text", {"hidden_activation": "mish"}, "hidden_activation 'mish' is not supp"),
+        ("phi3", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "is one of default, longr"),
+        ("phi3", {"rope_scaling": {"type": "longrope"}}, "lacks short_factor, long_factor"),
+        (
+            "phi3",
+            {"rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]}},
+            "short_factor has 1 entries; give 4, one for each pair of the 8 channels",
+        ),
+        ("phi3", {"partial_rotary_factor": 0.4}, "turns 3 of the 8 channels"),
+        (
+            "phi3",
+            {"sliding_window": 4, "layer_types": [FULL, SLIDING, SLIDING]},
+            "full_attention for the layers 0, but the sliding_window of a phi3 holds for all",
         ),
     ],
 )
@@ -220,9 +245,10 @@ WINDOWS = [(None, None, None), (4, 4, 4), (4, None, None), (None, 4, 4, 4), (Non
 @pytest.mark.parametrize("given", [{}, {"layer_types": [FULL] * 3}, {"max_window_layers": 1}])
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("windows", WINDOWS)
-@pytest.mark.parametrize("model_type", ["mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("model_type", ["mistral", "qwen2", "qwen3", "gemma2", "gemma3_text"])
 def test_windows_are_written_so_that_both_read_them(tmp_path, model_type, windows, window, given):
     hub = tiny_config(model_type, sliding_window=window, use_sliding_window=window is not None)
+    hub |= {"layer_types": [FULL] * 3} if model_type.startswith("gemma") and not window else {}
     hub |= given
     hub |= {"num_hidden_layers": len(windows)} | window_fields(hub, windows)
     assert DecoderConfig.from_hf(hub).windows == windows
@@ -245,6 +271,8 @@ def test_what_is_said_already_is_left_as_it_is():
         ("qwen2", (4, 4, 8, None), "layers 0 to 1: 4; layers 2: 8; layers 3: None"),
         ("mistral", (8, 4, 8), "layers 1: 4; layers 0, 2: 8"),
         ("llama", (None, 4, None), "layers 1: 4; layers 0, 2: None"),
+        ("phi3", (None, 4, None), "layers 1: 4; layers 0, 2: None.*one window, in all layers$"),
+        ("olmo2", (4, 4), "layers 0 to 1: 4"),
     ],
 )
 def test_windows_that_no_configuration_says_are_refused_by_layer(model_type, windows, layers):

@@ -11,7 +11,7 @@ from evojax_merge.models.decoder import flash, modeling
 from evojax_merge.models.decoder.attention import attend
 from evojax_merge.models.decoder.cache import init_cache
 from evojax_merge.models.decoder.modeling import forward
-from tests.models.decoder.test_modeling import CONFIGS, LENGTHS, START, make, tokens
+from tests.models.decoder.test_modeling import ALL_CONFIGS, LENGTHS, START, make, tokens
 
 VALID = np.arange(LENGTHS.max()) >= START[:, None]
 
@@ -55,8 +55,9 @@ def test_a_population_is_folded_into_the_batch_of_the_kernel():
     assert "f32[6,10,4,8]" in str(jaxpr)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_decoder_with_it_is_the_same(name, xla):
+    """A decoder with soft caps does without it."""
     config, params = make(name)
     plain, _ = forward(config, params, tokens(), START)
     fused, _ = forward(config, params, tokens(), START, kernels=True)

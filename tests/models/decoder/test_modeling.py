@@ -24,6 +24,13 @@ CONFIGS = {
     ),
     "qwen3": tiny_config("qwen3"),
 }
+ALL_CONFIGS = CONFIGS | {
+    "gemma2": tiny_config("gemma2", attn_logit_softcapping=1.5, final_logit_softcapping=2.0),
+    "gemma3": tiny_config("gemma3_text", rope_theta=100.0, rope_local_base_freq=10.0),
+    "phi3": tiny_config("phi3", sliding_window=4, partial_rotary_factor=0.5),
+    "olmo2": tiny_config("olmo2"),
+}
+"""With those that compute something else besides."""
 FEW_CONFIGS = [
     name if name in ("llama", "mistral") else pytest.param(name, marks=pytest.mark.slow)
     for name in CONFIGS
@@ -42,7 +49,7 @@ def precise():
 
 def make(name, seed=0):
     """A decoder whose every parameter is random, norms and biases included."""
-    config = DecoderConfig.from_hf(CONFIGS[name])
+    config = DecoderConfig.from_hf(ALL_CONFIGS[name])
     rng = np.random.default_rng(seed)
     leaves = {
         path: jnp.asarray((path.endswith("norm.weight")) + 0.2 * rng.standard_normal(shape))
@@ -71,7 +78,7 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
     config, params = make(name)
     full, _ = step(config, params, tokens(), START)
@@ -136,7 +143,7 @@ def test_a_window_limits_how_far_one_layer_sees():
     assert np.flatnonzero(influence).tolist() == [5, 6, 7, 8]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_population_computes_what_its_candidates_do_alone(name):
     config = make(name)[0]
     candidates = [make(name, seed)[1] for seed in range(3)]

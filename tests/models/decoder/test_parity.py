@@ -10,6 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
 from evojax_merge.models.decoder import cache
+from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.variants import MODEL_TYPES
 from tests.checkpoints_factory import VOCAB, tiny_config, write_checkpoint
 from tests.slow import slow
 
@@ -213,7 +215,10 @@ def test_float32_logits_equal_transformers(name, tmp_path, batch):
     )
 
 
-@pytest.mark.parametrize("name", ["llama-all", "mistral-window", "qwen2-yarn", "qwen3-window"])
+@pytest.mark.parametrize(
+    "name",
+    ["llama-all", "mistral-window", "qwen2-yarn", "qwen3-window", "gemma2", "gemma3-hub", "olmo2"],
+)
 def test_bfloat16_logits_are_as_near_to_float32_as_transformers(name, tmp_path, batch):
     """Both round every intermediate to bfloat16, at different places and in sums of a different
     order, so neither is the other's truth. That is the float32 result on the same weights; ours
@@ -227,7 +232,7 @@ def test_bfloat16_logits_are_as_near_to_float32_as_transformers(name, tmp_path, 
     assert np.abs(error_ours).max() <= 2 * np.abs(error_torch).max()
 
 
-@pytest.mark.parametrize("model_type", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_reads_what_transformers_writes(model_type, tmp_path, batch):
     """The configuration in the spelling and with the omissions of ``save_pretrained``."""
     tokens, start, valid = batch
@@ -236,3 +241,27 @@ def test_reads_what_transformers_writes(model_type, tmp_path, batch):
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     expected = theirs(tmp_path, tokens, valid)[valid]
     np.testing.assert_allclose(ours(tmp_path, tokens, start)[valid], expected, rtol=0, atol=1e-5)
+
+
+def test_longrope_asks_each_sequence_for_its_length(tmp_path, batch):
+    """transformers asks the longest of a batch, so that it reads each sequence alone here."""
+    tokens, start, valid = batch
+    config = CONFIGS["phi3-longrope"] | {"original_max_position_embeddings": 8}
+    directory = write_checkpoint(tmp_path, config)
+    found = ours(directory, tokens, start)
+    for row, begin in enumerate(start):
+        expected = theirs(directory, tokens[[row], begin:], valid[[row], begin:])
+        np.testing.assert_allclose(found[row, begin:], expected[0], rtol=0, atol=1e-5)
+
+
+def test_longrope_is_refused_where_a_cache_would_have_other_angles(tmp_path, batch):
+    tokens, start, _ = batch
+    config = CONFIGS["phi3-longrope"] | {"original_max_position_embeddings": 12}
+    model = load(write_checkpoint(tmp_path, config))
+    for slots in (12, 13):
+        empty = cache.init_cache(model.config, len(tokens), slots, jnp.float32)
+        if slots == 12:
+            jax.eval_shape(lambda c=empty: forward(model.config, model.params, tokens, start, c))
+            continue
+        with pytest.raises(ValueError, match="may take 13 tokens here, and RoPE of"):
+            forward(model.config, model.params, tokens, start, empty)

@@ -13,7 +13,7 @@ from evojax_merge.models.decoder.cache import init_cache
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH_AXES, Path, make_path
 from tests.compilations import count_compilations
-from tests.models.decoder.test_modeling import CONFIGS, START, make, tokens
+from tests.models.decoder.test_modeling import ALL_CONFIGS, CONFIGS, START, make, tokens
 
 HOPS = 7
 step = jax.jit(forward, static_argnums=0, static_argnames="last_only")
@@ -52,7 +52,7 @@ def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch)
         np.testing.assert_array_equal(routed, plain)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_path_is_the_model_with_those_layers(name):
     config, params = make(name)
     layers = [2, 0, 0, 1, 2]

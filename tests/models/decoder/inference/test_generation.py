@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from evojax_merge.checkpoints import load
 from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
+from evojax_merge.models.decoder.variants import MODEL_TYPES
 from tests.checkpoints_factory import tiny_config, write_checkpoint
 from tests.trees import axes_of
 
@@ -23,7 +24,7 @@ def highest_precision():
         yield
 
 
-@pytest.fixture(scope="module", params=["llama", "mistral", "qwen2", "qwen3"])
+@pytest.fixture(scope="module", params=MODEL_TYPES)
 def directory(request, tmp_path_factory):
     changes = {"sliding_window": 5} if request.param == "mistral" else {}
     config = tiny_config(request.param, tie_word_embeddings=request.param == "qwen3", **changes)
