@@ -175,8 +175,8 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-        for carried in plan.carried:
-            writer.write(carried.name, 0, read_tensor(carried.stored, carried.info))
+        for kept in plan.carried:
+            writer.write(kept.name, 0, read_tensor(kept.stored, kept.info))
         writer.write_index()
 
 

@@ -51,7 +51,8 @@ class SizeTask:
         Raises:
             ValueError: The model has no layers to count.
         """
-        layers = getattr(getattr(model, "config", None), "num_layers", None)
+        family = getattr(model, "family", None)
+        layers = family.num_layers(model.config) if family is not None else 0
         if not layers:
             raise ValueError(f"{self.name}: this task counts a decoder's layers")
         return BoundSize(layers)

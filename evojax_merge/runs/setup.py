@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment, Savers
-from evojax_merge.fitness.several import parts_of
+from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.operators import Evidence
 from evojax_merge.runs.problem import RANDOM, Problem, Winner
 from evojax_merge.savers.minibatch import SIZE
@@ -61,6 +61,8 @@ class Setup(abc.ABC):
             for split in task.splits
             if split != "train"
         }
+        for part in tasks_of(self.bound["search"]):
+            prepared.reference.family.ability(part.request)  # refused before weights are read
         self._items: tuple[Items, ...] = ()
         self._ingredients: Ingredients | None = None
         self._members: list[Model] = []
