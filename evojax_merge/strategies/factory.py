@@ -63,8 +63,10 @@ def make_inner(
     """
     try:
         made = make_strategy(factory, setting, **options)
-    except ArgumentError as error:
-        raise ArgumentError(f"strategy.inner, inside {outer}: {error}; {_ADVICE}") from error
+    except ValueError as error:
+        raise ArgumentError(
+            f"strategy.inner: {_name_of(factory)} cannot be made inside {outer}: {error}; {_ADVICE}"
+        ) from error
     if made.hears != "fitness":
         raise ArgumentError(
             f"strategy.inner: {made.name} is told the {made.hears}, and {outer} knows "

@@ -19,8 +19,8 @@ from rich.table import Table
 from evojax_merge.strategies import CMAES, EvosaxStrategy, Setting, Surrogate
 from experiments.search.ratios import Runs, ratio
 
-PLAIN = functools.partial(EvosaxStrategy, CMAES)
-STRATEGIES = {"cma_es": PLAIN, "surrogate": functools.partial(Surrogate, PLAIN)}
+PLAIN = functools.partial(EvosaxStrategy, algorithm=CMAES)
+STRATEGIES = {"cma_es": PLAIN, "surrogate": functools.partial(Surrogate, inner=PLAIN)}
 NOISES = (0.0, 0.03)
 TARGETS = {0.0: 0.01, 0.03: 0.03}
 """Noise -> what is to be reached; both in units of what the start lacks to the optimum."""

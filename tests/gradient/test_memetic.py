@@ -21,7 +21,7 @@ OPTIMUM = np.float32([0.2, 1.9, 1.0, 0.6])
 
 def make(inner="CMA_ES", optimum=OPTIMUM, **options):
     algorithm = CMAES if inner == "CMA_ES" else inner
-    partial = functools.partial(EvosaxStrategy, algorithm, population_size=6)
+    partial = functools.partial(EvosaxStrategy, algorithm=algorithm, population_size=6)
     strategy = Memetic(Setting(LOWER, UPPER, START), partial, **options)
     strategy._descent._bound = Bowl(optimum)
     return strategy
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said():
     with pytest.raises(ValueError, match="every must be a whole number of at least 1, not 0"):
         make(every=0)
     with pytest.raises(ValueError, match=r"inner is a GradientDescent, which cannot be told"):
-        Memetic(GradientDescent, LOWER, UPPER, START)
+        Memetic(Setting(LOWER, UPPER, START), GradientDescent)
 
 
 DIGITS = ["+experiment=digits", "strategy=memetic", "baselines.random_search=false"]

@@ -145,7 +145,8 @@ def test_mergekit_has_no_such_merges(run: Run, tmp_path: Path) -> None:
         (["model.dtype=bfloat16"], r"evolves float32 weights.* set model\.dtype=float32"),
         (["model.base=null", "space.origin=base"], r"give model\.base"),
         (["strategy=cycle_qd"], "give two tasks or more"),
-        (["strategy=adamerging"], "of space=parameter only"),
+        (["strategy=adamerging"], "GradientDescent takes no span"),
+        (["strategy=memetic"], "of space=parameter only"),
     ],
 )
 def test_refuses_what_it_cannot_search(overrides: list[str], message: str, tmp_path: Path) -> None:

@@ -56,9 +56,7 @@ def test_what_one_strategy_cannot_do_is_said() -> None:
         lambda: strategy.score(jnp.zeros((1, 2))),
         lambda: strategy.inject(jnp.zeros(2), jnp.zeros((1, 2)), ()),
     ):
-        with pytest.raises(
-            NotImplementedError, match=r"Uniform (has the task|learns from its own)"
-        ):
+        with pytest.raises(NotImplementedError, match="Uniform"):
             call()
 
 

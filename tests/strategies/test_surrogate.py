@@ -22,8 +22,8 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 
 def make(inner: object = CMAES, **options: object) -> Surrogate:
-    partial = functools.partial(EvosaxStrategy, inner)
-    return Surrogate(partial, LOWER, UPPER, START, **{"population_size": 3} | options)
+    partial = functools.partial(EvosaxStrategy, algorithm=inner)
+    return Surrogate(Setting(LOWER, UPPER, START), partial, **{"population_size": 3} | options)
 
 
 def sphere(population: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_what_is_wrong_is_said() -> None:
     ("inner", "message"),
     [
         ("m2n2", "M2N2 cannot be made inside surrogate: .*items"),
-        ("map_elites", "MAPElites cannot be made inside surrogate: .*objectives"),
+        ("map_elites", "MAPElites cannot be made inside surrogate: .*descriptors"),
         ("optuna_cma", "OptunaCMAES cannot be compiled, which surrogate needs"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from evojax_merge.documents import files
 from evojax_merge.fitness.classification import read_examples
 from evojax_merge.fitness.data import DataError, Record, read_jsonl
 from evojax_merge.fitness.encoder import Encoder
@@ -83,8 +84,7 @@ def read_items(request: EvidenceRequest, path: str, sha256: str | None, model: A
     file = Path(path).expanduser()
     if not file.is_file():
         raise DataError(f"{path}: {'not a file' if file.exists() else 'no such file'}")
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = files.sha256(file)
     if sha256 is not None and found != sha256:
         raise DataError(
             f"{path}: is not the data that the recipe was made with (its sha256 is {found[:12]}…, "
