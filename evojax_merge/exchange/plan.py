@@ -189,6 +189,11 @@ class _Planner:
         self.family = self.reference.family
         self._check_types()
         self.config = self._config()
+        if self._layers(self.reference) and not hasattr(self.config, "windows"):
+            raise ExchangeError(
+                f"{self.reference.directory}: is a {self.family.name}, and slices of such models "
+                "cannot be described here; merge them by a recipe (evojax-merge evolve)"
+            )
         self.names = self.family.names(self.config)
         self.groups = self.family.groups(self.config)
         self._check_families()
