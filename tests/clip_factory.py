@@ -1,5 +1,6 @@
 """Tiny random CLIP checkpoints, written by transformers' own torch models."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from safetensors.numpy import load_file, save_file
-from transformers import AutoConfig, PreTrainedModel
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from evojax_merge.models.clip import params as clip_params
 from evojax_merge.models.clip.config import CLIPConfig
@@ -128,3 +132,37 @@ def texts() -> np.ndarray:
 def pictures(size: int = IMAGE) -> np.ndarray:
     """Noise in the place of normalised pictures."""
     return np.random.default_rng(2).standard_normal((3, 3, size, size)).astype(np.float32)
+
+
+WORDS = ("red", "green", "blue", "a", "photo", "of", "picture", ".")
+
+
+def write_reading_files(directory: Path) -> None:
+    """Write a tokenizer that knows `WORDS`, and the settings of an image processor."""
+    tokens = [*WORDS, *(f"<{number}>" for number in range(len(WORDS), VOCAB - 2))]
+    vocabulary = {token: number for number, token in enumerate([*tokens, "<start>", "<end>"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<end>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.RobertaProcessing(
+        ("<end>", VOCAB - 1), ("<start>", VOCAB - 2), trim_offsets=False, add_prefix_space=False
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<start>", eos_token="<end>", pad_token="<end>"
+    )
+    fast.save_pretrained(directory)
+    size = {"height": IMAGE, "width": IMAGE}
+    CLIPImageProcessorPil(size={"shortest_edge": IMAGE}, crop_size=size).save_pretrained(directory)
+
+
+def write_pictures(directory: Path, count: int = 6) -> Path:
+    """Write noisy pictures in one of three colours, of several shapes, and the lines of a task."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(3)
+    lines = []
+    for number in range(count):
+        pixels = rng.integers(0, 60, (20 + number, 30, 3), np.uint8)
+        pixels[..., number % 3] += 150
+        Image.fromarray(pixels).save(directory / f"{number}.png")
+        lines.append(json.dumps({"image": f"{number}.png", "label": WORDS[number % 3]}))
+    (directory / "pictures.jsonl").write_text("\n".join(lines) + "\n")
+    return directory / "pictures.jsonl"

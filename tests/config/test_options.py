@@ -29,6 +29,9 @@ from tests.trees import init_statistics, merge
 
 CONF = conf_directory()
 
+SEEN = ("image_classification", "digit_pictures")
+"""Tasks about pictures; they drive a search in tests/runs/test_clip_runs.py."""
+
 
 def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -121,7 +124,7 @@ def test_meshes(name):
 
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
-    "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size"})
+    "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size", *SEEN})
 )
 def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     run = evolve(

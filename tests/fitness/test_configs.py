@@ -22,8 +22,12 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-# They are in test_several.py, and run in tests/config/test_options.py.
-@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"several", "size"}))
+# They are in test_several.py and test_image_classification.py, and run in tests/config and
+# tests/runs.
+@pytest.mark.parametrize(
+    "option",
+    sorted({*OPTIONS} - {"several", "size", "image_classification", "digit_pictures"}),
+)
 def test_every_option_measures(option, write, model, tmp_path):
     data = write(ITEM)
     if option == "classification":

@@ -1,9 +1,7 @@
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from evojax_merge.fitness.data import DataError
-from evojax_merge.fitness.zero_shot import class_features, prompts
+from evojax_merge.fitness.zero_shot import prompts
 
 
 def test_every_class_is_put_into_every_template():
@@ -13,16 +11,6 @@ def test_every_class_is_put_into_every_template():
         ["a photo of a {tree} 9.", "a {tree} 9, drawn in {ink}."],
     ]
     assert prompts(["cat"]) == [["a photo of a cat."]]
-
-
-def test_a_class_is_the_mean_of_the_directions_of_its_prompts():
-    features = np.random.default_rng(0).standard_normal((4, 3, 8)) * [[[1], [10], [100]]]
-    directions = features / np.linalg.norm(features, axis=-1, keepdims=True)
-    mean = directions.mean(1)
-    expected = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
-    found = class_features(jnp.asarray(features, jnp.float32))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert class_features(jnp.asarray(features, jnp.bfloat16)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
