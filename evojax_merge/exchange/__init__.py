@@ -2,7 +2,8 @@
 
 from evojax_merge.exchange.application import apply_mergekit, apply_plan
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.plan import Plan, plan_merge
+from evojax_merge.exchange.plan import Plan
+from evojax_merge.exchange.planner import plan_merge
 from evojax_merge.exchange.recipe_writer import to_mergekit
 from evojax_merge.exchange.schema import (
     Configuration,

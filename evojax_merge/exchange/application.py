@@ -24,7 +24,8 @@ from evojax_merge.checkpoints.exporter import MAX_SHARD_SIZE, checked_target, sw
 from evojax_merge.checkpoints.headers import stem_of
 from evojax_merge.exchange.documents import load_file
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.plan import Job, Origin, Plan, plan_merge
+from evojax_merge.exchange.plan import Job, Origin, Plan
+from evojax_merge.exchange.planner import plan_merge
 from evojax_merge.exchange.schema import read_file
 from evojax_merge.exchange.tensor_files import Piece, ShardWriter
 from evojax_merge.exchange.tensor_merge import Merger
