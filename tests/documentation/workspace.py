@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from tests.documentation.pages import ROOT
 
 QUICKSTART = ROOT / "experiments" / "quickstart"
-ITEMS = ("mine", "sums", "math", "japanese", "search", "validation", "test")
+ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
 """Files of word problems."""
 
 
@@ -18,20 +18,27 @@ def furnish(directory: Path) -> Path:
     for source in ("base", "math", "japanese"):
         (directory / source).symlink_to(QUICKSTART / "sources" / source)
     lines = (QUICKSTART / "data" / "search.jsonl").read_text(encoding="utf-8").splitlines()
+    problems = [json.loads(line) for line in lines]
+    for problem in problems:  # `operator.data` reads texts
+        problem["text"] = problem["question"]
     for number, name in enumerate(ITEMS):
-        own = lines[8 * number : 8 * (number + 1)]
-        (directory / f"{name}.jsonl").write_text("\n".join(own) + "\n", encoding="utf-8")
-    texts = [{"text": json.loads(line)["question"]} for line in lines[:8]]
+        _write(directory / f"{name}.jsonl", problems[8 * number : 8 * (number + 1)])
+    _write(directory / "mine.jsonl", problems[:160])  # more than a minibatch, or than anchors
+    texts = [{"text": problem["text"]} for problem in problems[:8]]
     choices = [
         {"question": f"{n} + 1 =", "choices": [str(n), str(n + 1)], "answer": 1} for n in range(8)
     ]
     for name, rows in (("texts", texts), ("ja", texts), ("choices", choices)):
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (directory / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        _write(directory / f"{name}.jsonl", rows)
     rng = np.random.default_rng(0)
     inputs, label = rng.random((8, 64), np.float32), np.arange(8)
     np.savez(directory / "features.npz", inputs=inputs, label=label)
     return directory
+
+
+def _write(path: Path, rows: list[dict]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def filled_in(words: tuple[str, ...]) -> list[str]:
