@@ -6,12 +6,12 @@ from typing import Any
 from evojax_merge.params.types import Params
 
 STACKED = "layers"
-"""First key of the leaves whose leading axis counts the layers."""
+"""Key above the leaves whose leading axis counts layers, as ``layers`` or ``vision.layers``."""
 
 
 def is_stacked(path: str) -> bool:
     """Whether the leaf at ``path`` holds all layers of one kind on its leading axis."""
-    return path.startswith(STACKED + ".")
+    return STACKED in path.split(".")[:-1]
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
