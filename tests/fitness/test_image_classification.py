@@ -113,6 +113,7 @@ def test_a_frozen_text_tower_and_a_head_take_the_place_of_the_models_own(folder,
         linear.bind(load_config(clip))
 
 
+@pytest.mark.slow
 def test_merges_are_differentiable_by_labels_and_without_them(folder, expected):
     model = load(folder / "clip")
     bound = task_of(folder, templates=TEMPLATES).bind(model)
