@@ -9,6 +9,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from evojax_merge import api, evolve
+from evojax_merge.checkpoints import load_config
 from evojax_merge.cli import main
 from evojax_merge.config import build_task, compose
 from evojax_merge.models.decoder.absorb import AbsorptionError
@@ -311,3 +312,18 @@ def test_sources_with_other_tokenizers_are_measured_with_their_own(folder, tmp_p
     expected = api.evaluate(api.load(tmp_path / "words"), task).result.score
     (score,) = [r.score for r in run.results if (r.name, r.split) == ("words", "test")]
     np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["gemma3_text", "olmo2"])
+def test_other_norms_are_merged_routed_and_absorbed(model_type, folder, tmp_path):
+    for seed, name in enumerate(("base", "a", "b")):
+        tokenizer = byte_tokenizer()
+        config = tiny_config(model_type, vocab_size=len(tokenizer), num_hidden_layers=2)
+        write_checkpoint(tmp_path / name, config, seed=seed, tokenizer=tokenizer)
+    for split in ("search", "test"):
+        (tmp_path / f"{split}.jsonl").write_bytes((folder / f"{split}.jsonl").read_bytes())
+    run = evolve(overrides(tmp_path, "hybrid", "search.evaluations=10"), tmp_path / "run")
+    scores = {row.name: row.score for row in run.results if row.split == "test"}
+    np.testing.assert_allclose(scores["exported"], scores["evolved"], rtol=1e-3)
+    assert load_config(tmp_path / "run/export").hf_config["model_type"] == model_type
