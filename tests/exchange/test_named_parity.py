@@ -49,7 +49,11 @@ VISION = {
 EXPERTS = {"num_local_experts": 2, "num_experts": 2, "moe_intermediate_size": 8}
 
 KNOWN = {
-    "gpt2": ("GPT2LMHeadModel", "GPT2Config", {"n_embd": 16, "n_layer": 3, "n_head": 2}),
+    "gpt2": (
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        {"n_embd": 16, "n_layer": 3, "n_head": 2, "vocab_size": 48},
+    ),
     "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", SIZES),
     "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", SIZES),
     "phi3": ("Phi3ForCausalLM", "Phi3Config", SIZES),
@@ -117,7 +121,9 @@ def saved(tmp_path_factory):
         if not folder.exists():
             torch.manual_seed(0)
             model = model_class(kind)(config_of(kind)).float()
-            base = {name: p.detach().clone() for name, p in model.named_parameters()}
+            base = {
+                name: p.detach() + 0.3 * torch.randn_like(p) for name, p in model.named_parameters()
+            }
             for seed, path in enumerate(paths.values()):
                 torch.manual_seed(seed)
                 with torch.no_grad():
