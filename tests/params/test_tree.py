@@ -38,4 +38,5 @@ def test_only_leaves_below_layers_are_stacked():
     assert is_stacked("layers.q_proj.weight")
     assert not is_stacked("layers")
     assert not is_stacked("layers_norm.weight")
-    assert not is_stacked("vision.layers.weight")
+    assert is_stacked("vision.layers.weight")
+    assert not is_stacked("vision.layers")
