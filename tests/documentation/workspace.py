@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig
+from PIL import Image
 
 from tests.documentation.pages import ROOT
 
@@ -33,6 +34,9 @@ def furnish(directory: Path) -> Path:
     rng = np.random.default_rng(0)
     inputs, label = rng.random((8, 64), np.float32), np.arange(8)
     np.savez(directory / "features.npz", inputs=inputs, label=label)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(directory / "1.png")
+    pictures = [{"image": "1.png", "label": label} for label in ("cat", "dog")]
+    _write(directory / "pictures.jsonl", pictures)
     return directory
 
 
