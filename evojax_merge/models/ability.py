@@ -12,13 +12,13 @@ from evojax_merge.models.request import Request
 from evojax_merge.params.types import Array, Float
 
 Batch = tuple[Any, ...]
-"""Arrays of one compiled shape, the first axis of each of which counts rows; or `Common`."""
+"""Fields of one compiled shape: arrays whose first axis counts rows, or values in `Common`."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """A field of a batch that its rows have in common: to choose rows leaves it as it is.
+    """A field of a batch that all its rows have in common. Choosing rows leaves it as it is.
 
     Attributes:
         value: An array, or a tree of arrays.
@@ -43,18 +43,18 @@ ItemLoglikelihood = Callable[..., Float[Array, ""]]
 class Ability(abc.ABC):
     """What a family can do for one kind of request.
 
-    ``config`` below is the family's reading of ``config.json``, ``request`` one of the kind that
-    the ability is for.
+    ``config`` below is the family's reading of ``config.json``. ``request`` is one of the kind
+    that the ability is for.
     """
 
     @abc.abstractmethod
     def program(self, config: Any, request: Any, axes: Any) -> Program:
-        """Make the program that a population runs on each batch; to be jitted by the caller.
+        """Make the program that a population runs on each batch. The caller jits it.
 
         Args:
-            config: Of all candidates.
+            config: The configuration of all candidates.
             request: What they are to do.
-            axes: Where the population stands in their parameters.
+            axes: The axis of the population in each leaf of their parameters.
         """
 
     @abc.abstractmethod
@@ -64,32 +64,32 @@ class Ability(abc.ABC):
         """Estimate from above a candidate's cache and activations on one batch, in bytes.
 
         Args:
-            config: Of the candidate.
-            request: What it does.
-            batch: On what.
-            itemsize: Bytes of a number.
-            hops: The greatest length of its path, where it has one.
+            config: The configuration of the candidate.
+            request: What the candidate does.
+            batch: The batch that it does it on.
+            itemsize: The number of bytes of a number.
+            hops: The greatest length of the candidate's path, where it has one.
         """
 
     def smaller(self, request: Any, batches: Sequence[Batch]) -> Request | None:
-        """A request for the same outputs that takes less memory and more time; None: there is none.
+        """Find a request for the same outputs that takes less memory and more time, or None.
 
         Args:
-            request: The one that takes too much.
-            batches: All that it is for.
+            request: The request that takes too much memory.
+            batches: All batches that the request is for.
         """
         return None
 
     def predict(self, config: Any) -> Predict:
-        """The predictions of one model, differentiable in its parameters.
+        """Return the function that predicts with one model, differentiable in its parameters.
 
         Raises:
-            ValueError: Requests of this kind have none.
+            ValueError: Requests of this kind have no predictions.
         """
         raise ValueError("this request has no predictions")
 
     def loglikelihood(self, config: Any) -> ItemLoglikelihood:
-        """The log-likelihood of one labelled item, differentiable in the parameters.
+        """Return the log-likelihood of one labelled item, differentiable in the parameters.
 
         Raises:
             ValueError: Requests of this kind have no labels.
@@ -99,11 +99,11 @@ class Ability(abc.ABC):
     def rows(
         self, fields: tuple[np.ndarray, ...], real: np.ndarray
     ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """What ``forward`` takes of labelled items, and the weight of each row it reads.
+        """Return what ``forward`` takes of labelled items, and the weight of each row it reads.
 
         Args:
-            fields: Of a batch of labelled items.
-            real: For each item 1, or 0 where it only fills the batch.
+            fields: The fields of a batch of labelled items.
+            real: A number for each item: 1, or 0 where the item only fills the batch.
 
         Raises:
             ValueError: Requests of this kind have no labelled items.

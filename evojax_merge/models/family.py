@@ -1,8 +1,8 @@
-"""Model families: what a ``config.json`` selects, and all the rest needs to know of a model.
+"""Model families. A ``config.json`` selects one; it says all that the rest must know of a model.
 
 Adding a family is adding a folder with its modelling and its tables of names and shapes, and one
-entry to `FAMILIES`. The modelling is imported when a model is first made or run: many a merge needs
-nothing but names and shapes.
+entry to `FAMILIES`. The modelling is imported when a model is first made or run, since many a merge
+needs nothing but names and shapes.
 """
 
 import dataclasses
@@ -42,22 +42,26 @@ def _with_vocab_size(config: Any, rows: int) -> Any:
 class Family:
     """Models that share their code and the layout of their parameters.
 
-    ``config`` below is whatever ``config_from_hf`` returns; a path is the dotted path of a leaf.
+    ``config`` below is whatever ``config_from_hf`` returns. A path is the dotted path of a leaf.
 
     Attributes:
-        name: What the family is called in messages, and its folder.
-        model_types: Values of ``model_type`` in ``config.json`` that select it.
-        config_from_hf: Reads ``config.json``; raises ValueError on what the family cannot compute.
-        config_from_files: Reads ``config.json`` and the shapes of the stored tensors by name, where
-            the configuration alone does not say how tensors are called.
-        with_vocabulary: The same configuration with another number of rows in the leaves that have
-            one for each token.
-        hf_fields: Fields of ``config.json`` that a merge may have changed, with their values.
-        layout: Makes the layout of the models of a configuration.
-        ignored: Names of tensors that are no parameters.
-        carried: Whether a tensor of this name and shape is a buffer, which a merge has from its
-            reference, as it has whole numbers. None: a checkpoint has no such tensors.
-        architectures: Which of the ``architectures`` of a model type it computes; None: all.
+        name: The name of the family in messages, and of its folder.
+        model_types: The values of ``model_type`` in ``config.json`` that select it.
+        config_from_hf: The function that reads ``config.json``. It raises ValueError on what the
+            family cannot compute.
+        config_from_files: The function that reads ``config.json`` and the shapes of the stored
+            tensors by name. It is None where the configuration alone says how tensors are called.
+        with_vocabulary: The function that gives a configuration another number of rows in the
+            leaves that have one for each token.
+        hf_fields: The function that gives the fields of ``config.json`` that a merge may have
+            changed, with their values.
+        layout: The function that makes the layout of the models of a configuration.
+        ignored: The expression that matches the names of tensors that are no parameters.
+        carried: The function that says whether a tensor of a name and shape is a buffer. A merge
+            has buffers from its reference, as it has whole numbers. With None a checkpoint has no
+            such tensors.
+        architectures: The expression that matches those ``architectures`` of a model type that the
+            family computes. With None it computes all.
     """
 
     name: str
@@ -72,7 +76,7 @@ class Family:
     architectures: re.Pattern[str] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
-        """Whether a ``config.json`` is that of a model of the family."""
+        """Tell whether a ``config.json`` is that of a model of the family."""
         kind, named = hf_config.get("model_type"), hf_config.get("architectures")
         if not isinstance(kind, str) or kind not in self.model_types:
             return False
@@ -81,11 +85,12 @@ class Family:
         return all(self.architectures.fullmatch(str(name)) for name in named)
 
     def read_config(self, hf_config: Mapping[str, Any], stored: Callable[[], Shapes]) -> Any:
-        """The configuration of a model whose files are there.
+        """Read the configuration of a model whose files are there.
 
         Args:
-            hf_config: ``config.json``.
-            stored: Called for the shapes of the stored tensors by name, where they are needed.
+            hf_config: The content of ``config.json``.
+            stored: A function that returns the shapes of the stored tensors by name. It is called
+                only where they are needed.
 
         Raises:
             ValueError: The family cannot compute such a model.
@@ -95,11 +100,11 @@ class Family:
         return self.config_from_files(hf_config, stored())
 
     def init_params(self, config: Any, key: PRNGKey) -> Params:
-        """Random parameters."""
+        """Draw random parameters."""
         return self._modeling.init_params(config, key)
 
     def abstract_params(self, config: Any) -> Params:
-        """Shapes of the parameter tree, without memory."""
+        """Make the tree of the parameters' shapes, which takes no memory."""
         shapes = self.layout(config).shapes.items()
         return unflatten({path: jax.ShapeDtypeStruct(s, jnp.float32) for path, s in shapes})
 
@@ -114,10 +119,10 @@ class Family:
         return importlib.import_module(f"evojax_merge.models.{self.name}.abilities").ABILITIES
 
     def ability(self, request: Request) -> Ability:
-        """How models of the family carry out a request.
+        """Return how models of the family carry out a request.
 
         Raises:
-            ValueError: They cannot.
+            ValueError: They cannot carry it out.
         """
         found = self.abilities.get(type(request))
         if found is None:
@@ -136,31 +141,31 @@ class Family:
         return importlib.import_module(f"evojax_merge.models.{self.name}.modeling")
 
     def slots(self, config: Any) -> dict[str, Slot]:
-        """Where every tensor that a checkpoint must hold lives, by name."""
+        """Return the place in the tree of every tensor that a checkpoint must hold, by name."""
         return self.layout(config).slots
 
     def names(self, config: Any) -> Mapping[str, str]:
-        """The tensor of each leaf, by path."""
+        """Return the name of each leaf's tensor, by path."""
         return self.layout(config).names
 
     def groups(self, config: Any) -> Mapping[str, str]:
-        """The group of each leaf, by path."""
+        """Return the group of each leaf, by path."""
         return self.layout(config).groups
 
     def num_layers(self, config: Any) -> int:
-        """The depth of the deepest stack of layers."""
+        """Return the depth of the deepest stack of layers."""
         return self.layout(config).depth()
 
     def aliases(self, config: Any) -> Mapping[str, str]:
-        """Names of tensors that may be stored besides, as copies -> the name copied."""
+        """Return the names of tensors that may be stored as copies -> the names that they copy."""
         return self.layout(config).aliases
 
     def vocabulary_paths(self, config: Any) -> tuple[str, ...]:
-        """The paths of the leaves with a row for each token."""
+        """Return the paths of the leaves with a row for each token."""
         return self.layout(config).token_tables
 
     def linear_inputs(self, config: Any) -> dict[str, str]:
-        """The path of each linear layer's weight -> the layer that stands for its input."""
+        """Return the path of each linear layer's weight -> the layer that stands for its input."""
         return self.layout(config).linear_inputs
 
 
@@ -204,14 +209,14 @@ NAMED = Family(
     layout=named_params.layout,
     carried=named_params.is_buffer,
 )
-"""Models that no other family computes: they can be merged, and not run."""
+"""The family of models that no other family computes. They can be merged, and not run."""
 
 
 def family_of(hf_config: Mapping[str, Any]) -> Family:
-    """The family that a ``config.json`` selects by its ``model_type``.
+    """Find the family that a ``config.json`` selects by its ``model_type``.
 
     Raises:
-        ValueError: It does not say what it is of.
+        ValueError: The file does not say which type of model it is of.
     """
     for family in FAMILIES:
         if family.computes(hf_config):

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from evojax_merge.params.tree import unflatten
 
 LAYER = "{layer}"
-"""What stands for the number of a layer in the name of a tensor that is in one."""
+"""The text that stands for the number of a layer in the name of a tensor that is in one."""
 
 COMMON_GROUPS = ("attention", "mlp", "norm", "embedding", "head")
 """The groups of a decoder. A recipe may name them for models that lack one, as a tied head."""
@@ -22,11 +22,11 @@ Place = Literal["each", "first", "last"] | int
 
 
 class Stack(NamedTuple):
-    """Layers of one kind, one after another.
+    """A stack is layers of one kind, one after another.
 
     Attributes:
         name: The dotted path under which their leaves stand, e.g. ``layers`` or ``vision.layers``.
-        depth: How many there are.
+        depth: How many layers there are.
     """
 
     name: str
@@ -34,17 +34,18 @@ class Stack(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """One array of a parameter tree.
+    """A leaf is one array of a parameter tree.
 
     Attributes:
-        shape: Of the array; where it is stacked, the first axis counts layers.
-        tensor: Its name on disk, with ``{layer}`` in it where the leaf is in a layer.
-        group: The part of the network that it belongs to; an open vocabulary.
-        stack: The stack of layers that it belongs to; None where the model has none.
-        place: Where in the stack: in ``each`` layer, so that it is stacked; in one layer, whose
-            number it is, where layers are not alike; or in none of them, so that it counts as part
-            of the ``first`` or of the ``last``.
-        token_table: Whether it has a row for each token of the tokenizer.
+        shape: The shape of the array; where it is stacked, the first axis counts layers.
+        tensor: The name of the array on disk, with ``{layer}`` where the leaf is in a layer:
+            ``model.layers.{layer}.mlp.up_proj.weight``.
+        group: The part of the network that the leaf belongs to, a word of an open vocabulary.
+        stack: The stack of layers that the leaf belongs to, or None where the model has none.
+        place: The place of the leaf in the stack. With ``each`` every layer has it, and it is
+            stacked. A number is that of the one layer that has it, where layers are not alike. With
+            ``first`` or ``last`` no layer has it, and it counts as part of that one.
+        token_table: Whether the leaf has a row for each token of the tokenizer.
         reads: The path of the linear layer that stands for all that read the same input, where the
             leaf is a linear layer's weight (see `evojax_merge.models.probe`).
     """
@@ -59,21 +60,21 @@ class Leaf(NamedTuple):
 
     @property
     def stacked(self) -> bool:
-        """Whether its first axis counts layers."""
+        """Whether the first axis of the leaf counts layers."""
         return self.stack is not None and self.place == "each"
 
     @property
     def layered(self) -> bool:
-        """Whether it is in layers: in each, or in one."""
+        """Whether the leaf is in each layer, or in one."""
         return self.stacked or isinstance(self.place, int)
 
     def tensor_of(self, layer: int | None) -> str:
-        """The name of the tensor of one layer; of a leaf that is in no layer, of the leaf."""
+        """Return the name of the tensor of one layer, or of a leaf that is in no layer."""
         return self.tensor if layer is None else self.tensor.replace(LAYER, str(layer))
 
 
 class Slot(NamedTuple):
-    """Where one tensor of a checkpoint lives: a leaf, or one layer of a stacked leaf."""
+    """A slot is the place of one tensor of a checkpoint: a leaf, or one layer of a stacked leaf."""
 
     path: str
     layer: int | None
@@ -82,12 +83,13 @@ class Slot(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Every leaf of a model by its path, and the stacks that they belong to.
+    """A layout holds every leaf of a model by its path, and the stacks that they belong to.
 
     Attributes:
-        leaves: By dotted path, in the order of the tree.
-        stacks: By name, in the order of the model.
-        aliases: Names of tensors that a checkpoint may store besides, as copies -> the name copied.
+        leaves: The leaves by dotted path, in the order of the tree.
+        stacks: The stacks by name, in the order of the model.
+        aliases: The names of tensors that a checkpoint may store as copies -> the names that they
+            copy.
 
     Raises:
         ValueError: A leaf names a stack that is not there, or its shape or its name disagree with
@@ -136,7 +138,7 @@ class Layout:
 
     @functools.cached_property
     def names(self) -> dict[str, str]:
-        """The tensor of each leaf, by path; with ``{layer}`` in it where it is in a layer."""
+        """The name of each leaf's tensor, by path, with ``{layer}`` where it is in a layer."""
         return {path: leaf.tensor for path, leaf in self.leaves.items()}
 
     @functools.cached_property
@@ -151,7 +153,7 @@ class Layout:
 
     @functools.cached_property
     def slots(self) -> dict[str, Slot]:
-        """Where every tensor that a checkpoint must hold lives, by name, in the order of layers."""
+        """The slot of every tensor that a checkpoint must hold, by name, in layer order."""
         found = {}
         for path, leaf in self.leaves.items():
             if not leaf.stacked:
@@ -163,13 +165,13 @@ class Layout:
         return found
 
     def depth(self, stack: str | None = None) -> int:
-        """How many layers a stack has; of all stacks, the deepest; 0 where there is none."""
+        """Count the layers of a stack, or of the deepest one. A model without stacks has 0."""
         if stack is not None:
             return self.stacks[stack].depth
         return max((one.depth for one in self.stacks.values()), default=0)
 
     def layers_of(self, path: str) -> range:
-        """The layers that a leaf belongs to: all of its stack, one, or the first or last of it."""
+        """Return the layers that a leaf belongs to: all of its stack, one, or its first or last."""
         leaf = self.leaves[path]
         depth = self.depth(leaf.stack)
         if leaf.stacked:
@@ -179,7 +181,7 @@ class Layout:
         return range(1) if leaf.place == "first" or not depth else range(depth - 1, depth)
 
     def in_layer(self, stack: str, layer: int) -> dict[str, str]:
-        """The leaves that are in a layer of a stack: name with ``{layer}`` -> path."""
+        """Return the leaves that are in a layer of a stack: name with ``{layer}`` -> path."""
         return {
             leaf.tensor: path
             for path, leaf in self.leaves.items()
@@ -188,9 +190,9 @@ class Layout:
         }
 
     def population_axes(self) -> dict[str, object]:
-        """The axis of the population in each leaf, to be given as ``in_axes`` or ``out_axes``.
+        """Return the axis of the population in each leaf, for ``in_axes`` or ``out_axes``.
 
-        A layer scan consumes the leading axis, so that in stacked leaves the population comes
-        second; in the first place it would have every weight copied once to move it.
+        A layer scan consumes the leading axis, so the population comes second in stacked leaves.
+        In the first place it would have every weight copied once to move it.
         """
         return unflatten({path: int(leaf.stacked) for path, leaf in self.leaves.items()})

@@ -1,4 +1,4 @@
-"""Probes: what the linear layers of a network read, observed without touching what they compute.
+"""Probes observe what the linear layers of a network read, and leave alone what they compute.
 
 A probe is a parameter of the shape of a layer's input Gram matrix that takes no part in the
 forward pass; its gradient, whatever is differentiated, is the sum of x xᵀ over the inputs x that
@@ -17,12 +17,12 @@ from evojax_merge.params.types import Array, Float
 
 
 def observed(linear: Any, x: Float[Array, "*rows inputs"]) -> Float[Array, "*rows inputs"]:
-    """``x`` itself; a linear layer that carries a probe learns of it when differentiated."""
+    """Return ``x`` itself. A linear layer with a probe learns of it when differentiated."""
     return _observe(x, linear.probe[...], linear.rows[...]) if hasattr(linear, "probe") else x
 
 
 def attach(model: nnx.Module, paths: Iterable[str]) -> nnx.Module:
-    """The model with a probe, and the weight of each row of its input, on some linear layers."""
+    """Put a probe, and the weight of each row of its input, on some linear layers of a model."""
     for path in paths:
         linear: Any = functools.reduce(getattr, path.split("."), model)
         *layers, _, inputs = linear.weight[...].shape

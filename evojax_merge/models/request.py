@@ -17,7 +17,7 @@ class Request:
     that its models can carry out (see `evojax_merge.models.ability`).
 
     Attributes:
-        needs: What a model must be able to do, for messages: "this model cannot NEEDS".
+        needs: What a model must be able to do, as messages say it: "this model cannot NEEDS".
         predicts: Whether the model predicts something, so that its uncertainty has a meaning.
     """
 
@@ -27,7 +27,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Generate(Request):
-    """Continue prompts greedily.
+    """This request asks a model to continue prompts greedily.
 
     A batch holds tokens ``[batch, seq]``, padded on the left, and the first slot of each row that
     is not padding. Outputs are the new tokens, int32 ``[pop, batch, new]``, with the end token kept
@@ -38,7 +38,7 @@ class Generate(Request):
         eos_ids: The tokens that end an answer.
         pad_id: The token that fills the output after the end.
         prefix: How many tokens all prompts begin with; a candidate reads them once.
-        slots: How many prompts a candidate answers at a time; None: all of a batch.
+        slots: How many prompts a candidate answers at a time. With None it answers all of a batch.
     """
 
     needs: ClassVar[str] = "generate text"
@@ -51,9 +51,9 @@ class Generate(Request):
 
 @dataclasses.dataclass(frozen=True)
 class Loglikelihood(Request):
-    """Add up the log-probabilities of marked tokens.
+    """This request asks for the summed log-probabilities of marked tokens.
 
-    A batch holds tokens and first slots as of `Generate`, and which tokens are marked. Outputs are
+    A batch holds tokens and first slots as for `Generate`, and which tokens are marked. Outputs are
     float32 ``[pop, batch]``, in nats.
 
     Attributes:
@@ -66,22 +66,25 @@ class Loglikelihood(Request):
 
 @dataclasses.dataclass(frozen=True)
 class Classify(Request):
-    """Tell classes apart: a batch holds features, outputs are logits ``[pop, batch, classes]``."""
+    """This request asks for the classes of feature vectors.
+
+    A batch holds features. Outputs are logits ``[pop, batch, classes]``.
+    """
 
     needs: ClassVar[str] = "classify feature vectors"
 
 
 class Pixels(NamedTuple):
-    """How numbers from 0 to 255 become what a model reads: ``scale · pixel + shift``."""
+    """The numbers by which pixels from 0 to 255 become input: ``scale · pixel + shift``."""
 
     scale: Float[Array | np.ndarray, " channels"]
     shift: Float[Array | np.ndarray, " channels"]
 
 
 class Prompts(NamedTuple):
-    """Classes in words, which the text tower of the candidate reads, each in several prompts.
+    """Classes in words, each in several prompts, which the text tower of the candidate reads.
 
-    Tokens are padded on the right; what stands after a prompt's end token does not matter.
+    Tokens are padded on the right. What stands after a prompt's end token does not matter.
     """
 
     tokens: Int[Array | np.ndarray, "classes templates seq"]
@@ -90,13 +93,13 @@ class Prompts(NamedTuple):
 class Head(NamedTuple):
     """Classes as rows of a linear map, the same for all candidates.
 
-    With a bias it reads the features of a picture as they are. Without one it reads their
+    With a bias the head reads the features of a picture as they are. Without one it reads their
     direction: the features are brought to length 1, as for classes in words.
 
     Attributes:
-        weight: A row for each class.
-        bias: Of each class.
-        projection: Where it is given, features are projected by it before anything else.
+        weight: The matrix of the map, with a row for each class.
+        bias: The bias of each class, if there is one.
+        projection: The matrix that projects the features before anything else, if there is one.
     """
 
     weight: Float[Array | np.ndarray, "classes features"]
@@ -106,7 +109,7 @@ class Head(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ClassifyPictures(Request):
-    """Tell what pictures show.
+    """This request asks what pictures show.
 
     A batch holds pictures, uint8 ``[batch, channels, height, width]``, and two fields that all of
     them have in common: `Pixels`, and the classes as `Prompts` or as a `Head`. Outputs are logits
@@ -122,7 +125,10 @@ class ClassifyPictures(Request):
 
 @dataclasses.dataclass(frozen=True)
 class CountLayers(Request):
-    """Count the layers that are run, over the number in the batch: float32 ``[pop, batch]``."""
+    """This request asks for the number of layers that are run, divided by that in the batch.
+
+    Outputs are float32 ``[pop, batch]``.
+    """
 
     needs: ClassVar[str] = "count the layers that a token passes"
     predicts: ClassVar[bool] = False
@@ -130,12 +136,12 @@ class CountLayers(Request):
 
 @dataclasses.dataclass(frozen=True)
 class Compute(Request):
-    """Call a function that a task brings itself, for models that this package cannot run.
+    """This request calls a function of the task, for models that this package cannot run.
 
     Attributes:
-        function: (tensors of one candidate by their names on disk, *fields of a batch) -> outputs
-            with a leading batch axis; pure, in JAX.
-        memory: Bytes that it takes for one candidate and batch, estimated from above.
+        function: A pure function in JAX: (tensors of one candidate by their names on disk, *fields
+            of a batch) -> outputs with a leading batch axis.
+        memory: The bytes that it takes for one candidate and batch, estimated from above.
     """
 
     needs: ClassVar[str] = "hand its tensors to a function of the task"
@@ -146,7 +152,7 @@ class Compute(Request):
 
 @dataclasses.dataclass(frozen=True)
 class Several(Request):
-    """Carry out the requests of several tasks, each by itself (`evojax_merge.fitness.several`)."""
+    """This request joins those of several tasks (see `evojax_merge.fitness.several`)."""
 
     needs: ClassVar[str] = "carry out several requests in one"
     predicts: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Segments: the parts of a model within which a source's coefficients are constant."""
+"""Segments are the parts of a model within which a source's coefficients are constant."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from evojax_merge.models import COMMON_GROUPS, Layout
 from evojax_merge.params.types import Array, Int
 
 LeafCoefficients = dict[str, dict[str, Array]]
-"""By leaf path and coefficient name: ``[sources]``, or ``[sources, layers]`` of a stacked leaf."""
+"""Coefficients by leaf path and name: ``[sources]``, or ``[sources, layers]`` if stacked."""
 
 
 class Segment(NamedTuple):
-    """The leaves of some parameter groups in the layers ``first <= layer < stop`` of a stack.
+    """A segment is the leaves of some groups in the layers ``first <= layer < stop`` of a stack.
 
     ``groups`` names parameter groups of the layout, or parts of leaves' paths such as ``q_proj``. A
     leaf that a part of its path names belongs there, and not with its group. Leaves that are in no
@@ -23,11 +23,11 @@ class Segment(NamedTuple):
     norm, head).
 
     Attributes:
-        name: What people call it.
-        groups: Names of groups, or parts of paths.
+        name: The name of the segment in tables and messages.
+        groups: The names of groups, or parts of paths.
         first: The first layer, from 0.
         stop: The layer after the last one.
-        stack: The stack that the layers are of; None: every stack of the model.
+        stack: The stack that the layers are of. None stands for every stack of the model.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Segment(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, with the layers it covers where there are any."""
+        """The name of the segment, with the layers that it covers where there are any."""
         if self.stop - self.first <= 0:
             return self.name
         of = "" if self.stack is None else f" of {self.stack}"
@@ -48,10 +48,10 @@ class Segment(NamedTuple):
 def assign(
     segments: Sequence[Segment], layout: Layout
 ) -> dict[str, Int[np.ndarray, ""] | Int[np.ndarray, " layers"]]:
-    """The index of the segment of every leaf: a scalar, or one per layer of a stacked leaf.
+    """Return the index of every leaf's segment: a scalar, or one per layer of a stacked leaf.
 
     Raises:
-        ValueError: A leaf is in no segment, or in two; or a segment names what is not there.
+        ValueError: A leaf is in no segment or in two, or a segment names what is not there.
     """
     _check_segments(segments, layout)
     assignment = {}
@@ -83,14 +83,14 @@ def assign(
 
 
 def _covers(segment: Segment, stack: str | None, layer: int) -> bool:
-    """Whether a segment covers a layer of a stack; of a model without stacks, all of it."""
+    """Tell whether a segment covers a layer. Without stacks it covers all of a model."""
     if stack is None:
         return True
     return segment.stack in (None, stack) and segment.first <= layer < segment.stop
 
 
 def _check_segments(segments: Sequence[Segment], layout: Layout) -> None:
-    """Whether the model has what the segments name; a tied model may lack the group of a head."""
+    """Check that a model has what the segments name. A tied model may lack the group of a head."""
     groups = dict.fromkeys([*COMMON_GROUPS, *layout.kinds])
     for segment in segments:
         for part in segment.groups:
@@ -120,18 +120,19 @@ def _check_segments(segments: Sequence[Segment], layout: Layout) -> None:
 
 
 def names_leaf(part: str, path: str, layout: Layout) -> bool:
-    """Whether an entry of a segment's groups is part of a leaf's path (and no group's name)."""
+    """Tell whether an entry of a segment's groups is part of a leaf's path, and no group."""
     return part not in layout.kinds and part in path
 
 
 def expand(
     coefficients: Mapping[str, Array | np.ndarray], assignment: Mapping[str, np.ndarray]
 ) -> LeafCoefficients:
-    """The coefficients of every leaf, looked up by segment; works under jit and vmap.
+    """Look up the coefficients of every leaf by its segment. This works under jit and vmap.
 
     Args:
-        coefficients: By name: ``[sources, segments]``, or ``[segments]`` if not per source.
-        assignment: Of `assign`.
+        coefficients: The coefficients by name: ``[sources, segments]``, or ``[segments]`` where all
+            sources share them.
+        assignment: The result of `assign`.
     """
     return {
         path: {

@@ -14,11 +14,11 @@ from evojax_merge.models.request import ClassifyPictures, Prompts
 from evojax_merge.params.types import Array, Float, Params
 
 _FEW = 8
-"""Pictures at a time below which less memory is no longer worth the time."""
+"""The number of pictures at a time below which less memory is not worth the time."""
 
 
 class PictureClassification(Ability):
-    """Logits of pictures, see `logits`."""
+    """This ability computes the logits of pictures by `logits`."""
 
     def program(self, config: CLIPConfig, request: ClassifyPictures, axes: Any) -> Program:
         def one(
@@ -67,11 +67,11 @@ ABILITIES = {ClassifyPictures: PictureClassification()}
 
 
 def _activations(tower: TowerConfig, seq: int, itemsize: int) -> int:
-    """Bytes that one row of a tower takes while it runs."""
+    """Estimate the bytes that one row of a tower takes while it runs."""
     width = 4 * tower.hidden_size + 2 * tower.intermediate_size
     return seq * (width * itemsize + 4 * tower.num_heads * seq)
 
 
 def _width(tower: TowerConfig) -> int:
-    """How many features a tower gives."""
+    """Return how many features a tower gives."""
     return tower.projection_dim or tower.hidden_size

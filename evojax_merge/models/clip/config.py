@@ -38,7 +38,7 @@ _VISION = _TOWER | {
 
 @dataclasses.dataclass(frozen=True)
 class TowerConfig:
-    """What the text and the vision tower have in common: a pre-norm transformer.
+    """The fields that the text and the vision tower share. Each is a pre-norm transformer.
 
     ``projection_dim`` is the width of the space that texts and pictures share. It is None for a
     tower without a projection into it.
@@ -115,26 +115,25 @@ class VisionConfig(TowerConfig):
 
     @property
     def grid(self) -> int:
-        """Patches along each side; pixels left over at the right and the bottom do not count."""
+        """The number of patches along a side, without pixels left over at the right and bottom."""
         return self.image_size // self.patch_size
 
     @property
     def num_positions(self) -> int:
-        """The class token and every patch."""
+        """The number of positions: one for the class token, and one for each patch."""
         return self.grid**2 + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class CLIPConfig:
-    """One tower or both; a checkpoint of both also has the scale of their similarity.
+    """A CLIP has one tower or both. A checkpoint of both also has the scale of their similarity.
 
     Attributes:
         text: The text tower, if there is one.
         vision: The vision tower, if there is one.
-        prefixed: Whether the names of all tensors say which tower they are of. Those of a tower
-            that stands alone and has no projection do so in files of older releases of
-            transformers, ``text_model.encoder.layers.0…``; transformers 5 writes
-            ``encoder.layers.0…``.
+        prefixed: Whether the names of all tensors say which tower they are of. For a tower that
+            stands alone and has no projection, older releases of transformers write
+            ``text_model.encoder.layers.0…``, and transformers 5 writes ``encoder.layers.0…``.
     """
 
     text: TextConfig | None
@@ -145,8 +144,8 @@ class CLIPConfig:
     def from_hf(cls, config: Mapping[str, Any]) -> Self:
         """Read a ``config.json`` of model_type clip, clip_text_model or clip_vision_model.
 
-        A ``config.json`` of one tower always has a ``projection_dim``; whether there is a
-        projection is said by ``architectures`` alone.
+        A ``config.json`` of one tower always has a ``projection_dim``. Only ``architectures`` says
+        whether there is a projection.
 
         Raises:
             ValueError: The model is no CLIP, or is of a kind that this family does not compute.
@@ -176,21 +175,21 @@ class CLIPConfig:
         """Read a ``config.json``, and take the spelling of the tensors' names from the files.
 
         Args:
-            config: The ``config.json``.
+            config: The content of ``config.json``.
             stored: The names of the stored tensors.
 
         Raises:
-            ValueError: See `from_hf`.
+            ValueError: `from_hf` refuses the ``config.json``.
         """
         found = cls.from_hf(config)
         older = any(name.startswith(("text_model.", "vision_model.")) for name in stored)
         return dataclasses.replace(found, prefixed=True) if older else found
 
     def with_vocabulary(self, rows: int) -> Self:
-        """The same model with another number of tokens.
+        """Return the same model with another number of tokens.
 
         Raises:
-            ValueError: It has no text tower.
+            ValueError: The model has no text tower.
         """
         if self.text is None:
             raise ValueError("this CLIP has no text tower, and so no tokens")
@@ -198,7 +197,7 @@ class CLIPConfig:
 
 
 def _architecture(config: Mapping[str, Any], kind: str) -> str:
-    """The class of transformers whose weights the checkpoint holds."""
+    """Return the class of transformers whose weights the checkpoint holds."""
     known = _ARCHITECTURES[kind]
     given = config.get("architectures") or [known[0]]
     if len(given) != 1 or given[0] not in known:
@@ -210,7 +209,7 @@ def _architecture(config: Mapping[str, Any], kind: str) -> str:
 
 
 def _nested(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The fields of one tower; the older ``<name>_dict`` takes the place of ``name`` altogether."""
+    """Return the fields of one tower. The older ``<name>_dict`` replaces ``name`` altogether."""
     given = config.get(f"{name}_dict")
     if given is None:
         given = config.get(name)
@@ -221,7 +220,7 @@ def _nested(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _tower(config: Mapping[str, Any], tower: str) -> dict[str, Any]:
-    """The fields of `TowerConfig` but for the projection."""
+    """Read the fields of `TowerConfig`, except that of the projection."""
     width = _positive(config, "hidden_size", tower)
     heads = _positive(config, "num_attention_heads", tower)
     if width % heads:

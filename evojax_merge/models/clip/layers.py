@@ -1,4 +1,4 @@
-"""What both towers of CLIP are built of.
+"""The modules that both towers of CLIP are built of.
 
 Weights keep the checkpoint's ``[out, in]`` layout, so that loading and exporting move bytes and
 nothing else.
@@ -88,7 +88,7 @@ class Layer(nnx.Module):
 
 
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
-    """Random weights with σ = 0.02."""
+    """Draw random weights with σ = 0.02."""
     return 0.02 * jax.random.normal(rngs.params(), shape)
 
 

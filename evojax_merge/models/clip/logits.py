@@ -23,18 +23,18 @@ def logits(
     classes: Prompts | Head,
     rows: int | None = None,
 ) -> Float[Array, "batch classes"]:
-    """Float32 logits of each class.
+    """Compute float32 logits of each class.
 
-    Of classes in words they are exp(logit_scale) · cos(picture, class). The text tower runs once,
-    whatever the number of pictures; where the classes are a head, it does not run.
+    For classes in words they are exp(logit_scale) · cos(picture, class). The text tower runs once,
+    whatever the number of pictures. Where the classes are a head, it does not run.
 
     Args:
         config: The model.
-        params: Its parameter tree.
-        pictures: Of the model's size, from 0 to 255.
-        pixels: What makes of them what the model reads.
+        params: The parameter tree of the model.
+        pictures: Pictures of the model's size, with numbers from 0 to 255.
+        pixels: The numbers that turn pixels into what the model reads.
         classes: The classes.
-        rows: How many pictures or prompts are read at a time; None: all at once.
+        rows: How many pictures or prompts are read at a time. With None all are read at once.
 
     Raises:
         ValueError: The model lacks a tower, or does not read such pictures or prompts.
@@ -59,7 +59,7 @@ def logits(
 def class_head(
     config: CLIPConfig, params: Params, prompts: Prompts, rows: int | None = None
 ) -> Head:
-    """The head that a text tower makes of classes in words: exp(logit_scale) times a direction.
+    """Make the head of classes in words: exp(logit_scale) times the direction of each class.
 
     Raises:
         ValueError: The model has no text tower, or the prompts are too long for it.
@@ -75,9 +75,9 @@ def class_head(
 def class_features(
     features: Float[Array, "classes templates features"],
 ) -> Float[Array, "classes features"]:
-    """One vector of length 1 per class: the mean of its prompts' directions, in float32.
+    """Average the directions of each class's prompts into one vector of length 1, in float32.
 
-    Radford et al., 2021, arXiv 2103.00020, section 3.1.4.
+    Source: Radford et al., 2021, arXiv 2103.00020, section 3.1.4.
     """
     return normalised(jnp.mean(normalised(features), axis=1))
 
@@ -85,7 +85,7 @@ def class_features(
 def _in_parts(
     function: Callable[[Array], Float[Array, "_ features"]], inputs: Array, rows: int | None
 ) -> Float[Array, "_ features"]:
-    """What a function gives for all rows of its input, of which it reads a few at a time.
+    """Apply a function to all rows of its input, of which it reads a few at a time.
 
     The last part overlaps the one before, so that all are of one size and nothing is copied.
     """

@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., 2021, arXiv 2103.00020): texts and pictures in one space.
+"""CLIP puts texts and pictures into one space (Radford et al., 2021, arXiv 2103.00020).
 
 Every function reads the branch of its own tower and no other, so that the rest of the parameter
 tree may be absent.
@@ -18,14 +18,14 @@ _INITIAL_SCALE = 2.6592  # the log of 1 / 0.07, as transformers rounds it
 def text_features(
     config: CLIPConfig, params: Params, tokens: Tokens, *, probed: bool = False
 ) -> Float[Array, "batch features"]:
-    """One vector per text, not normalised, projected where the tower has a projection.
+    """Compute a vector per text, not normalised, projected where the tower has a projection.
 
     Args:
         config: The model.
-        params: Its parameter tree, of which ``text`` is read.
+        params: The parameter tree of the model, of which ``text`` is read.
         tokens: Texts, padded on the right. What stands after a text's first EOS does not matter.
             A text without EOS is read at its first position, as transformers does.
-        probed: The parameters hold probes (see `evojax_merge.models.probe`).
+        probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
 
     Raises:
         ValueError: The model has no text tower, or the texts are too long for it.
@@ -37,13 +37,13 @@ def text_features(
 def image_features(
     config: CLIPConfig, params: Params, pixels: Pixels, *, probed: bool = False
 ) -> Float[Array, "batch features"]:
-    """One vector per picture, not normalised, projected where the tower has a projection.
+    """Compute a vector per picture, not normalised, projected where the tower has a projection.
 
     Args:
         config: The model.
-        params: Its parameter tree, of which ``vision`` is read.
+        params: The parameter tree of the model, of which ``vision`` is read.
         pixels: Pictures of the model's size, normalised by its image processor.
-        probed: The parameters hold probes (see `evojax_merge.models.probe`).
+        probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
 
     Raises:
         ValueError: The model has no vision tower, or the pictures are not what it reads.
@@ -55,11 +55,11 @@ def image_features(
 def text_states(
     config: CLIPConfig, params: Params, tokens: Tokens, layer: int
 ) -> Float[Array, "batch seq hidden"]:
-    """The residual stream of the text tower, before any final norm; later layers do not run.
+    """Compute the text tower's residual stream before any final norm. Later layers do not run.
 
     Args:
         config: The model.
-        params: Its parameter tree, of which ``text`` is read.
+        params: The parameter tree of the model, of which ``text`` is read.
         tokens: Texts, padded on the right.
         layer: How many layers have run, counted as in transformers' ``hidden_states``: 0 is what
             enters the first layer, −1 what leaves the last one, −2 what enters it.
@@ -74,13 +74,14 @@ def text_states(
 def image_states(
     config: CLIPConfig, params: Params, pixels: Pixels, layer: int
 ) -> Float[Array, "batch seq hidden"]:
-    """The residual stream of the vision tower, class token first; later layers do not run.
+    """Compute the vision tower's residual stream, class token first. Later layers do not run.
 
     Args:
         config: The model.
-        params: Its parameter tree, of which ``vision`` is read.
+        params: The parameter tree of the model, of which ``vision`` is read.
         pixels: Pictures of the model's size, normalised by its image processor.
-        layer: How many layers have run, counted as in `text_states`. At 0, ``pre_layrnorm`` has.
+        layer: How many layers have run, counted as in `text_states`. At 0, ``pre_layrnorm`` has
+            run.
 
     Raises:
         ValueError: The model has no vision tower or no such layer, or it does not read such
@@ -95,7 +96,7 @@ def similarity(
     texts: Float[Array, "texts features"],
     logit_scale: Float[Array, ""],
 ) -> Float[Array, "images texts"]:
-    """exp(logit_scale) · cos(image, text), in float32: the logits of each picture's text."""
+    """Compute exp(logit_scale) · cos(image, text) in float32, the logits of each picture's text."""
     # Where a device would round the factors, the scale of about 100 would show it.
     highest = jax.lax.Precision.HIGHEST
     cosine = jnp.matmul(normalised(images), normalised(texts).T, precision=highest)
@@ -103,14 +104,14 @@ def similarity(
 
 
 def normalised(features: Float[Array, "*batch features"]) -> Float[Array, "*batch features"]:
-    """Vectors of length 1 in float32; a vector of zeros stays one."""
+    """Bring vectors to length 1, in float32. A vector of zeros stays one."""
     wide = features.astype(jnp.float32)
     squares = jnp.sum(wide * wide, axis=-1, keepdims=True)
     return wide * jax.lax.rsqrt(jnp.where(squares > 0, squares, 1))
 
 
 def init_params(config: CLIPConfig, key: PRNGKey) -> Params:
-    """Random parameters: normal with σ = 0.02, norms 1, biases 0, the scale as in the paper."""
+    """Draw random parameters: normal with σ = 0.02, norms 1, biases 0, the paper's scale."""
     both = towers(config)
     keys = jax.random.split(key, len(both))
     params: Params = {

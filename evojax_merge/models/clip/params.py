@@ -1,7 +1,7 @@
-"""Where each tensor of a CLIP checkpoint lives in the parameter tree, its shape and its use.
+"""The place of each tensor of a CLIP checkpoint in the parameter tree, its shape and its use.
 
 The tree has a branch for each tower, ``text`` and ``vision``, which holds all that the tower needs,
-its projection included; ``logit_scale`` stands beside them where there are both. The layers of a
+its projection included. ``logit_scale`` stands beside them where there are both. The layers of a
 tower are one stack, ``text.layers`` or ``vision.layers``.
 """
 
@@ -36,7 +36,7 @@ _GROUPS = (
 
 @functools.cache
 def layout(config: CLIPConfig) -> Layout:
-    """The layout: a stack of layers for each tower.
+    """Make the layout, with a stack of layers for each tower.
 
     What comes before the layers of a tower counts as part of the first. The scale of the similarity
     goes with the pictures, whose logits it scales.
@@ -54,15 +54,15 @@ def layout(config: CLIPConfig) -> Layout:
 
 
 def hf_fields(config: CLIPConfig) -> dict[str, object]:
-    """Fields of ``config.json`` that a merge may have changed: none.
+    """Return the fields of ``config.json`` that a merge may have changed: there are none.
 
-    Vocabularies of different sizes are aligned in memory alone; see `Family.with_vocabulary`.
+    Vocabularies of different sizes are aligned in memory alone (see `Family.with_vocabulary`).
     """
     return {}
 
 
 def towers(config: CLIPConfig) -> dict[str, TextConfig | VisionConfig]:
-    """The towers of a model by name: ``text``, ``vision`` or both."""
+    """Return the towers of a model by name: ``text``, ``vision`` or both."""
     found: dict[str, TextConfig | VisionConfig] = {}
     if config.text is not None:
         found["text"] = config.text
@@ -72,7 +72,7 @@ def towers(config: CLIPConfig) -> dict[str, TextConfig | VisionConfig]:
 
 
 def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
-    """Weight of each linear layer of a tower -> the layer that stands for all that read its input.
+    """Map each linear layer's weight in a tower to the layer that stands for all of its input.
 
     Paths are those within the tower. The patch embedding is a convolution and has no place here.
     """

@@ -18,7 +18,7 @@ from evojax_merge.models.probe import attach
 from evojax_merge.params.types import Array, Float, Params, PRNGKey, Tokens
 
 Pixels = Float[Array, "batch channels height width"]
-"""Pictures as transformers' image processors give them: cropped and normalised."""
+"""Pictures as transformers' image processors give them, cropped and normalised."""
 
 
 class Tower(nnx.Module):
@@ -37,7 +37,7 @@ class Tower(nnx.Module):
     def run(
         self, x: Float[Array, "batch seq hidden"], depth: int | None = None
     ) -> Float[Array, "batch seq hidden"]:
-        """The residual stream after the first ``depth`` layers, or after all of them."""
+        """Return the residual stream after the first ``depth`` layers, or after all of them."""
         graph, stacked = nnx.split(self.layers)
 
         def hop(
@@ -48,19 +48,19 @@ class Tower(nnx.Module):
         return jax.lax.scan(hop, x, jax.tree.map(lambda leaf: leaf[:depth], stacked))[0]
 
     def project(self, pooled: Float[Array, "batch hidden"]) -> Float[Array, "batch features"]:
-        """Into the shared space, where the tower has a projection; else as it is."""
+        """Project into the shared space. Without a projection the features stay as they are."""
         return self.projection(pooled) if hasattr(self, "projection") else pooled
 
 
 class Table(nnx.Module):
-    """A weight alone, under the name that it has on disk."""
+    """A table is a weight alone, under the name that it has on disk."""
 
     def __init__(self, *shape: int, rngs: nnx.Rngs):
         self.weight = nnx.Param(normal(rngs, shape))
 
 
 class TextEmbeddings(nnx.Module):
-    """A row per token and a row per position."""
+    """The embeddings of a text are a row per token plus a row per position."""
 
     def __init__(self, config: TextConfig, *, rngs: nnx.Rngs):
         width = config.hidden_size
@@ -73,7 +73,7 @@ class TextEmbeddings(nnx.Module):
 
 
 class VisionEmbeddings(nnx.Module):
-    """A class token and a linear map of every patch, and a row per position."""
+    """The embeddings of a picture: a class token and mapped patches, plus a row per position."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         c = config
@@ -98,7 +98,7 @@ class VisionEmbeddings(nnx.Module):
 
 
 class TextTower(Tower):
-    """Causal layers over tokens; a text is what stands at its end."""
+    """Causal layers over tokens. The features of a text are those at its end."""
 
     def __init__(self, config: TextConfig, *, rngs: nnx.Rngs):
         super().__init__(config, causal=True, rngs=rngs)
@@ -107,7 +107,7 @@ class TextTower(Tower):
         self.eos = config.eos_token_id
 
     def states(self, tokens: Tokens, depth: int | None = None) -> Float[Array, "batch seq hidden"]:
-        """The residual stream after the first ``depth`` layers."""
+        """Return the residual stream after the first ``depth`` layers."""
         return self.run(self.embeddings(tokens), depth)
 
     def __call__(self, tokens: Tokens) -> Float[Array, "batch features"]:
@@ -118,7 +118,7 @@ class TextTower(Tower):
 
 
 class VisionTower(Tower):
-    """Layers over patches; a picture is what stands in the place of the class token."""
+    """Layers over patches. The features of a picture are those of its class token."""
 
     def __init__(self, config: VisionConfig, *, rngs: nnx.Rngs):
         super().__init__(config, causal=False, rngs=rngs)
@@ -127,7 +127,7 @@ class VisionTower(Tower):
         self.post_layernorm = LayerNorm(config)
 
     def states(self, pixels: Pixels, depth: int | None = None) -> Float[Array, "batch seq hidden"]:
-        """The residual stream after the first ``depth`` layers."""
+        """Return the residual stream after the first ``depth`` layers."""
         return self.run(self.pre_layrnorm(self.embeddings(pixels)), depth)
 
     def __call__(self, pixels: Pixels) -> Float[Array, "batch features"]:
@@ -135,12 +135,12 @@ class VisionTower(Tower):
 
 
 def tower_of(config: TextConfig | VisionConfig, params: Params, *, probed: bool = False) -> Any:
-    """The `TextTower` or `VisionTower` with these parameters, which may hold probes."""
+    """Build the `TextTower` or `VisionTower` with these parameters, which may hold probes."""
     return nnx.merge(_graph(config, probed), params)
 
 
 def init_tower(config: TextConfig | VisionConfig, key: PRNGKey) -> Params:
-    """Random parameters of one tower: normal with σ = 0.02, norms 1, biases 0."""
+    """Draw random parameters of one tower: normal with σ = 0.02, norms 1, biases 0."""
     return nnx.to_pure_dict(nnx.state(_build(config, nnx.Rngs(params=key))))
 
 

@@ -1,4 +1,4 @@
-"""What decoders can do: generate, tell likelihoods, and be counted by their layers."""
+"""What decoders can do: they generate text, tell likelihoods, and count their layers."""
 
 import dataclasses
 import functools
@@ -23,11 +23,11 @@ from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
 
 _FEW = 8
-"""Answers at a time below which less memory is no longer worth the time."""
+"""The number of answers at a time below which less memory is not worth the time."""
 
 
 class Generation(Ability):
-    """Greedy decoding of a population, see `inference.generation`."""
+    """This ability decodes greedily with a population (see `inference.generation`)."""
 
     def program(self, config: DecoderConfig, request: Generate, axes: Any) -> Program:
         return make_generate(
@@ -71,7 +71,7 @@ class Generation(Ability):
 
 
 class Likelihood(Ability):
-    """Summed log-probabilities of marked tokens, see `inference.scoring`."""
+    """This ability sums the log-probabilities of marked tokens (see `inference.scoring`)."""
 
     def program(self, config: DecoderConfig, request: Loglikelihood, axes: Any) -> Program:
         return make_loglikelihood(config, axes, request.prefix)
@@ -123,7 +123,7 @@ class Likelihood(Ability):
 
 
 class LayerCount(Ability):
-    """The layers that each candidate runs: the hops of its path, or all that it has."""
+    """This ability counts the layers that a candidate runs: the hops of its path, or all."""
 
     def program(self, config: DecoderConfig, request: CountLayers, axes: Any) -> Program:
         def count(params: Params, layers: Int[Array, " batch"]) -> Float[Array, "pop batch"]:

@@ -1,16 +1,16 @@
-"""A path as a plain decoder: the scales of its hops absorbed exactly into the weights.
+"""A path becomes a plain decoder: the scales of its hops are absorbed exactly into the weights.
 
 Let y be the residual stream divided by C, the running product of the stream's scales. RMSNorm of
 C · y is sign(C) times that of y but for its epsilon, so that a hop computes
 
     y ← y + attention(sign(C) · norm(y)) / C,   y ← y + mlp(sign(C) · norm(y)) / C
 
-which are the same hop with norm weights times sign(C) and output projections divided by C. Where a
+which is the same hop with norm weights times sign(C) and output projections divided by C. Where a
 norm follows attention or the MLP, its weight is divided in their place, as what it normalises may
 have any scale. Where no norm stands before them, the projections that read the stream are
 multiplied by C. A scale of the branch alone multiplies what ends the MLP of the hop before. The
-final norm takes the sign of the last C. Checked in float64 for decoders of this family: logits
-differ by the norm's epsilon alone.
+final norm takes the sign of the last C. This was checked in float64 for decoders of this family:
+logits differ by the norm's epsilon alone.
 """
 
 import dataclasses
@@ -31,22 +31,22 @@ LOSS = 0.02
 """The most that rounding may change the weights of a norm that is stored as its distance to 1."""
 
 LARGEST = 1e15
-"""The residual stream of the plain model is that of the path divided by the product of scales."""
+"""The largest product of scales, by which the plain model's residual stream is divided."""
 
 
 class AbsorptionError(ValueError):
-    """A path that plain weights cannot express."""
+    """Plain weights cannot express a path."""
 
 
 class Factors(NamedTuple):
-    """What multiplies a hop's weights, float64 ``[hops]``; ``final`` the final norm.
+    """The factors of each hop's weights, float64 ``[hops]``, and that of the final norm.
 
     Attributes:
-        norms: Of the norms before attention and before the MLP.
-        stream: Of projections that read the stream itself.
-        attention: Of what ends attention.
-        mlp: Of what ends the MLP.
-        final: Of the final norm.
+        norms: The factors of the norms before attention and before the MLP.
+        stream: The factors of projections that read the stream itself.
+        attention: The factors of what ends attention: its output projection, or a norm after it.
+        mlp: The factors of what ends the MLP: its output projection, or a norm after it.
+        final: The factor of the final norm.
     """
 
     norms: np.ndarray
@@ -56,11 +56,11 @@ class Factors(NamedTuple):
     final: float
 
     def of(self, path: str, norms: LayerNorms) -> np.ndarray | None:
-        """What multiplies the leaf at a path; None where nothing does.
+        """Return what multiplies the leaf at a path, or None where nothing does.
 
         Args:
-            path: Of a leaf of the layers.
-            norms: Where a layer has norms.
+            path: The path of a leaf of the layers.
+            norms: The names of the norms of a layer.
         """
         name, _, kind = path.removeprefix("layers.").rpartition(".")
         if name in (norms.attention_input, norms.mlp_input):
@@ -80,11 +80,11 @@ _READ_BY_MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.gate_up_proj")
 
 
 def factors(path: Path) -> Factors:
-    """What the weights of each hop are multiplied by.
+    """Compute what the weights of each hop are multiplied by.
 
     Raises:
-        AbsorptionError: There is no hop, or a scale is zero or not finite, or their product leaves
-            the range of the numbers.
+        AbsorptionError: There is no hop, or a scale is zero or not finite, or the product of the
+            scales leaves the range of the numbers.
     """
     length = int(path.length)
     if length == 0:
@@ -114,18 +114,20 @@ def factors(path: Path) -> Factors:
 
 
 def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderConfig, Params]:
-    """The plain decoder with a layer for each hop that computes what the path computes.
+    """Make the plain decoder, with a layer for each hop, that computes what a path computes.
 
     Args:
-        config: Of the pool.
-        params: The pool: layers stacked, with embedding, final norm and head.
-        path: Through it.
+        config: The configuration of the pool.
+        params: The parameters of the pool: stacked layers, embedding, final norm and head.
+        path: The path through the pool.
 
     Returns:
-        Its configuration and parameters: float32 products rounded once to each leaf's dtype.
+        The configuration and the parameters of the plain decoder. Products are computed in float32
+        and rounded once to each leaf's dtype.
 
     Raises:
-        AbsorptionError: See `factors`; or a weight leaves the range or the precision of its dtype.
+        AbsorptionError: The path has no such `factors`, or a weight leaves the range or the
+            precision of its dtype.
     """
     found = factors(path)
     layers = np.asarray(path.layer)[: int(path.length)]
@@ -150,7 +152,7 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
 
 
 def _scaled(leaf: np.ndarray, factor: np.ndarray | None, name: str, plus_one: bool) -> np.ndarray:
-    """A leaf times a factor for each hop; one that is stored as w for 1 + w, so that this is."""
+    """Multiply a leaf by a factor for each hop; with ``plus_one`` it stores w for 1 + w."""
     if factor is None or (plus_one and np.all(factor == 1.0)):
         return leaf
     spread = factor.astype(np.float32).reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))

@@ -11,7 +11,7 @@ from evojax_merge.params.types import Array, Bool, Float, Int
 
 _MASKED = -0.7 * float(np.finfo(np.float32).max)
 UNLIMITED = np.iinfo(np.int32).max // 2
-"""The window of a layer that attends to all."""
+"""The window of a layer that attends to all tokens."""
 
 
 class Rotation(NamedTuple):
@@ -22,18 +22,19 @@ class Rotation(NamedTuple):
 
 
 class Positions(NamedTuple):
-    """What attention needs to know of where the queries stand, shared by all layers.
+    """What attention needs to know of where the queries stand. All layers share it.
 
-    Times count tokens of the batch, padding included; all rows share them.
+    Times count tokens of the batch, padding included. All rows share them.
 
     Attributes:
-        rotation: Of each query's position.
-        position: Tokens before each query in its own sequence, a shared prefix included.
-        query: Time of each query.
-        start: Time of each row's first token, its position 0.
-        fresh: Nothing came before these queries, so that they need no look into the cache.
-        kernel: Computes attention of fresh queries; None: the plain products do.
-        local_rotation: That of layers with a window; None: it is the same.
+        rotation: The rotation of each query's position.
+        position: How many tokens stand before each query in its own sequence, a shared prefix
+            included.
+        query: The time of each query.
+        start: The time of each row's first token, which has position 0.
+        fresh: Whether nothing came before these queries, so that they need no look into the cache.
+        kernel: The kernel that computes attention of fresh queries. With None plain products do.
+        local_rotation: The rotation of layers with a window, or None where it is the same.
     """
 
     rotation: Rotation
@@ -45,7 +46,7 @@ class Positions(NamedTuple):
     local_rotation: Rotation | None = None
 
     def rotation_of(self, window: Int[Array, ""]) -> Rotation:
-        """The rotation of a layer by its window."""
+        """Return the rotation of a layer by its window."""
         if self.local_rotation is None:
             return self.rotation
         pairs = zip(self.local_rotation, self.rotation, strict=True)
@@ -53,14 +54,18 @@ class Positions(NamedTuple):
 
 
 def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, " slots"]:
-    """Time of what stands in each slot of a ring once ``last`` is written; below 0: nothing yet."""
+    """Return the time of each slot's token once ``last`` is written, below 0 for empty slots."""
     return last - (last - jnp.arange(slots)) % slots
 
 
 def visible(
     at: Positions, times: Int[Array, " slots"], window: Int[Array, ""]
 ) -> Bool[Array, "batch seq slots"]:
-    """Causal, inside the window, and neither padding nor of another sequence."""
+    """Tell which slots each query sees.
+
+    It sees those that are not later, are inside its window, and are neither padding nor of another
+    sequence.
+    """
     distance = at.query[:, None] - times[None, :]
     causal = (distance >= 0) & (distance < window)
     return causal[None] & (times[None, None, :] >= at.start[:, None, None])
@@ -80,7 +85,7 @@ def shared_part(
     at: Positions,
     window: Int[Array, ""],
 ) -> Shared:
-    """A prefix of all sequences, whose tokens have the positions from 0 on."""
+    """Make the shared part of a prefix of all sequences, whose positions count from 0."""
     seen = at.position[..., None] - jnp.arange(keys.shape[-1]) < window
     return Shared(keys[0], values[0], seen)
 
@@ -95,13 +100,13 @@ def attend(
     scale: float | None = None,
     soft_cap: float | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """softmax(q kᵀ · scale) v over what is seen, the softmax in float32.
+    """Compute softmax(q kᵀ · scale) v over what is seen, with the softmax in float32.
 
     The scale is 1 / √head_dim unless another is given. With a soft cap c, what stands in the
-    softmax is c · tanh(q kᵀ · scale / c); no kernel computes that.
+    softmax is c · tanh(q kᵀ · scale / c). No kernel computes that.
 
-    What all rows share is read once, not once for each row; a kernel gets a copy for each, as it
-    knows nothing else.
+    What all rows share is read once, not once for each row. A kernel gets a copy for each row, as
+    it can read nothing else.
     """
     if kernel is not None:
         if soft_cap is not None:
@@ -131,7 +136,7 @@ def attend(
 
 
 def capped(x: Float[Array, " *shape"], cap: float) -> Float[Array, " *shape"]:
-    """cap · tanh(x / cap)."""
+    """Compute cap · tanh(x / cap)."""
     return cap * jnp.tanh(x / cap)
 
 

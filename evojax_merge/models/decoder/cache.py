@@ -1,4 +1,4 @@
-"""Keys and values of the tokens seen so far."""
+"""The keys and values of the tokens seen so far."""
 
 from typing import Any, NamedTuple
 
@@ -9,14 +9,14 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.params.types import Array, Float, Int
 
 WRITTEN_OUT = 8
-"""Most layers that are written out one by one."""
+"""The greatest number of layers that are written out one by one."""
 
 
 class Cache(NamedTuple):
-    """Keys and values in a ring of slots; the token of time t, or padding, stands in t mod slots.
+    """Keys and values in a ring of slots. The token of time t, or padding, stands in t mod slots.
 
-    Of one layer, or of all of them stacked. The axes stand as the products of attention read them,
-    so that no decode step transposes a cache.
+    A cache is that of one layer, or of all of them stacked. Its axes stand as the products of
+    attention read them, so that no decode step transposes a cache.
     """
 
     keys: Float[Array, "*layers batch kv_heads head_dim slots"]
@@ -29,9 +29,9 @@ class Cache(NamedTuple):
         time: Int[Array, ""],
         layer: Int[Array, ""] | None,
     ) -> "Cache":
-        """The cache with some more tokens of a layer (None: of the only one).
+        """Return the cache with more tokens of a layer, where None stands for the only one.
 
-        They come from ``time`` on, and must not cross the end of the ring.
+        The tokens stand from ``time`` on, and must not cross the end of the ring.
         """
         where = () if layer is None else (layer,)
         if layer is not None:
@@ -43,16 +43,16 @@ class Cache(NamedTuple):
         )
 
     def of(self, layer: Int[Array, ""] | None) -> tuple[Array, Array]:
-        """Keys and values of a layer (None: of the only one)."""
+        """Return the keys and values of a layer, where None stands for the only one."""
         return (self.keys, self.values) if layer is None else (self.keys[layer], self.values[layer])
 
     def admit(self, prompts: "Cache", rows: Int[Array, " some"], time: Int[Array, ""]) -> "Cache":
-        """The cache with other sequences in some rows.
+        """Return the cache with other sequences in some rows.
 
         Args:
-            prompts: Caches of those sequences, with at most as many slots as this one.
-            rows: Where they go; a row out of range is dropped.
-            time: Of the first slot of ``prompts``.
+            prompts: The caches of those sequences, with at most as many slots as this one.
+            rows: The rows that the sequences go to. A row out of range is dropped.
+            time: The time of the first slot of ``prompts``.
         """
 
         def turned(leaf: Array, axis: int, slots: int) -> Array:
@@ -69,20 +69,20 @@ class Cache(NamedTuple):
 
 
 Caches = Cache | tuple[Cache, ...]
-"""Of a deep decoder one stacked cache, of a shallow one a cache for each layer."""
+"""The cache of a decoder: a deep one has one stacked cache, a shallow one a cache per layer."""
 
 
 def init_cache(
     config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
 ) -> Caches:
-    """An empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
+    """Make an empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
 
     Args:
         config: The decoder.
-        batch: Sequences.
-        slots: Of each.
-        dtype: Of keys and values.
-        hops: Places of the longest path, where layers are run along a path.
+        batch: The number of sequences.
+        slots: The number of slots of each sequence.
+        dtype: The type of keys and values.
+        hops: The number of hops of the longest path, where layers are run along a path.
     """
     shallow = hops is None and is_shallow(config)
     rows = (batch, config.num_kv_heads)
@@ -93,14 +93,14 @@ def init_cache(
 
 
 def admit(caches: Caches, prompts: Any, rows: Int[Array, " some"], time: Int[Array, ""]) -> Caches:
-    """`Cache.admit` in every layer."""
+    """Apply `Cache.admit` to every layer."""
     if isinstance(caches, Cache):
         return caches.admit(prompts, rows, time)
     return tuple(own.admit(other, rows, time) for own, other in zip(caches, prompts, strict=True))
 
 
 def slots_of(caches: Caches | None) -> int:
-    """Slots of a cache; none without one."""
+    """Count the slots of a cache. Without a cache there are 0."""
     if caches is None:
         return 0
     first = caches if isinstance(caches, Cache) else caches[0]
@@ -108,10 +108,10 @@ def slots_of(caches: Caches | None) -> int:
 
 
 def is_shallow(config: DecoderConfig) -> bool:
-    """Whether layers are written out one by one instead of scanned.
+    """Tell whether layers are written out one by one instead of scanned.
 
     A scan takes each layer's cache out of the stacked one at every token, which on small models
-    costs more than the layer; a written-out layer reads its cache where it stands, but compile
+    costs more than the layer. A written-out layer reads its cache where it stands, but compile
     time then grows with depth.
     """
     return config.num_layers <= WRITTEN_OUT

@@ -25,17 +25,19 @@ class DecoderConfig:
 
     Attributes:
         windows: The sliding window of each layer in tokens, or None where it attends to all.
-        rope: Of all layers, or of those without a window where ``local_rope`` is given.
-        local_rope: Of the layers with a window.
-        norm: Kind of every norm (see `variants`).
-        norms: Where a layer has norms.
-        qk_norm: Norms of queries and keys.
-        fused: Queries, keys and values come from one projection, gate and up from another.
-        rope_float32: Queries and keys are turned in float32.
-        attention_scale: Of the products of queries and keys; None: 1 / √head_dim.
-        attention_soft_cap: c of c · tanh(scores / c), if scores are capped.
-        logit_soft_cap: The same of logits.
-        embedding_scale: Multiplies embeddings, if anything does.
+        rope: The RoPE of all layers, or of those without a window where ``local_rope`` is given.
+        local_rope: The RoPE of the layers with a window, or None where it is the same.
+        norm: The kind of every norm (see `variants`).
+        norms: The names of a layer's norms.
+        qk_norm: The norms of queries and keys.
+        fused: Whether queries, keys and values come from one projection, and gate and up from
+            another.
+        rope_float32: Whether queries and keys are turned in float32.
+        attention_scale: The scale of the products of queries and keys. None stands for
+            1 / √head_dim.
+        attention_soft_cap: The c of c · tanh(scores / c), if scores are capped.
+        logit_soft_cap: The c of c · tanh(logits / c), if logits are capped.
+        embedding_scale: The factor of embeddings, if they have one.
     """
 
     vocab_size: int
@@ -135,7 +137,7 @@ _Tokens = Annotated[int, whole(1)]
 
 
 class _Written(Document):
-    """Fields of ``config.json``; of those with another default than null, null says nothing."""
+    """The fields of ``config.json``. Where the default is not null, null says nothing."""
 
     vocab_size: _Size
     hidden_size: _Size
@@ -162,7 +164,7 @@ class _Written(Document):
 
 
 def _heads(given: _Written) -> tuple[int, int, int]:
-    """Numbers of heads, of those of keys and values, and channels of each."""
+    """Return the numbers of heads, of heads of keys and values, and of channels of each."""
     heads = given.num_attention_heads
     kv_heads = given.num_key_value_heads or heads
     if heads % kv_heads:

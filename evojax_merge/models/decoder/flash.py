@@ -1,6 +1,7 @@
-"""Attention by a fused kernel, where the backend has one: scores never stand in memory.
+"""Attention by a fused kernel, where the backend has one. Scores never stand in memory.
 
-Dao et al., 2022, FlashAttention, arXiv 2205.14135, as `jax.nn.dot_product_attention` offers it.
+The kernel is FlashAttention (Dao et al., 2022, arXiv 2205.14135), as
+`jax.nn.dot_product_attention` offers it.
 """
 
 import functools
@@ -17,7 +18,7 @@ Implementation = Literal["xla", "cudnn"]
 
 
 def implementation_for(dtype: Any, head_dim: int) -> Implementation | None:
-    """The fused kernel for arrays like these on the default backend; None where there is none.
+    """Return the fused kernel for arrays like these on the default backend, or None.
 
     cuDNN computes half precision with heads of a multiple of 8 channels, up to 128 of them, from
     NVIDIA's Ampere generation on, and up to 256 from Hopper on.
@@ -39,7 +40,7 @@ def attend_fused(
     seen: Bool[Array, "batch seq slots"],
     scale: float | None = None,
 ) -> Float[Array, "batch seq heads head_dim"]:
-    """What `attention.attend` computes without a soft cap; not to be differentiated."""
+    """Compute `attention.attend` without a soft cap. This is not to be differentiated."""
     return _folded(implementation, scale)(
         q, k.transpose(0, 3, 1, 2), v.swapaxes(1, 2), seen[:, None]
     )
@@ -47,7 +48,7 @@ def attend_fused(
 
 @functools.cache
 def _folded(implementation: Implementation, scale: float | None) -> Any:
-    """The kernel; under ``vmap`` the mapped axis becomes part of the batch.
+    """Make the kernel. Under ``vmap`` the mapped axis becomes part of its batch.
 
     The kernel's own rule does not take a mask or keys that are the same for all of a population.
     """

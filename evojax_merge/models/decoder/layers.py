@@ -57,7 +57,7 @@ class RMSNorm(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """A row of the table per token; read the other way round it is a tied head."""
+    """The embedding has a row per token. Read the other way round it is a tied head."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         self.weight = nnx.Param(_normal(rngs, (config.vocab_size, config.hidden_size)))
@@ -69,7 +69,7 @@ class Embedding(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Grouped-query attention with rotary positions and, per layer, a sliding window."""
+    """Grouped-query attention with rotary positions and a sliding window for each layer."""
 
     def __init__(self, config: DecoderConfig, *, rngs: nnx.Rngs):
         c = config
@@ -118,7 +118,7 @@ class Attention(nnx.Module):
     def _projected(
         self, x: Float[Array, "batch seq hidden"]
     ) -> Iterator[Float[Array, "batch seq channels"]]:
-        """Queries, keys and values of all heads."""
+        """Compute queries, keys and values of all heads."""
         c = self.config
         if c.fused:
             queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
@@ -175,7 +175,7 @@ class DecoderLayer(nnx.Module):
         cache: Cache | None,
         prefix: Cache | None = None,
     ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
-        """The stream after attention, what the MLP adds to it, and the cache."""
+        """Return the stream after attention, what the MLP adds to it, and the cache."""
         read = self._normed(self.names.attention_input, x)
         attended, cache = self.self_attn(read, at, window, layer, cache, prefix)
         x = x + self._normed(self.names.attention_output, attended)
@@ -185,7 +185,7 @@ class DecoderLayer(nnx.Module):
     def _normed(
         self, name: str | None, x: Float[Array, "batch seq hidden"]
     ) -> Float[Array, "batch seq hidden"]:
-        """x by the norm of a name; None leaves it as it is."""
+        """Apply the norm of a name to x. None leaves x as it is."""
         return x if name is None else getattr(self, name)(x)
 
 

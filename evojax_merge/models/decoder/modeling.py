@@ -1,7 +1,7 @@
 """One decoder for all the types in the table `variants`.
 
 Layers are stacked on a leading axis and run by ``lax.scan``, or in the order that a path in the
-parameters gives; what differs between layers (the sliding window, and with it RoPE) is per-layer
+parameters gives. What differs between layers (the sliding window, and with it RoPE) is per-layer
 data. Modules are Flax NNX; they leave this file only as `forward`, a pure function of a parameter
 tree.
 """
@@ -111,7 +111,7 @@ class Decoder(nnx.Module):
         prefix: Any,
         path: Path,
     ) -> tuple[Float[Array, "batch seq hidden"], Any]:
-        """The layers of the pool in the order of a path; the cache has a place for each hop."""
+        """Run the layers of the pool in the order of a path. The cache has a place for each hop."""
         graph, pool = nnx.split(self.layers)
         windows = jnp.asarray([w or UNLIMITED for w in self.config.windows], jnp.int32)
 
@@ -152,25 +152,27 @@ def forward(
     kernels: bool = False,
     probed: bool = False,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
-    """Logits of the next token after each position.
+    """Compute the logits of the next token after each position.
 
-    Slots count from the left end of the padded batch; a sequence's first token stands in slot
+    Slots count from the left end of the padded batch. A sequence's first token stands in slot
     ``start`` and has position 0. Without a cache the slots are those of ``tokens``.
 
     Args:
-        config: The decoder; with a path, its layers are those of the pool.
-        params: Its parameter tree, layers stacked, and perhaps a `Path` under ``path``.
-        tokens: Token ids, left-padded; what stands in padding does not matter.
-        start: First slot of each sequence that holds a token.
-        cache: Keys and values of slots before ``offset``; the new ones are written into it.
-        offset: Slot of the first of ``tokens``.
-        prefix: Cache of one sequence that stands before all of these, and that none holds itself.
-        last_only: Compute the logits of the last position alone (``seq`` is then 1).
-        kernels: Attention may be computed by a fused kernel, which is not differentiated.
-        probed: The parameters hold probes (see `evojax_merge.models.probe`).
+        config: The decoder. With a path, its layers are those of the pool.
+        params: The parameter tree of the decoder with stacked layers, and perhaps a `Path` under
+            ``path``.
+        tokens: Token ids, left-padded. What stands in padding does not matter.
+        start: The first slot of each sequence that holds a token.
+        cache: The keys and values of slots before ``offset``. The new ones are written into it.
+        offset: The slot of the first of ``tokens``.
+        prefix: The cache of one sequence that stands before all of these, and that none holds
+            itself.
+        last_only: Whether only the logits of the last position are computed (``seq`` is then 1).
+        kernels: Whether a fused kernel may compute attention. It cannot be differentiated.
+        probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
 
     Returns:
-        Logits in float32, and the cache with the new slots filled.
+        The logits in float32, and the cache with the new slots filled.
     """
     weights = {name: part for name, part in params.items() if name != PATH}
     model = nnx.merge(_graph(config, probed), weights)
@@ -178,7 +180,7 @@ def forward(
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
-    """Random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
+    """Draw random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
 
 

@@ -1,4 +1,4 @@
-"""Where each tensor of a decoder checkpoint lives in the parameter tree, its shape and its use."""
+"""The place of each tensor of a decoder checkpoint in the parameter tree, its shape and its use."""
 
 import functools
 import re
@@ -7,7 +7,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.layout import Layout, Leaf, Place, Stack
 
 STACK = "layers"
-"""The one stack of layers."""
+"""The name of the one stack of layers."""
 
 # Path in the tree -> Hugging Face name; a path with "{layer}" in its name is stacked over layers.
 _LAYER = "model.layers.{layer}."
@@ -69,7 +69,7 @@ _READS = {
 
 
 def _shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """Path of every leaf -> shape, in the order of the tree; stacked ones begin with the layers."""
+    """Map each leaf's path to its shape, in tree order. Stacked ones begin with the layers."""
     c = config
     queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
     linear: list[tuple[str, int, int, bool]]
@@ -109,9 +109,10 @@ def _shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
 
 @functools.cache
 def layout(config: DecoderConfig) -> Layout:
-    """The layout: one stack of layers; embeddings count as part of the first, the rest of the last.
+    """Make the layout, which has one stack of layers.
 
-    Of a tied model, a checkpoint may store the head besides, as a copy of the embedding.
+    Embeddings count as part of the first layer, and what else is in none as part of the last. A
+    checkpoint of a tied model may also store the head, as a copy of the embedding.
     """
     tied = config.tie_word_embeddings
     leaves = {path: _leaf(path, shape) for path, shape in _shapes(config).items()}
@@ -137,13 +138,13 @@ def _leaf(path: str, shape: tuple[int, ...]) -> Leaf:
 
 
 def _group(path: str) -> str:
-    """The group of a leaf, by the first of ``_GROUPS`` that ends a part of its path."""
+    """Return the group of a leaf, by the first of ``_GROUPS`` that ends a part of its path."""
     parts = path.split(".")
     return next(name for key, name in _GROUPS if any(part.endswith(key) for part in parts))
 
 
 def hf_fields(config: DecoderConfig) -> dict[str, object]:
-    """Fields of ``config.json`` that a merge may have changed."""
+    """Return the fields of ``config.json`` that a merge may have changed."""
     return {
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": config.tie_word_embeddings,

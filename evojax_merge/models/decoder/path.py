@@ -1,8 +1,9 @@
-"""A path: the layers of a pool that a token passes one after another, as data.
+"""A path is the layers of a pool that a token passes one after another, as data.
 
-Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.2.
-A path is part of a parameter tree, under ``path``, beside a pool of layers of any length under
-``layers``. One compiled program serves all paths of up to as many hops as its arrays hold.
+Paths are those of Akiba et al., Evolutionary optimization of model merging recipes, arXiv
+2403.13187, section 3.2. A path is part of a parameter tree, under ``path``, beside a pool of layers
+of any length under ``layers``. One compiled program serves all paths of up to as many hops as its
+arrays hold.
 """
 
 from typing import NamedTuple
@@ -13,22 +14,23 @@ import numpy as np
 from evojax_merge.params.types import Array, Float, Int
 
 PATH = "path"
-"""Its place in a parameter tree."""
+"""The place of a path in a parameter tree."""
 
 
 class Path(NamedTuple):
-    """Hops through a pool of layers.
+    """A path is hops through a pool of layers.
 
     Hop t reads the residual stream as ``residual[t] · r + branch[t] · m``, where m is what the MLP
     of the hop before added to the stream and r the rest (at first m is the embedding and r = 0).
-    With both the same the whole stream is scaled; with ``residual`` 1 the branch alone.
+    With both the same the whole stream is scaled. With ``residual`` 1 only the branch is.
 
     Attributes:
-        layer: Index in the pool.
-        residual: Scale of the stream.
-        branch: Scale of the last branch.
-        length: Hops that count; what stands after them in the arrays does not matter.
-        steps: Hops that are carried out: the greatest length of all paths that run together.
+        layer: The index of each hop's layer in the pool.
+        residual: The scale of the rest of the stream.
+        branch: The scale of the last branch.
+        length: The number of hops that count. What stands after them does not matter.
+        steps: The number of hops that are carried out, the greatest length of all paths that run
+            together.
     """
 
     layer: Int[Array, " hops"]
@@ -39,7 +41,7 @@ class Path(NamedTuple):
 
 
 PATH_AXES = Path(layer=0, residual=0, branch=0, length=0, steps=None)  # type: ignore[arg-type]
-"""Where the axis of a population of paths stands, as ``in_axes``."""
+"""The axis of a population in each array of its paths, for ``in_axes``."""
 
 
 def make_path(
@@ -49,13 +51,13 @@ def make_path(
     branch_only: bool = False,
     hops: int | None = None,
 ) -> Path:
-    """A path from its hops.
+    """Make a path from its hops.
 
     Args:
-        layers: Indices in the pool.
-        scales: Of each hop; by default 1.
-        branch_only: Scale the branch and leave the rest of the stream as it is.
-        hops: Length of the arrays, at least that of ``layers``.
+        layers: The indices of the layers in the pool.
+        scales: The scale of each hop, by default 1.
+        branch_only: Whether only the branch is scaled, and the rest of the stream is left as it is.
+        hops: The length of the arrays, at least that of ``layers``.
     """
     length = len(layers)
     room = length if hops is None else hops

@@ -14,12 +14,12 @@ from evojax_merge.params.types import Array, Float, Int
 def cosine_and_sine(
     config: DecoderConfig, rope: RopeConfig, position: Int[Array, "batch seq"]
 ) -> tuple[Float[Array, "batch seq dims"], Float[Array, "batch seq dims"]]:
-    """What `rotate` takes, float32; ``dims`` counts the channels that are turned.
+    """Compute what `rotate` takes, in float32. ``dims`` counts the channels that are turned.
 
     Args:
         config: The decoder.
         rope: One of its RoPEs.
-        position: Of each token in its sequence.
+        position: The position of each token in its sequence.
     """
     angle = position[..., None] * frequencies(config, rope, position)
     angle = jnp.concatenate([angle, angle], axis=-1)
@@ -30,10 +30,10 @@ def cosine_and_sine(
 def frequencies(
     config: DecoderConfig, rope: RopeConfig, position: Int[Array, "batch seq"]
 ) -> Float[Array, "*rows half"]:
-    """Angular frequency of each pair of channels, radians per position.
+    """Compute the angular frequency of each pair of channels, in radians per position.
 
-    Of a kind that depends on how long a sequence is, ``longrope`` asks each sequence for itself,
-    and ``dynamic`` the longest of the batch, as transformers does.
+    Two kinds depend on the length of sequences: ``longrope`` on that of each sequence, and
+    ``dynamic`` on that of the longest of the batch, as in transformers.
     """
     length = position.max() + 1
     dims = rope.dims(config.head_dim)
@@ -62,7 +62,7 @@ def frequencies(
 
 
 def check_lengths(config: DecoderConfig, most: int) -> None:
-    """Whether sequences of which a part is in a cache may have so many tokens.
+    """Check that sequences of which a part is in a cache may have ``most`` tokens.
 
     Raises:
         ValueError: They may grow past the length where ``longrope`` changes the angles of all their
@@ -79,7 +79,7 @@ def check_lengths(config: DecoderConfig, most: int) -> None:
 
 
 def attention_factor(rope: RopeConfig) -> float:
-    """Factor on cosine and sine.
+    """Return the factor of cosine and sine.
 
     It is 1 except for ``yarn`` (Peng et al., 2023, arXiv 2309.00071) and ``longrope`` (Ding et al.,
     2024, arXiv 2402.13753).
@@ -98,7 +98,7 @@ def _mscale(factor: float, scale: float) -> float:
 
 
 def _llama3(config: DecoderConfig, rope: RopeConfig, inverse: np.ndarray) -> np.ndarray:
-    """Slow channels are interpolated, fast ones kept, those between blended (Llama 3.1)."""
+    """Interpolate slow channels, keep fast ones, and blend those between (Llama 3.1)."""
     limit = rope.original_max_position_embeddings or config.max_position_embeddings
     wavelength = 2 * math.pi / inverse
     smooth = (limit / wavelength - rope.low_freq_factor) / (
@@ -113,7 +113,7 @@ def _llama3(config: DecoderConfig, rope: RopeConfig, inverse: np.ndarray) -> np.
 
 
 def _yarn(config: DecoderConfig, rope: RopeConfig, inverse: np.ndarray) -> np.ndarray:
-    """Ramp between interpolated and kept channels by their number of rotations."""
+    """Blend from kept to interpolated channels by their number of rotations."""
     dims = rope.dims(config.head_dim)
     limit = rope.original_max_position_embeddings or config.max_position_embeddings
 

@@ -24,7 +24,7 @@ _GLOBAL, _LOCAL = "full_attention", "sliding_attention"
 class RopeConfig:
     """Rotary position embedding and its extension to longer contexts.
 
-    ``kind`` is one of ``default``, ``linear``, ``dynamic``, ``llama3``, ``yarn``, ``longrope``; the
+    ``kind`` is one of ``default``, ``linear``, ``dynamic``, ``llama3``, ``yarn``, ``longrope``. The
     other fields carry the names of Hugging Face's ``rope_parameters``.
     """
 
@@ -45,7 +45,7 @@ class RopeConfig:
     long_factor: tuple[float, ...] = ()
 
     def dims(self, head_dim: int) -> int:
-        """The channels of a head that are turned, the first ones."""
+        """Count the channels of a head that are turned, which are the first ones."""
         return int(head_dim * self.partial_rotary_factor)
 
 
@@ -54,9 +54,9 @@ class _Reader(NamedTuple):
 
     Attributes:
         variant: The row of the type.
-        beside: What of RoPE stands beside its own fields.
-        head_dim: Channels of a head.
-        length: ``max_position_embeddings``.
+        beside: The fields of RoPE that stand beside its own.
+        head_dim: The number of channels of a head.
+        length: The value of ``max_position_embeddings``.
     """
 
     variant: Variant
@@ -65,7 +65,7 @@ class _Reader(NamedTuple):
     length: int
 
     def read(self, written: Any, where: str, theta: float) -> RopeConfig:
-        """One RoPE, with a base where it names none."""
+        """Read one RoPE, with ``theta`` as its base where it names none."""
         given = read(_Rope, written, where)
         kind = given.rope_type or given.type or "default"
         if kind not in self.variant.rope_kinds:
@@ -93,7 +93,7 @@ class _Reader(NamedTuple):
         return rope
 
     def _longrope(self, given: "_Rope", original: int | None, where: str) -> dict[str, Any]:
-        """The factors that follow from lengths where they are silent (arXiv 2402.13753)."""
+        """Derive the factors that are not given from lengths (arXiv 2402.13753)."""
         original = original or self.length
         factor = given.factor or self.length / original
         attention = given.attention_factor
@@ -141,16 +141,17 @@ class _Reader(NamedTuple):
 def read_ropes(
     config: Mapping[str, Any], variant: Variant, head_dim: int, length: int
 ) -> tuple[RopeConfig, RopeConfig | None]:
-    """Read either spelling: ``rope_parameters`` (v5) or ``rope_theta`` and ``rope_scaling``.
+    """Read RoPE from ``rope_parameters`` (v5), or from ``rope_theta`` and ``rope_scaling``.
 
     Args:
-        config: ``config.json``, with what its type assumes where it is silent.
+        config: The content of ``config.json``, with what its type assumes where it is silent.
         variant: The row of its type.
-        head_dim: Channels of a head.
-        length: ``max_position_embeddings``.
+        head_dim: The number of channels of a head.
+        length: The value of ``max_position_embeddings``.
 
     Returns:
-        RoPE of all layers; or that of those without a window, and that of those with one.
+        The RoPE of all layers and None, or that of layers without a window and that of layers with
+        one.
 
     Raises:
         ValueError: The scaling is of a kind that is not computed for this type, lacks a number, or
@@ -187,7 +188,7 @@ _Tokens = Annotated[int, whole(1)]
 
 
 class _RopeBeside(Document):
-    """What of RoPE may stand beside ``rope_scaling``."""
+    """The fields of RoPE that may stand beside ``rope_scaling``."""
 
     rope_theta: _Positive | None = None
     rope_local_base_freq: _Positive | None = None
@@ -196,7 +197,7 @@ class _RopeBeside(Document):
 
 
 class _Rope(Document):
-    """``rope_parameters`` or ``rope_scaling``."""
+    """The fields of ``rope_parameters`` or ``rope_scaling``."""
 
     rope_theta: _Positive | None = None
     partial_rotary_factor: _Positive | None = None

@@ -1,7 +1,7 @@
-"""What distinguishes the decoders of one ``model_type`` from those of another: one row for each.
+"""What distinguishes the decoders of one ``model_type`` from those of another, in a row for each.
 
-Nothing else asks for the type of a model: a row says what its layers compute and how its
-``config.json`` is read, and to add a type is to add a row. Facts of transformers 5.
+Nothing else asks for the type of a model. A row says what its layers compute and how its
+``config.json`` is read. Adding a type is adding a row. The facts are those of transformers 5.
 """
 
 import dataclasses
@@ -12,21 +12,21 @@ from typing import Any, Literal, NamedTuple
 from evojax_merge.documents.errors import shown
 
 NormKind = Literal["rms", "rms_float32", "rms_plus_one"]
-"""How a norm applies its weight w to x / rms(x): after rounding to the dtype of x; in float32, with
-rounding after; or likewise as 1 + w."""
+"""How a norm applies its weight w to x / rms(x). ``rms`` rounds to the dtype of x, then applies w.
+``rms_float32`` applies w in float32, then rounds. ``rms_plus_one`` does so with 1 + w."""
 
 QKNorm = Literal["none", "head", "projection"]
 """Queries and keys have no norm, one over the channels of each head, or one over all heads."""
 
 
 class LayerNorms(NamedTuple):
-    """The names of a layer's norms by where they stand; None where there is none.
+    """The names of a layer's norms by where they stand, or None where there is none.
 
     Attributes:
-        attention_input: Of the copy of the residual stream that attention reads.
-        attention_output: Of what attention adds to the stream.
-        mlp_input: Of the copy that the MLP reads.
-        mlp_output: Of what the MLP adds.
+        attention_input: The norm of the copy of the residual stream that attention reads.
+        attention_output: The norm of what attention adds to the stream.
+        mlp_input: The norm of the copy of the stream that the MLP reads.
+        mlp_output: The norm of what the MLP adds to the stream.
     """
 
     attention_input: str | None
@@ -49,14 +49,14 @@ class Windows(NamedTuple):
     """Which layers have the sliding window of a ``config.json``.
 
     Attributes:
-        slides: (fields of ``config.json``, layer) -> whether the layer has it, where
-            ``layer_types`` says nothing.
-        needed: A layer that slides must have a window; where it is false, a ``sliding_window`` of
-            null takes the windows from all layers.
-        switch: The field that must be true for any layer to have one.
-        by_layer: ``layer_types`` is heeded.
-        explicit_head_dim: A ``config.json`` with ``layer_types`` must give ``head_dim`` too, since
-            transformers then computes another type, which does not derive it.
+        slides: A function: (fields of ``config.json``, layer) -> whether the layer has the window,
+            where ``layer_types`` says nothing.
+        needed: Whether a layer that slides must have a window. Where it is false, a
+            ``sliding_window`` of null takes the windows from all layers.
+        switch: The field that must be true for any layer to have a window.
+        by_layer: Whether ``layer_types`` is heeded.
+        explicit_head_dim: Whether a ``config.json`` with ``layer_types`` must give ``head_dim``
+            too, since transformers then computes another type, which does not derive it.
     """
 
     slides: Callable[[Mapping[str, Any], int], bool]
@@ -67,37 +67,39 @@ class Windows(NamedTuple):
 
 
 OWN_FIELDS = ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping")
-"""Fields that change what some types compute, and that others pass over."""
+"""The fields that change what some types compute, and that others pass over."""
 
 _SCALINGS = ("default", "linear", "dynamic", "llama3", "yarn")
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One ``model_type``.
+    """A variant is the row of one ``model_type``.
 
     Attributes:
         defaults: What transformers assumes where a ``config.json`` is silent, beyond what is common
             to all types. The fields ``OWN_FIELDS`` count only in types that name them here.
-        refused: Fields that change what is computed -> their values that are computed here.
-        norm: Kind of every norm.
-        norms: Where a layer has norms.
-        qk_norm: Norms of queries and keys.
-        fused: Queries, keys and values come from one projection, gate and up from another.
-        qkv_bias: Whether these projections have a bias, or the field that says so.
-        o_bias: The same of the output projection of attention.
-        mlp_bias: The same of the MLP.
+        refused: The fields that change what is computed -> their values that are computed here.
+        norm: The kind of every norm.
+        norms: The names of a layer's norms.
+        qk_norm: The norms of queries and keys.
+        fused: Whether queries, keys and values come from one projection, and gate and up from
+            another.
+        qkv_bias: Whether the projections of queries, keys and values have a bias, or the field that
+            says so.
+        o_bias: Whether the output projection of attention has a bias, or the field that says so.
+        mlp_bias: Whether the projections of the MLP have a bias, or the field that says so.
         activation: The field that names the activation of the MLP.
-        scaled_embedding: Embeddings are multiplied by the root of the hidden size.
-        windows: Sliding windows; None: no layer has one.
-        rope_kinds: Kinds of RoPE that are computed.
-        rope_float32: Queries and keys are turned in float32.
-        partial_rotary: A part of the channels may be turned, by ``partial_rotary_factor``.
-        outer_original: ``original_max_position_embeddings`` counts where it stands beside RoPE's
-            fields, and not among them.
-        theta: Base of RoPE.
-        local_theta: Base of RoPE in layers with a window, which is read apart; None: all layers
-            have the same RoPE.
+        scaled_embedding: Whether embeddings are multiplied by the root of the hidden size.
+        windows: The sliding windows, or None where no layer has one.
+        rope_kinds: The kinds of RoPE that are computed.
+        rope_float32: Whether queries and keys are turned in float32.
+        partial_rotary: Whether ``partial_rotary_factor`` may turn only a part of the channels.
+        outer_original: Whether ``original_max_position_embeddings`` counts where it stands beside
+            RoPE's fields, and not among them.
+        theta: The base of RoPE.
+        local_theta: The base of RoPE in layers with a window, which is read apart, or None where
+            all layers have the same RoPE.
     """
 
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -241,10 +243,10 @@ MODEL_TYPES = tuple(VARIANTS)
 
 
 def variant_of(hf_config: Mapping[str, Any]) -> Variant:
-    """The row of a ``config.json``.
+    """Return the row of a ``config.json``.
 
     Raises:
-        ValueError: There is none for its ``model_type``.
+        ValueError: There is no row for its ``model_type``.
     """
     kind = hf_config.get("model_type")
     if not isinstance(kind, str) or kind not in VARIANTS:

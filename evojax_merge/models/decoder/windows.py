@@ -1,4 +1,4 @@
-"""Sliding windows of a decoder's layers: read from ``config.json``, and written into it."""
+"""The sliding windows of a decoder's layers, read from ``config.json`` and written into it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,23 +7,23 @@ from evojax_merge.models.decoder.variants import Windows, variant_of
 
 _KINDS = ("full_attention", "sliding_attention")
 _OLD_KINDS = {"attention": "full_attention"}
-"""Names that transformers gave layers before, and gives up when it reads them."""
+"""The names that transformers once gave layers -> those that it reads them as."""
 
 WindowFields = dict[str, int | bool | list[str] | None]
-"""Entries of ``config.json``."""
+"""Entries of ``config.json`` that say the windows of layers."""
 
 
 def layer_windows(hf_config: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """The sliding window of every layer, from ``layer_types`` or the older spellings.
+    """Read the sliding window of every layer, from ``layer_types`` or the older spellings.
 
     Args:
         hf_config: A ``config.json`` with what its type assumes where it is silent.
 
     Returns:
-        In tokens; None where the layer attends to all.
+        The windows in tokens, or None where the layer attends to all.
 
     Raises:
-        ValueError: Its fields contradict one another.
+        ValueError: The fields contradict one another.
     """
     kind, rule = hf_config["model_type"], variant_of(hf_config).windows
     layers = hf_config["num_hidden_layers"]
@@ -63,11 +63,11 @@ def layer_windows(hf_config: Mapping[str, Any]) -> tuple[int | None, ...]:
 
 
 def window_fields(hf_config: Mapping[str, Any], windows: Sequence[int | None]) -> WindowFields:
-    """Entries of ``config.json`` from which these windows are read, here and by transformers.
+    """Make the entries of ``config.json`` that say these windows, here and to transformers.
 
     Args:
-        hf_config: The ``config.json`` that they are put into.
-        windows: Of every layer, in tokens; None where it attends to all.
+        hf_config: The ``config.json`` that the entries are put into.
+        windows: The window of every layer in tokens, or None where it attends to all.
 
     Raises:
         ValueError: No ``config.json`` of this type gives layers these windows; the message says
@@ -108,7 +108,7 @@ def window_fields(hf_config: Mapping[str, Any], windows: Sequence[int | None]) -
 
 
 def listed_layers(layers: Sequence[int]) -> str:
-    """Numbers of layers, neighbours as a range."""
+    """Write the numbers of layers with neighbours as a range, such as ``0, 2 to 5``."""
     parts: list[list[int]] = []
     for layer in layers:
         if parts and parts[-1][-1] == layer - 1:
@@ -119,7 +119,7 @@ def listed_layers(layers: Sequence[int]) -> str:
 
 
 def _window(rule: Windows | None, hf_config: Mapping[str, Any]) -> int | None:
-    """The window of the layers that have one; None where none has."""
+    """Return the window of the layers that have one, or None where none has."""
     if rule is None or (rule.switch and not hf_config.get(rule.switch, False)):
         return None
     return hf_config.get("sliding_window")

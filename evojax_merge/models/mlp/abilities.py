@@ -1,4 +1,4 @@
-"""What multilayer perceptrons can do: classify."""
+"""What multilayer perceptrons can do: they classify feature vectors."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from evojax_merge.params.types import Array, Float, Int, Params
 
 
 class Classification(Ability):
-    """Logits of feature vectors."""
+    """This ability computes the logits of feature vectors."""
 
     def program(self, config: MLPConfig, request: Classify, axes: Any) -> Program:
         def one(params: Params, inputs: Float[Array, "batch features"]) -> Array:

@@ -9,7 +9,7 @@ from evojax_merge.documents.schema import Document, length, read, whole
 
 @dataclasses.dataclass(frozen=True)
 class MLPConfig:
-    """Widths from the input features to the classes."""
+    """The widths of a perceptron, from the input features to the classes."""
 
     hidden_sizes: tuple[int, ...]
 

@@ -25,7 +25,7 @@ class Linear(nnx.Module):
 
 
 class MLP(nnx.Module):
-    """Layers ``fc1`` … ``fcN``; the last one gives the logits."""
+    """A perceptron has the layers ``fc1`` … ``fcN``. The last one gives the logits."""
 
     def __init__(self, config: MLPConfig, *, rngs: nnx.Rngs):
         sizes = config.hidden_sizes
@@ -46,19 +46,19 @@ def forward(
     *,
     probed: bool = False,
 ) -> Float[Array, "batch classes"]:
-    """Logits of each class.
+    """Compute the logits of each class.
 
     Args:
         config: The network.
-        params: Its parameter tree.
+        params: The parameter tree of the network.
         inputs: Feature vectors.
-        probed: The parameters hold probes (see `evojax_merge.models.probe`).
+        probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
     """
     return nnx.merge(_graph(config, probed), params)(inputs)
 
 
 def init_params(config: MLPConfig, key: PRNGKey) -> Params:
-    """Random parameters: weights normal with σ² = 2 / inputs, biases 0."""
+    """Draw random parameters: weights normal with σ² = 2 / inputs, biases 0."""
     return nnx.to_pure_dict(nnx.state(MLP(config, rngs=nnx.Rngs(params=key))))
 
 

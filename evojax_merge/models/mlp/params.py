@@ -1,4 +1,4 @@
-"""Where each tensor of an MLP checkpoint lives, and its shape: its name is its path."""
+"""The place and the shape of each tensor of an MLP checkpoint. Its name is its path."""
 
 import functools
 import itertools
@@ -9,10 +9,10 @@ from evojax_merge.models.mlp.config import MLPConfig
 
 @functools.cache
 def layout(config: MLPConfig) -> Layout:
-    """The layout: no stack, since the layers differ in width.
+    """Make the layout. It has no stack, since the layers differ in width.
 
-    Hidden layers are of group ``mlp``, the one that gives the logits is ``head``. Each layer reads
-    an input of its own.
+    Hidden layers are of group ``mlp``, and the one that gives the logits is of group ``head``. Each
+    layer reads an input of its own.
     """
     leaves: dict[str, Leaf] = {}
     last = len(config.hidden_sizes) - 1

@@ -1,4 +1,4 @@
-"""What can be done with models that are known by names alone: whatever runs none of them."""
+"""What can be done with models that are known by names alone. Nothing here runs them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from evojax_merge.params.types import Array, Float, Int, Params
 
 
 class LayerCount(Ability):
-    """All layers that a model has: it cannot be routed."""
+    """This ability counts all layers that a model has, since such a model cannot be routed."""
 
     def program(self, config: NamedConfig, request: CountLayers, axes: Any) -> Program:
         own = layout(config)
@@ -39,7 +39,7 @@ class LayerCount(Ability):
 
 
 class Computation(Ability):
-    """A function of the task's own, given the tensors of each candidate by their names."""
+    """This ability gives the tensors of each candidate, by name, to a function of the task."""
 
     def program(self, config: NamedConfig, request: Compute, axes: Any) -> Program:
         own = layout(config)
@@ -64,7 +64,7 @@ class Computation(Ability):
 
 
 def tensors_of(layout: Layout, params: Params) -> dict[str, Array]:
-    """The tensors of a tree by the names that they have on disk."""
+    """Return the tensors of a tree by the names that they have on disk."""
     leaves = flatten(params)
     return {
         name: leaves[slot.path] if slot.layer is None else leaves[slot.path][slot.layer]

@@ -1,4 +1,4 @@
-"""What is known of a model that no family computes: its configuration, and names and shapes."""
+"""What is known of a model that no family computes: its configuration, names and shapes."""
 
 import dataclasses
 import re
@@ -11,10 +11,10 @@ _TABLE = re.compile(
     r"(.+\.)?(embed_tokens|wte|word_embeddings|shared|embed_in|tok_embeddings|token_embedding)"
     r"\.weight"
 )
-"""Names of input embeddings, which have a row for each token."""
+"""The names of input embeddings, which have a row for each token."""
 
 HEAD = re.compile(r"(.+\.)?(lm_head|embed_out|proj_out|cls\.predictions\.decoder)\.weight")
-"""Names of output embeddings, which may be tied to the input's."""
+"""The names of output embeddings, which may be tied to the input's."""
 
 _HEADS = ("lm_head.weight", "embed_out.weight", "proj_out.weight", "cls.predictions.decoder.weight")
 
@@ -26,7 +26,7 @@ _BOOKKEEPING = frozenset(
         "transformers_version", "use_cache",
     }
 )  # fmt: skip
-"""Entries of ``config.json`` that change nothing that a model computes."""
+"""The entries of ``config.json`` that change nothing that a model computes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,13 @@ class NamedConfig:
     """A model known by the names and the shapes of its tensors.
 
     Attributes:
-        kind: ``model_type``, or the class that a diffusers folder names.
-        tensors: Name and shape of each tensor, numbers in names in their order. Of tables of
-            tokens the number of rows is left 0: it is ``vocab_size``.
-        tables: Names of the tensors that have a row for each token; the input embedding is first.
-        vocab_size: Rows of the tables; 0 where there is none.
-        vocabulary_at: Where ``config.json`` says so; empty where it does not.
+        kind: The ``model_type``, or the class that a diffusers folder names.
+        tensors: The name and shape of each tensor, sorted, numbers in names by their values. A
+            table of tokens has 0 rows here, since ``vocab_size`` counts them.
+        tables: The names of the tensors with a row for each token, the input embedding first.
+        vocab_size: The number of rows of the tables, or 0 where there is none.
+        vocabulary_at: The keys that lead to the number of tokens in ``config.json``, such as
+            ``("text_config", "vocab_size")``. It is empty where the file does not say.
         tie_word_embeddings: Whether an output embedding that repeats the input's is no parameter.
         settings: The rest of ``config.json``, as far as it decides what is computed.
     """
@@ -54,10 +55,10 @@ class NamedConfig:
 
     @classmethod
     def from_hf(cls, hf_config: Mapping[str, Any]) -> Self:
-        """Refuse what the configuration alone would have to say.
+        """Refuse a configuration without files.
 
         Raises:
-            ValueError: Always: names and shapes are in the files only.
+            ValueError: It always does, since only the files hold names and shapes.
         """
         raise ValueError(
             f"models of the type {kind_of(hf_config)!r} are known by their stored tensors only; "
@@ -89,7 +90,7 @@ class NamedConfig:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every stored parameter, copies included."""
+        """The shape of every stored parameter, copies included."""
         return {
             name: (self.vocab_size, *shape[1:]) if name in self.tables else shape
             for name, shape in self.tensors
@@ -97,10 +98,10 @@ class NamedConfig:
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Names that may stand for the input embedding besides -> its name.
+        """The other names that may stand for the input embedding -> its name.
 
-        An encoder-decoder has one table for both sides. An output embedding is a copy where the
-        configuration does not say otherwise; whether it is one in fact, its numbers decide.
+        An encoder-decoder has one table for both sides. An output embedding may be a copy where the
+        configuration does not say otherwise. Its numbers decide whether it is one.
         """
         if not self.tie_word_embeddings:
             return {}
@@ -112,7 +113,7 @@ class NamedConfig:
         return {name: table for name in dict.fromkeys(names) if held.get(name, shape) == shape}
 
     def hf_fields(self) -> dict[str, Any]:
-        """Entries of ``config.json`` that a merge may have changed."""
+        """Return the entries of ``config.json`` that a merge may have changed."""
         fields: dict[str, Any] = {}
         if len(self.vocabulary_at) == 1:
             fields["vocab_size"] = self.vocab_size
@@ -126,7 +127,7 @@ class NamedConfig:
 
 
 def kind_of(hf_config: Mapping[str, Any]) -> str | None:
-    """``model_type``, or the class of a diffusers folder; None where there is neither."""
+    """Return the ``model_type``, or the class of a diffusers folder, or None without either."""
     for key in ("model_type", "_class_name"):
         if isinstance(kind := hf_config.get(key), str) and kind:
             return kind
@@ -134,12 +135,15 @@ def kind_of(hf_config: Mapping[str, Any]) -> str | None:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that orders names by their parts, numbers by their values."""
+    """Make a key that sorts names by their parts, numbers by their values.
+
+    With it ``h.2.weight`` comes before ``h.10.weight``.
+    """
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split(".")]
 
 
 def _vocabulary(hf_config: Mapping[str, Any]) -> tuple[tuple[str, ...], int | None]:
-    """Where the number of tokens stands, and which it is."""
+    """Find the keys of the number of tokens in ``config.json``, and the number."""
     for at in ((), ("text_config",)):
         part = hf_config.get(at[0]) if at else hf_config
         if isinstance(part, Mapping) and isinstance(rows := part.get("vocab_size"), int):
@@ -148,7 +152,7 @@ def _vocabulary(hf_config: Mapping[str, Any]) -> tuple[tuple[str, ...], int | No
 
 
 def _tables(stored: Shapes, rows: int | None) -> tuple[str, ...]:
-    """Tensors with a row for each token, the input embedding first."""
+    """Find the tensors with a row for each token, the input embedding first."""
     inputs = [name for name in stored if _TABLE.fullmatch(name) and len(stored[name]) == 2]
     counts = {stored[name][0] for name in inputs}
     if rows is None and len(counts) == 1:
@@ -166,7 +170,7 @@ def _tables(stored: Shapes, rows: int | None) -> tuple[str, ...]:
 
 
 def _tied(hf_config: Mapping[str, Any]) -> bool | None:
-    """Whether ``config.json`` ties the output embedding; None where it does not say."""
+    """Tell whether ``config.json`` ties the output embedding. It returns None if it is silent."""
     text = hf_config.get("text_config")
     inner = text.get("tie_word_embeddings") if isinstance(text, Mapping) else None
     said = hf_config.get("tie_word_embeddings", inner)

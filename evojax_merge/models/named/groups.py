@@ -1,4 +1,4 @@
-"""What a tensor is for, told from the words in its name."""
+"""The group of a tensor, told from the words in its name."""
 
 import re
 
@@ -8,7 +8,7 @@ _OUTSIDE = (
     (r"(^|\.)pooler\.", "head"),
     (r"(^|\.)time_(embedding|proj)|add_embedding", "time"),
 )
-"""Of tensors that are in no layer: the first expression that is found says the group."""
+"""Expressions for tensors that are in no layer. The first that is found says the group."""
 
 _ANYWHERE = (
     (r"norm|(^|\.)ln(_|\d|\.)", "norm"),
@@ -22,11 +22,11 @@ _ANYWHERE = (
 
 
 def group_of(name: str, layered: bool) -> str:
-    """The group of a tensor; ``other`` where no word tells it.
+    """Return the group of a tensor, or ``other`` where no word tells it.
 
     Args:
-        name: Of the tensor.
-        layered: Whether it is in a layer.
+        name: The name of the tensor.
+        layered: Whether the tensor is in a layer.
     """
     lowered = f".{name.lower()}."
     for pattern, group in _ANYWHERE if layered else (*_OUTSIDE, *_ANYWHERE):

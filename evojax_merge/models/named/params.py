@@ -2,8 +2,8 @@
 
 The first number between two dots of a name counts layers, and what stands before it names the
 stack: ``h.3.…``, ``encoder.layer.3.…``, ``down_blocks.1.…``. A stack has every number from 0 to its
-depth. A leaf that each layer has, in one shape, is stacked; one of layers that differ stands alone,
-in its layer.
+depth. A leaf that each layer has, in one shape, is stacked. Where layers differ, a leaf stands
+alone, in its layer.
 """
 
 import functools
@@ -17,25 +17,25 @@ _BUFFERS = re.compile(
     r"(.*\.)?(inv_freq|masked_bias|position_ids|relative_position_index|running_mean|running_var|"
     r"num_batches_tracked|cos_cached|sin_cached)"
 )
-"""Names of tensors that are computed or counted, and not learnt."""
+"""The names of tensors that are computed or counted, and not learnt."""
 
 _MASK = re.compile(r"(.*\.)?(attn|attention)\.bias")
-"""The name of the mask of earlier checkpoints, and elsewhere of a bias; a mask has four axes."""
+"""The name of a mask in earlier checkpoints, and of a bias elsewhere. A mask has four axes."""
 
 _NUMBER = re.compile(r"\.(0|[1-9]\d*)\.")
 
 _BEFORE = ("embedding", "time", "conv")
-"""Groups of what stands before the layers, where it is in none."""
+"""The groups of tensors in no layer that stand before the layers."""
 
 
 def is_buffer(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is computed or counted, and not learnt."""
+    """Tell whether a tensor is computed or counted, and not learnt."""
     return bool(_BUFFERS.fullmatch(name)) or (len(shape) == 4 and bool(_MASK.fullmatch(name)))
 
 
 @functools.lru_cache(maxsize=16)
 def layout(config: NamedConfig) -> Layout:
-    """The layout of a model."""
+    """Make the layout of a model."""
     copies = config.aliases
     shapes = {name: shape for name, shape in config.shapes.items() if name not in copies}
     stacks = _stacks(shapes)
@@ -61,7 +61,7 @@ def layout(config: NamedConfig) -> Layout:
 
 
 def _place(name: str, stacks: dict[str, Stack]) -> tuple[str | None, int | None, str]:
-    """The stack and the layer that a tensor is in, and its name in any layer."""
+    """Return the stack and the layer that a tensor is in, and its name in any layer."""
     found = _NUMBER.search(name)
     if found is None or (stack := name[: found.start()]) not in stacks:
         return None, None, name
@@ -81,7 +81,7 @@ def _stacks(shapes: Shapes) -> dict[str, Stack]:
 
 
 def _alike(shapes: Shapes, stacks: dict[str, Stack]) -> set[str]:
-    """Names of the tensors that each layer of a stack has, in one shape."""
+    """Return the names of the tensors that each layer of a stack has, in one shape."""
     found: dict[str, list[tuple[int, ...]]] = {}
     depths = {}
     for name, shape in shapes.items():
@@ -93,9 +93,9 @@ def _alike(shapes: Shapes, stacks: dict[str, Stack]) -> set[str]:
 
 
 def _nearest(name: str, stacks: dict[str, Stack]) -> str | None:
-    """The stack that what is in no layer goes with: the one whose name begins most alike.
+    """Return the stack that a tensor in no layer goes with: that whose name begins most alike.
 
-    Of several, it is the deepest.
+    Where several do, it is the deepest of them.
     """
     parts = name.split(".")
 

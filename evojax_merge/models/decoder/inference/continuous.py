@@ -1,11 +1,11 @@
 """Greedy generation in which finished answers make room for waiting prompts.
 
-Some slots decode; a slot whose answer has ended takes the next prompt, so that one long answer does
-not hold the others (Yu et al., Orca, OSDI 2022). Here it is one compiled program of static shapes:
+Some slots decode. A slot whose answer has ended takes the next prompt, so that a long answer does
+not hold the others (Yu et al., Orca, OSDI 2022). It is one compiled program of static shapes:
 
 - All rows share one clock. At each step every row writes at the same place of the ring that the
   cache is, so that a step costs what it costs without a queue. A row differs by its ``start``, the
-  time of its prompt's first token: what is older in its ring belongs to answers before.
+  time of its prompt's first token. What is older in its ring belongs to answers before.
 - When enough slots are free, as many prompts are prefilled at once as if they had just ended, and
   put into those rows. Prefill runs outside of the decode loop, and no branch holds a cache.
 - Every candidate of a population has its own queue. They wait for one another only in when a
@@ -24,7 +24,7 @@ from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.params.types import Array, Bool, Int, Tokens
 
 _DUE = 0.75
-"""Share of the prompts that a refill could take, over a population, at which it is due."""
+"""A refill is due once it can take this share of its prompts, over a population."""
 
 
 class _Queue(NamedTuple):
@@ -32,14 +32,14 @@ class _Queue(NamedTuple):
 
     Attributes:
         waiting: The first prompt that has had no slot yet.
-        owner: Prompt that each slot answers or last answered; at first none.
-        start: Time of the first token of the slot's prompt.
-        written: Tokens of its answer.
+        owner: The prompt that each slot answers or last answered, at first none.
+        start: The time of the first token of each slot's prompt.
+        written: The number of tokens of each slot's answer.
         active: Whether the answer goes on.
-        token: Its last token, not yet in the cache.
-        answer: All of them.
-        output: Answers that have left their slots.
-        cache: Of the slots.
+        token: The last token of each answer, not yet in the cache.
+        answer: All tokens of each answer.
+        output: The answers that have left their slots.
+        cache: The cache of the slots.
     """
 
     waiting: Int[Array, " *pop"]
@@ -65,15 +65,15 @@ def answer_in_turn(
     slots: int,
     refill: int,
 ) -> Int[Array, "*pop prompts new"]:
-    """Answers of every candidate to all prompts.
+    """Compute the answers of every candidate to all prompts.
 
     Args:
-        greedy: What a step does.
+        greedy: The decoding that a step does.
         lanes: The candidates.
         tokens: Left-padded prompts.
-        start: First slot of each that holds a token.
-        slots: Prompts that are answered at a time, fewer than there are.
-        refill: Prompts that are prefilled at a time, at most ``slots``.
+        start: The first slot of each prompt that holds a token.
+        slots: How many prompts are answered at a time, fewer than there are.
+        refill: How many prompts are prefilled at a time, at most ``slots``.
     """
     prompts, length = tokens.shape
     share = _DUE if lanes.lead else 1.0
@@ -137,7 +137,7 @@ def _refill(
     start: Int[Array, " prompts"],
     refill: int,
 ) -> _Queue:
-    """Waiting prompts put into free slots, as if they had ended just before ``time``."""
+    """Put waiting prompts into free slots, as if they had ended just before ``time``."""
     prompts, length = tokens.shape
     slots = len(queue.owner)
     free = jnp.nonzero(~queue.active, size=refill, fill_value=slots)[0]
@@ -164,7 +164,7 @@ def _refill(
 
 
 def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) -> _Queue:
-    """One more token of each answer that goes on."""
+    """Write one more token of each answer that goes on."""
     start = jnp.where(queue.active, queue.start, time)  # an idle row's position must not grow
     token, cache = greedy.decode(model, queue.token, start, queue.cache, time)
     place = jnp.arange(greedy.max_new_tokens) == queue.written[:, None]
@@ -179,5 +179,5 @@ def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) ->
 
 
 def _with_answers(queue: _Queue) -> Int[Array, "prompts new"]:
-    """The output with what stands in the slots."""
+    """Return the output with the answers that stand in the slots."""
     return queue.output.at[queue.owner].set(queue.answer, mode="drop")

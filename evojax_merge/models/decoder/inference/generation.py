@@ -1,7 +1,7 @@
 """Greedy generation for a whole population of models in one compiled program.
 
 Every candidate answers the same prompts. The decode loop runs once for the population, not once
-under ``vmap``: a vmapped ``while_loop`` selects between old and new carry for every candidate and
+under ``vmap``. A vmapped ``while_loop`` selects between old and new carry for every candidate and
 would copy all the caches at every token.
 """
 
@@ -22,7 +22,7 @@ from evojax_merge.params.types import Array, Bool, Int, Params, Tokens
 
 
 class _Decoding(NamedTuple):
-    """``step`` tokens of each answer are in ``output``; ``token`` is the last of them."""
+    """The state of decoding: ``output`` holds ``step`` tokens of each answer."""
 
     step: Int[Array, ""]
     token: Int[Array, "*pop batch"]
@@ -45,20 +45,19 @@ def make_generate(
     """Build ``generate(params, tokens, start)``, greedy decoding of a population.
 
     Args:
-        config: The decoder all candidates share.
-        axes: Where the population stands in the parameters; by default as the layout says.
-        max_new_tokens: Longest answer.
-        eos_ids: Tokens that end an answer; the one met is kept in the output.
-        pad_id: Fills the output after the end.
-        prefix: Tokens that all prompts begin with; a candidate reads them once.
-        slots: Prompts that a candidate answers at a time; where there are more, those that wait
-            take the places of answers that have ended. None: all.
-        refill: Prompts that are admitted at a time; by default an eighth of ``slots``.
+        config: The decoder that all candidates share.
+        axes: The axis of the population in each leaf, by default that of the layout.
+        max_new_tokens: The number of tokens of the longest answer.
+        eos_ids: The tokens that end an answer. The one met is kept in the output.
+        pad_id: The token that fills the output after the end.
+        prefix: How many tokens all prompts begin with. A candidate reads them once.
+        slots: How many prompts a candidate answers at a time. Where there are more, those that wait
+            take the places of answers that have ended. With None it answers all at once.
+        refill: How many prompts are admitted at a time, by default an eighth of ``slots``.
 
     Returns:
         A function of the population's parameters, left-padded prompts and the first valid slot of
-        each; it stops as soon as every answer of every candidate has ended. To be jitted by the
-        caller.
+        each. It stops as soon as every answer of every candidate has ended. The caller jits it.
     """
     axes = layout(config).population_axes() if axes is None else axes
     greedy = Greedy(config, max_new_tokens, eos_ids, pad_id)
@@ -80,7 +79,7 @@ def make_generate(
 def _answer_together(
     greedy: Greedy, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"]
 ) -> Int[Array, "*pop batch new"]:
-    """All answers at once, until the last has ended."""
+    """Decode all answers at once, until the last has ended."""
     batch, prompt = tokens.shape
     new = greedy.max_new_tokens
 

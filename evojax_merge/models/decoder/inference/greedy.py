@@ -1,4 +1,4 @@
-"""What greedy decoding does with one candidate: read prompts, take a step, know the end."""
+"""Greedy decoding with one candidate: it reads prompts, takes steps and knows the end."""
 
 import dataclasses
 import functools
@@ -17,10 +17,10 @@ class Greedy:
     """Greedy decoding with one kind of decoder.
 
     Attributes:
-        config: Of all candidates.
-        max_new_tokens: Longest answer.
-        eos_ids: Tokens that end an answer; the one met is kept in it.
-        pad_id: Fills an answer after its end.
+        config: The configuration of all candidates.
+        max_new_tokens: The number of tokens of the longest answer.
+        eos_ids: The tokens that end an answer. The one met is kept in it.
+        pad_id: The token that fills an answer after its end.
     """
 
     config: DecoderConfig
@@ -31,7 +31,7 @@ class Greedy:
     def prefill(
         self, model: Primed, tokens: Tokens, start: Int[Array, " rows"], slots: int
     ) -> tuple[Int[Array, " rows"], Caches]:
-        """First token of each answer, and a cache of so many slots that begins with the prompts."""
+        """Return each answer's first token, and a cache that begins with the prompts."""
         empty = empty_cache(self.config, model.params, len(tokens), slots)
         return self._next(model, tokens, start, empty, 0)
 
@@ -43,11 +43,11 @@ class Greedy:
         cache: Caches,
         time: Int[Array, ""],
     ) -> tuple[Int[Array, " rows"], Caches]:
-        """The token after the one at ``time``, and the cache with that one in it."""
+        """Return the token after the one at ``time``, and the cache with that one in it."""
         return self._next(model, token[:, None], start, cache, time)
 
     def ends(self, token: Int[Array, " *rows"]) -> Bool[Array, " *rows"]:
-        """Whether an answer ends with this token."""
+        """Tell whether an answer ends with this token."""
         return jnp.isin(token, jnp.asarray(self.eos_ids, jnp.int32))
 
     def _next(

@@ -1,4 +1,4 @@
-"""The candidates of a population side by side, or the one there is."""
+"""Lanes hold the candidates of a population side by side, or the only one."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -13,10 +13,10 @@ class Lanes(NamedTuple):
     """Candidates, and a way to do something with each of them.
 
     Attributes:
-        of: Parameters, and perhaps more, of the population, or of the one candidate without an axis
-            for it: XLA updates a cache in place only where no axis of length 1 is to be taken off.
-        axes: Where the population stands in ``of``.
-        lead: Its size; empty where there is one candidate.
+        of: The parameters, and perhaps more, of the population. A single candidate has no axis for
+            it, since XLA updates a cache in place only where no axis of length 1 must be taken off.
+        axes: The axis of the population in each leaf of ``of``.
+        lead: The size of the population; empty where there is one candidate.
     """
 
     of: Any
@@ -25,12 +25,12 @@ class Lanes(NamedTuple):
 
     @classmethod
     def make(cls, params: Params, axes: Any) -> Self:
-        """The lanes of a population, which stands at ``axes`` in the parameters."""
+        """Make the lanes of a population, which stands at ``axes`` in the parameters."""
         size = capacity(axes, params)
         return cls(only(axes, params), axes, ()) if size == 1 else cls(params, axes, (size,))
 
     def each(self, fn: Callable[..., Any], *own: Any) -> Any:
-        """``fn(of, *own)`` for each candidate; of ``own`` it gets what stands in its lane."""
+        """Call ``fn(of, *own)`` for each candidate, with what stands of ``own`` in its lane."""
         if not self.lead:
             return fn(self.of, *own)
         return jax.vmap(fn, in_axes=(self.axes, *(0 for _ in own)))(self.of, *own)

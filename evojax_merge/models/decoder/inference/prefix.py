@@ -1,4 +1,4 @@
-"""What all prompts of a task begin with, read once by each candidate instead of with every prompt.
+"""The common beginning of a task's prompts, which each candidate reads only once.
 
 As in Hydragen (Juravsky et al., 2024, arXiv 2402.05099), the products with the shared keys and
 values become products of matrices, and no row keeps a copy of them.
@@ -17,14 +17,14 @@ from evojax_merge.params.types import Array, Int, Params, Tokens
 
 
 class Primed(NamedTuple):
-    """A candidate, and the cache of the prefix that it has read; None where there is none."""
+    """A candidate, and the cache of the prefix that it has read, or None without a prefix."""
 
     params: Params
     prefix: Any
 
 
 def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) -> Caches:
-    """Of as many hops and of the type that the parameters need."""
+    """Make an empty cache of as many hops and of the type that the parameters need."""
     hops = params[PATH].layer.shape[-1] if PATH in params else None
     return init_cache(config, rows, slots, params["embed_tokens"]["weight"].dtype, hops)
 
@@ -32,14 +32,15 @@ def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) ->
 def prime(
     config: DecoderConfig, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"], length: int
 ) -> tuple[Lanes, Tokens]:
-    """Candidates that have read the prefix, and what is left to read.
+    """Have the candidates read the prefix, and return them with what is left to read.
 
     Args:
-        config: Of the candidates.
-        lanes: Them.
+        config: The configuration of the candidates.
+        lanes: The candidates.
         tokens: Left-padded sequences.
-        start: First slot of each that holds a token; it stays the first in what is left.
-        length: Tokens that all sequences begin with; each has more.
+        start: The first slot of each sequence that holds a token. It stays the first in what is
+            left.
+        length: How many tokens all sequences begin with. Each sequence has more.
     """
     if length == 0:
         return lanes._replace(of=Primed(lanes.of, None), axes=Primed(lanes.axes, None)), tokens

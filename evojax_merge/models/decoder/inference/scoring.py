@@ -1,4 +1,4 @@
-"""Log-likelihood of given continuations under a whole population of models."""
+"""The log-likelihood of given continuations under a whole population of models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,15 +24,16 @@ def sequence_loglikelihood(
     prefix: Caches | None = None,
     kernels: bool = False,
 ) -> Float[Array, " batch"]:
-    """Σ_t log p(token_t | tokens before t) of each sequence, over the marked t, in float32.
+    """Sum log p(token_t | tokens before t) of each sequence over the marked t, in float32.
 
     Args:
-        config: Of the decoder.
-        params: Its parameters.
+        config: The configuration of the decoder.
+        params: The parameters of the decoder.
         tokens: Left-padded sequences.
-        start: First slot of each that holds a token.
-        target: The marked tokens; never the first of a row.
-        prefix, kernels: See `forward`.
+        start: The first slot of each sequence that holds a token.
+        target: Whether each token is marked. The first of a row never is.
+        prefix: The cache of one sequence that stands before all of these, as in `forward`.
+        kernels: Whether a fused kernel may compute attention, as in `forward`.
     """
     logits, _ = forward(config, params, tokens, start, prefix=prefix, kernels=kernels)
     chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
@@ -45,13 +46,13 @@ def make_loglikelihood(
 ) -> Callable[..., Float[Array, "pop batch"]]:
     """Build ``loglikelihood(params, tokens, start, target)``.
 
-    It returns the `sequence_loglikelihood` of every candidate. To be jitted by the caller.
+    It returns the `sequence_loglikelihood` of every candidate. The caller jits it.
 
     Args:
-        config: The decoder all candidates share.
-        axes: Where the population stands in the parameters; by default as the layout says.
-        prefix: Tokens that all sequences begin with; a candidate reads them once. None of them, nor
-            the one that follows, is marked.
+        config: The decoder that all candidates share.
+        axes: The axis of the population in each leaf, by default that of the layout.
+        prefix: How many tokens all sequences begin with. A candidate reads them once. None of them,
+            nor the one that follows, is marked.
     """
 
     axes = layout(config).population_axes() if axes is None else axes
