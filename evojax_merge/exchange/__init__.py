@@ -1,4 +1,4 @@
-"""Exchange with mergekit: its YAML run here, and recipes written for it."""
+"""Exchange with mergekit: its YAML is run here, and recipes are written for it."""
 
 from evojax_merge.exchange.application import apply_mergekit, apply_plan
 from evojax_merge.exchange.errors import ExchangeError

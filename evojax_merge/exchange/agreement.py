@@ -1,4 +1,4 @@
-"""Whether the models of a file have the same tensors, so that they can be merged."""
+"""Checks that the models of a file have the same tensors, so that they can be merged."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -11,10 +11,10 @@ _LISTED = 8
 
 
 def check_types(checkpoints: Mapping[str, Checkpoint]) -> None:
-    """Whether all models are of one type.
+    """Check that all models are of one type.
 
     Raises:
-        ExchangeError: Some are not; all of them are listed.
+        ExchangeError: Some are of another type. All of them are listed.
     """
     kinds = {name: (kind_of(own.hf_config), own.family.name) for name, own in checkpoints.items()}
     (first, (wanted, family)), *others = kinds.items()
@@ -28,11 +28,11 @@ def check_types(checkpoints: Mapping[str, Checkpoint]) -> None:
 
 
 class Agreement:
-    """Compares the tensors of models with those of the first.
+    """An agreement compares the tensors of models with those of the first.
 
     Args:
-        layouts: By the name of the model; that of the first is the result's.
-        aliases: By the name of the model: names that it does not store of its own.
+        layouts: The layout of each model by its name. That of the first is the result's.
+        aliases: The names of tensors that each model does not store of its own, by its name.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Agreement:
         self._first = next(iter(layouts))
 
     def check_names(self) -> None:
-        """Whether the models have the same tensors, but for the numbers of their layers.
+        """Check that the models have the same tensors, but for the numbers of their layers.
 
         Raises:
-            ExchangeError: Some have others; all of them are listed.
+            ExchangeError: Some have other tensors. All of them are listed.
         """
         ours = _templates(self._layouts[self._first])
         self._refuse(
@@ -56,10 +56,10 @@ class Agreement:
         )
 
     def check_whole(self, models: Iterable[str]) -> None:
-        """Whether models that are merged whole have the same tensors.
+        """Check that models that are merged whole have the same tensors.
 
         Raises:
-            ExchangeError: Some have others; all of them are listed.
+            ExchangeError: Some have other tensors. All of them are listed.
         """
         ours = self._layouts[self._first].slots.keys()
         self._refuse(
@@ -69,14 +69,14 @@ class Agreement:
         )
 
     def check_layers(self, layers: Iterable[tuple[str, int, Sequence[tuple[Entry, int]]]]) -> None:
-        """Whether the layers that are merged into one have the same tensors.
+        """Check that the layers that are merged into one have the same tensors.
 
         Args:
-            layers: For each layer of the result: the model and the layer that it is like, and the
-                entries that give it, each with the layer that it gives.
+            layers: A tuple for each layer of the result: the model and the layer that it is like,
+                and the entries that give it, each with the layer that it gives.
 
         Raises:
-            ExchangeError: Some have others; all of them are listed.
+            ExchangeError: Some have other tensors. All of them are listed.
         """
         (stack,) = self._layouts[self._first].stacks
         problems = []
@@ -90,7 +90,7 @@ class Agreement:
         self._refuse(problems)
 
     def _differences(self, model: str, theirs: Collection[str], ours: Collection[str]) -> list[str]:
-        """Names that a model lacks, or has besides."""
+        """List the names that a model lacks, or has besides."""
         given = set(theirs) | set(self._aliases[model])
         return [f"{model} lacks {name}" for name in sorted(set(ours) - given)] + [
             f"{model} has {name} besides" for name in sorted(set(theirs) - set(ours))
@@ -101,7 +101,7 @@ class Agreement:
 
 
 def _templates(layout: Layout) -> set[str]:
-    """Names of all tensors, with ``{layer}`` in those of layers."""
+    """Return the names of all tensors, with ``{layer}`` in those of layers."""
     return {leaf.tensor for leaf in layout.leaves.values()}
 
 
@@ -109,7 +109,7 @@ def refuse(what: str, problems: Sequence[str]) -> None:
     """Raise one error that lists the first problems, if there are any.
 
     Raises:
-        ExchangeError: There are.
+        ExchangeError: There are problems.
     """
     if problems:
         listed = [*problems[:_LISTED]]

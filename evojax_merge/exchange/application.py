@@ -1,7 +1,7 @@
-"""A planned merge carried out from file to file.
+"""A planned merge is carried out from file to file.
 
 As many tensors as there are cores are merged at once, each a piece at a time, and every piece is
-written to its place as soon as it is there. Arithmetic is in float32, rounded once; mergekit
+written to its place as soon as it is there. Arithmetic is in float32, rounded once. mergekit
 computes in ``dtype``, or in the inputs' dtype where there is none.
 """
 
@@ -39,7 +39,7 @@ CONFIG_FILE = "mergekit_config.yml"
 _DTYPES = {code: dtype for dtype, code in CODES.items()}
 
 MOST_THREADS = 4
-"""Tensors merged at once; a few methods hold them whole."""
+"""The greatest number of tensors merged at once. A few methods hold them whole."""
 
 
 def apply_mergekit(
@@ -52,18 +52,19 @@ def apply_mergekit(
 ) -> Path:
     """Run a mergekit YAML from file to file, a tensor at a time.
 
-    Of a file of several documents, the models that others use are made beside the directory, and
-    removed in the end.
+    Where a file has several documents, the models that others use are made beside the directory,
+    and removed in the end.
 
     Args:
-        file: The YAML.
-        directory: Where the merged checkpoint is written; with ``overwrite`` it may hold something.
-        seed: Of random masks; mergekit's YAML has none.
-        overwrite: Replace what the directory holds.
-        strict: Refuse what would be warned of.
+        file: The path of the YAML.
+        directory: The directory of the merged checkpoint. It may hold something only with
+            ``overwrite``.
+        seed: The seed of random masks, which mergekit's YAML does not hold.
+        overwrite: Whether to replace what the directory holds.
+        strict: Whether to refuse what would be warned of.
 
     Raises:
-        ExchangeError: The YAML, or how it fits the models, is not supported; no weights were read,
+        ExchangeError: The YAML, or how it fits the models, is not supported. No weights were read
             but those of earlier documents.
         CheckpointError: A checkpoint is missing or damaged.
     """
@@ -91,7 +92,7 @@ def apply_mergekit(
 
 @contextmanager
 def _warnings_refused(strict: bool) -> Iterator[None]:
-    """Raise what is warned of within, all of it at once, if ``strict``."""
+    """Raise all warnings of a block as one error, if ``strict``."""
     if not strict:
         yield
         return
@@ -112,18 +113,19 @@ def apply_plan(
     overwrite: bool = False,
     text: str | None = None,
 ) -> Path:
-    """Merge and write a checkpoint; the directory appears complete or not at all.
+    """Merge and write a checkpoint. The directory appears complete or not at all.
 
     Args:
-        plan: What to merge.
-        directory: Where to; it must not exist, or be empty, unless ``overwrite``.
-        seed: Of the random masks: the same as those of a recipe of this seed.
-        max_shard_size: Bytes of tensors a file may hold.
-        overwrite: Replace what the directory holds.
-        text: The file that the plan was made from, kept beside the weights.
+        plan: The merge.
+        directory: The directory of the result. It must not exist, or be empty, unless
+            ``overwrite``.
+        seed: The seed of the random masks, which are those of a recipe of this seed.
+        max_shard_size: How many bytes of tensors a file may hold.
+        overwrite: Whether to replace what the directory holds.
+        text: The text of the file that the plan was made from, kept beside the weights.
 
     Raises:
-        CheckpointError: The directory holds something, or a tensor NaN or infinity.
+        CheckpointError: The directory holds something, or a tensor holds NaN or infinity.
         ExchangeError: A source is the base, where task vectors are merged.
     """
     target = checked_target(directory, overwrite)
@@ -182,11 +184,11 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
 
 
 def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:
-    """The order of work in which threads wait least.
+    """Sort the work so that threads wait least.
 
     The smallest tensor comes first: with it one thread compiles what all call, while the others
-    read. Then the largest, or one thread would end with it alone. Then tensors far from each other
-    in turn: writing to one file, threads would wait for each other.
+    read. The largest come next, or one thread would end with one of them alone. Tensors far from
+    each other follow in turn, since threads that write to one file would wait for each other.
     """
     smallest, *rest = sorted(jobs, key=lambda job: int(np.prod(job.slot.shape, dtype=np.int64)))
     first = [smallest, *reversed(rest[-threads:])]

@@ -71,14 +71,14 @@ TEMPLATES = {
         "mistral": _MISTRAL,
     }.items()
 }
-"""Templates that have a name; each renders what mergekit 0.1.5's of this name does."""
+"""Templates that have a name. Each renders what mergekit 0.1.5's of this name does."""
 
 
 def check_template(wanted: str) -> None:
-    """Whether a file's ``chat_template`` is ``auto``, a name, or a Jinja template.
+    """Check that a file's ``chat_template`` is ``auto``, a name, or a Jinja template.
 
     Raises:
-        ExchangeError: There is no template of this name, and it is none itself.
+        ExchangeError: There is no template of this name, and the text is no template itself.
     """
     if wanted == "auto" or wanted in TEMPLATES:
         return
@@ -94,12 +94,12 @@ def check_template(wanted: str) -> None:
 
 
 def chat_template(wanted: str | None, checkpoints: Iterable[Checkpoint]) -> str | None:
-    """The template itself; None leaves the tokenizer's.
+    """Return the text of the template, or None to leave the tokenizer's.
 
     Args:
-        wanted: ``auto`` (what most models have, of several templates the default one), a name, or
-            a Jinja template.
-        checkpoints: Of the merge.
+        wanted: A name, a Jinja template, or ``auto``: the template that most models have, which is
+            the default one where a model has several.
+        checkpoints: The checkpoints of the merge.
     """
     if wanted != "auto":
         return TEMPLATES.get(wanted or "", wanted)

@@ -2,7 +2,7 @@
 
 As ``mergekit-multi`` has it, each document but one has a ``name``, by which others call the model
 that it makes, in whatever order they stand. The result is the document without a name; where all
-have one, it is the last.
+have a name, it is the last.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from evojax_merge.exchange.yaml_anchors import anchored_keys
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Document:
-    """One merge of a file.
+    """A document is one merge of a file.
 
     Attributes:
-        name: By which others call its result; None for a single one.
-        tree: What the YAML holds, without the name.
-        where: What messages call it.
-        anchored: Keys that hold what others repeat.
+        name: The name by which others call its result, if it has one.
+        tree: The tree of the YAML, without the name.
+        where: What messages call the document.
+        anchored: The keys that hold what others repeat.
     """
 
     name: str | None
@@ -40,9 +40,9 @@ class File:
     """The merges of a file, in an order in which each follows those whose results it uses.
 
     Attributes:
-        documents: The last is the result.
-        beside: Where directories that are not in the working directory may be.
-        notes: What was passed over.
+        documents: The documents. The last is the result.
+        beside: The directory where those that are not in the working directory may be.
+        notes: Texts about what was passed over.
     """
 
     documents: tuple[Document, ...]
@@ -50,15 +50,15 @@ class File:
     notes: tuple[str, ...]
 
     def read(self, document: Document, folder: Path) -> Configuration:
-        """The configuration of one of them.
+        """Read the configuration of one of the documents.
 
         Args:
-            document: Which.
-            folder: Where the results of the others are, each in a directory of its name.
+            document: The document.
+            folder: The folder of the results of the others, each in a directory of its name.
 
         Raises:
-            ExchangeError: It is no merge of mergekit's, or has keys or values that are not
-                supported.
+            ExchangeError: The document is no merge of mergekit's, or has keys or values that are
+                not supported.
         """
         others = [one.name for one in self.documents if one.name and one is not document]
         made = {name: folder / name for name in others}
@@ -68,25 +68,25 @@ class File:
 
 
 def load_file(path: str | Path) -> File:
-    """Read a file; directories in it are relative to the working directory or to the file.
+    """Read a file. Directories in it are relative to the working directory or to the file.
 
     Raises:
-        ExchangeError: There is no such file, or see `parse_file`.
+        ExchangeError: There is no such file, or `parse_file` refuses it.
     """
     return parse_file(read_file(path), str(path), Path(path).parent)
 
 
 def parse_file(text: str, where: str = "mergekit YAML", beside: Path = Path()) -> File:
-    """Read the documents of a YAML, each of which is checked.
+    """Read and check the documents of a YAML.
 
     Args:
-        text: The YAML.
-        where: What messages call it.
-        beside: Where directories that are not in the working directory may be.
+        text: The text of the YAML.
+        where: What messages call the YAML.
+        beside: The directory where those that are not in the working directory may be.
 
     Raises:
-        ExchangeError: It is no YAML, a document is no merge of mergekit's, two have one name or
-            none, or they use each other's results in a circle.
+        ExchangeError: The text is no YAML, a document is no merge of mergekit's, two have one name
+            or none, or they use each other's results in a circle.
     """
     try:
         trees = load_documents(text)
@@ -133,7 +133,7 @@ def _check_names(documents: list[Document], where: str) -> None:
 
 
 def _uses(file: File) -> dict[Document, list[Document]]:
-    """Whose results each document uses."""
+    """Find the documents whose results each document uses."""
     places = {str(Path(one.name)): one for one in file.documents if one.name}
     found = {}
     for document in file.documents:
@@ -149,7 +149,7 @@ def _ordered(
     where: str,
     above: tuple[Document, ...] = (),
 ) -> Iterator[Document]:
-    """A document after all whose results it uses."""
+    """Yield a document after all those whose results it uses."""
     if document in above:
         circle = [*above[above.index(document) :], document]
         raise ExchangeError(

@@ -16,19 +16,19 @@ GRIDDED = {
     "breadcrumbs_ties": ("density", "gamma"),
     "sce": ("select_topk",),
 }
-"""Coefficients that an operator rounds to its grid: written as they are used."""
+"""The coefficients that an operator rounds to its grid. They are written as they are used."""
 
 
 class Expression(NamedTuple):
-    """An operator as mergekit has it.
+    """An expression is an operator as mergekit has it.
 
     Attributes:
-        method: Its merge_method.
-        parameters: Of all tensors.
-        neutral: Coefficients that mergekit has not, by the only value that it computes.
-        base: Whether the base is ``base_model``; ``first`` for the first source, None for none.
-        equal: Coefficients that mergekit has not, of which only the proportions count: it computes
-            what equal ones give.
+        method: The ``merge_method``.
+        parameters: The parameters of all tensors.
+        neutral: The coefficients that mergekit lacks -> the only value that it computes.
+        base: What becomes ``base_model``: the ``base``, the ``first`` source, or None for nothing.
+        equal: The coefficients that mergekit lacks and of which only the proportions count. It
+            computes what equal ones give.
     """
 
     method: str
@@ -42,12 +42,12 @@ def express(operator: str, arguments: Mapping[str, Any]) -> Expression:
     """Say what an operator is in mergekit.
 
     Args:
-        operator: Factory, as a recipe names it.
-        arguments: What it is called with.
+        operator: The factory, as a recipe names it: ``evojax_merge.operators.ties``.
+        arguments: The arguments of the factory.
 
     Raises:
-        ExchangeError: mergekit has no such method or setting; or there is no such operator, or
-            it does not take the arguments.
+        ExchangeError: mergekit has no such method or setting, there is no such operator, or the
+            operator does not take the arguments.
     """
     name = operator.removeprefix(OWN)
     if not operator.startswith(OWN) or name not in _EXPRESSIONS:
@@ -83,7 +83,7 @@ def _family(method: str, *rescales: str) -> Callable[[Mapping[str, Any]], Expres
 
 
 def _task_vectors(a: Mapping[str, Any]) -> Expression:
-    """The composable core, where a named method is what it was composed to."""
+    """Express the composable core by the named method that it was composed to."""
     named = {
         ("none", "none"): ("task_arithmetic", ()),
         ("magnitude", "sum"): ("ties", ("l1",)),

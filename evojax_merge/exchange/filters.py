@@ -1,4 +1,4 @@
-"""Filters that match no tensor of a merge."""
+"""The filters that match no tensor of a merge."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -11,14 +11,14 @@ from evojax_merge.models.decoder.params import NAMES
 
 
 def idle_filters(settings: Iterable[tuple[str, Settings]], names: Collection[str]) -> Iterator[str]:
-    """What to say of filters that match nothing, but would in some model that mergekit knows.
+    """Tell of filters that match nothing, but would in some model that mergekit knows.
 
     Args:
-        settings: Of all models, slices and of the file, with their places.
-        names: Of the tensors of the merge.
+        settings: The settings of all models, of slices and of the file, with their places.
+        names: The names of the tensors of the merge.
 
     Raises:
-        ExchangeError: A filter would match no tensor of any.
+        ExchangeError: A filter would match no tensor of any such model.
     """
     parts = {part for name in names for part in name.split(".")}
     for where, own in settings:
@@ -33,7 +33,7 @@ def idle_filters(settings: Iterable[tuple[str, Settings]], names: Collection[str
 
 
 def _is_known(text: str, names: Collection[str]) -> bool:
-    """Whether it is a part of a tensor's name in a deeper model, or in another architecture."""
+    """Tell whether a text is part of a tensor's name in a deeper or another kind of model."""
     numbers = re.findall(r"\d+", text) or ["0"]
     deeper = {re.sub(r"\d+", number, name) for name in names for number in numbers}
     others = {name.format(layer=number) for name in NAMES.values() for number in numbers}

@@ -8,12 +8,12 @@ from evojax_merge.exchange.schema import Entry, Slice
 
 
 class Inputs(NamedTuple):
-    """Of an operator.
+    """The inputs of an operator.
 
     Attributes:
         base: The origin of task vectors, if the method has one.
-        sources: In order.
-        tuned: Those of the sources that have parameters of their own, at the end of ``sources``.
+        sources: The sources, in the order of the operator.
+        tuned: The sources that have parameters of their own, which end ``sources``.
     """
 
     base: Entry | None
@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
 
 def slice_inputs(method: Method, part: Slice) -> Inputs:
-    """The inputs of a slice, in mergekit's reading.
+    """Find the inputs of a slice, as mergekit does.
 
     Where a method knows no base (linear, karcher, passthrough), a base that is named is a source
     like the others.

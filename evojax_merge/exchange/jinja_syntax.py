@@ -1,4 +1,4 @@
-"""Whether a text is a Jinja template, as transformers reads chat templates; it is not run."""
+"""Checks of Jinja templates, as transformers reads chat templates. They are never run."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from evojax_merge.documents.nearest import nearest
 
 
 def problem(text: str) -> str | None:
-    """What is wrong with a template; None where nothing is."""
+    """Say what is wrong with a template. It returns None where nothing is."""
     environment = Environment(extensions=["jinja2.ext.loopcontrols", _Generation])
     try:
         # Parsed, never compiled: that works out what is constant, however large.
@@ -26,18 +26,18 @@ def problem(text: str) -> str | None:
 
 
 def _uses(tree: nodes.Template, environment: Environment) -> list[tuple[str, Collection[str], int]]:
-    """Filters and tests by name, those that there are, and their lines."""
+    """List the filters and tests that are used: name, names that there are, and line."""
     filters = [(n.name, environment.filters, n.lineno) for n in tree.find_all(nodes.Filter)]
     tests = [(n.name, environment.tests, n.lineno) for n in tree.find_all(nodes.Test)]
     return [*filters, *tests]
 
 
 class _Generation(Extension):
-    """``{% generation %}`` of transformers, which marks what a model says."""
+    """The tag ``{% generation %}`` of transformers marks what a model says."""
 
     tags = {"generation"}  # noqa: RUF012 (declared so by Jinja)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The statements within."""
+        """Parse the statements within the tag."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)

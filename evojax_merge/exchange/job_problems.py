@@ -10,7 +10,7 @@ from evojax_merge.exchange.vocabulary import Tokens
 from evojax_merge.operators.base import TINY
 
 _NORMALISED_BY = {"linear": "normalize", "multislerp": "normalize_weights"}
-"""Arguments of operators that divide by the sum of the weights."""
+"""The arguments of operators that divide by the sum of the weights."""
 
 
 def job_problems(
@@ -20,13 +20,13 @@ def job_problems(
     checkpoints: Sequence[Checkpoint],
     tokens: Tokens | None,
 ) -> Iterator[str]:
-    """Everything that does not fit, in words.
+    """Tell everything that does not fit, in words.
 
     Args:
-        job: The tensor.
+        job: The merge of the tensor.
         method: The name of the merge method.
         names: What the file calls the models.
-        checkpoints: The models, in the same order.
+        checkpoints: The checkpoints of the models, in the same order.
         tokens: How tables of tokens are brought to one vocabulary, if they are.
     """
     if _divides_by_nothing(job, method):

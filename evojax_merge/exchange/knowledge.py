@@ -1,11 +1,11 @@
 """Words that mergekit knows, which a merge may do without.
 
-A file that names one of them where it means nothing runs there, and the word is passed over; here
-too, with a warning. A word that is not known is a slip of the pen, and refused.
+A file that names one of them where it means nothing runs there, and the word is passed over. The
+same happens here, with a warning. A word that is not known is a slip of the pen, and is refused.
 
-Facts of mergekit 0.1.5: the keys of its schema, the parameters of all its methods, the options of
-its command line, which published files hold too, and the parts of the tensors' names of its
-architectures.
+The words are those of mergekit 0.1.5: the keys of its schema, the parameters of all its methods,
+the options of its command line, which published files hold too, and the parts of the tensors' names
+of its architectures.
 """
 
 from evojax_merge.exchange.methods import METHODS
@@ -14,7 +14,7 @@ PARAMETERS = frozenset(p.name for method in METHODS.values() for p in method.par
     "embed_slerp",
     "random_seed",
 }
-"""Of any method, and what earlier versions had."""
+"""The parameters of all methods, and those that earlier versions had."""
 
 KEYS = PARAMETERS | {
     "allow_crimes", "base_model", "chat_template", "clone_tensors", "copy_tokenizer", "cuda",
@@ -25,7 +25,7 @@ KEYS = PARAMETERS | {
     "source", "sources", "tokenizer", "tokenizer_source", "tokens", "transformers_cache",
     "trust_remote_code", "verbosity", "write_model_card",
 }  # fmt: skip
-"""Of a file, wherever they stand."""
+"""The keys of a file, wherever they stand."""
 
 PARTS = {
     "A_log", "DenseReluDense", "EncDecAttention", "LayerNorm", "SelfAttention", "W_pack",
@@ -60,4 +60,4 @@ PARTS = {
     "vocab_layer_norm", "vocab_projector", "vocab_transform", "w1", "w2", "w3", "weight",
     "wi_0", "wi_1", "wo", "word_embeddings", "wpe", "wqkv", "wte", "x_proj",
 }  # fmt: skip
-"""Of tensors' names, between their dots; those of a single letter are left out."""
+"""The parts of tensors' names between dots, without those of a single letter."""

@@ -1,4 +1,4 @@
-"""What ``config.json`` says of the layers of a result, of models that are known by names alone."""
+"""What ``config.json`` says of a result's layers, for models that are known by names alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from evojax_merge.exchange.errors import ExchangeError
 
 COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-"""Keys that may hold the number of layers."""
+"""The keys that may hold the number of layers."""
 
 
 def layer_fields(
     hf_config: Mapping[str, Any], depth: int, layers: Sequence[tuple[Mapping[str, Any], int]]
 ) -> dict[str, Any]:
-    """Entries that follow the layers: their number, and lists with an entry for each of them.
+    """Make the entries that follow the layers: their number, and lists with one entry for each.
 
     Args:
-        hf_config: ``config.json`` of the reference.
+        hf_config: The ``config.json`` of the reference.
         depth: How many layers the reference has.
-        layers: Of each layer of the result, the ``config.json`` and the layer that it comes from.
+        layers: The ``config.json`` and the layer that each layer of the result comes from.
 
     Raises:
         ExchangeError: The number of layers changes, and no entry holds it.

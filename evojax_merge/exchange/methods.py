@@ -1,9 +1,9 @@
 """mergekit's merge methods as operators of this package.
 
-Facts of mergekit 0.1.5: the names, defaults and scopes of parameters, and how many models a method
-takes. ``int8_mask`` saves memory there and changes no number; ``rescale: true`` is the l1 norm
-before and after, which the random methods restore in expectation here; ``density`` and ``rescale``
-of task_arithmetic do nothing there.
+The names, defaults and scopes of parameters, and how many models a method takes, are those of
+mergekit 0.1.5. There ``int8_mask`` saves memory and changes no number. ``rescale: true`` keeps the
+l1 norm, which the random methods restore in expectation here. ``density`` and ``rescale`` of
+task_arithmetic do nothing there.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,17 +17,17 @@ from evojax_merge.operators import Operator
 
 Role = Literal["coefficient", "static", "lambda", "fixed", "idle"]
 """What a parameter becomes: a traced coefficient of the operator, an argument of its factory, the
-scale that the factory takes as ``lam``, or nothing: then only its default is accepted (``fixed``)
-or it makes no difference (``idle``)."""
+scale that the factory takes as ``lam``, or nothing. Where it becomes nothing, either only its
+default is accepted (``fixed``), or it makes no difference (``idle``)."""
 
 Static = tuple[tuple[str, Value], ...]
-"""Arguments of an operator's factory, hashable."""
+"""The arguments of an operator's factory, which can be hashed."""
 
 REQUIRED = object()
 
 
 class Parameter(NamedTuple):
-    """A parameter of a method; ``shared`` by all models, or with a value for each."""
+    """A parameter of a method. All models have one value if it is ``shared``, else each its own."""
 
     name: str
     kind: Kind = "float"
@@ -37,15 +37,17 @@ class Parameter(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A merge method.
+    """A merge method of mergekit.
 
     Attributes:
-        name: In the YAML.
-        parameters: All that it has.
-        build: Makes the operator from the static parameters, ``lam``, and whether there is a base.
+        name: The name in the YAML.
+        parameters: All parameters of the method.
+        build: The function that makes the operator from the static parameters, ``lam``, and whether
+            there is a base.
         base: Whether the base is the origin of task vectors (``required`` or ``optional``), the
             first of two sources (``first``), or a source like any other (``source``).
-        models: Least and greatest number of models besides the base (of all, for ``source``).
+        models: The least and the greatest number of models besides the base. For ``source`` it
+            counts all models.
     """
 
     name: str
@@ -77,11 +79,11 @@ class Method(NamedTuple):
         )
 
     def parameter(self, name: str) -> Parameter | None:
-        """The parameter of this name, if there is one."""
+        """Return the parameter of this name, if there is one."""
         return next((one for one in self.parameters if one.name == name), None)
 
     def lacks(self, name: str, where: str) -> str:
-        """What to say of a parameter that no method has."""
+        """Say that the method has no parameter of this name."""
         names = [parameter.name for parameter in self.parameters]
         return (
             f"{where}: {self.name} has no parameter {name}{nearest(name, names)}; "
@@ -90,10 +92,10 @@ class Method(NamedTuple):
 
 
 def method(name: Any, where: str) -> Method:
-    """The method of this name.
+    """Return the method of this name.
 
     Raises:
-        ExchangeError: There is none.
+        ExchangeError: There is no such method.
     """
     if isinstance(name, str) and name in METHODS:
         return METHODS[name]
@@ -114,7 +116,7 @@ def _each(name: str, default: Any = REQUIRED, role: Role = "coefficient") -> Par
 def _family(
     name: str, factory: Callable[..., Operator], normalize: bool, rescale: bool, *more: Parameter
 ) -> Method:
-    """A method of generalised task arithmetic."""
+    """Make a method of generalised task arithmetic."""
     trims = name != "task_arithmetic"
 
     def build(static: Mapping[str, Any], lam: Any, based: bool) -> Operator:

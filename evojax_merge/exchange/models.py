@@ -1,4 +1,4 @@
-"""Names of models in a file: directories, hub ids, and adapters on them."""
+"""The names of models in a file: directories, hub ids, and adapters on them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,26 +12,27 @@ _UNSUPPORTED = {"override_architecture": "the model's own config.json decides; r
 
 
 class ModelNames:
-    """Reads the names of models of one file.
+    """The reader of the names of models in one file.
 
     Attributes:
-        adapters: Model and LoRA adapter of each ``model+adapter`` that was read, by its name.
+        adapters: The model and the LoRA adapter of each ``model+adapter`` that was read, by its
+            name.
     """
 
     def __init__(self, beside: Path, made: Mapping[str, Path]) -> None:
         """Args:
-        beside: Where directories that are not in the working directory may be.
-        made: Directories of models that other documents of the file make, by name.
+        beside: The directory where those that are not in the working directory may be.
+        made: The directories of models that other documents of the file make, by name.
         """
         self._beside = beside
         self._made = made
         self.adapters: dict[str, tuple[str, str]] = {}
 
     def read(self, given: Any, where: str) -> str:
-        """The name of a model: a directory, a hub id, or ``model+adapter``.
+        """Read the name of a model: a directory, a hub id, or ``model+adapter``.
 
         Raises:
-            ExchangeError: It is none.
+            ExchangeError: The value is no name of a model.
         """
         if isinstance(given, Mapping) and given.get("lora") is not None:
             rest = {key: own for key, own in given.items() if key != "lora"}
@@ -82,7 +83,7 @@ class ModelNames:
         return given if revision is None else f"{given}@{revision}"
 
     def _directory(self, given: str) -> str | None:
-        """The directory of this name, if there is one or will be."""
+        """Find the directory of this name, if there is one or will be."""
         if given in self._made:
             return str(self._made[given])
         path = Path(given).expanduser()

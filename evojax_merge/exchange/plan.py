@@ -1,4 +1,4 @@
-"""A merge that can be run: which tensor of which model goes where, with which numbers."""
+"""A plan says which tensor of which model goes where in a merge, with which numbers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,18 +24,18 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One tensor of the result.
+    """A job is the merge of one tensor of the result.
 
     Attributes:
-        name: In the result.
-        slot: Where it stands in a parameter tree.
-        dtype: Of the result.
+        name: The name of the tensor in the result.
+        slot: The place of the tensor in a parameter tree.
+        dtype: The dtype of the tensor in the result.
         base: The origin of task vectors, where the method has one.
-        sources: In order.
-        static: Arguments of the operator.
-        lam: Scale of the merged task vector.
-        coefficients: By name: a number, or one for each source.
-        in_vocabulary: Whether it has a row for each token.
+        sources: The tensors that are merged, in the order of the operator.
+        static: The arguments of the operator's factory.
+        lam: The scale of the merged task vector.
+        coefficients: The coefficients by name, each a number or one for each source.
+        in_vocabulary: Whether the tensor has a row for each token.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Job:
 
 
 class Carried(NamedTuple):
-    """A tensor that is copied: its name in the result, and where it is from."""
+    """A tensor that is copied, with its name in the result and the place that it is from."""
 
     name: str
     stored: str
@@ -64,19 +64,19 @@ class Carried(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A merge that can be run.
+    """A plan is a merge that can be run.
 
     Attributes:
-        method: Of all tensors.
-        checkpoints: Every model, known by its headers.
-        reference: Index of the one whose configuration the result carries.
-        jobs: In the order of the result's files.
+        method: The method that merges all tensors.
+        checkpoints: The checkpoint of every model, known by its headers.
+        reference: The index of the model whose configuration the result carries.
+        jobs: The merges of tensors, in the order of the result's files.
         hf_config: The result's ``config.json``.
-        generation_config: Its ``generation_config.json``, if the reference has one.
-        tokens: How tables of tokens are brought to one vocabulary; None leaves them as they are.
-        chat_template: That the tokenizer gets; None leaves its own.
-        adapters: By the index of a model: the LoRA adapter that is added to it.
-        carried: Tensors that are no parameters, copied as they are.
+        generation_config: The result's ``generation_config.json``, if the reference has one.
+        tokens: How tables of tokens are brought to one vocabulary. None leaves them as they are.
+        chat_template: The chat template of the result's tokenizer. None leaves its own.
+        adapters: The LoRA adapters that are added to models, by the index of the model.
+        carried: The tensors that are no parameters, and are copied as they are.
     """
 
     method: Method

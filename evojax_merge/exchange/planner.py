@@ -1,12 +1,14 @@
-"""Which tensor of which model goes where, with which numbers: all of it from headers alone.
+"""The planner finds which tensor of which model goes where, with which numbers.
 
-Position: as in mergekit, a layer's place in its slice runs from 0 to 1 (a slice of one layer is at
-1); tensors outside the layers are at 0, those before the layers with the first slice's settings,
-those after them (final norm, head) with the last slice's. A gradient therefore gives the final norm
-and the head its *first* value: followed, so that a file gives mergekit's checkpoint, with a
-warning. Departures: final norm and head are merged from all sources of the last slice, where
-mergekit takes as many as the first slice has; without a base the first model in the file is the
-reference, where mergekit takes any.
+It reads headers only. As in mergekit, a layer's place in its slice runs from 0 to 1 (a slice of one
+layer is at 1). Tensors outside the layers are at 0: those before the layers with the first slice's
+settings, those after them (final norm, head) with the last slice's. A gradient therefore gives the
+final norm and the head its *first* value. This is followed, so that a file gives mergekit's
+checkpoint, with a warning.
+
+Two things differ. Final norm and head are merged from all sources of the last slice, where mergekit
+takes as many as the first slice has. Without a base the first model in the file is the reference,
+where mergekit takes any.
 """
 
 import dataclasses
@@ -46,7 +48,7 @@ from evojax_merge.exchange.vocabulary import plan_tokens
 from evojax_merge.models import Leaf, Slot
 
 _MOST_LAYERS = 10_000
-"""As many as a configuration that is read may have."""
+"""The most layers of a result, which are as many as a configuration that is read may have."""
 
 
 def plan_merge(configuration: Configuration) -> Plan:
@@ -55,7 +57,7 @@ def plan_merge(configuration: Configuration) -> Plan:
     What mergekit passes over or takes for something else is said in one warning.
 
     Raises:
-        ExchangeError: It does not fit the models.
+        ExchangeError: The configuration does not fit the models.
         CheckpointError: A model is missing or damaged.
     """
     names = configuration.models
@@ -156,7 +158,7 @@ class _Planner:
         self.tokens = None if choice is None else plan_tokens(choice, checkpoints)
 
     def jobs(self) -> tuple[Job, ...]:
-        """Embeddings, layers in order, and what follows them.
+        """Make the jobs of embeddings, of layers in order, and of what follows them.
 
         Where all models are tied, a head that is merged as the embeddings are is left out.
         """
@@ -180,7 +182,7 @@ class _Planner:
                 yield self._job(leaf, path, self.slices[-1], None, None, 0.0)
 
     def _layer_jobs(self, stack: str) -> Iterator[Job]:
-        """Those of a stack; a file that takes layers apart is of models with one."""
+        """Make the jobs of a stack. A file that takes layers apart is of models with one stack."""
         number = 0
         several = len(self.layout.stacks) > 1
         for part in self.slices:
@@ -196,7 +198,7 @@ class _Planner:
                 number += 1
 
     def carried(self) -> Iterator[Carried]:
-        """What is copied: of the reference, and in layers of a result, with the layers."""
+        """Find the tensors that are copied: from the reference, or with the layers of a result."""
         stacks = tuple(self.layout.stacks)
         if not self._sliced:
             for name, info in self.reference.carried.items():
@@ -219,13 +221,13 @@ class _Planner:
         return any(entry.layers is not None for part in given for entry in part.sources)
 
     def _origin(self, part: Slice, offset: int) -> tuple[str, int]:
-        """The model that a layer of a slice is like, and its layer: the base's, or the first's."""
+        """Return the model and layer that a slice's layer is like: the base's, or the first's."""
         base = part.base_model or next(iter(self.checkpoints))
         entry = next((entry for entry in part.sources if entry.model == base), part.sources[0])
         return entry.model, (entry.layers or (0, 0))[0] + offset
 
     def _layers_given(self) -> Iterator[tuple[str, int, list[tuple[Entry, int]]]]:
-        """Each layer of a sliced result: what it is like, and what gives it."""
+        """Tell of each layer of a sliced result what it is like, and what gives it."""
         for part in self.slices:
             for offset in range(self._count(part)):
                 model, layer = self._origin(part, offset)
@@ -233,10 +235,10 @@ class _Planner:
                 yield model, layer, given
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Shapes of what is merged, and filters.
+        """Check the shapes of what is merged, and filters.
 
         Raises:
-            ExchangeError: Something does not fit; all of it is listed.
+            ExchangeError: Something does not fit. All of it is listed.
         """
         names = list(self.checkpoints)
         problems = [
@@ -250,7 +252,7 @@ class _Planner:
         self._warn_of_configurations()
 
     def hf_config(self, jobs: Sequence[Job]) -> dict[str, Any]:
-        """``config.json`` of the result: the reference's, with what the merge changed."""
+        """Make the ``config.json`` of the result: the reference's, with what the merge changed."""
         dropped = ("_name_or_path", "auto_map")
         config = self.config
         changes: dict[str, Any] = {}
@@ -313,7 +315,7 @@ class _Planner:
         return dataclasses.replace(job, slot=slot, dtype=dtype)
 
     def _ranged(self, part: Slice) -> Slice:
-        """With the layers of every source known."""
+        """Fill in the layers of every source of a slice."""
         entries, counts = [], {}
         for entry in part.sources:
             layers = self._layers(self._entry_checkpoint(entry))
@@ -341,18 +343,18 @@ class _Planner:
         return dataclasses.replace(part, sources=tuple(entries))
 
     def _merged(self) -> tuple[str, ...]:
-        """Models that have a part in the result."""
+        """Return the models that have a part in the result."""
         entries = [entry for part in self.configuration.slices for entry in part.sources]
         return tuple(dict.fromkeys(entry.model for entry in entries))
 
     def _aliases(self, model: str) -> Mapping[str, str]:
-        """Names of what a model does not store of its own, and of what it has for it."""
+        """Map names of what a model does not store of its own to those of what it has for it."""
         return self.family.aliases(self.checkpoints[model].config)
 
     def _config(self) -> Any:
-        """The reference's configuration, without a tie where a head may be merged for itself.
+        """Return the reference's configuration, without a tie if a head may be merged for itself.
 
-        It may where a model is not tied, or where one of those that give the head stores it.
+        It may be where a model is not tied, or where one of those that give the head stores it.
         """
         tied = [bool(self._aliases(name)) for name in self._merged()]
         last = [entry.model for entry in self.configuration.slices[-1].sources]
@@ -362,7 +364,7 @@ class _Planner:
         return self.reference.config
 
     def _warn_of_configurations(self) -> None:
-        """What models compute otherwise than the result does."""
+        """Warn of what models compute otherwise than the result does."""
         counts = [f"settings.{key}" for key in COUNTS] if self._sliced else []
         free = (*AUDITED, "num_layers", "windows", "tie_word_embeddings", *counts)
         found = {
@@ -388,7 +390,7 @@ class _Planner:
         return self.checkpoints[entry.model]
 
     def _count(self, part: Slice) -> int:
-        """Layers of a slice."""
+        """Count the layers of a slice."""
         first, stop = part.sources[0].layers or (0, 0)
         return stop - first
 
@@ -400,6 +402,6 @@ _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}
 
 
 def promoted(dtypes: Iterable[np.dtype]) -> np.dtype:
-    """The narrowest supported dtype that holds all of these."""
+    """Return the narrowest supported dtype that holds all of these."""
     found = set(dtypes)
     return found.pop() if len(found) == 1 else np.dtype(np.float32)

@@ -1,10 +1,10 @@
-"""A recipe of this package as mergekit YAML, where mergekit can say it.
+"""Recipes of this package are written as mergekit YAML, where mergekit can say them.
 
 Blocks of layers become slices, and parameter groups and parts of names become filters, tried in the
 order in which a group is told from a tensor's name. A segment's embeddings go with the first layer
 and its final norm and head with the last one in both programs. ``dtype: float32`` lets mergekit
-compute as this package does; ``out_dtype`` is what the recipe rounds to. Random methods draw other
-masks there, which is said in the file.
+compute as this package does, and ``out_dtype`` is what the recipe rounds to. Random methods draw
+other masks there, and the file says so.
 """
 
 import itertools
@@ -37,7 +37,7 @@ FILTERS: tuple[tuple[str, str], ...] = (
     ("attention", "self_attn"),
     ("mlp", "mlp"),
 )
-"""A part of the names of each group's tensors; norms within attention are found before it."""
+"""A part of the names of each group's tensors. Norms within attention are found before it."""
 
 _RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
 
@@ -46,8 +46,8 @@ def to_mergekit(recipe: Recipe) -> str:
     """Write a recipe as mergekit YAML.
 
     Raises:
-        ExchangeError: mergekit cannot express it; the reason is given.
-        CheckpointError: The dtype of its reference is needed, and it cannot be opened.
+        ExchangeError: mergekit cannot express it. The reason is given.
+        CheckpointError: The dtype of the reference is needed, and the reference cannot be opened.
     """
     expression = express(recipe.operator, recipe.arguments)
     check_models(recipe)
@@ -105,7 +105,7 @@ def _models(
 
 
 def _column(recipe: Recipe, expression: Expression, segment: int) -> dict[str, Any]:
-    """The coefficients of one segment: a number, or a list of one for each source."""
+    """Return the coefficients of one segment, each a number or a list of one for each source."""
     method = METHODS[expression.method]
     known = {parameter.name: parameter.role for parameter in method.parameters}
     found: dict[str, Any] = {}
@@ -149,7 +149,7 @@ def _block(
     whole: bool,
     ends: tuple[bool, bool] = (True, True),
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The entries of the models in one block of layers, and the parameters common to them."""
+    """Make the entries of the models in one block of layers, and their common parameters."""
     owners: dict[str, dict[str, Any]] = {}
     for segment, column in zip(recipe.segments, columns, strict=True):
         if segment.first <= block[0] and block[1] <= segment.stop:
@@ -190,7 +190,7 @@ def _block(
 
 
 def _by_group(values: dict[str, float]) -> Any:
-    """One number, or a list of filters that gives each group its own; parts of names come first."""
+    """Return one number, or filters that give each group its own. Parts of names come first."""
     distinct = list(values.values())
     fallback = max(distinct, key=distinct.count)
     if all(value == fallback for value in distinct):
@@ -207,25 +207,25 @@ def _by_group(values: dict[str, float]) -> Any:
 
 
 def _blocks(segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
-    """Ranges of layers within which no segment begins or ends."""
+    """Yield the ranges of layers within which no segment begins or ends."""
     edges = sorted({edge for segment in segments for edge in (segment.first, segment.stop)})
     yield from itertools.pairwise(edges) if len(edges) > 1 else [(0, 0)]
 
 
 def _model(ingredient: Ingredient) -> Any:
-    """mergekit splits a text at ``+`` and ``@``."""
+    """Name a model so that mergekit, which splits a text at ``+`` and ``@``, does not split it."""
     if "+" in ingredient.path or (ingredient.path.startswith("/") and "@" in ingredient.path):
         return {"model": {"path": ingredient.path}}
     return ingredient.path
 
 
 def _number(value: Any) -> float:
-    """The fewest digits that name the float32."""
+    """Round to the fewest digits that name the float32."""
     return float(str(np.float32(value)))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts lists of plain values on one line."""
+    """This dumper puts lists of plain values on one line."""
 
 
 def _list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:

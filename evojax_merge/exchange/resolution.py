@@ -1,4 +1,4 @@
-"""The numbers of one tensor: parameters resolved, and given to the operator's coefficients."""
+"""Parameters of a file become the numbers of one tensor, and coefficients of its operator."""
 
 import functools
 import warnings
@@ -14,11 +14,11 @@ from evojax_merge.exchange.settings import Settings, Value, find
 from evojax_merge.operators import Operator, conflicts
 
 Coefficients = dict[str, float | tuple[float, ...]]
-"""By name: a number, or one for each source."""
+"""Coefficients by name, each a number or one for each source."""
 
 
 class Numbers:
-    """Resolves the parameters of a file."""
+    """The resolver of the parameters of a file."""
 
     def __init__(self, configuration: Configuration) -> None:
         self.method = configuration.method
@@ -37,18 +37,18 @@ class Numbers:
         t: float,
         last: bool,
     ) -> tuple[Static, float, Coefficients]:
-        """What the factory of the operator is called with, ``lam``, and the coefficients.
+        """Return the arguments of the operator's factory, ``lam``, and the coefficients.
 
         Args:
-            name: Of the tensor in the result.
-            part: The slice it belongs to.
-            inputs: Of the slice.
-            tensors: Its name in each source.
-            t: Where its layer stands in the slice.
-            last: Whether it stands after all layers.
+            name: The name of the tensor in the result.
+            part: The slice that the tensor belongs to.
+            inputs: The inputs of the slice.
+            tensors: The name of the tensor in each source.
+            t: The place of the tensor's layer in the slice, from 0 to 1.
+            last: Whether the tensor stands after all layers.
 
         Raises:
-            ExchangeError: A parameter is missing, or a number is none that the operator takes.
+            ExchangeError: A parameter is missing, or the operator does not take a number.
         """
         outer = (part.parameters, *self.scopes)
         values: dict[str, Any] = {}
@@ -117,7 +117,7 @@ class Numbers:
         return int(value) if parameter.kind == "int" else value
 
     def _warn(self, about: str, message: str) -> None:
-        """Once."""
+        """Warn once of each subject."""
         if about not in self.warned:
             self.warned.add(about)
             warnings.warn(message, stacklevel=2)

@@ -1,8 +1,8 @@
-"""A mergekit YAML, read strictly: what is not known is refused by name, before anything is loaded.
+"""A mergekit YAML is read strictly. What is not known is refused by name before anything loads.
 
 Keys are those of mergekit 0.1.5, ``mergekit/config.py``. What mergekit knows and passes over is
-passed over here too, and noted; what it takes for something else is taken so. Not supported, and
-said so: another architecture than the model's own, more than one module.
+passed over here too, and noted. What it takes for something else is taken so. Two things are not
+supported, and the errors say so: another architecture than the model's own, and several modules.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from evojax_merge.exchange.yaml_anchors import anchored_keys
 DTYPES = ("float32", "float16", "bfloat16")
 
 _MOST_PADDING = 65_536
-"""Rows to a multiple of which tables are padded. Of a number typed wrong, a disk would be full."""
+"""The greatest multiple to which rows are padded. A number typed wrong could fill a disk."""
 
 _ROOT = (
     "merge_method",
@@ -48,10 +48,10 @@ _ROOT = (
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A model of a slice: its layers (all of them for None), and its own parameters.
+    """A model of a slice, with its layers (None for all) and its own parameters.
 
-    Of ``layers`` the second is the first one that is left out; both are the same where there are
-    none.
+    The second number of ``layers`` is that of the first one left out. Both are the same where there
+    are none.
     """
 
     model: str
@@ -72,12 +72,12 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerChoice:
-    """Whose tokens the result has: ``base``, ``union``, or a model.
+    """The choice of the result's tokens.
 
     Attributes:
-        source: Of the tokens.
-        pad_to_multiple_of: Rows of the tables, if they are to be more than the tokens.
-        rows: Where the rows of single tokens come from, by token.
+        source: The source of the tokens: ``base``, ``union``, or a model.
+        pad_to_multiple_of: The number whose multiple the rows of the tables are padded to, if any.
+        rows: The origins of the rows of single tokens, by token.
     """
 
     source: str
@@ -87,19 +87,21 @@ class TokenizerChoice:
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """A whole file.
+    """The configuration of a whole merge.
 
     Attributes:
-        method: How all tensors are merged.
-        slices: From the first layer to the last; ``models`` makes one of all layers.
-        scopes: Parameters of the module, if any, and of the file: in this precedence.
-        base_model: For all slices that name none.
-        dtype: Of the result, unless ``out_dtype`` is given.
-        out_dtype: Likewise.
-        tokenizer: None keeps that of the base, or of the first model without one.
-        chat_template: ``auto``, the name of a template, or a template; None keeps the tokenizer's.
-        adapters: Model and LoRA adapter of each ``model+adapter``, by its name.
-        notes: What was passed over, or taken for something else.
+        method: The method that merges all tensors.
+        slices: The slices from the first layer to the last; ``models`` makes one of all layers.
+        scopes: The parameters of the module, if any, and those of the file, in this precedence.
+        base_model: The base of all slices that name none.
+        dtype: The dtype of the result, unless ``out_dtype`` is given.
+        out_dtype: The dtype of the result, if it is given.
+        tokenizer: The choice of tokens. None keeps those of the base, or without a base those of
+            the first model.
+        chat_template: The chat template: ``auto``, a name, or a template. None keeps the
+            tokenizer's.
+        adapters: The model and the LoRA adapter of each ``model+adapter``, by its name.
+        notes: Texts about what was passed over, or taken for something else.
     """
 
     method: Method
@@ -131,7 +133,7 @@ class Configuration:
 
 
 def is_mergekit(path: str | Path) -> bool:
-    """Whether a file is a YAML of mergekit, rather than a recipe of this package."""
+    """Tell whether a file is a YAML of mergekit, rather than a recipe of this package."""
     try:
         trees = load_documents(read_text(Path(path)))
     except (OSError, DocumentError, yaml.YAMLError):
@@ -144,10 +146,10 @@ def is_mergekit(path: str | Path) -> bool:
 
 
 def read_file(path: str | Path) -> str:
-    """The text of a file.
+    """Read the text of a file.
 
     Raises:
-        ExchangeError: It cannot be read.
+        ExchangeError: The file cannot be read.
     """
     try:
         return read_text(Path(path))
@@ -161,7 +163,7 @@ def load_configuration(path: str | Path) -> Configuration:
     Directories in it are relative to the working directory or to the file.
 
     Raises:
-        ExchangeError: There is no such file, or see `parse_configuration`.
+        ExchangeError: There is no such file, or `parse_configuration` refuses it.
     """
     return parse_configuration(read_file(path), str(path), Path(path).parent)
 
@@ -172,12 +174,13 @@ def parse_configuration(
     """Read a mergekit YAML of one document.
 
     Args:
-        text: The YAML.
-        where: What messages call it.
-        beside: Where directories that are not in the working directory may be.
+        text: The text of the YAML.
+        where: What messages call the YAML.
+        beside: The directory where those that are not in the working directory may be.
 
     Raises:
-        ExchangeError: It is no YAML of mergekit, or has keys or values that are not supported.
+        ExchangeError: The text is no YAML of mergekit, or has keys or values that are not
+            supported.
     """
     try:
         tree = load_yaml(text)
@@ -197,14 +200,15 @@ def read_configuration(
     """Read the tree of one document.
 
     Args:
-        tree: What the YAML holds.
-        where: What messages call it.
-        beside: Where directories that are not in the working directory may be.
-        anchored: Keys that hold what others repeat.
-        made: Directories of models that other documents make, by name.
+        tree: The content of the document.
+        where: What messages call the document.
+        beside: The directory where those that are not in the working directory may be.
+        anchored: The keys that hold what others repeat.
+        made: The directories of models that other documents make, by name.
 
     Raises:
-        ExchangeError: It is no merge of mergekit's, or has keys or values that are not supported.
+        ExchangeError: The tree is no merge of mergekit's, or has keys or values that are not
+            supported.
     """
     try:
         reader = _Reader(ModelNames(beside, made), frozenset(anchored))
@@ -273,14 +277,14 @@ class _Reader:
         )
 
     def holds_anchors(self, key: Any) -> bool:
-        """Whether a key of the file is no word of mergekit's and holds what others repeat."""
+        """Tell whether a key is no word of mergekit's and holds what others repeat."""
         if key not in self.anchored or key in _ROOT or key in KEYS:
             return False
         self.notes.append(f"{key} is ignored but for what it lends to other keys")
         return True
 
     def whole(self, given: Any, where: str, chosen: Method, base: str | None) -> Slice:
-        """All layers of some models; the base joins them if it is not named."""
+        """Make the slice of all layers of some models. The base joins them if it is not named."""
         entries = [
             self.entry(entry, f"{where}[{i}]", chosen, base, sliced=False)
             for i, entry in enumerate(_list(given, where))
@@ -367,10 +371,10 @@ class _Reader:
         chosen: Method,
         of: Literal["all", "model", "base"] = "all",
     ) -> dict[str, Setting]:
-        """Parameters ``of`` all models, of one, or of the base.
+        """Read parameters ``of`` all models, of one, or of the base.
 
-        One that is common to all has no place among those of a model, and one of each model none
-        among those of a base that the method subtracts: mergekit passes over both.
+        A parameter of all models has no place among those of one, and a parameter of each model has
+        none among those of a base that the method subtracts. mergekit passes over both.
         """
         where = f"{at}parameters"
         found = {}

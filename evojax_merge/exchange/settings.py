@@ -3,8 +3,8 @@
 A parameter is a number, a list of numbers (a gradient: the first is for the first layer of a
 slice, the last for the last, the others evenly between), or a list of ``{filter, value}``, of which
 the first whose ``filter`` is a part of the tensor's name counts. ``*``, or no filter, is every
-tensor. Semantics of mergekit 0.1.5, ``mergekit/config.py``; values that it takes for others
-(``'True'``, ``'0.5'``, 4.0 for 4) are taken so here, and noted.
+tensor. The semantics are those of mergekit 0.1.5, ``mergekit/config.py``. Values that it takes for
+others (``'True'``, ``'0.5'``, 4.0 for 4) are taken so here, and noted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,19 +19,19 @@ Value = float | int | bool
 
 
 class Rule(NamedTuple):
-    """The values of the tensors that a filter matches: one, or a gradient."""
+    """The values of the tensors that a filter matches: one value, or a gradient."""
 
     filter: str | None
     values: tuple[Value, ...]
 
     def matches(self, tensor: str) -> bool:
-        """Whether the rule is about the tensor of this name."""
+        """Tell whether the rule is about the tensor of this name."""
         return self.filter in (None, "*") or str(self.filter) in tensor
 
     def at(self, t: float) -> Value:
-        """The value of a layer, for 0 (the first of a slice) <= t <= 1 (the last).
+        """Return the value of a layer, for 0 (the first of a slice) <= t <= 1 (the last).
 
-        Numbers are interpolated; of switches the one before is taken.
+        Numbers are interpolated. Of two switches the one before is taken.
         """
         last = len(self.values) - 1
         place = t * last
@@ -44,20 +44,20 @@ class Rule(NamedTuple):
 
 Setting = tuple[Rule, ...]
 Settings = Mapping[str, Setting]
-"""By the parameter's name."""
+"""Settings by the name of the parameter."""
 
 
 def parse_setting(given: Any, kind: Kind, where: str, notes: list[str] | None = None) -> Setting:
     """Read the value of one parameter.
 
     Args:
-        given: As the YAML has it.
-        kind: What its values are.
+        given: The value as the YAML has it.
+        kind: The kind of the parameter's values.
         where: The key's place in the file, for messages.
-        notes: Gains a text for every value that is taken for another, if it is given.
+        notes: The list, if any, that gains a text for every value that is taken for another.
 
     Raises:
-        ExchangeError: It is no such value.
+        ExchangeError: The value is none of this kind.
     """
     notes = [] if notes is None else notes
     if isinstance(given, Mapping):
@@ -72,11 +72,12 @@ def parse_setting(given: Any, kind: Kind, where: str, notes: list[str] | None = 
 
 
 def find(scopes: Iterable[Settings], name: str, tensor: str) -> Rule | None:
-    """The rule that decides a parameter of one tensor, None where there is none.
+    """Find the rule that decides a parameter of one tensor, or None where there is none.
 
     Args:
-        scopes: The most particular first; one without a matching rule leaves it to the next.
-        name: Of the parameter.
+        scopes: The settings, the most particular first. Those without a matching rule leave it to
+            the next.
+        name: The name of the parameter.
         tensor: The tensor's name in its checkpoint.
     """
     for scope in scopes:
@@ -87,16 +88,16 @@ def find(scopes: Iterable[Settings], name: str, tensor: str) -> Rule | None:
 
 
 def value(given: Any, kind: Kind, where: str, notes: list[str]) -> Value:
-    """One number or switch, taken as mergekit takes it.
+    """Read one number or switch as mergekit does.
 
     Args:
-        given: As the YAML has it.
-        kind: What is wanted.
-        where: Its place in the file, for messages.
-        notes: Gains a text if it is taken for another.
+        given: The value as the YAML has it.
+        kind: The kind that is wanted.
+        where: The value's place in the file, for messages.
+        notes: The list that gains a text if the value is taken for another.
 
     Raises:
-        ExchangeError: It is none.
+        ExchangeError: The value is none of this kind.
     """
     found = _switch(given, where) if kind == "bool" else _number(given, kind, where)
     # YAML reads 1e-5 as text, and 1 may stand for 1.0.

@@ -1,4 +1,4 @@
-"""Sliding windows of a result whose layers come from models that may have others."""
+"""The sliding windows of a result whose layers come from models that may have others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,14 +11,14 @@ Windows = tuple[int | None, ...]
 
 
 class SliceWindows:
-    """The windows of a merge's slices, each of which takes those of one of its models."""
+    """The windows of a merge's slices. Each slice takes those of one of its models."""
 
     def __init__(
         self, slices: Sequence[Slice], checkpoints: Mapping[str, Checkpoint], reference: str
     ) -> None:
         """Args:
-        slices: With the layers of every source known.
-        checkpoints: By name.
+        slices: The slices, with the layers of every source.
+        checkpoints: The checkpoints of the models, by name.
         reference: The model whose windows count where it is in a slice that names no base.
         """
         self._slices = slices
@@ -27,14 +27,15 @@ class SliceWindows:
 
     @property
     def layers(self) -> Windows:
-        """Of every layer of the result."""
+        """The window of every layer of the result."""
         return tuple(window for part in self._slices for window in self._of(self._frame(part)))
 
     def fields(self, hf_config: Mapping[str, object]) -> dict[str, int | bool | list[str] | None]:
-        """Entries of ``config.json`` that say so.
+        """Make the entries of ``config.json`` that say these windows.
 
         Raises:
-            ExchangeError: None do; the message says which layers have which, and from where.
+            ExchangeError: No entries do. The message says which layers have which windows, and from
+                where.
         """
         try:
             return window_fields(hf_config, self.layers)
@@ -47,7 +48,7 @@ class SliceWindows:
             raise ExchangeError(f"{error}:\n  " + "\n  ".join(places)) from None
 
     def differing(self) -> Iterator[tuple[str, str]]:
-        """Models whose windows are not those of the slice that they are in, and how."""
+        """Yield the models whose windows are not those of their slice, and how they differ."""
         for part in self._slices:
             used = self._of(self._frame(part))
             for entry in part.sources:
@@ -59,6 +60,6 @@ class SliceWindows:
         return windows[slice(*entry.layers or (0, 0))]
 
     def _frame(self, part: Slice) -> Entry:
-        """The entry whose windows count: the base's, or else the first."""
+        """Return the entry whose windows count: the base's, or else the first."""
         base = part.base_model or self._reference
         return next((entry for entry in part.sources if entry.model == base), part.sources[0])

@@ -1,4 +1,4 @@
-"""Safetensors files written a piece at a time and in any order, with sizes known before."""
+"""Safetensors files are written a piece at a time, in any order. Their sizes are known before."""
 
 import json
 import os
@@ -22,20 +22,20 @@ class Piece(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of the tensor in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 class ShardWriter:
-    """Writes pieces of tensors, from any thread; a context that closes the files."""
+    """A writer takes pieces of tensors from any thread. It is a context that closes the files."""
 
     def __init__(
         self, directory: Path, pieces: Sequence[Piece], max_shard_size: int, stem: str = STEM
     ) -> None:
         """Args:
-        directory: Where to.
-        pieces: All tensors, in order.
-        max_shard_size: Bytes of tensors a file may hold; more are split and indexed.
+        directory: The directory of the files.
+        pieces: All tensors, in the order of the files.
+        max_shard_size: How many bytes of tensors a file may hold. More are split and indexed.
         stem: What the files' names begin with.
         """
         self._directory = directory
@@ -53,10 +53,10 @@ class ShardWriter:
         self._stack.close()
 
     def write(self, name: str, first: int, elements: np.ndarray) -> None:
-        """Write elements of a tensor, of which they are those from ``first`` on.
+        """Write the elements of a tensor from ``first`` on.
 
         Raises:
-            ValueError: They are of another dtype, or more than it has there.
+            ValueError: They are of another dtype, or more than the tensor has there.
         """
         piece, descriptor, begin = self._places[name]
         at = first * piece.dtype.itemsize
@@ -71,7 +71,7 @@ class ShardWriter:
             view, at = view[done:], at + done
 
     def write_index(self) -> None:
-        """The index of several files; a single one has none."""
+        """Write the index of several files. A single one has none."""
         if len(self._shards) == 1:
             return
         names = {

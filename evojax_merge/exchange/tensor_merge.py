@@ -1,7 +1,7 @@
-"""The tensors of a plan merged, each in pieces of few elements.
+"""The tensors of a plan are merged, each in pieces of few elements.
 
-All tensors are flat and merged a million elements at a time, where they lie in their files: one
-program for all shapes, and memory for little more than the statistics. A whole tensor is held where
+All tensors are flat and merged a million elements at a time, where they lie in their files. One
+program serves all shapes, and memory holds little but the statistics. A whole tensor is held where
 a random mask is drawn for it, where its rows or columns are vectors of their own, where an adapter
 is added to it, or where its tokens are brought to another vocabulary.
 """
@@ -28,16 +28,16 @@ from evojax_merge.operators.steps.random_mask import fold, leaf_key
 from evojax_merge.params.finite import is_finite
 
 CHUNK = 2**20
-"""Elements merged at once."""
+"""The number of elements merged at once."""
 
 Write = Callable[[int, np.ndarray], None]
 
 HELD = 2**26
-"""Bytes of the tensors of one merge that stay mapped where they are read more than once."""
+"""The bytes of one merge's tensors that stay mapped where they are read more than once."""
 
 
 class Merger:
-    """Merges the tensors of a plan, one at a time."""
+    """A merger merges the tensors of a plan, one at a time."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Merger:
         additions: Mapping[Origin, Addition] = MappingProxyType({}),
     ) -> None:
         """Args:
-        plan: What to merge.
-        reader: Of its checkpoints.
-        seed: Of the random masks.
-        additions: Of LoRA adapters, by what they are added to.
+        plan: The plan.
+        reader: The reader of the plan's checkpoints.
+        seed: The seed of the random masks.
+        additions: The additions of LoRA adapters, by the tensors that they are added to.
         """
         self._plan = plan
         self._reader = reader
@@ -64,9 +64,9 @@ class Merger:
         """Merge a tensor and write its elements, flat and in order.
 
         Args:
-            job: The tensor.
-            write: Takes elements and the place of the first of them. They are overwritten by the
-                next, so that it may not keep them.
+            job: The merge of the tensor.
+            write: The function that takes the place of the first of some elements, and these. It
+                may not keep them, since the next ones overwrite them.
 
         Raises:
             CheckpointError: A tensor, or what it is merged to, is not finite.
@@ -125,11 +125,11 @@ class Merger:
         )
 
     def _tensors(self, job: Job, held: int) -> list[Any]:
-        """What is merged, flat: on disk, or in memory where it is changed first.
+        """Open the tensors of a merge, flat: on disk, or in memory where they are changed first.
 
         Args:
             job: The merge.
-            held: Bytes that may stay mapped.
+            held: How many bytes may stay mapped.
         """
         # Where elements are added up, that of the result shows what is wrong with one of them.
         checking = not self._plan.method.adds
@@ -180,7 +180,7 @@ class Merger:
 def _statistics(
     operator: Operator, tensors: Tensors, coefficients: Mapping[str, Any]
 ) -> Callable[[int, int], Any]:
-    """What the merge of a piece looks up, by the place and the length of the piece.
+    """Make the function that finds the statistics of a piece by its place and its length.
 
     A search draws densities from a grid and looks each up in a table. A file has one density for a
     tensor, on the grid or not, for which an operator finds the cut alone.
@@ -194,7 +194,7 @@ def _statistics(
 
 
 def _by_vectors(static: Static) -> bool:
-    """Whether rows or columns are vectors of their own."""
+    """Tell whether rows or columns are vectors of their own."""
     given = dict(static)
     return bool(given.get("filter_wise")) or given.get("nuslerp_flatten", True) is False
 
@@ -209,7 +209,7 @@ def _copied(tensor: Any) -> np.ndarray:
 
 @functools.cache
 def _program(method: str, static: Static, based: bool, dtype: np.dtype) -> Any:
-    """Compiled once for each shape that it is called with; its first argument holds the result."""
+    """Make a program, compiled once for each shape. Its first argument holds the result."""
 
     def run(
         last: Any, held: Any, skips: Any, coefficients: Any, found: Any, lam: Any, key: Any

@@ -1,7 +1,7 @@
-"""Tensors of checkpoints, a piece at a time where they lie in the file.
+"""Tensors of checkpoints are read a piece at a time, where they lie in the file.
 
-Files are mapped: a piece costs no copy, only the mapping of its pages. They count as memory of this
-process, so that they are given up again. A file must not shrink meanwhile: the system ends a
+Files are mapped: a piece costs no copy, only the mapping of its pages. Pages count as memory of
+this process, so they are given up again. A file must not shrink meanwhile, since the system ends a
 process that reads pages which are no longer there.
 """
 
@@ -20,20 +20,20 @@ from evojax_merge.operators.statistics.windows import ALIGNMENT, OnDisk, Window,
 from evojax_merge.params.finite import is_finite
 
 AT_ONCE = 2**19
-"""Elements copied or looked at."""
+"""The number of elements copied or looked at at once."""
 
 AROUND = 2**16
-"""Bytes: with a page the system maps those of such a block that it holds."""
+"""The bytes of a block. With a page the system maps those of its block that it holds."""
 
 
 class Buffer:
-    """Aligned memory that grows to the largest tensor it held."""
+    """A buffer is aligned memory that grows to the largest tensor it held."""
 
     def __init__(self) -> None:
         self._raw = np.empty(0, np.uint8)
 
     def take(self, size: int) -> np.ndarray:
-        """The first ``size`` bytes; what it held before is overwritten."""
+        """Return the first ``size`` bytes. What the buffer held before is overwritten."""
         if self._raw.size < size + ALIGNMENT:
             self._raw = np.empty(size + ALIGNMENT, np.uint8)
         skip = -self._raw.ctypes.data % ALIGNMENT
@@ -49,7 +49,7 @@ class _File(NamedTuple):
 
 
 class Reader:
-    """Opens tensors by name, from any thread. Files are closed with the last of their tensors."""
+    """A reader opens tensors by name, from any thread. Files close with their last tensor."""
 
     def __init__(self, checkpoints: Sequence[Checkpoint]) -> None:
         self._checkpoints = checkpoints
@@ -57,15 +57,15 @@ class Reader:
         self._opening = Lock()
 
     def open(self, model: int, name: str, buffer: Buffer, kept: int, checking: bool) -> "Tensor":
-        """A tensor; its header was audited when the checkpoint was opened.
+        """Open a tensor, whose header was audited when the checkpoint was opened.
 
         Args:
-            model: Index of the checkpoint.
-            name: Of the tensor.
-            buffer: Holds the elements of which a copy is made.
-            kept: Bytes asked for that are not given up while others are asked for.
-            checking: Look at elements for NaN and infinity when they are asked for the first time,
-                if they are first asked for in order; copies are always looked at.
+            model: The index of the checkpoint.
+            name: The name of the tensor.
+            buffer: The buffer of the elements of which a copy is made.
+            kept: How many bytes asked for are not given up while others are asked for.
+            checking: Whether to look for NaN and infinity in elements that are asked for the first
+                time, if they are first asked for in order. Copies are always looked at.
         """
         checkpoint = self._checkpoints[model]
         info = checkpoint.tensors[name]
@@ -87,7 +87,7 @@ class Reader:
 
 
 class Tensor(OnDisk):
-    """The elements of a tensor, flat: ``tensor[first:stop]`` are some of them.
+    """The flat elements of a tensor. ``tensor[first:stop]`` gives some of them.
 
     Raises:
         CheckpointError: The file is truncated, or the tensor holds NaN or infinity.
@@ -116,7 +116,7 @@ class Tensor(OnDisk):
             raise CheckpointError(f"{where}: truncated; fetch or write it again")
 
     def __getitem__(self, elements: slice) -> np.ndarray:
-        """These elements, where they lie in the file."""
+        """Return these elements, where they lie in the file."""
         first, stop, _ = elements.indices(self.shape[0])
         found = self._elements(first, stop)
         if stop > self._checked:
@@ -125,7 +125,7 @@ class Tensor(OnDisk):
         return found
 
     def window(self, first: int, count: int) -> Window:
-        """So many elements from ``first`` on; behind the tensor's last one come any others."""
+        """Return ``count`` elements from ``first`` on. Behind the last one come any others."""
         stop = min(first + count, self.shape[0])
         if stop > self._checked:
             self[first:stop]  # looks for NaN and infinity
@@ -143,7 +143,7 @@ class Tensor(OnDisk):
         return Window(held, skip, count)
 
     def copy(self) -> np.ndarray:
-        """All elements in aligned memory, until others are asked for."""
+        """Copy all elements to aligned memory, which holds them until others are asked for."""
         size = self.shape[0]
         held = self._buffer.take(size * self.dtype.itemsize).view(self.dtype)
         for first in range(0, size, AT_ONCE):
@@ -159,7 +159,7 @@ class Tensor(OnDisk):
             self._check(self._elements(first, min(first + AT_ONCE, size)))
 
     def release(self) -> None:
-        """Give up what was asked for."""
+        """Give up the memory of what was asked for."""
         begin, end = self._shown
         if begin < end:
             first, last = begin - begin % AROUND, end + -end % AROUND
@@ -172,7 +172,7 @@ class Tensor(OnDisk):
         return np.frombuffer(self._whole, self.dtype, stop - first, begin)
 
     def _show(self, begin: int, end: int) -> None:
-        """Bytes of the file that are asked for, and may take the place of others."""
+        """Note that bytes of the file are asked for, which may take the place of others."""
         shown = min(begin, self._shown[0]), max(end, self._shown[1])
         if shown[1] - shown[0] > self._kept:
             self.release()

@@ -1,4 +1,4 @@
-"""The tokenizer's files of a result, and what else it carries besides weights."""
+"""The files of a result besides its weights: those of the tokenizer, and others it carries."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from evojax_merge.exchange.plan import Plan
 _TEMPLATE = "chat_template.jinja"
 _TEMPLATES = (_TEMPLATE, "chat_template.json", "additional_chat_templates")
 _SETTINGS = ("tokenizer_config.json", "processor_config.json")
-"""Where templates are, and where earlier versions of transformers had them."""
+"""The settings in which earlier versions of transformers kept templates."""
 
 
 def write_files(plan: Plan, directory: Path) -> None:
@@ -30,7 +30,7 @@ def write_files(plan: Plan, directory: Path) -> None:
 
 
 def _set_template(directory: Path, template: str) -> None:
-    """The only one, whatever the tokenizer had."""
+    """Write the only template, whatever the tokenizer had."""
     for path in (directory / name for name in _TEMPLATES):
         if path.is_dir():
             shutil.rmtree(path)

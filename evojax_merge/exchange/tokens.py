@@ -1,4 +1,4 @@
-"""``tokenizer.tokens``: where the rows of single tokens come from."""
+"""The mapping ``tokenizer.tokens`` says where the rows of single tokens come from."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,14 +10,15 @@ from evojax_merge.exchange.settings import value
 
 
 class TokenRow(NamedTuple):
-    """The row of one token.
+    """The origin of the row of one token.
 
     Attributes:
-        model: Whose table it is from; None for a row of zeros, or where ``ordinary``.
-        token: The token or the number of the row there; None for the token itself.
-        force: Whether models that have the token get it too.
-        ordinary: Whether it is as if nothing were said, but that the token is added.
-        where: Its place in the file.
+        model: The model whose table the row is from. It is None for a row of zeros, and where the
+            entry is ``ordinary``.
+        token: The token or the number of the row there. None stands for the token itself.
+        force: Whether models that have the token get the row too.
+        ordinary: Whether the token is only added, and its row is found as any other.
+        where: The place of the entry in the file.
     """
 
     model: str | None
@@ -31,13 +32,13 @@ def read_rows(given: Any, where: str, models: ModelNames, notes: list[str]) -> d
     """Read the mapping.
 
     Args:
-        given: As the YAML has it; None for none.
-        where: Its place in the file.
-        models: Reads names of models.
-        notes: Gains a text for every value that is taken for another.
+        given: The mapping as the YAML has it, or None without one.
+        where: The place of the mapping in the file.
+        models: The reader of names of models.
+        notes: The list that gains a text for every value that is taken for another.
 
     Raises:
-        ExchangeError: It is no such mapping.
+        ExchangeError: The value is no such mapping.
     """
     tree = _mapping({} if given is None else given, where)
     return {

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 def without_tokens(
     tokenizer: "PreTrainedTokenizerFast", rows: int, name: str
 ) -> "PreTrainedTokenizerFast":
-    """The tokenizer itself, or a copy of it without the tokens whose ids are ``rows`` or more.
+    """Return the tokenizer, or a copy of it without the tokens whose ids are ``rows`` or more.
 
     Args:
-        tokenizer: Of a model.
-        rows: Of its tables.
+        tokenizer: The tokenizer of a model.
+        rows: The number of rows of the model's tables.
         name: What messages call the model.
 
     Raises:
-        ExchangeError: The tokenizer cannot do without one of them.
+        ExchangeError: The tokenizer cannot do without one of these tokens.
     """
     from tokenizers import Tokenizer
 
@@ -56,6 +56,6 @@ def without_tokens(
 
 
 def _parts(pair: Any) -> set[str]:
-    """The two tokens of a merge and what it makes of them, in either spelling of the file."""
+    """Return the two tokens of a merge and what it makes of them, in either spelling."""
     left, right = pair.split(" ") if isinstance(pair, str) else pair
     return {left, right, left + right}

@@ -1,4 +1,4 @@
-"""Sources that are the base, found before anything is written."""
+"""Sources that are the base are found before anything is written."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from evojax_merge.exchange.plan import Origin, Plan
 
 
 def check_task_vectors(plan: Plan) -> None:
-    """Whether every source differs from its base in some tensor; reads until it does.
+    """Check that every source differs from its base in some tensor. It reads until one does.
 
     Raises:
         ExchangeError: The task vector of a source is zero everywhere.

@@ -1,17 +1,17 @@
 """One vocabulary for all models of a merge, as mergekit's ``tokenizer_source`` makes it.
 
-A token that a model lacks takes, in this order: the row that the file names for it; the row of the
-only model that has it; the base's row; the mean of the models' that have it; zeros where none has.
-Rows that pad the tables to a multiple are the mean of the others. (A native recipe differs: it
-takes the reference's row.)
+A token that a model lacks takes the first of these: the row that the file names for it, the row of
+the only model that has it, the base's row, the mean of the rows of the models that have it, or
+zeros where none has. Rows that pad the tables to a multiple are the mean of the others. (A native
+recipe differs: it takes the reference's row.)
 
 A tokenizer may have more tokens than its model has rows: these are tokens that the model lacks, and
 the result does not have them on its account.
 
-Departures from mergekit 0.1.5: ``union`` adds tokens in the order of the models in the file, where
-mergekit takes any; tokens beyond the rows are taken from tokenizers of every kind, where mergekit
-knows BPE alone, and from that of any model, where mergekit ends in an error but for the base's;
-means are taken in float32.
+Some things differ from mergekit 0.1.5. ``union`` adds tokens in the order of the models in the
+file, where mergekit takes any. Tokens beyond the rows are taken from tokenizers of every kind,
+where mergekit knows BPE alone, and from that of any model, where mergekit ends in an error but for
+the base's. Means are taken in float32.
 """
 
 import copy
@@ -38,11 +38,11 @@ class ChosenRow(NamedTuple):
     """A row that the file names.
 
     Attributes:
-        row: Of the result.
-        model: Whose table it is from; None for zeros.
-        origin: Its row there.
-        force: Whether models that have the token get it too.
-        where: Its place in the file.
+        row: The number of the row in the result.
+        model: The index of the model whose table the row is from, or None for zeros.
+        origin: The number of the row in that table.
+        force: Whether models that have the token get the row too.
+        where: The place of the entry in the file.
     """
 
     row: int
@@ -56,11 +56,12 @@ class Tokens(NamedTuple):
     """The vocabulary of a result.
 
     Attributes:
-        directory: Whose tokenizer's files the result carries.
-        tokenizer: What is saved instead of those files; None where they are right as they are.
-        rows: Of the tables, padding included.
-        origins: For each model: the row of each token, -1 where the model lacks it.
-        chosen: Rows that the file names.
+        directory: The directory whose tokenizer's files the result carries.
+        tokenizer: The tokenizer that is saved instead of those files, or None where they are right
+            as they are.
+        rows: The number of rows of the tables, padding included.
+        origins: The row of each token in each model, -1 where the model lacks it.
+        chosen: The rows that the file names.
         special: The result's special tokens.
     """
 
@@ -76,12 +77,13 @@ def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) 
     """Read the tokenizers and decide the result's.
 
     Args:
-        choice: Of the file.
-        checkpoints: Those that are merged, by name; the first is the base, or stands for it.
+        choice: The choice of the file.
+        checkpoints: The checkpoints that are merged, by name. The first is the base, or stands for
+            it.
 
     Raises:
         ExchangeError: A tokenizer that is needed is missing, or cannot be used.
-        CheckpointError: One is damaged.
+        CheckpointError: A tokenizer is damaged.
     """
     names = list(checkpoints)
     source = names[0] if choice.source in ("base", "union") else choice.source
@@ -129,13 +131,13 @@ def plan_tokens(choice: TokenizerChoice, checkpoints: Mapping[str, Checkpoint]) 
 def align_tables(
     tokens: Tokens, tables: Sequence[np.ndarray], models: Sequence[int], base: int | None
 ) -> list[np.ndarray]:
-    """Tables of the result's vocabulary, in float32 where anything moves.
+    """Bring tables to the result's vocabulary, in float32 where anything moves.
 
     Args:
-        tokens: Of the result.
-        tables: One for each model of this merge.
-        models: Their indices.
-        base: Which of ``tables`` is the base's, if any is.
+        tokens: The vocabulary of the result.
+        tables: The table of each model of this merge.
+        models: The index of each of these models.
+        base: The index of the base's table in ``tables``, if it is there.
     """
     origins = [tokens.origins[model] for model in models]
     same = np.arange(tokens.rows)
@@ -182,7 +184,7 @@ def _row(chosen: ChosenRow, tables: Sequence[np.ndarray], models: Sequence[int])
 def _donor(
     name: str, checkpoints: Mapping[str, Checkpoint]
 ) -> tuple[Path, "PreTrainedTokenizerFast"]:
-    """Directory and tokenizer of a model, which need not be one of those that are merged."""
+    """Return the directory and tokenizer of a model, which need not be one that is merged."""
     if name in checkpoints:
         directory, tokenizer = checkpoints[name].directory, checkpoints[name].tokenizer
     else:
@@ -194,7 +196,7 @@ def _donor(
 
 
 def _vocabulary(checkpoint: Checkpoint) -> dict[str, int] | None:
-    """Rows by token; None where there is no tokenizer."""
+    """Return the rows by token, or None where there is no tokenizer."""
     if checkpoint.tokenizer is None:
         return None
     rows = checkpoint.config.vocab_size
@@ -207,7 +209,7 @@ def _lent(
     source: str,
     vocabulary: dict[str, int],
 ) -> dict[str, dict[str, int]]:
-    """The vocabulary of every model; one without a tokenizer has that of the source."""
+    """Return the vocabulary of every model. One without a tokenizer has that of the source."""
     found = {}
     for name, own in held.items():
         if own is None:

@@ -1,4 +1,4 @@
-"""Whether mergekit knows the models of a recipe, and the parts that its segments name."""
+"""Checks that mergekit knows the models of a recipe, and the parts that its segments name."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ from evojax_merge.sources.reference import Ingredient
 
 
 def reference(recipe: Recipe) -> Ingredient:
-    """The checkpoint whose tokenizer and configuration the merge carries."""
+    """Return the checkpoint whose tokenizer and configuration the merge carries."""
     if recipe.reference == "base" and recipe.base is not None:
         return recipe.base
     return recipe.sources[0 if recipe.reference == "base" else int(recipe.reference)]
 
 
 def check_models(recipe: Recipe) -> None:
-    """Whether the checkpoints that are here are models that mergekit merges.
+    """Check that the checkpoints that are here are models that mergekit merges.
 
     Raises:
-        ExchangeError: One is a LoRA adapter, which a file for both programs cannot name, or of a
-            family that mergekit does not know.
+        ExchangeError: A checkpoint is a LoRA adapter, which a file for both programs cannot name,
+            or is of a family that mergekit does not know.
         CheckpointError: A configuration cannot be read.
     """
     for ingredient in (recipe.base, *recipe.sources):
@@ -45,7 +45,7 @@ def check_models(recipe: Recipe) -> None:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Whether a part of leaves' paths in a segment is the same part of tensors' names.
+    """Check that a part of leaves' paths in a segment is the same part of tensors' names.
 
     Raises:
         ExchangeError: A filter would not match the tensors of the leaves.
@@ -67,15 +67,15 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def tokenizer_source(recipe: Recipe, default: Ingredient) -> Ingredient | None:
-    """The source whose tokenizer the recipe names, where that is not the one mergekit takes.
+    """Return the source whose tokenizer the recipe names, where mergekit takes another.
 
     Args:
         recipe: The recipe.
         default: The checkpoint whose tokenizer and configuration mergekit takes.
 
     Raises:
-        ExchangeError: Its configuration is another, which mergekit would not take.
-        CheckpointError: One of the two cannot be opened.
+        ExchangeError: The source has another configuration, which mergekit would not take.
+        CheckpointError: One of the two checkpoints cannot be opened.
     """
     wanted = reference(recipe)
     if recipe.reference == "base" or wanted == default:

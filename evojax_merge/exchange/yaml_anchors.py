@@ -1,4 +1,4 @@
-"""Keys of a YAML under which others find what they repeat."""
+"""The keys of a YAML under which others find what they repeat."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ import yaml
 
 
 def anchored_keys(text: str) -> Iterator[frozenset[str]]:
-    """For every document: the keys of its mapping that hold an anchor.
+    """Yield the keys that hold an anchor in the mapping of every document.
 
     Raises:
-        yaml.YAMLError: It is no YAML.
+        yaml.YAMLError: The text is no YAML.
     """
     keys: set[str] = set()
     depth, key, at_key = 0, "", True
