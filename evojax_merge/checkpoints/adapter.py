@@ -29,12 +29,12 @@ class Pair(NamedTuple):
     """The factors of one weight matrix.
 
     Attributes:
-        slot: Of the matrix.
-        a: Name of the tensor ``[rank, in]``; of a token table, ``[rank, rows]``.
-        b: Name of the tensor ``[out, rank]``; of a token table, ``[width, rank]``.
-        table: Whether it is a token table, whose factors PEFT stores transposed.
-        rank: Of the factors.
-        scale: Of their product.
+        slot: The slot of the matrix.
+        a: The name of the tensor ``[rank, in]``, or ``[rank, rows]`` for a token table.
+        b: The name of the tensor ``[out, rank]``, or ``[width, rank]`` for a token table.
+        table: Whether the matrix is a token table, whose factors PEFT stores transposed.
+        rank: The rank of the factors.
+        scale: The scale of their product.
     """
 
     slot: Slot
@@ -46,12 +46,12 @@ class Pair(NamedTuple):
 
 
 class Addition(NamedTuple):
-    """What is added to a matrix, ``scale · left @ right``.
+    """An addition to a matrix is ``scale · left @ right``.
 
     Attributes:
-        left: float32 ``[rows, rank]``.
-        right: float32 ``[rank, columns]``.
-        scale: Of their product.
+        left: The left factor, float32 ``[rows, rank]``.
+        right: The right factor, float32 ``[rank, columns]``.
+        scale: The scale of their product.
     """
 
     left: np.ndarray
@@ -59,7 +59,7 @@ class Addition(NamedTuple):
     scale: float
 
     def to(self, matrix: np.ndarray) -> np.ndarray:
-        """The sum with a matrix, in float32."""
+        """Return the sum with a matrix, in float32."""
         return matrix.astype(np.float32) + np.float32(self.scale) * (self.left @ self.right)
 
 
@@ -68,10 +68,10 @@ class Adapter:
     """Everything about an adapter but its weights.
 
     Attributes:
-        directory: Where its files are.
-        base: The model that it is read onto.
-        pairs: Factors of every matrix adapted.
-        copies: Tensors of the base that the file repeats: name -> name in the base.
+        directory: The directory of the adapter's files.
+        base: The model that the adapter is read onto.
+        pairs: The factors of every adapted matrix.
+        copies: The tensors of the base that the file repeats: name -> name in the base.
     """
 
     directory: Path
@@ -84,12 +84,12 @@ def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
     """Read and audit an adapter's configuration and headers, but no weights.
 
     Args:
-        directory: Of the adapter.
-        base: The model that it was trained on.
+        directory: The directory of the adapter.
+        base: The model that the adapter was trained on.
 
     Raises:
         CheckpointError: Files are missing or damaged, the adapter is of a kind that cannot be
-            merged, or tensors do not fit it or the base; every problem is listed.
+            merged, or tensors do not fit it or the base. Every problem is listed.
     """
     config = read_adapter_config(directory)
     path = adapter_file(directory)
@@ -129,10 +129,10 @@ def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
 
 
 def load_adapter(adapter: Adapter, base: Model) -> Model:
-    """Read an adapter's factors; what it leaves as it is takes no memory.
+    """Read an adapter's factors. What it leaves as it is takes no memory.
 
     Args:
-        adapter: From `load_adapter_config`.
+        adapter: The adapter, read by `load_adapter_config`.
         base: The loaded model, before any alignment of its vocabulary.
 
     Returns:
@@ -140,7 +140,7 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
 
     Raises:
         CheckpointError: Factors are not finite, or tensors of the base that the file repeats are
-            not those of the base; all are listed.
+            not those of the base. All are listed.
     """
     tensors = _read_factors(adapter)
     return dataclasses.replace(
@@ -152,10 +152,10 @@ def load_additions(adapter: Adapter) -> dict[str, Addition]:
     """Read what an adapter adds to tensors of its base, by the tensors' names.
 
     Args:
-        adapter: From `load_adapter_config`.
+        adapter: The adapter, read by `load_adapter_config`.
 
     Raises:
-        CheckpointError: See `load_adapter`.
+        CheckpointError: The file is not as `load_adapter` needs it.
     """
     tensors = _read_factors(adapter)
     names = {slot: name for name, slot in adapter.base.slots.items()}
@@ -168,7 +168,7 @@ def load_additions(adapter: Adapter) -> dict[str, Addition]:
 
 
 def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
-    """The factors by name, once all of the file is known to be of use."""
+    """Read the factors by name, once all of the file is known to be of use."""
     path = adapter_file(adapter.directory)
     with open_safetensors(path) as file:
         tensors = {
@@ -200,7 +200,7 @@ def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
 def _sorted_names(
     headers: Mapping[str, TensorInfo], base: Checkpoint
 ) -> tuple[dict[tuple[str, bool], dict[str, str]], dict[str, str], list[str]]:
-    """Names of factors by module, copies of the base's tensors, and what is neither."""
+    """Return names of factors by module, copies of the base's tensors, and what is neither."""
     aliases = base.family.aliases(base.config)
     factors: dict[tuple[str, bool], dict[str, str]] = {}
     copies, problems = {}, []

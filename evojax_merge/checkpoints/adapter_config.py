@@ -1,4 +1,4 @@
-"""What ``adapter_config.json`` of a LoRA adapter says of how its factors are scaled."""
+"""What the ``adapter_config.json`` of a LoRA adapter says of how its factors are scaled."""
 
 import dataclasses
 import hashlib
@@ -28,7 +28,7 @@ _UNSUPPORTED = {
     "use_dora": "it is a DoRA, which rescales the base's weights",
     "use_qalora": "it is a QALoRA, made for quantised weights",
 }
-"""Options that change what an adapter computes, and how."""
+"""The options that change what an adapter computes -> how they do."""
 
 _KNOWN = {
     "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config",
@@ -37,10 +37,10 @@ _KNOWN = {
     "lora_ga_config", "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r",
     "rank_pattern", "revision", "runtime_config", "target_modules", "task_type", "use_rslora",
 }  # fmt: skip
-"""Options that are read here, or that concern training alone."""
+"""The options that are read here, or that concern training alone."""
 
 _INITIALISED = (None, True, False, "gaussian", "eva", "orthogonal")
-"""``init_lora_weights`` that leave the base's weights as they are."""
+"""The values of ``init_lora_weights`` that leave the base's weights as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,14 @@ class AdapterConfig:
     """The numbers of an adapter.
 
     Attributes:
-        rank: Of the factors, where ``rank_pattern`` does not say otherwise.
-        alpha: Numerator of the scale, where ``alpha_pattern`` does not say otherwise.
-        rank_pattern: Regular expression of the end of a module's name -> rank.
-        alpha_pattern: Likewise -> alpha.
-        rank_stabilised: Divide by the root of the rank (rsLoRA, arXiv 2312.03732).
-        target_modules: Ends of the names of the modules adapted; empty where it is an expression.
+        rank: The rank of the factors, where ``rank_pattern`` does not say otherwise.
+        alpha: The numerator of the scale, where ``alpha_pattern`` does not say otherwise.
+        rank_pattern: A regular expression of the end of a module's name -> rank.
+        alpha_pattern: A regular expression of the end of a module's name -> alpha.
+        rank_stabilised: Whether alpha is divided by the root of the rank (rsLoRA, arXiv
+            2312.03732), and not by the rank.
+        target_modules: The ends of the names of the adapted modules. It is empty where the file has
+            an expression.
     """
 
     rank: int
@@ -64,24 +66,24 @@ class AdapterConfig:
     target_modules: tuple[str, ...]
 
     def rank_of(self, module: str) -> int:
-        """Rank of the factors of a module."""
+        """Return the rank of the factors of a module."""
         return _matching(self.rank_pattern, module, self.rank)
 
     def scale_of(self, module: str) -> float:
-        """What the product of a module's factors is multiplied by."""
+        """Return what the product of a module's factors is multiplied by."""
         rank = self.rank_of(module)
         alpha = _matching(self.alpha_pattern, module, self.alpha)
         return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
 
     def digest(self) -> bytes:
-        """SHA-256 of the numbers that a merge depends on."""
+        """Hash the numbers that a merge depends on by SHA-256."""
         numbers = dataclasses.asdict(self)
         del numbers["target_modules"]
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).digest()
 
 
 def is_adapter_directory(directory: Path) -> bool:
-    """Whether a directory holds an adapter, and no model's weights beside it."""
+    """Tell whether a directory holds an adapter, and no model's weights beside it."""
     weights = [member(directory, name) for name in (WEIGHTS, INDEX)]
     adapter = member(directory, ADAPTER_CONFIG)
     return adapter.exists() and not any(path.exists() for path in weights)
@@ -91,8 +93,8 @@ def read_adapter_config(directory: Path) -> AdapterConfig:
     """Read and check ``adapter_config.json``.
 
     Raises:
-        CheckpointError: It is missing or damaged, or says that the adapter does what cannot be
-            merged; everything of that kind is listed.
+        CheckpointError: The file is missing or damaged, or says that the adapter does what cannot
+            be merged. Everything of that kind is listed.
     """
     path = member(directory, ADAPTER_CONFIG)
     written = read_json(path)
@@ -149,7 +151,10 @@ def _problems(given: Mapping[str, Any]) -> list[str]:
 
 
 def _pattern_problems(name: str, pattern: Mapping[str, Any]) -> list[str]:
-    """Expressions that are none, or that could be tried for ever: PEFT writes names of modules."""
+    """List the expressions that are none, or that could be tried for ever.
+
+    PEFT itself writes names of modules.
+    """
     found = []
     for key in pattern:
         try:
@@ -168,11 +173,11 @@ def _pattern_problems(name: str, pattern: Mapping[str, Any]) -> list[str]:
 _REPEATED = re.compile(r"(?<!\\)[*+{]")
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _MOST_REPEATED = 3
-"""Repetitions of an expression: each may be as many tries as the name of a module has letters."""
+"""The most repetitions of an expression. Each may try as often as a module's name has letters."""
 
 
 def _matching(pattern: Mapping[str, Any], module: str, otherwise: Any) -> Any:
-    """The value of the first expression that matches the end of a module's name, as in PEFT."""
+    """Return the value of the first expression that matches the end of a name, as in PEFT."""
     for key, value in pattern.items():
         if re.fullmatch(rf"(.*\.)?({key})", module):
             return value

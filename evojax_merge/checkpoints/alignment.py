@@ -1,13 +1,13 @@
-"""Vocabularies that differ between sources, brought to one by moving rows of token tables.
+"""Vocabularies that differ between sources are brought to one by moving rows of token tables.
 
 Row i of an embedding or a head belongs to the i-th token of the model's tokenizer. Fine-tunes add
-tokens, reorder or pad their tables; a merge of row i with row i is then a merge of different
+tokens, reorder or pad their tables. A merge of row i with row i is then a merge of different
 tokens. Here the rows of each source are permuted to the reference's vocabulary (the base's, or the
 first source's), by token string. A token the source lacks takes the reference's row, so that its
-task vector is zero; tokens only the source has are dropped.
+task vector is zero. Tokens only the source has are dropped.
 
 Only the meaning of rows is aligned. Two BPE tokenizers of one vocabulary whose merges differ cut
-text differently, and the result uses the reference's cut; that is allowed, as in extended
+text differently, and the result uses the reference's cut. That is allowed, as in extended
 vocabularies. Tokenizers of different kinds (BPE, Unigram, …), or with too few tokens in common to
 be of one origin, are refused.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 MIN_SHARED = 0.5
-"""Least part of the reference's tokens that a source must know."""
+"""The least part of the reference's tokens that a source must know."""
 
 
 class Vocabulary(NamedTuple):
@@ -48,11 +48,11 @@ class Alignment:
     Attributes:
         method: ``identical`` (same tokens in the same rows), ``assumed`` (same number of rows, and
             a tokenizer is missing, so nothing could be compared) or ``by_token``.
-        rows: Rows of the source's tables before.
-        taken: Reference rows filled from the source.
-        filled: Reference tokens that the source lacks: the reference's row was taken.
-        padding: Reference rows without a token: the reference's row was taken.
-        dropped: Tokens only the source has.
+        rows: The number of rows of the source's tables before.
+        taken: The number of reference rows filled from the source.
+        filled: The number of reference tokens that the source lacks. They keep the reference's row.
+        padding: The number of reference rows without a token. They keep the reference's row.
+        dropped: The number of tokens that only the source has.
     """
 
     method: str
@@ -63,23 +63,24 @@ class Alignment:
     dropped: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For a recipe."""
+        """Return the fields as a recipe holds them."""
         return dataclasses.asdict(self)
 
 
 def plan_alignment(
     reference: Vocabulary, source: Vocabulary, min_shared: float = MIN_SHARED
 ) -> tuple[Alignment, np.ndarray | None]:
-    """Which source row stands in each reference row.
+    """Find the source row that stands in each reference row.
 
     Args:
-        reference: The vocabulary to bring the source to.
-        source: The source's.
-        min_shared: Least part of the reference's tokens the source must know, between 0 and 1.
+        reference: The vocabulary that the source is brought to.
+        source: The vocabulary of the source.
+        min_shared: The least part of the reference's tokens that the source must know, between 0
+            and 1.
 
     Returns:
-        The account of it, and per reference row the source's row or −1 where the reference's own
-        is taken; None when every row stays where it is.
+        The account of the alignment, and the source's row for each reference row, or −1 where the
+        reference's own is taken. Instead of the rows it is None when every row stays where it is.
 
     Raises:
         CheckpointError: The vocabularies cannot be aligned.
@@ -127,7 +128,7 @@ def plan_alignment(
 def align_rows(
     table: np.ndarray | jnp.ndarray, reference: np.ndarray | jnp.ndarray, rows: np.ndarray
 ) -> jnp.ndarray:
-    """The table with its rows in the reference's order, the reference's where ``rows`` is −1."""
+    """Bring rows to the reference's order, and take the reference's where ``rows`` is −1."""
     moved = jnp.take(jnp.asarray(table), np.maximum(rows, 0), axis=0)
     known = (rows >= 0).reshape(-1, *(1,) * (moved.ndim - 1))
     return jnp.where(known, moved, jnp.asarray(reference).astype(moved.dtype))
@@ -142,7 +143,7 @@ def align_vocabularies(
         The sources, with the reference's tokenizer and vocabulary size, and one account for each.
 
     Raises:
-        CheckpointError: See `plan_alignment`.
+        CheckpointError: `plan_alignment` cannot align a source.
     """
     reference = sources[0] if base is None else base
     aligned, accounts = [], []
@@ -154,7 +155,7 @@ def align_vocabularies(
 
 
 def vocabulary_of(model: Any) -> Vocabulary:
-    """The vocabulary of a `Model` or a `Checkpoint`; of no rows when its family has no tokens."""
+    """Return the vocabulary of a `Model` or a `Checkpoint`. Without tokens it has no rows."""
     layout = model.family.layout(model.config)
     rows = layout.shapes[layout.token_tables[0]][0] if layout.token_tables else 0
     return Vocabulary(model.directory, model.tokenizer if rows else None, rows)
@@ -177,7 +178,7 @@ def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
 
 
 def _aligned_leaf(leaf: Any, reference: Any, rows: np.ndarray) -> Any:
-    """Of an adapter, what is added: nothing to the rows that the base takes from the reference."""
+    """Align a leaf. An adapter adds nothing to the rows that come from the reference."""
     if isinstance(leaf, Unchanged):
         return Unchanged((len(rows), *leaf.shape[1:]), leaf.dtype)
     if isinstance(leaf, LowRank):

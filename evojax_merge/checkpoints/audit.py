@@ -1,4 +1,4 @@
-"""Whether checkpoints can be merged with each other, asked before any weights are read."""
+"""Checks that checkpoints can be merged with each other, made before any weights are read."""
 
 import dataclasses
 import warnings
@@ -12,7 +12,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.models import Slot, kind_of
 
 _LISTED = 8
-"""Differing tensors listed for each checkpoint."""
+"""The number of differing tensors that are listed for each checkpoint."""
 
 
 def audit(
@@ -21,14 +21,14 @@ def audit(
     """Check that every source has the shapes of the reference: the base, or the first source.
 
     Tables of tokens may differ in length where the tokenizers can be aligned. A source that
-    differs only in what its configuration computes (RoPE, windows, …) is warned of: the merge
-    uses the reference's configuration.
+    differs only in what its configuration computes (RoPE, windows, …) is warned of, since the
+    merge uses the reference's configuration.
 
     Returns:
         How each source's vocabulary will be aligned.
 
     Raises:
-        CheckpointError: There is no source, or some do not fit; all are listed.
+        CheckpointError: There is no source, or some do not fit. All of these are listed.
     """
     if not sources:
         raise CheckpointError("no sources to merge; give at least one")
@@ -82,26 +82,26 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
 
 
 def _by_place(checkpoint: Checkpoint) -> dict[tuple[str, int | None], tuple[str, Slot]]:
-    """Tensors by where they go: what one file spells in one way, another may spell in another."""
+    """Return the tensors by their places, since two files may spell a name in two ways."""
     return {(slot.path, slot.layer): (name, slot) for name, slot in checkpoint.slots.items()}
 
 
 def _type_of(checkpoint: Checkpoint) -> str:
-    """The type of model that its ``config.json`` names."""
+    """Return the type of model that the ``config.json`` names."""
     return str(kind_of(checkpoint.hf_config))
 
 
 AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed")
-"""Fields of configurations that say what tensors there are, which are compared for themselves."""
+"""The fields of configurations that say what tensors there are. Tensors are compared apart."""
 
 
 def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -> list[str]:
-    """What two configurations compute otherwise, each with both values.
+    """List what two configurations compute otherwise, each with both values.
 
     Args:
         reference: The configuration that a merge uses.
-        source: Another.
-        free: Fields that may differ, also those of a part of the configuration.
+        source: The configuration of a source.
+        free: The names of fields that may differ, also in a part of the configuration.
     """
     ours, theirs = (dataclasses.asdict(config) for config in (reference, source))
     changed = _changed_keys(ours, theirs)
@@ -112,8 +112,8 @@ def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str
     """Warn once of sources whose shapes are those of the reference, and their configurations not.
 
     Args:
-        reference: Directory of the model whose configuration the merge uses.
-        differing: By source: see `changed_fields`.
+        reference: The directory of the model whose configuration the merge uses.
+        differing: The result of `changed_fields` for each source, by its name.
     """
     listed = [f"{source}: {'; '.join(fields)}" for source, fields in differing.items() if fields]
     if listed:
@@ -125,7 +125,7 @@ def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str
 
 
 def _changed_keys(ours: Any, theirs: Any, name: str = "") -> dict[str, str]:
-    """What differs, by its dotted name."""
+    """Return what differs, by its dotted name."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         found: dict[str, str] = {}
         for key in [*ours, *(key for key in theirs if key not in ours)]:

@@ -15,7 +15,7 @@ def carry(source: Path, target: Path, patterns: Sequence[str]) -> None:
     """Copy the files whose names match, those in folders too.
 
     Raises:
-        CheckpointError: One leads out of the checkpoint, or is no regular file.
+        CheckpointError: A file leads out of the checkpoint, or is no regular file.
     """
     for name in carried_names(source, patterns):
         (target / name).parent.mkdir(exist_ok=True)
@@ -23,10 +23,10 @@ def carry(source: Path, target: Path, patterns: Sequence[str]) -> None:
 
 
 def carried_names(source: Path, patterns: Sequence[str]) -> list[str]:
-    """Names of the files that match, each of which may be copied.
+    """List the names of the files that match, each of which may be copied.
 
     Raises:
-        CheckpointError: See `carry`.
+        CheckpointError: A file leads out of the checkpoint, or is no regular file.
     """
     found = {path for pattern in patterns for path in source.glob(pattern)}
     names = sorted(str(path.relative_to(source)) for path in found)
@@ -39,15 +39,15 @@ def carried_settings(
     written_for: SpecialTokens | None,
     tokens: SpecialTokens | None,
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """``config.json`` and, where there is one, ``generation_config.json`` of an export.
+    """Make the ``config.json`` and ``generation_config.json`` (if there is one) of an export.
 
-    Ids of special tokens in both are those of its tokenizer.
+    Ids of special tokens in both are those of the export's tokenizer.
 
     Args:
-        directory: Of the checkpoint that they are from.
-        hf_config: Its ``config.json``.
-        written_for: Of the tokenizer that ids in both are of, if it is known.
-        tokens: Of the export's tokenizer, if it has one.
+        directory: The directory of the checkpoint that the files are from.
+        hf_config: The ``config.json`` of the export, with the ids of the checkpoint.
+        written_for: The special tokens of the tokenizer that the ids in both are of, if known.
+        tokens: The special tokens of the export's tokenizer, if it has one.
 
     Raises:
         CheckpointError: A file is damaged.

@@ -1,4 +1,4 @@
-"""Tensors that a merge has from its reference as they are: whole numbers, and buffers."""
+"""The tensors that a merge has from its reference as they are: whole numbers, and buffers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ WHOLE: dict[str, np.dtype] = {
     "U32": np.dtype(np.uint32),
     "U64": np.dtype(np.uint64),
 }
-"""Dtypes of whole numbers, which are counted or looked up, and never averaged."""
+"""The dtypes of whole numbers, which are counted or looked up, and never averaged."""
 
 CODES = {dtype: code for code, dtype in {**DTYPES, **WHOLE, "F64": np.dtype(np.float64)}.items()}
 """What a header calls the dtypes of tensors that a checkpoint may hold."""
@@ -31,15 +31,15 @@ _WEIGHTS = ("weight", "qweight", "weight_packed", "kernel")
 def carried_of(
     directory: Path, family: Family, headers: Mapping[str, TensorInfo]
 ) -> dict[str, TensorInfo]:
-    """The tensors of a checkpoint that are no parameters, by name.
+    """Find the tensors of a checkpoint that are no parameters, by name.
 
     Args:
-        directory: Of the checkpoint, for messages.
-        family: Says which are buffers, if its models have any.
-        headers: Of all tensors.
+        directory: The directory of the checkpoint, for messages.
+        family: The family, which says which tensors are buffers, if its models have any.
+        headers: The headers of all tensors.
 
     Raises:
-        CheckpointError: The weights themselves are whole numbers: they are quantised.
+        CheckpointError: The weights themselves are whole numbers, so that they are quantised.
     """
     if family.carried is None:
         return {}
@@ -61,10 +61,10 @@ def carried_of(
 
 
 def carried_by(directory: Path, family: Family) -> dict[str, TensorInfo]:
-    """Those of a directory whose headers are not read yet.
+    """Find these tensors in a directory whose headers are not read yet.
 
     Raises:
-        CheckpointError: See `carried_of`; or files are missing or damaged.
+        CheckpointError: The weights are quantised, or files are missing or damaged.
     """
     if family.carried is None:
         return {}
@@ -72,6 +72,6 @@ def carried_by(directory: Path, family: Family) -> dict[str, TensorInfo]:
 
 
 def read_tensor(name: str, info: TensorInfo) -> np.ndarray:
-    """The numbers of a tensor as they are stored."""
+    """Read the numbers of a tensor as they are stored."""
     with open_safetensors(info.file) as file:
         return np.asarray(file.get_tensor(name))

@@ -1,4 +1,4 @@
-"""A checkpoint on disk, known by its configuration and headers, and audited against each other."""
+"""A checkpoint on disk is known by its configuration and headers, which must fit each other."""
 
 import dataclasses
 import functools
@@ -27,14 +27,14 @@ class Checkpoint:
     """Everything about a checkpoint but its weights.
 
     Attributes:
-        directory: Where its files are.
-        family: The model family its ``config.json`` selects.
+        directory: The directory of the checkpoint's files.
+        family: The model family that ``config.json`` selects.
         config: The family's reading of ``config.json``.
-        hf_config: ``config.json`` as it stands.
-        tensors: The parameters' headers by tensor name; buffers and tied copies are left out.
-        copies: Names of tied copies that the file stores besides -> the name they repeat.
-        slots: Where each of ``tensors`` goes in the parameter tree.
-        carried: Headers of what is no parameter and goes with a merge as it is.
+        hf_config: The content of ``config.json`` as it stands.
+        tensors: The parameters' headers by tensor name, without buffers and tied copies.
+        copies: The names of tied copies that the file also stores -> the names that they repeat.
+        slots: The place of each of ``tensors`` in the parameter tree.
+        carried: The headers of what is no parameter and goes with a merge as it is.
     """
 
     directory: Path
@@ -48,7 +48,7 @@ class Checkpoint:
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
-        """The checkpoint's tokenizer, None when it carries none."""
+        """The checkpoint's tokenizer, or None when it carries none."""
         return load_tokenizer(self.directory)
 
     @property
@@ -61,16 +61,16 @@ class Checkpoint:
 def load_config(source: str | Path) -> Checkpoint:
     """Read and audit a checkpoint's configuration and headers, but no weights.
 
-    A checkpoint that is tied by its ``config.json`` and stores a head besides is the exception:
-    the two tables are compared. If they differ, both are kept, as transformers does, and
+    A checkpoint that is tied by its ``config.json`` and also stores a head is the exception: the
+    two tables are compared. If they differ, both are kept, as transformers does, and
     ``config`` is that of an untied model.
 
     Args:
-        source: A directory or a hub id, see `resolve`.
+        source: A directory or a hub id (see `resolve`).
 
     Raises:
         CheckpointError: Files are missing or damaged, the model is of no supported family, or
-            tensors are missing, unexpected, of another shape or of an unsupported dtype; every
+            tensors are missing, unexpected, of another shape or of an unsupported dtype. Every
             such tensor is listed.
     """
     directory = resolve(source)
@@ -125,7 +125,7 @@ def load_config(source: str | Path) -> Checkpoint:
 
 
 def _stored(directory: Path, family: Family) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
-    """Headers of the parameters, and of what is carried."""
+    """Read the headers of the parameters, and of what is carried."""
     headers = {
         name: info
         for name, info in read_headers(directory).items()
@@ -136,10 +136,10 @@ def _stored(directory: Path, family: Family) -> tuple[dict[str, TensorInfo], dic
 
 
 def _check_whole(directory: Path) -> None:
-    """Whether a directory is one model, and not a pipeline of several.
+    """Check that a directory is one model, and not a pipeline of several.
 
     Raises:
-        CheckpointError: It is one; its folders that hold models are named.
+        CheckpointError: It is a pipeline. Its folders that hold models are named.
     """
     if (directory / "config.json").exists() or not (directory / "model_index.json").exists():
         return

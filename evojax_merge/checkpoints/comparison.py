@@ -1,4 +1,4 @@
-"""Tensors of files compared, a piece at a time."""
+"""Tensors of files are compared a piece at a time."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ import numpy as np
 from evojax_merge.checkpoints.headers import TensorInfo, open_safetensors
 
 PIECE = 2**20
-"""Elements compared at once."""
+"""The number of elements compared at once."""
 
 
 def same_tensor(info: TensorInfo, name: str, other: TensorInfo, other_name: str) -> bool:
-    """Whether two tensors have one shape and hold the same numbers, in whatever dtype.
+    """Tell whether two tensors have one shape and hold the same numbers, in whatever dtype.
 
-    Reads until they differ.
+    They are read until they differ.
     """
     return info.shape == other.shape and all(
         np.array_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Where a checkpoint's files are: a local directory, or a snapshot of a hub repository."""
+"""The place of a checkpoint's files: a local directory, or a snapshot of a hub repository."""
 
 import re
 from pathlib import Path
@@ -26,14 +26,14 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "additional_chat_templates/*.jinja",
 )
-"""Patterns of the names of a tokenizer's files, of whatever library."""
+"""The patterns of the names of a tokenizer's files, of whatever library."""
 
 PROCESSOR_FILES = (
     "processor_config.json",
     "preprocessor_config.json",
     "video_preprocessor_config.json",
 )
-"""Names of the files that say how what is no text is brought to the model."""
+"""The names of the files that say how what is no text is brought to the model."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 _DOWNLOADED = (
@@ -46,7 +46,7 @@ _DOWNLOADED = (
 
 
 def resolve(source: str | Path) -> Path:
-    """The directory of a checkpoint.
+    """Find the directory of a checkpoint.
 
     Args:
         source: A directory, or ``owner/name`` or ``owner/name@revision`` on the Hugging Face hub,
@@ -73,15 +73,15 @@ def resolve(source: str | Path) -> Path:
 
 
 def member(directory: Path, name: str) -> Path:
-    """The path of a checkpoint's file of this name, whether or not there is one.
+    """Return the path of a checkpoint's file of this name, whether or not there is one.
 
     Every file of a checkpoint is opened by this path. A link may lead to another file of the same
-    checkpoint or, from a snapshot in the hub's cache, to the blobs beside it: a stranger's link to
+    checkpoint or, from a snapshot in the hub's cache, to the blobs beside it. A stranger's link to
     any other file would put that file's content into what is read and exported.
 
     Args:
-        directory: Of the checkpoint.
-        name: Of the file, perhaps in a folder below.
+        directory: The directory of the checkpoint.
+        name: The name of the file, perhaps in a folder below.
 
     Raises:
         CheckpointError: The name leads out of the checkpoint, or to something that is no regular
@@ -105,11 +105,11 @@ def member(directory: Path, name: str) -> Path:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object from a file.
 
     Raises:
-        CheckpointError: The file is missing, no regular file, or not a JSON object; it is nested
-            too deeply, or has a key twice.
+        CheckpointError: The file is missing, no regular file, or not a JSON object, it is nested
+            too deeply, or it has a key twice.
     """
     try:
         return load_object(read_text(path))

@@ -1,4 +1,4 @@
-"""What a checkpoint directory can be wrong about."""
+"""The error of checkpoint directories."""
 
 
 class CheckpointError(ValueError):

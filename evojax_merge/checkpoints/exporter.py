@@ -1,4 +1,4 @@
-"""From a parameter tree to an ordinary Hugging Face directory."""
+"""A parameter tree is exported to an ordinary Hugging Face directory."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ from evojax_merge.params.tree import flatten
 MAX_SHARD_SIZE = 5_000_000_000
 
 _FOLDERS = ("additional_chat_templates",)
-"""Folders that an export may have."""
+"""The folders that an export may have."""
 
 # Where the reference came from, and code that is never run, are no part of a merge.
 _DROPPED = ("_name_or_path", "auto_map")
@@ -50,16 +50,18 @@ def export(
 ) -> Path:
     """Write a checkpoint that transformers loads: weights, configuration, tokenizer.
 
-    The directory appears complete or not at all. Weights are written one tensor at a time;
-    files of the tokenizer and of a processor are copied from the model's directory. Ids of special
+    The directory appears complete or not at all. Weights are written one tensor at a time.
+    Files of the tokenizer and of a processor are copied from the model's directory. Ids of special
     tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer.
 
     Args:
-        model: What to write, in the dtypes of its parameters.
-        directory: Where to; it must not exist, or be empty, unless ``overwrite``.
-        max_shard_size: Bytes of tensors a file may hold; a larger model is split and indexed.
-        overwrite: Replace what the directory holds.
-        extra: Text files to write beside, by name.
+        model: The model, which is written in the dtypes of its parameters.
+        directory: The directory of the export. It must not exist, or be empty, unless
+            ``overwrite``.
+        max_shard_size: How many bytes of tensors a file may hold. A larger model is split and
+            indexed.
+        overwrite: Whether to replace what the directory holds.
+        extra: The texts of files that are written beside the weights, by the files' names.
 
     Raises:
         CheckpointError: The directory holds something, parameters do not fit the configuration or
@@ -95,13 +97,13 @@ def export(
 
 
 def checked_target(directory: str | Path, overwrite: bool) -> Path:
-    """The absolute path of a directory that an export may be written to.
+    """Return the absolute path of a directory that an export may be written to.
 
     An export replaces the whole directory. So a directory is only replaced if it holds what an
     export holds: files, and no folders in which there may be something else.
 
     Raises:
-        CheckpointError: It is a file, or holds something that is not to be replaced.
+        CheckpointError: The path is a file, or holds something that is not to be replaced.
     """
     target = Path(directory).expanduser().absolute()
     if target.exists() and not target.is_dir():
@@ -135,7 +137,7 @@ def _checked_slots(model: Model) -> dict[str, Slot]:
 
 
 class _Tensor(NamedTuple):
-    """A tensor that will be written; ``read`` gives its numbers, flat."""
+    """A tensor that will be written. ``read`` gives its numbers, flat."""
 
     name: str
     dtype: np.dtype
@@ -144,7 +146,7 @@ class _Tensor(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of the tensor in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
@@ -164,10 +166,10 @@ def _carried(headers: Mapping[str, TensorInfo]) -> Iterator[_Tensor]:
 
 
 def _finite(name: str, leaf: Any, layer: int | None) -> np.ndarray:
-    """The numbers of a leaf, or of a layer of it.
+    """Return the numbers of a leaf, or of a layer of it.
 
     Raises:
-        CheckpointError: They hold NaN or infinity.
+        CheckpointError: The numbers hold NaN or infinity.
     """
     tensor = np.asarray(jax.device_get(leaf if layer is None else leaf[layer])).reshape(-1)
     if not is_finite(tensor):
@@ -205,9 +207,9 @@ def _shards(tensors: Iterable[_Tensor], max_shard_size: int) -> Iterator[list[_T
 
 
 def _write_safetensors(path: Path, shard: Sequence[_Tensor]) -> None:
-    """Write one file, a tensor at a time; the library would want all of them in memory at once.
+    """Write one file, a tensor at a time. The library would want all of them in memory at once.
 
-    Format: the header's length as a little-endian uint64, the header as JSON, the tensors.
+    The format is the header's length as a little-endian uint64, the header as JSON, the tensors.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
@@ -235,9 +237,9 @@ def _hf_config(model: Model) -> dict[str, Any]:
 
 
 def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """A ``config.json`` that names the dtype of the weights, in the word that it has for it.
+    """Make a ``config.json`` that names the dtype of the weights, in the word that it has for it.
 
-    Configurations of diffusers have none.
+    Configurations of diffusers have no such word.
     """
     default = {"dtype"} if "model_type" in hf_config else set()
     names = {"dtype", "torch_dtype"} & hf_config.keys() or default
@@ -245,7 +247,7 @@ def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
 
 
 def swap(work: Path, target: Path) -> None:
-    """Put the finished directory in place; what was there goes only once it can no longer fail."""
+    """Put the finished directory in place. What was there goes once nothing can fail any more."""
     if not target.exists():
         work.rename(target)
         return
@@ -263,7 +265,7 @@ def recover(target: Path) -> None:
     """Clear away what killed exports left beside their target.
 
     One that was killed in `swap` may have taken the old directory away without putting the new one
-    in place; the old one is put back. Nobody else may be exporting there.
+    in place. The old one is put back. Nobody else may be exporting there.
     """
     left = re.compile(rf"\.{re.escape(target.name)}-(?P<old>old-)?[a-z0-9_]{{8}}")  # of mkdtemp
     for path in sorted(target.parent.glob(".*")):

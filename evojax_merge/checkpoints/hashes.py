@@ -1,4 +1,4 @@
-"""What identifies a checkpoint's weights, wherever its directory is."""
+"""The hash that identifies a checkpoint's weights, wherever its directory is."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +9,10 @@ from evojax_merge.checkpoints.headers import adapter_file, weight_files
 
 
 def weights_hash(directory: Path) -> str:
-    """SHA-256 of the weights: of the hashes of the safetensors files, in the order of their names.
+    """Hash the hashes of the safetensors files, in the order of their names, by SHA-256.
 
     It depends on the bytes of the files alone: the same weights in other shards hash differently.
-    Of a LoRA adapter, the ranks and scales of its configuration are part of it.
+    For a LoRA adapter it includes the ranks and scales of the configuration.
 
     Raises:
         CheckpointError: The directory holds no safetensors.

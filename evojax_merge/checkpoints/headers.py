@@ -1,4 +1,4 @@
-"""What tensors a checkpoint directory holds, from the headers of its safetensors files."""
+"""The tensors of a checkpoint directory, read from the headers of its safetensors files."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from evojax_merge.documents.errors import shown
 from evojax_merge.documents.schema import Document, read
 
 STEM = "model"
-"""What names of files of weights begin with."""
+"""What the names of files of weights begin with."""
 
 WEIGHTS = f"{STEM}.safetensors"
 INDEX = f"{STEM}.safetensors.index.json"
@@ -28,13 +28,13 @@ DTYPES: dict[str, np.dtype] = {
 }
 
 _STEMS = (STEM, "diffusion_pytorch_model")
-"""In transformers, and in diffusers."""
+"""What these names begin with in transformers, and in diffusers."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class TensorInfo(NamedTuple):
-    """One tensor as a header describes it; ``dtype`` in safetensors' spelling."""
+    """One tensor as a header describes it. ``dtype`` is in safetensors' spelling (``BF16``)."""
 
     file: Path
     dtype: str
@@ -43,7 +43,7 @@ class TensorInfo(NamedTuple):
 
 @contextlib.contextmanager
 def open_safetensors(path: Path) -> Iterator[safe_open]:
-    """A safetensors file, read by ``pread`` so that no part of it stays mapped.
+    """Open a safetensors file, read by ``pread`` so that no part of it stays mapped.
 
     Raises:
         CheckpointError: The file is missing, truncated or otherwise damaged.
@@ -60,7 +60,7 @@ def open_safetensors(path: Path) -> Iterator[safe_open]:
 
 
 def stem_of(directory: Path) -> str:
-    """What the names of a checkpoint's files of weights begin with."""
+    """Return what the names of a checkpoint's files of weights begin with."""
     for stem in _STEMS:
         if any(member(directory, name).exists() for name in _names(stem)):
             return stem
@@ -68,15 +68,15 @@ def stem_of(directory: Path) -> str:
 
 
 def _names(stem: str) -> tuple[str, str]:
-    """The single file, and the index of several."""
+    """Return the names of the single file, and of the index of several."""
     return f"{stem}.safetensors", f"{stem}.safetensors.index.json"
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: the single one, or those its index names.
+    """Return the safetensors files of a checkpoint: the single one, or those its index names.
 
     Raises:
-        CheckpointError: There is none, or the index or a link leads out of the directory.
+        CheckpointError: There is no such file, or the index or a link leads out of the directory.
     """
     single, index = _names(stem_of(directory))
     if (path := member(directory, single)).exists():
@@ -94,10 +94,10 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def adapter_file(directory: Path) -> Path:
-    """The safetensors file of a LoRA adapter.
+    """Return the safetensors file of a LoRA adapter.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no such file.
     """
     path = member(directory, ADAPTER)
     if path.exists():
@@ -111,7 +111,7 @@ def adapter_file(directory: Path) -> Path:
 
 
 def read_headers(directory: Path) -> dict[str, TensorInfo]:
-    """Every tensor of a checkpoint by name; no weights are read.
+    """Read every header of a checkpoint's tensors by name. No weights are read.
 
     Raises:
         CheckpointError: A file is missing or damaged, or the index disagrees with the files.

@@ -1,4 +1,4 @@
-"""Snapshots of repositories on the Hugging Face hub."""
+"""The snapshots of repositories on the Hugging Face hub."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +17,15 @@ from evojax_merge.checkpoints.errors import CheckpointError
 
 
 def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
-    """The directory of a snapshot, downloaded where it is not there yet.
+    """Return the directory of a snapshot, downloaded where it is not there yet.
 
     Args:
-        name: ``owner/name``.
-        revision: A branch, tag or commit; None for the default branch.
-        patterns: Of the names of the files wanted.
+        name: The name of the repository, ``owner/name``.
+        revision: A branch, tag or commit, or None for the default branch.
+        patterns: The patterns of the names of the wanted files.
 
     Raises:
-        CheckpointError: The hub does not give it, or cannot be reached.
+        CheckpointError: The hub does not give the snapshot, or cannot be reached.
     """
     try:
         found = snapshot_download(name, revision=revision, allow_patterns=list(patterns))
@@ -36,7 +36,7 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """Why the hub gave nothing."""
+    """Say why the hub gave nothing."""
     if isinstance(error, GatedRepoError):
         return "the hub's repository is gated; accept its terms there and log in: hf auth login"
     if isinstance(error, RepositoryNotFoundError):

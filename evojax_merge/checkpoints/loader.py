@@ -1,4 +1,4 @@
-"""From a checkpoint directory to a parameter tree, one tensor at a time."""
+"""A checkpoint directory is loaded into a parameter tree, one tensor at a time."""
 
 import contextlib
 import dataclasses
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _ALIGNMENT = 64
-"""Bytes; JAX's CPU backend adopts host memory aligned so without copying it."""
+"""The alignment in bytes with which JAX's CPU backend adopts host memory without a copy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network with its weights: all of them of one ``dtype``, stacked leaves as the family says.
+    """A network with its weights, all of one ``dtype``, in stacked leaves as the family says.
 
-    ``directory`` is where it was loaded from; ``tokenizer_directory`` is where its tokenizer's
-    files are, if elsewhere, as after an alignment.
+    ``directory`` is where it was loaded from. ``tokenizer_directory`` is where its tokenizer's
+    files are, if they are elsewhere, as after an alignment.
     """
 
     family: Family
@@ -45,16 +45,16 @@ class Model:
 def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
     """Load a checkpoint, streamed tensor by tensor into its stacked leaves.
 
-    Beyond the parameters themselves this needs host memory for one tensor; on an accelerator, for
-    one stacked leaf.
+    Beyond the parameters themselves this needs host memory for one tensor, or with an accelerator
+    for one stacked leaf.
 
     Args:
         source: A directory, a hub id (see `resolve`), or what `load_config` returned.
-        dtype: Of all parameters; by default the stored one, and where a checkpoint mixes several,
-            float32, which holds each exactly.
+        dtype: The dtype of all parameters, by default the stored one. Where a checkpoint mixes
+            several, it is float32, which holds each exactly.
 
     Raises:
-        CheckpointError: See `load_config`; or the dtype is none that a checkpoint can have.
+        CheckpointError: `load_config` refuses the checkpoint, or no checkpoint can have the dtype.
     """
     checkpoint = source if isinstance(source, Checkpoint) else load_config(source)
     wanted = checkpoint.dtype if dtype is None else _checked_dtype(dtype)

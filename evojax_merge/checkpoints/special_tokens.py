@@ -1,4 +1,4 @@
-"""Ids of special tokens in configuration files: those of the tokenizer beside them.
+"""The ids of special tokens in configuration files become those of the tokenizer beside them.
 
 ``config.json`` and ``generation_config.json`` name tokens by their ids. Where a merge gives a model
 another tokenizer, or a fine-tune forgot them, the ids mean other tokens, and generation does not
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ROLES = ("bos", "eos", "pad")
-"""Special tokens whose ids both files have."""
+"""The roles of special tokens whose ids both files have."""
 
 _IDS = re.compile(
     r".*_token_ids?|suppress_tokens|begin_suppress_tokens|bad_words_ids|force_words_ids"
 )
-"""Entries that hold ids of tokens, or lists of them."""
+"""The names of entries that hold ids of tokens, or lists of them."""
 
 
 class SpecialTokens(NamedTuple):
-    """What ids of a tokenizer mean.
+    """The meaning of a tokenizer's ids.
 
     Attributes:
-        vocabulary: Ids by token.
-        own: By role: the id of the tokenizer's own special token, if it has one.
+        vocabulary: The ids by token.
+        own: The ids of the tokenizer's own special tokens by role, such as ``eos``.
     """
 
     vocabulary: Mapping[str, int]
@@ -37,14 +37,14 @@ class SpecialTokens(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer: "PreTrainedTokenizerFast") -> Self:
-        """Those of a tokenizer."""
+        """Return the special tokens of a tokenizer."""
         ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ROLES}
         own = {role: int(number) for role, number in ids.items() if number is not None}
         return cls(tokenizer.get_vocab(), own)
 
 
 def read_special_tokens(directory: Path) -> SpecialTokens | None:
-    """Those of the ``tokenizer.json`` in a directory; None where there is none.
+    """Read the special tokens of the ``tokenizer.json`` in a directory, or None without one.
 
     It is read without transformers, whose import takes longer than many a merge.
 
@@ -71,16 +71,16 @@ def read_special_tokens(directory: Path) -> SpecialTokens | None:
 def renumbered(
     settings: Mapping[str, Any], written_for: SpecialTokens | None, tokens: SpecialTokens
 ) -> dict[str, Any]:
-    """A configuration whose ids are those of a tokenizer.
+    """Make a configuration whose ids are those of a tokenizer.
 
-    Tokens of the tokenizer's own take the place of single ids and join lists; an end token is named
-    even where none was, as generation would go on for ever. Other ids are translated by token; of
-    tokens that the tokenizer lacks, they are null or left out of lists.
+    Tokens of the tokenizer's own take the place of single ids and join lists. An end token is named
+    even where none was, as generation would go on for ever. Other ids are translated by token.
+    Those of tokens that the tokenizer lacks become null, or are left out of lists.
 
     Args:
         settings: The configuration.
-        written_for: Of the tokenizer that its ids are of; None where there is none to ask.
-        tokens: Of the tokenizer.
+        written_for: The special tokens of the tokenizer that the ids are of, or None without one.
+        tokens: The special tokens of the new tokenizer.
     """
     found = dict(settings)
     if written_for is None or written_for.vocabulary != tokens.vocabulary:
@@ -103,7 +103,7 @@ def renumbered(
 
 
 def _translated(value: Any, ids: Mapping[int, int | None]) -> Any:
-    """An id, a list of them, or a list of phrases; a phrase that lacks a token is left out."""
+    """Translate an id, a list of them, or a list of phrases without those that lack a token."""
     if not isinstance(value, list):
         return ids.get(value) if type(value) is int else None
     parts = []
@@ -117,7 +117,7 @@ def _translated(value: Any, ids: Mapping[int, int | None]) -> Any:
 
 
 def _vocabulary(tree: Mapping[str, Any]) -> dict[str, int]:
-    """Ids by token of a ``tokenizer.json``; what is no such file has none."""
+    """Return the ids by token of a ``tokenizer.json``. What is no such file has none."""
     model = tree.get("model")
     held = model.get("vocab") if isinstance(model, Mapping) else None
     pairs: list[tuple[Any, Any]] = []

@@ -1,4 +1,4 @@
-"""A checkpoint's fast tokenizer, if it carries one."""
+"""The fast tokenizer of a checkpoint, if it carries one."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _READ = (".json", ".jinja", ".model", ".txt", ".tiktoken")
-"""Ends of the names of files that transformers may read to make a tokenizer."""
+"""The ends of the names of files that transformers may read to make a tokenizer."""
 
 _TEMPLATES = "additional_chat_templates"
 
 
 def load_tokenizer(directory: Path) -> "PreTrainedTokenizerFast | None":
-    """The fast tokenizer of a directory; None when it holds no vocabulary. No code of it is run.
+    """Load the fast tokenizer of a directory, or None without a vocabulary. None of its code runs.
 
     Raises:
         CheckpointError: The files are damaged, or give no fast tokenizer.
@@ -48,11 +48,11 @@ def load_tokenizer(directory: Path) -> "PreTrainedTokenizerFast | None":
 
 
 def check_files(directory: Path) -> None:
-    """Whether what transformers would read of a directory can be read, and is what it takes it for.
+    """Check the files that transformers would read of a directory.
 
     Raises:
-        CheckpointError: A file leads out of the checkpoint or is none, or what it says of the
-            tokenizer is of another kind than transformers expects.
+        CheckpointError: A file leads out of the checkpoint or is no regular one, or what it says of
+            the tokenizer is of another kind than transformers expects.
     """
     for name in _read_names(directory):
         path = member(directory, name)
@@ -72,7 +72,7 @@ def _read_names(directory: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def refused(message: str) -> Iterator[None]:
-    """Around calls of a tokenizer, whose libraries raise exceptions of any kind.
+    """Wrap calls of a tokenizer, whose libraries raise exceptions of any kind.
 
     Args:
         message: What the error says, before its reason.
@@ -94,7 +94,7 @@ _Switch = bool | None
 
 
 class _TokenizerConfig(Document):
-    """What transformers uses of ``tokenizer_config.json`` without asking what it is."""
+    """The fields of ``tokenizer_config.json`` that transformers uses without checking them."""
 
     model_max_length: Annotated[float, number()] | None = None
     tokenizer_class: str | None = None
@@ -126,7 +126,7 @@ class _Added(Document):
 
 
 class _TokenizerFile(Document):
-    """``tokenizer.json``, whose parts the tokenizers library checks itself."""
+    """The fields of ``tokenizer.json``, whose parts the tokenizers library checks itself."""
 
     model: dict[str, Any]
     added_tokens: list[_Added] | None = None
