@@ -46,8 +46,8 @@ class Alignment:
     """How one source's rows were brought to the reference's vocabulary.
 
     Attributes:
-        method: ``identical`` (same tokens in the same rows), ``assumed`` (same number of rows, and
-            a tokenizer is missing, so nothing could be compared) or ``by_token``.
+        method: The method: ``identical`` (same tokens in the same rows), ``assumed`` (same number
+            of rows, and a tokenizer is missing, so nothing could be compared) or ``by_token``.
         rows: The number of rows of the source's tables before.
         taken: The number of reference rows filled from the source.
         filled: The number of reference tokens that the source lacks. They keep the reference's row.

@@ -46,7 +46,7 @@ class Agreement:
         """Check that the models have the same tensors, but for the numbers of their layers.
 
         Raises:
-            ExchangeError: Some have other tensors. All of them are listed.
+            ExchangeError: Some have other tensors. All of these are listed.
         """
         ours = _templates(self._layouts[self._first])
         self._refuse(
@@ -59,7 +59,7 @@ class Agreement:
         """Check that models that are merged whole have the same tensors.
 
         Raises:
-            ExchangeError: Some have other tensors. All of them are listed.
+            ExchangeError: Some have other tensors. All of these are listed.
         """
         ours = self._layouts[self._first].slots.keys()
         self._refuse(
@@ -76,7 +76,7 @@ class Agreement:
                 and the entries that give it, each with the layer that it gives.
 
         Raises:
-            ExchangeError: Some have other tensors. All of them are listed.
+            ExchangeError: Some have other tensors. All of these are listed.
         """
         (stack,) = self._layouts[self._first].stacks
         problems = []

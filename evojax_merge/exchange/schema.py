@@ -91,7 +91,7 @@ class Configuration:
 
     Attributes:
         method: The method that merges all tensors.
-        slices: The slices from the first layer to the last; ``models`` makes one of all layers.
+        slices: The slices from the first layer to the last. ``models`` makes one of all layers.
         scopes: The parameters of the module, if any, and those of the file, in this precedence.
         base_model: The base of all slices that name none.
         dtype: The dtype of the result, unless ``out_dtype`` is given.

@@ -34,8 +34,8 @@ class SliceWindows:
         """Make the entries of ``config.json`` that say these windows.
 
         Raises:
-            ExchangeError: No entries do. The message says which layers have which windows, and from
-                where.
+            ExchangeError: No entries can say them. The message says which layers have which
+                windows, and from where.
         """
         try:
             return window_fields(hf_config, self.layers)

@@ -56,7 +56,7 @@ class ShardWriter:
         """Write the elements of a tensor from ``first`` on.
 
         Raises:
-            ValueError: They are of another dtype, or more than the tensor has there.
+            ValueError: The elements are of another dtype, or more than the tensor has there.
         """
         piece, descriptor, begin = self._places[name]
         at = first * piece.dtype.itemsize

@@ -122,7 +122,7 @@ class Family:
         """Return how models of the family carry out a request.
 
         Raises:
-            ValueError: They cannot carry it out.
+            ValueError: The models cannot carry it out.
         """
         found = self.abilities.get(type(request))
         if found is None:

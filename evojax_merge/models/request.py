@@ -37,7 +37,7 @@ class Generate(Request):
         max_new_tokens: The longest answer.
         eos_ids: The tokens that end an answer.
         pad_id: The token that fills the output after the end.
-        prefix: How many tokens all prompts begin with; a candidate reads them once.
+        prefix: How many tokens all prompts begin with. A candidate reads them once.
         slots: How many prompts a candidate answers at a time. With None it answers all of a batch.
     """
 
@@ -57,7 +57,7 @@ class Loglikelihood(Request):
     float32 ``[pop, batch]``, in nats.
 
     Attributes:
-        prefix: How many tokens all rows begin with; a candidate reads them once.
+        prefix: How many tokens all rows begin with. A candidate reads them once.
     """
 
     needs: ClassVar[str] = "tell the likelihood of text"

@@ -121,7 +121,7 @@ def init_params(config: CLIPConfig, key: PRNGKey) -> Params:
 
 
 def _text(config: CLIPConfig, tokens: Tokens) -> TextConfig:
-    """The text tower's configuration, if it reads such texts."""
+    """Return the text tower's configuration, if it reads such texts."""
     if config.text is None:
         raise ValueError("this CLIP has no text tower; its config.json is of a vision tower alone")
     most = config.text.max_position_embeddings
@@ -134,7 +134,7 @@ def _text(config: CLIPConfig, tokens: Tokens) -> TextConfig:
 
 
 def _vision(config: CLIPConfig, pixels: Pixels) -> VisionConfig:
-    """The vision tower's configuration, if it reads such pictures."""
+    """Return the vision tower's configuration, if it reads such pictures."""
     if config.vision is None:
         raise ValueError("this CLIP has no vision tower; its config.json is of a text tower alone")
     size = config.vision.image_size
@@ -149,7 +149,7 @@ def _vision(config: CLIPConfig, pixels: Pixels) -> VisionConfig:
 
 
 def _depth(config: TowerConfig, layer: int) -> int:
-    """How many layers run for an index into ``hidden_states``."""
+    """Count the layers that run for an index into ``hidden_states``."""
     layers = config.num_layers
     if not -layers - 1 <= layer <= layers:
         raise ValueError(

@@ -72,7 +72,7 @@ def towers(config: CLIPConfig) -> dict[str, TextConfig | VisionConfig]:
 
 
 def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
-    """Map each linear layer's weight in a tower to the layer that stands for all of its input.
+    """Map each linear layer's weight to the layer that stands for all that read its input.
 
     Paths are those within the tower. The patch embedding is a convolution and has no place here.
     """
@@ -84,7 +84,7 @@ def tower_linear_inputs(tower: TowerConfig) -> dict[str, str]:
 
 
 def _leaf(config: CLIPConfig, name: str, path: str, shape: tuple[int, ...]) -> Leaf:
-    """A leaf of a tower, by its path within it."""
+    """Make a leaf of a tower, by its path within it."""
     reads = tower_linear_inputs(towers(config)[name]).get(path)
     return Leaf(
         shape=shape,
@@ -98,7 +98,7 @@ def _leaf(config: CLIPConfig, name: str, path: str, shape: tuple[int, ...]) -> L
 
 
 def _tensor(config: CLIPConfig, name: str, path: str) -> str:
-    """The name on disk of a leaf of a tower."""
+    """Return the name on disk of a leaf of a tower."""
     if path == "projection.weight":
         return _PROJECTIONS[name]
     prefix = f"{name}_model." if config.prefixed else ""
@@ -116,7 +116,7 @@ def _place(path: str) -> Place:
 
 
 def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
-    """Path within one tower -> shape."""
+    """Map each path within one tower to its shape."""
     linear = {f"self_attn.{name}": (c.hidden_size, c.hidden_size) for name in _ATTENTION}
     linear |= {
         "mlp.fc1": (c.intermediate_size, c.hidden_size),

@@ -152,7 +152,7 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
 
 
 def _scaled(leaf: np.ndarray, factor: np.ndarray | None, name: str, plus_one: bool) -> np.ndarray:
-    """Multiply a leaf by a factor for each hop; with ``plus_one`` it stores w for 1 + w."""
+    """Multiply a leaf by a factor for each hop. With ``plus_one`` it stores w for 1 + w."""
     if factor is None or (plus_one and np.all(factor == 1.0)):
         return leaf
     spread = factor.astype(np.float32).reshape(factor.shape + (1,) * (leaf.ndim - factor.ndim))

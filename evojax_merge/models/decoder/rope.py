@@ -18,7 +18,7 @@ def cosine_and_sine(
 
     Args:
         config: The decoder.
-        rope: One of its RoPEs.
+        rope: One of the decoder's RoPEs.
         position: The position of each token in its sequence.
     """
     angle = position[..., None] * frequencies(config, rope, position)
@@ -65,8 +65,8 @@ def check_lengths(config: DecoderConfig, most: int) -> None:
     """Check that sequences of which a part is in a cache may have ``most`` tokens.
 
     Raises:
-        ValueError: They may grow past the length where ``longrope`` changes the angles of all their
-            tokens, those in the cache included.
+        ValueError: Sequences may grow past the length where ``longrope`` changes the angles of all
+            their tokens, those in the cache included.
     """
     for rope in (config.rope, config.local_rope):
         limit = rope and rope.kind == "longrope" and rope.original_max_position_embeddings

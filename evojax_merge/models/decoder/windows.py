@@ -70,7 +70,7 @@ def window_fields(hf_config: Mapping[str, Any], windows: Sequence[int | None]) -
         windows: The window of every layer in tokens, or None where it attends to all.
 
     Raises:
-        ValueError: No ``config.json`` of this type gives layers these windows; the message says
+        ValueError: No ``config.json`` of this type gives layers these windows. The message says
             which layers have which.
     """
     variant = variant_of(hf_config)

@@ -16,7 +16,7 @@ class Lanes(NamedTuple):
         of: The parameters, and perhaps more, of the population. A single candidate has no axis for
             it, since XLA updates a cache in place only where no axis of length 1 must be taken off.
         axes: The axis of the population in each leaf of ``of``.
-        lead: The size of the population; empty where there is one candidate.
+        lead: The size of the population, or nothing where there is one candidate.
     """
 
     of: Any
