@@ -49,8 +49,8 @@ class PictureBatch(NamedTuple):
 
     Attributes:
         pictures: Whole numbers from 0 to 255.
-        pixels: What makes of them what a model reads, `evojax_merge.models.request.Pixels`.
-        classes: `evojax_merge.models.request.Prompts`, or a `Head`.
+        pixels: How they become what a model reads, a `evojax_merge.models.request.Pixels`.
+        classes: The classes to tell apart, a `evojax_merge.models.request.Prompts` or a `Head`.
     """
 
     pictures: UInt8[np.ndarray, "batch channels height width"]
@@ -68,15 +68,15 @@ Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | PictureBatch | Size
 
 
 FRACTION = "fraction"
-"""The unit of what lies between 0 and 1; people read it in per cent."""
+"""The unit of numbers between 0 and 1, which people read in per cent."""
 
 
 class Measure(NamedTuple):
-    """What the results of a task are. Larger is better, whatever is measured.
+    """What the results of a task are. A larger result is better, whatever is measured.
 
     Attributes:
         name: What is measured, e.g. ``accuracy``.
-        unit: Of the numbers as they are computed and as files hold them.
+        unit: The unit of the numbers as they are computed and as files hold them.
         sampled: Whether the mean over the items stands for more items of their kind, and so has an
             interval; a size, for instance, is known exactly.
     """
@@ -112,20 +112,20 @@ class BoundTask(Protocol):
 
     Attributes:
         request: What a model is to do with each batch, and what comes out of it.
-        batches: One per length bucket; each is one compiled shape.
+        batches: The batches, one per length bucket; each is one compiled shape.
     """
 
     request: Request
     batches: tuple[Batch, ...]
 
     def __len__(self) -> int:
-        """Number of items."""
+        """The number of items."""
         ...
 
     def score(
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """Per-item results of a population, larger is better, items in the order of the data.
+        """Results of a population for each item, in the order of the data; larger is better.
 
         Args:
             outputs: What the device program gave for each of ``batches``, in that order.
@@ -164,7 +164,7 @@ class Task(Protocol):
     def splits(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int:
-        """Number of items in the split."""
+        """The number of items in the split."""
         ...
 
     def on(self, split: str) -> "Task":
@@ -188,7 +188,7 @@ class Task(Protocol):
 
 
 def check_task(task: Any, where: str) -> None:
-    """Whether an object is a task, which one from elsewhere may be in part only.
+    """Raise if an object is no task; an object from elsewhere may be one in part only.
 
     Args:
         task: The object.
