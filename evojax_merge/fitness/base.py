@@ -15,8 +15,8 @@ class GenerateBatch(NamedTuple):
     """Prompts of one length bucket, padded on the left.
 
     Attributes:
-        tokens: Token ids.
-        start: First slot of each row that is not padding.
+        tokens: The token ids.
+        start: The first slot of each row that is not padding.
     """
 
     tokens: Int32[np.ndarray, "batch seq"]
@@ -27,10 +27,10 @@ class LoglikelihoodBatch(NamedTuple):
     """Sequences of one length bucket, padded on the left.
 
     Attributes:
-        tokens: Token ids.
-        start: First slot of each row that is not padding.
-        target: True at the tokens whose log-probability given all before them is summed; never at
-            the first token of a row.
+        tokens: The token ids.
+        start: The first slot of each row that is not padding.
+        target: Where the tokens are whose log-probability given all before them is summed, which
+            are never the first of a row.
     """
 
     tokens: Int32[np.ndarray, "batch seq"]
@@ -48,7 +48,7 @@ class PictureBatch(NamedTuple):
     """Prepared pictures, and what all of them have in common.
 
     Attributes:
-        pictures: Whole numbers from 0 to 255.
+        pictures: The pictures, as whole numbers from 0 to 255.
         pixels: How they become what a model reads, a `evojax_merge.models.request.Pixels`.
         classes: The classes to tell apart, a `evojax_merge.models.request.Prompts` or a `Head`.
     """
@@ -125,7 +125,7 @@ class BoundTask(Protocol):
     def score(
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """Results of a population for each item, in the order of the data; larger is better.
+        """The results of a population for each item, in the order of the data; larger is better.
 
         Args:
             outputs: What the device program gave for each of ``batches``, in that order.
@@ -195,7 +195,7 @@ def check_task(task: Any, where: str) -> None:
         where: The key that describes it.
 
     Raises:
-        ValueError: It lacks something that a `Task` has.
+        ValueError: The object lacks something that a `Task` has.
     """
     parts = ("name", "current_split", "measure", "splits", "on", "bind", "__len__")
     missing = [part for part in parts if not hasattr(task, part)]

@@ -19,7 +19,7 @@ VIEWS = ("upright", "turned", "negative")
 """The digits as written, light on dark; turned by a quarter to the left; dark on light."""
 
 QUESTIONS = {"digit": NUMERALS, "parity": PARITIES}
-"""What is asked of a picture -> the possible answers."""
+"""The possible answers to each question about a picture."""
 
 TEMPLATES = {
     "digit": ("a photo of the digit {}.", "a handwritten {}."),

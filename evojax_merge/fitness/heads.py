@@ -73,7 +73,8 @@ def frozen_head(source: str, classes: list[str], templates: list[str], task: str
 
     Raises:
         CheckpointError: The checkpoint is damaged.
-        ValueError: It is no CLIP with both towers, or its text tower cannot read the prompts.
+        ValueError: The checkpoint is no CLIP with both towers, or its text tower cannot read the
+            prompts.
     """
     checkpoint = load_config(source)
     config: Any = checkpoint.config

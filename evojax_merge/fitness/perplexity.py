@@ -19,7 +19,7 @@ from evojax_merge.fitness.text import TextTask, fill
 
 @dataclasses.dataclass(kw_only=True)
 class PerplexityTask(TextTask):
-    """Mean natural log-likelihood per token of each text, to be maximised.
+    """The mean natural log-likelihood per token of each text, which is to be maximised.
 
     With ``template="{question}"`` and ``text=answer`` it measures how expected the right answers
     are, a smoother fitness than their accuracy.

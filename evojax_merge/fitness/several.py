@@ -25,7 +25,8 @@ class SeveralTasks:
         name: What results tables call them together; by default their names.
 
     Raises:
-        ValueError: Fewer than two tasks, a weight of no task or none, or no common search split.
+        ValueError: There are fewer than two tasks, a weight belongs to no task, no weight is above
+            0, or the tasks have no common search split.
     """
 
     tasks: Mapping[str, Task]

@@ -41,7 +41,7 @@ class Recipe:
         sources: The checkpoints that are merged, in the order of the coefficients.
         segments: The parts of the model within which coefficients are constant.
         coefficients: The coefficients by name, float32 ``[sources, segments]``, or ``[segments]``
-            if not per source.
+            if not per source. A segment of a file has its own, e.g. ``weight: [0.6, 0.4]``.
         seed: The seed of the random masks.
         dtype: The type of the merged parameters.
         vocabulary: How rows of embeddings and head were aligned; None when the tokenizers agree.

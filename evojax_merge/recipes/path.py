@@ -49,7 +49,7 @@ class PathRecipe:
     Attributes:
         pool: The models by name, in order; each is a checkpoint or the recipe of a merge.
         skeleton: The model that gives embedding, final norm, head and tokenizer.
-        hops: The path.
+        hops: The path; a file holds each hop as, e.g., ``[math, 12, 0.5]``.
         scaling: What a scale multiplies: with ``stream``, all of the residual stream; with
             ``branch``, what the MLP of the hop before added to it.
         dtype: The type of the merged parameters; by default, that of the skeleton.

@@ -105,8 +105,8 @@ class _Panel(NamedTuple):
 
     Attributes:
         measure: What the numbers are.
-        searches: By name of the search and by generation, the score of each candidate and what of
-            it is assured.
+        searches: The score of each candidate, and what of it is assured, by name of the search and
+            by generation.
     """
 
     measure: Measure

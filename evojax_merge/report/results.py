@@ -140,7 +140,7 @@ class Result:
 
 
 def _by_task(task: Task, items: Float[np.ndarray, " items"]) -> dict[str, TaskScore]:
-    """Scores of each of several tasks, whose items follow one another."""
+    """The scores of each of several tasks, whose items follow one another."""
     found: dict[str, TaskScore] = {}
     if isinstance(task, SeveralTasks):
         begin = 0
@@ -219,7 +219,7 @@ def load_results(path: Path) -> list[Result]:
     """Read what `save_results` wrote.
 
     Raises:
-        ValueError: Another version wrote it, it is damaged, or holds no result.
+        ValueError: Another version wrote the file, or it is damaged or holds no result.
     """
     remedy = "finish the run again with resume"
     try:

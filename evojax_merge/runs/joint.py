@@ -43,7 +43,7 @@ class JointProblem(Problem):
 
     Attributes:
         merging: What is merged.
-        space: Both spaces.
+        space: The product of both spaces.
         evaluator: What merges, routes and measures candidates.
     """
 
