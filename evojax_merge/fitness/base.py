@@ -29,8 +29,8 @@ class LoglikelihoodBatch(NamedTuple):
     Attributes:
         tokens: The token ids.
         start: The first slot of each row that is not padding.
-        target: Where the tokens are whose log-probability given all before them is summed, which
-            are never the first of a row.
+        target: Which tokens are summed over, by their log-probability given all before them; never
+            the first token of a row.
     """
 
     tokens: Int32[np.ndarray, "batch seq"]

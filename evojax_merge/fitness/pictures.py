@@ -53,7 +53,7 @@ class Picture(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """What is the same for equal pictures: the path of a file, or the pixels."""
+        """What is the same for equal pictures: the name of a file, or the pixels."""
         if isinstance(self.source, Path):
             return self.name.encode("utf-8", "surrogateescape")
         return self.source.tobytes()

@@ -41,7 +41,7 @@ class History:
     their choice.
 
     Attributes:
-        spent: What the search had cost that was written last.
+        spent: The cost of the search that was written last.
         lost: The completed generations of that search whose candidates are missing in part or all,
             counted from 0.
     """
