@@ -11,7 +11,7 @@ __all__ = ["Evaluation", "evaluate", "evolve", "export", "load", "merge", "resum
 
 
 def __getattr__(name: str) -> Any:
-    """Functions are imported when one is first asked for: a search needs what a merge does not."""
+    """Import functions when one is first asked for, since a search needs what a merge does not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from evojax_merge import api

@@ -1,4 +1,4 @@
-"""``python -m evojax_merge``."""
+"""The program that ``python -m evojax_merge`` runs."""
 
 from evojax_merge.cli import main
 

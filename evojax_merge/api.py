@@ -61,9 +61,9 @@ class Evaluation:
     """How a model did on a task.
 
     Attributes:
-        result: Score with its 95 % interval.
-        items: Result of every item, in the order of the data.
-        details: For every item what the model answered and how it was judged.
+        result: The score with its 95 % interval.
+        items: The result of every item, in the order of the data.
+        details: What the model answered on every item, and how the answer was judged.
     """
 
     result: "Result"
@@ -77,7 +77,7 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     Args:
         model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
         task: What is measured.
-        name: What the result calls the model; by default the name of its directory.
+        name: What the result calls the model; by default, the name of its directory.
 
     Raises:
         ValueError: The model cannot be measured by this task.
@@ -105,14 +105,14 @@ def merge(
 
     Args:
         recipe: A recipe of any kind, or the path of one.
-        trust_operator: Allow an operator from outside this package, whose code is then run.
-        force: Allow checkpoints that have changed since the recipe was made.
-        use_cache: Keep what operators compute of whole tensors for the next time, in
-            `evojax_merge.operators.statistics.cache.default_directory`, and use what is kept there.
+        trust_operator: Whether an operator may come from outside this package; its code is run.
+        force: Whether checkpoints may have changed since the recipe was made.
+        use_cache: Whether what operators compute of whole tensors is kept for the next time, in
+            `evojax_merge.operators.statistics.cache.default_directory`, and taken from there.
 
-    Returns:
-        The model; of a data-flow recipe, a plain one with a layer for each hop, into whose weights
-        the scales are absorbed.
+        Returns:
+            The model. A data-flow recipe gives a plain model with a layer for each hop, into whose
+            weights the scales are absorbed.
 
     Raises:
         RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
@@ -141,8 +141,8 @@ def _kept_evidence(directory: Path) -> Path | None:
     """The folder of evidence beside a recipe, which is read and added to; None if there is none.
 
     Raises:
-        RecipeError: It is elsewhere, where a stranger's link would have files written, or holds
-            what is no file.
+        RecipeError: The folder is elsewhere, where a stranger's link would have files written, or
+            it holds what is no file.
     """
     folder = directory / EVIDENCE
     if not folder.is_dir():
@@ -173,20 +173,21 @@ def route(
 
     Args:
         recipe: The recipe.
-        trust_operator: See `merge`.
-        force: See `merge`.
-        use_cache: See `merge`.
-        kept: Folder that keeps evidence.
+        trust_operator: Whether an operator may come from outside this package; its code is run.
+        force: Whether checkpoints may have changed since the recipe was made.
+        use_cache: Whether what operators compute of whole tensors is kept, and taken from there.
+        kept: The folder that keeps evidence, if any.
 
-    Raises:
-        RecipeError: See `merge`.
-        CheckpointError: See `merge`.
+        Raises:
+            RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
+                changed since, or its operator is not to be trusted.
+            CheckpointError: A checkpoint is missing or damaged.
     """
     return _route(recipe, _Terms(trust_operator, force, use_cache, kept))
 
 
 class _Terms(NamedTuple):
-    """On which terms a recipe is carried out; see `merge`."""
+    """The terms on which a recipe is carried out, as `merge` takes them."""
 
     trust_operator: bool
     force: bool
@@ -252,11 +253,11 @@ def evolve(
     Args:
         config: A composed configuration, or the overrides that the command line would take, e.g.
             ``["model.base=DIR", "model.sources=[DIR,DIR]", "fitness.data=items.jsonl"]``.
-        directory: Where everything is left; by default ``runs/NAME/DATE_TIME``. If it holds the
-            beginning of the same run, that is continued. A start that is refused leaves none.
-        console: Where to show progress; by default nowhere.
+        directory: Where everything is left; by default, ``runs/NAME/DATE_TIME``. If it holds the
+            beginning of the same run, that is continued. A refused start leaves no directory.
+        console: Where progress is shown; by default, nowhere.
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
-        on_start: Called when everything is checked and the weights are read.
+        on_start: A function that is called when all is checked and the weights are read.
 
     Raises:
         ValueError: The configuration, a checkpoint or the data cannot be used; nothing expensive
@@ -323,14 +324,15 @@ def resume(
     left is read where it cannot be written.
 
     Args:
-        directory: Of the run.
-        console: Where to show progress; by default nowhere.
-        trust_config: Import and call what the run's configuration names from outside this package.
+        directory: The directory of the run.
+        console: Where progress is shown; by default, nowhere.
+        trust_config: Whether what the run's configuration names from outside this package may be
+            imported and called.
 
     Raises:
         ConfigError: The directory holds no run, or its configuration is not to be trusted.
         RecipeError: Something in the directory is no regular file.
-        LockedError: Another process is writing it.
+        LockedError: Another process is writing the directory.
     """
     from evojax_merge.runs.run import left_by, run
 

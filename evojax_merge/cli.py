@@ -1,4 +1,4 @@
-"""The command line: evolve, resume, apply, convert, evaluate."""
+"""The command line, with the commands evolve, resume, apply, convert and evaluate."""
 
 import functools
 import importlib
@@ -45,11 +45,11 @@ seed=1 search.evaluations=500 +experiment=NAME. All keys: conf/config.yaml and i
 COMMANDS = ("evolve", "resume", "apply", "convert", "evaluate")
 
 TRACEBACK = "HYDRA_FULL_ERROR"
-"""Environment variable that brings the traceback of an error back, as in Hydra."""
+"""The environment variable that brings the traceback of an error back, as in Hydra."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exits with 2 on an error of the user's, with 130 when interrupted."""
+    """Run a command, and exit with 2 on an error of the user's or with 130 when interrupted."""
     try:
         with watch() as interruption, end_if_asked_twice():
             _main(list(sys.argv[1:] if arguments is None else arguments), interruption)

@@ -1,4 +1,4 @@
-"""``evojax-merge apply``: build the checkpoint that a recipe, or a YAML of mergekit, describes."""
+"""``evojax-merge apply`` builds the checkpoint that a recipe, or a mergekit YAML, describes."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def run(arguments: list[str], console: Console) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows its name.
-        console: Where it says what it did.
+        arguments: What follows the name of the command.
+        console: Where the command says what it did.
     """
     parser = Parser("evojax-merge apply")
     parser.add_argument("recipe", type=Path, help="recipe.yaml, YAML of mergekit, or a run")

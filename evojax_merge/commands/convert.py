@@ -1,4 +1,4 @@
-"""``evojax-merge convert``: write a recipe as a YAML of mergekit."""
+"""``evojax-merge convert`` writes a recipe as a YAML of mergekit."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def run(arguments: list[str], console: Console) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows its name.
-        console: Where it says what it did.
+        arguments: What follows the name of the command.
+        console: Where the command says what it did.
     """
     parser = Parser("evojax-merge convert")
     parser.add_argument("recipe", type=Path)

@@ -1,4 +1,4 @@
-"""``evojax-merge evaluate``: measure a checkpoint or a recipe."""
+"""``evojax-merge evaluate`` measures a checkpoint or a recipe."""
 
 import contextlib
 import json
@@ -25,8 +25,8 @@ def run(arguments: list[str], console: Console) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows its name.
-        console: Where it says what it did.
+        arguments: What follows the name of the command.
+        console: Where the command says what it did.
     """
     parser = Parser("evojax-merge evaluate")
     parser.add_argument("model", help="directory, hub id, recipe.yaml, or the directory of a run")
@@ -79,7 +79,7 @@ def run(arguments: list[str], console: Console) -> None:
 
 
 def _merged(path: Path, force: bool, trust: bool, console: Console) -> Any:
-    """The merge of a recipe; of a data-flow recipe the path, run as it is searched."""
+    """The merge of a recipe; where the recipe is a data-flow one, its path, run as in a search."""
     recipe = load_recipe(path)
     if trust:
         announce_imports(console, api.foreign_operators(recipe))

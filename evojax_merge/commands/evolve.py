@@ -1,4 +1,4 @@
-"""``evojax-merge evolve``: search for the best merge of some models."""
+"""``evojax-merge evolve`` searches for the best merge of some models."""
 
 import os
 import sys
@@ -24,8 +24,8 @@ def run(arguments: list[str], console: Console) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows its name.
-        console: Where it says what it did.
+        arguments: What follows the name of the command.
+        console: Where the command says what it did.
     """
     parser = Parser("evojax-merge evolve", add_help=False)
     parser.add_argument("--config-dir", "-cd")

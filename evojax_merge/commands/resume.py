@@ -1,4 +1,4 @@
-"""``evojax-merge resume``: continue a run after any interruption."""
+"""``evojax-merge resume`` continues a run after any interruption."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ def run(arguments: list[str], console: Console) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows its name.
-        console: Where it says what it did.
+        arguments: What follows the name of the command.
+        console: Where the command says what it did.
     """
     parser = Parser("evojax-merge resume")
     parser.add_argument("directory", metavar="RUN_DIR")

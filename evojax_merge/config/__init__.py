@@ -1,4 +1,4 @@
-"""Configurations: composed from overrides, and the objects that they describe."""
+"""Configurations, which are composed from overrides, and the objects that they describe."""
 
 from evojax_merge.config.composition import (
     check_sweep,

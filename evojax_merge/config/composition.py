@@ -1,4 +1,4 @@
-"""From overrides to a configuration."""
+"""How overrides become a configuration."""
 
 import contextlib
 import re
@@ -29,7 +29,7 @@ OmegaConf.register_new_resolver("statistics_directory", default_directory, repla
 
 @contextlib.contextmanager
 def _hydra(config_dir: str | Path | None) -> Iterator[list[str]]:
-    """Hydra on the package's configuration; yields the overrides that add the user's own."""
+    """Set Hydra up on the package's configuration; yield the overrides that add the user's own."""
     if GlobalHydra.instance().is_initialized():
         GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
@@ -46,7 +46,7 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
     """The configuration that command-line overrides describe.
 
     Args:
-        overrides: As on the command line, e.g. ``["operator=ties", "seed=1"]``.
+        overrides: The overrides as on the command line, e.g. ``["operator=ties", "seed=1"]``.
         config_dir: A directory with further groups and options, searched after the package's.
 
     Raises:
@@ -61,7 +61,7 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
     """Compose every value of every override that is swept, each once, before any job starts.
 
     Raises:
-        ConfigError: As `compose`.
+        ConfigError: A key or option does not exist, or a value has the wrong type.
     """
     with _hydra(config_dir) as search_path:
         try:
@@ -83,14 +83,14 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
 
 _SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")
 _NAMED_BY_USER = re.compile(r"((?:space|space\.parameter)\.(?:groups|coefficients|fixed))=(\{.*\})")
-"""Mappings whose keys are the user's: where Hydra would merge them, new names would be refused."""
+"""Mappings whose keys are the user's; if Hydra merged them, new names would be refused."""
 
 
 def expand_overrides(overrides: Sequence[str]) -> list[str]:
-    """Overrides in which our own short forms are spelt out for Hydra to read.
+    """The overrides, with the package's own short forms spelt out for Hydra to read.
 
-    ``fitness=[a,b]`` are several tasks; a mapping given for ``space.groups`` and the like replaces
-    that of the option or experiment.
+    With ``fitness=[a,b]`` there are several tasks. A mapping given for ``space.groups`` and the
+    like replaces that of the option or experiment.
 
     Raises:
         ConfigError: A task is named twice.
@@ -130,11 +130,11 @@ def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
 
     Args:
         path: The file.
-        trust: Accept that it names factories from outside this package, which building it runs.
+        trust: Whether it may name factories from outside this package, which building it runs.
 
     Raises:
         ConfigError: There is no such file, it is no configuration of this version, or it names
-            other code than ours and is not trusted.
+            code from outside this package and is not trusted.
     """
     plain = read_config_file(path)
     check_trust(plain, str(path), trust)
@@ -170,13 +170,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _check_found(value: Any, where: str) -> None:
-    """Whether there is nothing to look up in a part that objects are made from.
+    """Raise if there is something to look up in a part that objects are made from.
 
     Hydra resolves such a part more than once, so that no number of escapes keeps a text from being
-    looked up in the end; and what ``${oc.create:…}`` stands for may name code of its own.
+    looked up in the end. What ``${oc.create:…}`` stands for may name code of its own.
 
     Raises:
-        ConfigError: There is.
+        ConfigError: There is something to look up.
     """
     if isinstance(value, dict):
         for key, part in value.items():

@@ -19,12 +19,12 @@ class ModelChoice:
     """The checkpoints to merge.
 
     Attributes:
-        sources: Directories or hub ids.
-        base: The model they were fine-tuned from; needed by operators on task vectors.
-        names: What tables and plots call the sources; by default the last part of each path.
-        dtype: Of the merged parameters; by default the base's, or the first source's.
-        tokenizer: Whose tokenizer and configuration the merge carries: ``base``, or the name of a
-            source. Without a base it is the first source's.
+        sources: The directories or hub ids of the models that are merged.
+        base: The model that they were fine-tuned from, which operators on task vectors need.
+        names: What tables and plots call the sources; by default, the last part of each path.
+        dtype: The type of the merged parameters; by default, that of the base or the first source.
+        tokenizer: The model whose tokenizer and configuration the merge carries: ``base``, or the
+            name of a source. Without a base it is the first source.
     """
 
     sources: list[str]
@@ -76,13 +76,14 @@ class SearchBudget:
     """How much is evaluated.
 
     Attributes:
-        evaluations: Candidates in all; rounded up to whole generations.
-        item_evaluations: Measured items in all, after which the search stops too; None: no limit.
-        chunk: Candidates on a device at a time; None: what memory holds.
-        curve: Points at which the best candidate so far is measured on the held-out split after the
-            search, for the picture of a sweep; 0: none.
-        finalists: Best candidates that are scored again on the validation split, where there is
-            one, to choose the winner.
+        evaluations: The number of candidates in all, rounded up to whole generations.
+        item_evaluations: The number of measured items after which the search stops too; by
+            default, there is no limit.
+        chunk: How many candidates are on a device at a time; by default, as many as memory holds.
+        curve: The number of points at which the best candidate so far is measured on the held-out
+            split after the search, for the picture of a sweep; with 0 there are none.
+        finalists: How many of the best candidates are scored again on the validation split, where
+            there is one, to choose the winner.
     """
 
     evaluations: int = 1000
@@ -106,9 +107,9 @@ class Baselines:
     """What the evolved merge is compared with.
 
     Attributes:
-        sources: Every source, and the base.
-        published: Plain average, task arithmetic and TIES at their published defaults.
-        random_search: The best of a random search with the same number of evaluations.
+        sources: Whether every source, and the base, is compared.
+        published: Whether plain average, task arithmetic and TIES are, at their published defaults.
+        random_search: Whether the best of a random search is, with the same number of evaluations.
     """
 
     sources: bool = True
@@ -121,11 +122,12 @@ class Savers:
     """What saves evaluations.
 
     Attributes:
-        memory: Nothing is measured twice.
-        racing: Arguments of `evojax_merge.savers.Racing`; None: no races.
-        anchors: Arguments of `evojax_merge.savers.Anchors`; None: no anchors.
-        minibatch: Arguments of `evojax_merge.savers.Minibatch`; None: all items.
-        automatic: The same, for searches that minibatches fit (`evolution.scoring.fitting`).
+        memory: Whether results are remembered, so that nothing is measured twice.
+        racing: The arguments of `evojax_merge.savers.Racing`; None for no races.
+        anchors: The arguments of `evojax_merge.savers.Anchors`; None for no anchors.
+        minibatch: The arguments of `evojax_merge.savers.Minibatch`; None for all items.
+        automatic: The arguments of minibatches for searches that these fit (see
+            `evojax_merge.savers.rules.fitting`); None for none.
     """
 
     memory: bool = True
@@ -136,7 +138,7 @@ class Savers:
 
     @property
     def partial(self) -> dict[str, dict[str, Any]]:
-        """Those that measure a candidate on some of the items, by name."""
+        """The savers that measure a candidate on some of the items, by name."""
         names = ("racing", "anchors", "minibatch")
         return {name: given for name in names if (given := getattr(self, name)) is not None}
 
@@ -146,18 +148,20 @@ class Experiment:
     """Everything that determines a run.
 
     Attributes:
-        name: Names the run's folder.
-        seed: Of the search and of the recipes' random masks.
+        name: The name of the experiment, which names the run's folder.
+        seed: The seed of the search and of the recipes' random masks.
         model: What is merged.
-        operator: How; ``operator_target`` and ``operator_arguments`` say how to make it again.
-        space: Makes the space, see `evojax_merge.spaces.kind_of`.
-        strategy: (lower, upper, start) -> the strategy.
+        operator: The operator that merges.
+        operator_target: The factory of the operator, which makes it again.
+        operator_arguments: The arguments of that factory.
+        space: The factory of the space, see `evojax_merge.spaces.kind_of`.
+        strategy: The factory of the strategy, see `evojax_merge.strategies.factory.make_strategy`.
         task: What is measured.
-        mesh: () -> the devices.
-        budget: How much.
-        baselines: Compared with what.
-        export: Write the winner as a checkpoint.
-        statistics_cache: Where operators' statistics are kept between runs; None: nowhere.
+        mesh: The function that arranges the devices.
+        budget: How much is evaluated.
+        baselines: What the evolved merge is compared with.
+        export: Whether the winner is written as a checkpoint.
+        statistics_cache: Where operators' statistics are kept between runs, if anywhere.
         savers: What saves evaluations.
     """
 

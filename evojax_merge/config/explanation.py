@@ -1,4 +1,4 @@
-"""Errors of Hydra's in our users' words: the nearest key, the options, the kind of value."""
+"""Hydra's errors in the words of users, with the nearest key, the options or the kind of value."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class ConfigError(ValueError):
 
 
 def explain(error: Exception, search_path: list[str], overrides: Sequence[str] = ()) -> str:
-    """Hydra's message, with the nearest key or option that exists."""
+    """The message of Hydra, with the nearest key or option that exists."""
     message = str(error)
     cause = error.__cause__
     key = cause.full_key if isinstance(cause, OmegaConfBaseException) else None
@@ -56,7 +56,7 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
 
 
 def _explain_value(override: str, key: str, others: list[str]) -> str:
-    """What a key takes that was given another kind of value."""
+    """The message of what a key takes that was given another kind of value."""
     parent, _, name = key.rpartition(".")
     try:
         node: Any = hydra.compose("config", overrides=others)
@@ -81,7 +81,7 @@ def _explain_value(override: str, key: str, others: list[str]) -> str:
 
 
 def explain_group(error: Exception, overrides: Sequence[str]) -> str:
-    """Which group was not given the name of an option."""
+    """The message of which group was not given the name of an option."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         group = override.get_key_element().lstrip("+")
         if _options(group) and not isinstance(override.value(), str | list):

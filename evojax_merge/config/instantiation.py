@@ -1,4 +1,4 @@
-"""From a configuration to the objects that it describes."""
+"""How a configuration becomes the objects that it describes."""
 
 import inspect
 from typing import Any
@@ -20,11 +20,11 @@ from evojax_merge.operators.statistics.cache import StatisticsCache
 
 
 def build(config: DictConfig) -> Experiment:
-    """The experiment that a configuration describes. Loads no weights.
+    """The experiment that a configuration describes; no weights are loaded.
 
     Raises:
         ConfigError: Something mandatory is missing.
-        ValueError: From whatever part refuses its arguments.
+        ValueError: A part refuses its arguments.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise ConfigError("give a value for " + ", ".join(missing))
@@ -58,13 +58,13 @@ def build(config: DictConfig) -> Experiment:
 
 
 def _enabled(config: DictConfig, seed: int) -> dict[str, Any] | None:
-    """The arguments of a saver that is switched on."""
+    """The arguments of a saver, or None if it is not switched on."""
     arguments = _plain(config)
     return {**arguments, "seed": seed} if arguments.pop("enabled") else None
 
 
 def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None]:
-    """Minibatches that are asked for, or where they fit."""
+    """The arguments of minibatches, as those asked for or those that are used where they fit."""
     known = {"true": "minibatch", "auto": "automatic", "false": None}
     given = str(config.enabled).lower()
     if given not in known:
@@ -109,7 +109,7 @@ def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:
 
 
 def _instantiate(config: Any) -> Any:
-    """What the configuration describes; an error is the part's own, not Hydra's about it."""
+    """The object that a configuration describes; an error is its own, not Hydra's about it."""
     try:
         return instantiate(config)
     except InstantiationException as error:
@@ -124,7 +124,7 @@ def _instantiate(config: Any) -> Any:
 
 
 def _check_option(config: Any, group: str) -> None:
-    """Whether a group holds what an option of it does."""
+    """Raise if a group does not hold what an option of it does."""
     if not isinstance(config, DictConfig) or "_target_" not in config:
         raise ConfigError(
             f"{group} is {shown(config)}; choose an option of it, as {group}=NAME, and change its "
@@ -138,11 +138,11 @@ _HYDRA = {
     "_recursive_": (bool, "true or false"),
     "_convert_": (str, "none, partial, object or all"),
 }
-"""Keys of Hydra's own, and what they take."""
+"""The keys of Hydra's own, and what they take."""
 
 
 def _check_arguments(config: Any, where: str) -> None:
-    """Whether each part takes the keys that it is given; a deferred call would find out late."""
+    """Raise if a part does not take a key that it is given; a deferred call would find out late."""
     if not isinstance(config, DictConfig):
         return
     for key in config:  # of a mapping of the user's, perhaps no text

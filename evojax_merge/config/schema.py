@@ -11,7 +11,7 @@ from evojax_merge.operators.statistics.cache import LIMIT_GB
 
 @dataclasses.dataclass
 class ModelConfig:
-    """See `evojax_merge.config.experiment.ModelChoice`."""
+    """The settings of a `evojax_merge.config.experiment.ModelChoice`."""
 
     base: str | None = None
     sources: list[str] = MISSING
@@ -22,7 +22,7 @@ class ModelConfig:
 
 @dataclasses.dataclass
 class SearchConfig:
-    """See `evojax_merge.config.experiment.SearchBudget`."""
+    """The settings of a `evojax_merge.config.experiment.SearchBudget`."""
 
     evaluations: int = 1000
     item_evaluations: int | None = None
@@ -33,7 +33,7 @@ class SearchConfig:
 
 @dataclasses.dataclass
 class RacingConfig:
-    """See `evojax_merge.savers.Racing`."""
+    """The settings of `evojax_merge.savers.Racing`."""
 
     enabled: bool = False
     blocks: int = 8
@@ -46,7 +46,7 @@ class RacingConfig:
 
 @dataclasses.dataclass
 class AnchorsConfig:
-    """See `evojax_merge.savers.Anchors`."""
+    """The settings of `evojax_merge.savers.Anchors`."""
 
     enabled: bool = False
     anchors: int = 20
@@ -58,9 +58,10 @@ class AnchorsConfig:
 
 @dataclasses.dataclass
 class MinibatchConfig:
-    """See `evojax_merge.savers.Minibatch`.
+    """The settings of `evojax_merge.savers.Minibatch`.
 
-    New runs have them where they fit (conf/config.yaml); what was begun without goes on without.
+    New runs have minibatches where they fit (conf/config.yaml). A run that was begun without them
+    goes on without them.
     """
 
     enabled: Any = False
@@ -71,7 +72,7 @@ class MinibatchConfig:
 
 @dataclasses.dataclass
 class SaversConfig:
-    """See `evojax_merge.config.experiment.Savers`."""
+    """The settings of `evojax_merge.config.experiment.Savers`."""
 
     memory: bool = True
     racing: RacingConfig = dataclasses.field(default_factory=RacingConfig)
@@ -81,7 +82,7 @@ class SaversConfig:
 
 @dataclasses.dataclass
 class BaselinesConfig:
-    """See `evojax_merge.config.experiment.Baselines`."""
+    """The settings of `evojax_merge.config.experiment.Baselines`."""
 
     sources: bool = True
     published: bool = True
@@ -90,7 +91,7 @@ class BaselinesConfig:
 
 @dataclasses.dataclass
 class StatisticsCacheConfig:
-    """See `evojax_merge.operators.statistics.cache.StatisticsCache`."""
+    """The settings of a `evojax_merge.operators.statistics.cache.StatisticsCache`."""
 
     directory: str | None = None
     limit_gb: float = LIMIT_GB

@@ -1,4 +1,4 @@
-"""What a run directory from elsewhere may have made: the factories that our own options name."""
+"""What a run directory from elsewhere may call, which is what the package's own options name."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -30,8 +30,8 @@ class Factory(NamedTuple):
 def public_factories(group: str) -> frozenset[str]:
     """The factories that the package's options of a group name.
 
-    A configuration that names no other runs no code but ours, evosax's and optax's, on arguments
-    that are plain values.
+    A configuration that names no other factory runs no code but that of this package, evosax and
+    optax, on arguments that are plain values.
     """
     files = sorted((conf_directory() / group).rglob("*.yaml"))
     options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
@@ -42,22 +42,22 @@ def foreign_factories(config: Mapping[str, Any]) -> list[str]:
     """The factories that a configuration names and that are no public ones, in order.
 
     Args:
-        config: Plain values, as read from a file.
+        config: The configuration as plain values, as they are read from a file.
     """
     named = [one for key, value in config.items() for one in _factories(str(key), value)]
     return list(dict.fromkeys(one.name for one in named if not _is_public(one)))
 
 
 def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
-    """Whether everything that a configuration names may be imported and called.
+    """Raise if something that a configuration names may not be imported and called.
 
     Args:
-        config: Plain values, as read from a file.
-        where: What messages call it.
-        trust: The user has said that any factory may.
+        config: The configuration as plain values, as they are read from a file.
+        where: What messages call the configuration.
+        trust: Whether the user has said that any factory may be called.
 
-    Raises:
-        ConfigError: It names factories that are no public ones, and is not trusted.
+        Raises:
+            ConfigError: The configuration names factories that are not public, and is not trusted.
     """
     foreign = foreign_factories(config)
     if foreign and not trust:

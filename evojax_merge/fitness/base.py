@@ -15,8 +15,8 @@ class GenerateBatch(NamedTuple):
     """Prompts of one length bucket, padded on the left.
 
     Attributes:
-        tokens: Token ids.
-        start: First slot of each row that is not padding.
+        tokens: The token ids.
+        start: The first slot of each row that is not padding.
     """
 
     tokens: Int32[np.ndarray, "batch seq"]
@@ -27,9 +27,9 @@ class LoglikelihoodBatch(NamedTuple):
     """Sequences of one length bucket, padded on the left.
 
     Attributes:
-        tokens: Token ids.
-        start: First slot of each row that is not padding.
-        target: True at the tokens whose log-probability given all before them is summed; never at
+        tokens: The token ids.
+        start: The first slot of each row that is not padding.
+        target: Which tokens are summed over, by their log-probability given all before them; never
             the first token of a row.
     """
 
@@ -48,9 +48,9 @@ class PictureBatch(NamedTuple):
     """Prepared pictures, and what all of them have in common.
 
     Attributes:
-        pictures: Whole numbers from 0 to 255.
-        pixels: What makes of them what a model reads, `evojax_merge.models.request.Pixels`.
-        classes: `evojax_merge.models.request.Prompts`, or a `Head`.
+        pictures: The pictures, as whole numbers from 0 to 255.
+        pixels: How they become what a model reads, a `evojax_merge.models.request.Pixels`.
+        classes: The classes to tell apart, a `evojax_merge.models.request.Prompts` or a `Head`.
     """
 
     pictures: UInt8[np.ndarray, "batch channels height width"]
@@ -68,15 +68,15 @@ Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | PictureBatch | Size
 
 
 FRACTION = "fraction"
-"""The unit of what lies between 0 and 1; people read it in per cent."""
+"""The unit of numbers between 0 and 1, which people read in per cent."""
 
 
 class Measure(NamedTuple):
-    """What the results of a task are. Larger is better, whatever is measured.
+    """What the results of a task are. A larger result is better, whatever is measured.
 
     Attributes:
         name: What is measured, e.g. ``accuracy``.
-        unit: Of the numbers as they are computed and as files hold them.
+        unit: The unit of the numbers as they are computed and as files hold them.
         sampled: Whether the mean over the items stands for more items of their kind, and so has an
             interval; a size, for instance, is known exactly.
     """
@@ -112,20 +112,20 @@ class BoundTask(Protocol):
 
     Attributes:
         request: What a model is to do with each batch, and what comes out of it.
-        batches: One per length bucket; each is one compiled shape.
+        batches: The batches, one per length bucket; each is one compiled shape.
     """
 
     request: Request
     batches: tuple[Batch, ...]
 
     def __len__(self) -> int:
-        """Number of items."""
+        """The number of items."""
         ...
 
     def score(
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """Per-item results of a population, larger is better, items in the order of the data.
+        """The results of a population for each item, in the order of the data; larger is better.
 
         Args:
             outputs: What the device program gave for each of ``batches``, in that order.
@@ -164,7 +164,7 @@ class Task(Protocol):
     def splits(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int:
-        """Number of items in the split."""
+        """The number of items in the split."""
         ...
 
     def on(self, split: str) -> "Task":
@@ -188,14 +188,14 @@ class Task(Protocol):
 
 
 def check_task(task: Any, where: str) -> None:
-    """Whether an object is a task, which one from elsewhere may be in part only.
+    """Raise if an object is no task; an object from elsewhere may be one in part only.
 
     Args:
         task: The object.
         where: The key that describes it.
 
     Raises:
-        ValueError: It lacks something that a `Task` has.
+        ValueError: The object lacks something that a `Task` has.
     """
     parts = ("name", "current_split", "measure", "splits", "on", "bind", "__len__")
     missing = [part for part in parts if not hasattr(task, part)]

@@ -16,10 +16,10 @@ from typing import Any
 from evojax_merge.documents.errors import shown
 
 SECONDS = 20
-"""Time for the templates of a task, and a second more for each thousand prompts."""
+"""The seconds that the templates of a task may take; each thousand prompts add one more."""
 
 MEMORY = 2**30
-"""Bytes beyond those that the process begins with."""
+"""The bytes that the process may take beyond those that it begins with."""
 
 _PROGRAM = Path(__file__).with_name("chat_process.py")
 
@@ -39,13 +39,13 @@ class ChatTemplateError(ValueError):
 def as_chats(tokenizer: Any, prompts: Sequence[str], owner: str | Path) -> list[str]:
     """Each prompt as a user's turn, up to where the model's answer begins.
 
-    Equal to ``apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
+    The result equals ``apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
     add_generation_prompt=True)``.
 
     Args:
-        tokenizer: Has the template.
+        tokenizer: The tokenizer that has the template.
         prompts: The prompts.
-        owner: Directory of the tokenizer, or what else messages call it.
+        owner: The directory of the tokenizer, or another name for it in messages.
 
     Raises:
         ChatTemplateError: There is no template, or it fails, takes too long or too much memory.

@@ -1,6 +1,7 @@
-"""Renders a chat template in a process of limited time and memory; run by `chat`, never imported.
+"""A program that renders a chat template in a process of limited time and memory.
 
-It reads what it needs as JSON from its input, and writes texts or an error as JSON to its output.
+The module `chat` runs it and never imports it. It reads what it needs as JSON from its input, and
+writes texts or an error as JSON to its output.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from typing import Any
 from transformers.utils.chat_template_utils import render_jinja_template
 
 _LONGEST = 10_000_000
-"""Characters of a text; the memory holds many such, and no context does."""
+"""The most characters of a text; the memory holds many such texts, and no context holds one."""
 
 
 def main() -> None:

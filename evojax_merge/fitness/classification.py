@@ -35,7 +35,7 @@ class ClassificationTask:
     """Accuracy on labelled feature vectors.
 
     Args:
-        examples: Examples of each split.
+        examples: The examples of each split.
         current_split: The split whose items are measured.
         name: What results tables call the task.
     """
@@ -109,7 +109,7 @@ class LabelJudge:
     """Compares the greatest logit of each item with its label.
 
     Args:
-        labels: Of the items, numbers from 0.
+        labels: The labels of the items, numbers from 0.
     """
 
     def __init__(self, labels: Int[np.ndarray, " items"]) -> None:
@@ -174,17 +174,17 @@ def classification_task(
     """A classification task from files.
 
     Args:
-        data: ``.npz`` with arrays of features [items, …] and labels [items], or ``.csv`` with a
-            header, a column of labels and features in all others; the items of the search.
-        validation: The same for the items that choose among snapshots, if any.
-        test: The same for the held-out items, if any.
-        label: Array or column of the labels, integers from 0.
-        inputs: Array of the features in ``.npz``.
-        limit: Use at most this many items of each file, the first ones.
+        data: The file of the items of the search: ``.npz`` with arrays of features [items, …] and
+            labels [items], or ``.csv`` with a header, a column of labels and features elsewhere.
+        validation: Such a file of the items that choose among snapshots, if any.
+        test: Such a file of the held-out items, if any.
+        label: The array or column of the labels, integers from 0.
+        inputs: The array of the features in ``.npz``.
+        limit: How many items of each file are used at most, the first ones.
         name: What results tables call the task.
-        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+        split: The shares of the items of ``data`` for the splits, in place of further files; see
             `evojax_merge.fitness.splits.divide`.
-        split_seed: Of that division.
+        split_seed: The seed of that division.
 
     Raises:
         DataError: A file is missing or malformed.
@@ -250,7 +250,7 @@ def read_examples(
 
 
 _LARGEST_ARRAYS = 2 * 2**30
-"""Bytes of the arrays of a file, which a small one can stand for."""
+"""The most bytes of the arrays of a file; a small file can stand for large arrays."""
 
 
 def _read_npz(file: Path, label: str, inputs: str) -> tuple[np.ndarray, np.ndarray]:

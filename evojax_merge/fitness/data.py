@@ -1,4 +1,4 @@
-"""JSON Lines files: one object a line, and errors that name the file, the line and the field."""
+"""JSON Lines files of one object a line, and errors that name file, line and field."""
 
 import sys
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> str:
-        """File and line, as messages give it."""
+        """The file and the line, as messages give them."""
         return f"{self.path}, line {self.line}"
 
     def field(self, name: str) -> Any:
@@ -65,7 +65,7 @@ def read_jsonl(path: str | Path, limit: int | None = None) -> tuple[Record, ...]
 
     Args:
         path: The file.
-        limit: Read at most this many objects.
+        limit: How many objects are read at most.
 
     Raises:
         DataError: The file is missing, no regular file, empty or not UTF-8, or a line is not a JSON
@@ -103,7 +103,7 @@ _KINDS: dict[type, str] = {
 
 
 def _lines(file: BinaryIO) -> Iterable[bytes]:
-    """Lines without a byte order mark; a longer one than can be read is the last, cut.
+    """Lines without a byte order mark; a line too long to be read is cut and is the last.
 
     Only a newline ends one: `str.splitlines` would also split at U+2028 inside a JSON string.
     """

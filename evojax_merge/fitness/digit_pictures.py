@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits as pictures: tasks for models that see, without a download."""
+"""Tasks for models that see: scikit-learn's handwritten digits as pictures, without a download."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,10 +16,10 @@ NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 PARITIES = ("even", "odd")
 
 VIEWS = ("upright", "turned", "negative")
-"""As written, light on dark; turned by a quarter to the left; dark on light."""
+"""The digits as written, light on dark; turned by a quarter to the left; dark on light."""
 
 QUESTIONS = {"digit": NUMERALS, "parity": PARITIES}
-"""What is asked of a picture -> the possible answers."""
+"""The possible answers to each question about a picture."""
 
 TEMPLATES = {
     "digit": ("a photo of the digit {}.", "a handwritten {}."),
@@ -40,11 +40,11 @@ def digit_pictures_task(
     """A task about the 1,797 digits (see `evojax_merge.fitness.digits.load_digits`).
 
     Args:
-        question: ``digit`` or ``parity``.
+        question: What is asked, ``digit`` or ``parity``.
         view: How the digit is shown, one of `VIEWS`.
-        templates: Prompts for the names of the answers; None: those of the question.
-        seed: Of the shuffle before the split.
-        fractions: Shares of the splits.
+        templates: The prompts for the names of the answers; by default, those of the question.
+        seed: The seed of the shuffle before the split.
+        fractions: The shares of the splits.
         name: What results tables call the task.
 
     Raises:
@@ -64,9 +64,9 @@ def digit_pictures(examples: Examples, question: str, view: str) -> LabelledPict
     """Digits as grey pictures of 8 × 8 pixels, with the answers to a question.
 
     Args:
-        examples: Of `load_digits`.
-        question: One of `QUESTIONS`.
-        view: One of `VIEWS`.
+        examples: The digits, a split that `load_digits` gives.
+        question: What is asked, one of `QUESTIONS`.
+        view: How the digit is shown, one of `VIEWS`.
     """
     pixels = np.rint(255 * examples.inputs.reshape(-1, _SIDE, _SIDE)).astype(np.uint8)
     if view == "turned":

@@ -18,12 +18,12 @@ def load_digits(
 ) -> dict[str, Examples]:
     """The 1,797 digits in disjoint random splits, pixels in [0, 1].
 
-    Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
+    The source is Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI 1998.
 
     Args:
-        seed: Of the shuffle; the splits of one seed are always the same.
-        fractions: Share of each split; together at most 1.
-        classes: Keep only these digits, in every split.
+        seed: The seed of the shuffle; the splits of one seed are always the same.
+        fractions: The share of each split; all shares together are at most 1.
+        classes: The digits that every split keeps; by default, all.
 
     Raises:
         ValueError: The fractions are no shares, or scikit-learn is not installed.
@@ -61,5 +61,5 @@ def digits_task(
     classes: Collection[int] | None = None,
     name: str = "digits",
 ) -> ClassificationTask:
-    """The classification task of the digits (see `load_digits`)."""
+    """The classification task of the digits that `load_digits` gives."""
     return ClassificationTask(load_digits(seed, fractions, classes), name=name)

@@ -25,7 +25,7 @@ class Encoder:
 
     Args:
         model: Anything with ``tokenizer`` and ``config``.
-        task: Name of the task, for messages.
+        task: The name of the task in messages.
 
     Raises:
         ValueError: The model has no tokenizer, or no fast one.
@@ -77,9 +77,9 @@ class Encoder:
     def pair(self, contexts: Sequence[str], texts: Sequence[str]) -> list[tuple[list[int], int]]:
         """Token ids of context + text, and how many of them are context.
 
-        As lm-evaluation-harness does: white space that ends a context is counted to the text,
-        both are encoded together, and the context is as long as when encoded alone. When it has
-        no token, the beginning (or else the end) token takes its place.
+        This is done as in lm-evaluation-harness: white space that ends a context is counted to
+        the text, both are encoded together, and the context is as long as when encoded alone.
+        When it has no token, the beginning (or else the end) token takes its place.
 
         Raises:
             ValueError: A text has no token of its own, or there is no token for an empty context.
@@ -145,7 +145,7 @@ class _EndTokens(Document):
 
 
 def _end_tokens(eos: int | None, directory: Path | None) -> tuple[int, ...]:
-    """The tokenizer's, then those of ``generation_config.json``, which names one or several."""
+    """The end token of the tokenizer, then those of ``generation_config.json``, one or several."""
     found = [] if eos is None else [eos]
     file = None if directory is None else member(Path(directory), "generation_config.json")
     if file is not None and file.exists():
@@ -174,9 +174,9 @@ def plan_buckets(lengths: Sequence[int], most: int, extra: int = 0) -> tuple[Buc
     by dynamic programming.
 
     Args:
-        lengths: Length of each row.
-        most: At most this many buckets.
-        extra: Positions every row takes besides, e.g. the tokens generated.
+        lengths: The length of each row.
+        most: The largest number of buckets.
+        extra: The positions that every row takes besides, e.g. the tokens generated.
     """
     padded = -(-np.maximum(lengths, 1) // _MULTIPLE) * _MULTIPLE
     sizes, counts = np.unique(padded, return_counts=True)
@@ -215,12 +215,12 @@ def fitting_bucket(lengths: Sequence[int], batches: Sequence[Any]) -> Bucket:
 
 
 def shared_prefix(rows: Sequence[tuple[Sequence[int], int]]) -> int:
-    """Tokens that all rows begin with and that are worth reading once for all.
+    """The number of tokens that all rows begin with and that are worth reading once for all.
 
     Each row keeps a token before those that are scored or generated, as these are predicted by it.
 
     Args:
-        rows: Token ids, and how many of them are context.
+        rows: The token ids of each row, and how many of them are context.
     """
     if len(rows) < 2:
         return 0

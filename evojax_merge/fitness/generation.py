@@ -43,16 +43,16 @@ class GenerationTask(TextTask):
 
     Attributes:
         template: The prompt, with fields of the item in braces.
-        reference: Field of the right answer.
+        reference: The field of the right answer.
         reference_text: The whole text of a right answer, with fields of the item in braces, for
-            strategies that follow its likelihood; None: the field of the right answer.
+            strategies that follow its likelihood; by default, the field of the right answer.
         extract: How the answer is found and compared, a key of `EXTRACTORS`.
         language: A condition on the text, ``ja`` for the script rule, or None for any language.
-        max_new_tokens: Longest answer.
-        stop: The text is cut before the first of these.
-        chat: Give the prompt as a user's turn in the tokenizer's chat template.
-        slots: Answers that a model writes at a time; those that end make room for prompts that
-            wait. None: to all prompts of a length bucket, or as many as memory holds.
+        max_new_tokens: The largest number of tokens in an answer.
+        stop: The strings that end an answer; its text is cut before the first of them.
+        chat: Whether the prompt is given as a user's turn in the tokenizer's chat template.
+        slots: How many answers a model writes at a time; those that end make room for prompts that
+            wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
     """
 
     template: str = "{question}"
@@ -123,7 +123,7 @@ class GenerationTask(TextTask):
         """The whole text of an item's right answer.
 
         Raises:
-            DataError: There is none.
+            DataError: The item has no such text.
         """
         if self.reference_text is None:
             text = record.text(self.reference)
@@ -147,7 +147,7 @@ class BoundGeneration:
     """Prompts as arrays, and the judge of what a population wrote.
 
     Attributes:
-        request: What a model is to do. Of the tokens that end an answer, some are the model's, and
+        request: What a model is to do. Some of the tokens that end an answer are the model's, and
             some are stop strings of one token; longer stop strings cut the text afterwards.
     """
 
@@ -187,7 +187,7 @@ class BoundGeneration:
         return len(self._references)
 
     def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundGeneration":
-        """The same task on some of its items; what was judged before is known to both."""
+        """The same task on some of its items; both know what was judged before."""
         part = copy.copy(self)
         part._encoded = [self._encoded[row] for row in rows]
         part._prompts = [self._prompts[row] for row in rows]
@@ -211,8 +211,8 @@ class BoundGeneration:
     ) -> Float32[np.ndarray, "pop items"]:
         """1 where an answer is right, 0 elsewhere.
 
-        Each distinct answer is decoded and judged once: candidates repeat one another's, and
-        later generations earlier ones'.
+        Each distinct answer is decoded and judged once: candidates repeat the answers of one
+        another, and later generations those of earlier ones.
         """
         right = np.zeros((len(outputs[0]), len(self)), np.float32)
         for rows, tokens in zip(self._rows, outputs, strict=True):

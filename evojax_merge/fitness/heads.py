@@ -1,4 +1,4 @@
-"""Heads of classes that all candidates share: from a file, or from a text tower that is frozen."""
+"""Heads of classes that all candidates share, from a file or from a frozen text tower."""
 
 import zipfile
 from pathlib import Path
@@ -21,12 +21,13 @@ from evojax_merge.models.clip.logits import class_head
 from evojax_merge.models.request import Head
 
 _ROWS = 256
-"""Prompts that a frozen text tower reads at a time."""
+"""How many prompts a frozen text tower reads at a time."""
 
 
 def read_head(path: str) -> Head:
-    """Read a head from ``.safetensors`` or ``.npz``: ``weight`` [classes, features], perhaps
-    ``bias`` [classes].
+    """Read a head from ``.safetensors`` or ``.npz``.
+
+    The file holds ``weight`` [classes, features], and may hold ``bias`` [classes].
 
     Raises:
         DataError: The file is missing or damaged, or holds something else.
@@ -65,14 +66,15 @@ def frozen_head(source: str, classes: list[str], templates: list[str], task: str
     """The head that the text tower of a CLIP, which is not merged, makes of classes in words.
 
     Args:
-        source: Directory or hub id of a CLIP with both towers.
-        classes: In the order of their numbers.
-        templates: See `evojax_merge.fitness.zero_shot.prompts`.
-        task: Name of the task, for messages.
+        source: The directory or hub id of a CLIP with both towers.
+        classes: The names of the classes, in the order of their numbers.
+        templates: The prompts for a name, as `evojax_merge.fitness.zero_shot.prompts` takes them.
+        task: The name of the task in messages.
 
     Raises:
         CheckpointError: The checkpoint is damaged.
-        ValueError: It is no CLIP with both towers, or its text tower cannot read the prompts.
+        ValueError: The checkpoint is no CLIP with both towers, or its text tower cannot read the
+            prompts.
     """
     checkpoint = load_config(source)
     config: Any = checkpoint.config

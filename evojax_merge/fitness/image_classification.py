@@ -32,15 +32,15 @@ class ImageClassificationTask:
     linear head that all candidates share, and then no text tower runs.
 
     Args:
-        examples: Pictures of each split.
-        classes: In words, in the order of their numbers.
-        templates: Prompts that ``{}`` is replaced in by the name of a class; a class is the mean of
+        examples: The pictures of each split.
+        classes: The classes in words, in the order of their numbers.
+        templates: The prompts in which the name of a class replaces ``{}``; a class is the mean of
             what the text tower makes of them.
         head: A linear head in the place of the names, see `evojax_merge.fitness.heads`.
-        text: Directory or hub id of a CLIP whose text tower, which is not merged, reads the names
-            once for all candidates.
-        processor: Directory or hub id of the checkpoint whose image processor prepares the
-            pictures; None: of the model.
+        text: The directory or hub id of a CLIP whose text tower, which is not merged, reads the
+            names once for all candidates.
+        processor: The directory or hub id of the checkpoint whose image processor prepares the
+            pictures; by default, the model itself.
         name: What results tables call the task.
 
     Raises:
@@ -180,7 +180,7 @@ class BoundPictures(LabelJudge):
         return BoundPictures(batch, self._labels[rows], names, self._classes)
 
     def details(self, outputs: Sequence[np.ndarray], candidate: int = 0) -> list[dict[str, Any]]:
-        """Picture, predicted class, label and verdict of each item."""
+        """The picture, the predicted class, the label and the verdict of each item."""
         return [
             {
                 **record,
@@ -211,23 +211,25 @@ def image_classification_task(
     """An image classification task from files.
 
     Args:
-        data: JSON Lines with the path and the label of a picture each, or a folder with a folder of
-            pictures for each class; the items of the search.
-        validation: The same for the items that choose among snapshots, if any.
-        test: The same for the held-out items, if any.
-        image: Field of the path of a picture, from the folder of the file.
-        label: Field of its label: the name of a class, or its number from 0.
-        classes: Names in the order of their numbers, or a mapping of labels to names; None: the
-            labels of the data, in alphabetical order.
-        templates: See `ImageClassificationTask`.
-        head: File of a head, see `evojax_merge.fitness.heads.read_head`.
-        text: See `ImageClassificationTask`.
-        processor: See `ImageClassificationTask`.
-        limit: Use at most this many items of each file, or of each class's folder, the first ones.
+        data: The items of the search: JSON Lines with the path and the label of a picture each, or
+            a folder with a folder of pictures for each class.
+        validation: The items that choose among snapshots in the same form, if any.
+        test: The held-out items in the same form, if any.
+        image: The field of the path of a picture, from the folder of the file.
+        label: The field of its label: the name of a class, or its number from 0.
+        classes: The names in the order of their numbers, or a mapping of labels to names; by
+            default, the labels of the data, in alphabetical order.
+        templates: The prompts in which the name of a class replaces ``{}``.
+        head: The file of a head, see `evojax_merge.fitness.heads.read_head`.
+        text: The directory or hub id of a CLIP whose frozen text tower reads the names.
+        processor: The directory or hub id of the checkpoint whose image processor prepares the
+            pictures; by default, the model itself.
+        limit: How many items of each file, or of each class's folder, are used at most, the first
+            ones.
         name: What results tables call the task.
-        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+        split: The shares of the items of ``data`` for the splits, in place of further files; see
             `evojax_merge.fitness.splits.divide`.
-        split_seed: Of that division.
+        split_seed: The seed of that division.
 
     Raises:
         DataError: A file is missing or malformed, or a label is no class.

@@ -1,8 +1,8 @@
 """Whether a text is in the wanted language.
 
-The script rule is the default for Japanese: exact, instant, and right on the short and numeric
-texts that statistical identifiers get wrong (they call 東京都 Chinese). The identifiers are for
-other languages and for comparability with published scores.
+The script rule is the default for Japanese. It is exact, instant, and right on the short and
+numeric texts that statistical identifiers get wrong (they call 東京都 Chinese). The identifiers
+are for other languages and for comparability with published scores.
 """
 
 import importlib
@@ -46,7 +46,7 @@ class Language(ABC):
 
 
 class ScriptRule(Language):
-    """Japanese by its script.
+    """A condition that knows Japanese by its script.
 
     After NFKC, with J kana and kanji and O letters of other scripts, a text is Japanese when
     J / (J + O) ≥ ``share`` and it holds a kana, or else, being all kanji like 東京都, at most
@@ -54,9 +54,9 @@ class ScriptRule(Language):
     letters are not counted: kg, cm and x are how Japanese writes units and variables.
 
     Args:
-        language: Only ``ja``.
-        share: Least share of kana and kanji among the letters.
-        kanji_only: Most kanji of a text without kana; running Japanese text has kana.
+        language: The code of the language, which can only be ``ja``.
+        share: The least share of kana and kanji among the letters.
+        kanji_only: The most kanji of a text without kana; running Japanese text has kana.
     """
 
     def __init__(self, language: str = "ja", share: float = 0.5, kanji_only: int = 20) -> None:
@@ -89,11 +89,13 @@ class ScriptRule(Language):
 
 
 class LangId(Language):
-    """py3langid (Lui and Baldwin, 2012, retrained): offline, 4.5 MB, needs the ``langid`` extra.
+    """The identifier py3langid (Lui and Baldwin, 2012, retrained).
+
+    It works offline, has 4.5 MB and needs the ``langid`` extra.
 
     Args:
-        language: ISO 639-1 code.
-        threshold: Least probability of the language.
+        language: The ISO 639-1 code of the language.
+        threshold: The least probability of the language.
     """
 
     def __init__(self, language: str, threshold: float = 0.5) -> None:
@@ -111,11 +113,13 @@ class LangId(Language):
 
 
 class Lingua(Language):
-    """lingua: offline, 96 MB, for short texts of many languages; not among the dependencies.
+    """The identifier lingua, for short texts of many languages.
+
+    It works offline and has 96 MB. It is not among the dependencies.
 
     Args:
-        language: ISO 639-1 code.
-        threshold: Least probability of the language.
+        language: The ISO 639-1 code of the language.
+        threshold: The least probability of the language.
     """
 
     def __init__(self, language: str, threshold: float = 0.5) -> None:
@@ -136,12 +140,12 @@ class Lingua(Language):
 class FastText(Language):
     """A fastText model file such as ``lid.176.ftz``, with which the paper's scores were made.
 
-    Akiba et al., arXiv 2403.13187: right only when P(ja) > 0.5, newlines removed.
+    In Akiba et al., arXiv 2403.13187, an answer is right only when P(ja) > 0.5, newlines removed.
 
     Args:
-        language: Code that follows ``__label__`` in the model.
+        language: The code that follows ``__label__`` in the model.
         path: The model file, which is not ours to ship.
-        threshold: Least probability of the language.
+        threshold: The least probability of the language.
     """
 
     def __init__(self, language: str, path: str, threshold: float = 0.5) -> None:

@@ -22,8 +22,8 @@ class Likelihood:
     """Rows of token ids with the number of leading ones that are context.
 
     Attributes:
-        batches: One per length bucket.
-        counts: Number of scored tokens of each row.
+        batches: The batches, one per length bucket.
+        counts: The number of scored tokens of each row.
         request: What a model is to do.
         pad: The padding token.
     """
@@ -61,7 +61,7 @@ class Likelihood:
     def gather(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop rows"]:
-        """Values per bucket put back into the order of the rows."""
+        """The values of all buckets, put back into the order of the rows."""
         values = np.empty((len(outputs[0]), len(self.counts)), np.float32)
         for rows, output in zip(self._rows, outputs, strict=True):
             values[:, rows] = np.asarray(output)

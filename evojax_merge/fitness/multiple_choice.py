@@ -27,11 +27,12 @@ class MultipleChoiceTask(TextTask):
 
     Attributes:
         template: The context of the choices, with fields of the item in braces.
-        choices: Field with the list of choices.
-        reference: Field of the right choice: its index from 0, its text, or its letter.
-        delimiter: Put between context and choice.
-        normalize: ``none`` compares sums (the harness's ``acc``), ``characters`` sums per
-            character of the choice (``acc_norm``), ``tokens`` sums per token.
+        choices: The field with the list of choices.
+        reference: The field of the right choice: its index from 0, its text, or its letter.
+        delimiter: The text between context and choice.
+        normalize: What is compared: with ``none``, sums (the harness's ``acc``); with
+            ``characters``, sums per character of the choice (``acc_norm``); with ``tokens``, sums
+            per token.
     """
 
     template: str = "{question}"
@@ -169,7 +170,7 @@ class BoundMultipleChoice:
     def details(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
-        """Context, choices, their values, the choice made and the right one, of each item."""
+        """The context, the choices, their values, the choice made and the right one of an item."""
         return [
             {
                 "item": item,

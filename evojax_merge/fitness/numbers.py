@@ -47,8 +47,9 @@ class Extractor(NamedTuple):
     """How an answer is found and compared.
 
     Attributes:
-        answer: Generated text -> canonical answer, None when there is none.
-        reference: Value of the reference field -> canonical answer, ValueError when it has none.
+        answer: A function from a generated text to a canonical answer, or to None without one.
+        reference: A function from the value of the reference field to a canonical answer, which
+            raises ValueError when there is none.
     """
 
     answer: Callable[[str], Hashable | None]
@@ -56,14 +57,14 @@ class Extractor(NamedTuple):
 
 
 def last_number(text: str) -> Decimal | None:
-    """The last number of a text, None when there is none.
+    """The last number of a text, or None when there is none.
 
     Unicode forms are unified first (NFKC: full-width digits, signs, commas, points). A comma that
     groups three digits belongs to the number. A minus (hyphen-minus, U+2212, hyphen, en dash)
     right before the digits or their currency sign is the number's, unless what precedes makes it
     an operator or a hyphen: a digit, % or closing bracket, spaces allowed (``3-2``, ``(1+2) -3``),
-    or a Latin letter without a space (``x-2``). Superscripts and the 2 of ``m2`` or ㎡ are none.
-    Not read: fractions (1/2 ends in 2), powers of ten, kanji numerals (3万 is 3).
+    or a Latin letter without a space (``x-2``). Superscripts and the 2 of ``m2`` or ㎡ are no
+    numbers. Fractions (1/2 ends in 2), powers of ten and kanji numerals (3万 is 3) are not read.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_UNIFIED))
@@ -150,4 +151,4 @@ EXTRACTORS: dict[str, Extractor] = {
     "mgsm_ja_flexible": Extractor(_harness(_FLEXIBLE, -1, _mgsm), lambda value: _mgsm(str(value))),
     "exact": Extractor(_exact, lambda value: _exact(str(value))),
 }
-"""Mode -> how it finds and compares answers."""
+"""How each mode finds and compares answers."""

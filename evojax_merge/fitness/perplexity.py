@@ -19,16 +19,16 @@ from evojax_merge.fitness.text import TextTask, fill
 
 @dataclasses.dataclass(kw_only=True)
 class PerplexityTask(TextTask):
-    """Mean natural log-likelihood per token of each text, to be maximised.
+    """The mean natural log-likelihood per token of each text, which is to be maximised.
 
     With ``template="{question}"`` and ``text=answer`` it measures how expected the right answers
     are, a smoother fitness than their accuracy.
 
     Attributes:
-        text: Field of the text that is scored.
+        text: The field of the text that is scored.
         template: What stands before the text and is not scored, with fields in braces.
-        length: Longer sequences are cut into windows of this many tokens, each of which begins
-            with the last token of the one before; None is the model's context.
+        length: The number of tokens of the windows that longer sequences are cut into, each of
+            which begins with the last token of the one before; by default, the model's context.
     """
 
     text: str = "text"
@@ -79,7 +79,7 @@ class BoundPerplexity:
     """Windows of the texts as arrays, and their log-likelihoods put together by text.
 
     Attributes:
-        tokens: Number of scored tokens of each item.
+        tokens: The number of scored tokens of each item.
     """
 
     def __init__(self, likelihood: Likelihood, owners: Sequence[int], texts: Sequence[str]) -> None:
@@ -104,14 +104,14 @@ class BoundPerplexity:
     def score(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """Mean log-likelihood per token of each text; exp(−x) is its perplexity."""
+        """The mean log-likelihood x per token of each text; exp(−x) is its perplexity."""
         sums = np.add.reduceat(self._likelihood.gather(outputs), self._first, axis=-1)
         return (sums / self.tokens).astype(np.float32)
 
     def details(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]], candidate: int = 0
     ) -> list[dict[str, Any]]:
-        """Text, number of scored tokens, mean log-likelihood and perplexity of each item."""
+        """The text, number of scored tokens, mean log-likelihood and perplexity of each item."""
         return [
             {
                 "item": item,
@@ -141,11 +141,11 @@ class BoundPerplexity:
 def corpus_perplexity(
     scores: Float[np.ndarray, "*pop items"], tokens: Num[np.ndarray, " items"] | None = None
 ) -> Float[np.ndarray, " *pop"]:
-    """exp(−Σ n_i s_i / Σ n_i) of mean log-likelihoods s of texts of n tokens.
+    """The perplexity exp(−Σ n_i s_i / Σ n_i) of mean log-likelihoods s of texts of n tokens.
 
     Args:
-        scores: Per-item results of a `PerplexityTask`.
-        tokens: Weight of each item; with None every text counts the same.
+        scores: The results of a `PerplexityTask` for each item.
+        tokens: The weight of each item; by default, every text counts the same.
     """
     return np.asarray(np.exp(-np.average(scores, axis=-1, weights=tokens)))
 

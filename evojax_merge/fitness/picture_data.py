@@ -1,4 +1,4 @@
-"""Labelled pictures: JSON Lines that name files, or a folder of pictures for each class."""
+"""Labelled pictures, from JSON Lines that name files or from a folder for each class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from evojax_merge.fitness.data import DataError, read_jsonl
 from evojax_merge.fitness.pictures import Picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-"""Of the files that are taken for pictures in the folder of a class."""
+"""The suffixes of the files that are taken for pictures in the folder of a class."""
 
 
 class LabelledPictures(NamedTuple):
@@ -35,9 +35,10 @@ def read_pictures(data: str, image: str, label: str, limit: int | None = None) -
     Args:
         data: A JSON Lines file, in which paths are those from its folder; or a folder with a folder
             of pictures for each class.
-        image: Field of the path of a picture.
-        label: Field of its label.
-        limit: Read at most this many, the first ones; of a folder, of each class.
+        image: The field of the path of a picture.
+        label: The field of its label.
+        limit: How many pictures are read at most, the first ones; in a folder, the limit of each
+            class.
 
     Raises:
         DataError: Something is missing or malformed; file and line are named.
@@ -61,12 +62,12 @@ def class_names(
 
     Args:
         written: The items of all splits.
-        given: Names in the order of the classes' numbers; or what each label is in words; None: the
-            names that the data gives, in their order.
-        task: Name of the task, for messages.
+        given: The names in the order of the classes' numbers, or what each label is in words; by
+            default, the names that the data gives, in their order.
+        task: The name of the task in messages.
 
     Raises:
-        DataError: Classes are given as something else, or twice, or are numbers without names.
+        DataError: The classes are given as something else, or twice, or are numbers without names.
     """
     if given is None:
         found = {label for items in written for _, label in items}

@@ -1,4 +1,4 @@
-"""Pictures as a model reads them: prepared once, by the image processor of its checkpoint."""
+"""Pictures as a model reads them, prepared once by the image processor of its checkpoint."""
 
 import concurrent.futures
 import os
@@ -19,7 +19,7 @@ from evojax_merge.fitness.data import DataError
 from evojax_merge.models.request import Pixels
 
 _FILES = ("preprocessor_config.json", "processor_config.json")
-"""Where the settings of an image processor stand; in the second, below ``image_processor``."""
+"""The files of an image processor's settings; in the second they lie below ``image_processor``."""
 
 _KIND = re.compile(r"CLIP(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
 _SETTINGS = (
@@ -42,9 +42,9 @@ class Picture(NamedTuple):
     """One picture of a data set.
 
     Attributes:
-        place: File and line, or folder, as messages give it.
-        name: What the data calls it.
-        source: Its file, or the picture itself.
+        place: The file and line, or the folder, as messages give it.
+        name: What the data calls the picture.
+        source: The file of the picture, or the picture itself.
     """
 
     place: str
@@ -53,7 +53,7 @@ class Picture(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        """The same of equal pictures: what a file is called, or the pixels."""
+        """What is the same for equal pictures: the name of a file, or the pixels."""
         if isinstance(self.source, Path):
             return self.name.encode("utf-8", "surrogateescape")
         return self.source.tobytes()
@@ -63,11 +63,11 @@ class PictureProcessor:
     """The image processor of a checkpoint, as transformers makes it with Pillow alone.
 
     Pictures are resized and cropped, and stay whole numbers from 0 to 255, a quarter of the size of
-    the floats that a model reads. What makes these of them is in `pixels`.
+    the floats that a model reads. The attribute `pixels` says how they become these floats.
 
     Args:
-        source: Directory or hub id of a checkpoint of CLIP.
-        task: Name of the task, for messages.
+        source: The directory or hub id of a checkpoint of CLIP.
+        task: The name of the task in messages.
 
     Raises:
         CheckpointError: The checkpoint has no image processor, or one of another kind.
@@ -93,7 +93,7 @@ class PictureProcessor:
 
         Args:
             pictures: The pictures.
-            shape: Channels, height and width that the model reads.
+            shape: The channels, height and width that the model reads.
 
         Raises:
             DataError: A picture is missing or cannot be read; its place is named.
@@ -146,7 +146,7 @@ def _opened(picture: Picture, path: Path) -> Image.Image:
 
 
 def _pixels(processor: Any) -> Pixels:
-    """What makes floats of whole numbers: (factor · pixel − mean) / deviation."""
+    """How whole numbers become floats: (factor · pixel − mean) / deviation."""
     channels = len(processor.image_mean) if processor.do_normalize else 3
     mean, deviation = np.zeros(channels), np.ones(channels)
     if processor.do_normalize:

@@ -11,18 +11,18 @@ from evojax_merge.models.ability import Common
 
 
 class TextReferences(NamedTuple):
-    """Texts of one length bucket, padded on the left; one or several for each item.
+    """Texts of one length bucket, padded on the left; each item has one or several.
 
     The value of a text is Σ weight · log p(token | tokens before it). The log-likelihood of an item
-    with one text is its value; of an item with several, the value of the right one less the log of
-    the sum of the exponentials of all.
+    with one text is its value. That of an item with several texts is the value of the right one
+    less the log of the sum of the exponentials of all values.
 
     Attributes:
-        tokens: Token ids; where an item has fewer texts than others, its first one again.
-        start: First slot of each text that is not padding.
+        tokens: The token ids; where an item has fewer texts than others, its first one is repeated.
+        start: The first slot of each text that is not padding.
         weight: How much the log-probability of each token counts; 0 at the first token of a text.
-        present: False at the repetitions.
-        right: Which text is right.
+        present: Whether a text is the item's own; False at the repetitions.
+        right: The index of the right text of each item.
     """
 
     tokens: Int32[np.ndarray, "items choices seq"]
@@ -59,14 +59,13 @@ class Referenced(Protocol):
         """The answers, one batch per length bucket.
 
         Raises:
-            ValueError: They do not fit into the model's context.
+            ValueError: The answers do not fit into the model's context.
         """
         ...
 
 
 class Text(NamedTuple):
-    """Token ids, how many of the first are given, and what the log-probability of each other
-    counts."""
+    """Token ids, how many of the first are given, and how much each other one counts."""
 
     ids: Sequence[int]
     known: int
@@ -77,7 +76,7 @@ def references_of(task: Any) -> tuple[References, ...]:
     """The reference answers of a bound task.
 
     Raises:
-        ValueError: It has none, or they do not fit into the model's context.
+        ValueError: The task has none, or they do not fit into the model's context.
     """
     if not isinstance(task, Referenced):
         raise ValueError(
@@ -94,10 +93,10 @@ def text_references(
     """Arrays of the texts of each item.
 
     Args:
-        items: The texts of each item; at least one.
-        right: Which of them is right.
+        items: The texts of each item, at least one.
+        right: The index of the right text of each item.
         pad: The padding token.
-        buckets: At most this many padded lengths.
+        buckets: The largest number of padded lengths.
     """
     most = max(map(len, items))
     lengths = [max(len(text.ids) for text in own) for own in items]

@@ -1,4 +1,4 @@
-"""Several fitness tasks at once: one objective each."""
+"""Several fitness tasks at once, each of which is one objective."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +19,14 @@ class SeveralTasks:
     A strategy that optimises a single number is told the weighted sum of the tasks' means.
 
     Attributes:
-        tasks: By name.
-        weights: Of each task in that sum; by default an equal share, 1 in all.
+        tasks: The tasks, by name.
+        weights: The weight of each task in that sum; by default, equal weights that add up to 1.
         current_split: The split whose items are measured.
         name: What results tables call them together; by default their names.
 
     Raises:
-        ValueError: Fewer than two tasks, a weight of no task or none, or no common search split.
+        ValueError: There are fewer than two tasks, a weight belongs to no task, no weight is above
+            0, or the tasks have no common search split.
     """
 
     tasks: Mapping[str, Task]
@@ -55,7 +56,7 @@ class SeveralTasks:
 
     @property
     def measure(self) -> Measure:
-        """The weighted sum of the tasks' means: a search for a single number goes by it."""
+        """The weighted sum of the tasks' means, by which a search for a single number goes."""
         counted = {name: one.measure for name, one in self.tasks.items() if self.weight(name)}
         terms = [f"{self.weight(name):.3g} × {one.name} ({name})" for name, one in counted.items()]
         units = {one.unit for one in counted.values()}
@@ -67,7 +68,7 @@ class SeveralTasks:
 
     @property
     def repeated(self) -> int:
-        """How many items of the current split are items of an earlier one too, of all tasks."""
+        """How many items of the current split, over all tasks, are items of an earlier one too."""
         return sum(getattr(task, "repeated", 0) for task in self.tasks.values())
 
     @property
@@ -98,7 +99,7 @@ class SeveralTasks:
         )
 
     def weight(self, name: str) -> float:
-        """Of a task's mean in the weighted sum."""
+        """The weight of a task's mean in the weighted sum."""
         assert self.weights is not None  # made whole in `__post_init__`
         return float(self.weights.get(name, 0.0))
 
@@ -107,9 +108,9 @@ class Part(NamedTuple):
     """The items of one of several tasks.
 
     Attributes:
-        name: Of the task.
-        items: Which.
-        weight: Of their mean in the fitness of a search for a single number.
+        name: The name of the task.
+        items: The places of its items among those of all tasks.
+        weight: The weight of their mean in the fitness of a search for a single number.
     """
 
     name: str
@@ -134,7 +135,7 @@ class BoundSeveral:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Which items are whose."""
+        """Which items belong to which task."""
         ends = np.cumsum([len(task) for task in self.tasks.values()]).tolist()
         return tuple(
             Part(name, slice(end - len(task), end), self._weights[name])
@@ -144,7 +145,7 @@ class BoundSeveral:
     def score(
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """Results of all tasks' items."""
+        """The results of all tasks' items."""
         scores = [task.score(own) for task, own in self._share(outputs)]
         return np.concatenate(scores, axis=1)
 
@@ -182,12 +183,12 @@ class BoundSeveral:
 
 
 def tasks_of(bound: BoundTask) -> tuple[BoundTask, ...]:
-    """The tasks that a task consists of; itself, of a single one."""
+    """The tasks that a task consists of; a single task consists of itself."""
     return tuple(bound.tasks.values()) if isinstance(bound, BoundSeveral) else (bound,)
 
 
 def parts_of(bound: BoundTask) -> tuple[Part, ...]:
-    """Which items belong to which of several tasks; nothing of a single one."""
+    """Which items belong to which of several tasks; empty for a single task."""
     return bound.parts if isinstance(bound, BoundSeveral) else ()
 
 

@@ -1,4 +1,4 @@
-"""How short a model is: an objective beside others, of data-flow merges."""
+"""How short a model is, an objective of data-flow merges beside others."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ SPLITS = ("search", "validation", "test")
 class SizeTask:
     """Minus the number of layers that a token passes, relative to the model measured against.
 
-    A path through a pool with as many hops as its skeleton has layers scores -1, one of half as
-    many -0.5. All merges in parameter space are of one size: there it is no objective.
+    A path through a pool with as many hops as its skeleton has layers scores -1, and one of half
+    as many scores -0.5. All merges in parameter space are of one size, so there it is no objective.
 
     Args:
         name: What results tables call the task.
@@ -34,7 +34,7 @@ class SizeTask:
         return 1
 
     def on(self, split: str) -> "SizeTask":
-        """The same: a model's size has no splits.
+        """The same task, since a model's size has no splits.
 
         Raises:
             ValueError: There is no such split.
@@ -46,7 +46,7 @@ class SizeTask:
         return task
 
     def bind(self, model: Any) -> "BoundSize":
-        """Make it ready for models like this one.
+        """Make the task ready for models like this one.
 
         Raises:
             ValueError: The model has no layers to count.
@@ -82,5 +82,5 @@ class BoundSize:
         return [{"item": 0, "layers": float(outputs[0][candidate, 0])}]
 
     def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundSize":
-        """The same: there is one item only."""
+        """The same task, since there is one item only."""
         return self

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 PARTS = {1: ("search",), 2: ("search", "test"), 3: ("search", "validation", "test")}
-"""Number of shares -> the splits that they are of."""
+"""The splits that shares belong to, by the number of shares."""
 
 
 def divide(
@@ -22,15 +22,16 @@ def divide(
     every machine, and has equal items in one split.
 
     Args:
-        contents: Of each item.
-        shares: Of the search, validation and test items, or of the search and test items, or of
-            the search items alone; only the first must be above 0. What they leave is not used.
-        seed: Another one makes another division.
-        name: Of the task, for messages.
-        files: Those of other splits, by key; there may be none.
+        contents: The content of each item.
+        shares: The shares of the search, validation and test items, or of the search and test
+            items, or of the search items alone; only the first must be above 0. The items that they
+            leave are not used.
+        seed: The seed of the division.
+        name: The name of the task in messages.
+        files: The files given for other splits, by key; any of them is an error.
 
     Returns:
-        Places of the items of each split that has some, in the order of the data.
+        The places of the items of each split that has some, in the order of the data.
 
     Raises:
         ValueError: The shares or the seed make no sense, a split would be without items, or there

@@ -1,4 +1,4 @@
-"""What the text tasks share: splits in JSON Lines files, and prompts made from a template."""
+"""What the text tasks share: splits in JSON Lines files and prompts from a template."""
 
 import copy
 import dataclasses
@@ -16,7 +16,7 @@ from evojax_merge.fitness.data import DataError, Record, read_jsonl
 from evojax_merge.fitness.splits import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
-"""Name of a split -> the key that names its file."""
+"""The key that names the file of each split."""
 
 
 _Task = TypeVar("_Task", bound="TextTask")
@@ -27,15 +27,15 @@ class TextTask:
     """Items of one to three JSON Lines files, all read and checked at once.
 
     Attributes:
-        data: File of the items a search is driven by.
-        validation: File of the items that choose among snapshots of a search, if any.
-        test: File of the held-out items, if any.
-        split: Shares of the items of ``data`` for the splits, in the place of further files; see
+        data: The file of the items that drive a search.
+        validation: The file of the items that choose among snapshots of a search, if any.
+        test: The file of the held-out items, if any.
+        split: The shares of the items of ``data`` for the splits, in place of further files; see
             `evojax_merge.fitness.splits.divide`.
-        split_seed: Of that division.
-        limit: Use at most this many items of each file, the first ones.
-        prefix: Put before every prompt, e.g. worked examples.
-        buckets: At most this many padded lengths, each a compiled program.
+        split_seed: The seed of that division.
+        limit: How many items of each file are used at most, the first ones.
+        prefix: The text before every prompt, e.g. worked examples.
+        buckets: The largest number of padded lengths, each a compiled program.
         name: What results tables call the task.
         current_split: The split whose items are measured, see `on`.
     """
@@ -62,7 +62,7 @@ class TextTask:
         """Raise if a record lacks what the task needs; called once for every split."""
 
     def _read(self) -> dict[str, tuple[Record, ...]]:
-        """The items of each split: its file's, or its share of the one file."""
+        """The items of each split, from its own file or from its share of the one file."""
         files = {"validation": self.validation, "test": self.test}
         if self.split is None:
             check_undivided(self.split_seed, self.name)
@@ -120,12 +120,12 @@ class TextTask:
 
 
 def _content(record: Record) -> bytes:
-    """The same of equal items, wherever they stand."""
+    """What is the same for equal items, wherever they stand."""
     return json.dumps(record.fields, sort_keys=True).encode()
 
 
 def template_fields(template: str) -> tuple[str, ...]:
-    """Names of the fields that a template takes.
+    """The names of the fields that a template takes.
 
     Raises:
         ValueError: The template is no text or not in the syntax of ``str.format``, it reaches into
@@ -156,7 +156,7 @@ def template_fields(template: str) -> tuple[str, ...]:
 
 
 WIDEST = 1_000
-"""Characters that the format of a field may fill up to, or digits."""
+"""How many characters or digits the format of a field may fill up to."""
 
 
 def unescape(text: str) -> str:
@@ -168,7 +168,7 @@ def fill(template: str, record: Record) -> str:
     """The template with the fields of a record put in.
 
     Raises:
-        ValueError: The template is none, see `template_fields`.
+        ValueError: The template is not one that `template_fields` takes.
         DataError: The record lacks a field, or it is neither a text nor a number.
     """
     template = unescape(check_text("template", template))
@@ -180,7 +180,7 @@ def fill(template: str, record: Record) -> str:
 
 
 def _value(record: Record, name: str) -> str | int | float:
-    """The field as it stands, for formats of numbers; a text, or a finite number."""
+    """The field as it stands, a text or a finite number, since numbers can have formats."""
     text = record.text(name)
     value: str | int | float = record.field(name)
     return text if isinstance(value, str) else value

@@ -18,7 +18,7 @@ TEMPLATES = ("a photo of a {}.",)
 """The prompt that the paper gives for pictures of which nothing else is known."""
 
 _OLDER_END = 2
-"""The end token in configurations of before mid-2023, which is wrong: the greatest id is meant."""
+"""The wrong end token in configurations of before mid-2023; they mean the greatest id."""
 
 
 def prompts(names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[list[str]]:
@@ -46,10 +46,10 @@ def tokenized(texts: Sequence[Sequence[str]], model: Any, text: TextConfig, task
     """The prompts of each class as tokens, as long as the longest of them.
 
     Args:
-        texts: Of `prompts`.
+        texts: The prompts of each class, as `prompts` gives them.
         model: Anything with ``tokenizer`` and ``directory``.
         text: The configuration of its text tower.
-        task: Name of the task, for messages.
+        task: The name of the task in messages.
 
     Raises:
         ValueError: The model has no tokenizer, or one whose tokens the tower does not know; or a

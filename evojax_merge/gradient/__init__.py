@@ -1,4 +1,4 @@
-"""Search by gradient: coefficients that make right answers likely, or predictions certain."""
+"""Searches by gradient, for coefficients that make right answers likely or predictions certain."""
 
 from evojax_merge.gradient.descent import GRADIENT_COST, GradientDescent
 from evojax_merge.gradient.entropy import PredictionEntropy

@@ -13,7 +13,7 @@ Fields = tuple[Any, ...]
 
 
 def draw(key: PRNGKey, batches: Sequence[Fields], size: int) -> Fields:
-    """Random items of one padded length; where that length has fewer, all of them."""
+    """Random items of one padded length; all of that length where it has fewer."""
     key_batch, key_rows = jax.random.split(key)
     counts = np.array([len(batch[0]) for batch in batches])
     which = int(jax.random.choice(key_batch, len(counts), p=counts / counts.sum()))
@@ -22,7 +22,7 @@ def draw(key: PRNGKey, batches: Sequence[Fields], size: int) -> Fields:
 
 
 def pieces(batches: Sequence[Fields], size: int) -> Iterator[tuple[Fields, int]]:
-    """All items in turn, and how many of each piece count: the last one is filled up."""
+    """All items in turn, and how many of each piece count, since the last piece is filled up."""
     for batch in batches:
         count = len(batch[0])
         each = min(size, count)

@@ -1,6 +1,6 @@
-"""Adam on a differentiable objective: as a part of searches, and as a search of its own.
+"""Adam on a differentiable objective, as a part of searches and as a search of its own.
 
-AdaMerging (Yang et al., 2023), https://arxiv.org/abs/2310.02575
+The source is AdaMerging (Yang et al., 2023), https://arxiv.org/abs/2310.02575.
 """
 
 import copy
@@ -28,8 +28,10 @@ from evojax_merge.strategies.setting import Setting
 OBJECTIVES = ("likelihood", "entropy")
 
 GRADIENT_COST = 3
-"""Evaluations of an item that a gradient on it counts as: a forward pass is one, and the way back,
-which multiplies with each weight twice, two (Kaplan et al., arXiv 2001.08361, section 2.1)."""
+"""How many evaluations of an item a gradient on it counts as.
+
+A forward pass counts as one, and the way back, which multiplies with each weight twice, counts as
+two (Kaplan et al., arXiv 2001.08361, section 2.1)."""
 
 
 class NonFiniteGradientWarning(UserWarning):
@@ -46,9 +48,9 @@ class State(NamedTuple):
     """Where a descent stands.
 
     Attributes:
-        genotype: There.
-        adam: Moments of the gradients.
-        spent: Evaluations of an item that the gradients so far count as, see `GRADIENT_COST`.
+        genotype: The genotype there.
+        adam: The moments of the gradients.
+        spent: How many evaluations of an item the gradients so far count as, see `GRADIENT_COST`.
     """
 
     genotype: Genotype
@@ -60,13 +62,13 @@ class Descent:
     """Adam within the bounds of a space.
 
     Args:
-        lower: Bounds of the space.
-        upper: Likewise.
+        lower: The lower bounds of the space.
+        upper: The upper bounds of the space.
         objective: ``likelihood`` of the reference answers, or ``entropy`` of the predictions.
-        learning_rate: Of Adam, in the units of the coefficients.
-        batch_size: Items of a step, of each task.
+        learning_rate: The learning rate of Adam, in the units of the coefficients.
+        batch_size: The number of items of each task in a step.
         diversity: How much the entropy of the mean prediction counts against that of the single
-            ones, see `PredictionEntropy`; from 0.
+            ones (see `PredictionEntropy`); 0 or more.
 
     Raises:
         ValueError: There is no such objective, the learning rate is not above 0, a batch has no
@@ -137,9 +139,9 @@ class Descent:
         return State(start, self._adam.init(start), jnp.int32(0))
 
     def run(self, key: PRNGKey, state: State, steps: int) -> State:
-        """Some steps; an element without a finite gradient stays where it is, with a warning.
+        """Take some steps; an element without a finite gradient stays where it is, with a warning.
 
-        Operators have finite gradients everywhere; a model that overflows on an item has not.
+        Operators have finite gradients everywhere, but a model that overflows on an item has not.
         """
         for step in range(steps):
             slope = self.bound.gradient(jax.random.fold_in(key, step), state.genotype)
@@ -157,29 +159,30 @@ class Descent:
 
 
 class GradientDescent(Strategy):
-    """Descends an objective from the start, some steps between one evaluation and the next.
+    """A strategy that descends an objective from the start, some steps between two evaluations.
 
-    A strategy with a population of one. Of the ``likelihood`` of reference answers, whatever the
-    task measures decides which of the genotypes passed is the best. With the ``entropy``, which
-    needs no labels, none are looked at: a genotype is as good as its entropy is small. With
-    ``operator=task_arithmetic space=parameter_layers`` that is the paper's layer-wise AdaMerging.
-    A step needs memory for the gradient of the whole model.
+    Its population is one. With the ``likelihood`` of reference answers, whatever the task measures
+    decides which of the genotypes passed is the best. The ``entropy`` needs no labels, so none are
+    looked at, and a genotype is as good as its entropy is small. With ``operator=task_arithmetic
+    space=parameter_layers`` that is the paper's layer-wise AdaMerging. A step needs memory for the
+    gradient of the whole model.
 
     References:
         Yang et al., AdaMerging: adaptive model merging for multi-task learning, arXiv 2310.02575,
-        eq. 5 and 8. There: start 0.3, learning rate 1e-3, batches of 16, 500 steps. Departures:
-        coefficients stay within the bounds of the space; a language model's entropy is that of its
-        next tokens; and ``diversity``. The paper has a head and test items for each task, so that
-        no source can win them all; one merged model with one head has not, and the entropy alone
-        (``diversity=0``) is least where only the most certain source is left.
+        eq. 5 and 8. The paper takes start 0.3, learning rate 1e-3, batches of 16 and 500 steps.
+        There are three departures: coefficients stay within the bounds of the space, a language
+        model's entropy is that of its next tokens, and there is ``diversity``. The paper has a head
+        and test items for each task, so that no source can win them all. One merged model with one
+        head has not, and the entropy alone (``diversity=0``) is least where only the most certain
+        source is left.
 
     Args:
         setting: The search that the strategy is for.
         steps: How many steps of the descent make a generation.
-        objective, learning_rate, batch_size, diversity: See `Descent`.
+        objective, learning_rate, batch_size, diversity: The arguments of `Descent`.
 
-    Raises:
-        ValueError: There is no step, or see `Descent`.
+        Raises:
+            ValueError: There is no step, or `Descent` refuses its arguments.
     """
 
     population_size = 1
@@ -205,7 +208,7 @@ class GradientDescent(Strategy):
 
     @property
     def own_measure(self) -> Measure | None:
-        """What `score` gives where the entropy is descended, for which no labels are looked at."""
+        """What `score` gives where the entropy, for which no labels count, is descended."""
         entropy = self._descent.objective == "entropy"
         return Measure("minus entropy of the predictions", "nats") if entropy else None
 
@@ -220,11 +223,11 @@ class GradientDescent(Strategy):
         return bound
 
     def score(self, population: Population) -> Float[np.ndarray, "pop items"]:
-        """Minus the objective, of every item."""
+        """Minus the objective at every item."""
         return np.stack([-self._descent.bound.items(one) for one in np.asarray(population)])
 
     def spent(self, state: State) -> int:
-        """Evaluations of an item that the gradients so far count as."""
+        """How many evaluations of an item the gradients so far count as."""
         return int(state.spent)
 
     def init(self, key: PRNGKey) -> State:
@@ -232,9 +235,9 @@ class GradientDescent(Strategy):
         return self._descent.init(self._start)
 
     def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
-        """Where the descent stands."""
+        """The genotype where the descent stands."""
         return state.genotype[None], state
 
     def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
-        """Go on, whatever the fitness."""
+        """Take the next steps, whatever the fitness."""
         return self._descent.run(key, state, self._steps)

@@ -15,27 +15,28 @@ from evojax_merge.params.types import Array, Float, Genotype, Params, PRNGKey
 
 
 class PredictionEntropy:
-    """Mean entropy of a merge's predictions, in nats, less that of its mean prediction.
+    """The mean entropy of a merge's predictions, in nats, less that of its mean prediction.
 
-    The first term alone is least for a merge that is certain, if always of the same: where sources
-    know different classes, it finds the one source that is the most certain of all. The second
-    term, times ``diversity``, is largest when all classes occur; at 1 the difference is minus the
-    mutual information of items and predictions.
+    The first term alone is least for a merge that is certain, even if always of the same. Where
+    sources know different classes, it finds the one source that is the most certain of all. The
+    second term, times ``diversity``, is largest when all classes occur. With ``diversity=1`` the
+    difference is minus the mutual information of items and predictions.
 
-    A classifier predicts a class; of a text whose likelihood a task measures, the next tokens at
-    the scored positions count, of a prompt the first token of the answer.
+    A classifier predicts a class. Where a task measures the likelihood of a text, the next tokens
+    at the scored positions count; where it gives a prompt, the first token of the answer counts.
 
     References:
         Liang et al., Do we really need to access the source data?, arXiv 2002.08546, eq. 3.
 
     Args:
-        family: Of the models.
-        config: Their configuration.
-        merge_fn: (materials, genotype) -> parameters, differentiable in the genotype.
+        family: The family of the models.
+        config: The configuration of the models.
+        merge_fn: The function from materials and a genotype to parameters, which is differentiable
+            in the genotype.
         materials: What is merged.
-        task: Provides the items.
-        batch_size: Items on the device at once.
-        diversity: Weight of the second term.
+        task: The bound task that provides the items.
+        batch_size: How many items are on the device at once.
+        diversity: The weight of the second term.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class PredictionEntropy:
         self._gradient = jax.jit(jax.grad(loss, argnums=1))
 
     def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
-        """Of every item, in the order of the task's batches; their mean is what is descended."""
+        """The value of every item, in the order of the task's batches; their mean is descended."""
         params = self._merge(self._materials, jnp.asarray(genotype))
         entropies: list[np.ndarray] = []
         total: Any = 0.0
@@ -83,7 +84,7 @@ class PredictionEntropy:
         return found - np.float32(self._diversity * diversity)
 
     def gradient(self, key: PRNGKey, genotype: Genotype) -> Slope:
-        """On a random batch of items, all of one padded length."""
+        """The gradient on a random batch of items, all of one padded length."""
         fields = draw(key, self._batches, self._batch_size)
         return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
 

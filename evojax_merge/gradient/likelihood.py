@@ -16,19 +16,20 @@ from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Params,
 
 
 class ReferenceLikelihood:
-    """Mean negative log-likelihood of a task's reference answers, in nats.
+    """The mean negative log-likelihood of a task's reference answers, in nats.
 
-    Of a text: for each of its tokens, of a choice among several: normalised over them, of a
-    classifier: the cross-entropy of its classes. The merge is computed twice in a step, so that
-    none of what it is made of is kept for the way back.
+    That of a text is taken per token, and that of a choice among several is normalised over them.
+    That of a classifier is the cross-entropy of its classes. The merge is computed twice in a step,
+    so that none of what it is made of is kept for the way back.
 
     Args:
-        family: Of the models.
-        config: Their configuration.
-        merge_fn: (materials, genotype) -> parameters, differentiable in the genotype.
+        family: The family of the models.
+        config: The configuration of the models.
+        merge_fn: The function from materials and a genotype to parameters, which is differentiable
+            in the genotype.
         materials: What is merged.
         task: A bound task with references.
-        batch_size: Items on the device at once.
+        batch_size: How many items are on the device at once.
 
     Raises:
         ValueError: The task has no references.
@@ -60,7 +61,7 @@ class ReferenceLikelihood:
         self._gradient = jax.jit(jax.grad(loss, argnums=1))
 
     def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
-        """Of every item, in the order of the references; their mean is what is descended."""
+        """The value of every item, in the order of the references; their mean is descended."""
         params = self._merge(self._materials, jnp.asarray(genotype))
         return np.concatenate(
             [
@@ -70,7 +71,7 @@ class ReferenceLikelihood:
         )
 
     def gradient(self, key: PRNGKey, genotype: Genotype) -> Slope:
-        """On a random batch of items, all of one padded length."""
+        """The gradient on a random batch of items, all of one padded length."""
         fields = draw(key, self._batches, self._batch_size)
         return Slope(self._gradient(self._materials, genotype, fields), len(fields[0]))
 

@@ -1,9 +1,9 @@
-"""Memetic search (Moscato, 1989): evolution whose candidates also learn.
+"""Memetic search, which is evolution whose candidates also learn.
 
-On evolution, search, optimization, genetic algorithms and martial arts: towards memetic algorithms,
-Caltech Concurrent Computation Program report 826. What was learnt is inherited (Lamarckian): it is
-told as if the search had proposed it, as in Hansen, Injecting external solutions into CMA-ES, arXiv
-1110.4181.
+The source is Moscato, On evolution, search, optimization, genetic algorithms and martial arts:
+towards memetic algorithms, Caltech Concurrent Computation Program report 826, 1989. What was learnt
+is inherited (Lamarckian): the strategy is told it as if it had proposed it, as in Hansen, Injecting
+external solutions into CMA-ES, arXiv 1110.4181.
 """
 
 import copy
@@ -26,16 +26,16 @@ from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
-    """State of a memetic search.
+    """The state of a memetic search.
 
     Attributes:
-        inner: Of the strategy inside.
-        start: Where that begins: the start of the space, and after `Memetic.start_steps` where
-            they led.
+        inner: The state of the strategy inside.
+        start: The genotype where that strategy begins: the start of the space, or after
+            ``start_steps`` steps where they led.
         elite: The best genotype told so far, from which the next descent begins.
-        fitness: Its fitness.
-        generation: Generations told.
-        spent: Evaluations of an item that the gradients so far count as.
+        fitness: The fitness of the elite.
+        generation: The number of generations told.
+        spent: How many evaluations of an item the gradients so far count as.
     """
 
     inner: Any
@@ -50,23 +50,23 @@ class Memetic(Strategy):
     """A strategy that begins where a descent ends, and learns from descents on its way.
 
     Before the first generation the start is moved by ``start_steps`` steps of Adam. Every so many
-    generations, ``local_steps`` more lead away from the best genotype so far, and where they end
-    takes the place of the last candidate proposed: which one that is depends on nothing, so that
-    the others remain a fair sample. CMA-ES is told of no step longer than its distribution makes
-    likely (see `EvosaxStrategy.inject`). Where the first descent ended is itself a candidate of the
+    generations, ``local_steps`` more lead away from the best genotype so far. The genotype where
+    they end takes the place of the last candidate proposed. Which one that is depends on nothing,
+    so the others remain a fair sample. CMA-ES is told of no step longer than its distribution makes
+    likely (see `EvosaxStrategy.inject`). The end of the first descent is itself a candidate of the
     first generation.
 
     Args:
         setting: The search that the strategy is for.
-        inner: (setting) -> the strategy inside.
-        start_steps: Of the first descent; 0: none.
-        local_steps: Of each later one; 0: none.
-        every: Generations from one of those to the next.
-        objective, learning_rate, batch_size, diversity: See `Descent`.
+        inner: The function that makes the strategy inside from a setting.
+        start_steps: The steps of the first descent; with 0 there is none.
+        local_steps: The steps of each later descent; with 0 there are none.
+        every: The number of generations from one later descent to the next.
+        objective, learning_rate, batch_size, diversity: The arguments of `Descent`.
 
-    Raises:
-        ValueError: A number of steps is negative, ``every`` is below 1, the strategy inside cannot
-            be told of others' candidates, or see `Descent`.
+        Raises:
+            ValueError: A number of steps is negative, ``every`` is below 1, the strategy inside
+                cannot be told of others' candidates, or `Descent` refuses its arguments.
     """
 
     uses_span = True
@@ -115,7 +115,7 @@ class Memetic(Strategy):
         return bound
 
     def spent(self, state: State) -> int:
-        """Evaluations of an item that the gradients so far count as."""
+        """How many evaluations of an item the gradients so far count as."""
         return int(state.spent)
 
     def init(self, key: PRNGKey) -> State:
@@ -131,7 +131,7 @@ class Memetic(Strategy):
         )
 
     def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
-        """One generation of the strategy inside, one of them perhaps from a descent."""
+        """A generation of the strategy inside, with perhaps one candidate from a descent."""
         key_begin, key_inner, key_descent = jax.random.split(key, 3)
         generation = int(state.generation)
         if generation == 0 and self._start_steps:

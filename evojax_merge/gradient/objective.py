@@ -1,4 +1,4 @@
-"""What a descent descends: the interface, and its makers."""
+"""The interface of what a descent descends, and what it is made of."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -16,14 +16,14 @@ class Slope(NamedTuple):
 
 
 class Objective(Protocol):
-    """A function of the genotype, the mean of a value for each item, to be made small."""
+    """A function of the genotype that is to be made small, the mean of a value for each item."""
 
     def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
         """The value of every item."""
         ...
 
     def gradient(self, key: PRNGKey, genotype: Genotype) -> Slope:
-        """Of the mean over a random batch of items."""
+        """The gradient of the mean over a random batch of items."""
         ...
 
 
@@ -31,11 +31,12 @@ class Descendable(NamedTuple):
     """What objectives are made of: a space over loaded checkpoints, and a task.
 
     Attributes:
-        family: Of the models.
-        config: Their configuration.
-        merge_fn: (materials, genotype) -> parameters, differentiable in the genotype.
+        family: The family of the models.
+        config: The configuration of the models.
+        merge_fn: The function from materials and a genotype to parameters, which is differentiable
+            in the genotype.
         materials: What is merged.
-        task: Bound; provides the items.
+        task: The bound task that provides the items.
     """
 
     family: Any

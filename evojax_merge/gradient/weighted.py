@@ -1,4 +1,4 @@
-"""The objectives of several tasks as one."""
+"""The objectives of several tasks as one objective."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from evojax_merge.params.types import Float, Genotype, PRNGKey
 
 
 class WeightedObjectives:
-    """The weighted sum of objectives, as fitness is that of the tasks' means.
+    """The weighted sum of objectives, as fitness is the weighted sum of the tasks' means.
 
     Args:
-        objectives: One of each task.
-        weights: Of their means.
+        objectives: The objectives, one of each task.
+        weights: The weights of the objectives' means.
     """
 
     def __init__(self, objectives: Sequence[Objective], weights: Sequence[float]) -> None:
@@ -22,7 +22,7 @@ class WeightedObjectives:
         self._weights = tuple(weights)
 
     def items(self, genotype: Genotype) -> Float[np.ndarray, " items"]:
-        """Of every item of every task, scaled so that the mean of all is the weighted sum."""
+        """The value of every item of every task, scaled so that the mean is the weighted sum."""
         values = [objective.items(genotype) for objective in self._objectives]
         count = sum(map(len, values))
         return np.concatenate(
@@ -33,7 +33,7 @@ class WeightedObjectives:
         )
 
     def gradient(self, key: PRNGKey, genotype: Genotype) -> Slope:
-        """On a random batch of items of each task."""
+        """The gradient on a random batch of items of each task."""
         keys = jax.random.split(key, len(self._objectives))
         slopes = [
             objective.gradient(key, genotype)

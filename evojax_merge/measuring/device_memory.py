@@ -8,15 +8,16 @@ import jax
 from evojax_merge.params.types import Params
 
 _SHARE = 0.7
-"""Of the free memory that candidates may take; the rest is for what the compiler needs."""
+"""The share of the free memory that candidates may take; the compiler needs the rest."""
 
 _SMALL = 2**20
-"""Bytes of a model up to which a CPU measures several together in less time (half of it for 77 kB;
-the same for 3 MB)."""
+"""The bytes of a model up to which a CPU measures several together in less time.
+
+It takes half the time for 77 kB, and the same time for 3 MB."""
 
 
 def free_bytes(device: jax.Device) -> int:
-    """Bytes that can still be allocated on a device; of the host's memory, for a CPU device."""
+    """The bytes that can still be allocated on a device; a CPU device has the host's memory."""
     statistics = device.memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
@@ -25,12 +26,12 @@ def free_bytes(device: jax.Device) -> int:
 
 
 def room_of(device: jax.Device) -> int:
-    """Bytes that candidates may take on a device."""
+    """The bytes that candidates may take on a device."""
     return int(_SHARE * free_bytes(device))
 
 
 def candidates_that_fit(device: jax.Device, candidate: int) -> int:
-    """Candidates of so many bytes that a device holds at a time; at least one is tried."""
+    """How many candidates of so many bytes a device holds at a time; at least one is tried."""
     return max(1, room_of(device) // candidate)
 
 
@@ -40,10 +41,10 @@ def longest_that_fits(
     """The longest path of one candidate that a device holds, at most ``hops``.
 
     Args:
-        device: Which.
-        candidate: Bytes of what the candidate has for itself.
-        work: Hops -> bytes of its cache and activations.
-        hops: What is asked for.
+        device: The device.
+        candidate: The bytes of what the candidate has for itself.
+        work: The function from a number of hops to the bytes of its cache and activations.
+        hops: The number of hops that is asked for.
     """
     room = room_of(device) - candidate
     if work(hops) <= room:
@@ -55,13 +56,13 @@ def longest_that_fits(
 def is_held_alone(platform: str, candidate: Params, paths: bool = False) -> bool:
     """Whether a device does best with one candidate at a time, however much memory it has.
 
-    A CPU does, where a model is more than calls cost: it measures no faster in company, and XLA
-    puts a candidate among others on one core, in 16 bits by a pass over all of them in float32.
-    Along paths, each takes its own time.
+    A CPU does, where a model takes more time than calls do. It measures no faster in company, and
+    XLA puts a candidate among others on one core, in 16 bits by a pass over all of them in float32.
+    Along paths, each candidate takes its own time.
 
     Args:
-        platform: Of the device, as JAX names it.
-        candidate: Parameters of one, or their shapes.
+        platform: The platform of the device, as JAX names it.
+        candidate: The parameters of one candidate, or their shapes.
         paths: Whether candidates are paths through layers.
     """
     leaves = jax.tree.leaves(candidate)

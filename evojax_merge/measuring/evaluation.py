@@ -9,16 +9,17 @@ from evojax_merge.params.types import Float, Int
 
 
 class Evaluation(NamedTuple):
-    """Results of a population on the items of one split.
+    """The results of a population on the items of one split.
 
     Attributes:
-        items: Result of every item; larger is better. nan where an item has no finite result, or
-            was not measured.
-        seconds: Wall time of each candidate, its share of its chunk's.
-        parts: The tasks that the items belong to; empty where there is one.
-        estimate: Objectives that stand for the means of the items, where not all were measured.
-        spent: How many items were measured for each candidate; None: all of them.
-        error: Standard error of the fitness by the choice of items; None: none, or not known.
+        items: The result of every item, of which a larger one is better; nan where an item has no
+            finite result, or was not measured.
+        seconds: The wall time of each candidate, as its share of the time of its chunk.
+        parts: The tasks that the items belong to; empty where there is one task.
+        estimate: The objectives that stand for the means of the items, where not all were measured.
+        spent: How many items were measured for each candidate; None where all of them were.
+        error: The standard error of the fitness by the choice of items; None where there is none or
+            it is not known.
     """
 
     items: Float[np.ndarray, "pop items"]
@@ -30,7 +31,7 @@ class Evaluation(NamedTuple):
 
     @property
     def objectives(self) -> Float[np.ndarray, "pop objectives"]:
-        """Mean over the items of each task, or its estimate."""
+        """The mean over the items of each task, or its estimate."""
         if self.estimate is not None:
             return self.estimate
         slices = [part.items for part in self.parts] or [slice(None)]
@@ -39,7 +40,7 @@ class Evaluation(NamedTuple):
 
     @property
     def fitness(self) -> Float[np.ndarray, " pop"]:
-        """The objectives' weighted sum."""
+        """The weighted sum of the objectives."""
         objectives = self.objectives
         if not self.parts:
             return objectives[:, 0]
@@ -48,8 +49,10 @@ class Evaluation(NamedTuple):
 
     @property
     def assured(self) -> Float[np.ndarray, " pop"]:
-        """Fitness less two standard errors, by which candidates of different generations compare:
-        of many on a few items each, the highest score is the luckiest."""
+        """The fitness less two standard errors, which compares candidates of several generations.
+
+        Of many candidates on a few items each, the one with the highest score is the luckiest.
+        """
         return self.fitness if self.error is None else self.fitness - 2 * self.error
 
     @property
@@ -60,5 +63,5 @@ class Evaluation(NamedTuple):
         return np.full(len(self.items), self.items.shape[1], np.int64)
 
     def heard(self, hears: str) -> Float[np.ndarray, "pop ..."]:
-        """What a strategy is told that hears ``fitness``, ``objectives`` or ``items``."""
+        """What a strategy that hears ``fitness``, ``objectives`` or ``items`` is told."""
         return {"fitness": self.fitness, "objectives": self.objectives, "items": self.items}[hears]

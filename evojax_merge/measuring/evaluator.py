@@ -1,4 +1,4 @@
-"""Fitness of a population: merge a chunk of candidates, run the task on all of them, repeat.
+"""The measuring of populations, by merging chunk after chunk and running the task on each.
 
 A chunk is the number of candidates that one device holds at a time. Population axes are spread
 over the ``pop`` axis of the mesh; every device runs the same program on the same number of
@@ -32,27 +32,28 @@ from evojax_merge.params.population import COMPILER_OPTIONS, fill
 from evojax_merge.params.types import Array, Float, Genotype, Int, Params, Population
 
 MergeFn = Callable[[Any, Genotype], Any]
-"""(what is merged, e.g. base, sources, statistics; a genotype) -> what makes up one candidate."""
+"""A function from what is merged, e.g. base, sources and statistics, and a genotype to what makes
+up one candidate."""
 
 
 _Placed = list[list[tuple[Array, ...]]]
-"""Fields of each batch of each task, on the devices."""
+"""The fields of each batch of each task, on the devices."""
 
 _CHOICES = 64
-"""Choices of items that are kept on the devices; the oldest goes first."""
+"""How many choices of items are kept on the devices; the oldest goes first."""
 
 
 class Candidates(NamedTuple):
     """How the parameters that a program runs on are put together.
 
     Attributes:
-        axes: Where the population stands in what ``merge_fn`` gives.
-        params: (candidates of a device, what they share) -> the parameters.
-        param_axes: Where the population stands in those.
-        hops: Greatest length of a path, where the candidates have one.
-        copied: Bytes that ``params`` makes for each candidate.
-        is_valid: Of genotypes ``[pop, dims]``: whether each can be run. One that cannot has the
-            result nan on every item.
+        axes: The axes of the population in what ``merge_fn`` gives.
+        params: The function from the candidates of a device and what they share to the parameters.
+        param_axes: The axes of the population in those parameters.
+        hops: The greatest length of a path, where candidates are paths.
+        copied: The bytes that ``params`` makes for each candidate.
+        is_valid: The function that says of genotypes ``[pop, dims]`` whether each can be run. One
+            that cannot be run has the result nan on every item.
     """
 
     axes: Any
@@ -64,26 +65,27 @@ class Candidates(NamedTuple):
 
 
 def whole_models(layout: Layout) -> Candidates:
-    """Each candidate has all of its parameters for itself."""
+    """The candidates of which each has all of its parameters for itself."""
     axes = layout.population_axes()
     return Candidates(axes, lambda candidates, shared: candidates, axes)
 
 
 class Evaluator:
-    """Merges candidates and measures them on the splits of a task.
+    """What merges candidates and measures them on the splits of a task.
 
     Args:
-        family: Of all models.
-        config: Their configuration.
-        merge_fn: Parameters of one candidate; pure, see `MergeFn`.
-        materials: What ``merge_fn`` merges; put on every device once.
+        family: The family of all models.
+        config: The configuration of the models.
+        merge_fn: The pure function that makes the parameters of one candidate, see `MergeFn`.
+        materials: What ``merge_fn`` merges; it is put on every device once.
         tasks: The bound task of each split.
-        dims: Length of a genotype.
-        mesh: Of `evojax_merge.measuring.mesh.make_mesh`.
-        population_size: Candidates in a generation.
-        chunk: Candidates on a device at a time; None: as many as memory holds.
-        shared: Parameters that all candidates have in common; put on every device once.
-        candidates: How parameters are put together; by default `whole_models`.
+        dims: The length of a genotype.
+        mesh: The devices, as `evojax_merge.measuring.mesh.make_mesh` arranges them.
+        population_size: The number of candidates in a generation.
+        chunk: How many candidates are on a device at a time; by default, as many as memory holds.
+        shared: The parameters that all candidates have in common; they are put on every device
+            once.
+        candidates: How parameters are put together; by default, as `whole_models` says.
 
     Raises:
         ValueError: One candidate does not fit into memory.
@@ -147,10 +149,10 @@ class Evaluator:
         """Measure every candidate.
 
         Args:
-            population: Genotypes.
-            split: Of ``tasks``.
-            interrupted: Called between chunks; may raise to leave.
-            rows: Measure these items only, in this order; None: all.
+            population: The genotypes.
+            split: The split that is measured, a key of ``tasks``.
+            interrupted: A function that is called between chunks and may raise to leave.
+            rows: The items that are measured, in this order; by default, all.
         """
         genotypes = np.asarray(population, np.float32)
         task, batches = self._chosen(split, rows)
@@ -195,11 +197,11 @@ class Evaluator:
     def measure(
         self, models: Iterable[Params], split: str
     ) -> Iterator[tuple[Float[np.ndarray, " items"], list[np.ndarray]]]:
-        """Per-item results and the program's outputs of given models, by the same programs.
+        """The results of given models for each item and the outputs of the same programs.
 
         Args:
-            models: Parameters like a candidate's; taken one chunk at a time.
-            split: Of ``tasks``.
+            models: Parameters like those of a candidate, which are taken one chunk at a time.
+            split: The split that is measured, a key of ``tasks``.
         """
         step = self.chunk * self._devices
         remaining = iter(models)
@@ -250,7 +252,7 @@ class Evaluator:
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params
     ) -> tuple[int, dict[str, list[Request]]]:
-        """Candidates that a device holds at a time, and what each is asked, by split."""
+        """How many candidates a device holds at a time, and what each is asked, by split."""
         leaves = jax.tree.leaves(candidate)
         model = self._candidates.copied
         model += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
@@ -293,7 +295,7 @@ class Evaluator:
 
 
 def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
-    """Merge a chunk of candidates a device, in the memory of the chunk before."""
+    """A program that merges a chunk of candidates a device, in the memory of the chunk before."""
     specs = jax.tree.map(_pop_spec, axes)
 
     def merge(buffer: Params, materials: Any, genotypes: Population, count: Any) -> Params:
@@ -324,7 +326,7 @@ def _allocate(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
 def _spread(
     program: Callable[..., Array], candidates: Candidates, mesh: Mesh
 ) -> Callable[..., Array]:
-    """Each device runs the program on its own candidates, without waiting for the others."""
+    """A program that each device runs on its own candidates, without waiting for the others."""
     specs = jax.tree.map(_pop_spec, candidates.axes)
 
     def own(part: Any, shared: Any, *batch: Array) -> Array:

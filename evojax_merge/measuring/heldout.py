@@ -1,4 +1,4 @@
-"""What is measured of genotypes after a search: each once on each split."""
+"""What is measured of genotypes after a search, each once on each split."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,8 +14,8 @@ class Heldout:
     """Objectives by genotype and split.
 
     Args:
-        evaluator: Measures.
-        interrupted: Called between chunks; may raise to leave.
+        evaluator: What measures genotypes.
+        interrupted: A function that is called between chunks and may raise to leave.
     """
 
     def __init__(self, evaluator: Evaluator, interrupted: Callable[[], None]) -> None:
@@ -25,7 +25,7 @@ class Heldout:
 
     @property
     def splits(self) -> list[str]:
-        """Those there are, the furthest from the search first."""
+        """The splits that there are, the furthest from the search first."""
         return [s for s in ("test", "validation", "search") if s in self._evaluator.tasks]
 
     def add(
@@ -41,19 +41,19 @@ class Heldout:
     def objectives(
         self, genotypes: Float[np.ndarray, "n dims"], split: str
     ) -> Float[np.ndarray, "n objectives"]:
-        """Means of each task over a split."""
+        """The means of each task over a split."""
         return self._recall(self._known, genotypes, split)
 
     def items(
         self, genotypes: Float[np.ndarray, "n dims"], split: str
     ) -> Float[np.ndarray, "n items"]:
-        """Results of every item of a split."""
+        """The results of every item of a split."""
         return self._recall(self._items, genotypes, split)
 
     def fitness(
         self, genotypes: Float[np.ndarray, "n dims"], split: str
     ) -> Float[np.ndarray, " n"]:
-        """The objectives' weighted sum."""
+        """The weighted sum of the objectives."""
         parts = parts_of(self._evaluator.tasks[split])
         objectives = self.objectives(genotypes, split)
         return Evaluation(objectives, objectives[:, 0], parts, objectives).fitness
@@ -64,7 +64,7 @@ class Heldout:
         genotypes: Float[np.ndarray, "n dims"],
         split: str,
     ) -> np.ndarray:
-        """What is known of each, after measuring those of which it is not."""
+        """What is known of each genotype, after those of which nothing is known were measured."""
         keys = [_key(split, genotype) for genotype in genotypes]
         new = {key: place for place, key in reversed(list(enumerate(keys))) if key not in known}
         if new:

@@ -1,4 +1,4 @@
-"""One model on one task, outside of any search."""
+"""The measuring of one model on one task, outside of any search."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from evojax_merge.sources.pool import Route
 
 
 def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
-    """Per-item results of a model, and what the task's program gave for each batch.
+    """The results of a model for each item, and what the task's program gave for each batch.
 
     Raises:
         ValueError: Models of this family cannot run the task.
@@ -32,7 +32,7 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"],
 def measure_route(
     route: Route, task: BoundTask
 ) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
-    """The same of a path through a pool, run as in a search."""
+    """What `measure` gives, for a path through a pool that is run as in a search."""
     pool, path = route
     alone = jax.tree.map(lambda leaf: leaf[None], path._replace(steps=jnp.int32(0)))
     params = {**pool.params, PATH: alone._replace(steps=path.steps)}

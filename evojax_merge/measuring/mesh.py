@@ -1,4 +1,4 @@
-"""The devices of a search: ``pop`` spreads candidates, ``model`` the parameters of one."""
+"""The devices of a search, over which ``pop`` spreads candidates and ``model`` one candidate."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ def make_mesh(pop: int = -1, model: int = 1, devices: Sequence[jax.Device] | Non
     """A ``pop`` × ``model`` mesh over all devices of all processes.
 
     Args:
-        pop: Devices that candidates are spread over; -1: as many as there are.
-        model: Devices that share the parameters of a candidate. So far 1.
-        devices: By default all.
+        pop: The number of devices that candidates are spread over; with -1, as many as there are.
+        model: The number of devices that share the parameters of a candidate; so far, only 1.
+        devices: The devices; by default, all.
 
     Raises:
         ValueError: The axes do not fit the devices.

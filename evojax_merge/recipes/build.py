@@ -1,4 +1,4 @@
-"""Merged models: from a recipe, or by an operator at fixed values."""
+"""Merged models, from a recipe or by an operator at fixed values."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -36,14 +36,14 @@ def merge_recipe(
     """Build the model that a recipe describes.
 
     Args:
-        recipe: Says how strongly and where.
-        operator: The one the recipe names.
-        ingredients: The checkpoints the recipe names.
-        evidence: Of each source, where the operator asks for it.
-        cache: Where statistics are kept between runs, if anywhere.
+        recipe: The recipe, which says how strongly and where.
+        operator: The operator that the recipe names.
+        ingredients: The checkpoints that the recipe names.
+        evidence: The evidence of each source, where the operator asks for it.
+        cache: The place where statistics are kept between runs, if any.
 
     Raises:
-        RecipeError: The recipe does not fit the models or the operator, see `leaf_coefficients`.
+        RecipeError: The recipe does not fit the models or the operator (see `leaf_coefficients`).
         ValueError: A source is the base, and the operator merges task vectors.
     """
     reference = ingredients.reference
@@ -56,16 +56,16 @@ def merge_recipe(
 def leaf_coefficients(
     recipe: Recipe, operator: Operator, reference: Checkpoint | Model
 ) -> LeafCoefficients:
-    """The coefficients of every leaf. Needs no weights.
+    """The coefficients of every leaf, for which no weights are needed.
 
     Args:
-        recipe: Says how strongly and where.
-        operator: The one the recipe names.
+        recipe: The recipe, which says how strongly and where.
+        operator: The operator that the recipe names.
         reference: The model whose configuration the merge carries.
 
     Raises:
-        RecipeError: The recipe's segments do not fit the model, or its sources or coefficients the
-            operator.
+        RecipeError: The recipe's segments do not fit the model, or its sources or coefficients do
+            not fit the operator.
     """
     layout = reference.family.layout(reference.config)
     try:

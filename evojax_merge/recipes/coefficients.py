@@ -1,4 +1,4 @@
-"""A recipe: everything that is needed to build a merged checkpoint again, to the bit."""
+"""A recipe, which is all that is needed to build a merged checkpoint again, to the bit."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ from evojax_merge.sources.reference import Ingredient
 FORMAT = 1
 
 RECIPE_FILE = "recipe.yaml"
-"""The recipe of a run's winner, in its directory."""
+"""The file of the recipe of a run's winner, in its directory."""
 
 DTYPES = ("float32", "bfloat16", "float16")
-"""What a merge may be rounded to."""
+"""The types that a merge may be rounded to."""
 
 
 class RecipeError(ValueError):
@@ -35,18 +35,19 @@ class Recipe:
     """What is merged, by which operator, how strongly and where.
 
     Attributes:
-        operator: Factory of the operator, ``package.module.function``.
+        operator: The factory of the operator, ``package.module.function``.
         arguments: What the factory is called with.
         base: The model that sources were fine-tuned from, where the operator needs it.
-        sources: In order.
+        sources: The checkpoints that are merged, in the order of the coefficients.
         segments: The parts of the model within which coefficients are constant.
-        coefficients: By name: float32 ``[sources, segments]``, or ``[segments]`` if not per source.
-        seed: Of the random masks.
-        dtype: Of the merged parameters.
+        coefficients: The coefficients by name, float32 ``[sources, segments]``, or ``[segments]``
+            if not per source. A segment of a file has its own, e.g. ``weight: [0.6, 0.4]``.
+        seed: The seed of the random masks.
+        dtype: The type of the merged parameters.
         vocabulary: How rows of embeddings and head were aligned; None when the tokenizers agree.
-        reference: Whose tokenizer and configuration the merge carries: ``base`` or the index of a
-            source.
-        notes: Where the recipe comes from; does not change the merge.
+        reference: The model whose tokenizer and configuration the merge carries: ``base`` or the
+            index of a source.
+        notes: Where the recipe comes from, which does not change the merge.
     """
 
     operator: str
@@ -77,7 +78,7 @@ class Recipe:
         check_dtype(self.dtype)
 
     def to_yaml(self) -> str:
-        """Human-readable; numbers in the fewest digits that give the same float32."""
+        """The recipe as readable YAML, with the fewest digits that give the same float32."""
         return dump(self.to_tree())
 
     def to_tree(self) -> dict[str, Any]:
@@ -114,10 +115,10 @@ class Recipe:
 
         Args:
             text: The YAML.
-            where: What messages call it.
+            where: What messages call the text.
 
         Raises:
-            RecipeError: It is not a recipe, or has missing, unknown or malformed entries.
+            RecipeError: The text is not a recipe, or has missing, unknown or malformed entries.
         """
         return cls.from_tree(parse(text, where), where)
 
@@ -126,7 +127,7 @@ class Recipe:
         """Read what `to_tree` gave.
 
         Raises:
-            RecipeError: As `from_yaml`.
+            RecipeError: Entries are missing, unknown or malformed.
         """
         given = read(RecipeText, tree, where, RecipeError)
         first = given.segments[0].others
@@ -170,16 +171,16 @@ class Recipe:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a recipe; directories in it are relative to the working directory or to the file.
+        """Read a recipe whose directories are relative to the working directory or to the file.
 
         Raises:
-            RecipeError: There is no such file, or see `from_yaml`.
+            RecipeError: There is no such file, or it is malformed.
         """
         path = Path(path)
         return cls.from_tree(read_tree(path), str(path)).located(path.parent)
 
     def located(self, directory: Path) -> Self:
-        """The same with every checkpoint found from here (see `Ingredient.at`)."""
+        """The same recipe with every checkpoint found from a directory (see `Ingredient.at`)."""
         return dataclasses.replace(
             self,
             base=self.base.at(directory) if self.base else None,
@@ -204,7 +205,7 @@ def parse(text: str, where: str) -> Mapping[str, Any]:
     """The YAML of a recipe of any kind.
 
     Raises:
-        RecipeError: It is not a recipe of this format.
+        RecipeError: The text is not a recipe of this format.
     """
     try:
         tree = load_yaml(text)
@@ -224,7 +225,7 @@ def dump(tree: Mapping[str, Any]) -> str:
 
 
 _INFINITE = LARGEST * (1 + 2**-25)
-"""Where float32 rounds to infinity: its largest number is written with few digits, above it."""
+"""Where float32 rounds to infinity; the few digits of its largest number are above that number."""
 
 _MOST_SOURCES = 512
 _MOST_SEGMENTS = 4_096
@@ -256,7 +257,7 @@ def _coefficient(given: Any) -> Any:
 
 
 class _SegmentText(Open):
-    """The names of coefficients are those of the operator."""
+    """A part of the model; the names of its coefficients are those of the operator."""
 
     __pydantic_extra__: dict[str, Annotated[Any, checked(_coefficient)]]
 
@@ -295,7 +296,7 @@ def _plain(given: Any) -> Any:
 
 
 Notes = dict[str, Any]
-"""What a recipe says for people."""
+"""What a recipe says to people."""
 
 
 class RecipeText(Closed):
@@ -315,10 +316,10 @@ class RecipeText(Closed):
 
 
 def check_dtype(dtype: str | None) -> None:
-    """Whether a merge can be rounded to it.
+    """Raise if a merge cannot be rounded to a type.
 
     Raises:
-        RecipeError: It cannot.
+        RecipeError: There is no such type among `DTYPES`.
     """
     if dtype is not None and dtype not in DTYPES:
         raise RecipeError(
@@ -339,7 +340,7 @@ def _numbers(values: np.ndarray | Array) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts lists of plain values on one line."""
+    """A writer that puts lists of plain values on one line."""
 
 
 def _list(dumper: yaml.SafeDumper, values: list) -> yaml.Node:

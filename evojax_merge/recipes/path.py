@@ -1,4 +1,4 @@
-"""A recipe of the data-flow kind: the models of a pool, and the path through their layers."""
+"""Recipes of the data-flow kind, of the models of a pool and the path through their layers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from evojax_merge.spaces.dataflow import Semantics
 KIND = "dataflow"
 
 SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
-"""Sizes of a scale."""
+"""The smallest and the largest size of a scale."""
 
 _MOST_MODELS = 512
 _MOST_HOPS = 10_000
@@ -47,14 +47,14 @@ class PathRecipe:
     """What a data-flow merge is made of.
 
     Attributes:
-        pool: The models by name, in order: checkpoints, or recipes of merges.
+        pool: The models by name, in order; each is a checkpoint or the recipe of a merge.
         skeleton: The model that gives embedding, final norm, head and tokenizer.
-        hops: The path.
-        scaling: What a scale multiplies: ``stream``, all of the residual stream, or ``branch``,
-            what the MLP of the hop before added to it.
-        dtype: Of the merged parameters; None: the skeleton's.
+        hops: The path; a file holds each hop as, e.g., ``[math, 12, 0.5]``.
+        scaling: What a scale multiplies: with ``stream``, all of the residual stream; with
+            ``branch``, what the MLP of the hop before added to it.
+        dtype: The type of the merged parameters; by default, that of the skeleton.
         base: The model that the pool's LoRA adapters were trained on.
-        notes: Where the recipe comes from; does not change the merge.
+        notes: Where the recipe comes from, which does not change the merge.
     """
 
     pool: dict[str, Ingredient | Recipe]
@@ -69,7 +69,7 @@ class PathRecipe:
         """The path through the pool.
 
         Args:
-            layers: Number of layers of each model of the pool, in its order.
+            layers: The number of layers of each model of the pool, in its order.
 
         Raises:
             RecipeError: A hop is through a layer that is not there.
@@ -86,10 +86,10 @@ class PathRecipe:
         )
 
     def check_hops(self, layers: Mapping[str, int]) -> None:
-        """Whether the layers of the path are there.
+        """Raise if a layer of the path is not there.
 
         Args:
-            layers: Number of layers of some models of the pool.
+            layers: The number of layers of some models of the pool.
 
         Raises:
             RecipeError: A hop is through a layer that is not there.
@@ -102,7 +102,7 @@ class PathRecipe:
                 )
 
     def to_yaml(self) -> str:
-        """Human-readable; numbers in the fewest digits that give the same float32."""
+        """The recipe as readable YAML, with the fewest digits that give the same float32."""
         tree: dict[str, Any] = {
             "evojax_merge": FORMAT,
             "kind": KIND,
@@ -173,7 +173,7 @@ class PathRecipe:
                 )
 
     def located(self, directory: FilePath) -> Self:
-        """The same with directories that stand beside a file found there."""
+        """The same recipe with directories that stand beside a file found there."""
         pool = {
             name: member.located(directory) if isinstance(member, Recipe) else member.at(directory)
             for name, member in self.pool.items()
@@ -187,8 +187,9 @@ class PathRecipe:
 
 
 def load_recipe(path: str | FilePath) -> Recipe | PathRecipe | WeightsRecipe:
-    """Read a recipe of any kind; directories in it are relative to the working directory or to
-    the file.
+    """Read a recipe of any kind.
+
+    Directories in it are relative to the working directory or to the file.
 
     Raises:
         RecipeError: There is no such file, or it is malformed.

@@ -1,4 +1,4 @@
-"""A recipe of the weights kind: the weights themselves, in a file beside it."""
+"""Recipes of the weights kind, whose weights lie in a file beside them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ KIND = "weights"
 
 @dataclasses.dataclass(frozen=True)
 class WeightsRecipe:
-    """A model that no recipe but its weights describes: what a search in the space of models found.
+    """A model that nothing but its weights describes, found by a search in the space of models.
 
     Attributes:
-        model: The checkpoint whose configuration and tokenizer it carries.
-        params: Its parameters.
-        notes: Where it comes from.
+        model: The checkpoint whose configuration and tokenizer the model carries.
+        params: The parameters of the model.
+        notes: Where the model comes from.
     """
 
     model: Ingredient
@@ -63,11 +63,11 @@ class WeightsRecipe:
 
         Args:
             tree: The YAML, parsed.
-            path: Where it was, which the weights are beside.
+            path: The file of the YAML, which the weights are beside.
 
         Raises:
             RecipeError: Entries are missing, unknown or malformed; or the weights are not there, or
-                not those that the recipe was written with.
+                are not those that the recipe was written with.
         """
         given = read(_WeightsText, tree, str(path), RecipeError)
         name = given.weights
@@ -87,13 +87,13 @@ class WeightsRecipe:
         return cls(given.model.ingredient.at(path.parent), params, dict(given.notes or {}))
 
     def build(self, reference: Checkpoint) -> Model:
-        """The model.
+        """The model of the recipe.
 
         Args:
             reference: The checkpoint that ``model`` names.
 
         Raises:
-            RecipeError: The weights do not fit its configuration.
+            RecipeError: The weights do not fit the checkpoint's configuration.
         """
         leaves = flatten(self.params)
         expected = flatten(reference.family.abstract_params(reference.config))

@@ -1,4 +1,4 @@
-"""How fast searches get better: what each had found after so much was spent, on held-out items."""
+"""How fast searches get better, by what each had found after so much was spent."""
 
 import json
 import math
@@ -28,13 +28,13 @@ class Incumbent(NamedTuple):
     """The best candidate of a search after a generation.
 
     Attributes:
-        generation: Which, from 0.
-        evaluations: Candidates so far.
-        item_evaluations: Items measured so far.
-        seconds: Spent on that.
-        fitness: Of the best so far, on the search split; what a search goes by that scores
-            candidates itself.
-        genotype: Its own.
+        generation: The number of the generation, from 0.
+        evaluations: The number of candidates so far.
+        item_evaluations: The number of items measured so far.
+        seconds: The time spent on that.
+        fitness: The fitness of the best candidate so far, on the search split; where a search
+            scores candidates itself, what it goes by.
+        genotype: The genotype of the best candidate so far.
     """
 
     generation: int
@@ -46,12 +46,12 @@ class Incumbent(NamedTuple):
 
 
 def incumbents(history: Iterable[Mapping[str, Any]], search: str, most: int) -> list[Incumbent]:
-    """At most so many of them, evenly spread over the generations, the last among them.
+    """The incumbents of a search, evenly spread over the generations, the last among them.
 
     Args:
-        history: Rows of `evojax_merge.search.history.read_history`.
-        search: Whose.
-        most: How many.
+        history: The rows that `evojax_merge.search.history.read_history` gives.
+        search: The name of the search.
+        most: The largest number of incumbents.
     """
     found: dict[int, Incumbent] = {}
     count, items, seconds = 0, 0, 0.0
@@ -80,9 +80,9 @@ def save_curve(
 
     Args:
         points: The incumbents.
-        heldout: Score of each on the task's current split.
+        heldout: The score of each on the task's current split.
         task: What was measured.
-        path: The JSON to write.
+        path: The JSON that is written.
     """
     scale = {
         "split": task.current_split,
@@ -100,19 +100,19 @@ def save_curve(
 
 
 def load_curve(path: Path) -> list[dict[str, Any]]:
-    """Read it."""
+    """Read what `save_curve` wrote."""
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
 
 def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], path: Path) -> None:
-    """Median over the runs of each label, and the range of their middle half, against each cost.
+    """Draw the median over each label's runs, and the range of their middle half, by each cost.
 
     Runs that measured different things, or on different splits, are drawn in rows of their own.
 
     Args:
-        curves: Label -> the curves of its runs.
-        path: The PNG to write.
+        curves: The curves of the runs of each label.
+        path: The PNG that is written.
     """
     rows: dict[tuple[Measure, str, int], dict[str, list[Sequence[Mapping[str, Any]]]]] = {}
     for label, runs in curves.items():

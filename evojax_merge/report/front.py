@@ -1,4 +1,4 @@
-"""The Pareto front of a run: as a file, as a picture, and one of its members by choice."""
+"""The Pareto front of a run as a file and as a picture, and the choice of one of its members."""
 
 import dataclasses
 import json
@@ -22,18 +22,18 @@ from evojax_merge.report.plots import save_figure
 
 FILE = "front.json"
 FOLDER = "front"
-"""Of a run: the recipes of the members, ``0.yaml`` and so on."""
+"""The folder of a run for the recipes of the members, ``0.yaml`` and so on."""
 
 KNEE = "knee"
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A merge that no other of the front is better than in all tasks.
+    """A merge that no other one of the front beats in all tasks.
 
     Attributes:
-        recipe: Its recipe, relative to the run.
-        scores: Mean of each task, by split and name.
+        recipe: The path of its recipe, relative to the run.
+        scores: The mean of each task, by split and name.
     """
 
     recipe: str
@@ -45,9 +45,9 @@ class Front:
     """The members of a front.
 
     Attributes:
-        split: On which they are better than others, and one of them is chosen.
-        tasks: Names of the objectives.
-        members: None of which another is better than in all tasks.
+        split: The split on which they are better than others, and on which one is chosen.
+        tasks: The names of the objectives.
+        members: The members, none of which another one beats in all tasks.
         measures: What the scores of each task are.
     """
 
@@ -57,7 +57,7 @@ class Front:
     measures: tuple[Measure, ...]
 
     def save(self, directory: Path) -> None:
-        """Write it beside the recipes."""
+        """Write the front beside the recipes."""
         scales = {
             task: {"measure": one.name, "unit": one.unit}
             for task, one in zip(self.tasks, self.measures, strict=True)
@@ -69,10 +69,10 @@ class Front:
 
     @classmethod
     def load(cls, directory: Path) -> "Front":
-        """Read it.
+        """Read the front that `save` wrote.
 
         Raises:
-            ValueError: The directory has none, or it is damaged.
+            ValueError: The directory has no front, or it is damaged.
         """
         path = directory / FILE
         if not path.is_file():
@@ -97,12 +97,12 @@ class Front:
         return cls(found.split, tuple(found.tasks), members, measures)
 
     def scores(self, split: str | None = None) -> Float[np.ndarray, "members tasks"]:
-        """Means of the tasks."""
+        """The means of the tasks, on the split by which members are chosen if none is named."""
         rows = [member.scores[split or self.split] for member in self.members]
         return np.array([[row[task] for task in self.tasks] for row in rows], np.float64)
 
     def select(self, choice: str) -> int:
-        """Which member a choice names.
+        """The index of the member that a choice names.
 
         Args:
             choice: An index from 0; ``knee``, the member nearest to the best of every task where
@@ -110,7 +110,7 @@ class Front:
                 for the member with the largest weighted sum of scores.
 
         Raises:
-            ValueError: It names none.
+            ValueError: The choice names no member.
         """
         if choice.isascii() and choice.isdecimal():
             if int(choice) >= len(self.members):
@@ -167,7 +167,7 @@ class _FrontText(schema.Document):
 
 
 def knee(scores: Float[np.ndarray, "members tasks"]) -> int:
-    """The member nearest to the best of every task, in units of each task's range."""
+    """The index of the member nearest to the best of every task, in units of each task's range."""
     low, high = scores.min(axis=0), scores.max(axis=0)
     lost = (high - scores) / np.where(high > low, high - low, 1.0)
     return int(np.argmin(np.square(lost).sum(axis=1)))
@@ -176,7 +176,7 @@ def knee(scores: Float[np.ndarray, "members tasks"]) -> int:
 def hypervolumes(
     history: Iterable[Mapping[str, Any]], search: str
 ) -> tuple[list[float], list[float]]:
-    """Hypervolume of all that a search had found after each generation, and its reference point.
+    """The hypervolume of all that a search had found by each generation, and the reference point.
 
     The reference point is the worst of each task in the whole search, so that the numbers of one
     search can be compared with one another only.
@@ -199,7 +199,7 @@ def hypervolumes(
 
 
 def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, path: Path) -> None:
-    """All candidates and the front in the first two tasks, and the hypervolume by generation."""
+    """Draw candidates and the front in the first two tasks, and each generation's hypervolume."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     places, progress = figure.subplots(1, 2)
     own = [row["objectives"] for row in history if row["search"] == search and "objectives" in row]

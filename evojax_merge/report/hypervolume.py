@@ -1,4 +1,4 @@
-"""Hypervolume: how much of objective space a set of candidates dominates.
+"""Hypervolume, which is how much of objective space a set of candidates dominates.
 
 [1] Zitzler & Thiele, Multiobjective Evolutionary Algorithms, 1999, https://doi.org/10.1109/4235.797969
 [2] While et al., A Faster Algorithm for Calculating Hypervolume, 2006 (slicing objectives),
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 
 def non_dominated(front: Float[np.ndarray, "members tasks"]) -> Bool[np.ndarray, " members"]:
-    """Which members no other one dominates; of equal ones the first."""
+    """Which members no other one dominates; of equal ones, only the first counts."""
     no_worse = (front[:, None] >= front[None]).all(axis=-1)
     better = no_worse & ~no_worse.T
     earlier_copy = np.tril((no_worse & no_worse.T).T, -1).any(axis=1)
@@ -32,15 +32,15 @@ def hypervolume(
     """The volume that lies below some member and above the reference point, exactly.
 
     Members that are not above the reference in every objective, or not finite, add nothing. The
-    time is about members^(tasks − 1): immediate for two and three objectives, seconds for a hundred
-    members of four.
+    time is about members^(tasks − 1): it takes no time for two and three objectives, and seconds
+    for a hundred members with four.
 
     Args:
-        front: objectives, all maximised.
-        reference: the worst value that counts, of each objective.
+        front: The objectives, all of which are maximised.
+        reference: The worst value that counts, of each objective.
 
     Raises:
-        ValueError: another number of objectives than the reference has.
+        ValueError: The members have another number of objectives than the reference.
     """
     point = np.asarray(reference, np.float64)
     members = np.asarray(front, np.float64)
@@ -54,7 +54,7 @@ def hypervolume(
 
 
 def _volume(members: Float[np.ndarray, "members tasks"]) -> float:
-    """Above the origin: slices of the last objective, times the volume of those that reach them."""
+    """The volume above the origin, as slices of the last objective times that of their members."""
     if not len(members):
         return 0.0
     if members.shape[1] == 1:

@@ -11,11 +11,11 @@ _RESAMPLES = 2_000
 
 
 def interval(items: Float[np.ndarray, " items"]) -> tuple[float, float]:
-    """Confidence interval of the mean of per-item results.
+    """The confidence interval of the mean of the results of items.
 
-    Wilson's score interval when every result is 0 or 1 (Wilson, 1927), otherwise the percentile
-    bootstrap with a fixed seed. Without finite results, or with fewer than two that are not 0 or 1,
-    both ends are nan.
+    It is Wilson's score interval when every result is 0 or 1 (Wilson, 1927), and otherwise that of
+    the percentile bootstrap with a fixed seed. Without finite results, or with fewer than two that
+    are not 0 or 1, both ends are nan.
     """
     items = np.asarray(items, np.float64)
     if not items.size or not np.isfinite(items).all():
@@ -39,20 +39,21 @@ def weighted_interval(
     means: Sequence[float],
     intervals: Sequence[tuple[float, float]],
 ) -> tuple[float, float]:
-    """Confidence interval of Σ w_k m_k, of means m_k over independent samples of items.
+    """The confidence interval of Σ w_k m_k, of means m_k over independent samples of items.
 
-    How far each mean is from its own ends adds up in squares, below and above apart:
-    low = Σ w_k m_k − √Σ (w_k (m_k − low_k))², and likewise high. So the ends stay sensible where
-    those of a mean do, e.g. where no item is right. Tasks that share their items are not
-    independent: where they do well on the same ones, the interval is too narrow.
+    The distances of each mean from its own ends add up in squares, below and above apart:
+    low = Σ w_k m_k − √Σ (w_k (m_k − low_k))² and high = Σ w_k m_k + √Σ (w_k (high_k − m_k))². So
+    the ends stay sensible where those of a mean do, e.g. where no item is right. Tasks that share
+    their items are not independent. Where they do well on the same items, the interval is too
+    narrow.
 
-    Zou, Huang & Zhang, A note on confidence interval estimation for a linear function of binomial
-    proportions, 2009 (the method of variance estimates recovery).
+    The source is Zou, Huang & Zhang, A note on confidence interval estimation for a linear function
+    of binomial proportions, 2009 (the method of variance estimates recovery).
 
     Args:
-        weights: Of each mean, from 0; what has none is left out.
-        means: Each by itself.
-        intervals: Low and high end of each.
+        weights: The weight of each mean, 0 or more; a mean of weight 0 is left out.
+        means: The means, each by itself.
+        intervals: The low and the high end of each mean.
     """
     counted = np.array(weights) > 0
     weight, mean = np.array(weights)[counted], np.array(means)[counted]

@@ -1,4 +1,4 @@
-"""Pictures of data-flow merges: a path through the layers, and how paths changed."""
+"""Pictures of data-flow merges, which show a path through the layers and how paths changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from evojax_merge.report.plots import drawable, save_figure
 from evojax_merge.spaces.dataflow import DataflowSpace
 
 _SCALED = 1e-3
-"""A scale nearer to 1 is not written."""
+"""A scale that is nearer to 1 than this is not written."""
 
 _MOST_LABELS = 64
 
 
 def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> None:
-    """Layers of each model against hops, with the scale on each arrow that has one.
+    """Draw the layers of each model against hops, with the scale on each arrow that has one.
 
     Args:
         hops: The path.
-        layers: Number of layers of each model, in the order of the rows.
-        path: The PNG to write.
+        layers: The number of layers of each model, in the order of the rows.
+        path: The PNG that is written.
     """
     first = dict(zip(layers, np.cumsum([0, *layers.values()])[:-1], strict=True))
     rows = np.array([first[hop.model] + hop.layer for hop in hops])
@@ -77,13 +77,13 @@ def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> Non
 def plot_path_history(
     history: Iterable[Mapping[str, Any]], search: str, space: DataflowSpace, path: Path
 ) -> None:
-    """Length of paths, and the share of hops in each model, over the generations of a search.
+    """Draw the length of paths, and the share of hops in each model, over a search's generations.
 
     Args:
-        history: Rows of `evojax_merge.search.history.read_history`, genotypes of ``space``.
-        search: Whose rows are drawn.
-        space: Decodes their genotypes.
-        path: The PNG to write.
+        history: The rows that `evojax_merge.search.history.read_history` gives.
+        search: The name of the search whose rows are drawn.
+        space: The space that decodes their genotypes.
+        path: The PNG that is written.
     """
     generations: dict[int, list[Any]] = {}
     for row in history:

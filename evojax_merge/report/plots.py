@@ -43,13 +43,13 @@ def drawable(name: str) -> str:
 
 
 def assured(row: Mapping[str, Any]) -> float:
-    """Fitness of a row of the history as far as it does not hang on the items that were met; see
-    `evojax_merge.measuring.evaluation.Evaluation.assured`."""
+    """The fitness of a row of the history as far as it does not hang on the items that were met, as
+    in `evojax_merge.measuring.evaluation.Evaluation.assured`."""
     return _number(row["fitness"]) - 2 * float(row.get("error") or 0.0)
 
 
 def _number(value: float | None) -> float:
-    """A number of the history, which has none for what was not finite."""
+    """A number of the history; nan where the history has none, as for what was not finite."""
     return float("nan") if value is None else float(value)
 
 
@@ -59,16 +59,16 @@ def plot_fitness(
     task: Task,
     own: Mapping[str, Measure] | None = None,
 ) -> None:
-    """Best so far, and mean and range of each generation, against evaluations, for each search.
+    """Draw each search's best so far, and each generation's mean and range, by evaluations.
 
     The fitness has a panel, and so has each of several tasks. Where generations met different
     items, the best fitness is what is `assured`.
 
     Args:
-        history: Rows of `evojax_merge.search.history.read_history`.
-        path: The PNG to write.
+        history: The rows that `evojax_merge.search.history.read_history` gives.
+        path: The PNG that is written.
         task: What was measured.
-        own: What the fitness of searches is that score candidates themselves, by their names.
+        own: What searches that score candidates themselves go by, by the name of the search.
     """
     where = f"{len(task.on('search'))} items of the search split"
     several: Mapping[str, Task] = task.tasks if isinstance(task, SeveralTasks) else {}
@@ -104,8 +104,9 @@ class _Panel(NamedTuple):
     """What is drawn on one scale.
 
     Attributes:
-        measure: What it is.
-        searches: Name -> generation -> of each candidate, its score and what of it is assured.
+        measure: What the numbers are.
+        searches: The score of each candidate, and what of it is assured, by name of the search and
+            by generation.
     """
 
     measure: Measure
@@ -147,13 +148,13 @@ def plot_coefficients(
     segments: Sequence[Segment],
     path: Path,
 ) -> None:
-    """Heat map of the coefficients, source × segment, one panel for each coefficient.
+    """Draw a heat map of the coefficients, source × segment, with a panel for each coefficient.
 
     Args:
-        coefficients: By name, ``[sources, segments]`` or ``[segments]``.
-        sources: Names of the rows.
-        segments: The columns.
-        path: The PNG to write.
+        coefficients: The coefficients by name, ``[sources, segments]`` or ``[segments]``.
+        sources: The names of the rows.
+        segments: The segments of the columns.
+        path: The PNG that is written.
     """
     labels = [drawable(segment.label) for segment in segments]
     width = max(4.0, 1.2 + 0.75 * len(labels))

@@ -12,7 +12,7 @@ from evojax_merge.fitness.base import Measure
 from evojax_merge.search.loop import Metrics
 
 _LINE_EVERY = 5.0
-"""Seconds between lines where no bar can be drawn."""
+"""The seconds between lines where no bar can be drawn."""
 
 
 class SearchProgress:
@@ -21,10 +21,10 @@ class SearchProgress:
     Where the output is no terminal, a line every few seconds says the same.
 
     Args:
-        console: Where.
-        name: Of the search.
-        generations: In all.
-        population_size: Candidates in each.
+        console: Where the bar is shown.
+        name: The name of the search.
+        generations: The number of generations in all.
+        population_size: The number of candidates in each.
         measure: What the fitness is.
         assured: Whether the best is told less two standard errors, as where generations meet
             different items.

@@ -1,4 +1,4 @@
-"""Scores of the methods a run compares: as a file, and as a table to read."""
+"""Scores of the methods that a run compares, as a file and as a table."""
 
 import dataclasses
 import json
@@ -33,11 +33,11 @@ class TaskScore:
 
     Attributes:
         measure: What the numbers are.
-        weight: Of the score in the fitness.
-        score: Mean over the items, nan if an item has no finite result.
-        low: Lower end of the 95 % interval of the mean; the score where that is known exactly.
-        high: Upper end.
-        items: How many items.
+        weight: The weight of the score in the fitness.
+        score: The mean over the items; nan if an item has no finite result.
+        low: The lower end of the 95 % interval of the mean; the score where that is known exactly.
+        high: The upper end of that interval.
+        items: The number of items.
     """
 
     measure: Measure
@@ -49,7 +49,7 @@ class TaskScore:
 
     @classmethod
     def of(cls, measure: Measure, weight: float, items: Float[np.ndarray, " items"]) -> Self:
-        """The score of per-item results."""
+        """The score that the results of items make."""
         score = float(np.mean(items, dtype=np.float64))
         low, high = interval(items) if measure.sampled else (score, score)
         return cls(measure, weight, score, low, high, len(items))
@@ -57,24 +57,24 @@ class TaskScore:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Score of one method on one split.
+    """The score of one method on one split.
 
     Attributes:
         name: The method.
-        split: Of the task's data.
-        score: The fitness: mean over the items, or of several tasks the weighted sum of their
-            means; nan if an item has no finite result.
-        low: Lower end of the 95 % interval of the score.
-        high: Upper end.
-        items: How many items, of all tasks together.
-        evaluations: Candidates that the method evaluated on the search split to get there.
-        seconds: Wall time it took to find; 0 where nothing was searched.
-        item_evaluations: Items measured to get there, over all candidates.
+        split: The split of the task's data.
+        score: The fitness, which is the mean over the items or, with several tasks, the weighted
+            sum of their means; nan if an item has no finite result.
+        low: The lower end of the 95 % interval of the score.
+        high: The upper end of that interval.
+        items: The number of items, of all tasks together.
+        evaluations: How many candidates the method evaluated on the search split to get there.
+        seconds: The wall time that it took to find; 0 where nothing was searched.
+        item_evaluations: How many items were measured to get there, over all candidates.
         measure: What the score is.
         chosen_on_these_items: Whether the method was chosen by its results on the items of this
             split, or on some of them, so that its score is too high and the interval does not count
             for that.
-        tasks: Scores of the single tasks by name; empty where there is one.
+        tasks: The scores of the single tasks by name; empty where there is one task.
     """
 
     name: str
@@ -92,17 +92,17 @@ class Result:
 
     @property
     def standard_error(self) -> float:
-        """Of the score, by its interval."""
+        """The standard error of the score, by its interval."""
         return (self.high - self.low) / (2 * 1.96)
 
     @property
     def head(self) -> str:
-        """What the score is, and its unit, at the head of a column."""
+        """What the score is, and its unit, for the head of a column."""
         return self.measure._replace(name="fitness").head if self.tasks else self.measure.head
 
     @property
     def counted(self) -> str:
-        """How many items of which split."""
+        """The number of items and the name of their split, to read."""
         if not self.tasks:
             return f"{self.items} items of the {self.split} split"
         counts = ", ".join(f"{one.items} of {name}" for name, one in self.tasks.items())
@@ -119,7 +119,7 @@ class Result:
         item_evaluations: int = 0,
         chosen_on_these_items: bool = False,
     ) -> Self:
-        """The result of per-item results of a task on its current split."""
+        """The result that the results of items make, of a task on its current split."""
         tasks = _by_task(task, items)
         measure = task.measure
         whole = _weighted(measure, tasks) if tasks else TaskScore.of(measure, 1.0, items)
@@ -140,7 +140,7 @@ class Result:
 
 
 def _by_task(task: Task, items: Float[np.ndarray, " items"]) -> dict[str, TaskScore]:
-    """Scores of each of several tasks, whose items follow one another."""
+    """The scores of each of several tasks, whose items follow one another."""
     found: dict[str, TaskScore] = {}
     if isinstance(task, SeveralTasks):
         begin = 0
@@ -152,7 +152,7 @@ def _by_task(task: Task, items: Float[np.ndarray, " items"]) -> dict[str, TaskSc
 
 
 def _weighted(measure: Measure, tasks: Mapping[str, TaskScore]) -> TaskScore:
-    """The fitness of the scores of several tasks."""
+    """The fitness that the scores of several tasks make."""
     parts = tasks.values()
     weights = [one.weight for one in parts]
     score = sum(one.weight * one.score for one in parts)
@@ -173,7 +173,7 @@ def is_chosen_by(task: Task) -> bool:
 
 
 def noise_line(results: Sequence[Result]) -> str:
-    """What of a winner's score on the search split is luck: its scores on all splits, with errors.
+    """A line of a winner's scores on all splits, which tell how lucky that on the search split is.
 
     The standard error is that of one candidate's mean over the split's items. The best of many
     candidates is lucky by a few of them on the split that chose it, and not on the others.
@@ -191,7 +191,7 @@ def _score_and_error(result: Result) -> str:
 
 
 def choice_line(results: Sequence[Result]) -> str | None:
-    """Whose scores in a table are too high, and what to do about it; None where none are."""
+    """A line of whose scores in a table are too high, and what helps; None where none are."""
     chosen = list(dict.fromkeys(one.name for one in results if one.chosen_on_these_items))
     if not chosen:
         return None
@@ -219,7 +219,7 @@ def load_results(path: Path) -> list[Result]:
     """Read what `save_results` wrote.
 
     Raises:
-        ValueError: Another version wrote it, it is damaged, or holds no result.
+        ValueError: Another version wrote the file, or it is damaged or holds no result.
     """
     remedy = "finish the run again with resume"
     try:
@@ -257,7 +257,7 @@ def flat(score: Result | TaskScore) -> dict[str, Any]:
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse."""
+    """The fields of a score from those that `flat` gives."""
     found: dict[str, Any] = {k: math.nan if value is None else value for k, value in row.items()}
     exact = found["low"] == found["high"] == found["score"]
     measure = Measure(found.pop("measure"), found.pop("unit"), sampled=not exact)
@@ -268,8 +268,8 @@ def results_table(results: Sequence[Result], name: str) -> Table:
     """A table of the results of one split, each score with its 95 % interval.
 
     Args:
-        results: Of one task, or of the same several.
-        name: Of the task.
+        results: The results, all of one task or of the same several tasks.
+        name: The name of the task.
     """
     first = results[0]
     what = f"fitness = {first.measure.name}" if first.tasks else first.measure.head
@@ -301,13 +301,13 @@ def results_table(results: Sequence[Result], name: str) -> Table:
 
 
 def interval_text(score: Result | TaskScore) -> str:
-    """The interval to read; nothing where there is none."""
+    """The interval as text; empty where there is none."""
     if not score.low < score.high:  # nan, or known exactly
         return ""
     return f"{score.measure.text(score.low)} – {score.measure.text(score.high)}"
 
 
 def score_text(score: Result | TaskScore) -> str:
-    """The score to read, and its interval below it where it has one."""
+    """The score as text, with its interval below it where it has one."""
     shown, ends = score.measure.text(score.score), interval_text(score)
     return f"{shown}\n{ends}" if ends else shown

@@ -22,10 +22,10 @@ ERROR_FILE = "error.txt"
 
 
 class SweepTable(Callback):
-    """Writes ``results.csv`` and ``curves.png`` beside the runs of a multirun, and prints it."""
+    """What writes ``results.csv`` and ``curves.png`` beside the runs of a multirun."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the results of all runs."""
+        """Collect the results of all runs, write them and print a table of them."""
         folder = Path(config.hydra.sweep.dir)
         rows = collect(folder)
         if not rows:
@@ -46,7 +46,7 @@ class SweepTable(Callback):
 
 @dataclasses.dataclass(frozen=True)
 class SweepRow:
-    """A result, and which run of the sweep it is of."""
+    """A result, and the run of the sweep that it belongs to."""
 
     run: str
     overrides: str
@@ -87,7 +87,7 @@ def _common(labels: list[list[str]]) -> set[str]:
 
 
 def write_table(rows: list[SweepRow], path: Path) -> None:
-    """Every result of every run, one a line."""
+    """Write every result of every run, one a line."""
     cells = [
         {"run": row.run, "overrides": row.overrides}
         | flat(row.result)

@@ -1,4 +1,4 @@
-"""Merging in data-flow space: no weight changes, the path through the layers does."""
+"""Merging in data-flow space, where the path through the layers changes and no weight does."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ from evojax_merge.spaces.dataflow import DataflowSpace
 from evojax_merge.strategies import Strategy
 
 STACKED = paths.Path(0, 0, 0, 0, 0)  # type: ignore[arg-type]
-"""Where the population stands in the paths of candidates: each is a path of its own."""
+"""The axis of the population in the paths of candidates, each of which is a path of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +48,12 @@ class DataflowProblem(Problem):
 
     Attributes:
         experiment: What is done.
-        space: Of the paths.
-        pool: The layers.
+        space: The space of the paths.
+        pool: The layers that paths go through.
         members: Where each model of the pool comes from, by name.
         models: The models of the pool, and others to compare with, by name.
-        base: What adapters among the members were trained on.
-        evaluator: Runs and measures paths.
+        base: The model that adapters among the members were trained on.
+        evaluator: What runs and measures paths.
     """
 
     experiment: Experiment
@@ -76,27 +76,27 @@ class DataflowProblem(Problem):
         )
 
     def build(self, recipe: PathRecipe) -> Model:
-        """The path as a plain model: its scales absorbed into the weights."""
+        """The path as a plain model, its scales absorbed into the weights."""
         layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
         return plain(self.pool, recipe.path(layers))
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
-        """The models of the pool, the winners of searches, and the exported checkpoint."""
+        """The results of the pool's models, the winners of searches and the exported checkpoint."""
         shown = self.models if self.experiment.baselines.sources else {}
         return compare_paths(self, self.experiment.task.on(split), shown, model, found)
 
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
-        """Results of a path, run as in the search."""
+        """The results of a path, run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
 
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
-        """Results of each model, those outside the pool among them."""
+        """The results of each model, those outside the pool among them."""
         task = self.experiment.task.on(split)
         return np.stack(list(measure_plain(self.models, task)))
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
-        """The path, and how paths changed during the search."""
+        """Draw the path, and how paths changed during the search."""
         layers = dict(zip(self.pool.names, self.pool.layers, strict=True))
         plot_path(recipe.hops, layers, directory / "path.png")
         plot_path_history(
@@ -123,8 +123,8 @@ def compare_paths(
     model: Model | None,
     found: Mapping[str, Found],
 ) -> Scored:
-    """Plain models, each with its own tokenizer, the winners of searches run as they were searched,
-    and the exported one."""
+    """The results of plain models, each with its own tokenizer, of the winners of searches, run as
+    they were searched, and of the exported model."""
     yield from zip(shown, measure_plain(shown, task), strict=True)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
         yield name, problem.measure(model, found[name], task.current_split)
@@ -133,7 +133,7 @@ def compare_paths(
 
 
 def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, " items"]]:
-    """Results of plain models, each with its own tokenizer."""
+    """The results of plain models, each with its own tokenizer."""
     return (measure(model, task.bind(model))[0] for model in models.values())
 
 
@@ -173,12 +173,12 @@ def make_path_evaluator(
 
 
 def together(candidates: paths.Path) -> paths.Path:
-    """Paths that are run at once: as many hops as the longest has."""
+    """Paths that are run at once, cut to as many hops as the longest has."""
     return candidates._replace(steps=candidates.length.max())
 
 
 def shared_axes(params: Params) -> dict[str, Any]:
-    """Axes of a population of paths through one pool."""
+    """The axes of a population of paths through one pool."""
     return {**jax.tree.map(lambda leaf: None, params), paths.PATH: paths.PATH_AXES}
 
 
@@ -221,7 +221,7 @@ def routed_problem(
     mesh: Mesh | None,
     shown_as: Mapping[str, str] = MappingProxyType({}),
 ) -> DataflowProblem:
-    """A data-flow search over loaded models; those that the space does not name are baselines."""
+    """A data-flow search over loaded models, of which those outside the space are baselines."""
     assert mesh is not None
     names = space.sources
     dtype = np.dtype(prepared.dtype)
@@ -233,7 +233,7 @@ def routed_problem(
 
 
 class DataflowSetup(Setup):
-    """Set-up of experiments that merge nothing."""
+    """The set-up of experiments that merge nothing."""
 
     @classmethod
     def prepared_for(cls, experiment: Experiment) -> "Setup":

@@ -1,4 +1,4 @@
-"""First a merge in parameter space, then paths through its layers and those of its sources."""
+"""A merge in parameter space, followed by paths through its layers and those of its sources."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ PARAMETER_SPACE = "parameter_space"
 
 
 class HybridSetup(MergingSetup):
-    """Set-up of a search for paths through a pool that the winner of another search has joined."""
+    """The set-up of a search for paths through a pool that another search's winner has joined."""
 
     def _arrange(self) -> None:
         hybrid = self.experiment.space

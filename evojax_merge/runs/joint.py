@@ -1,4 +1,4 @@
-"""Both spaces at once: a merge, and a path through its layers and those of its sources."""
+"""Both spaces at once: a merge and a path through its layers and those of its sources."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -43,8 +43,8 @@ class JointProblem(Problem):
 
     Attributes:
         merging: What is merged.
-        space: Both spaces.
-        evaluator: Merges, routes and measures candidates.
+        space: The product of both spaces.
+        evaluator: What merges, routes and measures candidates.
     """
 
     merging: Merging
@@ -52,7 +52,7 @@ class JointProblem(Problem):
     evaluator: Evaluator
 
     def recipe(self, found: Found) -> PathRecipe:
-        """The recipe of a genotype; the merge is a recipe in its pool."""
+        """The recipe of a genotype, in whose pool the merge is a recipe of its own."""
         own, route = self.space.split(found.genotype)
         return path_recipe(
             self.space.dataflow,
@@ -64,7 +64,7 @@ class JointProblem(Problem):
         )
 
     def build(self, recipe: PathRecipe) -> Model:
-        """Merge, then the path as a plain model."""
+        """Merge, and make a plain model of the path."""
         merged = recipe.pool[self.space.merged]
         assert isinstance(merged, Recipe)
         whole = self.merging.whole_sources()
@@ -79,7 +79,7 @@ class JointProblem(Problem):
         return plain(pool, recipe.path(dict(zip(members, pool.layers, strict=True))))
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
-        """The sources, the winners of searches, and the exported checkpoint."""
+        """The results of the sources, the winners of searches and the exported checkpoint."""
         ingredients, shown = self.merging.ingredients, {}
         if self.merging.experiment.baselines.sources:
             base = {} if ingredients.base is None else {"base": ingredients.base}
@@ -88,17 +88,17 @@ class JointProblem(Problem):
         return compare_paths(self, task, shown, model, found)
 
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
-        """Results of a candidate, built and run as in the search."""
+        """The results of a candidate, built and run as in the search."""
         del model
         return self.evaluator(found.genotype[None], split).items[0]
 
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
-        """Results of each source."""
+        """The results of each source."""
         task = self.merging.experiment.task.on(split)
         return np.stack(list(measure_plain(self.merging.whole_sources(), task)))
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
-        """The merge's coefficients, the path, and how paths changed during the search."""
+        """Draw the merge's coefficients, the path, and how paths changed during the search."""
         merged = recipe.pool[self.space.merged]
         assert isinstance(merged, Recipe)
         plot_coefficients(
@@ -135,7 +135,7 @@ def make_joint_evaluator(
     tasks: dict[str, Any],
     mesh: Mesh,
 ) -> Evaluator:
-    """What merges, routes and measures candidates: each holds its merge, the sources are shared."""
+    """What merges, routes and measures candidates, which share the sources but not the merge."""
     merge_fn = merging.merge_fn(space.parameter)
     ingredients, names = merging.ingredients, space.dataflow.sources
     whole = merging.whole_sources()
@@ -156,7 +156,7 @@ def make_joint_evaluator(
         return {**merge_fn(materials, own), paths.PATH: space.dataflow.decode(route)}
 
     def pooled(candidates: Params, shared: Any) -> Params:
-        """Parameters of all candidates, layers of the pool on the first axis."""
+        """The parameters of all candidates, with the layers of the pool on the first axis."""
         stacks, frame = shared
 
         def lay(*parts: Array) -> Array:
@@ -213,7 +213,7 @@ def _without_layers(params: Params) -> Params:
 
 
 class JointSetup(MergingSetup):
-    """Set-up of a search in both spaces at once."""
+    """The set-up of a search in both spaces at once."""
 
     def _arrange(self) -> None:
         experiment = self.experiment

@@ -1,4 +1,4 @@
-"""What searches for merged parameters share: how they are set up, and how they are compared."""
+"""How searches for merged parameters are set up and how their winners are compared."""
 
 import abc
 import dataclasses
@@ -31,26 +31,26 @@ class MergedProblem(Problem):
 
     Attributes:
         merging: What is merged.
-        evaluator: Merges and measures candidates.
+        evaluator: What merges and measures candidates.
     """
 
     merging: Merging
     evaluator: Evaluator
 
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
-        """Sources, published merges and the winners of searches, measured by one program."""
+        """The results of sources, published merges and winners of searches, by one program."""
         assert model is not None
         return self._measure(self._contestants(model, found), split)
 
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
-        """Results of the merged model."""
+        """The results of the merged model."""
         del found
         assert model is not None
         (measured,) = self.evaluator.measure([model.params], split)
         return measured[0]
 
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
-        """Results of each source."""
+        """The results of each source."""
         sources = self.merging.whole_sources().items()
         named = ((name, source.params) for name, source in sources)
         return np.stack([items for _, items in self._measure(named, split)])
@@ -72,7 +72,7 @@ class MergedProblem(Problem):
             yield name, items
 
     def _configured_apart(self) -> dict[str, Model]:
-        """The sources whose configuration is not the merge's: measured with their own."""
+        """The sources measured with their own configuration, as it is not the merge's."""
         reference = self.merging.ingredients.reference
         apart = {}
         for name, source in self.merging.whole_sources().items():
@@ -102,7 +102,7 @@ class MergedProblem(Problem):
 
 
 class MergingSetup(Setup):
-    """Set-up of experiments that merge parameters."""
+    """The set-up of experiments that merge parameters."""
 
     @classmethod
     def prepared_for(cls, experiment: Experiment) -> "Setup":
@@ -140,7 +140,7 @@ class MergingSetup(Setup):
         )
 
     def check_pool(self, names: Sequence[str]) -> None:
-        """Whether the layers of a pool, the merge's among them, can follow one another."""
+        """Raise if the layers of a pool, the merge's among them, cannot follow one another."""
         bodies = dict(zip(self.experiment.model.source_names, self.prepared.wholes, strict=True))
         bodies[MERGED] = self.prepared.reference
         check_pool(names, [bodies[name] for name in names])
@@ -159,7 +159,7 @@ def routable(prepared: Plan, layout: Layout) -> Layout:
     """The layout of models whose layers can be routed.
 
     Raises:
-        ValueError: They have no layers.
+        ValueError: The models have no layers.
     """
     if not layout.depth():
         raise ValueError(

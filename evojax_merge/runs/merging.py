@@ -1,4 +1,4 @@
-"""What merges of a run are made of, and how a genotype of parameter space becomes one."""
+"""What the merges of a run are made of, and how a genotype of parameter space becomes one."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -25,10 +25,10 @@ class Merging:
 
     Attributes:
         experiment: What is done.
-        prepared: The checkpoints' plan.
+        prepared: The plan of the checkpoints.
         ingredients: The checkpoints.
-        items: That the operator's evidence is collected from.
-        evidence: Of each source, where the operator asks for it.
+        items: The items that the operator's evidence is collected from.
+        evidence: The evidence of each source, where the operator asks for it.
     """
 
     experiment: Experiment
@@ -38,7 +38,7 @@ class Merging:
     evidence: Evidence | None = None
 
     def merge_fn(self, space: ParameterSpace) -> MergeFn:
-        """(`materials`, genotype) -> parameters of the candidate."""
+        """The function from `materials` and a genotype to the parameters of the candidate."""
         experiment, dtype = self.experiment, self.ingredients.dtype
         stacked = self.ingredients.layout.stacked
 
@@ -59,7 +59,7 @@ class Merging:
         return merge_fn
 
     def materials(self) -> tuple[Any, Any, Any]:
-        """Base, sources, and the operator's statistics of them."""
+        """The base, the sources, and the operator's statistics of them."""
         operator, ingredients = self.experiment.operator, self.ingredients
         base, sources = ingredients.base_for(operator), ingredients.source_params
         entry = ingredients.statistics_entry(operator, self.experiment.statistics_cache)
@@ -106,6 +106,6 @@ class Merging:
         return published_merges(self.ingredients, self.experiment.statistics_cache)
 
     def whole_sources(self) -> dict[str, Model]:
-        """The sources by name; adapters on their base."""
+        """The sources by name, adapters applied to their base."""
         names = self.experiment.model.source_names
         return dict(zip(names, self.ingredients.whole_sources(), strict=True))

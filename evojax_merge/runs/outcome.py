@@ -1,4 +1,4 @@
-"""What a run tells of its searches when they are over: curve, front, results and plots."""
+"""What a run tells of its searches at their end: curve, front, results and plots."""
 
 import dataclasses
 import warnings
@@ -50,7 +50,7 @@ class Outcome:
     console: Console
 
     def keep_curve(self, found: Found, known: Heldout) -> None:
-        """How the best candidate of the search got better on items that it never saw."""
+        """Keep how the search's best candidate got better on items that the search never saw."""
         most = self.experiment.budget.curve
         points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
         if not most or not points:
@@ -71,10 +71,10 @@ class Outcome:
     def keep_front(
         self, problem: Problem, found: Found, known: Heldout
     ) -> Float[np.ndarray, "members dims"] | None:
-        """A recipe for every member of the front that a strategy of several objectives found.
+        """Keep a recipe for every member of the front that a strategy of several objectives found.
 
-        Members are chosen on the validation split, or else on the search split: by test items
-        nothing is chosen.
+        Members are chosen on the validation split, or else on the search split. Test items choose
+        nothing.
         """
         task = self.experiment.task
         if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
@@ -117,7 +117,7 @@ class Outcome:
         found: Mapping[str, Found],
         earlier: Mapping[str, Found],
     ) -> list[Result]:
-        """Every method on the best-held-out split there is, and the winner on the others."""
+        """The results of every method on the best-held-out split, and of the winner on others."""
         splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
         costs = {name: _cost(one) for name, one in earlier.items()}
         costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
@@ -145,7 +145,7 @@ class Outcome:
         earlier: Mapping[str, Found],
         known: Heldout,
     ) -> list[Result]:
-        """The members of the front on the split that methods are compared on."""
+        """The results of the front's members on the split that methods are compared on."""
         if front is None:
             return []
         task = self.experiment.task.on(known.splits[0])
@@ -182,7 +182,7 @@ class Outcome:
 
 
 def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:
-    """Evaluations, seconds and measured items of a search and of those that it builds on."""
+    """The evaluations, seconds and measured items of a search and of those that it builds on."""
     every = (*earlier, found)
     return (
         sum(one.evaluations for one in every),

@@ -1,4 +1,4 @@
-"""A strategy and a problem brought together: seeds, gradients, and who scores the candidates."""
+"""How a strategy gets a problem's seeds and gradients, and who scores the candidates."""
 
 import time
 from collections.abc import Callable
@@ -20,10 +20,10 @@ class Pair(NamedTuple):
     """What a search runs on.
 
     Attributes:
-        strategy: Knows the problem's seeds and gradients, where it asks for them.
-        evaluate_fn: Scores a generation.
-        resume: Is told, by a search that goes on, the history of what was measured before, and how
-            many generations that were.
+        strategy: The strategy, with the problem's seeds and gradients where it asks for them.
+        evaluate_fn: The function that scores a generation.
+        resume: The function that takes, when a search goes on, the history of what was measured
+            before and the number of generations.
     """
 
     strategy: Strategy
@@ -41,9 +41,9 @@ def pair(
 
     Args:
         problem: What is searched.
-        strategy: How.
+        strategy: The strategy that searches it.
         savers: What saves evaluations.
-        interrupted: Called between chunks; may raise to leave.
+        interrupted: A function that is called between chunks and may raise to leave.
 
     Raises:
         ValueError: A saver does not fit the task.
@@ -85,7 +85,7 @@ def _make_scorer(
 
 
 def _by_own_score(strategy: Strategy) -> Callable[[Population], Evaluation]:
-    """Candidates are as good as the strategy says, whatever the task's answers are."""
+    """The function that scores candidates as the strategy does, whatever the task's answers."""
 
     def evaluate_fn(population: Population) -> Evaluation:
         began = time.perf_counter()

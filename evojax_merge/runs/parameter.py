@@ -21,10 +21,10 @@ from evojax_merge.spaces import ParameterSpace
 
 @dataclasses.dataclass(frozen=True)
 class ParameterProblem(MergedProblem):
-    """Coefficients of a merge operator, per source, group and block of layers.
+    """The coefficients of a merge operator, per source, group and block of layers.
 
     Attributes:
-        space: Of the coefficients.
+        space: The space of the coefficients.
     """
 
     space: ParameterSpace
@@ -49,7 +49,7 @@ class ParameterProblem(MergedProblem):
         )
 
     def plot(self, recipe: Recipe, history: Path, directory: Path) -> None:
-        """The coefficients as a heat map."""
+        """Draw the coefficients as a heat map."""
         del history
         plot_coefficients(
             recipe.coefficients, self.space.sources, recipe.segments, directory / "coefficients.png"
@@ -99,7 +99,7 @@ def parameter_stage(setup: MergingSetup, name: str, factory: Any, evaluations: i
 
 
 class ParameterSetup(MergingSetup):
-    """Set-up of a search in parameter space."""
+    """The set-up of a search in parameter space."""
 
     def _arrange(self) -> None:
         evaluations = self.experiment.budget.evaluations

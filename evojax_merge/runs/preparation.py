@@ -1,4 +1,4 @@
-"""From an experiment to what is searched."""
+"""How an experiment becomes what is searched."""
 
 from collections.abc import Callable
 

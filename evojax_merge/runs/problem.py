@@ -19,13 +19,14 @@ from evojax_merge.recipes.weights import WeightsRecipe
 EVOLVED = "evolved"
 RANDOM = "random_search"
 RANDOM_PATHS = "random_paths"
-"""In a hybrid: a random search for paths, through a pool that holds the evolved merge."""
+"""A hybrid's random search for paths, through a pool that holds the evolved merge."""
 EXPORTED = "exported"
-"""The winner of a search for paths as the plain checkpoint that it is exported as: only the norms'
-epsilon and rounding tell it from the path itself."""
+"""The winner of a search for paths as the plain checkpoint that it is exported as.
+
+Only the epsilon of norms, and rounding, tell it from the path itself."""
 
 Scored = Iterator[tuple[str, Float[np.ndarray, " items"]]]
-"""Names of methods, and the results of each on every item."""
+"""The names of methods, and the results of each on every item."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Found:
     seconds: float
     item_evaluations: int = 0
     front: np.ndarray | None = None
-    """Genotypes of the front, where the strategy keeps one."""
+    """The genotypes of the front, where the strategy keeps one."""
 
 
 class Winner(NamedTuple):
@@ -45,7 +46,7 @@ class Winner(NamedTuple):
 
     Attributes:
         found: What the search found.
-        recipe: The recipe of it.
+        recipe: The recipe of the winner.
         model: The model that the recipe describes; None where plain weights cannot express it.
     """
 
@@ -55,15 +56,16 @@ class Winner(NamedTuple):
 
 
 class InexpressibleError(ValueError):
-    """No plain checkpoint computes what a recipe describes."""
+    """The error of a recipe that no plain checkpoint computes."""
 
 
 class Problem(abc.ABC):
     """A space over loaded checkpoints, ready to evaluate.
 
     Attributes:
-        space: With ``dims``, ``lower``, ``upper``, ``start``, ``keys`` and perhaps ``span``.
-        evaluator: Measures genotypes.
+        space: An object with ``dims``, ``lower``, ``upper``, ``start``, ``keys`` and perhaps
+            ``span``.
+        evaluator: What measures genotypes.
         keeps_genotypes: Whether genotypes are small enough for the history to hold each.
     """
 
@@ -73,7 +75,7 @@ class Problem(abc.ABC):
 
     @property
     def seeds(self) -> Float[np.ndarray, "seeds dims"] | None:
-        """Genotypes that a search may begin with, where the problem knows some."""
+        """The genotypes that a search may begin with, where the problem knows some."""
         return None
 
     def descendable(self) -> Descendable | None:
@@ -89,7 +91,7 @@ class Problem(abc.ABC):
         """The model that one of this problem's recipes describes, as a plain checkpoint.
 
         Raises:
-            InexpressibleError: Plain weights cannot express it.
+            InexpressibleError: Plain weights cannot express the model.
         """
 
     @abc.abstractmethod
@@ -98,19 +100,19 @@ class Problem(abc.ABC):
 
         Args:
             model: The winner's model; None where plain weights cannot express its path.
-            found: The winner of each search by name; that named `EVOLVED` comes last, but for
+            found: The winner of each search by name; the one named `EVOLVED` comes last, but for
                 `EXPORTED` where that is another program.
-            split: One of the evaluator's tasks.
+            split: The name of one of the evaluator's tasks.
         """
 
     @abc.abstractmethod
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
-        """Results of the winner on every item of a split."""
+        """The results of the winner on every item of a split."""
 
     @abc.abstractmethod
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
-        """Results of each source, the base not among them, on every item of a split."""
+        """The results of each source, the base not among them, on every item of a split."""
 
     @abc.abstractmethod
     def plot(self, recipe: Any, history: Path, directory: Path) -> None:
-        """Draw what was found, and how."""
+        """Draw what was found and how it was found."""

@@ -1,4 +1,7 @@
-"""A whole run: search, choose, compare, report, export; and again from wherever it stopped."""
+"""A whole run, which searches, chooses, compares, reports and exports.
+
+It goes on from wherever it stopped.
+"""
 
 import dataclasses
 import functools
@@ -44,11 +47,12 @@ class Run:
     """What a run leaves behind.
 
     Attributes:
-        directory: Holds ``results.json``, ``recipe.yaml``, ``history.jsonl``, ``checkpoints/``,
-            ``plots/`` and ``export/``; ``evidence/`` where the operator asks for some.
-        recipe: Of the winner.
+        directory: The run's directory, which holds ``results.json``, ``recipe.yaml``,
+            ``history.jsonl``, ``checkpoints/``, ``plots/`` and ``export/``, and ``evidence/``
+            where the operator asks for some.
+        recipe: The recipe of the winner.
         model: The winner; None where plain weights cannot express its path.
-        results: Scores of all methods, on every split that was measured.
+        results: The scores of all methods, on every split that was measured.
     """
 
     directory: Path
@@ -58,7 +62,7 @@ class Run:
 
     @property
     def result(self) -> Result:
-        """The winner's, on the split that was furthest from the search: test where there is one."""
+        """The winner's result on the split furthest from the search, test where there is one."""
         return next(result for result in self.results if result.name == EVOLVED)
 
 
@@ -71,13 +75,13 @@ def run(
     """Carry out an experiment, or the rest of it if the directory holds its beginning.
 
     Args:
-        experiment: What to do.
-        directory: Where to leave everything; made if it is not there.
-        console: Where to show progress; by default nowhere.
-        on_start: Called when everything is checked and the weights are read.
+        experiment: What is to be done.
+        directory: Where everything is left; it is made if it is not there.
+        console: Where progress is shown; by default, nowhere.
+        on_start: A function that is called when all is checked and the weights are read.
 
     Raises:
-        ValueError: Anything that makes the experiment impossible, before any weights are read.
+        ValueError: Something makes the experiment impossible; no weights are read by then.
         Interrupted: A signal came; everything completed is saved.
         CheckpointingError: The disk is full or broken; the last good generation is kept.
     """
@@ -104,11 +108,11 @@ def _tidy(directory: Path) -> None:
 
 
 def left_by(directory: Path, console: Console | None = None) -> Run | None:
-    """What a finished run left, read and shown without writing anything; None if it did not finish.
+    """What a finished run left, read and shown without writing; None if it did not finish.
 
     Args:
-        directory: Of the run.
-        console: Where to show it; by default nowhere.
+        directory: The directory of the run.
+        console: Where it is shown; by default, nowhere.
     """
     console = console or Console(quiet=True)
     if not (directory / RESULTS).is_file() or not (directory / RECIPE_FILE).is_file():
@@ -171,7 +175,7 @@ class _Runner:
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
-        """The winner as a plain model; a search is not lost where there can be none."""
+        """The winner as a plain model; None where there can be none, so that no search is lost."""
         try:
             return problem.build(recipe)
         except InexpressibleError as error:

@@ -29,13 +29,13 @@ HISTORY, CHECKPOINTS = "history.jsonl", "checkpoints"
 
 @dataclasses.dataclass(frozen=True)
 class Searcher:
-    """Carries out the searches of a run, in its directory.
+    """What carries out the searches of a run, in its directory.
 
     Attributes:
         experiment: What is done.
         directory: The run's directory, which holds the history and the checkpoints.
         console: Where progress is shown.
-        interruption: Asked whether to leave.
+        interruption: The object that is asked whether to leave.
     """
 
     experiment: Experiment
@@ -47,10 +47,10 @@ class Searcher:
         """Carry out a search, or the rest of it, and choose its winner.
 
         Args:
-            name: What history and results call it.
+            name: What history and results call the search.
             problem: What is searched.
-            stage: How, and how long.
-            known: Gets what is measured after the search.
+            stage: How it is searched, and how long.
+            known: The results on held-out items, to which the search adds its own.
 
         Raises:
             ValueError: No candidate had a finite score.
@@ -100,7 +100,7 @@ class Searcher:
         partly: bool,
         front: np.ndarray | None = None,
     ) -> np.ndarray:
-        """The finalist that is best on the validation split; without one, on the search split.
+        """The finalist that is best on the validation split, or without one on the search split.
 
         Finalists are the best of the archive, what the strategy itself recommends, and the front
         of a strategy of several objectives. Those of which a part was measured (``partly``) are
@@ -127,7 +127,7 @@ class Searcher:
 
 
 def measure_of(stage: Stage, task: Task) -> Measure:
-    """What a search goes by: the task's fitness, unless its strategy scores candidates itself."""
+    """What a search goes by: its strategy's own score where it has one, or the task's fitness."""
     if (own := stage.strategy.own_measure) is not None:
         return Measure(*own)
     named = isinstance(task, SeveralTasks)
@@ -135,10 +135,10 @@ def measure_of(stage: Stage, task: Task) -> Measure:
 
 
 def random_search(space: Any, stage: Stage) -> Stage:
-    """A random search beside another one: as many candidates, each measured on as many items.
+    """A random search beside another one, of as many candidates on as many items each.
 
-    It keeps the best that it saw, which of minibatches that change would be the luckiest; so all of
-    its candidates meet the same ones.
+    It keeps the best candidate that it saw. With minibatches that change, that would be the
+    luckiest one, so all of its candidates meet the same items.
     """
     strategy = EvosaxStrategy(
         Setting(space.lower, space.upper, space.start),

@@ -1,4 +1,4 @@
-"""What is searched, one search after another: checked first, loaded later."""
+"""What is searched, one search after another, checked first and loaded later."""
 
 import abc
 import dataclasses
@@ -27,12 +27,12 @@ class Stage:
     Attributes:
         name: What history and results call it.
         space: What is searched.
-        strategy: How.
-        evaluations: How long.
-        problem: Makes the problem, given the winners of the searches before it by name; the
-            weights must be loaded by then.
+        strategy: The strategy that searches it.
+        evaluations: How many candidates are evaluated.
+        problem: The function that makes the problem from the winners of the searches before it, by
+            name; the weights must be loaded by then.
         random: What results call the random search beside it.
-        savers: What saves evaluations of it; `set_up` says which of the experiment's.
+        savers: Those of the experiment's savers that are used in it, as `set_up` decides.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Setup(abc.ABC):
     """The searches of an experiment, one after another.
 
     Attributes:
-        stages: Usually one.
+        stages: The searches, usually one.
     """
 
     def __init__(self, experiment: Experiment, prepared: Plan):
@@ -70,7 +70,7 @@ class Setup(abc.ABC):
         self._mesh: Mesh | None = None
 
     def describe(self) -> list[str]:
-        """Lines for people."""
+        """Lines that describe the searches to people."""
         experiment, items = self.experiment, len(self.bound["search"])
 
         def measured(savers: Savers) -> str:
@@ -89,15 +89,15 @@ class Setup(abc.ABC):
         """Read the weights, and collect evidence where the operator asks for it.
 
         Args:
-            directory: Of the run, which keeps the evidence.
-            tell: Gets messages.
+            directory: The directory of the run, which keeps the evidence.
+            tell: The function that shows a message.
         """
 
     def strategy(self, space: Any) -> Strategy:
         """The experiment's strategy, made for a space.
 
         Raises:
-            ValueError: It cannot search such a space.
+            ValueError: The strategy cannot search such a space.
         """
         task = self.bound["search"]
         setting = Setting(

@@ -1,4 +1,4 @@
-"""Search in the space of models themselves."""
+"""A search in the space of models themselves."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ from evojax_merge.spaces import WeightsSpace
 
 @dataclasses.dataclass(frozen=True)
 class WeightsProblem(MergedProblem):
-    """The weights of a model, all of them genes.
+    """The weights of a model, all of which are genes.
 
     Attributes:
-        space: Of the weights.
+        space: The space of the weights.
     """
 
     space: WeightsSpace
@@ -47,7 +47,7 @@ class WeightsProblem(MergedProblem):
         return self.space.seeds(sources, None if base is None else base.params)
 
     def recipe(self, found: Found) -> WeightsRecipe:
-        """The weights of a genotype."""
+        """The recipe of a genotype, which holds its weights."""
         params = jax.jit(_merge_fn(self.space))(self.evaluator.materials, found.genotype)
         prepared = self.merging.prepared
         reference = prepared.reference_name
@@ -64,12 +64,12 @@ class WeightsProblem(MergedProblem):
         )
 
     def build(self, recipe: WeightsRecipe) -> Model:
-        """The model."""
+        """The model of a recipe."""
         reference = self.merging.ingredients.reference
         return dataclasses.replace(reference, params=recipe.params, dtype=np.dtype(np.float32))
 
     def plot(self, recipe: WeightsRecipe, history: Path, directory: Path) -> None:
-        """Nothing: there are too many genes for a picture."""
+        """Draw nothing, since there are too many genes for a picture."""
 
 
 def make_weights_evaluator(
@@ -99,7 +99,7 @@ def make_weights_evaluator(
 
 
 def _merge_fn(space: WeightsSpace) -> MergeFn:
-    """(what genes are measured from, genotype) -> parameters of the candidate."""
+    """The function from what genes are measured from and a genotype to a candidate's parameters."""
 
     def merge_fn(start: Params, genotype: Genotype) -> Params:
         params = space.decode(genotype)
@@ -109,7 +109,7 @@ def _merge_fn(space: WeightsSpace) -> MergeFn:
 
 
 class WeightsSetup(MergingSetup):
-    """Of searches among models themselves, for which the experiment's operator is not used."""
+    """The set-up of searches among models themselves, which do not use the operator."""
 
     @classmethod
     def prepared_for(cls, experiment: Experiment) -> "Setup":

@@ -1,4 +1,4 @@
-"""Which items of a task are measured for which candidates, and what that says of the others."""
+"""Rules that choose which items are measured for which candidates, and judge the others."""
 
 from evojax_merge.savers.anchors import Anchors
 from evojax_merge.savers.base import Measure, Rule, Whole

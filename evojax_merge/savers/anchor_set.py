@@ -1,4 +1,4 @@
-"""Items that stand for all: their choice, and the estimate that is made of them."""
+"""The choice of items that stand for all, and the estimate that is made of them."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ class AnchorSet:
     """Anchors, and estimates of the mean over all items.
 
     Args:
-        model: Of all items.
-        rows: The anchors.
-        weights: The share of all items that each stands for.
-        known: Results that the model was fitted to; nan where there is none.
+        model: The item-response model of all items.
+        rows: The places of the anchors among all items.
+        weights: The share of all items that each anchor stands for.
+        known: The results that the model was fitted to; nan where there is none.
     """
 
     def __init__(
@@ -29,11 +29,13 @@ class AnchorSet:
         self._share = self._fitting_share(known) if np.isfinite(known).all() else 0.0
 
     def estimate(self, items: Items) -> Float[np.ndarray, " pop"]:
-        """Mean over all items; nan where a result on an anchor, measured on all, is not finite.
+        """The mean over all items; nan where a candidate's result on an anchor is not finite.
+
+        Every candidate is measured on the anchors. For one that was measured on more items, the
+        model's estimate counts alone, which is exact when nothing is missing.
 
         Args:
-            items: What was measured; of those that were measured on more than the anchors the
-                model's estimate counts alone, which is exact when nothing is missing.
+            items: What was measured.
         """
         sound = np.isfinite(items[:, self.rows]).all(axis=1)
         more = np.isfinite(items).sum(axis=1) > len(self.rows)
@@ -43,7 +45,7 @@ class AnchorSet:
         return np.where(sound, mixed, np.nan).astype(np.float32)
 
     def _fitting_share(self, known: Items) -> float:
-        """Of the weighted mean, with which the two together come closest to what is known."""
+        """The share of the weighted mean with which both estimates come closest to the known."""
         direct, modelled = self._direct(known), self._modelled(self._only(known))
         apart = direct - modelled
         spread = float(apart @ apart)
@@ -70,10 +72,10 @@ def choose_anchors(known: Items, anchors: int, dimensions: int, seed: int) -> An
     """Fit a model, and take the item nearest to the centre of each cluster of items.
 
     Args:
-        known: Results in [0, 1]; nan where there is none.
-        anchors: How many.
-        dimensions: Of ability.
-        seed: Of the model's start and of the clustering.
+        known: The results in [0, 1]; nan where there is none.
+        anchors: The number of anchors.
+        dimensions: The number of dimensions of ability.
+        seed: The seed of the model's start and of the clustering.
     """
     from sklearn.cluster import KMeans  # a second of import, for searches that ask for it
 

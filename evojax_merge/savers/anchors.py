@@ -12,9 +12,10 @@ fitness is
     λ · weighted mean of the anchors + (1 − λ) · mean over all items of what was measured, or else
     the model's probability at the ability that the anchors suggest,
 
-with the λ that fits the candidates known in full best. Departures: [2] expresses a merge's ability
-as a combination of its sources'; here the ability is free. Every few generations the candidates
-that look best are measured on the rest too, and the model and its anchors are made anew.
+with the λ that fits the candidates known in full best. There is a departure: [2] expresses a
+merge's ability as a combination of its sources'; here the ability is free. Every few generations
+the candidates that look best are measured on the rest too, and the model and its anchors are made
+anew.
 
 Together with races (`Racing`) the first candidates are raced, and the model is fitted to what they
 met; then the anchors are the first round of each race, and the estimates say who is worse. Whoever
@@ -30,26 +31,27 @@ from evojax_merge.savers.base import Items, Measure, Scores, blank
 from evojax_merge.savers.racing import Racing
 
 _MOST_KNOWN = 256
-"""Candidates that a model is fitted to at most, the last ones, unless more are asked for first."""
+"""The most candidates that a model is fitted to, the last ones, unless ``initial`` is more."""
 
 
 class Anchors:
-    """Scores a generation on anchors.
+    """A rule that scores a generation on anchors.
 
     Args:
-        items: Number of items.
-        anchors: How many of them.
-        initial: Candidates measured on all items before the first model, rounded up to generations.
-        refresh: Generations after which the model is made anew.
-        check: Candidates that are then measured in full.
-        dimensions: Of ability.
-        seed: Of the model's start and of the clustering.
-        racing: Races to have at the same time; the best of each are measured in full, so that
-            there is no other ``check``.
-        sources: Results of the sources on all items; None: not known.
+        items: The number of items.
+        anchors: How many of the items are anchors.
+        initial: How many candidates are measured on all items before the first model, rounded up
+            to generations.
+        refresh: The number of generations after which the model is made anew.
+        check: How many candidates are then measured in full.
+        dimensions: The number of dimensions of ability.
+        seed: The seed of the model's start and of the clustering.
+        racing: The races that are held at the same time; the best of each are measured in full, so
+            that there is no other ``check``.
+        sources: The results of the sources on all items; None where they are not known.
 
-    Raises:
-        ValueError: Fewer items than anchors, or a number that makes no sense.
+        Raises:
+            ValueError: There are not more items than anchors, or a number makes no sense.
     """
 
     def __init__(
@@ -84,7 +86,10 @@ class Anchors:
         self._chosen: AnchorSet | None = None
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
-        """Measure a generation on the anchors; first ones, and now and then the best, on all."""
+        """Measure a generation on the anchors, or on all items while there are no anchors.
+
+        Every ``refresh`` generations the best candidates are measured on all items too.
+        """
         every, all_items = np.arange(count), np.arange(self._items)
         chosen = self._chosen
         if self._racing is not None:
@@ -109,7 +114,7 @@ class Anchors:
         return Scores(items, fitness)
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
-        """Keep what was measured; make the model when there is enough, and then anew.
+        """Keep what was measured, and make the model when there is enough, and then anew.
 
         Without races only candidates that were measured in full are kept.
 

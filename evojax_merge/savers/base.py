@@ -8,16 +8,16 @@ import numpy as np
 from evojax_merge.params.types import Float, Int
 
 Items = Float[np.ndarray, "pop items"]
-"""Results on all items of a split; nan where an item was not measured or had no finite result."""
+"""Results on all items of a split; nan where there is no finite result."""
 
 
 class Measure(Protocol):
-    """Measures some candidates of a generation on some items, and keeps count."""
+    """What measures some candidates of a generation on some items, and keeps count."""
 
     def __call__(
         self, candidates: Int[np.ndarray, " chosen"], rows: Int[np.ndarray, " rows"]
     ) -> Float[np.ndarray, "chosen rows"]:
-        """Results of those candidates on those items."""
+        """The results of those candidates on those items."""
         ...
 
 
@@ -26,9 +26,10 @@ class Scores(NamedTuple):
 
     Attributes:
         items: What was measured.
-        fitness: Of each candidate, comparable within the generation; None: the mean of all items.
-        error: Standard error of the fitness by the choice of items, where generations meet others;
-            None: none that is known.
+        fitness: The fitness of each candidate, comparable within the generation; where it is None,
+            the mean of all items counts.
+        error: The standard error of the fitness by the choice of items, where each generation
+            meets other items; None where none is known.
     """
 
     items: Items
@@ -37,22 +38,22 @@ class Scores(NamedTuple):
 
 
 class Rule(Protocol):
-    """Decides what is measured of a generation. What it learns comes from `learn` alone."""
+    """What decides which items of a generation are measured; it learns from `learn` alone."""
 
     def __call__(self, generation: int, count: int, measure: Measure) -> Scores:
         """Measure a generation of ``count`` candidates."""
         ...
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
-        """Be told a finished generation; on resuming, all earlier ones again."""
+        """Learn from a finished generation; on resuming, from all earlier ones again."""
         ...
 
 
 class Whole:
-    """Every item, for every candidate.
+    """The rule that measures every item for every candidate.
 
     Args:
-        items: Number of items.
+        items: The number of items.
     """
 
     def __init__(self, items: int) -> None:
@@ -63,7 +64,7 @@ class Whole:
         return Scores(measure(np.arange(count), self._rows))
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
-        """Nothing to learn."""
+        """Do nothing, since there is nothing to learn."""
 
 
 def check_share(where: str, given: Any, low: float = 0.0, high: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""An item-response model: how able a candidate is, how hard and how telling an item.
+"""An item-response model of how able candidates are, and how hard and how telling items are.
 
 [1] Lord, Novick, Statistical theories of mental test scores, 1968: the two-parameter model.
 [2] Polo et al., tinyBenchmarks, arXiv 2402.14992: several dimensions of ability, and anchors.
@@ -19,15 +19,15 @@ from evojax_merge.params.types import Array, Bool, Float
 _STEPS, _RATE = 400, 0.05
 _NEWTON_STEPS = 8
 _PADDING = 32
-"""Candidates are padded to a multiple, so that a growing number of them compiles seldom."""
+"""Candidates are padded to a multiple of this, so that a growing number compiles seldom."""
 
 
 class ItemResponse(NamedTuple):
     """A fitted model.
 
     Attributes:
-        discrimination: a, how telling each item is.
-        difficulty: b.
+        discrimination: How telling each item is, a in the formula.
+        difficulty: How hard each item is, b in the formula.
     """
 
     discrimination: Float[np.ndarray, "items abilities"]
@@ -36,7 +36,7 @@ class ItemResponse(NamedTuple):
     def predict(
         self, abilities: Float[np.ndarray, "pop abilities"]
     ) -> Float[np.ndarray, "pop items"]:
-        """Probability that each candidate solves each item."""
+        """The probability that each candidate solves each item."""
         return _sigmoid(abilities @ self.discrimination.T - self.difficulty)
 
     def abilities(
@@ -45,8 +45,8 @@ class ItemResponse(NamedTuple):
         """The likeliest abilities of candidates, from their results on some items.
 
         Args:
-            results: nan where an item was not measured.
-            chosen: The items.
+            results: The results, nan where an item was not measured.
+            chosen: The places of the items.
         """
         a, b = self.discrimination[chosen], self.difficulty[chosen]
         known = np.isfinite(results)
@@ -60,9 +60,9 @@ def fit(
     """Fit a model to results in [0, 1]; the same results give the same model.
 
     Args:
-        results: nan where a candidate was not measured on an item.
-        dimensions: Of ability.
-        seed: Of the start.
+        results: The results, nan where a candidate was not measured on an item.
+        dimensions: The number of dimensions of ability.
+        seed: The seed of the start.
     """
     count, items = results.shape
     padded = -(-count // _PADDING) * _PADDING
@@ -113,7 +113,7 @@ def _locate(
     a: Float[Array, "chosen d"],
     b: Float[Array, " chosen"],
 ) -> Float[Array, "pop d"]:
-    """Newton's method on the log-posterior, which is concave."""
+    """The abilities by Newton's method on the log-posterior, which is concave."""
     a, b = a.astype(jnp.float32), b.astype(jnp.float32)
 
     def one(result: Array, known: Array) -> Array:

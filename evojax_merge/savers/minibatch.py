@@ -1,4 +1,4 @@
-"""Minibatches: each generation is scored on other items, those that tell candidates apart first.
+"""Minibatches, which score each generation on other items and prefer those that tell most.
 
 All candidates of a generation meet the same items, and the next generation meets others, so that a
 search cannot fit the few that it sees, and what is luck averages out over the generations.
@@ -18,33 +18,34 @@ from evojax_merge.savers.base import Items, Measure, Scores, blank
 from evojax_merge.savers.sampling import draw, estimate, inclusion
 
 FADING = 0.95
-"""What a generation counts for after each later one."""
+"""What the weight of a generation is multiplied by after each later one."""
 
 PRIOR = 0.3
-"""Generations that the average of what was measured counts for in what is known of each item."""
+"""How many generations the average of all items counts for in what is known of each item."""
 
 EVEN = 0.1
-"""Part of the probabilities that is the same for all items, so that each comes up now and then."""
+"""The part of the probabilities that is the same for all items, so that each comes up at times."""
 
 SIZE = 128
-"""Items of a generation, unless another number is given."""
+"""How many items a generation is scored on, unless another number is given."""
 
 LEAST = 16
-"""Items that a generation is scored on at least: fewer have other probabilities than intended."""
+"""The fewest items of a generation; fewer would have other probabilities than intended."""
 
 
 class Minibatch:
-    """Scores a generation on a fresh part of the items.
+    """A rule that scores a generation on a fresh part of the items.
 
     Args:
-        items: Number of items.
-        size: How many a generation is scored on.
-        informative: Draw those that tell candidates apart more often; else all alike.
-        fresh: Each generation meets others; else all meet the same, drawn alike.
-        seed: Of the draws.
+        items: The number of items.
+        size: How many items a generation is scored on.
+        informative: Whether items that tell candidates apart are drawn more often than others.
+        fresh: Whether each generation meets other items; if not, all meet the same ones, and each
+            item is equally likely to be among them.
+        seed: The seed of the draws.
 
-    Raises:
-        ValueError: A part that is larger than the data, or a number that makes no sense.
+        Raises:
+            ValueError: The part is larger than the data, or a number makes no sense.
     """
 
     def __init__(
@@ -94,8 +95,8 @@ class Minibatch:
         self._variance[met] += sound[:, met].var(axis=0, ddof=1)
 
     def _expected(self) -> tuple[Float[np.ndarray, " items"], Float[np.ndarray, " items"]]:
-        """Mean result of each item, and the deviation of candidates on it as a share of the mean
-        deviation; all alike while nothing is known."""
+        """The mean result of each item, and the deviation of candidates on it as a share of the
+        mean deviation; all items are alike while nothing is known."""
         seen = self._met.sum()
         if not seen:
             return np.zeros(self._items), np.ones(self._items)

@@ -1,14 +1,15 @@
-"""Racing: candidates are scored on growing subsets of items, and the clearly worse stop early.
+"""Races, which score candidates on growing subsets of items and stop the clearly worse early.
 
 [1] Jamieson, Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
     arXiv 1502.07943: successive halving.
 [2] Maron, Moore, Hoeffding races, NeurIPS 1993: stop what is worse with a stated error.
 
 Items are divided into blocks. In each generation all candidates meet the same blocks in the same
-random order, so that differences between them are differences of paired results. Departures: a
-generation is raced by itself; it is not the best alone that counts but the better part, since a
-strategy recombines several parents; and the test of [2] is a paired t-test with the correction for
-drawing from finitely many items, instead of Hoeffding's bound, which hardly ever stops anyone.
+random order, so that differences between them are differences of paired results. There are three
+departures. A generation is raced by itself. It is not the best alone that counts but the better
+part, since a strategy recombines several parents. And the test of [2] is a paired t-test with the
+correction for drawing from finitely many items, instead of Hoeffding's bound, which hardly ever
+stops anyone.
 """
 
 import math
@@ -34,23 +35,24 @@ class Group(NamedTuple):
 
 
 class Racing:
-    """Scores a generation in rounds.
+    """A rule that scores a generation in rounds.
 
     Args:
-        items: Number of items.
-        blocks: Into how many equal parts they are divided.
-        rungs: Blocks that a candidate has met after each round, growing; the last need not be all:
-            ``[2]`` of 8 blocks scores a fresh quarter of the items in each generation.
-        stopping: Who stops after a round: ``halving``, all but the best 1/``factor``; ``test``,
-            those that are worse than the last of the ``parents`` with an error of ``error`` for
-            each comparison.
-        factor: See ``halving``.
-        parents: Share of the generation that is to be told apart well: none of as many stop.
-        error: See ``test``.
-        seed: Of the order of blocks.
+        items: The number of items.
+        blocks: The number of equal parts that the items are divided into.
+        rungs: How many blocks a candidate has met after each round. The numbers grow, and the last
+            need not be all: ``[2]`` of 8 blocks scores a fresh quarter of the items in each
+            generation.
+        stopping: Who stops after a round: with ``halving``, all but the best 1/``factor``; with
+            ``test``, those that are worse than the last of the ``parents`` with an error of
+            ``error`` for each comparison.
+        factor: The divisor of the candidates that go on, for ``halving``.
+        parents: The share of the generation that is to be told apart well; at least as many go on.
+        error: The error of each comparison, for ``test``.
+        seed: The seed of the blocks and of their order.
 
-    Raises:
-        ValueError: A schedule that is larger than the data, or does not grow; a share that is none.
+        Raises:
+            ValueError: The schedule is larger than the data or does not grow, or a share is none.
     """
 
     def __init__(
@@ -101,13 +103,13 @@ class Racing:
     def rounds(
         self, generation: int, count: int, measure: Measure, anchors: AnchorSet | None = None
     ) -> tuple[Items, list[Group]]:
-        """What was measured, and who stopped in each round; last, who went on to the end.
+        """What was measured, and who stopped in each round; the last group went on to the end.
 
         Args:
-            generation: Its number.
-            count: Of candidates.
-            measure: Measures some of them.
-            anchors: What all meet in a round before the first; their estimate says who is worse.
+            generation: The number of the generation.
+            count: The number of candidates.
+            measure: What measures some of them.
+            anchors: What all meet in a round before the first; its estimate says who is worse.
         """
         order = order_of(self._seed, generation, len(self._blocks))
         least = max(1, math.ceil(self._parents * count))
@@ -137,7 +139,7 @@ class Racing:
         return items, [*groups, Group(alive, met)]
 
     def learn(self, generation: int, items: Items, fitness: Float[np.ndarray, " pop"]) -> None:
-        """Nothing: each generation is a race of its own."""
+        """Do nothing, since each generation is a race of its own."""
 
     def _going(
         self, results: Items, means: Float[np.ndarray, " alive"], least: int
@@ -159,10 +161,10 @@ class Racing:
 
 
 def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, " pop"]:
-    """Fitness of each candidate on the scale of those that met the most items.
+    """The fitness of each candidate on the scale of those that met the most items.
 
     A candidate that stopped has the mean of what it met, plus how much easier the survivors found
-    all that they met than that; below whoever went on.
+    all that they met than that. It stays below whoever went on.
     """
     *lost, (alive, met) = groups
     fitness = np.full(len(items), np.nan, np.float64)
@@ -182,5 +184,5 @@ def _standing(items: Items, groups: Sequence[Group]) -> Float[np.ndarray, " pop"
 def _means(
     items: Items, members: Int[np.ndarray, " some"], met: Bool[np.ndarray, " items"]
 ) -> Float[np.ndarray, " some"]:
-    """Mean of each over the items met; nan where one of them has no finite result."""
+    """The mean of each member over the items met; nan where a result is not finite."""
     return items[np.ix_(members, met)].mean(axis=1, dtype=np.float64)

@@ -15,18 +15,18 @@ from evojax_merge.savers.racing import Racing
 from evojax_merge.strategies.base import Strategy
 
 WORTHWHILE = 0.5
-"""Share of the cost of all items that minibatches may have which nobody asked for."""
+"""The most that minibatches nobody asked for may cost, as a share of the cost of all items."""
 
 
 def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
     """The savers, with automatic minibatches switched on if they fit, or else off.
 
-    They fit one task of which a part costs half as much or less, with a strategy that is told the
-    fitness and averages (or any, if all candidates meet the same part), where no other saver
-    chooses the items.
+    They fit one task of which a part costs half as much or less, where no other saver chooses the
+    items. The strategy must be one that is told the fitness and averages; any strategy will do if
+    all candidates meet the same part.
 
     Raises:
-        ValueError: Their size makes no sense, whether they fit or not.
+        ValueError: The size of the minibatches makes no sense, whether they fit or not.
     """
     given = savers.automatic
     if given is None:
@@ -46,8 +46,8 @@ def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
 def _saves(task: BoundTask, size: int) -> bool:
     """Whether a part of a task costs little enough, and takes no more memory than a batch of all.
 
-    A part is one batch as long as its longest row (`BoundTask.take`): of few long items among many
-    short ones, it may be more work than all items in batches of their lengths.
+    A part is one batch as long as its longest row (`BoundTask.take`). With a few long items among
+    many short ones, it may be more work than all items in batches of their lengths.
     """
     if size > WORTHWHILE * len(task):
         return False
@@ -61,13 +61,13 @@ def _saves(task: BoundTask, size: int) -> bool:
 def make_rule(
     savers: Savers, task: BoundTask, strategy: Strategy, sources: Items | None = None
 ) -> Rule:
-    """What is measured of each generation.
+    """The rule that says what is measured of each generation.
 
     Args:
-        savers: Those that are switched on.
-        task: Whose items are measured.
-        strategy: Who proposes the candidates.
-        sources: Results of the sources, for anchors.
+        savers: The savers that are switched on.
+        task: The task whose items are measured.
+        strategy: The strategy that proposes the candidates.
+        sources: The results of the sources, for anchors.
 
     Raises:
         ValueError: A saver does not fit the task or the strategy, or its numbers make no sense.

@@ -32,10 +32,10 @@ def inclusion(sizes: Float[np.ndarray, " items"], count: int) -> Float[np.ndarra
 def draw(
     rng: np.random.Generator, shares: Float[np.ndarray, " items"], count: int
 ) -> Int[np.ndarray, " count"]:
-    """Items of a Pareto sample [2] with given probabilities of inclusion, in ascending order.
+    """The items of a Pareto sample [2] with given probabilities of inclusion, in ascending order.
 
-    The probabilities of rare items are too low by at most 7 % in samples of 8, 1.6 % of 16, 0.5 %
-    of 32 and more.
+    The probabilities of rare items are too low by at most 7 % in samples of 8 items, 1.6 % in those
+    of 16, and 0.5 % in those of 32 and more.
     """
     odds = rng.random(len(shares))
     ranks = odds / (1 - odds) * (1 / shares - 1)  # 0 of what is certain
@@ -48,19 +48,22 @@ def estimate(
     expected: Float[np.ndarray, " items"],
     rows: Int[np.ndarray, " count"],
 ) -> tuple[Float[np.ndarray, " pop"], float]:
-    """Means over all items by a sample of them, and their standard error.
+    """The means over all items by a sample of them, and their standard error.
 
-    The mean of what was expected, and the weighted mean of how the sample differed from it [3].
+    An estimate is the mean of what was expected, plus the weighted mean of how the sample differed
+    from it [3].
 
     Args:
-        met: Results on the sample; nan where there was none.
-        shares: Probabilities that its items are in it.
-        expected: Of all items; where it is wrong, the estimates are still without bias.
-        rows: Which items the sample has.
+        met: The results on the sample; nan where there was none.
+        shares: The probability of each item of the sample that it is in the sample.
+        expected: What is expected of all items; where it is wrong, the estimates are still
+            without bias.
+        rows: The places of the sample's items.
 
     Returns:
-        Estimates, nan of whoever has no result on some item, and the root of the mean of their
-        variances by [3], of those that have; 0 unless two items or more are not certain.
+        The estimates, nan for a candidate that has no result on some item; and, over the others,
+        the root of the mean of the estimates' variances by [3], 0 unless two items or more are
+        not certain.
     """
     items = len(expected)
     differences = (met - expected[rows]) / shares

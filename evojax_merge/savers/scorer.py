@@ -1,4 +1,4 @@
-"""Scores the generations of a search: a rule says what is measured, a memory what is known."""
+"""What scores the generations of a search, by a rule of what is measured and a memory."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,16 +20,16 @@ def _as_different(genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
 
 
 class Scorer:
-    """Callable with the population of the next generation, as a search needs it.
+    """A callable that scores the population of the next generation, as a search needs it.
 
     Args:
-        rule: What is measured.
-        measure: Measures genotypes on items.
-        items: Number of items.
-        parts: The tasks they belong to, where there are several.
-        memory: What is known; None: everything is measured, as often as it is asked.
-        before: Items measured before the first generation, and seconds that took; they are counted
-            with its first candidate.
+        rule: The rule that says what is measured.
+        measure: The function that measures genotypes on items.
+        items: The number of items.
+        parts: The items of each task, where there are several tasks.
+        memory: What is known; without it, everything is measured as often as it is asked for.
+        before: How many items were measured before the first generation, and the seconds that took;
+            they are counted with its first candidate.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Scorer:
         self._before = before
 
     def __call__(self, population: Population) -> Evaluation:
-        """Results of a generation; they depend on its number and on those before."""
+        """The results of a generation, which depend on its number and on those before."""
         genotypes = np.asarray(population, np.float32)
         count = len(genotypes)
         memory = self._memory or Memory(_as_different, self._items)
@@ -89,8 +89,8 @@ class Scorer:
         """Learn what a search that goes on had learned.
 
         Args:
-            rows: Of its history.
-            completed: How many generations there were.
+            rows: The rows of its history.
+            completed: The number of generations that were completed.
         """
         self._generation = completed
         generations: dict[int, list[Mapping[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""Saving a search after every generation, and finding it again."""
+"""The saving of a search after every generation, and its finding again."""
 
 import contextlib
 import json
@@ -38,31 +38,31 @@ sys.unraisablehook = _without_echoes(sys.unraisablehook)
 logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
 
 _LONGEST = 300
-"""Characters of a storage error worth repeating."""
+"""How many characters of a storage error are worth repeating."""
 
 _SEAL = "SHA256SUMS"
-"""File of a saved generation that lists all others of it, as ``sha256sum --check`` reads it."""
+"""The file of a saved generation that lists the others, as ``sha256sum --check`` reads it."""
 
 _SPENT = "spent.json"
-"""File of a saved generation that tells what the search had cost by then."""
+"""The file of a saved generation that tells what the search had cost by then."""
 
 _UNSEALED = {"_CHECKPOINT_METADATA", "commit_success.txt", _SEAL}
-"""Files of a saved generation that orbax writes when all is done, and does not need."""
+"""The files of a saved generation that orbax writes when all is done, and does not need."""
 
 
 class CheckpointingError(OSError):
-    """A generation could not be saved, or what was saved not be read; what is there is intact."""
+    """The error of a generation that cannot be saved, or read again; what is there is intact."""
 
 
 class DamagedCheckpointWarning(UserWarning):
-    """A saved generation is not what was written; the search goes on from one before it."""
+    """The warning that a saved generation is damaged; the search goes on from one before it."""
 
 
 class Checkpointer:
-    """Keeps the newest two generations of a search in a directory, each saved atomically.
+    """What keeps the newest two generations of a search in a directory, each saved atomically.
 
-    Saving is asynchronous: the next generation runs meanwhile, and a failure is raised by the next
-    call. What a killed process left half-written is removed when the directory is opened. Each
+    Saving is asynchronous: the next generation runs meanwhile, and the next call raises a failure.
+    What a killed process left half-written is removed when the directory is opened. Each
     generation is sealed with the hashes of its files, so that damage is found before anything is
     read: orbax checks none of the numbers, and takes damaged structure for another one.
     """
@@ -104,11 +104,11 @@ class Checkpointer:
         """Begin to save a completed generation, in the place of it and of all later ones.
 
         Args:
-            state: After the generation.
+            state: The state after the generation.
             spent: What the search has cost so far.
 
         Raises:
-            CheckpointingError: This save, or the one before, failed.
+            CheckpointingError: This save or the one before failed.
         """
         generation = int(state.generation)
         try:
@@ -126,7 +126,7 @@ class Checkpointer:
         """Return when everything is on disk.
 
         Raises:
-            CheckpointingError: It could not be written.
+            CheckpointingError: Something could not be written.
         """
         try:
             self._manager.wait_until_finished()
@@ -135,11 +135,11 @@ class Checkpointer:
             raise self._failure(error) from error
 
     def restore(self, like: EvolutionState, most: int | None = None) -> EvolutionState | None:
-        """The newest saved generation that is whole, None if there is none.
+        """The newest saved generation that is whole, or None if there is none.
 
         Args:
             like: A state of the same search, whose structure, shapes and placement it takes.
-            most: The newest generation that is wanted; None: any.
+            most: The newest generation that is wanted; by default, any.
 
         Raises:
             CheckpointingError: Generations were saved, and all are damaged, or one that is whole
@@ -196,7 +196,7 @@ class Checkpointer:
     def _seal(self) -> None:
         """Complete the generation that is being saved, before it gets its name.
 
-        Called by orbax in the thread that saves.
+        The thread of orbax that saves calls it.
         """
         generation, spent = self._saving
         (folder,) = self._directory.glob(f"{generation}.orbax-checkpoint-tmp*")

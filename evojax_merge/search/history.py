@@ -1,4 +1,7 @@
-"""A line of JSON for every candidate ever evaluated (``pandas.read_json(path, lines=True)``)."""
+"""A file with a line of JSON for every candidate ever evaluated.
+
+For example, ``pandas.read_json(path, lines=True)`` reads it.
+"""
 
 import itertools
 import json
@@ -20,25 +23,27 @@ from evojax_merge.search.state import Spent
 
 
 class HistoryError(ValueError):
-    """Results of a search are lost, and with them what it had cost."""
+    """The error that results of a search are lost, and with them what it had cost."""
 
 
 class HistoryWarning(UserWarning):
-    """Results of candidates are lost."""
+    """The warning that results of candidates are lost."""
 
 
 class History:
-    """Appends candidates to a file; what a resumed search will do again is taken out first.
+    """A file that candidates are appended to; what a resumed search will do again is taken out.
 
     A line holds ``search``, ``generation`` (from 0), ``candidate``, ``fitness`` (null when it was
-    not finite), ``genotype`` (null where they are not written), ``items`` (result of every
-    item; null where it is not finite or was not measured), ``item_evaluations`` (how many were) and
-    ``seconds``; where there are several tasks, ``objectives`` too; where generations met different
-    items, ``error``, the standard error of the fitness by their choice.
+    not finite), ``genotype`` (null where genotypes are not written), ``items`` (the result of every
+    item; null where it is not finite or was not measured), ``item_evaluations`` (how many items
+    were measured) and ``seconds``. Where there are several tasks, it holds ``objectives`` too.
+    Where generations met different items, it holds ``error``, the standard error of the fitness by
+    their choice.
 
     Attributes:
-        spent: What the search had cost that was written last.
-        lost: Its completed generations of which candidates are missing, counted from 0.
+        spent: The cost of the search that was written last.
+        lost: The completed generations of that search whose candidates are missing in part or all,
+            counted from 0.
     """
 
     def __init__(self, path: Path, genotypes: bool = True):
@@ -48,14 +53,14 @@ class History:
         self._genotypes = genotypes
 
     def missing(self, search: str, generations: int, candidates: int) -> list[int]:
-        """Those of the first generations of a search of which candidates are missing."""
+        """Which of the first generations of a search lack candidates."""
         rows = [row for row in read_history(self.path) if row["search"] == search]
         return _lost(rows, generations, candidates)
 
     def repair(self) -> None:
         """Take out lines that are no results of candidates; the file as it was is kept beside.
 
-        A last line without an end is what a killed process was writing, and only dropped.
+        A last line without an end is what a killed process was writing. It is only dropped.
 
         Warns:
             HistoryWarning: Other lines were taken out.
@@ -83,19 +88,19 @@ class History:
         """Drop the lines of a search from ``generation`` on.
 
         Args:
-            search: Which.
-            generation: The first that will be done again.
-            candidates: Of each generation.
+            search: The name of the search.
+            generation: The first generation that will be done again.
+            candidates: The number of candidates of each generation.
             spent: What the generations before had cost, as far as that is known from elsewhere.
 
         Returns:
             The lines of that search that remain.
 
         Raises:
-            HistoryError: Some are missing, and nothing else tells what they cost.
+            HistoryError: Some lines are missing, and nothing else tells what their candidates cost.
 
         Warns:
-            HistoryWarning: Some are missing.
+            HistoryWarning: Some lines are missing.
         """
         lines = _read(self.path)
         kept = [
@@ -129,7 +134,7 @@ class History:
     def append(
         self, search: str, generation: int, population: Population, evaluation: Evaluation
     ) -> None:
-        """Write one generation, and have it on the disk before its state can be."""
+        """Write one generation, which is on the disk before its state can be."""
         rows = zip(
             np.asarray(population),
             evaluation.items,
@@ -182,8 +187,10 @@ def _lost(rows: Sequence[dict[str, Any]], generations: int, candidates: int) -> 
 
 
 def read_history(path: Path) -> Iterator[dict[str, Any]]:
-    """The candidates in a file, none if there is no file; lines that hold no candidate, such as one
-    that was cut off by a crash, are passed over."""
+    """The candidates in a file, or none if there is no file.
+
+    Lines that hold no candidate, such as one that a crash cut off, are passed over.
+    """
     return (line.row for line in _read(path) if line.row is not None)
 
 
@@ -197,7 +204,7 @@ def spent_on(rows: Sequence[dict[str, Any]]) -> Spent:
 
 
 class _Line(NamedTuple):
-    """A line of the file: what it holds if that is a candidate, or else what is wrong."""
+    """A line of the file, with what it holds if that is a candidate, or else what is wrong."""
 
     number: int
     text: bytes
@@ -206,7 +213,7 @@ class _Line(NamedTuple):
 
 
 def _read(path: Path) -> list[_Line]:
-    """All lines; of several that tell of the same candidate, the first is the one."""
+    """All lines; of several that tell of the same candidate, the first one counts."""
     if not path.exists():
         return []
     with naming(path), path.open("rb") as file:
@@ -290,13 +297,13 @@ def _lengths(row: dict[str, Any]) -> tuple[int, ...]:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or one with a number behind that is not taken."""
+    """The path, or if it is taken one with a number behind that is not."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
     return next(one for one in itertools.chain([path], numbered) if not one.exists())
 
 
 def numbered(noun: str, numbers: Sequence[int]) -> str:
-    """In words: ``line 3``; ``lines 3, 7-9 and 30 more``."""
+    """The numbers in words, e.g. ``line 3`` or ``lines 3, 7-9 and 30 more``."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:
@@ -310,7 +317,7 @@ def numbered(noun: str, numbers: Sequence[int]) -> str:
 
 
 _SPANS = 5
-"""Spans of numbers that a message shows."""
+"""How many spans of numbers a message shows."""
 
 
 def _number(value: np.floating) -> float | None:

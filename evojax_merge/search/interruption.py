@@ -1,4 +1,4 @@
-"""Leaving cleanly on Ctrl-C and SIGTERM, at whatever moment they come."""
+"""What leaves cleanly on Ctrl-C and SIGTERM, at whatever moment they come."""
 
 import os
 import signal
@@ -14,23 +14,23 @@ from typing import Any
 _CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 _TWICE = 0.5
-"""Seconds after which a signal is another one; what wraps a command often passes on its own too."""
+"""The seconds after which a signal is a new one; what wraps a command often repeats a signal."""
 
 _AGAIN = 0.02
-"""Seconds after which what was swallowed is raised again."""
+"""The seconds after which what was swallowed is raised again."""
 
 EXIT_CODE = 130
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user or the scheduler asked to stop; everything completed is saved."""
+    """The error that the user or the scheduler asked to stop; everything completed is saved."""
 
 
 class Interruption:
-    """Raises `Interrupted` in the main thread when a signal comes, or later where that must wait.
+    """What raises `Interrupted` in the main thread when a signal comes, or later if it must wait.
 
     Python swallows what is raised in callbacks of its garbage collector, which JAX has, and in
-    finalizers. It is raised once more then, outside of them.
+    finalizers. Then it is raised once more, outside of them.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within the block the first signal is only remembered, for `check`."""
+        """Only remember the first signal within the block, for `check`."""
         self.check()
         self._deferred = True
         try:
@@ -84,9 +84,9 @@ _watching: Interruption | None = None
 
 @contextmanager
 def watch() -> Iterator[Interruption]:
-    """Catch SIGINT and SIGTERM within the block; in the main thread only.
+    """Catch SIGINT and SIGTERM within the block, in the main thread only.
 
-    Of blocks within one another, the outermost does.
+    Where blocks lie within one another, the outermost one catches them.
     """
     global _watching
     if _watching is not None:
@@ -119,10 +119,10 @@ def watch() -> Iterator[Interruption]:
 
 @contextmanager
 def end_if_asked_twice() -> Iterator[None]:
-    """Within the block a second signal ends the process at once, also in the middle of native code.
+    """End the process at once on a second signal in the block, even in the middle of native code.
 
     Python's own handlers wait for the interpreter, which a compilation can keep waiting for
-    minutes. In the main thread only.
+    minutes. This works in the main thread only.
     """
     told, telling = socket.socketpair()
     telling.setblocking(False)

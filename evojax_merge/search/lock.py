@@ -1,4 +1,4 @@
-"""One process at a time writes a run's directory."""
+"""A lock, by which one process at a time writes a run's directory."""
 
 import contextlib
 import errno
@@ -13,18 +13,18 @@ from typing import BinaryIO
 from evojax_merge.documents.files import naming
 
 FILE = ".lock"
-"""Where the lock is, in the directory. The file stays; what counts is who holds its lock."""
+"""The file of the lock in the directory; it stays there, and what counts is who holds its lock."""
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class LockedError(ValueError):
-    """Another process writes the directory."""
+    """The error that another process writes the directory."""
 
 
 class ReadOnlyError(OSError):
-    """The directory cannot be written."""
+    """The error that the directory cannot be written."""
 
 
 @contextlib.contextmanager
@@ -35,11 +35,11 @@ def locked(directory: Path) -> Iterator[None]:
     machines that share a network disk as well (Linux turns ``flock`` into a lock of the server).
 
     Args:
-        directory: That exists.
+        directory: A directory that exists.
 
-    Raises:
-        LockedError: It is held.
-        ReadOnlyError: It cannot be written.
+        Raises:
+            LockedError: The directory is held.
+            ReadOnlyError: The directory cannot be written.
 
     Warns:
         UserWarning: The file system has no locks.

@@ -1,4 +1,4 @@
-"""The search: ask, evaluate, tell, save; once a generation."""
+"""The search, which asks, evaluates, tells and saves once a generation."""
 
 import time
 import warnings
@@ -21,16 +21,16 @@ EvaluateFn = Callable[[Population], Evaluation]
 
 
 class ConstantFitnessWarning(UserWarning):
-    """Every candidate of a generation got the same fitness: there is nothing to search for."""
+    """The warning that all candidates got the same fitness, so that a search has no direction."""
 
 
 class Metrics(NamedTuple):
     """What is worth telling of a generation.
 
     ``generation`` counts from 1. ``best`` is the best of the whole search, by what is assured where
-    candidates met different items (`Evaluation.assured`); ``top`` and ``mean`` are
-    of the generation's finite scores, nan when there are none. ``seconds`` is its wall time,
-    ``failed`` how many candidates had no finite score.
+    candidates met different items (`Evaluation.assured`). ``top`` and ``mean`` are the best and the
+    mean of the generation's finite scores, nan when there are none. ``seconds`` is the wall time of
+    the generation, and ``failed`` is how many of its candidates had no finite score.
     """
 
     generation: int
@@ -55,7 +55,7 @@ def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> Evolution
 def step(
     state: EvolutionState, strategy: Strategy, evaluate_fn: EvaluateFn
 ) -> tuple[EvolutionState, Population, Evaluation]:
-    """One generation. Depends on nothing but its arguments, but for the seconds it took."""
+    """One generation, which depends on nothing but its arguments, except for its seconds."""
     began, before = time.perf_counter(), strategy.spent(state.strategy)
     key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
     population, asked = strategy.ask(key_ask, state.strategy)
@@ -69,12 +69,12 @@ def step(
 
 
 def _charged(evaluation: Evaluation, items: int, seconds: float) -> Evaluation:
-    """What the strategy itself measured for a generation, counted with the first candidate.
+    """An evaluation whose first candidate counts for what the strategy itself measured, too.
 
     Args:
-        evaluation: Of the generation.
-        items: That the strategy measured, for gradients.
-        seconds: That the generation took in all.
+        evaluation: The evaluation of the generation.
+        items: How many items the strategy measured, for gradients.
+        seconds: How many seconds the generation took in all.
     """
     if not items:  # what else a strategy does, and its compilation, is not evaluation
         return evaluation
@@ -105,29 +105,29 @@ def search(
     them is kept. Otherwise they stay missing, and what they cost is known from the checkpoint.
 
     Args:
-        name: What the history calls it.
-        strategy: Proposes genotypes.
-        evaluate_fn: Scores them.
-        key: Root of the search's randomness.
-        generations: How many in all.
-        archive_size: Best candidates to keep.
-        checkpointer: Holds earlier generations and gets the new ones.
-        history: Gets every candidate.
-        item_evaluations: Stop after the generation in which as many items have been measured;
-            None: no limit.
-        on_resume: Told the history of earlier generations, and how many those are, before the
-            first new one.
-        on_generation: Told about each new generation.
-        interrupted: Raises when it is time to leave; the generation under way is then lost, and
-            done again on resuming.
+        name: What the history calls the search.
+        strategy: The strategy that proposes genotypes.
+        evaluate_fn: The function that scores them.
+        key: The root of the search's randomness.
+        generations: The number of generations in all.
+        archive_size: How many of the best candidates are kept.
+        checkpointer: What holds earlier generations and saves the new ones, if any.
+        history: The history that every candidate is written to, if any.
+        item_evaluations: The number of measured items after which the search stops, at the end of
+            a generation; by default, there is no limit.
+        on_resume: A function that is told the history of earlier generations, and how many those
+            are, before the first new one.
+        on_generation: A function that is told about each new generation.
+        interrupted: A function that raises when it is time to leave; the generation under way is
+            then lost, and done again on resuming.
 
     Raises:
-        CheckpointingError: What was saved cannot be read, or a generation not be saved.
+        CheckpointingError: What was saved cannot be read, or a generation cannot be saved.
         HistoryError: Results are missing in the history, and no checkpoint tells what they cost.
 
     Warns:
-        ConstantFitnessWarning: The first generation's candidates all scored the same, in all or in
-            one of several tasks.
+        ConstantFitnessWarning: The first generation's candidates all scored the same, in all tasks
+            or in one of several.
         HistoryWarning: Results are missing in the history.
         DamagedCheckpointWarning: The newest checkpoint is damaged.
     """
@@ -164,7 +164,7 @@ def _begin(
     checkpointer: Checkpointer | None,
     history: History | None,
 ) -> tuple[EvolutionState, list[dict[str, Any]]]:
-    """The state to go on from, the newest with which the history can be continued, and its rows."""
+    """The newest state with which the history can be continued, and the rows of the history."""
     first = init_state(strategy, key, archive_size)
     state = first
     if checkpointer is not None:

@@ -9,7 +9,7 @@ from evojax_merge.params.types import Array, Fitness, Float, Int, Population, PR
 
 
 class Archive(NamedTuple):
-    """The best distinct candidates so far, best first; empty places have fitness -inf."""
+    """The best distinct candidates so far, the best first; empty places have fitness -inf."""
 
     genotypes: Float[Array, "size dims"]
     fitness: Float[Array, " size"]
@@ -19,9 +19,9 @@ class EvolutionState(NamedTuple):
     """What a search needs to go on.
 
     Attributes:
-        generation: Generations completed.
-        key: Root of all randomness; a generation's key is folded from it.
-        strategy: State of the strategy.
+        generation: The number of completed generations.
+        key: The root of all randomness; a generation's key is folded from it.
+        strategy: The state of the strategy.
         archive: The best candidates.
     """
 
@@ -35,9 +35,9 @@ class Spent(NamedTuple):
     """What a search has cost so far.
 
     Attributes:
-        evaluations: Candidates.
-        item_evaluations: Items that were measured for them.
-        seconds: That it took to measure them.
+        evaluations: The number of candidates.
+        item_evaluations: The number of items that were measured for them.
+        seconds: The time that it took to measure them.
     """
 
     evaluations: int = 0
@@ -60,7 +60,7 @@ def init_archive(size: int, dims: int) -> Archive:
 
 @jax.jit
 def update_archive(archive: Archive, population: Population, fitness: Fitness) -> Archive:
-    """Keep the best; of equal fitness, the one found first; a genotype only once."""
+    """Keep the best, each genotype once; of equal fitness, the one found first is better."""
     genotypes = jnp.concatenate([archive.genotypes, population])
     scores = jnp.concatenate([archive.fitness, fitness])
     scores = jnp.where(jnp.isfinite(scores), scores, -jnp.inf)
