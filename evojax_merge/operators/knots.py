@@ -29,12 +29,12 @@ from evojax_merge.params.types import Array, Float
 
 
 class Aligned(NamedTuple):
-    """Task vectors of a matrix in one basis: task vector of source i = left @ right[i].
+    """Task vectors of a matrix in one basis: that of source i is ``left @ right[i]``.
 
     Attributes:
-        left: Common left singular vectors, ``[*layers, out, rank]``.
-        right: Of each source, its right vectors times the singular values, ``[*layers, rank, in]``.
-        trims: Of each source, which elements of ``right`` are the largest; none without trimming.
+        left: The common left singular vectors, ``[*layers, out, rank]``.
+        right: The right vectors of each source times the singular values, ``[*layers, rank, in]``.
+        trims: Which elements of ``right`` are the largest, for each source; empty without trimming.
     """
 
     left: Any
@@ -62,10 +62,10 @@ def knots(
         relative size, there by an absolute 1e-5.
 
     Args:
-        consensus: ``sum``: TIES. ``none``: nothing is trimmed and the coordinates are added, which
-            is task arithmetic but for rounding (the paper's KnOTS-TA).
+        consensus: ``sum`` merges by TIES. With ``none`` nothing is trimmed and the coordinates are
+            added, which is task arithmetic but for rounding (the paper's KnOTS-TA).
         normalize: Divide by the sum of the weights that agree, or of all with ``none``.
-        lam: Scale of the merged task vector, alpha in the paper.
+        lam: The scale of the merged task vector, alpha in the paper.
 
     Raises:
         ValueError: ``consensus`` has no such value.
@@ -121,7 +121,7 @@ def knots(
 
 
 def _align(matrices: list[np.ndarray], trimmed: bool) -> Aligned:
-    """Of one layer."""
+    """Bring the task vectors of one layer to one basis."""
     left, values, right = svd(np.concatenate(matrices, axis=1))
     if not len(values):  # zero task vectors: one direction, along which nothing moves
         left = np.zeros((matrices[0].shape[0], 1))
@@ -134,7 +134,7 @@ def _align(matrices: list[np.ndarray], trimmed: bool) -> Aligned:
 
 
 def _stack(*layers: Any) -> Array:
-    """One array of all layers, padded with zeros where fewer directions are left."""
+    """Stack the arrays of all layers, padded with zeros where fewer directions are left."""
     arrays = [np.asarray(layer) for layer in layers]
     shape = np.max([array.shape for array in arrays], axis=0)
     return jnp.asarray(

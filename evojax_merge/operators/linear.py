@@ -16,7 +16,7 @@ from evojax_merge.params.types import Array, Float
 
 
 def linear(normalize: bool = True) -> Operator:
-    """Sum of weight x source, over the sum of weights if ``normalize``.
+    """The sum of weight x source, over the sum of weights if ``normalize``.
 
     Coefficient: ``weight`` of each source, any number, usually in [0, 1], start 0.5.
 
@@ -24,7 +24,7 @@ def linear(normalize: bool = True) -> Operator:
         Wortsman et al., Model soups, arXiv 2203.05482: the uniform soup is equal weights.
 
     Args:
-        normalize: divide by the sum of weights, by 1 where that sum is below 1e-8.
+        normalize: Divide by the sum of weights, by 1 where that sum is below 1e-8.
     """
     check_switch("linear: normalize", normalize)
 

@@ -18,10 +18,11 @@ from evojax_merge.operators.steps.span import Along, combine
 from evojax_merge.params.types import Array, Float
 
 SINGULAR = 1e-6
-"""1 + (N - 1) cos theta below this: no finite ratio, the base is kept (as in mergekit)."""
+"""Where 1 + (N - 1) cos theta is below this, no ratio is finite and the base is kept (as in
+mergekit)."""
 
 SMALLEST_PRODUCT = 1e-6
-"""Of two lengths: a smaller one is replaced by it in the cosine (as in mergekit)."""
+"""A smaller product of two lengths is replaced by this one in the cosine (as in mergekit)."""
 
 STRENGTH = Coefficient(
     "strength",
@@ -44,7 +45,7 @@ def model_stock(filter_wise: bool = False) -> Operator:
         equation 3.
 
     Args:
-        filter_wise: A ratio for every row of a matrix instead of one for the tensor.
+        filter_wise: Take a ratio for every row of a matrix instead of one for the tensor.
     """
     check_switch("model_stock: filter_wise", filter_wise)
     along: Along = "rows" if filter_wise else "tensor"

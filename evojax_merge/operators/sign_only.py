@@ -31,7 +31,7 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
 
     Args:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
-        lam: Scale of the merged task vector.
+        lam: The scale of the merged task vector.
     """
     check_switch("sign_only: normalize", normalize)
     check_number("sign_only: lam", lam)

@@ -34,7 +34,7 @@ def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:
 def sum_of_task_vectors(
     *, name: str, normalize: bool, rescale: Rescale | None, lam: float
 ) -> Operator:
-    """Task arithmetic under any name: nothing is trimmed, so that there is nothing to rescale."""
+    """Task arithmetic under any name. Nothing is trimmed, so that there is nothing to rescale."""
     check_steps(name, "none", normalize, rescale, lam)
 
     def merge(

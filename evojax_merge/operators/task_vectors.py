@@ -40,7 +40,7 @@ TRIMMINGS: Mapping[str, Callable[[Rescale | None], Trimming]] = MappingProxyType
         "rank": by_rank,
     }
 )
-"""What ``trim`` of `task_vectors` may be, each from the paper it comes from."""
+"""The trimmings that ``trim`` of `task_vectors` names."""
 
 
 def task_vectors(
@@ -66,17 +66,19 @@ def task_vectors(
     Args:
         trim: Which elements of a task vector are kept: all (``none``), the largest (``magnitude``),
             the largest but for outliers (``outliers``), any with the same probability (``random``)
-            or the larger with the greater (``rank``). Brings its own coefficients.
+            or the larger ones with the greater probability (``rank``). Each trim brings its own
+            coefficients.
         consensus: Add only what has the elected sign: that of the weighted ``sum``, or the one that
-            more sources have (``count``). A tie elects the positive sign.
+            more sources have (``count``). A tie elects the positive sign. With ``none`` everything
+            is added.
         normalize: Divide by the sum of the weights that took part, by 1 where that is below 1e-8.
-        rescale: What a trimmed task vector is scaled by, see
+        rescale: What a trimmed task vector is scaled by, one of
             `evojax_merge.operators.steps.trimming.Rescale`.
-        lam: Scale of the merged task vector, lambda in the papers.
-        name: The operator's, which messages give.
+        lam: The scale of the merged task vector, lambda in the papers.
+        name: The operator's name, which messages give.
 
     Raises:
-        ValueError: A setting has no such value, or the trim cannot be rescaled so.
+        ValueError: A setting has a value that it cannot have, or the trim cannot be rescaled so.
     """
     check_option(f"{name}: trim", trim, tuple(TRIMMINGS))
     if trim == consensus == "none":

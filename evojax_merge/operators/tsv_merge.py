@@ -33,7 +33,7 @@ class Decorrelated(NamedTuple):
 def tsv_merge(lam: float = 1.0) -> Operator:
     """Add the leading singular directions of the task vectors, made orthogonal to each other.
 
-    Of each of K task vectors U_i S_i V_i^T the first max(1, int(rank / K)) directions are kept; the
+    Each of K task vectors U_i S_i V_i^T keeps its first max(1, int(rank / K)) directions. The
     concatenated U and V are replaced by the nearest orthogonal matrices, and the merge is base +
     lam x sum of weight_i x U'_i S_i V'_i^T. Matrices (each layer of a stacked leaf) are merged so,
     other tensors as base + lam x mean of weight_i x task vector. Coefficient: ``weight`` of each
@@ -50,7 +50,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
         linearly dependent (of equal sources), where the paper's depends on the library.
 
     Args:
-        lam: Scale of the merged task vector, alpha in the paper.
+        lam: The scale of the merged task vector, alpha in the paper.
     """
     check_number("tsv_merge: lam", lam)
 
