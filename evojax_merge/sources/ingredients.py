@@ -166,7 +166,7 @@ def plan(
         dtype: The dtype of the merged parameters; by default the reference's.
 
     Raises:
-        CheckpointError: A checkpoint is damaged, or they do not fit each other.
+        CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
     base_checkpoint = None if base is None else load_config(base)
     source_checkpoints = tuple(_load_source(source, base_checkpoint) for source in sources)
@@ -196,7 +196,7 @@ def plan_pool(
         dtype: The dtype of the pool; by default the first source's.
 
     Raises:
-        CheckpointError: A checkpoint is damaged, or they do not fit each other.
+        CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
     base_checkpoint = None if base is None else load_config(base)
     found = tuple(_load_source(source, base_checkpoint) for source in sources)

@@ -28,7 +28,7 @@ NARROW = 256
 """A row of fewer elements is sorted."""
 
 DROPPED = np.uint32(16)
-"""The number of bits of a float32 that follow those counted, of which 7 are of the mantissa."""
+"""The number of bits of a float32 that follow those counted, the last 7 of which are mantissa."""
 
 OCTAVES = 10
 LAST = np.uint32(OCTAVES << 7)

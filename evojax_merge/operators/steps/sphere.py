@@ -53,7 +53,7 @@ def arc(
 
 
 def unit(c: Any, apart: Any, smallest: float = 0.0) -> tuple[Any, Any]:
-    """Scale a combination of directions to unit length; the length it had is ``[1, ...]``.
+    """Scale a combination of directions to unit length, and give the length it had, ``[1, ...]``.
 
     Args:
         c: The factor of each direction, ``[sources, *vectors]``.

@@ -115,7 +115,7 @@ def elect(
     mergekit's.
 
     Args:
-        terms: Weight x sparse task vector of each source.
+        terms: The product weight x sparse task vector of each source.
         weights: The weight of each source.
         normalize: Divide by the sum of the weights.
         by_count: Elect the sign that more terms have, not that of their sum.
