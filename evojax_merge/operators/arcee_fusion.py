@@ -58,7 +58,8 @@ def arcee_fusion() -> Operator:
 
     The importance is |source - base| x KL(softmax of the source's row, softmax of the base's row).
     An element is taken where its importance is at least median + spread x interquartile range of
-    the tensor. Coefficient: ``spread``, usually in [0, 3], start 1.5 (the method's).
+    the tensor. The coefficient is ``spread``, which is usually in [0, 3] and starts at 1.5 (the
+    method's).
 
     References:
         Arcee AI, 2025, as in mergekit 0.1.5. Departure: the quartiles are those of all elements;

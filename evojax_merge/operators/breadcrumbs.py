@@ -52,9 +52,10 @@ def breadcrumbs(
 ) -> Operator:
     """Drop the largest and the smallest elements of each task vector, then add.
 
-    Coefficients of each source: ``weight``, ``density`` (what is kept), both usually in [0, 1],
-    start 0.5, and ``gamma`` (the fraction of largest elements dropped), usually in [0, 0.05], start
-    0.01. The last two are fractions of whole tensors, in steps of 1/1000.
+    The coefficients of each source are ``weight``, ``density`` (what is kept) and ``gamma`` (the
+    fraction of largest elements dropped). The first two are usually in [0, 1] and start at 0.5;
+    gamma is usually in [0, 0.05] and starts at 0.01. The last two are fractions of whole tensors,
+    in steps of 1/1000.
 
     References:
         Davari and Belilovsky, Model breadcrumbs: scaling multi-task model merging with sparse

@@ -32,9 +32,9 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
     """Task arithmetic on the elements that matter to at least ``least`` of the tasks.
 
     An element matters to a task where |task vector| >= threshold x |merged - task vector|, merged
-    being the weighted sum; these elements are the task's TALL mask. Coefficients of each source:
-    ``weight``, usually in [0, 1], start 0.5; ``threshold``, usually in [0, 1], start 0.4 (the paper
-    chooses from 0.2 to 0.6).
+    being the weighted sum; these elements are the task's TALL mask. The coefficients of each source
+    are ``weight``, which starts at 0.5, and ``threshold``, which starts at 0.4 (the paper chooses
+    from 0.2 to 0.6). Both are usually in [0, 1].
 
     References:
         Wang et al., Localizing task information for improved model merging and compression, arXiv

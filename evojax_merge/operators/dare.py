@@ -22,8 +22,8 @@ def dare_linear(
 ) -> Operator:
     """base + lam x sum of weight x mask x (source - base) / density.
 
-    Coefficients of each source: ``weight`` and ``density`` (what is kept), both usually in [0, 1],
-    start 0.5.
+    The coefficients of each source are ``weight`` and ``density`` (what is kept). Both are usually
+    in [0, 1] and start at 0.5.
 
     References:
         Yu et al., Language models are super Mario, arXiv 2311.03099, equations 2 to 4; their drop

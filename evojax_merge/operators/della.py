@@ -44,9 +44,10 @@ MARGIN = 2.0**-20
 def della(normalize: bool = True, rescale: Rescale | None = "l1", lam: float = 1.0) -> Operator:
     """Drop elements at random, small ones more often, elect a sign, merge those that agree.
 
-    Coefficients of each source: ``weight``, ``density`` (mean probability of being kept), both
-    usually in [0, 1], start 0.5, and ``epsilon`` (the probability runs from density - epsilon for
-    the smallest of a row to density + epsilon), usually in [0, 0.3], start 0.15.
+    The coefficients of each source are ``weight``, ``density`` (the mean probability of being kept)
+    and ``epsilon`` (the probability runs from density - epsilon for the smallest of a row to
+    density + epsilon). The first two are usually in [0, 1] and start at 0.5; epsilon is usually in
+    [0, 0.3] and starts at 0.15.
 
     References:
         Deep et al., DELLA-Merging: reducing interference in model merging through magnitude-based

@@ -34,10 +34,10 @@ def fisher(
     """The sum of weight x F x source over the sum of weight x F, element by element.
 
     F is the diagonal of a source's Fisher information: the mean over the items of ``data`` of the
-    squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``, from
-    0, usually up to 1, start 0.5. Only the proportions count, and all zero is all equal. The
-    Fishers cost one float32 tree the size of the model for each source, which is read with it for
-    every candidate.
+    squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``,
+    which is at least 0, usually up to 1, and starts at 0.5. Only the proportions count, and all
+    zero is all equal. The Fishers cost one float32 tree the size of the model for each source,
+    which is read with it for every candidate.
 
     References:
         Matena and Raffel, Merging models with Fisher-weighted averaging, arXiv 2111.09832, eq. 3.

@@ -28,8 +28,9 @@ WEIGHT = Coefficient(
 def geometric_median(max_iter: int = 32) -> Operator:
     """The point with the least weighted sum of distances to the sources, robust to an odd one.
 
-    It is found by Weiszfeld's iteration on the K x K squared distances, tensor by tensor.
-    Coefficient: ``weight`` of each source, usually in [0, 1], start 1; one below 1e-8 counts as 0.
+    It is found by Weiszfeld's iteration on the K x K squared distances, tensor by tensor. The
+    coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 1; one
+    below 1e-8 counts as 0.
 
     References:
         E. Weiszfeld, Sur le point pour lequel la somme des distances de n points donnes est

@@ -33,8 +33,9 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
     """The point on the sphere with the least weighted sum of squared angles to the sources.
 
     The iteration is m <- exp_m(sum of a_i log_m(u_i)) on the K x K inner products; the lengths are
-    averaged with the same weights. Coefficient: ``weight`` of each source, usually in [0, 1], start
-    1; weights are divided by their sum, and one below 1e-8 counts as 0.
+    averaged with the same weights. The coefficient is the ``weight`` of each source, which is
+    usually in [0, 1] and starts at 1. Weights are divided by their sum, and one below 1e-8 counts
+    as 0.
 
     References:
         H. Karcher, Riemannian center of mass and mollifier smoothing, 1977; as in mergekit 0.1.5

@@ -50,10 +50,10 @@ def knots(
     [task vectors side by side] = U S [V_1 ... V_K]^T; S V_i^T are merged by TIES, or added, to M,
     and the merge is base + lam x U M. Matrices (each layer of a stacked leaf) are merged so, other
     tensors as base + lam x weighted sum of task vectors (over the sum of weights if ``normalize``).
-    Coefficients of each source: ``weight`` and, with TIES, ``density`` (what is kept of S V_i^T, in
-    steps of 1/1000), both usually in [0, 1], start 0.5. U, S V_i^T and the tables of largest
-    elements are computed once in float64 and held in float32; a candidate is one matrix product and
-    one elementwise pass.
+    The coefficients of each source are ``weight`` and, with TIES, ``density`` (what is kept of S
+    V_i^T, in steps of 1/1000). Both are usually in [0, 1] and start at 0.5. U, S V_i^T and the
+    tables of largest elements are computed once in float64 and held in float32; a candidate is one
+    matrix product and one elementwise pass.
 
     References:
         Stoica et al., Model merging with SVD to tie the KnOTS, arXiv 2410.19735.

@@ -18,7 +18,8 @@ from evojax_merge.params.types import Array, Float
 def linear(normalize: bool = True) -> Operator:
     """The sum of weight x source, over the sum of weights if ``normalize``.
 
-    Coefficient: ``weight`` of each source, any number, usually in [0, 1], start 0.5.
+    The coefficient is the ``weight`` of each source, any number, which is usually in [0, 1] and
+    starts at 0.5.
 
     References:
         Wortsman et al., Model soups, arXiv 2203.05482: the uniform soup is equal weights.

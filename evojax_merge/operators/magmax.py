@@ -22,8 +22,8 @@ WEIGHT = HALF_WEIGHT._replace(default=1.0, description="factor of a task vector,
 def magmax(largest: bool = True, lam: float = 1.0) -> Operator:
     """base + lam x, element by element, the weighted task vector of greatest magnitude.
 
-    Coefficient: ``weight`` of each source, usually in [0, 1], start 1 (the paper's). Among equal
-    magnitudes the first source's is taken.
+    The coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 1
+    (the paper's). Among equal magnitudes the first source's is taken.
 
     References:
         Marczak et al., MagMax: leveraging model merging for seamless continual learning, arXiv

@@ -37,8 +37,8 @@ STRENGTH = Coefficient(
 def model_stock(filter_wise: bool = False) -> Operator:
     """t x mean of the sources + (1 - t) x base, t = N cos theta / (1 + (N - 1) cos theta).
 
-    Theta is the mean angle between the task vectors of the N sources. Coefficient: ``strength``,
-    which multiplies t, usually in [0, 2], start 1 (the paper's ratio).
+    Theta is the mean angle between the task vectors of the N sources. The coefficient is
+    ``strength``, which multiplies t. It is usually in [0, 2] and starts at 1 (the paper's ratio).
 
     References:
         Jang et al., Model Stock: all we need is just a few fine-tuned models, arXiv 2403.19522,

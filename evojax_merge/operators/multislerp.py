@@ -29,7 +29,7 @@ not finite on every device."""
 def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operator:
     """Interpolate directions in the tangent space at their weighted mean; average the lengths.
 
-    Coefficient: ``weight`` of each source, usually in [0, 1], start 0.5.
+    The coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         C. Goddard, Multi-SLERP, 2025. It is one step of `karcher` from the mean, with normalised

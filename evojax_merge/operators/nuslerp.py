@@ -31,8 +31,8 @@ SMALLEST_SUM = 1e-6
 def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
     """Slerp between two sources by their weights: of whole tensors, of rows or of columns.
 
-    t is w2 / (w1 + w2), or 0.5 where the sum vanishes. Coefficient: ``weight`` of each source,
-    usually in [0, 1], start 0.5.
+    t is w2 / (w1 + w2), or 0.5 where the sum vanishes. The coefficient is the ``weight`` of each
+    source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         C. Goddard, mergekit 0.1.5. The coefficients multiply the vectors as they are, so that

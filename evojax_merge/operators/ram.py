@@ -44,7 +44,8 @@ ALPHA = Coefficient(
 def ram(epsilon: float = 1e-5) -> Operator:
     """Keep what one source alone changed, and average what several changed.
 
-    Coefficient: ``weight`` of each task vector, usually in [0, 1], start 1: the method itself.
+    The coefficient is the ``weight`` of each task vector, which is usually in [0, 1] and starts at
+    1 (the method itself).
 
     References:
         Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5; weights are ours.
@@ -58,8 +59,9 @@ def ram(epsilon: float = 1e-5) -> Operator:
 def ramplus(epsilon: float = 1e-5) -> Operator:
     """`ram` with a source's own changes raised by 1 + r x min(alpha, common / own elements).
 
-    Elements are counted tensor by tensor (mergekit's ramplus_tl). Coefficients: ``weight`` as in
-    `ram`; ``r``, start 0.1, and ``alpha``, start 0.2, both usually in [0, 1], one for all sources.
+    Elements are counted tensor by tensor (mergekit's ramplus_tl). The coefficients are ``weight``
+    as in `ram`, and one ``r`` and one ``alpha`` for all sources. These two are usually in [0, 1]
+    and start at 0.1 and 0.2.
 
     References:
         Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5.

@@ -44,8 +44,8 @@ def regmean(
     W = (sum of weight x W_i G_i) (sum of weight x G_i)^-1 for weights of shape [out, in], where G
     is the mean of x xᵀ over the inputs x of the layer, its elements off the diagonal scaled by
     ``alpha``. All other tensors (embeddings, norms, biases, tied heads) are averaged by weight. The
-    coefficient of each source is ``weight``, from 0, usually up to 1, start 0.5; only the
-    proportions count, and all zero is all equal.
+    coefficient of each source is ``weight``, which is at least 0, usually up to 1, and starts at
+    0.5. Only the proportions count, and all zero is all equal.
 
     A candidate solves one system of d x d numbers for each linear layer of d inputs: d³/3 + d²·out
     multiplications, which for wide layers is far more than reading them. Before a search the

@@ -85,10 +85,11 @@ class Selected(NamedTuple):
 def sce(lam: float = 1.0) -> Operator:
     """Select the elements of greatest variance, weigh sources by energy, erase minority signs.
 
-    Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in
-    steps of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its
-    energy, usually in [0, 1], start 1 (the method itself). Negative weights subtract. The sum that
-    is divided by is that of absolute values, as in `elect`, so that nothing blows up.
+    One coefficient is ``select_topk``, the fraction selected of those elements that vary at all, in
+    steps of 1/1000; it is usually in [0, 1] and starts at 0.5. The other is the ``weight`` of each
+    source, which multiplies its energy; it is usually in [0, 1] and starts at 1 (the method
+    itself). Negative weights subtract. The sum that is divided by is that of absolute values, as in
+    `elect`, so that nothing blows up.
 
     References:
         Wan et al., FuseChat: knowledge fusion of chat models, arXiv 2408.07990, section 3.3; with

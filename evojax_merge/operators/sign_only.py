@@ -22,8 +22,8 @@ from evojax_merge.params.types import Array, Float
 def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
     """base + lam x sum of weight x mean|task vector| x sign(task vector).
 
-    The scale of a tensor's signs is the one nearest to its task vector in the l2 norm. Coefficient:
-    ``weight`` of each source, usually in [0, 1], start 0.5.
+    The scale of a tensor's signs is the one nearest to its task vector in the l2 norm. The
+    coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         Liu et al., BitDelta: your fine-tune may only be worth one bit, arXiv 2402.10193, equation

@@ -53,10 +53,11 @@ def task_vectors(
 ) -> Operator:
     """base + lam x merge of weight x trim(source - base).
 
-    Coefficients of each source: ``weight``, any number, usually in [0, 1], start 0.5; with a trim
-    ``density`` in [0, 1], in steps of 1/1000 but for random masks, start 0.5; with ``outliers``
-    ``gamma`` in [0, 1], in the same steps, usually up to 0.05, start 0.01; with ``rank``
-    ``epsilon`` in [0, 0.5], usually up to 0.3, start 0.15.
+    The coefficient ``weight`` of each source is any number, usually in [0, 1], and starts at 0.5.
+    With a trim each source has a ``density`` in [0, 1], in steps of 1/1000 but for random masks,
+    which starts at 0.5. With ``outliers`` it has a ``gamma`` in [0, 1], in the same steps, which is
+    usually up to 0.05 and starts at 0.01. With ``rank`` it has an ``epsilon`` in [0, 0.5], which is
+    usually up to 0.3 and starts at 0.15.
 
     References:
         Ilharco et al., arXiv 2212.04089 (sum); Yadav et al., arXiv 2306.01708 (trim, elect,

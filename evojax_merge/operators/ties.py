@@ -40,8 +40,8 @@ from evojax_merge.params.types import Array
 def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.0) -> Operator:
     """Trim each task vector to its largest elements, elect a sign, merge those that agree.
 
-    Coefficients of each source: ``weight`` and ``density`` (what is kept, in steps of 1/1000), both
-    usually in [0, 1], start 0.5; the paper's density is 0.2.
+    The coefficients of each source are ``weight`` and ``density`` (what is kept, in steps of
+    1/1000). Both are usually in [0, 1] and start at 0.5; the paper's density is 0.2.
 
     References:
         Yadav et al., TIES-Merging: resolving interference when merging models, arXiv 2306.01708,

@@ -36,8 +36,9 @@ def tsv_merge(lam: float = 1.0) -> Operator:
     Each of K task vectors U_i S_i V_i^T keeps its first max(1, int(rank / K)) directions. The
     concatenated U and V are replaced by the nearest orthogonal matrices, and the merge is base +
     lam x sum of weight_i x U'_i S_i V'_i^T. Matrices (each layer of a stacked leaf) are merged so,
-    other tensors as base + lam x mean of weight_i x task vector. Coefficient: ``weight`` of each
-    source, which scales its singular values, usually in [0, 2], start 1 (the method itself).
+    other tensors as base + lam x mean of weight_i x task vector. The coefficient is the ``weight``
+    of each source, which scales its singular values. It is usually in [0, 2] and starts at 1 (the
+    method itself).
 
     The K matrices U'_i S_i V'_i^T do not depend on the weights: they are computed once in float64
     and held in float32, so that a candidate is one pass over memory and multiplies no matrices.
