@@ -1,4 +1,4 @@
-"""Arguments of operators, strategies and the like, refused before anything is computed."""
+"""Checks of arguments of operators, strategies and the like, before anything is computed."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Merges are computed in float32: a larger number is infinite there."""
+"""Merges are computed in float32, where a larger number is infinite."""
 
 MOST_CANDIDATES = 100_000
-"""A generation is proposed, and held in memory, as a whole."""
+"""The most candidates of a generation, which is proposed, and held in memory, as a whole."""
 
 
 def allowed(least: float, most: float) -> str:
@@ -33,10 +33,10 @@ def within(number: float, least: float, most: float) -> bool:
 def check_number(
     where: str, given: Any, least: float = float("-inf"), most: float = float("inf")
 ) -> None:
-    """Whether an argument is a finite number within bounds; one that is traced is taken as it is.
+    """Check that an argument is a finite number within bounds; a traced one is taken as it is.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is no such number.
     """
     if isinstance(given, jax.Array):
         return
@@ -46,10 +46,10 @@ def check_number(
 
 
 def check_whole(where: str, given: Any, least: int, most: int = 2**31 - 1) -> int:
-    """The argument, which must be a whole number within bounds.
+    """Return the argument, which must be a whole number within bounds.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is no such number.
     """
     whole = isinstance(given, int | np.integer) and not isinstance(given, bool)
     if not whole or given < least:
@@ -60,15 +60,15 @@ def check_whole(where: str, given: Any, least: int, most: int = 2**31 - 1) -> in
 
 
 def check_text(where: str, given: Any, empty: bool = True) -> str:
-    """The argument, which must be a text; its characters can all be written as UTF-8.
+    """Return the argument, which must be a text that can be written as UTF-8.
 
     Args:
-        where: What messages call it.
+        where: What messages call the argument.
         given: The argument.
-        empty: Whether it may have no characters.
+        empty: Whether the text may have no characters.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is no such text.
     """
     if not isinstance(given, str) or not (given or empty):
         raise ValueError(f"{where} must be a text{'' if empty else ', not empty'}, not {given!r}")
@@ -82,29 +82,29 @@ def check_text(where: str, given: Any, empty: bool = True) -> str:
 
 
 def check_population_size(given: Any, least: int = 1) -> int:
-    """The candidates of a generation, which must be a whole number within bounds.
+    """Return the size of a generation, which must be a whole number within bounds.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is no such number.
     """
     return check_whole("strategy.population_size", given, least, MOST_CANDIDATES)
 
 
 def check_switch(where: str, given: Any) -> None:
-    """Whether an argument is true or false.
+    """Check that an argument is true or false.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is something else.
     """
     if not isinstance(given, bool):
         raise ValueError(f"{where} must be true or false, not {_shown(given)}")
 
 
 def check_option(where: str, given: Any, known: Sequence[Any]) -> None:
-    """Whether an argument is one of the known values.
+    """Check that an argument is one of the known values.
 
     Raises:
-        ValueError: it is not.
+        ValueError: The argument is none of them.
     """
     if given not in known:
         raise ValueError(f"{where} is {given!r}; use one of {', '.join(map(str, known))}")

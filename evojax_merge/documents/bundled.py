@@ -1,4 +1,4 @@
-"""Where the files are that come with the package."""
+"""The directories of the files that come with the package."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def conf_directory() -> Path:
-    """The configuration: in the wheel, or beside a checkout."""
+    """The directory of the configuration: in the wheel, or beside the package in a checkout."""
     installed = PACKAGE / "conf"
     return installed if installed.is_dir() else PACKAGE.parent / "conf"
 
 
 def experiments_directory() -> str:
-    """The experiments: beside the package in a checkout, else in the working directory."""
+    """The directory of the experiments: beside the package in a checkout, else ``experiments``."""
     beside = PACKAGE.parent / "experiments"
     return str(beside) if beside.is_dir() else "experiments"

@@ -16,11 +16,11 @@ from typing import BinaryIO
 from evojax_merge.documents.errors import DocumentError
 
 LARGEST = 128 * 2**20
-"""Bytes of a text that is read whole. The largest tokenizers in use have 35 million."""
+"""The most bytes of a text that is read whole. The largest tokenizers in use have 35 million."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, opened for reading.
+    """Open a regular file for reading.
 
     Raises:
         DocumentError: The path leads to nothing, or to something else than a file.
@@ -39,14 +39,14 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_text(path: Path, most: int = LARGEST) -> str:
-    """The text of a UTF-8 file.
+    """Read the text of a UTF-8 file.
 
     Args:
         path: The file.
-        most: Bytes that it may have.
+        most: How many bytes the file may have.
 
     Raises:
-        DocumentError: It is missing, no regular file, too large, or not UTF-8.
+        DocumentError: The file is missing, no regular file, too large, or not UTF-8.
         OSError: The file may not be read.
     """
     with open_regular(path) as file:
@@ -57,10 +57,10 @@ def read_text(path: Path, most: int = LARGEST) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """UTF-8 as text.
+    """Decode UTF-8 to text.
 
     Raises:
-        DocumentError: It is not UTF-8.
+        DocumentError: The content is not UTF-8.
     """
     try:
         return content.decode()
@@ -74,7 +74,7 @@ def at_home(path: str | Path) -> Path:
     """The path, with ``~`` and ``~name`` replaced by home directories.
 
     Raises:
-        DocumentError: There is no such home, or a path cannot be so.
+        DocumentError: There is no such home, or the path holds a zero byte.
     """
     if "\0" in str(path):
         raise DocumentError("is no path (it holds a zero byte)")
@@ -87,11 +87,11 @@ def at_home(path: str | Path) -> Path:
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
     """Have a file written beside its place and moved there, its directory made if need be.
 
-    Of several that write the same file at once, the last wins. A failure leaves nothing behind.
+    Where several write the same file at once, the last one wins. A failure leaves nothing behind.
 
     Args:
-        file: Where to.
-        write: Given the path to write to.
+        file: The file to write.
+        write: A function that writes to the path that it is given.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
@@ -111,12 +111,12 @@ def remove_partial(directory: Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the operating system say which file they are about.
+    """Make errors of the operating system say which file they are about.
 
-    Those of reading and writing (a full disk) do not by themselves, only those of opening.
+    By themselves only errors of opening do, and those of reading and writing (a full disk) do not.
 
     Args:
-        path: What they are about if they do not say.
+        path: The file that errors are about if they do not say.
     """
     try:
         yield
@@ -145,7 +145,7 @@ def links_out(directory: Path) -> list[Path]:
 
 
 def irregular(directory: Path) -> list[Path]:
-    """What is in a directory, and in the folders below it, and is no file and no folder.
+    """What a directory, or a folder below it, holds that is no file and no folder.
 
     A pipe would be waited for, and a device read for ever.
     """
@@ -154,7 +154,7 @@ def irregular(directory: Path) -> list[Path]:
 
 
 def _target(link: Path) -> Path:
-    """Where a link leads in the end; a circle leads to the root, which is within nothing."""
+    """The path that a link leads to in the end; a circle leads to the root, which is in nothing."""
     try:
         return link.resolve()
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""JSON within bounds, in which a key given twice is an error, not silently the last one."""
+"""JSON within bounds, in which a key given twice is an error instead of silently the last one."""
 
 import json
 import re
@@ -7,10 +7,11 @@ from typing import Any
 from evojax_merge.documents.errors import DocumentError, shown
 
 DEEPEST = 64
-"""Objects and lists within one another. Python's own limit depends on who calls."""
+"""How deep objects and lists may be nested. Python's own limit depends on who calls."""
 
 MOST = 5_000_000
-"""Objects and lists in all; a tokenizer of a quarter of a million merges has as many lists."""
+"""How many objects and lists there may be. A tokenizer of a quarter of a million merges has as many
+lists."""
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -21,7 +22,7 @@ class JsonSyntaxError(DocumentError):
     """A text is not JSON.
 
     Attributes:
-        column: Where in its line, from 1.
+        column: The place of the mistake in its line, from 1.
     """
 
     def __init__(self, reason: str, line: int, column: int) -> None:
@@ -34,9 +35,9 @@ def load_json(text: str) -> Any:
     """The value that a text describes.
 
     Raises:
-        JsonSyntaxError: It is not JSON.
-        DocumentError: It is too deep or has too many parts, an object has a key twice, or a string
-            holds half of a surrogate pair, which is no character.
+        JsonSyntaxError: The text is not JSON.
+        DocumentError: The text is too deep or has too many parts, an object has a key twice, or a
+            string holds half of a surrogate pair, which is no character.
     """
     _check_depth(text)
     try:
@@ -56,7 +57,7 @@ def load_object(text: str) -> dict[str, Any]:
     """The object that a text describes.
 
     Raises:
-        DocumentError: As `load_json`, or it is no object.
+        DocumentError: `load_json` refuses the text, or it describes no object.
     """
     value = load_json(text)
     if not isinstance(value, dict):

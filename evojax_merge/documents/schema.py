@@ -1,8 +1,8 @@
-"""Plain values as typed ones, or one error that says of every problem where it is and what it is.
+"""Plain values made typed, or one error that says of every problem where and what it is.
 
 A model is a `Document` whose fields have types of pydantic's, or numbers of this module's `Whole`
-and `Number`. Numbers are taken as others write them, so that 2.0 is a whole number; a text, true or
-false is none.
+and `Number`. Numbers are taken as others write them, so that 2.0 is a whole number; texts, true and
+false are no numbers.
 """
 
 import functools
@@ -17,7 +17,7 @@ from evojax_merge.documents.errors import named, shown
 from evojax_merge.documents.nearest import nearest
 
 _MOST_PROBLEMS = 20
-"""Problems that a message lists."""
+"""How many problems a message lists."""
 
 
 class Document(pydantic.BaseModel):
@@ -27,19 +27,19 @@ class Document(pydantic.BaseModel):
 
 
 class Closed(Document):
-    """The same, of which every key is known: another one is a mistake."""
+    """A document of which every key is known, so that another one is a mistake."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
 
 class Open(Document):
-    """The same, of which other keys are kept; ``__pydantic_extra__`` says of what kind they are."""
+    """A document of which other keys are kept; ``__pydantic_extra__`` says what kind they have."""
 
     model_config = pydantic.ConfigDict(extra="allow")
 
     @property
     def others(self) -> dict[str, Any]:
-        """What it holds besides its fields."""
+        """What the document holds besides its fields."""
         return self.__pydantic_extra__ or {}
 
 
@@ -47,46 +47,46 @@ _Document = TypeVar("_Document", bound=Document)
 
 
 def whole(least: int = 0, most: int = 2**31 - 1) -> pydantic.BeforeValidator:
-    """Of a field: it holds a whole number within bounds, written as 2 or 2.0."""
+    """The check that a field holds a whole number within bounds, written as 2 or 2.0."""
     return pydantic.BeforeValidator(functools.partial(_whole, least=least, most=most))
 
 
 def number(
     least: float = -math.inf, most: float = math.inf, above: float | None = None
 ) -> pydantic.BeforeValidator:
-    """Of a field: it holds a finite number within bounds, or above one."""
+    """The check that a field holds a finite number within bounds, or above one."""
     return pydantic.BeforeValidator(functools.partial(_number, least=least, most=most, above=above))
 
 
 def checked(check_fn: Callable[[Any], Any]) -> pydantic.BeforeValidator:
-    """Of a field: it holds what a function returns, which raises ValueError(what was wanted)."""
+    """The check by a function, which returns the value or raises ValueError(what was wanted)."""
     return pydantic.BeforeValidator(check_fn)
 
 
 def length(least: int = 0, most: int | None = None) -> Any:
-    """Of a text or a list: it has so many characters or entries."""
+    """The check that a text or a list has so many characters or entries."""
     return pydantic.Field(min_length=least, max_length=most)
 
 
 def kind(types: type | tuple[type, ...], wanted: str) -> pydantic.BeforeValidator:
-    """Of a field: it holds a value of some types, of which true and false are no numbers."""
+    """The check that a field holds a value of some types; true and false are no numbers."""
     return pydantic.BeforeValidator(functools.partial(_kind, types=types, wanted=wanted))
 
 
 def read(
     model: type[_Document], value: Any, where: str, error: type[ValueError] = ValueError
 ) -> _Document:
-    """A plain value as a typed one.
+    """Make a plain value a typed one.
 
     Args:
-        model: What is expected.
-        value: What there is.
-        where: What messages call it, usually a file.
+        model: The document that is expected.
+        value: The plain value.
+        where: What messages call the value, usually a file.
         error: The exception to raise.
 
     Raises:
-        ValueError: Of the class ``error``: something is missing or not what was expected, all of
-            which is listed.
+        ValueError: Something is missing or not what was expected; the message lists all of it. The
+            exception is of the class ``error``.
     """
     try:
         return model.model_validate(value)
@@ -149,7 +149,7 @@ def _key(location: Sequence[int | str]) -> str:
 
 
 def _siblings(model: type[Document], location: Sequence[int | str]) -> list[str]:
-    """Names that the document knows at the place of an unknown one."""
+    """The names that the document knows at the place of an unknown one."""
     fields = model.model_fields
     for part in location[:-1]:
         if isinstance(part, str) and part in fields:

@@ -1,8 +1,8 @@
-"""What people read in a terminal: one way of printing, in which no text acts.
+"""One way of printing to a terminal, in which no text acts.
 
 Names of tensors, models, tasks and paths come from strangers. A terminal obeys escape sequences in
 what is printed, text can be written to read backwards, and rich takes brackets for markup. Here all
-of these are shown instead.
+of these are shown instead of obeyed.
 """
 
 import argparse
@@ -18,7 +18,8 @@ _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of characters that act on others: controls, formats, surrogates, breaks."""
 
 _HARMLESS = "\n\t\u200c\u200d"
-"""Of these, line breaks and tabs, and the joiners of Persian and of emoji."""
+"""Those of these characters that are printed all the same: line breaks, tabs, and the joiners of
+Persian and of emoji."""
 
 
 def printable(text: str) -> str:
@@ -37,9 +38,9 @@ def say(console: Console, message: str, label: str = "") -> None:
     """Print a message on lines that are not wrapped.
 
     Args:
-        console: Where to.
-        message: Plain text, whoever wrote it.
-        label: A word of ours that is put before it, in bold.
+        console: The console to print to.
+        message: The plain text, whoever wrote it.
+        label: A word of ours that is put before the message, in bold.
     """
     text = Text.assemble((f"{label} " if label else "", "bold"), printable(message))
     console.print(text, soft_wrap=True)
@@ -52,7 +53,7 @@ def announce_imports(console: Console, names: Iterable[str]) -> None:
 
 
 def show_warning(console: Console, message: Warning | str, *where: Any) -> None:
-    """Print a warning; for ``warnings.showwarning``."""
+    """Print a warning, as a function for ``warnings.showwarning``."""
     text = Text.assemble(("warning: ", "bold red"), printable(str(message)))
     console.print(text, soft_wrap=True)
 
@@ -63,7 +64,7 @@ def complain(message: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Arguments of a command; what is wrong with them may be names that a shell filled in."""
+    """A parser of a command's arguments. Wrong ones may be names that a shell filled in."""
 
     def error(self, message: str) -> NoReturn:
         """End the program with the usage and a message of what is wrong."""

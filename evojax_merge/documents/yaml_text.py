@@ -1,4 +1,4 @@
-"""YAML within bounds, in which a key given twice is an error, not silently the last one.
+"""YAML within bounds, in which a key given twice is an error instead of silently the last one.
 
 A few lines of aliases can stand for more values than there is memory, or for themselves. Values are
 made only after the text's graph of nodes was measured as what it stands for.
@@ -12,19 +12,20 @@ import yaml
 from evojax_merge.documents.errors import shown
 
 DEEPEST = 64
-"""Mappings and lists within one another, aliases followed."""
+"""How many mappings and lists may lie within one another, with aliases followed."""
 
 MOST = 1_000_000
-"""Values in all, aliases followed."""
+"""How many values there may be in all, with aliases followed."""
 
 LARGEST = 4 * 2**20
-"""Characters of a text."""
+"""How many characters a text may have."""
 
 _MOST_NODES = 300_000
-"""Values of a text, aliases not followed: ten seconds of reading."""
+"""How many values a text may have, with aliases not followed; these take ten seconds to read."""
 
 _LONGEST_NUMBER = 1_000
-"""Characters of a scalar without quotes that is no text; its reading can be quadratic."""
+"""How many characters a scalar without quotes that is no text may have; its reading can be
+quadratic."""
 
 _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
@@ -44,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         self._known: dict[yaml.Node, _Measured | None] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """As the base does, which follows the text by recursion."""
+        """Compose a node within bounds, as the base class follows the text by recursion."""
         self._depth, self._nodes = self._depth + 1, self._nodes + 1
         if self._depth > DEEPEST + 1:
             raise _error(f"is nested more than {DEEPEST} deep", self.peek_event().start_mark)
@@ -108,11 +109,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """Plain values of one document; None of an empty one.
+    """Read the plain values of one document; an empty one gives None.
 
     Raises:
-        yaml.YAMLError: It is no YAML, holds several documents, stands for too much or for itself,
-            or a mapping has a key twice.
+        yaml.YAMLError: The text is no YAML, holds several documents, stands for too much or for
+            itself, or a mapping has a key twice.
     """
     found = load_documents(text)
     if len(found) > 1:
@@ -121,10 +122,10 @@ def load_yaml(text: str) -> Any:
 
 
 def load_documents(text: str) -> list[Any]:
-    """Plain values of every document.
+    """Read the plain values of every document.
 
     Raises:
-        yaml.YAMLError: As `load_yaml`.
+        yaml.YAMLError: A document is one that `load_yaml` refuses.
     """
     if len(text) > LARGEST:
         raise _error(f"is longer than {LARGEST / 2**20:g} million characters", None)
@@ -137,7 +138,7 @@ def load_documents(text: str) -> list[Any]:
 
 
 def _on_a_line(error: yaml.MarkedYAMLError) -> str:
-    """What PyYAML says on several lines, with an excerpt of a text that may be of one line."""
+    """What PyYAML says on several lines with an excerpt, which may be a whole text, on one line."""
     said = ", ".join(filter(None, (error.context, error.problem)))
     mark = error.problem_mark or error.context_mark
     return f"{said} at line {mark.line + 1}, column {mark.column + 1}" if mark else said

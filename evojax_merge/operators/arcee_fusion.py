@@ -32,8 +32,8 @@ from evojax_merge.params.types import Array, Float
 SMALLEST_PROBABILITY = 1e-8
 
 ROWS = 2**15
-"""Elements of the rows that are measured at once where they are read from a file, in float64: few
-enough to stay in the cache."""
+"""How many elements of rows are measured at once, in float64, where they are read from a file. They
+are few enough to stay in the cache."""
 
 SPREAD = Coefficient(
     "spread",
@@ -46,7 +46,7 @@ SPREAD = Coefficient(
 
 
 class Importance(NamedTuple):
-    """Divergence of each row of a leaf, and the quartiles of the elements' importance."""
+    """The divergence of each row of a leaf, and the quartiles of the elements' importance."""
 
     divergence: Float[Array, "*rows 1"]
     median: Float[Array, " *layers"]
@@ -56,9 +56,10 @@ class Importance(NamedTuple):
 def arcee_fusion() -> Operator:
     """Take from the source the elements whose importance is far above the median.
 
-    Importance = |source - base| x KL(softmax of the source's row, softmax of the base's row);
-    taken where it is at least median + spread x interquartile range of the tensor. Coefficient:
-    ``spread``, usually in [0, 3], start 1.5 (the method's).
+    The importance is |source - base| x KL(softmax of the source's row, softmax of the base's row).
+    An element is taken where its importance is at least median + spread x interquartile range of
+    the tensor. The coefficient is ``spread``, which is usually in [0, 3] and starts at 1.5 (the
+    method's).
 
     References:
         Arcee AI, 2025, as in mergekit 0.1.5. Departure: the quartiles are those of all elements;
@@ -105,7 +106,10 @@ def arcee_fusion() -> Operator:
 
 
 def divergences(end: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """KL of each row (last axis), non-negative, ``[..., 1]``; some rows at a time."""
+    """The KL divergence of each row (last axis), ``[..., 1]``, which is never negative.
+
+    Some rows are measured at a time.
+    """
     width = end.shape[-1] if end.ndim else 1
     ends, origins = (x.reshape(-1, width) for x in (end, origin))
     step = max(1, PIECE // width)

@@ -15,27 +15,28 @@ from evojax_merge.params.types import Array, Float
 
 Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
 LeafKey = UInt32[Array, " *layers"]
-"""Random address of a leaf: a scalar, or one key per layer of a stacked leaf."""
+"""The random address of a leaf: a scalar, or one key per layer of a stacked leaf."""
 Coefficients = dict[str, Float[Array, "..."]]
-"""By name: ``[sources]`` or ``[sources, layers]``; without the first axis if not per source."""
+"""The values of coefficients by name: ``[sources]`` or ``[sources, layers]``. A coefficient that is
+not per source has no first axis."""
 
 TINY = 1e-8
 """A sum of weights below this is no divisor."""
 
 GOLDEN = 0x9E3779B9
-"""2**32 over the golden ratio. Odd, so that it has an inverse among 32-bit integers."""
+"""2**32 over the golden ratio. It is odd, so that it has an inverse among 32-bit integers."""
 
 PROBABILITY_BITS = 24
-"""A probability is a whole number of 2**-24: what float32 holds exactly."""
+"""A probability is a whole number of 2**-24, which float32 holds exactly."""
 
 
 class Coefficient(NamedTuple):
     """A number that a space evolves or fixes, per source x group x layer block.
 
     ``lower`` and ``upper`` are the usual bounds of a search, ``default`` is where it starts: the
-    middle of them, as in Akiba et al. (2403.13187). ``labels`` name the whole numbers from 0 of one
-    that stands for a choice. ``domain`` is what the operator can compute at
-    all, and is an error to leave.
+    middle of them, as in Akiba et al. (2403.13187). Where the coefficient stands for a choice,
+    ``labels`` name the whole numbers from 0. ``domain`` is what the operator can compute at all; it
+    is an error to leave it.
     """
 
     name: str
@@ -57,19 +58,19 @@ class Operator(NamedTuple):
     leaf in float32 by one elementwise expression; a stacked leaf is merged layer by layer.
     ``sources`` is the least and the greatest number of sources.
     ``conflict(values of one source by name)`` says what is wrong with coefficients that are each in
-    their domain but do not go together, or None. Where a user gives such ones they are refused;
+    their domain but do not go together, or None. Where a user gives such values, they are refused;
     where a search draws them, ``reconcile(coefficients)`` gives the nearest that go together.
-    ``evidence`` is asked for where the operator must know how the sources treat some data;
-    ``init`` then takes a fourth argument, the evidence of each source for the leaf.
+    ``evidence`` asks how the sources treat some data, where the operator must know it; ``init``
+    then takes a fourth argument, the evidence of each source for the leaf.
     ``statistics_name`` names what ``init`` computes, with every setting that changes it, where that
-    takes long enough to be kept on disk. None: it is never kept, so that an operator of one's own
-    whose code changes is not given the statistics of before. The structure of what a named ``init``
-    returns does not depend on the size of a leaf.
-    ``init_fixed(tensors, coefficients)`` is ``init`` where all coefficients are known before: it
+    takes long enough to be kept on disk. With None it is never kept, so that an operator of one's
+    own whose code changes is not given the statistics of before. The structure of what a named
+    ``init`` returns does not depend on the size of a leaf.
+    ``init_fixed(tensors, coefficients)`` is ``init`` where all coefficients are known before. It
     need not keep to the grid of a table, and reads one flat tensor of the base and of each source
     a piece at a time (`evojax_merge.operators.statistics.Tensors`), as often as it takes. It
     returns a function of the place and the length of a piece, which gives what ``merge`` looks up
-    for it. None: ``init`` serves for that too.
+    for it. With None ``init`` serves for that too.
     """
 
     name: str
@@ -105,7 +106,7 @@ def no_statistics(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -
 
 
 def float32(leaf: Any) -> Float[Array, "..."]:
-    """The leaf in the precision that every merge is computed in; an adapter's on its base."""
+    """The leaf in the precision of every merge; an adapter is added to its base."""
     if isinstance(leaf, Adapted):
         return leaf.whole()
     return jnp.asarray(leaf).astype(jnp.float32)
@@ -123,7 +124,7 @@ def task_vectors(base: Any, sources: Sequence[Any]) -> list[Float[Array, "..."]]
 def spread(
     values: Shaped[Array, " *layers"] | Shaped[np.ndarray, " *layers"] | np.generic, ndim: int
 ) -> Any:
-    """A scalar, or one value per layer, shaped to broadcast against a leaf of ``ndim`` axes."""
+    """Shape a scalar, or one value per layer, to broadcast against a leaf of ``ndim`` axes."""
     return values.reshape(values.shape + (1,) * (ndim - values.ndim))
 
 
@@ -135,7 +136,7 @@ def divisor(total: Float[Array, "..."]) -> Float[Array, "..."]:
 def weighted_sum(
     leaves: Sequence[Float[Array, "..."]], weights: Float[Array, " sources *layers"]
 ) -> Float[Array, "..."]:
-    """Sum over sources of weight x leaf, unrolled into one elementwise expression."""
+    """The sum over sources of weight x leaf, unrolled into one elementwise expression."""
     terms = [spread(weight, leaf.ndim) * leaf for weight, leaf in zip(weights, leaves, strict=True)]
     return sum(terms[1:], terms[0])
 

@@ -52,9 +52,10 @@ def breadcrumbs(
 ) -> Operator:
     """Drop the largest and the smallest elements of each task vector, then add.
 
-    Coefficients of each source: ``weight``, ``density`` (what is kept), both usually in [0, 1],
-    start 0.5, and ``gamma`` (the fraction of largest elements dropped), usually in [0, 0.05], start
-    0.01; the last two in steps of 1/1000, and whole tensors.
+    The coefficients of each source are ``weight``, ``density`` (what is kept) and ``gamma`` (the
+    fraction of largest elements dropped). The first two are usually in [0, 1] and start at 0.5;
+    gamma is usually in [0, 0.05] and starts at 0.01. The last two are fractions of whole tensors,
+    in steps of 1/1000.
 
     References:
         Davari and Belilovsky, Model breadcrumbs: scaling multi-task model merging with sparse
@@ -64,7 +65,7 @@ def breadcrumbs(
     Args:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
         rescale: Give each trimmed task vector the norm that it had.
-        lam: Scale of the merged task vector, alpha in the paper.
+        lam: The scale of the merged task vector, alpha in the paper.
     """
     return trim_elect_add(
         without_outliers,
@@ -79,7 +80,7 @@ def breadcrumbs(
 def breadcrumbs_ties(
     normalize: bool = False, rescale: Rescale | None = None, lam: float = 1.0
 ) -> Operator:
-    """The same with the sign election of TIES (Yadav et al., arXiv 2306.01708) before the sum."""
+    """`breadcrumbs` with the sign election of TIES (Yadav et al., 2306.01708) before the sum."""
     return trim_elect_add(
         without_outliers,
         name="breadcrumbs_ties",
@@ -125,10 +126,10 @@ def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
     """Order the task vector of one source, each layer by itself, for cuts at both ends.
 
     Args:
-        base: the leaf of the base.
-        source: the leaf of the source.
-        layered: whether the first axis counts layers.
-        norm: what is summed: absolute values for l1, squares for l2.
+        base: The leaf of the base.
+        source: The leaf of the source.
+        layered: Whether the first axis counts layers.
+        norm: What is summed: absolute values for l1, squares for l2.
     """
 
     of_layer = orders_of_magnitude(base, source, layered)
@@ -152,13 +153,13 @@ def band_cuts(
     gammas: Sequence[float],
     norm: Norm | None = None,
 ) -> list[BandCut]:
-    """The cuts of each source at fractions of its own, which need not be on the grid.
+    """Find the cuts of each source at fractions of its own, which need not be on the grid.
 
     Args:
-        tensors: one flat tensor of the base and of every source.
-        densities: the fraction of each source that is kept.
-        gammas: the fraction of each source's largest elements that is dropped.
-        norm: what ``rescale`` restores.
+        tensors: One flat tensor of the base and of every source.
+        densities: The fraction of each source that is kept.
+        gammas: The fraction of each source's largest elements that is dropped.
+        norm: What ``rescale`` restores.
     """
     bands = [BandCut(NOTHING, EVERYTHING) for _ in densities]
     asked = [index for index, density in enumerate(densities) if density < 1]

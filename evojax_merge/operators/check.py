@@ -1,4 +1,4 @@
-"""Refuses before a search what no operator can merge."""
+"""Checks that refuse, before a search, what no operator can merge."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,17 +20,17 @@ MOST_ELEMENTS = 2**32
 
 
 COMPARED = 2**20
-"""Elements compared at once."""
+"""How many elements are compared at once."""
 
 SHOWN = 8
-"""Tensors that a message lists."""
+"""How many tensors a message lists."""
 
 
 def check_sources(operator: Operator, sources: int, has_base: bool) -> None:
-    """Whether the operator can merge so many sources, with or without a base.
+    """Check that the operator can merge so many sources, with or without a base.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: The operator cannot merge them.
     """
     least, most = operator.sources
     if sources < least or (most is not None and sources > most):
@@ -49,17 +49,17 @@ def check(
     sources: Sequence[Params],
     stacked: Collection[str] = (),
 ) -> None:
-    """Whether the operator can merge these trees, by their names, shapes and dtypes.
+    """Check that the operator can merge these trees, by their names, shapes and dtypes.
 
     Args:
-        operator: what merges them.
-        base: the common ancestor, if any.
-        sources: what is merged.
-        stacked: paths of the leaves whose first axis counts layers.
+        operator: The operator that is to merge the trees.
+        base: The common ancestor, if any.
+        sources: What is merged.
+        stacked: Paths of the leaves whose first axis counts layers.
 
     Raises:
-        ValueError: the number of sources, a missing base, or any tensors that do not fit; all of
-            them are listed.
+        ValueError: The number of sources is wrong, the base is missing, or some tensors do not
+            fit; the message lists them.
     """
     check_sources(operator, len(sources), base is not None)
     if base is None and any(is_adapter(source) for source in sources):
@@ -85,10 +85,10 @@ def check(
 
 
 def check_finite(name: str, params: Params, stacked: Collection[str] = ()) -> None:
-    """Whether every number of a tree is finite.
+    """Check that every number of a tree is finite.
 
     Raises:
-        ValueError: naming the tensors that hold NaN or infinity.
+        ValueError: Some tensors hold NaN or infinity; the message names them.
     """
 
     def broken_in(place: tuple[str, Any, int]) -> list[str]:
@@ -121,16 +121,18 @@ def check_task_vectors(
     names: Sequence[str],
     stacked: Collection[str] = (),
 ) -> None:
-    """Whether every source differs from the base in some tensor; reads until it does.
+    """Check that every source differs from the base in some tensor.
+
+    Each source is read until a tensor differs.
 
     Args:
-        base: of the task vectors.
-        sources: of the same paths and shapes.
-        names: what messages call them.
-        stacked: paths of the leaves whose first axis counts layers.
+        base: The base that task vectors are counted from.
+        sources: Trees of the same paths and shapes as the base.
+        names: What messages call the sources.
+        stacked: Paths of the leaves whose first axis counts layers.
 
     Raises:
-        ValueError: the task vector of a source is zero everywhere.
+        ValueError: The task vector of a source is zero everywhere.
     """
     origin = flatten(base)
     for name, source in zip(names, sources, strict=True):
@@ -143,14 +145,14 @@ def check_task_vectors(
 
 
 def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[str, Any]]) -> None:
-    """Whether concrete coefficients (not traced ones) are numbers the operator can use.
+    """Check that concrete coefficients (not traced ones) are numbers the operator can use.
 
     Args:
-        operator: names its coefficients and their domains.
-        coefficients: by leaf path and name, as `merge` takes them.
+        operator: The operator, which names its coefficients and their domains.
+        coefficients: The coefficients by leaf path and name, as `merge` takes them.
 
     Raises:
-        ValueError: a coefficient is missing, unknown, not finite or outside its domain.
+        ValueError: A coefficient is missing, unknown, not finite or outside its domain.
     """
     known = {coefficient.name: coefficient.domain for coefficient in operator.coefficients}
     for path, values in coefficients.items():
@@ -169,11 +171,11 @@ def check_coefficients(operator: Operator, coefficients: Mapping[str, Mapping[st
 
 
 def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """The sources whose coefficients do not go together, each with what is wrong.
+    """Yield the sources whose coefficients do not go together, each with what is wrong.
 
     Args:
-        operator: says which coefficients are per source.
-        values: by name, a number for each source or one for all of them.
+        operator: The operator, which says which coefficients are per source.
+        values: The coefficients by name: a number for each source, or one for all of them.
     """
     per_source = {c.name for c in operator.coefficients if c.per_source}
     for source in range(max((len(values[name]) for name in per_source), default=1)):

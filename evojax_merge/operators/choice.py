@@ -1,4 +1,4 @@
-"""A choice among operators, part by part: what the search decides, or what a recipe mixes"""
+"""A choice among operators for each part of a model, which a search or a recipe makes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ from evojax_merge.operators.base import (
 from evojax_merge.params.types import Array, Float
 
 OPERATOR = "operator"
-"""The coefficient that chooses."""
+"""The name of the coefficient that chooses."""
 
 
 def choice(options: Mapping[str, Operator]) -> Operator:
     """Whichever of several operators the coefficient ``operator`` names, in each part of the model.
 
-    The option's index is the whole part of ``operator``, from 0 to the number of options: so that
-    CMA-ES moves on a line (list like beside like), and a genetic algorithm picks evenly. In
-    ``space.fixed`` an option is given by its name, which mixes operators:
+    The option's index is the whole part of ``operator``, which runs from 0 to the number of
+    options. So CMA-ES moves on a line (list like beside like), and a genetic algorithm picks
+    evenly. In ``space.fixed`` an option is given by its name, which mixes operators:
     ``fixed: {mlp: {operator: ties}, attention: {operator: slerp}}``. The other coefficients are
     those of all options; options that have one of the same name share it.
 
     Every option is computed and one is taken, element by element, in the same pass over memory.
 
     Args:
-        options: By name, in order.
+        options: The operators to choose from, by name, in the order of their indices.
 
     Raises:
         ValueError: There are fewer than two options, one is no operator or a choice itself, no
@@ -63,7 +63,7 @@ def choice(options: Mapping[str, Operator]) -> Operator:
     chosen = tuple(options.values())
 
     def placed(number: Any) -> Any:
-        """Index of the option."""
+        """The index of the option."""
         return jnp.clip(jnp.floor(number).astype(jnp.int32), 0, len(chosen) - 1)
 
     def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:

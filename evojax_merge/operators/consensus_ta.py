@@ -32,9 +32,9 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
     """Task arithmetic on the elements that matter to at least ``least`` of the tasks.
 
     An element matters to a task where |task vector| >= threshold x |merged - task vector|, merged
-    being the weighted sum (its TALL mask). Coefficients of each source: ``weight``, usually in
-    [0, 1], start 0.5; ``threshold``, usually in [0, 1], start 0.4 (the paper chooses from 0.2 to
-    0.6).
+    being the weighted sum; these elements are the task's TALL mask. The coefficients of each source
+    are ``weight``, which starts at 0.5, and ``threshold``, which starts at 0.4 (the paper chooses
+    from 0.2 to 0.6). Both are usually in [0, 1].
 
     References:
         Wang et al., Localizing task information for improved model merging and compression, arXiv
@@ -42,9 +42,9 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
         plain sum, weights of 1.
 
     Args:
-        least: Tasks that an element must matter to; 2 in the paper, 0 keeps everything. There must
-            be as many sources.
-        lam: Scale of the merged task vector, alpha in the paper.
+        least: How many tasks an element must matter to; 2 in the paper, 0 keeps everything. There
+            must be as many sources.
+        lam: The scale of the merged task vector, alpha in the paper.
     """
     check_whole("consensus_ta: least", least, 0)
     check_number("consensus_ta: lam", lam)
@@ -76,14 +76,15 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
 def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
     """The elements of the merged task vector that matter to one task: its TALL mask applied.
 
-    Coefficients as those of `consensus_ta`.
+    The coefficients are those of `consensus_ta`.
 
     References:
-        Wang et al., arXiv 2405.07813, equations 4 and 5: what they store to compress many models.
+        Wang et al., arXiv 2405.07813, equations 4 and 5; they store these masks to compress many
+        models.
 
     Args:
-        task: Index of the source whose model is wanted back.
-        lam: Scale of the merged task vector.
+        task: The index of the source whose model is wanted back.
+        lam: The scale of the merged task vector.
     """
     check_whole("tall_mask: task", task, 0)
     check_number("tall_mask: lam", lam)

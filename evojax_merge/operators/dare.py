@@ -22,8 +22,8 @@ def dare_linear(
 ) -> Operator:
     """base + lam x sum of weight x mask x (source - base) / density.
 
-    Coefficients of each source: ``weight`` and ``density`` (what is kept), both usually in [0, 1],
-    start 0.5.
+    The coefficients of each source are ``weight`` and ``density`` (what is kept). Both are usually
+    in [0, 1] and start at 0.5.
 
     References:
         Yu et al., Language models are super Mario, arXiv 2311.03099, equations 2 to 4; their drop
@@ -31,10 +31,10 @@ def dare_linear(
 
     Args:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
-        rescale: Divide by the density, which keeps the mean. Departure from mergekit, which
-            matches the l1 norm before and after: the same in expectation (``l1`` here), but it
-            would need a sum over the tensor for every candidate.
-        lam: Scale of the merged task vector.
+        rescale: Divide by the density, which keeps the mean. Departure: mergekit matches the l1
+            norm before and after. That is the same in expectation (``l1`` here), but it would
+            need a sum over the tensor for every candidate.
+        lam: The scale of the merged task vector.
     """
     return trim_elect_add(
         at_random,
@@ -51,8 +51,8 @@ def dare_ties(
 ) -> Operator:
     """base + lam x signed merge of weight x mask x (source - base) / density.
 
-    DARE instead of TIES's trim, then TIES's sign election: the operator of Akiba et al. The same
-    coefficients as `dare_linear`.
+    DARE takes the place of TIES's trim, before TIES's sign election. This is the operator of Akiba
+    et al. It has the coefficients of `dare_linear`.
 
     References:
         Yu et al., arXiv 2311.03099; Yadav et al., arXiv 2306.01708; Akiba et al., Evolutionary
@@ -60,8 +60,8 @@ def dare_ties(
 
     Args:
         normalize: Divide by the sum of the weights that agree.
-        rescale: Divide by the density, see `dare_linear`.
-        lam: Scale of the merged task vector.
+        rescale: Divide by the density, as `dare_linear` does.
+        lam: The scale of the merged task vector.
     """
     return trim_elect_add(
         at_random,
@@ -74,9 +74,10 @@ def dare_ties(
 
 
 def at_random(rescale: Rescale | None = "inverse") -> Trimming:
-    """Each element is kept with probability density.
+    """Keep each element with a probability equal to the density.
 
-    To divide by the density keeps the l1 norm in expectation; its root does so for l2.
+    Dividing by the density keeps the l1 norm in expectation; dividing by its root keeps the l2
+    norm.
 
     Raises:
         ValueError: ``rescale`` is linf, which has no such expectation.

@@ -38,15 +38,16 @@ EPSILON = Coefficient(
 )
 
 MARGIN = 2.0**-20
-"""Least distance of a reconciled density +- epsilon from 0 and 1, which are excluded."""
+"""The least distance of a reconciled density +- epsilon from 0 and 1, which are excluded."""
 
 
 def della(normalize: bool = True, rescale: Rescale | None = "l1", lam: float = 1.0) -> Operator:
     """Drop elements at random, small ones more often, elect a sign, merge those that agree.
 
-    Coefficients of each source: ``weight``, ``density`` (mean probability of being kept), both
-    usually in [0, 1], start 0.5, and ``epsilon`` (the probability runs from density - epsilon for
-    the smallest of a row to density + epsilon), usually in [0, 0.3], start 0.15.
+    The coefficients of each source are ``weight``, ``density`` (the mean probability of being kept)
+    and ``epsilon`` (the probability runs from density - epsilon for the smallest of a row to
+    density + epsilon). The first two are usually in [0, 1] and start at 0.5; epsilon is usually in
+    [0, 0.3] and starts at 0.15.
 
     References:
         Deep et al., DELLA-Merging: reducing interference in model merging through magnitude-based
@@ -56,8 +57,9 @@ def della(normalize: bool = True, rescale: Rescale | None = "l1", lam: float = 1
 
     Args:
         normalize: Divide by the sum of the weights that agree.
-        rescale: Scale of what is kept; ``inverse``: of each element by its own probability.
-        lam: Scale of the merged task vector, lambda in the paper.
+        rescale: How what is kept is scaled; ``inverse`` divides each element by its own
+            probability.
+        lam: The scale of the merged task vector, lambda in the paper.
     """
     return trim_elect_add(
         by_rank,
@@ -72,7 +74,7 @@ def della(normalize: bool = True, rescale: Rescale | None = "l1", lam: float = 1
 def della_linear(
     normalize: bool = False, rescale: Rescale | None = "l1", lam: float = 1.0
 ) -> Operator:
-    """The same without the election of signs: a plain weighted sum."""
+    """`della` without the election of signs: a plain weighted sum."""
     return trim_elect_add(
         by_rank,
         name="della_linear",
@@ -84,10 +86,10 @@ def della_linear(
 
 
 class Ranks(NamedTuple):
-    """Where each element stands in its row by magnitude, from 0 (least) to 255.
+    """The rank of each element in its row by magnitude, from 0 (least) to 255.
 
-    ``sums`` are those of the norm's terms (absolute values, or squares) over a layer, plain and
-    weighted by rank / 255.
+    ``plain`` and ``weighted`` are sums of the norm's terms (absolute values, or squares) over a
+    layer. In the second each term is weighted by rank / 255.
     """
 
     rank: Array
@@ -96,13 +98,13 @@ class Ranks(NamedTuple):
 
 
 def by_rank(rescale: Rescale | None = "l1") -> Trimming:
-    """An element is kept with probability density - epsilon + 2 epsilon x its rank (DELLA).
+    """Keep an element with probability density - epsilon + 2 epsilon x its rank (DELLA).
 
-    The rank by magnitude in its row runs from 0 to 1; equal magnitudes have the mean of their
-    ranks. At density 1 everything is kept, at 0 nothing. Where density +- epsilon leaves (0, 1), a
-    search takes the largest epsilon that does not. Ranks are held in 8 bits and made by counting
-    (`statistics.row_ranks`): a probability is off by about epsilon / 255, by 5 epsilon
-    / 255 at most, and 1e-5.
+    The rank of an element by magnitude in its row runs from 0 to 1; equal magnitudes have the mean
+    of their ranks. At density 1 everything is kept, at 0 nothing. Where density +- epsilon leaves
+    (0, 1), a search takes the largest epsilon that does not. Ranks are held in 8 bits and made by
+    counting (`statistics.row_ranks`): a probability is off by about epsilon / 255, by 5 epsilon /
+    255 at most, and 1e-5.
 
     Raises:
         ValueError: ``rescale`` is linf, which has no expectation.

@@ -1,4 +1,4 @@
-"""What an operator may ask to know of how each source treats a user's data.
+"""The evidence that an operator may ask for: how each source treats a user's data.
 
 Only the request is made here; `evojax_merge.sources.evidence` collects what it asks for.
 """
@@ -14,31 +14,32 @@ from evojax_merge.documents.arguments import check_whole
 from evojax_merge.params.types import Float
 
 Kind = Literal["fisher", "gram"]
-"""``fisher``: the diagonal Fisher information of every parameter. ``gram``: of every linear layer
-the mean of x xᵀ over the inputs x it reads."""
+"""``fisher`` is the diagonal Fisher information of every parameter. ``gram`` is, for every linear
+layer, the mean of x xᵀ over the inputs x that it reads."""
 
 LeafEvidence = Float[np.ndarray, "..."] | None
-"""Of one source and one leaf; None where the kind has nothing to say of the leaf."""
+"""The evidence of one source for one leaf; None where the kind has nothing to say of the leaf."""
 
 Evidence = Sequence[Mapping[str, Float[np.ndarray, "..."]]]
-"""Of each source, by leaf path."""
+"""The evidence of each source, by leaf path."""
 
 
 @dataclasses.dataclass(frozen=True)
 class EvidenceRequest:
-    """Evidence of one kind, over the items of one file for all sources, or of one for each.
+    """Evidence of one kind, over the items of one file for all sources or of one file for each.
 
     Attributes:
         kind: What is collected.
-        data: JSON Lines of texts for language models; ``.npz`` or ``.csv`` for classifiers.
-        sha256: Of each file of ``data``; None: whatever is in it.
-        text: Field of the text whose likelihood counts, as in the perplexity task.
+        data: The files: JSON Lines of texts for language models; ``.npz`` or ``.csv`` for
+            classifiers.
+        sha256: The hash of each file of ``data``; with None any content is taken.
+        text: The field of the text whose likelihood counts, as in the perplexity task.
         template: What stands before the text, with fields in braces.
-        prefix: Put before everything.
-        label: Array or column of a classifier's labels.
-        inputs: Array of a classifier's features.
+        prefix: A text that is put before everything.
+        label: The array or column of a classifier's labels.
+        inputs: The array of a classifier's features.
         limit: Use at most this many items of each file, the first ones.
-        batch_size: Items on the device at once.
+        batch_size: How many items are on the device at once.
     """
 
     kind: Kind
@@ -66,11 +67,11 @@ class EvidenceRequest:
         limit: int | None,
         batch_size: int,
     ) -> "EvidenceRequest":
-        """The request of an operator's arguments, where one file may be given by itself.
+        """Make the request from an operator's arguments, where one file may be given by itself.
 
         Raises:
-            ValueError: No file, not as many hashes as files, a field or template that is no text,
-                or a number of items that is none.
+            ValueError: There is no file, there are not as many hashes as files, a field or
+                template is no text, or a number of items is no such number.
         """
         files, hashes = _tuple("data", data), _tuple("sha256", sha256)
         fields = {"text": text, "template": template, "prefix": prefix, "label": label}

@@ -91,10 +91,10 @@ FACTORIES: Mapping[str, Callable[..., Operator]] = MappingProxyType(
 
 
 def foreign_operators(name: str, arguments: Mapping[str, Any]) -> list[str]:
-    """The factories from outside this package that making an operator would import and call.
+    """List the factories from outside this package that making an operator would import and call.
 
     Args:
-        name: ``package.module.function`` of the factory.
+        name: The name of the factory, ``package.module.function``.
         arguments: What the factory is to be called with.
     """
     if name == PREFIX + choice.__name__ and isinstance(arguments.get("options"), Mapping):
@@ -108,11 +108,12 @@ def foreign_operators(name: str, arguments: Mapping[str, Any]) -> list[str]:
 def make_operator(name: str, arguments: Mapping[str, Any], *, trust: bool = False) -> Operator:
     """Make the operator that a recipe names.
 
-    The options of `choice` alone are operators themselves, each a mapping with its factory's name
-    under ``_target_`` and its arguments.
+    Only the options of `choice` are operators themselves. Each of them is a mapping with its
+    factory's name under ``_target_`` and its arguments.
 
     Args:
-        name: ``evojax_merge.operators.NAME``, or ``package.module.function`` from elsewhere.
+        name: The name of the factory: ``evojax_merge.operators.NAME``, or
+            ``package.module.function`` from elsewhere.
         arguments: Plain values: numbers, texts, true and false, none, and lists and mappings of
             these. They reach the factory as they are.
         trust: Import and call factories from outside this package.
@@ -134,10 +135,10 @@ def make_operator(name: str, arguments: Mapping[str, Any], *, trust: bool = Fals
 
 
 def check_plain(where: str, value: Any) -> None:
-    """Whether an argument of an operator is a plain value, which a recipe can carry.
+    """Check that an argument of an operator is a plain value, which a recipe can carry.
 
     Raises:
-        ValueError: It is not, or it describes an object to be made.
+        ValueError: The argument is no plain value, or it describes an object to be made.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return
@@ -163,8 +164,8 @@ def canonical(name: str, factory: Any) -> str:
     """The name by which a recipe calls a factory.
 
     Args:
-        name: By which a configuration found it.
-        factory: What was found.
+        name: The name by which a configuration found the factory.
+        factory: The factory that was found.
     """
     known = next((key for key, one in FACTORIES.items() if one is factory), None)
     return name if known is None else PREFIX + known

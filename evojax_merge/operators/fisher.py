@@ -31,12 +31,13 @@ def fisher(
     batch_size: int = 8,
     floor: float = 1e-6,
 ) -> Operator:
-    """Sum of weight x F x source over the sum of weight x F, element by element.
+    """The sum of weight x F x source over the sum of weight x F, element by element.
 
     F is the diagonal of a source's Fisher information: the mean over the items of ``data`` of the
-    squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``, from
-    0, usually up to 1, start 0.5; only proportions count, all zero is all equal. Costs one float32
-    tree the size of the model for each source, read with it for every candidate.
+    squared gradient of an item's log-likelihood. The coefficient of each source is ``weight``,
+    which is at least 0, usually up to 1, and starts at 0.5. Only the proportions count, and all
+    zero is all equal. The Fishers cost one float32 tree the size of the model for each source,
+    which is read with it for every candidate.
 
     References:
         Matena and Raffel, Merging models with Fisher-weighted averaging, arXiv 2111.09832, eq. 3.
@@ -46,20 +47,20 @@ def fisher(
 
     Args:
         data: Items that all sources are measured on, or one file for each source (the paper's way:
-            the data it was trained on). This and the next eight: see `EvidenceRequest`.
-        sha256: Of each file; another content is refused. Recipes hold it.
-        text: Field of the text whose log-likelihood counts.
+            the data it was trained on). `EvidenceRequest` says more of this and the next eight.
+        sha256: The hash of each file; another content is refused. Recipes hold it.
+        text: The field of the text whose log-likelihood counts.
         template: What stands before the text.
-        prefix: Put before everything.
-        label: A classifier's labels.
-        inputs: A classifier's features.
-        limit: Items of each file that are used.
-        batch_size: Items on the device at once.
+        prefix: A text that is put before everything.
+        label: The array or column of a classifier's labels.
+        inputs: The array of a classifier's features.
+        limit: How many items of each file are used at most.
+        batch_size: How many items are on the device at once.
         floor: F is at least this share of its mean over the tensor and the sources. Where no
             source has any, the sources are averaged.
 
     Raises:
-        ValueError: The floor is not above 0, or see `EvidenceRequest.of`.
+        ValueError: The floor is not above 0, or `EvidenceRequest.of` refuses the other arguments.
     """
     check_number("fisher: floor", floor)
     if not floor > 0:
@@ -74,7 +75,7 @@ def fisher(
         layered: bool,
         evidence: tuple[LeafEvidence, ...],
     ) -> tuple[Any, ...]:
-        """The Fishers over their mean, floored: numbers around 1, of which none is 0."""
+        """Divide the Fishers by their mean and floor them: numbers around 1, none of which is 0."""
         inner = tuple(range(int(layered), len(sources[0].shape)))
         values = [np.asarray(one, np.float32) for one in evidence]
         mean = sum(np.mean(v, axis=inner, keepdims=True, dtype=np.float64) for v in values)

@@ -13,7 +13,7 @@ from evojax_merge.operators.steps.sphere import over_sources
 from evojax_merge.params.types import Array, Float
 
 NEAREST = 1e-6
-"""Of the mean distance: a source nearer than this no longer pulls harder."""
+"""A source nearer than this share of the mean distance no longer pulls harder."""
 
 WEIGHT = Coefficient(
     "weight",
@@ -26,17 +26,18 @@ WEIGHT = Coefficient(
 
 
 def geometric_median(max_iter: int = 32) -> Operator:
-    """The point with the least weighted sum of distances to the sources: robust to an odd one.
+    """The point with the least weighted sum of distances to the sources, robust to an odd one.
 
-    Weiszfeld's iteration on the K x K squared distances, tensor by tensor. Coefficient: ``weight``
-    of each source, usually in [0, 1], start 1; one below 1e-8 counts as 0.
+    It is found by Weiszfeld's iteration on the K x K squared distances, tensor by tensor. The
+    coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 1; one
+    below 1e-8 counts as 0.
 
     References:
         E. Weiszfeld, Sur le point pour lequel la somme des distances de n points donnes est
         minimum, 1937 (translated in Annals of Operations Research 167, 2009).
 
     Args:
-        max_iter: Iterations; each about halves the error or better.
+        max_iter: The number of iterations; each about halves the error or better.
     """
     check_whole("geometric_median: max_iter", max_iter, 1)
 

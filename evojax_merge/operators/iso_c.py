@@ -33,8 +33,9 @@ def iso_c() -> Operator:
     """base + scale x mean singular value x U V^T, of the summed task vectors U S V^T.
 
     Matrices (each layer of a stacked leaf) are merged so, other tensors as base + scale x mean of
-    the task vectors. Coefficient: ``scale``, one for all sources, usually in [0, 2], start 1. The
-    matrix is computed once in float64 and held in float32: a candidate is one pass over memory.
+    the task vectors. The coefficient is one ``scale`` for all sources, which is usually in [0, 2]
+    and starts at 1. The matrix is computed once in float64 and held in float32: a candidate is one
+    pass over memory.
 
     References:
         Marczak et al., No task left behind: isotropic model merging with common and task-specific

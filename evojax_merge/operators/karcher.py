@@ -32,9 +32,10 @@ WEIGHT = Coefficient(
 def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
     """The point on the sphere with the least weighted sum of squared angles to the sources.
 
-    Iterates m <- exp_m(sum of a_i log_m(u_i)) on the K x K inner products; the lengths are averaged
-    with the same weights. Coefficient: ``weight`` of each source, usually in [0, 1], start 1;
-    weights are divided by their sum, and one below 1e-8 counts as 0.
+    The iteration is m <- exp_m(sum of a_i log_m(u_i)) on the K x K inner products; the lengths are
+    averaged with the same weights. The coefficient is the ``weight`` of each source, which is
+    usually in [0, 1] and starts at 1. Weights are divided by their sum, and one below 1e-8 counts
+    as 0.
 
     References:
         H. Karcher, Riemannian center of mass and mollifier smoothing, 1977; as in mergekit 0.1.5
@@ -42,7 +43,7 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
         ``tol``, the mean has the first one's direction; there it is 0.
 
     Args:
-        max_iter: Iterations at most.
+        max_iter: How many iterations are made at most.
         tol: A step, an angle or a length below this counts as none.
     """
     check_whole("karcher: max_iter", max_iter, 1)

@@ -29,12 +29,12 @@ from evojax_merge.params.types import Array, Float
 
 
 class Aligned(NamedTuple):
-    """Task vectors of a matrix in one basis: task vector of source i = left @ right[i].
+    """Task vectors of a matrix in one basis: that of source i is ``left @ right[i]``.
 
     Attributes:
-        left: Common left singular vectors, ``[*layers, out, rank]``.
-        right: Of each source, its right vectors times the singular values, ``[*layers, rank, in]``.
-        trims: Of each source, which elements of ``right`` are the largest; none without trimming.
+        left: The common left singular vectors, ``[*layers, out, rank]``.
+        right: The right vectors of each source times the singular values, ``[*layers, rank, in]``.
+        trims: Which elements of ``right`` are the largest, for each source; empty without trimming.
     """
 
     left: Any
@@ -50,10 +50,10 @@ def knots(
     [task vectors side by side] = U S [V_1 ... V_K]^T; S V_i^T are merged by TIES, or added, to M,
     and the merge is base + lam x U M. Matrices (each layer of a stacked leaf) are merged so, other
     tensors as base + lam x weighted sum of task vectors (over the sum of weights if ``normalize``).
-    Coefficients of each source: ``weight`` and, with TIES, ``density`` (what is kept of S V_i^T, in
-    steps of 1/1000), both usually in [0, 1], start 0.5. U, S V_i^T and the tables of largest
-    elements are computed once in float64 and held in float32; a candidate is one matrix product and
-    one elementwise pass.
+    The coefficients of each source are ``weight`` and, with TIES, ``density`` (what is kept of S
+    V_i^T, in steps of 1/1000). Both are usually in [0, 1] and start at 0.5. U, S V_i^T and the
+    tables of largest elements are computed once in float64 and held in float32; a candidate is one
+    matrix product and one elementwise pass.
 
     References:
         Stoica et al., Model merging with SVD to tie the KnOTS, arXiv 2410.19735.
@@ -62,10 +62,10 @@ def knots(
         relative size, there by an absolute 1e-5.
 
     Args:
-        consensus: ``sum``: TIES. ``none``: nothing is trimmed and the coordinates are added, which
-            is task arithmetic but for rounding (the paper's KnOTS-TA).
+        consensus: ``sum`` merges by TIES. With ``none`` nothing is trimmed and the coordinates are
+            added, which is task arithmetic but for rounding (the paper's KnOTS-TA).
         normalize: Divide by the sum of the weights that agree, or of all with ``none``.
-        lam: Scale of the merged task vector, alpha in the paper.
+        lam: The scale of the merged task vector, alpha in the paper.
 
     Raises:
         ValueError: ``consensus`` has no such value.
@@ -121,7 +121,7 @@ def knots(
 
 
 def _align(matrices: list[np.ndarray], trimmed: bool) -> Aligned:
-    """Of one layer."""
+    """Bring the task vectors of one layer to one basis."""
     left, values, right = svd(np.concatenate(matrices, axis=1))
     if not len(values):  # zero task vectors: one direction, along which nothing moves
         left = np.zeros((matrices[0].shape[0], 1))
@@ -134,7 +134,7 @@ def _align(matrices: list[np.ndarray], trimmed: bool) -> Aligned:
 
 
 def _stack(*layers: Any) -> Array:
-    """One array of all layers, padded with zeros where fewer directions are left."""
+    """Stack the arrays of all layers, padded with zeros where fewer directions are left."""
     arrays = [np.asarray(layer) for layer in layers]
     shape = np.max([array.shape for array in arrays], axis=0)
     return jnp.asarray(

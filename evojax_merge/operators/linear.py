@@ -16,15 +16,16 @@ from evojax_merge.params.types import Array, Float
 
 
 def linear(normalize: bool = True) -> Operator:
-    """Sum of weight x source, over the sum of weights if ``normalize``.
+    """The sum of weight x source, over the sum of weights if ``normalize``.
 
-    Coefficient: ``weight`` of each source, any number, usually in [0, 1], start 0.5.
+    The coefficient is the ``weight`` of each source, any number, which is usually in [0, 1] and
+    starts at 0.5.
 
     References:
         Wortsman et al., Model soups, arXiv 2203.05482: the uniform soup is equal weights.
 
     Args:
-        normalize: divide by the sum of weights, by 1 where that sum is below 1e-8.
+        normalize: Divide by the sum of weights, by 1 where that sum is below 1e-8.
     """
     check_switch("linear: normalize", normalize)
 

@@ -22,16 +22,17 @@ WEIGHT = HALF_WEIGHT._replace(default=1.0, description="factor of a task vector,
 def magmax(largest: bool = True, lam: float = 1.0) -> Operator:
     """base + lam x, element by element, the weighted task vector of greatest magnitude.
 
-    Coefficient: ``weight`` of each source, usually in [0, 1], start 1 (the paper's). Of equal
-    magnitudes the first source's is taken.
+    The coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 1
+    (the paper's). Among equal magnitudes the first source's is taken.
 
     References:
         Marczak et al., MagMax: leveraging model merging for seamless continual learning, arXiv
         2407.06322, equation 1.
 
     Args:
-        largest: Take the greatest magnitude; otherwise the least, where all sources agree most.
-        lam: Scale of the merged task vector, lambda in the paper.
+        largest: Take the greatest magnitude; otherwise take the least, where all sources agree
+            most.
+        lam: The scale of the merged task vector, lambda in the paper.
     """
     check_switch("magmax: largest", largest)
     check_number("magmax: lam", lam)

@@ -18,7 +18,7 @@ from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
 Statistics = dict[str, Any]
-"""By leaf path: what the operator's ``init`` computed."""
+"""What the operator's ``init`` computed, by leaf path."""
 
 
 def init_statistics(
@@ -30,19 +30,20 @@ def init_statistics(
     *,
     stacked: Collection[str] = (),
 ) -> Statistics:
-    """What the operator must know of whole tensors, computed once before a search.
+    """Compute what the operator must know of whole tensors, once before a search.
 
     Args:
-        operator: whose ``init`` computes it.
-        base: the common ancestor, if any.
-        sources: what is merged.
-        evidence: of each source, where the operator asks for it (
-            `evojax_merge.sources.evidence.collect`).
-        entry: where statistics computed from the very same weights may be, and else are put.
-        stacked: paths of the leaves whose first axis counts layers: those of the model's layout.
+        operator: The operator whose ``init`` computes the statistics.
+        base: The common ancestor, if any.
+        sources: The trees that are merged.
+        evidence: The evidence of each source, where the operator asks for it
+            (`evojax_merge.sources.evidence.collect`).
+        entry: The place where statistics of the very same weights are read if they are there, and
+            written if not.
+        stacked: Paths of the leaves whose first axis counts layers: those of the model's layout.
 
     Raises:
-        ValueError: the trees cannot be merged, or hold NaN or infinite numbers, or the evidence
+        ValueError: The trees cannot be merged, or hold NaN or infinite numbers, or the evidence
             that the operator asks for is not given.
     """
     check(operator, base, sources, stacked)
@@ -87,25 +88,26 @@ def merge(
     *,
     stacked: Collection[str] = (),
 ) -> Params:
-    """The merged parameters: pure, for one candidate, under jit and vmap.
+    """Merge parameters for one candidate: a pure function, also under jit and vmap.
 
     Args:
-        operator: from one of the factories of this package.
-        base: the model that the sources were fine-tuned from, where there is one.
-        sources: trees of the same paths and shapes; those of LoRA adapters hold
+        operator: The operator, from one of the factories of this package.
+        base: The model that the sources were fine-tuned from, where there is one.
+        sources: Trees of the same paths and shapes; those of LoRA adapters hold
             `evojax_merge.params.low_rank` leaves, and need the base whatever the operator.
-        coefficients: by leaf path, then by name: ``[sources]`` or ``[sources, layers]``.
-        statistics: of `init_statistics` for the same operator, base and sources.
-        seed: of the recipe; addresses the random masks.
-        dtype: of the result; by default that of each leaf of the base (of the first source without
-            one).
-        stacked: paths of the leaves whose first axis counts layers: those of the model's layout.
+        coefficients: The coefficients by leaf path, then by name: ``[sources]`` or
+            ``[sources, layers]``.
+        statistics: What `init_statistics` gave for the same operator, base and sources.
+        seed: The seed of the recipe, which addresses the random masks.
+        dtype: The dtype of the result; by default that of each leaf of the base, or of the first
+            source without a base.
+        stacked: Paths of the leaves whose first axis counts layers: those of the model's layout.
 
     Returns:
         A tree like the sources, computed in float32 and rounded once.
 
     Raises:
-        ValueError: coefficients are missing or of the wrong shape.
+        ValueError: Coefficients are missing or of the wrong shape.
     """
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
@@ -131,10 +133,10 @@ def merge(
 
 
 def make_merge(operator: Operator, stacked: Collection[str] = ()) -> Callable[..., Params]:
-    """A jitted ``fn(buffer, base, sources, coefficients, statistics, seed)`` like `merge`.
+    """Make a jitted ``fn(buffer, base, sources, coefficients, statistics, seed)`` like `merge`.
 
-    ``buffer`` is a tree like the result that is given up to hold it: usually the previous
-    candidate. Without one, most of the time goes into the pages of a fresh result.
+    ``buffer`` is a tree like the result, usually the previous candidate, that is given up to hold
+    the result. Without one, most of the time goes into the pages of a fresh result.
     """
 
     def fn(
@@ -154,10 +156,10 @@ def make_merge(operator: Operator, stacked: Collection[str] = ()) -> Callable[..
 def constant_coefficients(
     operator: Operator, params: Params, sources: int, **values: float
 ) -> dict[str, Coefficients]:
-    """The same coefficients for every source and leaf; the operator's defaults where not given.
+    """Give every source and leaf the same coefficients; the operator's defaults are the rest.
 
     Raises:
-        ValueError: the operator has no coefficient of a given name.
+        ValueError: The operator has no coefficient of a given name.
     """
     known = {coefficient.name for coefficient in operator.coefficients}
     if unknown := values.keys() - known:
@@ -204,7 +206,7 @@ def _kept(
 def _leaf_evidence(
     operator: Operator, evidence: Evidence | None, sources: int
 ) -> Callable[[str], tuple[Any, ...]]:
-    """Path -> the further argument of ``init``, if it takes one."""
+    """A function from a leaf's path to the further argument of ``init``, if it takes one."""
     if operator.evidence is None:
         return lambda path: ()
     if evidence is None or len(evidence) != sources:

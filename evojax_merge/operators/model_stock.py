@@ -18,10 +18,11 @@ from evojax_merge.operators.steps.span import Along, combine
 from evojax_merge.params.types import Array, Float
 
 SINGULAR = 1e-6
-"""1 + (N - 1) cos theta below this: no finite ratio, the base is kept (as in mergekit)."""
+"""Where 1 + (N - 1) cos theta is below this, no ratio is finite and the base is kept (as in
+mergekit)."""
 
 SMALLEST_PRODUCT = 1e-6
-"""Of two lengths: a smaller one is replaced by it in the cosine (as in mergekit)."""
+"""A smaller product of two lengths is replaced by this one in the cosine (as in mergekit)."""
 
 STRENGTH = Coefficient(
     "strength",
@@ -36,15 +37,15 @@ STRENGTH = Coefficient(
 def model_stock(filter_wise: bool = False) -> Operator:
     """t x mean of the sources + (1 - t) x base, t = N cos theta / (1 + (N - 1) cos theta).
 
-    Theta is the mean angle between the task vectors of the N sources. Coefficient: ``strength``,
-    which multiplies t, usually in [0, 2], start 1 (the paper's ratio).
+    Theta is the mean angle between the task vectors of the N sources. The coefficient is
+    ``strength``, which multiplies t. It is usually in [0, 2] and starts at 1 (the paper's ratio).
 
     References:
         Jang et al., Model Stock: all we need is just a few fine-tuned models, arXiv 2403.19522,
         equation 3.
 
     Args:
-        filter_wise: A ratio for every row of a matrix instead of one for the tensor.
+        filter_wise: Take a ratio for every row of a matrix instead of one for the tensor.
     """
     check_switch("model_stock: filter_wise", filter_wise)
     along: Along = "rows" if filter_wise else "tensor"

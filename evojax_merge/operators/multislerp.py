@@ -22,20 +22,20 @@ SMALLEST = 1e-8
 """A mean direction shorter than this has none: the sources are averaged instead."""
 
 NO_TURN = 1e-30
-"""Squares of angles that float32 knows no sine and cosine of but x and 1; roots of smaller ones are
+"""The square of an angle x whose sine and cosine are x and 1 in float32. Roots of smaller ones are
 not finite on every device."""
 
 
 def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operator:
     """Interpolate directions in the tangent space at their weighted mean; average the lengths.
 
-    Coefficient: ``weight`` of each source, usually in [0, 1], start 0.5.
+    The coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 0.5.
 
     References:
-        C. Goddard, Multi-SLERP, 2025. One step of `karcher` from the mean; with normalised weights.
-        Departure: where the weighted directions cancel, mergekit refuses three or more sources;
-        here they are averaged linearly, as it does with two. One source alone is scaled by its
-        weight where weights are not normalised; mergekit takes it as it is.
+        C. Goddard, Multi-SLERP, 2025. It is one step of `karcher` from the mean, with normalised
+        weights. Departure: where the weighted directions cancel, mergekit refuses three or more
+        sources; here they are averaged linearly, as it does with two. One source alone is scaled
+        by its weight where weights are not normalised; mergekit takes it as it is.
 
     Args:
         normalize: Divide the weights by their sum.

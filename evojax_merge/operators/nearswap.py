@@ -32,8 +32,8 @@ T = Coefficient(
 def nearswap() -> Operator:
     """base + min(1, t / |source - base|) x (source - base): the source where it is near.
 
-    Coefficient: ``t``, usually in [0, 0.01], start 0.001, in the units of the weights; an element
-    moves by at most t.
+    The coefficient is ``t``, in the units of the weights, which is usually in [0, 0.01] and starts
+    at 0.001. An element moves by at most t.
 
     References:
         Alchemonaut, QuartetAnemoi-70B-t0.0001, 2024, as in mergekit 0.1.5.

@@ -18,8 +18,8 @@ from evojax_merge.operators.steps.sphere import arc
 from evojax_merge.params.types import Array, Float
 
 COLLINEAR = 5e-17
-"""1 - abs(cos) up to which slerp is linear: mergekit's 1 - cos^2 <= 1e-16. Of opposite directions
-float32 holds 1 + cos to 1e-7 only: nearer to -1 than that is linear too."""
+"""The value of 1 - abs(cos) up to which slerp is linear: mergekit's 1 - cos^2 <= 1e-16. Where
+directions are opposite, float32 holds 1 + cos to 1e-7 only: nearer to -1 slerp is linear too."""
 
 NO_DIRECTION = 1e-7
 """A vector no longer than this has no direction."""
@@ -29,10 +29,10 @@ SMALLEST_SUM = 1e-6
 
 
 def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
-    """Slerp between two sources by their weights, of tensors, rows or columns.
+    """Slerp between two sources by their weights: of whole tensors, of rows or of columns.
 
-    t = w2 / (w1 + w2), 0.5 where the sum vanishes. Coefficient: ``weight`` of each source, usually
-    in [0, 1], start 0.5.
+    t is w2 / (w1 + w2), or 0.5 where the sum vanishes. The coefficient is the ``weight`` of each
+    source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         C. Goddard, mergekit 0.1.5. The coefficients multiply the vectors as they are, so that

@@ -16,9 +16,10 @@ SCALE = Coefficient("scale", 0.0, 2.0, 1.0, per_source=False, description="facto
 
 
 def passthrough() -> Operator:
-    """scale x source.
+    """One source times a scale.
 
-    Coefficient: ``scale``, usually in [0, 2], start 1, which is exact: the source's own bits.
+    The coefficient is ``scale``, which is usually in [0, 2] and starts at 1; 1 gives the source's
+    own bits.
 
     References:
         C. Goddard et al., Arcee's MergeKit, arXiv 2403.13257.

@@ -1,4 +1,4 @@
-"""Merges at their published defaults: what an evolved recipe is compared with."""
+"""Merges at their published defaults, which an evolved recipe is compared with."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Published(NamedTuple):
 
 
 def published() -> dict[str, Published]:
-    """By name, as the papers recommend when nothing can be tuned.
+    """The merges by name, with the values that the papers recommend when nothing can be tuned.
 
     - ``average``: equal weights, the uniform soup (Wortsman et al., 2203.05482).
     - ``task_arithmetic``: lambda 0.4 without a validation set (Yadav et al., 2306.01708, section

@@ -42,15 +42,16 @@ ALPHA = Coefficient(
 
 
 def ram(epsilon: float = 1e-5) -> Operator:
-    """Keep what one source alone changed, average what several did.
+    """Keep what one source alone changed, and average what several changed.
 
-    Coefficient: ``weight`` of each task vector, usually in [0, 1], start 1: the method itself.
+    The coefficient is the ``weight`` of each task vector, which is usually in [0, 1] and starts at
+    1 (the method itself).
 
     References:
         Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5; weights are ours.
 
     Args:
-        epsilon: An element of a task vector no greater than this is no change; from 0.
+        epsilon: An element of a task vector no greater than this is no change; it is at least 0.
     """
     return _ram("ram", epsilon, raised=False)
 
@@ -58,8 +59,9 @@ def ram(epsilon: float = 1e-5) -> Operator:
 def ramplus(epsilon: float = 1e-5) -> Operator:
     """`ram` with a source's own changes raised by 1 + r x min(alpha, common / own elements).
 
-    Counted tensor by tensor (mergekit's ramplus_tl). Coefficients: ``weight`` as in `ram`; ``r``,
-    start 0.1, and ``alpha``, start 0.2, both usually in [0, 1], one for all sources.
+    Elements are counted tensor by tensor (mergekit's ramplus_tl). The coefficients are ``weight``
+    as in `ram`, and one ``r`` and one ``alpha`` for all sources. These two are usually in [0, 1]
+    and start at 0.1 and 0.2.
 
     References:
         Reinforced agent merging, arXiv 2601.13572, as in mergekit 0.1.5.
@@ -76,13 +78,13 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
     least = max(epsilon, float(np.finfo(np.float32).tiny))
 
     def counts(magnitudes: Iterable[np.ndarray]) -> np.ndarray:
-        """By source, how many elements it alone changed, and how many it changed at all."""
+        """How many elements each source alone changed, and how many it changed at all."""
         changed = np.stack([magnitude > limit for magnitude in magnitudes])
         alone = changed.sum(axis=0) == 1
         return np.stack([np.count_nonzero(some, axis=1) for some in (changed & alone, changed)])
 
     def ratios_of(counted: Any) -> tuple[np.float32, ...]:
-        """By source, elements that others changed too over those that it alone changed."""
+        """For each source, elements that others changed too over those that it alone changed."""
         own, all_ = counted
         return tuple(((all_ - own) / np.maximum(own, least)).astype(np.float32))
 

@@ -21,7 +21,8 @@ from evojax_merge.operators.steps.shares import average, from_first, shares
 from evojax_merge.params.types import Array, Float
 
 FLOOR = 1e-10
-"""Least element of a diagonal, as a share of the mean: an input that never occurs is averaged."""
+"""The least element of a diagonal, as a share of its mean, with which an input that never occurs is
+averaged."""
 LARGEST_ALPHA = 0.999
 """Above it, dependent inputs could make a system that float32 cannot solve."""
 
@@ -43,34 +44,35 @@ def regmean(
     W = (sum of weight x W_i G_i) (sum of weight x G_i)^-1 for weights of shape [out, in], where G
     is the mean of x xᵀ over the inputs x of the layer, its elements off the diagonal scaled by
     ``alpha``. All other tensors (embeddings, norms, biases, tied heads) are averaged by weight. The
-    coefficient of each source is ``weight``, from 0, usually up to 1, start 0.5; only the
-    proportions count, and all zero is all equal.
+    coefficient of each source is ``weight``, which is at least 0, usually up to 1, and starts at
+    0.5. Only the proportions count, and all zero is all equal.
 
     A candidate solves one system of d x d numbers for each linear layer of d inputs: d³/3 + d²·out
     multiplications, which for wide layers is far more than reading them. Before a search the
     matrices take d² float32 numbers for each source and linear layer.
 
     References:
-        Jin et al., Dataless knowledge fusion by merging weights of language models,
-        arXiv 2212.09849, eq. 2 and section 3.3 (alpha). Added: weights per source, and a least
-        diagonal element of 1e-10 of the mean; ``alpha`` counts as at most 0.999, so that float32
-        can solve the systems.
+        Jin et al., Dataless knowledge fusion by merging weights of language models, arXiv
+        2212.09849, eq. 2 and section 3.3 (alpha). Departures: there are weights per source, the
+        least diagonal element is 1e-10 of the mean, and ``alpha`` counts as at most 0.999, so that
+        float32 can solve the systems.
 
     Args:
         data: Items that all sources are measured on, or one file for each source (the paper's way:
-            the data it was trained on). This and the next eight: see `EvidenceRequest`.
-        sha256: Of each file; another content is refused. Recipes hold it.
-        text: Field of the text.
+            the data it was trained on). `EvidenceRequest` says more of this and the next eight.
+        sha256: The hash of each file; another content is refused. Recipes hold it.
+        text: The field of the text.
         template: What stands before the text.
-        prefix: Put before everything.
-        label: A classifier's labels, which have no influence.
-        inputs: A classifier's features.
-        limit: Items of each file that are used.
-        batch_size: Items on the device at once.
-        alpha: Scale of what is off the diagonal, from 0 (every input by itself) to 1.
+        prefix: A text that is put before everything.
+        label: The array or column of a classifier's labels, which have no influence.
+        inputs: The array of a classifier's features.
+        limit: How many items of each file are used at most.
+        batch_size: How many items are on the device at once.
+        alpha: The scale of what is off the diagonal, from 0 (every input by itself) to 1.
 
     Raises:
-        ValueError: ``alpha`` is outside [0, 1], or see `EvidenceRequest.of`.
+        ValueError: ``alpha`` is outside [0, 1], or `EvidenceRequest.of` refuses the other
+            arguments.
     """
     check_number("regmean: alpha", alpha, 0.0, 1.0)
     request = EvidenceRequest.of(
@@ -83,7 +85,7 @@ def regmean(
         layered: bool,
         evidence: tuple[LeafEvidence, ...],
     ) -> tuple[Any, ...]:
-        """The matrices over the mean of their diagonals; nothing for a leaf that has none."""
+        """Divide the matrices by the mean of their diagonals; a leaf without any has nothing."""
         if any(one is None for one in evidence):
             return ()
         matrices = [np.asarray(one, np.float64) for one in evidence]
@@ -128,7 +130,7 @@ def _product(
 def _divide(
     products: Float[Array, "*layers out inputs"], gram: Float[Array, "*layers inputs inputs"]
 ) -> Float[Array, "*layers out inputs"]:
-    """``products @ inverse(gram)``, the diagonal scaled to 1 for accuracy."""
+    """``products @ inverse(gram)``, computed with the diagonal scaled to 1 for accuracy."""
     scale = jax.lax.rsqrt(jnp.diagonal(gram, axis1=-2, axis2=-1))[..., None, :]
     solve = _solve if gram.ndim == 2 else jax.vmap(_solve)
     return solve(gram * scale * scale.mT, (products * scale).mT).mT * scale
@@ -138,7 +140,7 @@ def _divide(
 def _cholesky_solve(
     matrix: Float[Array, "inputs inputs"], right: Float[Array, "inputs out"]
 ) -> Float[Array, "inputs out"]:
-    """One system after the other, of which each is as wide as the processor.
+    """Solve one system after the other, each of which uses the whole processor.
 
     Two batched triangular solves of one program can wait for each other for ever on a CPU: each
     holds a thread of XLA's pool while it waits for its batch to be served by the same pool (seen
@@ -151,7 +153,7 @@ def _cholesky_solve(
 def _solve(
     matrix: Float[Array, "inputs inputs"], right: Float[Array, "inputs out"]
 ) -> Float[Array, "inputs out"]:
-    """Of a symmetric system; the derivative is written down, as `sequential_vmap` has none."""
+    """Solve a symmetric system; its derivative is written down, as `sequential_vmap` has none."""
     return _cholesky_solve(matrix, right)
 
 

@@ -48,25 +48,25 @@ class SelectedAt(NamedTuple):
     """Which elements are selected at one fraction, and the sources' energies in them.
 
     Attributes:
-        mask: whether an element is selected.
-        energy: mean square of each source's selected task vector.
+        mask: Whether an element is selected.
+        energy: The mean square of each source's selected task vector.
     """
 
     mask: Bool[Array, "..."]
     energy: Float[Array, " sources *layers"]
 
     def at(self, fraction: Any) -> "SelectedAt":
-        """This selection, whatever the fraction: the one it was made for is known."""
+        """Return this selection, whatever the fraction: the one it was made for is known."""
         del fraction
         return self
 
 
 class Selected(NamedTuple):
-    """Which elements vary most, and the sources' energies in what is selected: a table.
+    """A table of which elements vary most, and of the sources' energies in what is selected.
 
     Attributes:
-        step: First density of the grid, in steps, at which an element is selected; uint16.
-        energy: Mean square of each source's selected task vector at each density.
+        step: The first density of the grid, in steps, at which an element is selected; uint16.
+        energy: The mean square of each source's selected task vector at each density.
     """
 
     step: Array
@@ -85,17 +85,18 @@ class Selected(NamedTuple):
 def sce(lam: float = 1.0) -> Operator:
     """Select the elements of greatest variance, weigh sources by energy, erase minority signs.
 
-    Coefficients: ``select_topk``, the fraction selected of those elements that vary at all, in
-    steps of 1/1000, usually in [0, 1], start 0.5; ``weight`` of each source, which multiplies its
-    energy, usually in [0, 1], start 1 (the method itself); negative ones subtract, and the sum that
-    is divided by is that of absolute values, as in `elect`, so that nothing blows up.
+    One coefficient is ``select_topk``, the fraction selected of those elements that vary at all, in
+    steps of 1/1000; it is usually in [0, 1] and starts at 0.5. The other is the ``weight`` of each
+    source, which multiplies its energy; it is usually in [0, 1] and starts at 1 (the method
+    itself). Negative weights subtract. The sum that is divided by is that of absolute values, as in
+    `elect`, so that nothing blows up.
 
     References:
         Wan et al., FuseChat: knowledge fusion of chat models, arXiv 2408.07990, section 3.3; with
         the variance over sources, thresholds and order of mergekit 0.1.5. Weights are ours.
 
     Args:
-        lam: Scale of the merged task vector.
+        lam: The scale of the merged task vector.
     """
     check_number("sce: lam", lam)
 

@@ -22,8 +22,8 @@ from evojax_merge.params.types import Array, Float
 def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
     """base + lam x sum of weight x mean|task vector| x sign(task vector).
 
-    The scale of a tensor's signs is the one nearest to its task vector in the l2 norm. Coefficient:
-    ``weight`` of each source, usually in [0, 1], start 0.5.
+    The scale of a tensor's signs is the one nearest to its task vector in the l2 norm. The
+    coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         Liu et al., BitDelta: your fine-tune may only be worth one bit, arXiv 2402.10193, equation
@@ -31,7 +31,7 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
 
     Args:
         normalize: Divide the sum by the sum of weights, by 1 where that is below 1e-8.
-        lam: Scale of the merged task vector.
+        lam: The scale of the merged task vector.
     """
     check_switch("sign_only: normalize", normalize)
     check_number("sign_only: lam", lam)

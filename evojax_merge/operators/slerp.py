@@ -19,8 +19,8 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
     """sin((1 - t) theta) / sin(theta) x first + sin(t theta) / sin(theta) x second.
 
     Theta is the angle between the two tensors, each taken as one vector (each layer of a stacked
-    leaf by itself). It does not depend on t and is computed once. Coefficient: ``t``, usually in
-    [0, 1], start 0.5.
+    leaf by itself). It does not depend on t and is computed once. The coefficient is ``t``, which
+    is usually in [0, 1] and starts at 0.5.
 
     References:
         Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985. The fallback to linear

@@ -19,7 +19,7 @@ from evojax_merge.params.types import Array, Float
 def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:
     """base + lam x sum of weight x (source - base).
 
-    Coefficients: ``weight`` of each source, usually in [0, 1], start 0.5.
+    The coefficient is the ``weight`` of each source, which is usually in [0, 1] and starts at 0.5.
 
     References:
         Ilharco et al., Editing models with task arithmetic, arXiv 2212.04089.
@@ -34,7 +34,7 @@ def task_arithmetic(normalize: bool = False, lam: float = 1.0) -> Operator:
 def sum_of_task_vectors(
     *, name: str, normalize: bool, rescale: Rescale | None, lam: float
 ) -> Operator:
-    """Task arithmetic under any name: nothing is trimmed, so that there is nothing to rescale."""
+    """Task arithmetic under any name. Nothing is trimmed, so that there is nothing to rescale."""
     check_steps(name, "none", normalize, rescale, lam)
 
     def merge(

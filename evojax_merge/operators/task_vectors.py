@@ -40,7 +40,7 @@ TRIMMINGS: Mapping[str, Callable[[Rescale | None], Trimming]] = MappingProxyType
         "rank": by_rank,
     }
 )
-"""What ``trim`` of `task_vectors` may be, each from the paper it comes from."""
+"""The trimmings that ``trim`` of `task_vectors` names."""
 
 
 def task_vectors(
@@ -53,10 +53,11 @@ def task_vectors(
 ) -> Operator:
     """base + lam x merge of weight x trim(source - base).
 
-    Coefficients of each source: ``weight``, any number, usually in [0, 1], start 0.5; with a trim
-    ``density`` in [0, 1], in steps of 1/1000 but for random masks, start 0.5; with ``outliers``
-    ``gamma`` in [0, 1], in the same steps, usually up to 0.05, start 0.01; with ``rank``
-    ``epsilon`` in [0, 0.5], usually up to 0.3, start 0.15.
+    The coefficient ``weight`` of each source is any number, usually in [0, 1], and starts at 0.5.
+    With a trim each source has a ``density`` in [0, 1], in steps of 1/1000 but for random masks,
+    which starts at 0.5. With ``outliers`` it has a ``gamma`` in [0, 1], in the same steps, which is
+    usually up to 0.05 and starts at 0.01. With ``rank`` it has an ``epsilon`` in [0, 0.5], which is
+    usually up to 0.3 and starts at 0.15.
 
     References:
         Ilharco et al., arXiv 2212.04089 (sum); Yadav et al., arXiv 2306.01708 (trim, elect,
@@ -66,17 +67,19 @@ def task_vectors(
     Args:
         trim: Which elements of a task vector are kept: all (``none``), the largest (``magnitude``),
             the largest but for outliers (``outliers``), any with the same probability (``random``)
-            or the larger with the greater (``rank``). Brings its own coefficients.
+            or the larger ones with the greater probability (``rank``). Each trim brings its own
+            coefficients.
         consensus: Add only what has the elected sign: that of the weighted ``sum``, or the one that
-            more sources have (``count``). A tie elects the positive sign.
+            more sources have (``count``). A tie elects the positive sign. With ``none`` everything
+            is added.
         normalize: Divide by the sum of the weights that took part, by 1 where that is below 1e-8.
-        rescale: What a trimmed task vector is scaled by, see
+        rescale: What a trimmed task vector is scaled by, one of
             `evojax_merge.operators.steps.trimming.Rescale`.
-        lam: Scale of the merged task vector, lambda in the papers.
-        name: The operator's, which messages give.
+        lam: The scale of the merged task vector, lambda in the papers.
+        name: The operator's name, which messages give.
 
     Raises:
-        ValueError: A setting has no such value, or the trim cannot be rescaled so.
+        ValueError: A setting has a value that it cannot have, or the trim cannot be rescaled so.
     """
     check_option(f"{name}: trim", trim, tuple(TRIMMINGS))
     if trim == consensus == "none":

@@ -40,8 +40,8 @@ from evojax_merge.params.types import Array
 def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.0) -> Operator:
     """Trim each task vector to its largest elements, elect a sign, merge those that agree.
 
-    Coefficients of each source: ``weight`` and ``density`` (what is kept, in steps of 1/1000), both
-    usually in [0, 1], start 0.5; the paper's density is 0.2.
+    The coefficients of each source are ``weight`` and ``density`` (what is kept, in steps of
+    1/1000). Both are usually in [0, 1] and start at 0.5; the paper's density is 0.2.
 
     References:
         Yadav et al., TIES-Merging: resolving interference when merging models, arXiv 2306.01708,
@@ -49,8 +49,8 @@ def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.
 
     Args:
         normalize: Divide by the sum of the weights that agree (the paper's disjoint mean).
-        rescale: Give each trimmed task vector the norm that it had: l1 is mergekit's option.
-        lam: Scale of the merged task vector, lambda in the paper.
+        rescale: Give each trimmed task vector the norm that it had; l1 is mergekit's option.
+        lam: The scale of the merged task vector, lambda in the paper.
     """
     return trim_elect_add(
         by_magnitude,
@@ -63,7 +63,7 @@ def ties(normalize: bool = True, rescale: Rescale | None = None, lam: float = 1.
 
 
 def by_magnitude(rescale: Rescale | None = None) -> Trimming:
-    """The largest max(1, int(density x n)) of n elements are kept (step 1 of the algorithm)."""
+    """Keep the largest max(1, int(density x n)) of n elements (step 1 of the algorithm)."""
     norm = norm_of(rescale)
 
     def apply(
@@ -89,13 +89,13 @@ def by_magnitude(rescale: Rescale | None = None) -> Trimming:
 def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Trim:
     """Order the task vector of one source, each layer by itself.
 
-    At density i / GRID max(1, int(i / GRID x n)) of n elements are kept, none at 0.
+    At density i / GRID, max(1, int(i / GRID x n)) of n elements are kept; none are at 0.
 
     Args:
-        base: the leaf of the base.
-        source: the leaf of the source.
-        layered: whether the first axis counts layers.
-        norm: what ``rescale`` restores.
+        base: The leaf of the base.
+        source: The leaf of the source.
+        layered: Whether the first axis counts layers.
+        norm: The norm that ``rescale`` restores.
     """
 
     of_layer = orders_of_magnitude(base, source, layered)
@@ -119,12 +119,12 @@ def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None
 def trim_cuts(
     tensors: Tensors, densities: Sequence[float], norm: Norm | None = None
 ) -> list[TrimCut]:
-    """The cut of each source at a density of its own, which need not be on the grid.
+    """Find the cut of each source at a density of its own, which need not be on the grid.
 
     Args:
-        tensors: one flat tensor of the base and of every source.
-        densities: the fraction of each source that is kept.
-        norm: what ``rescale`` restores.
+        tensors: One flat tensor of the base and of every source.
+        densities: The fraction of each source that is kept.
+        norm: The norm that ``rescale`` restores.
     """
     trims = [TrimCut(EVERYTHING if density >= 1 else NOTHING) for density in densities]
     asked = [index for index, density in enumerate(densities) if 0 < density < 1]

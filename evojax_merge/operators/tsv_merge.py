@@ -33,11 +33,12 @@ class Decorrelated(NamedTuple):
 def tsv_merge(lam: float = 1.0) -> Operator:
     """Add the leading singular directions of the task vectors, made orthogonal to each other.
 
-    Of each of K task vectors U_i S_i V_i^T the first max(1, int(rank / K)) directions are kept; the
+    Each of K task vectors U_i S_i V_i^T keeps its first max(1, int(rank / K)) directions. The
     concatenated U and V are replaced by the nearest orthogonal matrices, and the merge is base +
     lam x sum of weight_i x U'_i S_i V'_i^T. Matrices (each layer of a stacked leaf) are merged so,
-    other tensors as base + lam x mean of weight_i x task vector. Coefficient: ``weight`` of each
-    source, which scales its singular values, usually in [0, 2], start 1 (the method itself).
+    other tensors as base + lam x mean of weight_i x task vector. The coefficient is the ``weight``
+    of each source, which scales its singular values. It is usually in [0, 2] and starts at 1 (the
+    method itself).
 
     The K matrices U'_i S_i V'_i^T do not depend on the weights: they are computed once in float64
     and held in float32, so that a candidate is one pass over memory and multiplies no matrices.
@@ -50,7 +51,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
         linearly dependent (of equal sources), where the paper's depends on the library.
 
     Args:
-        lam: Scale of the merged task vector, alpha in the paper.
+        lam: The scale of the merged task vector, alpha in the paper.
     """
     check_number("tsv_merge: lam", lam)
 

@@ -1,4 +1,4 @@
-"""Whether tensors hold NaN or infinity, as fast as memory."""
+"""A check for NaN and infinity in tensors, as fast as memory."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 
 PIECE = 2**18
-"""Elements looked at together for infinities: they stay in the cache, and few pieces wait for the
+"""How many elements are looked at together: they stay in the cache, and few pieces wait for the
 interpreter's lock."""
 
 _BITS: dict[np.dtype, tuple[Any, int, int]] = {
@@ -14,14 +14,15 @@ _BITS: dict[np.dtype, tuple[Any, int, int]] = {
     np.dtype(np.float16): (np.uint16, 0x7FFF, 0x7C00),
     np.dtype(ml_dtypes.bfloat16): (np.uint16, 0x7FFF, 0x7F80),
 }
-"""Of each dtype: an integer of its width, its bits but the sign, and those of infinity."""
+"""For each dtype an integer of its width, its bits but the sign, and the bits of infinity."""
 
 
 def is_finite(elements: np.ndarray) -> bool:
-    """Whether no element is NaN or infinite: by the bits of the exponent, as fast as memory.
+    """Whether no element is NaN or infinite, by the bits of the exponent, as fast as memory.
 
     Args:
-        elements: Of one axis; of a wider dtype, as float32, in which merges are computed.
+        elements: The elements, of one axis. Those of a wider dtype are looked at as float32, in
+            which merges are computed.
     """
     if elements.dtype not in _BITS:
         with np.errstate(over="ignore"):

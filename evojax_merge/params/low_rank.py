@@ -1,4 +1,4 @@
-"""Leaves of a LoRA adapter: what it adds to a base, in factors, until something must be dense."""
+"""Leaves of a LoRA adapter, which hold in factors what it adds to a base."""
 
 import dataclasses
 from typing import Any
@@ -21,9 +21,9 @@ class LowRank:
     padded with zeros.
 
     Attributes:
-        b: Left factor; a table of tokens has its rows here.
-        a: Right factor.
-        scale: Of each layer; alpha / rank, or alpha / sqrt(rank).
+        b: The left factor; a table of tokens has its rows here.
+        a: The right factor.
+        scale: The scale of each layer: alpha / rank, or alpha / sqrt(rank).
     """
 
     b: Float[Array, "*layers out rank"]
@@ -32,35 +32,35 @@ class LowRank:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the leaf that it is added to."""
+        """The shape of the leaf that it is added to."""
         return (*self.b.shape[:-1], self.a.shape[-1])
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the factors."""
+        """The dtype of the factors."""
         return self.b.dtype
 
     @property
     def size(self) -> int:
-        """Elements of the leaf that it is added to."""
+        """The number of elements of the leaf that it is added to."""
         return int(np.prod(self.shape))
 
     def task_vector(self) -> Float[Array, "..."]:
-        """Dense, in float32."""
+        """The dense product in float32."""
         return _scaled_product(self.b, self.a, self.scale)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Unchanged:
-    """A leaf that an adapter leaves as it is in the base: no memory of its own."""
+    """A leaf that an adapter leaves as it is in the base, without memory of its own."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
     @property
     def size(self) -> int:
-        """Elements of the leaf."""
+        """The number of elements of the leaf."""
         return int(np.prod(self.shape))
 
     def task_vector(self) -> Float[Array, "..."]:
@@ -71,24 +71,24 @@ class Unchanged:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Adapted:
-    """A leaf of an adapter together with the base's: what a merge operator is given as a source."""
+    """A leaf of an adapter together with the base's, as a merge operator is given a source."""
 
     base: Float[Array, "..."]
     own: LowRank | Unchanged
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the base's leaf."""
+        """The shape of the base's leaf."""
         return self.base.shape
 
     @property
     def ndim(self) -> int:
-        """Of the base's leaf."""
+        """The number of axes of the base's leaf."""
         return len(self.shape)
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the base's leaf."""
+        """The dtype of the base's leaf."""
         return self.base.dtype
 
     def task_vector(self) -> Float[Array, "..."]:
@@ -96,7 +96,7 @@ class Adapted:
         return self.own.task_vector()
 
     def whole(self) -> Float[Array, "..."]:
-        """Base and what is added, in float32."""
+        """The base and what is added to it, in float32."""
         origin = jnp.asarray(self.base).astype(jnp.float32)
         return origin if isinstance(self.own, Unchanged) else origin + self.own.task_vector()
 
@@ -104,7 +104,7 @@ class Adapted:
         return self.whole()
 
     def task_vector_row(self, layered: bool, layer: int) -> Float[np.ndarray, " elements"]:
-        """What is added to one layer, flat, on the host; on a CPU the bits of `task_vector`."""
+        """What is added to one layer, flat, on the host; a CPU gives the bits of `task_vector`."""
         own = self.own
         if isinstance(own, Unchanged):
             return np.zeros(int(np.prod(self.shape[int(layered) :])), np.float32)
@@ -118,7 +118,7 @@ class Adapted:
 
 
 def on_base(base: Any, leaf: Any) -> Any:
-    """A source's leaf as operators take it: an adapter's becomes `Adapted`, others stay.
+    """A source's leaf as operators take it: an adapter's becomes `Adapted`, and others stay.
 
     Raises:
         ValueError: An adapter's leaf has no base.
@@ -153,9 +153,9 @@ def materialise(base: Params, source: Params) -> Params:
 def product(
     b: Float[Array, "*layers out rank"], a: Float[Array, "*layers rank in"]
 ) -> Float[Array, "*layers out in"]:
-    """b @ a in float32, the same bits whether for one candidate or for many under vmap.
+    """b @ a in float32, with the same bits for one candidate and for many under vmap.
 
-    A compiler chooses how to multiply by the shapes, and a population's axis is part of them: so
+    A compiler chooses how to multiply by the shapes, and a population's axis is part of them. So
     factors that differ between candidates are multiplied one candidate after another.
     """
     return _one_by_one(b, a)

@@ -1,6 +1,6 @@
 """Trees of several candidates' parameters, each leaf with a population axis.
 
-Where that axis stands in each leaf the layout says (`evojax_merge.models.Layout.population_axes`).
+The layout says where that axis stands in each leaf (`evojax_merge.models.Layout.population_axes`).
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from evojax_merge.params.types import Params
 
 
 def each_leaf(fn: Callable[..., Any], axes: Any, *trees: Any) -> Any:
-    """``fn(axis, *leaves)`` for every leaf; the axis is None where a leaf has no population."""
+    """Call ``fn(axis, *leaves)`` for every leaf; the axis is None where it has no population."""
     return jax.tree.map(fn, axes, *trees, is_leaf=lambda axis: axis is None)
 
 
 def capacity(axes: Any, tree: Any) -> int:
-    """Candidates that a tree has room for."""
+    """How many candidates a tree has room for."""
 
     def size(axis: int | None, leaf: Any) -> int:
         return 0 if axis is None else leaf.shape[axis]
@@ -31,8 +31,8 @@ def only(axes: Any, tree: Any) -> Any:
 
 
 COMPILER_OPTIONS = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"}
-"""For `jax.jit` around `fill`: what does not depend on the candidate (task vectors, random bits)
-would be moved out of the loop, and take several models' worth of memory there."""
+"""The options for `jax.jit` around `fill`. Without them what does not depend on the candidate (task
+vectors, random bits) would be moved out of the loop, and take several models' worth of memory."""
 
 
 def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -> Params:
@@ -40,14 +40,15 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
 
     A merge is bound by memory, so that nothing is gained by merging candidates at once. The body of
     a loop is one program whatever the number of candidates, so that each has the same bits in any
-    company: under `jax.vmap`, sines and multiply-adds may round otherwise. Where the buffer holds
-    one candidate alone there is no loop: the compiler would hold a second model for it.
+    company; under `jax.vmap`, sines and multiply-adds may round otherwise. Where the buffer holds
+    one candidate alone there is no loop, as the compiler would hold a second model for it.
 
     Args:
-        buffer: Of all candidates; to be donated, with ``keep_unused=True``.
-        axes: Where the population stands in each leaf.
-        count: How many there are; traced, or the compiler would unroll short loops.
-        make: The parameters of one candidate.
+        buffer: The tree of all candidates, which is to be donated, with ``keep_unused=True``.
+        axes: The place of the population's axis in each leaf.
+        count: How many candidates there are. It must be traced, or the compiler would unroll short
+            loops.
+        make: A function of the index that makes the parameters of one candidate.
     """
 
     if capacity(axes, buffer) == 1:
@@ -65,7 +66,7 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
 
 
 def _in_place_of(old: Any, leaf: Any) -> Any:
-    """The leaf with the axis of a population of one.
+    """Give the leaf the shape of the old one, which has the axis of a population of one.
 
     Left to itself the compiler lays stacked leaves out anew for that axis, in a copy.
     """

@@ -1,4 +1,4 @@
-"""Parameter trees by path: a leaf is named by its keys joined with dots."""
+"""Parameter trees by path, where a leaf is named by its keys joined with dots."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from evojax_merge.params.types import Params
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"a": {"b": leaf}}`` to ``{"a.b": leaf}``, in the order of the tree.
+    """Make ``{"a": {"b": leaf}}`` into ``{"a.b": leaf}``, in the order of the tree.
 
     Raises:
-        ValueError: a key is not a string or contains a dot, so that paths would be ambiguous.
+        ValueError: A key is not a string or contains a dot, so that paths would be ambiguous.
     """
     flat: dict[str, Any] = {}
     for name, value in tree.items():
@@ -24,10 +24,10 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> Params:
-    """The inverse of `flatten`.
+    """Make ``{"a.b": leaf}`` into ``{"a": {"b": leaf}}``, the inverse of `flatten`.
 
     Raises:
-        ValueError: one path is a prefix of another.
+        ValueError: One path is a prefix of another.
     """
     tree: Params = {}
     for path, leaf in flat.items():

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Array, Bool, Float, Int, Key, UInt, UInt8
 
 Params = dict[str, Any]
-"""A nested plain dictionary of arrays: the weights of one network, nothing else."""
+"""A nested plain dictionary of arrays, which holds the weights of one network and nothing else."""
 
 Genotype = Float[Array, " dims"]
 Population = Float[Array, "pop dims"]

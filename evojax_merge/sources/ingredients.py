@@ -1,4 +1,4 @@
-"""The checkpoints of a merge: checked from their headers first, loaded later."""
+"""The checkpoints of a merge, which are checked from their headers first and loaded later."""
 
 import dataclasses
 import functools
@@ -40,10 +40,10 @@ class Plan:
 
     Attributes:
         base: The common ancestor, if one is given.
-        sources: In order; some may be LoRA adapters of the base.
-        reference_name: Whose tokenizer and configuration the merge carries: ``base``, or the index
-            of a source.
-        dtype: Of the merged parameters.
+        sources: The sources in order, some of which may be LoRA adapters of the base.
+        reference_name: The checkpoint whose tokenizer and configuration the merge carries:
+            ``base``, or the index of a source.
+        dtype: The dtype of the merged parameters.
     """
 
     base: Checkpoint | None
@@ -53,12 +53,12 @@ class Plan:
 
     @property
     def reference(self) -> Checkpoint:
-        """The checkpoint that ``reference_name`` names; of an adapter, its base."""
+        """The checkpoint that ``reference_name`` names; for an adapter it is its base."""
         return _whole(_named(self.reference_name, self.base, self.sources))
 
     @property
     def wholes(self) -> list[Checkpoint]:
-        """The sources; of adapters, their base."""
+        """The sources, with the base in the place of adapters."""
         return [_whole(source) for source in self.sources]
 
     @functools.cached_property
@@ -78,11 +78,13 @@ class Ingredients:
 
     Attributes:
         base: The common ancestor, if one is given.
-        sources: In order; those of LoRA adapters hold `evojax_merge.params.low_rank` leaves.
-        reference_name: Whose tokenizer and configuration the merge carries.
-        dtype: Of the merged parameters.
-        vocabulary: How rows were aligned, None where nothing had to be done.
-        plan: What they were loaded from.
+        sources: The sources in order; those of LoRA adapters hold `evojax_merge.params.low_rank`
+            leaves.
+        reference_name: The model whose tokenizer and configuration the merge carries: ``base``, or
+            the index of a source.
+        dtype: The dtype of the merged parameters.
+        vocabulary: How rows were aligned, or None where nothing had to be done.
+        plan: The plan that the checkpoints were loaded from.
     """
 
     base: Model | None
@@ -104,21 +106,21 @@ class Ingredients:
 
     @property
     def base_params(self) -> Params | None:
-        """Parameters of the base, if there is one."""
+        """The parameters of the base, if there is one."""
         return None if self.base is None else self.base.params
 
     @property
     def source_params(self) -> tuple[Params, ...]:
-        """Parameters of the sources."""
+        """The parameters of the sources."""
         return tuple(source.params for source in self.sources)
 
     def base_for(self, operator: Operator) -> Params | None:
-        """Parameters of the base, if merging these sources by the operator takes one."""
+        """The parameters of the base, if merging these sources by the operator takes one."""
         adapted = any(is_adapter(source.params) for source in self.sources)
         return self.base_params if operator.needs_base or adapted else None
 
     def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
-        """Where an operator's statistics of these weights are kept, if they are."""
+        """The place where an operator's statistics of these weights are kept, if they are."""
         if cache is None or self.plan is None or operator.statistics_name is None:
             return None
         base = None if self.base_for(operator) is None else self.plan.base_ingredient
@@ -130,16 +132,16 @@ class Ingredients:
         )
 
     def check_task_vectors(self, operator: Operator, names: Sequence[str]) -> None:
-        """Whether every source adds something to the base, if the operator merges task vectors.
+        """Check that every source differs from the base, if the operator merges task vectors.
 
         Raises:
-            ValueError: One is the base.
+            ValueError: The task vector of a source is zero everywhere.
         """
         if operator.needs_base and self.base is not None:
             check_task_vectors(self.base.params, self.source_params, names, self.layout.stacked)
 
     def whole_sources(self) -> Iterator[Model]:
-        """The sources as models that can be run: adapters one at a time on the base."""
+        """The sources as models that can be run; adapters are added to the base one at a time."""
         for source in self.sources:
             if self.base is None or not is_adapter(source.params):
                 yield source
@@ -157,13 +159,14 @@ def plan(
     """Check that checkpoints can be merged.
 
     Args:
-        base: Directory or hub id, or None.
-        sources: Likewise, at least one; a directory may hold a LoRA adapter of the base.
+        base: The directory or hub id of the base, or None.
+        sources: The directories or hub ids of the sources, at least one; a directory may hold a
+            LoRA adapter of the base.
         reference: ``base`` (the first source where there is none), or the index of a source.
-        dtype: Of the merged parameters; by default the reference's.
+        dtype: The dtype of the merged parameters; by default the reference's.
 
     Raises:
-        CheckpointError: One is damaged, or they do not fit each other.
+        CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
     base_checkpoint = None if base is None else load_config(base)
     source_checkpoints = tuple(_load_source(source, base_checkpoint) for source in sources)
@@ -187,13 +190,13 @@ def plan_pool(
     """Check that layers of checkpoints can follow one another; their numbers may differ.
 
     Args:
-        base: Directory or hub id of what LoRA adapters among the sources were trained on.
-        sources: Directories or hub ids.
-        names: What messages call them.
-        dtype: Of the pool; by default the first source's.
+        base: The directory or hub id of what LoRA adapters among the sources were trained on.
+        sources: The directories or hub ids of the sources.
+        names: What messages call the sources.
+        dtype: The dtype of the pool; by default the first source's.
 
     Raises:
-        CheckpointError: One is damaged, or they do not fit each other.
+        CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
     base_checkpoint = None if base is None else load_config(base)
     found = tuple(_load_source(source, base_checkpoint) for source in sources)
@@ -205,10 +208,10 @@ def plan_pool(
 
 
 def load_members(plan: Plan) -> list[Model]:
-    """The models of a pool, each with its own vocabulary; adapters on their base.
+    """Load the models of a pool, each with its own vocabulary; adapters are added to their base.
 
     Raises:
-        CheckpointError: See `load_ingredients`.
+        CheckpointError: An adapter's factors are not finite.
     """
     base = None if plan.base is None else load(plan.base)
     models = []

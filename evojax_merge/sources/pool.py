@@ -16,7 +16,7 @@ from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
 FREE = ("num_layers", "windows", "vocab_size", "max_position_embeddings", "tie_word_embeddings")
-"""Fields of a configuration in which the models of a pool may differ."""
+"""The fields of a configuration in which the models of a pool may differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Pool:
     """Layers of several models, with what one of them has besides.
 
     Attributes:
-        names: Of the models, in order.
-        layers: Number of layers of each.
+        names: The names of the models, in order.
+        layers: The number of layers of each model.
         skeleton: The model that gives embedding, final norm, head and tokenizer; its parameters are
             those of the pool.
-        config: A decoder of all the layers.
-        params: Its parameters.
+        config: The configuration of a decoder of all the layers.
+        params: The parameters of that decoder.
     """
 
     names: tuple[str, ...]
@@ -39,10 +39,10 @@ class Pool:
     params: Params
 
     def plain(self, path: Path) -> Model:
-        """The ordinary model that computes what the path computes (see `absorb`).
+        """Make the ordinary model that computes what the path computes (see `absorb`).
 
         Raises:
-            AbsorptionError: Plain weights cannot express it.
+            AbsorptionError: Plain weights cannot express the path.
         """
         config, params = absorb(self.config, self.params, path)
         hf_config = self.skeleton.hf_config | window_fields(self.skeleton.hf_config, config.windows)
@@ -50,18 +50,18 @@ class Pool:
 
 
 class Route(NamedTuple):
-    """A path through a pool: a model that is run without changing a weight."""
+    """A path through a pool, which is a model that is run without changing a weight."""
 
     pool: Pool
     path: Path
 
 
 def check_pool(names: Sequence[str], models: Sequence[Model | Checkpoint]) -> None:
-    """Whether layers of these models can follow one another.
+    """Check that layers of these models can follow one another.
 
     Raises:
-        CheckpointError: They differ in something that all layers of a model share; every field is
-            named.
+        CheckpointError: The models differ in something that all layers of a model share; the
+            message names every field.
     """
     problems = [
         f"{name}: is a {model.family.name}; layers can be routed in decoders only"
@@ -90,13 +90,13 @@ def make_pool(
     """Lay the layers of models one after another.
 
     Args:
-        models: Decoders; their layers are copied once.
-        names: Of the models.
-        skeleton: Which of them gives what is no layer.
-        dtype: Of the pool; by default the skeleton's.
+        models: The decoders, whose layers are copied once.
+        names: The names of the models.
+        skeleton: The index of the model that gives what is no layer.
+        dtype: The dtype of the pool; by default the skeleton's.
 
     Raises:
-        CheckpointError: See `check_pool`.
+        CheckpointError: `check_pool` refuses the models.
     """
     check_pool(names, models)
     frame = models[skeleton]

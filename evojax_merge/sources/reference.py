@@ -1,4 +1,4 @@
-"""Which checkpoint is meant: its path, and the hash of its weights."""
+"""References to checkpoints: a path, and the hash of the weights."""
 
 import dataclasses
 from pathlib import Path
@@ -9,18 +9,21 @@ class Ingredient:
     """A checkpoint that a recipe merges.
 
     Attributes:
-        path: Directory or hub id.
-        sha256: Hash of its weights, see `evojax_merge.checkpoints.content_hash`.
+        path: The directory or hub id of the checkpoint.
+        sha256: The hash of its weights (see `evojax_merge.checkpoints.content_hash`).
     """
 
     path: str
     sha256: str | None = None
 
     def at(self, directory: Path) -> "Ingredient":
-        """The same; a path that leads nowhere from here is one from ``directory``, if it is that.
+        """The same ingredient with a path that leads from here.
+
+        A path that leads nowhere from here is taken from ``directory``, if it leads somewhere
+        there.
 
         Args:
-            directory: Where the recipe is.
+            directory: The directory of the recipe.
         """
         beside = directory / self.path
         if Path(self.path).is_dir() or not beside.is_dir():

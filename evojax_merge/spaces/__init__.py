@@ -19,7 +19,7 @@ __all__ = [
 
 
 def kind_of(space: Any) -> str:
-    """What a space is: ``parameter``, ``dataflow``, ``hybrid``, ``joint`` or ``weights``.
+    """The kind of a space: ``parameter``, ``dataflow``, ``hybrid``, ``joint`` or ``weights``.
 
     Args:
         space: The space, or a partial that makes it.

@@ -2,9 +2,9 @@
 
 Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.13187, section 3.2.
 
-The layers of all models are laid out in order, ``repeats`` times: T = M · repeats slots. A genotype
-holds an indicator for each slot, whose layer is on the path where it is positive, and numbers that
-scale the hidden state on its way from one layer to the next.
+The M layers of all models are laid out in order, ``repeats`` times, in T = M · repeats slots. A
+genotype holds an indicator for each slot, whose layer is on the path where it is positive, and
+numbers that scale the hidden state on its way from one layer to the next.
 """
 
 import functools
@@ -29,36 +29,38 @@ SPAN = 0.6
 """A strategy's default deviation, a sixth of the span, is then the paper's 0.1."""
 
 BIAS = 0.2
-"""Start of the indicators of the skeleton's layers; of the others minus this. The paper's two
-deviations."""
+"""The indicators of the skeleton's layers start at this, the others at minus this. It is two of the
+paper's deviations."""
 
 INDICATOR = (-1.0, 1.0)
 
 
 class DataflowSpace:
-    """Decodes genotypes into paths.
+    """The space whose genotypes decode to paths.
 
     Args:
-        sources: Names of the models, in order; the first layer of one follows the last of the one
-            before.
-        layers: Number of layers of each.
+        sources: The names of the models, in order; the first layer of one follows the last of the
+            one before.
+        layers: The number of layers of each model.
         repeats: How often the layers are laid out, r in the paper.
-        scaling: What scales a hop: ``matrix``, a number for each pair of layers, W(i, j) in the
-            paper; ``network``, a small network of the pair and the slot, its π(i, j, t); ``hop``, a
-            number for each slot; ``off``, nothing.
+        scaling: What scales a hop: with ``matrix`` a number for each pair of layers, W(i, j) in the
+            paper; with ``network`` a small network of the pair and the slot, its π(i, j, t); with
+            ``hop`` a number for each slot; with ``off`` nothing.
         semantics: What a scale multiplies, ``stream`` or ``branch``.
-        scale: Lower and upper bound of a scale.
-        hidden: Width of the network of ``network``.
-        skeleton: Which source gives the embedding, the head and the tokenizer, and whose layers the
-            search starts from; by default the first.
+        scale: The lower and the upper bound of a scale.
+        hidden: The width of the network of ``network``.
+        skeleton: The source that gives the embedding, the head and the tokenizer, and whose layers
+            the search starts from; by default the first.
         fixed_ends: A path begins with the first and ends with the last layer of the skeleton.
-        min_hops: Least number of hops; where fewer indicators are positive, the greatest are taken.
-        max_hops: Greatest number; by default all slots. Likewise.
+        min_hops: The least number of hops; where fewer indicators are positive, the greatest are
+            taken.
+        max_hops: The greatest number of hops, by default all slots; where more indicators are
+            positive, the greatest are taken.
         duplicates: Whether a layer may be on a path more than once.
-        bias: See `BIAS`.
+        bias: Where indicators start: the skeleton's at this, the others at minus this.
 
     Raises:
-        ValueError: Names or numbers that make no sense.
+        ValueError: Some names or numbers make no sense.
     """
 
     kind = "dataflow"
@@ -133,16 +135,16 @@ class DataflowSpace:
 
     @property
     def slots(self) -> int:
-        """T in the paper."""
+        """The number of slots, T in the paper."""
         return len(self._slot_layers)
 
     @property
     def dims(self) -> int:
-        """Length of a genotype."""
+        """The length of a genotype."""
         return len(self.start)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe the space in one line for people."""
         ends = " with fixed ends" if self._ends is not None else ""
         return (
             f"{self.dims} genes ({self.slots} slots of {self.pool_layers} layers of "
@@ -153,7 +155,7 @@ class DataflowSpace:
     def decode(self, genotype: Genotype) -> Path:
         """The path that a genotype describes; ``length`` is 0 where nothing is on it.
 
-        Pure, for one genotype, under jit and vmap.
+        The function is pure and takes one genotype, also under jit and vmap.
         """
         numbers = genotype.astype(jnp.float32)
         taken = self._taken(numbers[: self.slots])
@@ -196,7 +198,7 @@ class DataflowSpace:
         return jax.jit(jax.vmap(one))
 
     def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
-        """What each genotype decodes to; equal where the candidates are the same path."""
+        """Keys of what genotypes decode to, which are equal where candidates are the same path."""
         paths, _ = self.decode_all(genotypes)
         return [
             b"".join(
@@ -223,7 +225,7 @@ class DataflowSpace:
         return taken & (rank < self._most_free)
 
     def _once(self, indicators: Float[Array, " slots"]) -> Float[Array, " slots"]:
-        """Only the greatest indicator of each layer remains; of a fixed end, none."""
+        """Keep only the greatest indicator of each layer, and none of a fixed end."""
         of_layer = indicators.reshape(-1, self.pool_layers)
         best = jnp.argmax(of_layer, axis=0)
         kept = jnp.arange(of_layer.shape[0])[:, None] == best[None]

@@ -1,8 +1,8 @@
 """Spaces made of two: a merge, and a path through its layers and those of its sources.
 
-Akiba et al., arXiv 2403.13187, section 3.3, do one after the other (`HybridSpace`): the winner of
-parameter space joins the pool of layers, and a path is evolved over the enlarged pool. `JointSpace`
-evolves both genotypes together.
+Akiba et al., arXiv 2403.13187, section 3.3, evolve one after the other (`HybridSpace`): the winner
+of parameter space joins the pool of layers, and a path is evolved over the enlarged pool.
+`JointSpace` evolves both genotypes together.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from evojax_merge.spaces.dataflow import DataflowSpace
 from evojax_merge.spaces.parameter import ParameterSpace
 
 MERGED = "merged"
-"""What a pool calls the merge."""
+"""The name of the merge in a pool."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,10 +24,10 @@ class HybridSpace:
     """First the parameter space, then the data-flow space with the winner in the pool.
 
     Attributes:
-        parameter: (operator, layout, sources) -> the first space.
-        dataflow: (sources, layers) -> the second one.
-        share: Of the evaluations, for the first.
-        pool: Models whose layers the pool holds, ``merged`` among them; by default it and all
+        parameter: A function of operator, layout and sources that makes the first space.
+        dataflow: A function of sources and layers that makes the second one.
+        share: The share of the evaluations that the first space has.
+        pool: The models whose layers the pool holds, ``merged`` among them; by default it and all
             sources. The first gives embedding, head and tokenizer, unless ``skeleton`` of the
             data-flow space says otherwise.
     """
@@ -45,13 +45,13 @@ class HybridSpace:
         check_inner(self)
 
     def members(self, sources: Sequence[str]) -> tuple[str, ...]:
-        """Names of the pool's models."""
+        """The names of the pool's models."""
         return pool_members(self.pool, sources)
 
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
-    """Makes a `JointSpace`; attributes as of `HybridSpace`."""
+    """What makes a `JointSpace`; the attributes are those of `HybridSpace`."""
 
     parameter: Callable[..., ParameterSpace]
     dataflow: Callable[..., DataflowSpace]
@@ -63,7 +63,7 @@ class Joint:
         check_inner(self)
 
     def __call__(self, *, operator: Any, layout: Any, sources: Sequence[str]) -> "JointSpace":
-        """The space over the models of one layout."""
+        """Make the space over the models of one layout."""
         names = pool_members(self.pool, sources)
         return JointSpace(
             self.parameter(operator=operator, layout=layout, sources=sources),
@@ -92,7 +92,7 @@ class JointSpace:
 
     @property
     def dims(self) -> int:
-        """Length of a genotype."""
+        """The length of a genotype."""
         return self.parameter.dims + self.dataflow.dims
 
     def split(self, genotype: Float[Any, " dims"]) -> tuple[Any, Any]:
@@ -100,18 +100,18 @@ class JointSpace:
         return genotype[: self.parameter.dims], genotype[self.parameter.dims :]
 
     def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
-        """What each genotype decodes to; equal where the candidates are the same model."""
+        """Keys of what genotypes decode to, which are equal where candidates are the same model."""
         merges = self.parameter.keys(genotypes[:, : self.parameter.dims])
         routes = self.dataflow.keys(genotypes[:, self.parameter.dims :])
         return [merge + route for merge, route in zip(merges, routes, strict=True)]
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe the space in one line for people."""
         return f"{self.parameter.describe()}, and {self.dataflow.describe()}"
 
 
 def pool_members(pool: Sequence[str] | None, sources: Sequence[str]) -> tuple[str, ...]:
-    """Names of a pool's models.
+    """The names of a pool's models.
 
     Raises:
         ValueError: A name is unknown or given twice, or the merge is not among them.

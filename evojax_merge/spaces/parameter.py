@@ -20,15 +20,16 @@ from evojax_merge.operators.base import Coefficient, Operator, divisor
 from evojax_merge.params.types import Array, Float, Genotype
 
 REST = "*"
-"""In ``groups``: every parameter group that no other entry names."""
+"""The entry of ``groups`` for every parameter group that no other entry names."""
 
 _LACKING = "; remove it, or give it optional: true, for operators that have it"
 
 
 class Gene(NamedTuple):
-    """What one number of a genotype is: a coefficient of a source (None: shared) in a segment.
+    """What one number of a genotype is: a coefficient of a source in a segment.
 
-    With anchors it is the coefficient at one of them: ``segment`` is then the first of the group.
+    ``source`` is None where all sources share the coefficient. With anchors the number is the
+    coefficient at one of them, and ``segment`` is the first of the group.
     """
 
     coefficient: str
@@ -38,30 +39,35 @@ class Gene(NamedTuple):
 
 
 class ParameterSpace:
-    """Decodes genotypes into merge coefficients.
+    """The space whose genotypes decode to merge coefficients.
 
     A genotype lists the evolved coefficients by name, source and segment, in that order. What is
     not evolved is constant.
 
     Args:
-        operator: Names the coefficients, with their usual bounds and starting points.
-        layout: Of the models to merge.
-        sources: Names of the sources, in order.
-        groups: Name -> parameter groups, or parts of leaves' paths such as ``q_proj``, that share
-            their coefficients; ``"*"`` stands for all groups not named elsewhere.
-        layers_per_block: Layers that share their coefficients; None: all of them. A group without
-            layers (embedding, head) is never divided.
+        operator: The operator, which names the coefficients with their usual bounds and starting
+            points.
+        layout: The layout of the models to merge.
+        sources: The names of the sources, in order.
+        groups: Parameter groups, or parts of leaves' paths such as ``q_proj``, that share their
+            coefficients, by a name for them: ``{attention: [q_proj, k_proj], rest: ["*"]}``, where
+            ``"*"`` stands for all groups not named elsewhere.
+        layers_per_block: How many layers share their coefficients; None for all of them. A group
+            without layers (embedding, head) is never divided.
         anchors: Evolve each coefficient at this many layers, evenly spaced from the first to the
             last, and interpolate between them; needs ``layers_per_block`` 1.
-        coefficients: By coefficient name, any of ``lower``, ``upper``, ``start`` (an evolved one)
-            or ``value`` (a fixed one: a number, a label, or a list that is interpolated over the
-            layers); with ``optional: true`` for operators that have it, nothing for others.
-        fixed: By name of a group, values of coefficients that do not evolve there; as ``value``.
+        coefficients: Settings of coefficients by their names. One that evolves has any of
+            ``lower``, ``upper`` and ``start``; a fixed one has ``value``: a number, a label, or a
+            list that is interpolated over the layers. One with ``optional: true`` is passed over by
+            operators that do not have it.
+        fixed: Values of coefficients that do not evolve in a group, by the name of the group; each
+            is like ``value``.
         normalize: Divide the weights of each segment by their sum over the sources.
 
     Raises:
-        ValueError: Unknown names (with the nearest known one), empty or overlapping groups, bounds
-            in the wrong order, a start outside its bounds, or nothing left to evolve.
+        ValueError: A name is unknown (the message gives the nearest known one), groups are empty or
+            overlap, bounds are in the wrong order, a start is outside its bounds, or nothing is
+            left to evolve.
     """
 
     kind = "parameter"
@@ -176,11 +182,11 @@ class ParameterSpace:
 
     @property
     def dims(self) -> int:
-        """Length of a genotype."""
+        """The length of a genotype."""
         return len(self.genes)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe the space in one line for people."""
         return (
             f"{self.dims} genes ({self.operator.name}, {len(self.sources)} sources × "
             f"{len(self.segments)} segments)"
@@ -202,7 +208,7 @@ class ParameterSpace:
         return self.operator.reconcile(decoded)
 
     def keys(self, genotypes: Float[np.ndarray, "pop dims"]) -> list[bytes]:
-        """What each genotype decodes to; equal where the candidates are the same model."""
+        """Keys of what genotypes decode to, which are equal where candidates are the same model."""
         decoded = jax.tree.leaves(self._decode_all(jnp.asarray(genotypes, jnp.float32)))
         rows = [np.asarray(leaf).reshape(len(genotypes), -1) for leaf in decoded]
         return [row.tobytes() for row in np.concatenate(rows, axis=1)]
@@ -216,7 +222,7 @@ class ParameterSpace:
         return expand(coefficients, self._assignment)
 
     def _check_conflicts(self, constants: Mapping[Gene, float]) -> None:
-        """Whether the constants of each source go together in each segment."""
+        """Check that the constants of each source go together in each segment."""
         for index, segment in enumerate(self.segments):
             for source, name in enumerate(self.sources):
                 genes = [
@@ -283,8 +289,9 @@ def _segments(
 def _stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
     """The stacks that are divided into blocks for these groups and parts of paths.
 
-    None is where all of their leaves are in no layer (embedding, head). Where some are in the
-    layers of a stack, every stack is that has a leaf of these groups, in a layer or not.
+    Where none of their leaves is in a layer (embedding, head), no stack is divided. Where some are
+    in the layers of a stack, every stack that has a leaf of these groups is divided, whether that
+    leaf is in a layer or not.
     """
     own = _leaves_of(members, layout)
     if not any(leaf.layered for leaf in own):
@@ -304,7 +311,7 @@ def _leaves_of(members: Sequence[str], layout: Layout) -> list[Leaf]:
 def _setting(
     coefficient: Coefficient, given: Mapping[str, Any]
 ) -> tuple[float, float, float] | None:
-    """Lower bound, upper bound and start, when the coefficient evolves."""
+    """The lower bound, the upper bound and the start, where the coefficient evolves."""
     where = f"space.coefficients.{coefficient.name}"
     _known(where, given, ("lower", "upper", "start", "value", "optional"))
     if not isinstance(given.get("optional", False), bool):
@@ -330,9 +337,9 @@ def _setting(
 def _constant(
     where: str, coefficient: Coefficient, given: Any, segment: Segment, layout: Layout
 ) -> float:
-    """A fixed value: a number, a label, or where the segment's middle lies along a gradient.
+    """A fixed value: a number, a label, or the value at the segment's middle along a gradient.
 
-    What is in no layer stands with the first if it is an embedding, else with the last.
+    What is in no layer stands with the first layer if it is an embedding, otherwise with the last.
     """
     if isinstance(given, str):
         _known(where, [given], coefficient.labels)

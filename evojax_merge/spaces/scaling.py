@@ -1,4 +1,4 @@
-"""How a data-flow genotype scales the hidden state between one layer and the next.
+"""Ways in which a data-flow genotype scales the hidden state between one layer and the next.
 
 Akiba et al., arXiv 2403.13187, section 3.2: W(i, j) for each pair of layers, or W(i, j, t) = π(i,
 j, t), "a neural network parameterised by far fewer numbers". Scales start at 1.
@@ -13,14 +13,14 @@ import numpy as np
 from evojax_merge.params.types import Array, Float
 
 REACH = 3.0
-"""Bound of the weights of a network, either side of 0."""
+"""The weights of a network lie within this on either side of 0."""
 
 
 class Scaling(NamedTuple):
     """A number of genes, and what they make of a path.
 
-    ``scales(genes, from layer, to layer, slot)`` gives the scale on entering each hop; what it says
-    of the first one is not used. ``start``, ``lower`` and ``upper`` are those of the genes.
+    ``scales(genes, from layer, to layer, slot)`` gives the scale on entering each hop; that of the
+    first hop is not used. ``start``, ``lower`` and ``upper`` are those of the genes.
     """
 
     name: str
@@ -35,7 +35,7 @@ def _at_one(name: str, genes: int, low: float, high: float, scales: Any) -> Scal
 
 
 def matrix(layers: int, slots: int, low: float, high: float, hidden: int) -> Scaling:
-    """A number for each ordered pair of layers: layers² genes."""
+    """A number for each ordered pair of layers, which makes layers² genes."""
     del slots, hidden
 
     def scales(genes: Array, before: Array, layer: Array, slot: Array) -> Array:
@@ -55,7 +55,10 @@ def hop(layers: int, slots: int, low: float, high: float, hidden: int) -> Scalin
 
 
 def network(layers: int, slots: int, low: float, high: float, hidden: int) -> Scaling:
-    """1 + a network of one hidden layer of ``hidden`` tanh units, clipped: 5 hidden + 1 genes."""
+    """1 plus a network with one hidden layer of ``hidden`` tanh units, clipped.
+
+    It has 5 hidden + 1 genes.
+    """
     genes = 5 * hidden + 1
 
     def scales(genes: Array, before: Array, layer: Array, slot: Array) -> Array:
@@ -74,7 +77,7 @@ def network(layers: int, slots: int, low: float, high: float, hidden: int) -> Sc
 
 
 def off(layers: int, slots: int, low: float, high: float, hidden: int) -> Scaling:
-    """No genes; every scale is 1."""
+    """No genes, with every scale 1."""
     del layers, slots, low, high, hidden
     nothing = np.zeros(0)
 
@@ -90,4 +93,4 @@ SCALINGS: dict[str, Callable[..., Scaling]] = {
     "hop": hop,
     "off": off,
 }
-"""What ``scaling`` of `DataflowSpace` may be."""
+"""The values that ``scaling`` of `DataflowSpace` may have."""

@@ -17,22 +17,23 @@ from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Genotype, Params
 
 MAX_GENES = 5_000_000
-"""A strategy holds a genotype for each member of its archive, and every generation is saved."""
+"""The most genes of a genotype. A strategy holds one for each member of its archive, and every
+generation is saved."""
 
 
 class WeightsSpace:
-    """All parameters of a model, one after another in the order of its tree.
+    """The space of all parameters of a model, one after another in the order of its tree.
 
     Args:
-        shapes: Of every leaf, by path.
-        layout: Which leaves are stacked over layers.
+        shapes: The shape of every leaf, by path.
+        layout: The layout, which says which leaves are stacked over layers.
         limit: The largest absolute value of a gene.
         origin: What genes are measured from: ``zero``, so that a genotype is the weights
             themselves, or ``base``, so that it is a task vector.
-        max_genes: Refuse larger models.
+        max_genes: The most genes; larger models are refused.
 
     Raises:
-        ValueError: The model is too large, or an argument is none of these.
+        ValueError: The model is too large, or an argument has a value that it cannot have.
     """
 
     kind = "weights"
@@ -72,11 +73,11 @@ class WeightsSpace:
         self.matrices = tuple(self._matrices(layout, sizes))
 
     def describe(self) -> str:
-        """A line for people."""
+        """Describe the space in one line for people."""
         return f"{self.dims:,} weights"
 
     def decode(self, genotype: Genotype) -> Params:
-        """The parameters of a genotype, float32, or what it adds to the base's."""
+        """The parameters of a genotype in float32, or what it adds to those of the base."""
         parts = jnp.split(genotype, self._ends)
         leaves = zip(self.shapes.items(), parts, strict=True)
         return unflatten({path: part.reshape(shape) for (path, shape), part in leaves})
@@ -85,8 +86,8 @@ class WeightsSpace:
         """The genotype of parameters.
 
         Args:
-            params: Of a model.
-            base: Of the base, where genes are measured from it.
+            params: The parameters of a model.
+            base: The parameters of the base, where genes are measured from it.
         """
         genotype = self._flat(params)
         if self.origin == "base":
@@ -97,10 +98,10 @@ class WeightsSpace:
     def seeds(
         self, sources: Mapping[str, Params], base: Params | None = None
     ) -> Float[np.ndarray, "sources dims"]:
-        """The genotypes of models by name.
+        """The genotypes of models, which are given by name.
 
         Raises:
-            ValueError: One has a weight outside the space.
+            ValueError: A model has a weight outside the space.
         """
         genotypes = {name: self.encode(params, base) for name, params in sources.items()}
         for name, genotype in genotypes.items():
@@ -118,7 +119,7 @@ class WeightsSpace:
         )
 
     def _matrices(self, layout: Layout, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
-        """(first gene, rows, columns) of every matrix; of a stacked leaf, of each layer."""
+        """The first gene, rows and columns of every matrix, and of each layer of a stacked leaf."""
         found, first = [], 0
         for (path, shape), size in zip(self.shapes.items(), sizes, strict=True):
             layers = shape[0] if path in layout.stacked else 1

@@ -1,4 +1,4 @@
-"""Search strategies: what proposes the next genotypes."""
+"""Search strategies, which propose the next genotypes."""
 
 from evojax_merge.strategies.adapter import EvosaxStrategy, State
 from evojax_merge.strategies.auto import Auto

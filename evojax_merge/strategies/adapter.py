@@ -1,8 +1,8 @@
 """Every algorithm of evosax as a strategy on a bounded box.
 
 evosax (Lange, arXiv 2212.04180) has two kinds of algorithms. A distribution-based one starts
-from a mean; a population-based one from a population already scored. Here both start from the
-box: the first generation of a population-based algorithm is the start itself and samples around
+from a mean; a population-based one starts from a population already scored. Here both start from
+the box: the first generation of a population-based algorithm is the start itself and samples around
 it (or uniform in the box), and the first ``tell`` initialises the algorithm with their fitness.
 """
 
@@ -30,11 +30,11 @@ _AVERAGING = frozenset(
         *("SNES", "xNES", "Open_ES", "PGPE", "SimpleES"),
     }
 )
-"""evosax's classes, or ancestors of ours; not here are those that keep the best candidate."""
+"""evosax's classes, or ancestors of ours; those that keep the best candidate are not here."""
 
 
 class State(NamedTuple):
-    """State of a search; structure, shapes and dtypes never change after ``init``."""
+    """The state of a search; structure, shapes and dtypes never change after ``init``."""
 
     algorithm: Any
     sample: Population  # what the algorithm proposed, in its own coordinates
@@ -46,21 +46,21 @@ class EvosaxStrategy(Strategy):
     """An evosax algorithm searching a box; ``init``, ``ask`` and ``tell`` compile once each.
 
     The algorithm works in units of ``sigma`` around ``start`` (see ``box``), where evosax's
-    defaults hold: start at 0, deviation 1. ``std_init`` and step sizes are in that unit.
+    defaults hold: the start is 0 and the deviation 1. ``std_init`` and step sizes are in that unit.
 
     Args:
-        setting: the search that the strategy is for.
-        algorithm: a class of ``evosax.algorithms``, its name, or a partial of it that carries
+        setting: The search that the strategy is for.
+        algorithm: A class of ``evosax.algorithms``, its name, or a partial of it that carries
             constructor options, e.g. an optax optimizer.
-        population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, or the next number
-            the algorithm accepts (some need an even one).
-        sigma: initial standard deviation as a share of the span of each gene.
-        initial_population: how a population-based algorithm's first generation is drawn.
-        strategy_params: the algorithm's own parameters by name, replacing evosax's defaults.
+        population_size: How many candidates a generation has; None for 4 + ⌊3 ln dims⌋, or the next
+            number the algorithm accepts (some need an even one).
+        sigma: The initial standard deviation as a share of the span of each gene.
+        initial_population: How a population-based algorithm's first generation is drawn.
+        strategy_params: The algorithm's own parameters by name, replacing evosax's defaults.
 
     Raises:
-        ValueError: an unknown algorithm, option or parameter (naming the nearest), a population
-            the algorithm cannot use, or a box that ``make_box`` refuses.
+        ValueError: An algorithm, option or parameter is unknown (the message names the nearest),
+            the algorithm cannot use the population, or ``make_box`` refuses the box.
     """
 
     uses_span = True
@@ -105,27 +105,30 @@ class EvosaxStrategy(Strategy):
         """Return the state after a generation was scored.
 
         Args:
-            population: the genotypes as asked; the algorithm's own sample, of which they are
-                the nearest points in the box, is in the state.
-            fitness: maximised. What is not finite ranks below every finite fitness; a generation
-                without a finite one teaches nothing and leaves the state as it was.
+            population: The genotypes as asked. The state holds the algorithm's own sample, of which
+                they are the nearest points in the box.
+            fitness: The fitness of each, which is maximised. What is not finite ranks below every
+                finite fitness; a generation without a finite one teaches nothing and leaves the
+                state as it was.
         """
         return self._tell_jit(key, population, fitness, state)
 
     @property
     def name(self) -> str:
-        """What messages call the strategy: its algorithm."""
+        """What messages call the strategy: the name of its algorithm."""
         return self._class.__name__
 
     @property
     def averages(self) -> bool:
-        """Whether candidates are averaged by rank or score into the mean of a distribution, so that
-        what is luck in their scores averages out too."""
+        """Whether candidates are averaged by rank or score into the mean of a distribution.
+
+        What is luck in their scores then averages out too.
+        """
         ancestors = {base.__name__ for base in self._class.__mro__}
         return not self._populations and not _AVERAGING.isdisjoint(ancestors)
 
     def recommend(self, state: State) -> Genotype | None:
-        """The mean of the distribution, inside the bounds; None where there is no distribution.
+        """Return the mean of the distribution, inside the bounds; None where there is none.
 
         Where fitness is noisy, the mean of many parents is better than most of what was lucky.
         """
@@ -139,7 +142,7 @@ class EvosaxStrategy(Strategy):
     ) -> tuple[Population, State]:
         """Put a genotype from elsewhere in the place of the last one asked, as if it had been.
 
-        Of a step that CMA-ES would hardly have made, it is told a shorter one, with the fitness of
+        Where CMA-ES would hardly have made the step, it is told a shorter one, with the fitness of
         the whole (see `injection`).
         """
         return self._inject_jit(genotype, population, state)
@@ -159,10 +162,10 @@ class EvosaxStrategy(Strategy):
         return size
 
     def _refusal(self, size: int) -> Exception | None:
-        """Build for this size by tracing one generation; why that fails, or None.
+        """Build for this size by tracing one generation, and say why that fails, or None.
 
         Raises:
-            ArgumentError: it would fail for any size.
+            ArgumentError: It would fail for any size.
         """
         try:
             self._build(size)
@@ -198,7 +201,7 @@ class EvosaxStrategy(Strategy):
             raise ValueError(f"it proposes {sample.shape[0]} candidates")
 
     def _begin(self, key: PRNGKey) -> Any:
-        """State of the algorithm before the first generation."""
+        """The state of the algorithm before the first generation."""
         if self._population_based:
             # Held in the place of the state that the first `tell` makes.
             zeros = jnp.zeros((self._size, self.dims))
@@ -211,7 +214,7 @@ class EvosaxStrategy(Strategy):
         return self.algorithm.init(key, jnp.zeros(self.dims), self._params)
 
     def _cast(self, state: Any) -> Any:
-        """Strong, unchanging dtypes: evosax's Python scalars and promotions would recompile."""
+        """Cast a state to strong, unchanging dtypes, as others would make programs recompile."""
         return jax.tree.map(
             lambda x, like: jnp.asarray(x).astype(like.dtype), state, self._abstract
         )

@@ -1,4 +1,4 @@
-"""Which evosax algorithm, with which options and parameters: checked before anything runs."""
+"""Checks, before anything runs, of which evosax algorithm is meant, with which arguments."""
 
 import dataclasses
 import functools
@@ -36,7 +36,8 @@ def resolve(
     """The class and constructor options behind an evosax name, a class, or a partial of one.
 
     Raises:
-        ValueError: no such algorithm in evosax, not an algorithm, or an option it does not have.
+        ValueError: Evosax has no such algorithm, what is given is no algorithm, or it does not
+            have an option.
     """
     if isinstance(algorithm, str):
         classes = {c.__name__: c for c in evosax.algorithms.algorithms.values()} | CORRECTED
@@ -68,7 +69,7 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
     """The algorithm's default parameters with the given ones in their place.
 
     Raises:
-        ArgumentError: a name the algorithm does not have, or a value of the wrong kind or shape.
+        ArgumentError: The algorithm does not have a name, or a value is of the wrong kind or shape.
     """
     if not isinstance(given, Mapping):
         raise ArgumentError(f"strategy.strategy_params is {given!r}; give a mapping, {{NAME: …}}")
@@ -86,7 +87,7 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
 
 
 def _like(value: Any, default: Any, where: str) -> Any:
-    """Value as an array of the default's shape and dtype."""
+    """The value as an array of the default's shape and dtype."""
     kind = jnp.asarray(default)
     try:
         array = np.asarray(value if np.ndim(value) == 0 else list(value), np.float64)

@@ -10,8 +10,8 @@ from evojax_merge.strategies.adapter import EvosaxStrategy
 from evojax_merge.strategies.setting import Setting
 
 SOME, MANY = 180, 1500
-"""Numbers of genes at which the choice changes: halfway, as ratios, between those that were
-measured, 64, 512 and 4,288."""
+"""The numbers of genes at which the choice changes. They are halfway, as ratios, between those that
+were measured: 64, 512 and 4,288."""
 
 
 class Auto(EvosaxStrategy):
@@ -20,7 +20,7 @@ class Auto(EvosaxStrategy):
     Their settings are those of ``strategy=cr_fm_nes``, ``open_es`` and ``snes``.
 
     Args:
-        setting, population_size, sigma: see `EvosaxStrategy`.
+        setting, population_size, sigma: The arguments that `EvosaxStrategy` has.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a search strategy is: all that a run may ask of one, with what most of them answer."""
+"""The base of search strategies: all that a run may ask of one, with what most of them answer."""
 
 import abc
 import math
@@ -20,7 +20,7 @@ Hears = Literal["fitness", "objectives", "items"]
 
 
 class Strategy(abc.ABC):
-    """Proposes genotypes and learns from their fitness.
+    """The base class of what proposes genotypes and learns from their fitness.
 
     A strategy is made from a `Setting`, its first argument, and from what its configuration says.
     Three methods must be written: `init`, `ask` and `tell`, which are pure, so that a search can be
@@ -43,9 +43,9 @@ class Strategy(abc.ABC):
                 return state
 
     Attributes:
-        population_size: Candidates a generation.
-        dims: Genes of a genotype.
-        hears: What `tell` is told of a generation, see `Hears`.
+        population_size: How many candidates a generation has.
+        dims: How many genes a genotype has.
+        hears: What `tell` is told of a generation, one of `Hears`.
         uses_span: Whether deviations and steps are shares of ``Setting.span``. Spaces whose genes
             have a span of their own refuse a strategy that would pass it over.
         follows_gradients: Whether `bind` must be called before the search.
@@ -72,9 +72,10 @@ class Strategy(abc.ABC):
         """Return the state after a generation was scored.
 
         Args:
-            key: Randomness of this call.
+            key: The randomness of this call.
             population: The genotypes as asked.
-            told: What the strategy hears of them, maximised; what is not finite is a failure.
+            told: What the strategy hears of them, which is maximised; what is not finite is a
+                failure.
             state: The state that `ask` returned.
         """
 
@@ -85,12 +86,12 @@ class Strategy(abc.ABC):
 
     @property
     def averages(self) -> bool:
-        """Whether scores are compared within a generation alone, and luck in them averages out."""
+        """Whether scores are only compared within a generation, and luck in them averages out."""
         return False
 
     @property
     def own_measure(self) -> tuple[str, str, bool] | None:
-        """What `score` gives, a `fitness.base.Measure`; None where the task scores candidates."""
+        """The `fitness.base.Measure` that `score` gives; None where the task scores candidates."""
         return None
 
     @property
@@ -99,8 +100,10 @@ class Strategy(abc.ABC):
         return self.own_measure is not None
 
     def seed(self, genotypes: Any) -> Self:
-        """The strategy that begins from these genotypes ``[seeds, dims]``, where it can; else it
-        is the same strategy."""
+        """Return the strategy that begins from these genotypes ``[seeds, dims]``.
+
+        It is the same strategy where it cannot begin from genotypes.
+        """
         return self
 
     def check(self, task: Any) -> None:
@@ -115,7 +118,7 @@ class Strategy(abc.ABC):
         return
 
     def bind(self, space: Any) -> Self:
-        """The strategy that follows gradients in a space, a `gradient.Descendable`.
+        """Return the strategy that follows gradients in a space, a `gradient.Descendable`.
 
         It is called where ``follows_gradients`` is true.
         """
@@ -139,14 +142,17 @@ class Strategy(abc.ABC):
         raise NotImplementedError(f"{self.name} learns from its own candidates alone")
 
     def recommend(self, state: State) -> Genotype | None:
-        """A genotype that the strategy believes in without having seen it measured, such as the
-        mean of its distribution; None where there is none."""
+        """Return a genotype that the strategy believes in without having seen it measured.
+
+        It may be the mean of the strategy's distribution. None is returned where there is no such
+        genotype.
+        """
         return None
 
     def front(
         self, state: State
     ) -> tuple[Float[np.ndarray, "members dims"], Float[np.ndarray, "members tasks"]] | None:
-        """Genotypes that are worth keeping for one objective or another, and their objectives.
+        """Return genotypes worth keeping for one objective or another, and their objectives.
 
         A run keeps those that no other is better than in everything. None is returned by a strategy
         that seeks the best by one number.
@@ -167,7 +173,7 @@ def check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:
     """Refuse the names that are not known, each with its nearest known one.
 
     Raises:
-        ArgumentError: a given name is not among the known.
+        ArgumentError: A given name is not among the known.
     """
     known = sorted(known)
     wrong = [name for name in given if name not in known]

@@ -6,20 +6,21 @@ sample z stands for the genotype
     x = clip(u, lower, upper),   u = start + sigma · span · z
 
 where the span of a gene is upper − lower, or whatever else its space says. A sample outside the box
-is scored at the nearest point of the box: an optimum on a wall (a density of 1, a weight of 0) is
-reached exactly. Clipping alone would leave a plateau beyond the
-walls on which a mean may drift away, so that a distribution-based algorithm is told its own
-sample, undistorted, at the cost plus a penalty v · (spread of the generation's costs),
+is scored at the nearest point of the box, so that an optimum on a wall (a density of 1, a weight of
+0) is reached exactly. Clipping alone would leave a plateau beyond the walls, on which a mean may
+drift away. A distribution-based algorithm is therefore told its own sample, undistorted, at the
+cost plus a penalty v · (spread of the generation's costs),
 
     v = 0.1 · mean over genes of ((u − x) / s)²,   s the generation's deviation of u.
 
-The spread makes it independent of the scale of the fitness, s of how far the search has narrowed:
-a penalty in absolute distance fades with the deviation, and 40 % of the searches of a 10-gene
-ellipsoid that met a wall stayed on it. The members of a population-based algorithm are themselves
-moved to the wall.
+The spread makes the penalty independent of the scale of the fitness, and s makes it independent of
+how far the search has narrowed. A penalty in absolute distance fades with the deviation, and with
+it 40 % of the searches of a 10-gene ellipsoid that met a wall stayed on it. The members of a
+population-based algorithm are themselves moved to the wall.
 
-Median evaluations (31 seeds; 15 for cmaes) of CMA-ES to within 0.01 of the optimum of a 12-gene
-sphere, population 11, start mid-range, sigma 1/6, and to 1e-3 of a 10-gene ellipsoid between walls:
+The table gives the median evaluations (31 seeds; 15 for cmaes) that CMA-ES took to come within 0.01
+of the optimum of a 12-gene sphere (population 11, start mid-range, sigma 1/6), and within 1e-3 of
+that of a 10-gene ellipsoid between walls:
 
     optimum                  this   reflecting at the walls   cmaes (resampling)
     in a corner               143                       451                  528
@@ -39,11 +40,11 @@ from evojax_merge.documents.arguments import LARGEST, within
 from evojax_merge.params.types import Genotype
 
 PENALTY = 0.1
-"""Of 1, 0.3, 0.2, 0.1 and 0.03 the one that was never much slower than the best of them."""
+"""Among 1, 0.3, 0.2, 0.1 and 0.03 this one was never much slower than the best of them."""
 
 
 class Box(NamedTuple):
-    """Bounds of a search, where it starts and its initial deviation as a share of the span."""
+    """The bounds of a search, where it starts, and its initial deviation as a share of the span."""
 
     lower: Genotype
     upper: Genotype
@@ -57,11 +58,11 @@ class Box(NamedTuple):
         return jnp.clip(x, self.lower, self.upper)
 
     def sample(self, genotype: Float[Array, "*pop dims"]) -> Float[Array, "*pop dims"]:
-        """The sample that stands for a genotype; inside the box the inverse of ``genotype``."""
+        """The sample that stands for a genotype: the inverse of `genotype` inside the box."""
         return (genotype - self.start) / (self.span * self.sigma)
 
     def violation(self, z: Float[Array, "pop dims"]) -> Float[Array, " pop"]:
-        """How far each sample of a generation is from the box, v above."""
+        """How far each sample of a generation is from the box: v in the module's text."""
         beyond = z - self.sample(self.genotype(z))
         deviation = jnp.std(z, axis=0)
         # One sample, or equal ones: nothing to compare with, nothing to choose between.
@@ -72,11 +73,11 @@ class Box(NamedTuple):
 def make_box(
     lower: object, upper: object, start: object | None, sigma: float, span: object | None = None
 ) -> Box:
-    """Check bounds, start (the middle when None), span (the range) and deviation; gather them.
+    """Check and gather bounds, start (the middle when None), span (the range) and deviation.
 
     Raises:
-        ValueError: empty, of different lengths, not finite, reversed or equal bounds, a start
-            outside them, a span or a sigma that is not positive.
+        ValueError: The bounds are empty, of different lengths, not finite, reversed or equal, the
+            start is outside them, or a span or the sigma is not positive.
     """
     low, high = (np.atleast_1d(np.asarray(bound, np.float32)) for bound in (lower, upper))
     middle = (low + high) / 2 if low.shape == high.shape else low

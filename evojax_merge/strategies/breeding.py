@@ -15,12 +15,12 @@ from evojax_merge.strategies.box import Box
 
 
 class State(NamedTuple):
-    """State of a search.
+    """The state of a search.
 
     Attributes:
         founders: What the first generations propose; a whole number of generations.
         archive: What children come from, a pytree of the strategy's own.
-        generation: Generations told.
+        generation: How many generations were told.
     """
 
     founders: Population
@@ -29,18 +29,18 @@ class State(NamedTuple):
 
 
 class ArchiveStrategy(Strategy):
-    """Founders, then children; ``init``, ``ask`` and ``tell`` compile once each.
+    """The base class of strategies that propose founders, then children.
 
     Founders are the genotypes given to `seed`, or samples around the start. The last generation of
-    them is filled with samples around the seeds.
+    them is filled with samples around the seeds. ``init``, ``ask`` and ``tell`` compile once each.
 
     Args:
-        box: Bounds, where the search begins, and how far around.
-        population_size: Candidates a generation.
+        box: The bounds, where the search begins, and how far around.
+        population_size: How many candidates a generation has.
         founders: How many samples around the start come first, where there are no seeds.
 
     Raises:
-        ValueError: A number that is not whole, or below 1.
+        ValueError: A number is not whole, or is below 1.
     """
 
     uses_span = True
@@ -54,7 +54,7 @@ class ArchiveStrategy(Strategy):
         self._compile()
 
     def seed(self, genotypes: Any) -> Self:
-        """The same strategy, starting from these genotypes [seeds, dims] in place of samples.
+        """Return the same strategy, starting from genotypes ``[seeds, dims]`` in place of samples.
 
         Raises:
             ValueError: They are no genotypes of this search.
@@ -86,10 +86,10 @@ class ArchiveStrategy(Strategy):
         """Return the state after the candidates were offered to the archive, one after another.
 
         Args:
-            told: Scores on the tasks or items that the strategy hears, maximised.
+            told: Scores on the tasks or items that the strategy hears, which are maximised.
 
         Raises:
-            ValueError: Scores that the strategy cannot use. Not found while tracing.
+            ValueError: The strategy cannot use the scores. While tracing this is not found.
         """
         if not isinstance(told, jax.core.Tracer):
             self._check(np.asarray(told))

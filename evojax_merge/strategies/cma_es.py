@@ -2,10 +2,10 @@
 
 [1] The CMA Evolution Strategy: A Tutorial, https://arxiv.org/abs/1604.00772
 
-evosax's update with the eigendecomposition B D² Bᵀ = C made only when C has changed by enough
-to matter, every ⌊1 / (10 n (c₁ + c_μ))⌋ generations ([1], appendix B.2). It costs O(n³), which at
-the 4,288 genes of a data-flow search would be nearly all of a generation's time: there a factor of
-C is kept (`evojax_merge.strategies.factored_cma_es`).
+The update is evosax's, but the eigendecomposition B D² Bᵀ = C is made only when C has changed by
+enough to matter, every ⌊1 / (10 n (c₁ + c_μ))⌋ generations ([1], appendix B.2). It costs O(n³),
+which at the 4,288 genes of a data-flow search would be nearly all of a generation's time. There a
+factor of C is kept (`evojax_merge.strategies.factored_cma_es`).
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
 [1] Optimization by Direct Search, https://doi.org/10.1137/S003614450242889
 
-From the best candidate so far one gene at a time is moved up and down by a step; the best
-improvement is taken. After all genes in turn without one, the step is halved.
+From the best candidate so far, one gene at a time is moved up and down by a step, and the best
+improvement is taken. Where all genes in turn gave none, the step is halved.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
-    """State of a search; structure, shapes and dtypes never change after ``init``."""
+    """The state of a search; structure, shapes and dtypes never change after ``init``."""
 
     center: Genotype
     fitness: Float[Array, ""]  # of the center; −inf before it is known
@@ -29,17 +29,19 @@ class State(NamedTuple):
 
 
 class CoordinateSearch(Strategy):
-    """Half a population of genes moved up and down a generation; the first candidate is the start.
+    """A search that moves single genes up and down, half as many a generation as it has candidates.
+
+    The first candidate is the start.
 
     Args:
-        setting: the search that the strategy is for. At a bound a move outwards becomes half a step
+        setting: The search that the strategy is for. At a bound a move outwards becomes half a step
             inwards.
-        population_size: candidates a generation, an even number; None for 4 + ⌊3 ln dims⌋, raised
-            to the next even number, or 2 · dims where that is less.
-        step: of the first moves.
+        population_size: How many candidates a generation has, an even number; None for
+            4 + ⌊3 ln dims⌋, raised to the next even number, or 2 · dims where that is less.
+        step: The size of the first moves, a share of each gene's span.
 
     Raises:
-        ValueError: an odd population, or a step or box that ``make_box`` refuses.
+        ValueError: The population is odd, or ``make_box`` refuses the step or the box.
     """
 
     uses_span = True

@@ -2,9 +2,10 @@
 
 [1] Agent Skill Acquisition for Large Language Models via CycleQD, https://arxiv.org/abs/2410.14735
 
-An archive of elites for every task: there its score is the quality, and the scores of the others
-are the descriptors. The task whose archive gives the parents rotates from generation to generation;
-children may become elites of every archive. With task vectors τ = genotype − start,
+There is an archive of elites for every task. In it the task's score is the quality, and the scores
+of the other tasks are the descriptors. The task whose archive gives the parents rotates from
+generation to generation; children may become elites of every archive. With task vectors
+τ = genotype − start,
 
     crossover   τ = Σ_k w_k τ_k / Σ_k w_k,   w_k ~ N(1, 0.01)
     mutation    τ + U diag(u · rate · s) Vᵀ   for each matrix τ = U diag(s) Vᵀ,   u ~ U(0, 1).
@@ -26,7 +27,7 @@ from evojax_merge.strategies.mating import draw_pair, mutate
 from evojax_merge.strategies.setting import Setting
 
 WEIGHT_DEVIATION = 0.01
-"""Of the weights of a crossover, [1]."""
+"""The standard deviation of the weights of a crossover, as in [1]."""
 
 _LOWEST, _RANGE = 0.5, 0.8
 
@@ -37,24 +38,25 @@ class CycleQD(ArchiveStrategy):
     Departures from [1]: several children a generation, all of the same archive; a score outside its
     range counts as the nearest end, with a warning; and the mutation is along the singular vectors
     of the child's own task vector, where the published code uses the experts'. Elites are drawn as
-    that code draws them, see `elite_weights`.
+    that code draws them (see `elite_weights`).
 
     Args:
         setting: The search that the strategy is for. Task vectors are measured from its start,
             ``sigma`` is a share of its span, and its objectives are the tasks, at least two.
-        bins: Of each task as a descriptor, or one number for all; 15 in [1].
-        ranges: [low, high] of each task as a descriptor, or one for all.
-        population_size: Children a generation; None for 4 + ⌊3 ln dims⌋.
-        founders: Samples around the start that come first, where `seed` gives none; None: a
+        bins: How many bins each task has as a descriptor, or one number for all; 15 in [1].
+        ranges: The range [low, high] of each task as a descriptor, or one for all.
+        population_size: How many children a generation has; None for 4 + ⌊3 ln dims⌋.
+        founders: How many samples around the start come first, where `seed` gives none; None for a
             generation of them.
-        sigma: Their standard deviation, a share of the span.
+        sigma: The standard deviation of the founders, a share of the span.
         mutation: ``svd`` of the matrices, ``gaussian`` of every gene, or None.
-        rate: Of the mutation; None for 0.1 with ``svd`` ([1]), with ``gaussian`` for ``sigma``.
+        rate: The strength of the mutation; None for 0.1 with ``svd`` ([1]), and for ``sigma`` with
+            ``gaussian``.
 
     Raises:
-        ValueError: Fewer than two tasks, ``svd`` in a space without matrices, a range or number
-            that is out of place, archives that take too much memory, or a box that `make_box`
-            refuses.
+        ValueError: There are fewer than two tasks, ``svd`` is given in a space without matrices, a
+            range or number is out of place, the archives take too much memory, or `make_box`
+            refuses the box.
     """
 
     hears = "objectives"
@@ -104,7 +106,7 @@ class CycleQD(ArchiveStrategy):
         super().__init__(box, size, size if founders is None else founders)
 
     def front(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """The elites of all archives, each once [n, dims], and their scores [n, tasks]."""
+        """Return the elites of all archives ``[n, dims]``, each once, and scores ``[n, tasks]``."""
         grids = jax.tree.map(np.asarray, state.archive)
         elites = grids.quality > -np.inf
         genotypes, objectives = grids.genotypes[elites], grids.objectives[elites]
@@ -150,7 +152,7 @@ class CycleQD(ArchiveStrategy):
         self._whole.warn_outside(self.objectives, told)
 
     def _bins(self) -> Int[Array, "tasks cells descriptors"]:
-        """The bins of every cell of every task's archive; of cells that it does not have, 0."""
+        """The bins of every cell of every task's archive; cells that it does not have have 0."""
         bins = np.zeros((len(self.objectives), self.cells, self._others.shape[1]), np.int32)
         for task, descriptors in enumerate(self._descriptors):
             bins[task, : descriptors.cells] = descriptors.all_indices()
@@ -162,11 +164,12 @@ def elite_weights(
     bins: Int[Array, "cells descriptors"],
     occupied: Bool[Array, " cells"],
 ) -> Float[Array, " cells"]:
-    """What elites are drawn in proportion to: Π γ(v), v the quality and the bin of each descriptor,
+    """The weights by which elites are drawn: Π γ(v) over v, the quality and each descriptor's bin,
 
         γ(v) = 0.5 + 0.8 (v − min) / (max − min)   over the elites, 1 where they are equal,
 
-    which prefers those that are good at all tasks. So in the published code; [1] gives 0.5 and 0.8.
+    which prefers those that are good at all tasks. The formula is that of the published code; [1]
+    gives 0.5 and 0.8.
     """
 
     def gamma(values: Float[Array, " cells"]) -> Float[Array, " cells"]:

@@ -13,7 +13,7 @@ from evojax_merge.documents.arguments import check_whole
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int
 
 LIMIT_GB = 4.0
-"""Of what the genotypes of all cells may take: the state is saved after each generation."""
+"""How much the genotypes of all cells may take: the state is saved after each generation."""
 
 
 class DescriptorRangeWarning(UserWarning):
@@ -21,7 +21,7 @@ class DescriptorRangeWarning(UserWarning):
 
 
 class Grid(NamedTuple):
-    """The elites, a cell each; the quality of an empty cell is -inf."""
+    """The elites, one in each cell; the quality of an empty cell is -inf."""
 
     genotypes: Float[Array, "cells dims"]
     objectives: Float[Array, "cells tasks"]
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
     ) -> "Grid":
         """The grid after a candidate was compared with the elite of its cell.
 
-        One with an objective or a quality that is not finite is no elite of any.
+        A candidate with an objective or a quality that is not finite becomes no elite.
         """
         finite = jnp.isfinite(objectives).all() & jnp.isfinite(quality)
         better = finite & (quality > self.quality[cell])
@@ -61,12 +61,12 @@ def empty_grid(cells: int, dims: int, tasks: int) -> Grid:
 
 
 class Descriptors(NamedTuple):
-    """How scores become cells.
+    """The way in which scores become cells.
 
     Attributes:
-        bins: Of each descriptor.
-        low: Where its first bin begins.
-        high: Where its last one ends; a score of ``high`` is in it.
+        bins: The number of bins of each descriptor.
+        low: Where the first bin of each descriptor begins.
+        high: Where the last bin of each ends; a score of ``high`` is in it.
     """
 
     bins: tuple[int, ...]
@@ -83,11 +83,11 @@ class Descriptors(NamedTuple):
 
     @property
     def cells(self) -> int:
-        """Of the grid."""
+        """The number of cells of the grid."""
         return math.prod(self.bins)
 
     def indices(self, scores: Float[Array, " descriptors"]) -> Int[Array, " descriptors"]:
-        """The bin of each score; of a score outside the range, the nearest one."""
+        """The bin of each score; a score outside the range has the nearest one."""
         low, high = jnp.float32(self.low), jnp.float32(self.high)
         bins = jnp.int32(self.bins)
         index = jnp.floor((scores - low) / (high - low) * bins)
@@ -99,7 +99,7 @@ class Descriptors(NamedTuple):
         return jnp.sum(self.indices(scores) * jnp.int32(strides))
 
     def all_indices(self) -> np.ndarray:
-        """The bins of every cell, [cells, descriptors]."""
+        """The bins of every cell, ``[cells, descriptors]``."""
         return np.array(list(itertools.product(*map(range, self.bins))), np.int32)
 
     def warn_outside(
@@ -108,11 +108,11 @@ class Descriptors(NamedTuple):
         """Say which scores are outside their descriptor's range.
 
         Args:
-            names: Of the descriptors.
-            scores: Of candidates.
+            names: The names of the descriptors.
+            scores: The scores of the candidates.
 
         Warns:
-            DescriptorRangeWarning: Some are.
+            DescriptorRangeWarning: Some scores are outside.
         """
         for name, low, high, column in zip(names, self.low, self.high, scores.T, strict=True):
             finite = column[np.isfinite(column)]
@@ -130,13 +130,13 @@ def make_descriptors(names: Sequence[str], bins: Any, ranges: Any) -> Descriptor
     """Check and gather the bins and ranges of descriptors.
 
     Args:
-        names: Of the descriptors.
-        bins: A number for all, or one for each.
-        ranges: [low, high] for all, or one for each.
+        names: The names of the descriptors.
+        bins: A number of bins for all, or one for each.
+        ranges: A range [low, high] for all, or one for each.
 
     Raises:
-        ValueError: There is no descriptor, a number of another length, fewer than 1 bin, or a range
-            that is not finite and rising.
+        ValueError: There is no descriptor, there are more or fewer numbers than descriptors, there
+            is less than 1 bin, or a range is not finite and rising.
     """
     if not names:
         raise ValueError("strategy.descriptors is empty; give at least one task")
@@ -165,7 +165,7 @@ def make_descriptors(names: Sequence[str], bins: Any, ranges: Any) -> Descriptor
 
 
 def check_memory(cells: int, dims: int) -> None:
-    """Whether the genotypes of so many cells can be held.
+    """Check that the genotypes of so many cells can be held.
 
     Raises:
         ValueError: They take more than `LIMIT_GB`.

@@ -11,7 +11,7 @@ A sample is y = A z with C = A Aᵀ. The update of C ([1], Eq. 47) is C' = A M A
     M = a I + c₁ p pᵀ + c_μ Σ wᵢ zᵢ zᵢᵀ,    p = A⁻¹ p_c,  zᵢ = A⁻¹ yᵢ
 
 is a multiple of the identity but in the λ + 1 directions of p and the zᵢ. Its root is made in that
-subspace, and A' = A M^½ and its inverse follow in O(λ n²) operations, in each generation: nothing
+subspace, and A' = A M^½ and its inverse follow in O(λ n²) operations in each generation. Nothing
 is decomposed, and C is never late. Rounding in A A⁻¹ adds up (in float32 to 3e-4 in 20,000
 generations with the rates of 1,000 genes) and is not mended. As in [2] and [3] the path of the step
 size is kept in the coordinates of z, which turn against those of C^−½ y as A does.
@@ -27,23 +27,23 @@ from evosax.algorithms.distribution_based.cma_es import CMA_ES, Params
 from evojax_merge.params.types import Array, Fitness, Float, Population, PRNGKey
 
 SMALLEST = 0.1
-"""Least eigenvalue of M, as a share of `a`, and least `a`. Negative weights are limited: they
-cannot take more away, nor do they with the default rates ([1], Eq. 52): where a generation does,
-A and its inverse lose each other to rounding."""
+"""The least eigenvalue of M, as a share of `a`, and the least `a`. Negative weights cannot take
+more away, and with the default rates ([1], Eq. 52) they do not. Where a generation did, A and its
+inverse would lose each other to rounding."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
-    """As that of evosax's CMA-ES, but for the covariance.
+    """The state of evosax's CMA-ES, but for the covariance.
 
     Attributes:
-        best_solution, best_fitness, generation_counter: As evosax's algorithms count them.
-        mean, std: Of the distribution.
-        p_std: Path of the step size.
-        p_c: Path of the covariance.
-        factor: A, of which A Aᵀ is the covariance.
-        inverse: A⁻¹.
+        best_solution, best_fitness, generation_counter: What all of evosax's algorithms keep.
+        mean, std: The mean and the standard deviation of the distribution.
+        p_std: The path of the step size.
+        p_c: The path of the covariance.
+        factor: The matrix A, of which A Aᵀ is the covariance.
+        inverse: The inverse A⁻¹.
     """
 
     best_solution: Float[Array, " dims"]
@@ -57,12 +57,12 @@ class State:
     inverse: Float[Array, "dims dims"]
 
     def replace(self, **changes: Any) -> "State":
-        """With other values, as evosax asks for them."""
+        """The same state with other values, as evosax asks for it."""
         return dataclasses.replace(self, **changes)
 
 
 class FactoredCMAES(CMA_ES):
-    """CMA-ES whose generation costs O(λ n²); population and parameters as evosax's."""
+    """CMA-ES whose generation costs O(λ n²); population and parameters are those of evosax's."""
 
     def _init(self, key: PRNGKey, params: Params) -> State:
         unknown = jnp.full((self.num_dims,), jnp.nan)

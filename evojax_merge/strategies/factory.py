@@ -1,4 +1,4 @@
-"""Strategies made from what a configuration names, and refused where they do not fit."""
+"""Makes strategies from what a configuration names, and refuses those that do not fit."""
 
 import functools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _ADVICE = "use one of evosax's, e.g. strategy@strategy.inner=cma_es"
 
 
 def make_strategy(factory: Callable[..., Any], setting: Setting, **options: Any) -> Strategy:
-    """The strategy of a search.
+    """Make the strategy of a search.
 
     Args:
         factory: A strategy's class, a function that returns a strategy, or a partial of either;
@@ -50,11 +50,11 @@ def make_strategy(factory: Callable[..., Any], setting: Setting, **options: Any)
 def make_inner(
     outer: str, factory: Callable[..., Any], setting: Setting, **options: Any
 ) -> Strategy:
-    """The strategy inside another one, which is told the fitness alone.
+    """Make the strategy inside another one, which is told the fitness alone.
 
     Args:
         outer: The name of the strategy around it.
-        factory: See `make_strategy`.
+        factory: A class, function or partial, as `make_strategy` takes.
         setting: What the strategy around it was told.
         options: Further arguments of the factory, by name.
 

@@ -1,6 +1,6 @@
 """Grid search: every combination of a few values of each gene, whatever their fitness.
 
-What a careful person does by hand, and what every search has to be better than.
+This is what a careful person does by hand, and what every search has to be better than.
 """
 
 from typing import NamedTuple
@@ -17,23 +17,25 @@ from evojax_merge.strategies.setting import Setting
 
 
 class State(NamedTuple):
-    """How many combinations were asked."""
+    """How many combinations were asked so far."""
 
     asked: Int[Array, ""]
 
 
 class GridSearch(Strategy):
-    """All combinations in order, the last gene fastest; what the budget leaves is drawn uniformly.
+    """A search that asks all combinations in order, the last gene fastest.
+
+    What the budget leaves is drawn uniformly.
 
     Args:
-        setting: the search that the strategy is for; both bounds of a gene are on the grid, and the
+        setting: The search that the strategy is for; both bounds of a gene are on the grid, and the
             start is not used.
-        evaluations: how many candidates the search may have.
-        points: values of each gene; None for as many as the evaluations allow.
-        population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋.
+        evaluations: How many candidates the search may have.
+        points: How many values each gene has; None for as many as the evaluations allow.
+        population_size: How many candidates a generation has; None for 4 + ⌊3 ln dims⌋.
 
     Raises:
-        ValueError: more combinations than evaluations, or numbers that are none.
+        ValueError: There are more combinations than evaluations, or a number is no such number.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class GridSearch(Strategy):
 
 
 def _points(dims: int, evaluations: int, points: int | None) -> int:
-    """Values of each gene, checked or the most there are evaluations for."""
+    """How many values each gene has: the given number, or the most there are evaluations for."""
     if points is not None:
         check_whole("strategy.points", points, 2)
     else:

@@ -8,7 +8,7 @@ from evojax_merge.params.types import Array, Float
 
 
 def limit_step(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " dims"]:
-    """A solution from elsewhere, no further from the mean than the distribution makes likely.
+    """Bring a solution from elsewhere as near to the mean as the distribution makes likely.
 
     The step from the mean m is shortened where its Mahalanobis length exceeds a bound:
 
@@ -19,7 +19,7 @@ def limit_step(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " 
     would spoil, and get the solution as it is.
 
     Args:
-        algorithm: State of an evosax algorithm.
+        algorithm: The state of an evosax algorithm.
         sample: The solution, in the algorithm's coordinates.
     """
     white = _whitened(algorithm, sample)
@@ -33,7 +33,7 @@ def limit_step(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " 
 
 
 def _whitened(algorithm: Any, sample: Float[Array, " dims"]) -> Float[Array, " dims"] | None:
-    """The step to a solution in standard deviations, in a frame of the covariance's."""
+    """The step to a solution in standard deviations, in a frame of the covariance."""
 
     def has(*names: str) -> bool:
         return all(hasattr(algorithm, name) for name in ("mean", "std", *names))

@@ -2,7 +2,7 @@
 
 [1] Competition and Attraction Improve Model Fusion, https://arxiv.org/abs/2508.16204
 
-An archive whose members compete for items: with s_ij what member i scores on item j,
+The members of an archive compete for items: with s_ij what member i scores on item j,
 
     F_ij = s_ij / z_j,   z_j = (Σ_i s_ij)^α,   fitness_i = Σ_j F_ij,
 
@@ -39,9 +39,9 @@ class Archive(NamedTuple):
 
 
 class M2N2(ArchiveStrategy):
-    """Natural niches: competition for items, attraction between those that complement each other.
+    """Natural niches: members compete for items, and those that complement each other attract.
 
-    Departures from [1]: several children a generation, where ``population_size`` says so, all come
+    Departures from [1]: where ``population_size`` asks for several children a generation, all come
     from one archive and enter it one after another; genes stay within the bounds; where no member
     complements the first parent (0 / 0 in [1]) the second is drawn in proportion to fitness, and
     where no member scores anything parents are drawn uniformly. A candidate with an item that is
@@ -50,19 +50,20 @@ class M2N2(ArchiveStrategy):
     Args:
         setting: The search that the strategy is for. ``sigma`` and ``mutation`` are shares of its
             span, and members compete for its items.
-        population_size: Children a generation; 1 in [1].
-        archive_size: Members of the archive; 20 in [1].
-        founders: Samples around the start that come first, where `seed` gives none; 2 in [1].
-        sigma: Their standard deviation, a share of the span; 0.01 in [1], on weights.
-        mutation: Standard deviation of the mutation, likewise; None for ``sigma``, or for 0 when
-            the search starts from given genotypes, as in [1].
-        alpha: Strength of the competition; 0 for none, a genetic algorithm.
-        attraction: Draw the second parent by what it adds to the first; else by fitness.
-        crossover: Else a child is its first parent, mutated.
-        split_point: Else one interpolation weight holds for the whole genotype.
+        population_size: How many children a generation has; 1 in [1].
+        archive_size: How many members the archive has; 20 in [1].
+        founders: How many samples around the start come first, where `seed` gives none; 2 in [1].
+        sigma: The standard deviation of the founders, a share of the span; 0.01 in [1], on weights.
+        mutation: The standard deviation of the mutation, a share of the span; None for ``sigma``,
+            or for 0 when the search starts from given genotypes, as in [1].
+        alpha: The strength of the competition; 0 for none, which is a genetic algorithm.
+        attraction: Draw the second parent by what it adds to the first; otherwise by fitness.
+        crossover: Cross two parents; otherwise a child is its first parent, mutated.
+        split_point: Split a crossover at a gene; otherwise one interpolation weight holds for the
+            whole genotype.
 
     Raises:
-        ValueError: A number is out of its range, or a box that `make_box` refuses.
+        ValueError: A number is out of its range, or `make_box` refuses the box.
     """
 
     hears = "items"
@@ -101,7 +102,7 @@ class M2N2(ArchiveStrategy):
 
     @property
     def mutation(self) -> float:
-        """Standard deviation of the mutation, a share of the span."""
+        """The standard deviation of the mutation, a share of the span."""
         if self._mutation is not None:
             return self._mutation
         return 0.0 if self._seeds is not None and self._crossover else self.box.sigma
@@ -148,7 +149,7 @@ class M2N2(ArchiveStrategy):
 
 
 def share(scores: Float[Array, "members items"], alpha: float) -> Float[Array, "members items"]:
-    """F, what each member gets of each item; an item that nobody solves is worth nothing."""
+    """The shares F that members get of each item; an item that nobody solves is worth nothing."""
     total = jnp.sum(scores, axis=0)
     return scores / jnp.where(total > 0, total, 1.0) ** alpha
 
@@ -159,7 +160,7 @@ def parents(
     occupied: Bool[Array, " archive"],
     attraction: bool,
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """The places of two parents; nothing that is not occupied has a share."""
+    """Draw the places of two parents; a place that is not occupied has no share."""
     key_first, key_second = jax.random.split(key)
     fitness = proportional_or_uniform(jnp.sum(shares, axis=1), occupied)
     first = draw(key_first, fitness)
@@ -175,7 +176,8 @@ def compete(
 ) -> Archive:
     """The archive after a child was compared with its members: the worst of all is dropped.
 
-    An empty place is worse than any child; a child with a score that is not finite than anything.
+    An empty place is worse than any child. A child with a score that is not finite is worse than
+    anything.
     """
     valid = jnp.isfinite(scores).all()
     scores = jnp.where(valid, scores, 0.0)

@@ -19,7 +19,7 @@ from evojax_merge.params.types import Fitness, Population, PRNGKey
 
 
 class MAES(MA_ES):
-    """MA-ES, weights paired with ranks (Eq. M11 of [1])."""
+    """MA-ES whose weights are paired with ranks (Eq. M11 of [1])."""
 
     def _tell(
         self, key: PRNGKey, population: Population, fitness: Fitness, state: State, params: Params
@@ -31,7 +31,7 @@ class MAES(MA_ES):
 
 
 class LMMAES(MAES, LM_MA_ES):
-    """LM-MA-ES, weights paired with ranks.
+    """LM-MA-ES whose weights are paired with ranks.
 
     The learning rates c_c,i = λ / (4^i n) of [2] are meant for n ≫ λ and are capped at 1 here:
     above 2 they would take the root of a negative number.

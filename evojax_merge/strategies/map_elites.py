@@ -2,8 +2,8 @@
 
 [1] Illuminating search spaces by mapping elites, https://arxiv.org/abs/1504.04909
 
-Keeps the best candidate of every cell of a grid over descriptors, here the scores of tasks, and
-proposes variations of those elites.
+The search keeps the best candidate of every cell of a grid over descriptors, here the scores of
+tasks, and proposes variations of those elites.
 """
 
 from collections.abc import Sequence
@@ -31,30 +31,30 @@ class MAPElites(ArchiveStrategy):
     """A grid of elites over the scores of tasks.
 
     Departures from [1]: scores are descriptors; a score outside its range counts as the nearest
-    end, with a warning; and the crossover, by which this is the MAP-Elites that M2N2 is compared
-    with (arXiv 2508.16204: ``population_size=1 founders=2 bins=10 selection=quality sigma=0.01``
-    on weights, parents in proportion to quality). A candidate with a score that is not finite is
-    no elite.
+    end, with a warning; and there is a crossover, by which this is the MAP-Elites that M2N2 is
+    compared with (arXiv 2508.16204:
+    ``population_size=1 founders=2 bins=10 selection=quality sigma=0.01`` on weights, parents in
+    proportion to quality). A candidate with a score that is not finite is no elite.
 
     Args:
         setting: The search that the strategy is for. ``sigma`` and ``mutation`` are shares of its
             span, and its objectives are the tasks.
-        fitness: The task whose score is the quality; None: the mean of all.
-        descriptors: The tasks whose scores are the descriptors; None: all but ``fitness``.
-        bins: Of each descriptor, or one number for all.
-        ranges: [low, high] of each descriptor, or one for all.
-        population_size: Children a generation; None for 4 + ⌊3 ln dims⌋.
-        founders: Samples around the start that come first, where `seed` gives none; None: a
+        fitness: The task whose score is the quality; None for the mean of all.
+        descriptors: The tasks whose scores are the descriptors; None for all but ``fitness``.
+        bins: How many bins each descriptor has, or one number for all.
+        ranges: The range [low, high] of each descriptor, or one for all.
+        population_size: How many children a generation has; None for 4 + ⌊3 ln dims⌋.
+        founders: How many samples around the start come first, where `seed` gives none; None for a
             generation of them.
-        sigma: Their standard deviation, a share of the span.
-        mutation: Standard deviation of the mutation, likewise; None for ``sigma``, or for 0 when
-            the search starts from given genotypes and children come from two parents.
+        sigma: The standard deviation of the founders, a share of the span.
+        mutation: The standard deviation of the mutation, a share of the span; None for ``sigma``,
+            or for 0 when the search starts from given genotypes and children come from two parents.
         selection: Parents are drawn ``uniform`` among the elites, or in proportion to ``quality``.
-        crossover: A child has two parents, as in M2N2; else one.
+        crossover: A child has two parents, as in M2N2; otherwise one.
 
     Raises:
-        ValueError: A task that there is none of, a range or number that is out of place, an archive
-            that takes too much memory, or a box that `make_box` refuses.
+        ValueError: A task does not exist, a range or number is out of place, the archive takes too
+            much memory, or `make_box` refuses the box.
     """
 
     hears = "objectives"
@@ -104,14 +104,14 @@ class MAPElites(ArchiveStrategy):
         super().__init__(box, size, size if founders is None else founders)
 
     def front(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """The elites [n, dims] and their scores [n, tasks]."""
+        """Return the elites ``[n, dims]`` and their scores ``[n, tasks]``."""
         grid = jax.tree.map(np.asarray, state.archive)
         elites = grid.quality > -np.inf
         return grid.genotypes[elites], grid.objectives[elites]
 
     @property
     def mutation(self) -> float:
-        """Standard deviation of the mutation, a share of the span."""
+        """The standard deviation of the mutation, a share of the span."""
         if self._mutation is not None:
             return self._mutation
         return 0.0 if self._seeds is not None and self._crossover else self.box.sigma

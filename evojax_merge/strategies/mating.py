@@ -1,4 +1,4 @@
-"""How children are made of genotypes: parents, crossover, mutation.
+"""Steps that make children of genotypes: the choice of parents, crossover and mutation.
 
 The crossover is that of M2N2 (Abrantes et al., 2025), https://arxiv.org/abs/2508.16204: spherical
 interpolation (Shoemake, 1985) of two whole genotypes, by w before a split point and by 1 − w after.
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, PRNGKey
 
 _PARALLEL = 1e-6
-"""Sine of an angle below which two genotypes are interpolated linearly."""
+"""The sine of an angle below which two genotypes are interpolated linearly."""
 
 
 def slerp(
@@ -20,7 +20,8 @@ def slerp(
 
         a x + b y,   a = sin((1 − w) ω) / sin ω,   b = sin(w ω) / sin ω,
 
-    and b x + a y from the gene ``split`` on. Linear where ω has no sine or a genotype is zero.
+    and b x + a y from the gene ``split`` on. It is linear where ω has no sine or a genotype is
+    zero.
     """
     norms = jnp.linalg.norm(x) * jnp.linalg.norm(y)
     cosine = jnp.dot(x, y) / jnp.where(norms > 0, norms, 1.0)
@@ -37,7 +38,7 @@ def slerp(
 
 
 def crossover(key: PRNGKey, x: Genotype, y: Genotype, split_point: bool = True) -> Genotype:
-    """`slerp` by w ~ U(0, 1), with a split point uniform over the genes."""
+    """Interpolate by `slerp` with w ~ U(0, 1) and a split point uniform over the genes."""
     key_split, key_w = jax.random.split(key)
     split = jax.random.randint(key_split, (), 0, x.size) if split_point else None
     return slerp(x, y, jax.random.uniform(key_w), split)
@@ -49,16 +50,16 @@ def mutate(key: PRNGKey, genotype: Genotype, deviation: Float[Array, " *dims"] |
 
 
 def draw(key: PRNGKey, weights: Float[Array, " members"]) -> Int[Array, ""]:
-    """A member, in proportion to weights of which one is positive."""
+    """Draw a member in proportion to weights, at least one of which is positive."""
     return jax.random.choice(key, weights.size, p=weights / jnp.sum(weights))
 
 
 def draw_pair(
     key: PRNGKey, weights: Float[Array, " members"]
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """Two members in proportion to their weights, without replacement (Gumbel top-2).
+    """Draw two members in proportion to their weights, without replacement (Gumbel top-2).
 
-    One member twice where no second has a positive weight.
+    One member is drawn twice where no second has a positive weight.
     """
     if weights.size == 1:
         return jnp.int32(0), jnp.int32(0)
@@ -70,5 +71,5 @@ def draw_pair(
 def proportional_or_uniform(
     weights: Float[Array, " members"], among: Bool[Array, " members"]
 ) -> Float[Array, " members"]:
-    """Weights to draw by; equal among the given members where no weight is positive."""
+    """The weights to draw by, which are equal among some members where no weight is positive."""
     return jnp.where(jnp.any(weights > 0), weights, among.astype(weights.dtype))

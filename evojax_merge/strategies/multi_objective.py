@@ -1,4 +1,4 @@
-"""Search for several objectives at once: evosax's base class for it, and its place in the box."""
+"""Search for several objectives at once: evosax's base class for it, and a strategy in the box."""
 
 import dataclasses
 import functools
@@ -22,7 +22,8 @@ from evojax_merge.strategies.setting import Setting
 from evojax_merge.strategies.variation import polynomial_mutation, simulated_binary_crossover
 
 DEFAULT_POPULATION = 40
-"""The papers' 92 to 100 are for tens of thousands of evaluations."""
+"""How many candidates a generation has; the papers' 92 to 100 are for tens of thousands of
+evaluations."""
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +38,7 @@ class Params(BaseParams):
 class MultiObjectiveAlgorithm(PopulationBasedAlgorithm):
     """evosax's base class where a fitness is a row of costs, all minimised.
 
-    The base class keeps the best candidate; of several objectives there is none, so that ``init``
+    The base class keeps the best candidate. For several objectives there is none, so that ``init``
     and ``tell`` leave that out. A cost that is not finite ranks last.
     """
 
@@ -68,7 +69,7 @@ class MultiObjectiveAlgorithm(PopulationBasedAlgorithm):
         return state.replace(generation_counter=state.generation_counter + 1), {}
 
     def _placeholders(self) -> dict[str, Array]:
-        """Fields that every state has, before the first population."""
+        """The fields that every state has before the first population."""
         return {
             "population": jnp.zeros((self.population_size, self.num_dims)),
             "fitness": jnp.full((self.population_size, self.num_objectives), jnp.inf, jnp.float32),
@@ -77,8 +78,10 @@ class MultiObjectiveAlgorithm(PopulationBasedAlgorithm):
         }
 
     def _opponents(self, key: PRNGKey) -> tuple[Int[Array, " parents"], Int[Array, " parents"]]:
-        """Who meets whom in the binary tournaments that choose two parents for each pair of
-        children; every member stands in as many as any other, but for the remainder."""
+        """Who meets whom in the binary tournaments for the two parents of each pair of children.
+
+        Every member stands in as many tournaments as any other, but for the remainder.
+        """
         parents = 2 * -(-self.population_size // 2)
         rounds = -(-2 * parents // self.population_size)
         draw = jax.vmap(lambda key: jax.random.permutation(key, self.population_size))
@@ -114,7 +117,7 @@ class MultiObjectiveAlgorithm(PopulationBasedAlgorithm):
 
 
 class State(NamedTuple):
-    """State of a search; structure, shapes and dtypes never change after ``init``."""
+    """The state of a search; structure, shapes and dtypes never change after ``init``."""
 
     algorithm: BaseState
 
@@ -127,18 +130,18 @@ class MultiObjectiveStrategy(Strategy):
     nothing and harms nothing.
 
     Args:
-        setting: the search that the strategy is for. Its start is the first candidate, and all of
+        setting: The search that the strategy is for. Its start is the first candidate, and all of
             its objectives, at least two, are maximised.
         algorithm: `NSGA2`, `NSGA3`, or a partial of one that carries constructor options.
-        population_size: candidates a generation; None for `DEFAULT_POPULATION`.
-        sigma: standard deviation of a ``normal`` first generation, a share of each gene's span.
-        initial_population: the first generation beside the start: ``uniform`` in the box (the
+        population_size: How many candidates a generation has; None for `DEFAULT_POPULATION`.
+        sigma: The standard deviation of a ``normal`` first generation, a share of each gene's span.
+        initial_population: The first generation beside the start: ``uniform`` in the box (the
             papers'), or ``normal`` around the start.
-        strategy_params: the algorithm's own parameters by name.
+        strategy_params: The algorithm's own parameters by name.
 
     Raises:
-        ValueError: fewer than two objectives, an unknown option or parameter, a population that the
-            algorithm cannot use, or a box that ``make_box`` refuses.
+        ValueError: There are fewer than two objectives, an option or parameter is unknown, the
+            algorithm cannot use the population, or ``make_box`` refuses the box.
     """
 
     hears = "objectives"
@@ -200,10 +203,10 @@ class MultiObjectiveStrategy(Strategy):
         """Return the state after a generation was scored.
 
         Args:
-            told: an objective in each column, all maximised.
+            told: An objective in each column, all of which are maximised.
 
         Raises:
-            ValueError: another number of objectives than the strategy was made for.
+            ValueError: There are more or fewer objectives than the strategy was made for.
         """
         if told.shape != (self.population_size, len(self.objectives)):
             raise ValueError(
@@ -215,7 +218,7 @@ class MultiObjectiveStrategy(Strategy):
     def front(
         self, state: State
     ) -> tuple[Float[np.ndarray, "members dims"], Float[np.ndarray, "members tasks"]]:
-        """Genotypes and objectives that no member of the population dominates, without copies."""
+        """Return genotypes and objectives that no member dominates, each once."""
         algorithm: Any = state.algorithm
         costs = np.asarray(algorithm.fitness)
         kept = (np.asarray(algorithm.rank) == 0) & np.isfinite(costs).all(axis=1)

@@ -21,8 +21,10 @@ _TINY = 1e-6
 def update_extremes(
     costs: Costs, first: Bool[Array, " pop"], ideal: Point, extremes: Extremes
 ) -> Extremes:
-    """For each axis the point nearest to it: least max_j w_j (f_j − ideal_j), w = 1 on the axis and
-    10⁶ off it ([1], eq. 4), among the first front and the extremes so far."""
+    """The point nearest to each axis, among the first front and the extremes so far.
+
+    It has the least max_j w_j (f_j − ideal_j), with w 1 on the axis and 10⁶ off it ([1], eq. 4).
+    """
     count = costs.shape[1]
     points = jnp.concatenate([extremes, jnp.where(first[:, None], costs, jnp.inf)])
     beyond = points - ideal
@@ -40,15 +42,15 @@ def nadir_point(
     worst: Point,
     extremes: Extremes,
 ) -> Point:
-    """Where the hyperplane through the extremes meets the axes ([1], section IV.C).
+    """The point at which the hyperplane through the extremes meets the axes ([1], section IV.C).
 
     Where there is no such plane, or it meets an axis at the ideal point or nowhere, the worst cost
-    of the first front; where that is the best one too, the worst of all.
+    of the first front takes its place. Where that is the best one too, the worst cost of all does.
 
     Args:
-        first: the members of the first front.
-        sound: the members that have costs.
-        worst: the greatest costs ever told.
+        first: Whether each member is of the first front.
+        sound: Whether each member has costs.
+        worst: The greatest costs ever told.
     """
     sides = extremes - ideal
     ones = jnp.ones(ideal.shape)
@@ -68,7 +70,7 @@ def associate(
 ) -> tuple[Int[Array, " pop"], Float[Array, " pop"]]:
     """The reference direction nearest to each candidate, and the distance from it ([1], IV.D).
 
-    An objective that is constant is left out: its range is taken as 1.
+    An objective that is constant is left out, as its range is taken as 1.
     """
     extent = nadir - ideal
     scaled = (costs - ideal) / jnp.where(extent > _TINY, extent, 1.0)
@@ -89,11 +91,11 @@ def niche(
     directions: int,
     survivors: int,
 ) -> Int[Array, " survivors"]:
-    """Which candidates survive: whole fronts, then of the next one those in the emptiest niches
-    ([1], algorithm 4).
+    """The candidates that survive ([1], algorithm 4).
 
-    An empty niche takes the nearest of its candidates, another a random one; niches that are
-    equally empty take turns in random order.
+    Whole fronts survive, then those of the next one in the emptiest niches. An empty niche takes
+    the nearest of its candidates, another niche takes a random one. Niches that are equally empty
+    take turns in random order.
     """
     key_niche, key_member = jax.random.split(key)
     turn = jax.random.uniform(key_niche, (directions,))

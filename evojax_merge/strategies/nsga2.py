@@ -2,11 +2,12 @@
 
 [1] A Fast and Elitist Multiobjective Genetic Algorithm, https://doi.org/10.1109/4235.996017
 
-Departures: of the last front that survives, the most crowded are taken off one at a time (Kukkonen
-& Deb, 2006; `pareto.survivors_of`), which spreads it better than all at once; a child that
-crossover left equal to its parent has at least one gene mutated, so that no evaluation repeats an
-earlier one; of candidates with equal objectives all but one have a crowding distance of 0; a gene
-is mutated with probability 0.7/n, of [1] 1/n, by the comparison in experiments/search/README.md.
+Departures: from the last front that survives, the most crowded are taken off one at a time
+(Kukkonen & Deb, 2006; `pareto.survivors_of`), which spreads it better than all at once; a child
+that crossover left equal to its parent has at least one gene mutated, so that no evaluation repeats
+an earlier one; of candidates with equal objectives all but one have a crowding distance of 0; a
+gene is mutated with probability 0.7/n instead of 1/n, by the comparison in
+experiments/search/README.md.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ class State(BaseState):
 
 
 class NSGA2(MultiObjectiveAlgorithm):
-    """NSGA-II: survival by front, then by crowding; binary tournaments by the same."""
+    """NSGA-II: survival and binary tournaments go by front, then by crowding."""
 
     @property
     def _default_params(self) -> Params:

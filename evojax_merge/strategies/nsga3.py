@@ -5,12 +5,12 @@
 [2] Seada & Deb, A Unified Evolutionary Optimization Procedure for Single, Multiple, and Many
     Objectives (U-NSGA-III), 2016, https://doi.org/10.1109/TEVC.2015.2459718
 
-Departures: parents win the binary tournaments of [2], members of one niche against each other by
+Departures: parents are chosen by the binary tournaments of [2], where members of one niche win by
 front, then by the distance from its direction; extreme points are sought among the first front and
 those found before, and an intercept that no cost has reached is the worst cost seen (both as in
 pymoo); where the hyperplane cannot be used, the worst of the first front takes its place. A child
 that crossover left equal to its parent has at least one gene mutated; a gene is mutated with
-probability 0.7/n, of [1] 1/n, by the comparison in experiments/search/README.md.
+probability 0.7/n instead of 1/n, by the comparison in experiments/search/README.md.
 """
 
 import dataclasses
@@ -42,14 +42,14 @@ class State(BaseState):
 
 
 class NSGA3(MultiObjectiveAlgorithm):
-    """NSGA-III: survival by front, then by the niche of a reference direction.
+    """NSGA-III: survival goes by front, then by the niche of a reference direction.
 
     Args:
-        partitions: of each axis by the reference directions (Das & Dennis); None for as many as
-            give no more directions than the population has members.
+        partitions: How many parts the reference directions divide each axis into (Das & Dennis);
+            None for as many as give no more directions than the population has members.
 
     Raises:
-        ValueError: more directions than members, or a number of partitions that is none.
+        ValueError: There are more directions than members, or ``partitions`` is no such number.
     """
 
     def __init__(

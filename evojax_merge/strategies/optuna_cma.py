@@ -4,7 +4,7 @@
 [2] cmaes, https://arxiv.org/abs/2402.01373
 
 A study lives in this process; the state of the search is what it was told. Where the two do not
-correspond, after a resume above all, a fresh study with the same seed is told everything again: it
+correspond, after a resume above all, a fresh study with the same seed is told everything again. It
 then proposes the same candidates, to the bit.
 
 Departure: Optuna draws the first trial of a study at random, to learn which parameters there are.
@@ -27,11 +27,11 @@ from evojax_merge.strategies.base import Strategy, default_population_size
 from evojax_merge.strategies.setting import Setting
 
 _WORST = -3e38
-"""What a candidate without a finite fitness is told as; the sampler compares ranks only."""
+"""The fitness told for a candidate without a finite one; the sampler compares ranks only."""
 
 
 class State(NamedTuple):
-    """State of a search; structure, shapes and dtypes never change after ``init``."""
+    """The state of a search; structure, shapes and dtypes never change after ``init``."""
 
     seed: Int[Array, ""]
     told: Int[Array, ""]  # how many rows below are filled
@@ -49,17 +49,19 @@ class _Position(NamedTuple):
 
 
 class OptunaCMAES(Strategy):
-    """Optuna's CmaEsSampler: start in the middle, deviation a sixth of the range, resampling at the
-    bounds.
+    """Optuna's CmaEsSampler as a strategy.
+
+    It starts in the middle with a sixth of the range as deviation, and resamples at the bounds.
 
     Args:
-        setting: the search that the strategy is for.
-        evaluations: how many candidates the search may have.
-        population_size: candidates a generation; None for 4 + ⌊3 ln dims⌋, the sampler's.
+        setting: The search that the strategy is for.
+        evaluations: How many candidates the search may have.
+        population_size: How many candidates a generation has; None for 4 + ⌊3 ln dims⌋, the
+            sampler's default.
 
     Raises:
-        ValueError: Optuna is not installed, an impossible number, or a box that ``make_box``
-            refuses.
+        ValueError: Optuna is not installed, a number is impossible, or ``make_box`` refuses the
+            box.
     """
 
     averages = True
@@ -107,7 +109,7 @@ class OptunaCMAES(Strategy):
         """Return the state after a generation was scored; what is not finite ranks last.
 
         Raises:
-            ValueError: more evaluations than there is room for.
+            ValueError: There are more evaluations than there is room for.
         """
         position, first = self._at(state), int(state.told)
         last = first + self.population_size
@@ -184,10 +186,10 @@ def _told(state: State) -> tuple[int, bytes, bytes]:
 
 
 def _imported() -> Any:
-    """Optuna; a second of import, for searches that ask for it.
+    """Import Optuna, which takes a second, for searches that ask for it.
 
     Raises:
-        ValueError: It or cmaes is not installed.
+        ValueError: Optuna or cmaes is not installed.
     """
     try:
         importlib.import_module("cmaes")

@@ -21,7 +21,7 @@ Costs = Float[Array, "pop objectives"]
 
 
 def finite_costs(objectives: Costs) -> Costs:
-    """Minus the objectives; a row with one that is not finite is infinite in all."""
+    """Minus the objectives; a row in which one is not finite is infinite in all."""
     sound = jnp.isfinite(objectives).all(axis=1, keepdims=True)
     return jnp.where(sound, -objectives.astype(jnp.float32), jnp.inf)
 
@@ -33,8 +33,10 @@ def dominates(costs: Costs) -> Bool[Array, "pop pop"]:
 
 
 def non_dominated_rank(costs: Costs) -> Int[Array, " pop"]:
-    """The front of each candidate, 0 for the best: fronts are taken off one after another ([1],
-    III.A)."""
+    """The front of each candidate, 0 for the best.
+
+    Fronts are taken off one after another ([1], III.A).
+    """
     dominated_by = dominates(costs).T
     unranked = jnp.full(costs.shape[0], -1, jnp.int32)
 
@@ -50,9 +52,10 @@ def non_dominated_rank(costs: Costs) -> Int[Array, " pop"]:
 def crowding_distance(costs: Costs, rank: Int[Array, " pop"]) -> Float[Array, " pop"]:
     """How far apart a candidate's neighbours in its front are, summed over objectives ([1], III.B).
 
-    Each objective counts in its range within the front; one that is constant there counts nothing.
-    The ends of a front are infinitely far. Of candidates with equal costs the first alone has a
-    distance, the others 0, so that copies go first: scores of a few hundred items tie often.
+    Each objective is divided by its range within the front; one that is constant there counts
+    nothing. The ends of a front are infinitely far. Of candidates with equal costs the first alone
+    has a distance and the others have 0, so that copies go first: scores of a few hundred items tie
+    often.
     """
     return _crowding(costs, rank, _copies(costs))
 
@@ -60,18 +63,17 @@ def crowding_distance(costs: Costs, rank: Int[Array, " pop"]) -> Float[Array, " 
 def whole_and_last(
     rank: Int[Array, " pop"], count: int
 ) -> tuple[Bool[Array, " pop"], Bool[Array, " pop"]]:
-    """Who is of a front of which all are among the first ``count``, and who of the one of which
-    some are."""
+    """Who is of a front that is whole among the first ``count``, and who of the one cut there."""
     up_to = (rank[:, None] >= rank[None]).sum(axis=1)  # candidates no worse in rank
     before = (rank[:, None] > rank[None]).sum(axis=1)
     return up_to <= count, (up_to > count) & (before < count)
 
 
 def survivors_of(costs: Costs, rank: Int[Array, " pop"], count: int) -> Int[Array, " count"]:
-    """Which ``count`` candidates survive: whole fronts, then what is left of the next one.
+    """The ``count`` candidates that survive: whole fronts, then what is left of the next one.
 
-    The most crowded of that front is taken off, and again, with the distances of those that are
-    left ([3]): all distances at once, as in [1], would take off both of a close pair.
+    The most crowded of that front is taken off again and again, by the distances of those that are
+    left ([3]). All distances at once, as in [1], would take off both of a close pair.
     """
     size, copy = costs.shape[0], _copies(costs)
     whole, last = whole_and_last(rank, count)
@@ -88,7 +90,7 @@ def survivors_of(costs: Costs, rank: Int[Array, " pop"], count: int) -> Int[Arra
 
 
 def _copies(costs: Costs) -> Bool[Array, " pop"]:
-    """Whether a candidate's costs are those of an earlier one, or it failed."""
+    """Whether a candidate has the costs of an earlier one, or failed."""
     equal = (costs[:, None] == costs[None, :]).all(axis=-1)
     return jnp.tril(equal, -1).any(axis=1) | ~jnp.isfinite(costs).all(axis=1)
 
@@ -96,7 +98,7 @@ def _copies(costs: Costs) -> Bool[Array, " pop"]:
 def _crowding(
     costs: Costs, rank: Int[Array, " pop"], copy: Bool[Array, " pop"]
 ) -> Float[Array, " pop"]:
-    """Crowding distances; who has the rank of no front, the number of candidates, is left out."""
+    """The crowding distances; a rank that is the number of candidates is no front and left out."""
     size = costs.shape[0]
     group = jnp.where(copy, size, rank)
 

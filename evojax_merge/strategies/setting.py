@@ -9,19 +9,19 @@ from evojax_merge.strategies.box import Box, make_box
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setting:
-    """What a strategy is told when it is made: the genes, and what candidates are measured on.
+    """The setting of a search: the genes, and what candidates are measured on.
 
     A strategy takes from it what it needs. Bounds are checked by `box`, which all of ours call.
 
     Attributes:
         lower: The least value of each gene, ``[dims]``.
         upper: The greatest value of each gene, ``[dims]``.
-        start: Where the search begins, ``[dims]``; None for the middle of the bounds.
+        start: The point where the search begins, ``[dims]``; None for the middle of the bounds.
         span: The range of each gene that a deviation or a step is a share of, ``[dims]``; None for
             upper − lower.
         objectives: The names of the fitness tasks where there are several; otherwise empty.
         items: How many items each candidate is measured on; None where that is not known.
-        matrices: (first gene, rows, columns) of each matrix among the genes.
+        matrices: The first gene, the rows and the columns of each matrix among the genes.
     """
 
     lower: Any
@@ -33,12 +33,12 @@ class Setting:
     matrices: Sequence[tuple[int, int, int]] = ()
 
     def box(self, sigma: float) -> Box:
-        """The bounds, the start and the span, checked.
+        """Check and gather the bounds, the start and the span.
 
         Args:
             sigma: The initial deviation, a share of each gene's span.
 
         Raises:
-            ValueError: See `make_box`.
+            ValueError: `make_box` refuses them.
         """
         return make_box(self.lower, self.upper, self.start, sigma, self.span)

@@ -1,4 +1,4 @@
-"""What a fitness becomes before an evosax algorithm sees it."""
+"""Functions that change a fitness before an evosax algorithm sees it."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def fitness_shaping(name: str) -> Callable[..., Fitness]:
         name: ``identity``, ``centered_rank``, ``normalize`` or ``standardize``.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: Evosax has none of this name.
     """
     check_option("fitness_shaping", name, list(_SHAPINGS))
     return _SHAPINGS[name]
@@ -45,8 +45,8 @@ def to_cost(
     algorithms use the values, and infinity would turn their state to NaN.
 
     Args:
-        violation: how far each sample is from the box, see `box`.
-        worst: a cost that the replacement must also exceed, −inf for none.
+        violation: How far each sample is from the box (see `box`).
+        worst: A cost that the replacement must also exceed, −inf for none.
 
     Returns:
         The costs, and the worst finite cost including ``worst``.
@@ -63,7 +63,7 @@ def to_cost(
 
 
 def rank_weights(population: Population, fitness: Fitness, state: State, params: Params) -> Fitness:
-    """Recombination weights by rank, where candidates of equal fitness share theirs evenly.
+    """Recombination weights by rank; candidates of equal fitness share theirs evenly.
 
     An accuracy on a few hundred items ties often. evosax gives each of a tied pair the weight of
     the truncated mean rank, so that a tie for the best counts the largest weight twice and the

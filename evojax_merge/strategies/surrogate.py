@@ -38,32 +38,34 @@ from evojax_merge.strategies.gaussian_process import fit, predict
 from evojax_merge.strategies.setting import Setting
 
 _PROBES = 8
-"""Proposals for each gene from which the covariance of the strategy inside is measured."""
+"""How many proposals for each gene the covariance of the strategy inside is measured from."""
 
 _MOST_KNOWN = 10_000
-"""Candidates that the process learns from: it inverts a matrix of as many rows and columns."""
+"""How many candidates the process learns from at most: it inverts a matrix of as many rows and
+columns."""
 
 _SEEN = 0.1
-"""Share of the covariance of the data in it: a gene that has come to rest on a wall of the box has
-no variance among the proposals, and would be all that distances are made of."""
+"""The share that the covariance of the data has in the one used. A gene that has come to rest on a
+wall of the box has no variance among the proposals, and would be all that distances are made of."""
 
 _WORST = 3.0
-"""Values count as no further below the median than so many times what the best is above it: a few
-failures would be all that the process explains."""
+"""Values count as no further below the median than so many times what the best is above it. A
+few failures would otherwise be all that the process explains."""
 
 
 class State(NamedTuple):
-    """State of a search with a model.
+    """The state of a search with a model.
 
     Attributes:
-        inner: Of the strategy inside.
+        inner: The state of the strategy inside.
         genotypes: The latest candidates scored, in a ring.
-        fitness: Theirs; nan where there is none, or none that is finite.
-        told: Candidates scored so far.
+        fitness: The fitness of each of these; nan where there is none, or none that is finite.
+        told: How many candidates were scored so far.
         proposed: The generation of the strategy inside.
-        scores: What is known of it, nan where not finite.
-        scored: Which of it are scored; all of them once the strategy inside was told.
-        asked: Which of it are being scored.
+        scores: The scores known of that generation, nan where not finite.
+        scored: Whether each of that generation is scored; all are once the strategy inside was
+            told.
+        asked: The places in that generation of the candidates that are being scored.
     """
 
     inner: Any
@@ -83,24 +85,25 @@ class _Prediction(NamedTuple):
 
 
 class Surrogate(Strategy):
-    """A strategy of whose proposals only the promising are evaluated.
+    """A strategy that evaluates only the promising ones of another strategy's proposals.
 
-    A generation takes ``population_size`` evaluations, chosen by the upper confidence bound, where
-    the process can be trusted; else as many times that as it takes to evaluate all. ``ask``,
+    Where the process can be trusted, a generation takes ``population_size`` evaluations, chosen by
+    the upper confidence bound. Otherwise it takes as many times that as evaluate all. ``ask``,
     ``tell`` and what is inside are compiled together, so that the methods of the strategy inside
     must be traceable.
 
     Args:
         setting: The search that the strategy is for.
-        inner: (setting, population_size) -> the strategy inside.
-        population_size: Candidates scored at a time; None: a generation of the strategy inside, by
-            its own default, divided by ``oversample``.
-        oversample: Proposals for each of those.
-        capacity: Latest candidates that the process learns from.
-        warmup: Candidates before it may speak, times the genes.
-        exploration: Deviations added to the predicted mean where candidates are chosen.
-        trust: It may speak if its leave-one-out predictions have at least this correlation with
-            the scores.
+        inner: A function of setting and population_size that makes the strategy inside.
+        population_size: How many candidates are scored at a time; None for a generation of the
+            strategy inside, by its own default, divided by ``oversample``.
+        oversample: How many proposals there are for each candidate scored.
+        capacity: How many of the latest candidates the process learns from.
+        warmup: How many candidates are scored before the process may speak, for each gene.
+        exploration: How many deviations are added to the predicted mean where candidates are
+            chosen.
+        trust: The process may speak if its leave-one-out predictions have at least this correlation
+            with the scores.
 
     Raises:
         ValueError: A number is out of its range, or ``capacity`` is less than ``warmup`` asks for.
@@ -156,19 +159,19 @@ class Surrogate(Strategy):
             ) from error
 
     def recommend(self, state: State) -> Genotype | None:
-        """What the strategy inside recommends."""
+        """Return what the strategy inside recommends."""
         return self._inner.recommend(state.inner)
 
     def init(self, key: PRNGKey) -> State:
-        """The state before the first generation."""
+        """Return the state before the first generation."""
         return self._init_jit(key)
 
     def ask(self, key: PRNGKey, state: State) -> tuple[Population, State]:
-        """The candidates to score next: of a new generation, or of one that is not known enough."""
+        """Return the candidates to score next, of a new generation or of one not known enough."""
         return self._ask_jit(key, state)
 
     def tell(self, key: PRNGKey, population: Population, fitness: Fitness, state: State) -> State:
-        """The state after they were scored; what is not finite teaches the model nothing."""
+        """Return the state after they were scored; what is not finite teaches the model nothing."""
         return self._tell_jit(key, population, fitness, state)
 
     def _init(self, key: PRNGKey) -> State:
@@ -238,7 +241,7 @@ class Surrogate(Strategy):
         return jax.lax.cond(known.sum() >= self._least, speak, silent)
 
     def _spread(self, state: State) -> Float[Array, "dims dims"]:
-        """Cholesky factor of the covariance in which the model measures distances."""
+        """The Cholesky factor of the covariance in which the model measures distances."""
         repeats = -(-_PROBES * self.dims // len(state.proposed))
         keys = jax.random.split(jax.random.key(0), repeats)
         probes = jax.vmap(lambda key: self._inner.ask(key, state.inner)[0])(keys)
@@ -253,7 +256,7 @@ class Surrogate(Strategy):
 def _shape(
     genotypes: Float[Array, "rows dims"], rows: Bool[Array, " rows"]
 ) -> Float[Array, "dims dims"]:
-    """Covariance of some rows, with a mean variance of 1."""
+    """The covariance of some rows, scaled to a mean variance of 1."""
     count = rows.sum()
     mean = jnp.where(rows[:, None], genotypes, 0).sum(axis=0) / count
     centred = jnp.where(rows[:, None], genotypes - mean, 0)

@@ -5,8 +5,8 @@
 [3] Deb, An Efficient Constraint Handling Method for Genetic Algorithms, 2000 (with bounds),
     https://doi.org/10.1016/S0045-7825(99)00389-8
 
-Parents and children lie in the box [lower, upper]. Differences are taken before roots are: close to
-a bound, where float32 resolves far less than its unit, steps then keep their precision.
+Parents and children lie in the box [lower, upper]. Differences are taken before roots are, so that
+steps keep their precision close to a bound, where float32 resolves far less than its unit.
 """
 
 import jax
@@ -24,13 +24,13 @@ def simulated_binary_crossover(
     rate: float,
     eta: float,
 ) -> tuple[Population, Population]:
-    """Two children of each pair of parents, spread around their middle as theirs are.
+    """Make two children of each pair of parents, spread around the middle as their parents are.
 
     Args:
-        one, other: the parents, pair by pair.
-        rate: probability that a pair is crossed; then each gene is with probability 1/2, and the
-            children exchange it with probability 1/2.
-        eta: distribution index; the larger, the closer children are to their parents.
+        one, other: The parents, pair by pair.
+        rate: The probability that a pair is crossed. Each of its genes then is with probability
+            1/2, and the children exchange it with probability 1/2.
+        eta: The distribution index; the larger it is, the closer children are to their parents.
     """
     key_pair, key_gene, key_spread, key_swap = jax.random.split(key, 4)
     low, high = jnp.minimum(one, other), jnp.maximum(one, other)
@@ -42,7 +42,7 @@ def simulated_binary_crossover(
     u = jax.random.uniform(key_spread, one.shape)
 
     def widened(margin: Float[Array, "pop dims"]) -> Float[Array, "pop dims"]:
-        """β − 1 of [3], of a child that may go as far as the bound."""
+        """β − 1 of [3], for a child that may go as far as the bound."""
         alpha = 2.0 - (1.0 + 2.0 * margin / safe) ** -(eta + 1.0)
         inside = u <= 1.0 / alpha
         ratio = jnp.where(inside, u * alpha, 1.0 / jnp.where(inside, 1.0, 2.0 - u * alpha))
@@ -68,9 +68,9 @@ def polynomial_mutation(
     """Move genes towards a bound by a share of the distance that is polynomially distributed.
 
     Args:
-        rate: probability of each gene.
-        eta: distribution index; the larger, the smaller the steps.
-        surely: candidates of which one gene at least is moved.
+        rate: The probability that a gene is moved.
+        eta: The distribution index; the larger it is, the smaller are the steps.
+        surely: Whether at least one gene of a candidate is moved for certain.
     """
     key_gene, key_one, key_step = jax.random.split(key, 3)
     size, dims = population.shape
@@ -82,7 +82,7 @@ def polynomial_mutation(
     to_upper = (upper - population) / (upper - lower)
 
     def share(room: Population, towards: Population) -> Population:
-        """Step towards a bound as a share of the range, −1 to 0, where it is ``room`` away."""
+        """The step towards a bound, ``room`` away, as a share of the range from −1 to 0."""
         reach = jnp.expm1((eta + 1.0) * jnp.log1p(-room))
         return jnp.expm1(jnp.log1p(jnp.maximum(towards * reach, -1.0)) / (eta + 1.0))
 

@@ -1,4 +1,4 @@
-"""Every element of a tensor in a bucket: in order from the greatest, with few others.
+"""Every element of a tensor in a bucket with few others; the buckets are in order.
 
 A sample says where the numbers lie. A bucket holds numbers that follow each other; equal numbers
 of which there are many (task vectors of bfloat16, or zeros) have several, by their `rank`. To
@@ -22,47 +22,49 @@ from evojax_merge.operators.steps.cuts import rank
 from evojax_merge.params.types import Array
 
 BUCKETS = 2**16
-"""At most so many."""
+"""How many buckets there are at most."""
 
 NONE = BUCKETS - 1
 """The bucket of elements that were counted before."""
 
 SAMPLE = 43_000
-"""Elements drawn: a bucket holds about one of them, and they need 1.5 times as many at most."""
+"""How many elements are drawn: a bucket holds about one of them, and they need 1.5 times as many
+buckets at most."""
 
 PER_DRAWN = 4
-"""Of a small tensor one in so many is drawn."""
+"""One in so many elements of a small tensor is drawn."""
 
 USUAL = 4
 """A number that is drawn so often has buckets of its own."""
 
 DIGITS = 2**17
-"""At most so many."""
+"""How many digits there are at most."""
 
 TAIL = 1024
 """One in so many numbers at either end shares a digit with others, so that digits are finer."""
 
 WIDTH = 32
-"""Bits of a rank; shifted by so many it is 0."""
+"""The number of bits of a rank; shifted by so many it is 0."""
 
 FIELD = np.uint32(6)
-"""Bits in which a table's entry holds by how many a rank is shifted; above them is a bucket."""
+"""The number of bits in which a table's entry holds by how many a rank is shifted; the bits above
+them are a bucket."""
 
 
 class Buckets(NamedTuple):
     """Which bucket a number is in.
 
-    Its digit, some leading bits, says in which bucket it is; or between which, where there is a
-    usual number of that digit: greater ones have the first, equal ones the following, by rank, and
-    smaller ones the last.
+    Its digit, some leading bits, says in which bucket it is. Where there is a usual number of that
+    digit, there are several buckets: greater numbers have the first, equal ones the following, by
+    rank, and smaller ones the last.
 
     Attributes:
-        shift: Bits that follow the digit.
+        shift: The number of bits that follow the digit.
         low: The smallest digit; smaller numbers have it too.
-        high: The greatest, likewise.
-        table: By digit from the greatest, then for zeros: the first bucket, and how far the rank is
-            shifted that counts the following.
-        usual: Bits, by digit: of the usual number, 0 where there is none.
+        high: The greatest digit; greater numbers have it too.
+        table: The first bucket of each digit from the greatest, then that of zeros, each with how
+            far a rank is shifted to count the following buckets.
+        usual: The bits of the usual number of each digit, 0 where there is none.
         of_zeros: The first bucket of zeros.
     """
 
@@ -112,7 +114,7 @@ class Buckets(NamedTuple):
         return cls(shift, low, high, table, usual, np.uint32(of_zeros))
 
     def where_they_are_used(self) -> "Buckets":
-        """On this machine's processor, as the compiler has arrays."""
+        """The same buckets on this machine's processor, as the compiler has arrays."""
         with programs_here():
             return jax.device_put(self)
 
@@ -121,11 +123,11 @@ class Filled:
     """A tensor's elements in their buckets.
 
     Args:
-        numbers: Of at least `SMALL` elements.
-        buckets: None: those that suit the numbers.
+        numbers: The numbers of a tensor of at least `SMALL` elements.
+        buckets: The buckets; with None those that suit the numbers.
 
     Attributes:
-        count: int64 ``[BUCKETS]``: how many elements each bucket holds.
+        count: How many elements each bucket holds, int64 ``[BUCKETS]``.
         zeros: How many numbers are zero.
     """
 
@@ -152,7 +154,7 @@ class Filled:
         """The entry of each element's bucket: those from a position on, one window after another.
 
         Args:
-            table: ``[BUCKETS]``.
+            table: The entry of each bucket, ``[BUCKETS]``.
         """
         windows = of_two_lengths(self.numbers.size)
         with programs_here():
@@ -161,36 +163,36 @@ class Filled:
             yield window.start + new, np.asarray(entries)[new:]
 
     def members(self, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        """uint32: the elements of some buckets, in order, one window after another.
+        """The elements of some buckets, uint32, in order, one window after another.
 
         Args:
-            wanted: bool ``[BUCKETS]``.
+            wanted: Whether each bucket is wanted, bool ``[BUCKETS]``.
         """
         for start, found in self.find(wanted):
             yield np.flatnonzero(found).astype(np.uint32) + np.uint32(start)
 
 
 def _drawn(numbers: Numbers) -> np.ndarray:
-    """Bits of some of the numbers, spread over all."""
+    """The bits of some of the numbers, which are spread over all."""
     step = max(numbers.size // SAMPLE, PER_DRAWN) | 1  # which rows' lengths seldom are
     some = numbers.part(slice(0, numbers.size, step)).made()
     return without_subnormal(np.ascontiguousarray(some[:SAMPLE]).view(np.uint32))
 
 
 def _runs(ordered: np.ndarray) -> np.ndarray:
-    """Where numbers begin of which equal ones follow each other."""
+    """The positions at which runs of equal numbers begin."""
     new = np.ones(len(ordered), bool)
     np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
     return np.flatnonzero(new)
 
 
 def _floor_log2(number: Any) -> Any:
-    """Of integers from 1."""
+    """The whole part of the binary logarithm of integers from 1."""
     return np.frexp(np.asarray(number, np.float64))[1].astype(np.int64) - 1
 
 
 def _entry(bucket: Any, own: Any) -> Any:
-    """Of a table: with a power of two of buckets for the usual number."""
+    """An entry of a table; the usual number has a power of two of buckets."""
     return bucket << int(FIELD) | (WIDTH - _floor_log2(np.maximum(own, 1)))
 
 

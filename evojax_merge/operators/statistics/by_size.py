@@ -18,21 +18,24 @@ from evojax_merge.operators.steps.cuts import ALL, Cut
 from evojax_merge.params.types import Array
 
 DRAWN = 2**10
-"""Numbers looked at to tell whether few are equal."""
+"""How many numbers are looked at to tell whether few are equal."""
 
 DIFFERENT = 7 / 8
-"""At least this part of those drawn differ from each other."""
+"""Few numbers are equal where at least this part of those drawn differ from each other."""
 
 CELLS_LOG2 = 18
-"""Size of the table of hashes, in which few of the values looked for share a cell with others."""
+"""The binary logarithm of the size of the table of hashes, in which few of the values looked for
+share a cell with others."""
 
 
 class BySize:
     """The numbers of a tensor of at least `SMALL` elements, sorted."""
 
     def __init__(self, numbers: Numbers) -> None:
-        """Args:
-        numbers: the elements.
+        """Sort the numbers.
+
+        Args:
+            numbers: The elements.
         """
         self._pieces: list[tuple[int, int, Array]] = []
         self._rising = np.empty(numbers.size, np.uint32)
@@ -45,7 +48,7 @@ class BySize:
         self._rising.sort()
 
     def cut(self, counts: np.ndarray) -> Cut:
-        """See `Order`."""
+        """The cut that `Order.cut` describes."""
         size = len(self._rising)
         value = self._rising[size - counts]
         greater = size - self._rising.searchsorted(value, "right")
@@ -60,7 +63,7 @@ class BySize:
         return Cut(value.view(np.float32), cutoff)
 
     def sums(self, counts: np.ndarray, power: int) -> np.ndarray:
-        """See `Order`."""
+        """The sums that `Order.sums` describes."""
         ordered = self._rising[::-1].view(np.float32)
         end = counts[counts < len(ordered)]
         begin = end if len(end) and end[0] == 0 else np.r_[0, end]
@@ -68,7 +71,7 @@ class BySize:
         return np.r_[0.0, np.cumsum(some)][np.searchsorted(np.r_[begin, len(ordered)], counts)]
 
     def _equal_to(self, values: np.ndarray) -> np.ndarray:
-        """Sorted `words` of all elements that equal one of some values, and of few others."""
+        """The sorted `words` of all elements that equal one of some values, and of few others."""
         table = np.zeros(2**CELLS_LOG2, bool)
         table[_hash(values)] = True
         with programs_here():
@@ -81,7 +84,7 @@ class BySize:
 
 
 def few_are_equal(numbers: Numbers) -> bool:
-    """Whether few numbers of a tensor equal others, by some of them that are spread over all."""
+    """Whether few numbers of a tensor equal others, judged by some that are spread over all."""
     step = max(numbers.size // DRAWN, 1) | 1  # which rows' lengths seldom are
     some = bits_of(numbers.part(slice(0, numbers.size, step)))
     return len(np.unique(some)) >= DIFFERENT * len(some)

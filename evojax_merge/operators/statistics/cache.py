@@ -19,7 +19,7 @@ from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.files import write_whole
 
 FORMAT = 3
-"""Raised whenever the same weights give other statistics, or these are kept otherwise."""
+"""This is raised whenever the same weights give other statistics, or these are kept otherwise."""
 
 LIMIT_GB = 20.0
 SUFFIX = ".safetensors"
@@ -27,7 +27,7 @@ _ENTRY = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
 
 
 def default_directory() -> str:
-    """``$XDG_CACHE_HOME/evojax-merge/statistics``, by default in ``~/.cache``."""
+    """The directory ``$XDG_CACHE_HOME/evojax-merge/statistics``, by default in ``~/.cache``."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return str(Path(home) / "evojax-merge" / "statistics")
 
@@ -39,8 +39,8 @@ class StatisticsCache:
     It never fails: an entry that is damaged, or cannot be read or written, is a warning.
 
     Attributes:
-        directory: Made when something is written.
-        limit_gb: Of all entries together, in 10**9 bytes.
+        directory: The directory, which is made when something is written.
+        limit_gb: The most that all entries take together, in 10**9 bytes.
     """
 
     directory: Path
@@ -55,9 +55,9 @@ class StatisticsCache:
         """The place of the statistics that ``name`` stands for.
 
         Args:
-            name: `Operator.statistics_name`.
-            weights: Hashes of base (None: not used) and sources, in order.
-            settings: What else changes the numbers; plain values.
+            name: The name of the statistics, `Operator.statistics_name`.
+            weights: The hashes of the base (None if it is not used) and of the sources, in order.
+            settings: What else changes the numbers, as plain values.
         """
         account = [FORMAT, name, list(weights), dict(settings), jax.default_backend()]
         text = json.dumps(account, sort_keys=True, ensure_ascii=False)
@@ -73,7 +73,7 @@ class Entry:
     file: Path
 
     def read(self) -> dict[str, np.ndarray] | None:
-        """The arrays; None where there are none, or none that can be trusted."""
+        """The arrays of the entry; None where there are none, or none that can be trusted."""
         if not self.file.is_file():
             return None
         try:

@@ -14,8 +14,8 @@ from evojax_merge.operators.statistics.windows import OnDisk
 from evojax_merge.operators.steps.span import Along, Geometry
 
 CHUNK = 2**16
-"""Elements taken to float64 at once: those of a few sources stay near the processor. With fewer,
-threads wait for the interpreter's lock."""
+"""How many elements are taken to float64 at once: those of a few sources stay near the processor.
+With fewer, threads wait for the interpreter's lock."""
 
 
 def geometry(
@@ -28,8 +28,8 @@ def geometry(
     """Measure the sources, or their task vectors where there is a base.
 
     Args:
-        base: Subtracted from every source, if not None.
-        sources: Of one leaf.
+        base: The leaf of the base, which is subtracted from every source, or None.
+        sources: The leaf of each source.
         layered: Whether the first axis counts layers.
         along: What is one vector. A tensor of one axis is one row and one column.
         smallest_norm: A vector no longer than this has no direction.
@@ -79,7 +79,7 @@ def _flat(leaf: Any, layered: bool, layer: int) -> Any:
 
 
 def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
-    """Of whole vectors, ``[sources, sources]``."""
+    """The Gram matrix of whole vectors, ``[sources, sources]``."""
     above = list(zip(*np.triu_indices(len(vectors)), strict=True))
     size = vectors[0].shape[0]
     done = size - size % LANES if size >= LEAST else 0
@@ -96,7 +96,7 @@ def _gram(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
 
 
 def _grams(origin: Any, matrices: Sequence[np.ndarray]) -> np.ndarray:
-    """Of the vectors along the last axis, ``[sources, sources, *others]``."""
+    """The Gram matrices of the vectors along the last axis, ``[sources, sources, *others]``."""
     shape = matrices[0].shape
     grams = np.empty((len(matrices), len(matrices), *shape[:-1]))
     width = int(np.prod(shape[1:]))
@@ -120,7 +120,7 @@ def _room(vectors: int, shape: tuple[int, ...]) -> Room:
 
 
 def _moved(origin: np.ndarray | None, ends: Sequence[np.ndarray], room: Room) -> np.ndarray:
-    """Vectors from the origin in float64: differences are rounded to float32 as in the merge."""
+    """The vectors from the origin in float64; differences are rounded to float32 as in a merge."""
     size = len(ends[0])
     moved, zero, end = room[0][:, :size], room[1][:size], room[2][:size]
     if origin is not None:

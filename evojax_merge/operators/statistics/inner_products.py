@@ -18,24 +18,24 @@ from evojax_merge.operators.statistics.windows import ALIGNMENT, window
 from evojax_merge.params.types import Array
 
 COUNT = 2**19
-"""Elements in a window."""
+"""How many elements a window has."""
 
 LANES = 2**12
-"""Sums that grow side by side; they stay near the processor."""
+"""How many sums grow side by side; they stay near the processor."""
 
 LEAST = COUNT + ALIGNMENT
-"""Elements of the smallest tensor for which a pass is worth its call."""
+"""The number of elements of the smallest tensor for which a pass is worth its call."""
 
 
 def inner_products(origin: Any, vectors: Sequence[Any]) -> np.ndarray:
-    """Of every two of the vectors, ``[vectors, vectors]`` in float64; a remainder is left out.
+    """Inner products of every two vectors, ``[vectors, vectors]`` in float64, without a remainder.
 
     Differences to the origin are rounded to float32, as in a merge; products are exact.
 
     Args:
-        origin: None, or subtracted from every vector.
-        vectors: Of one axis, in memory or on disk, of as many elements as the origin: at least
-            `LEAST`, of which the last ones beyond a multiple of `LANES` are left out.
+        origin: The vector that is subtracted from every other, or None.
+        vectors: Tensors of one axis, in memory or on disk. Each has as many elements as the origin,
+            at least `LEAST`; the last ones beyond a multiple of `LANES` are left out.
     """
     tensors = [*vectors] if origin is None else [origin, *vectors]
     rows = tensors[0].shape[0] // LANES
@@ -74,7 +74,7 @@ def _products(held: Sequence[Array], skips: Array, rows: Array, based: bool) -> 
 
 
 def _bits(held: np.ndarray) -> np.ndarray:
-    """As integers where the compiler's own conversion would take three times as long."""
+    """The numbers as integers where the compiler's own conversion would take thrice as long."""
     return held.view(np.uint16) if held.dtype == jnp.bfloat16 else held
 
 

@@ -46,7 +46,7 @@ def rows(leaf: Any, layered: bool) -> np.ndarray | AdaptedRows:
 def task_vector_row(
     base: Any, source: Any, layered: bool, layer: int
 ) -> Float[np.ndarray, " elements"]:
-    """Source minus base of one layer in float32, flat: the same numbers as on the device."""
+    """Source minus base of one layer in float32, flat; the numbers are those on the device."""
     if isinstance(source, Adapted):
         return source.task_vector_row(layered, layer)
     ends = (rows(leaf, layered)[layer] for leaf in (source, base))
@@ -57,7 +57,7 @@ def task_vector_row(
 def stack_layers(
     of_layer: Callable[[int], tuple[Any, ...]], leaf: Leaf, layered: bool
 ) -> list[Array]:
-    """Statistics of every layer of a leaf, stacked; those of a whole leaf as they are."""
+    """Stack the statistics of every layer of a leaf; those of a whole leaf stay as they are."""
     columns = zip(*in_threads(of_layer, range(len(rows(leaf, layered)))), strict=True)
     return [_stacked(column) if layered else jnp.asarray(column[0]) for column in columns]
 

@@ -1,4 +1,4 @@
-"""Numbers of tensors on the host, and the compiled programs there that are given them."""
+"""Numbers of tensors on the host, for the compiled programs that run there."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from evojax_merge.params.low_rank import Adapted
 
 @functools.cache
 def cpu() -> Any:
-    """This machine's processor, None where it is not among the backends."""
+    """This machine's processor, or None where it is not among the backends."""
     try:
         return jax.local_devices(backend="cpu")[0]
     except RuntimeError:
@@ -31,7 +31,7 @@ def programs_here() -> Iterator[None]:
 
 
 def at(table: Any, index: Any) -> Any:
-    """Entries of a table, in a program that gives no index out of its bounds."""
+    """Look up entries of a table, in a program that gives no index out of its bounds."""
     return table.at[index.astype(jnp.int32)].get(mode="promise_in_bounds")
 
 
@@ -39,11 +39,11 @@ class Numbers(NamedTuple):
     """Numbers of a tensor, none negative and none NaN, that need not be made before they are used.
 
     Attributes:
-        ends: One array: these, in float32. Or the flat leaves of sources; those that there is a
-            base for.
-        origin: None; or the leaf of the base. With one source they are the absolute values of the
-            difference, with more the variance over the differences.
-        opaque: Zero, and how many sources there are: for a compiler, that must not know.
+        ends: The numbers themselves in one float32 array, or the flat leaves of sources where there
+            is an origin.
+        origin: The leaf of the base, or None. With a base and one source the numbers are the
+            absolute values of the difference, with more the variance over the differences.
+        opaque: Zero, and how many sources there are, which a compiler must not know.
     """
 
     ends: tuple[Any, ...]
@@ -52,24 +52,27 @@ class Numbers(NamedTuple):
 
     @classmethod
     def variance(cls, ends: Sequence[Any], origin: Any) -> "Numbers":
-        """Of each element of two or more sources."""
+        """The variance of each element over two or more sources."""
         return cls(tuple(ends), origin, (np.uint32(0), np.float64(len(ends))))
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """How many numbers there are."""
         return self.ends[0].size
 
     def part(self, where: slice) -> "Numbers":
-        """Some of them that follow each other."""
+        """Some of the numbers that follow each other."""
         return self._each(lambda array: array[where])
 
     def take(self, index: np.ndarray) -> "Numbers":
-        """Some of them."""
+        """The numbers at some positions."""
         return self._each(lambda array: _take(array, index))
 
     def made(self) -> Any:
-        """In float32. A compiled program that makes a variance must allow for 64 bits."""
+        """Make the numbers, in float32.
+
+        A compiled program that makes a variance must allow for 64 bits.
+        """
         if self.origin is None:
             return self.ends[0]
         origin = _float32(self.origin)
@@ -91,12 +94,12 @@ def variance_of(vectors: Sequence[Any], opaque: tuple[Any, Any] | None = None) -
 
     Their mean may be rounded away from three equal numbers; that of differences to the first is
     not. Every operation is rounded to float32, as NumPy does. A compiler would join a product with
-    a sum, and multiply by the inverse where it should divide: so what it is given passes through
+    a sum, and multiply by the inverse where it should divide. So what it is given passes through
     integers, and is divided in float64, by numbers that it does not know.
 
     Args:
-        vectors: float32, one or more.
-        opaque: Zero, and how many they are.
+        vectors: One or more vectors of float32.
+        opaque: Zero, and how many vectors there are.
     """
     zero, number = opaque or (np.uint32(0), np.float64(len(vectors)))
     moved = [vector - vectors[0] for vector in vectors]
@@ -136,12 +139,12 @@ def _float32(array: Any) -> Any:
 
 
 def _normal(array: np.ndarray) -> np.ndarray:
-    """Zeros in the place of subnormal numbers, as compiled programs read and write these."""
+    """Put zeros in the place of subnormal numbers, as compiled programs read and write these."""
     return np.where(np.abs(array) < np.finfo(np.float32).tiny, np.float32(0), array)
 
 
 def moved(base: Any, source: Any, layered: bool, layer: int) -> Numbers:
-    """The absolute values of a task vector, those of `task_vector_row`."""
+    """The absolute values of a task vector, which is that of `task_vector_row`."""
     if isinstance(source, Adapted):
         return Numbers((np.abs(source.task_vector_row(layered, layer)),))
     end, origin = (rows(leaf, layered)[layer] for leaf in (source, base))

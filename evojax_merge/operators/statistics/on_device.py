@@ -1,7 +1,8 @@
 """Order statistics of a tensor that lies on a GPU, by sorting it there.
 
-The same numbers as on the host, to the bit, but for sums, whose order differs. A sort of two keys
-is none that the compiler has a fast program for; two stable sorts of one key are.
+The numbers are the same as on the host, to the bit, but for sums, whose order differs. The compiler
+has no fast program for a sort of two keys, but has one for a stable sort of one key; two of these
+do the same.
 """
 
 from collections.abc import Sequence
@@ -20,32 +21,33 @@ from evojax_merge.params.low_rank import Adapted
 from evojax_merge.params.types import Array, Float
 
 LEAST = 2**16
-"""Elements of the smallest tensor that is carried to the device."""
+"""The number of elements of the smallest tensor that is carried to the device."""
 
 MOST = 2**31
 """Positions are 32 bits wide, with a sign."""
 
 ROOM = 128
-"""Bytes of free memory that must be there for each element: of the sorts, and of what other threads
+"""How many bytes of memory must be free for each element: for the sorts, and for what other threads
 put there meanwhile."""
 
 BLOCK = 4096
-"""Elements added up at once."""
+"""How many elements are added up at once."""
 
 FIXED = 2**29
-"""Bytes of free memory that sums take whatever the tensor: two blocks for each count."""
+"""How many bytes of memory sums take whatever the tensor is: two blocks for each count."""
 
 turn = Lock()
-"""Sorts and counts take turns: they are one after another anyway, and take memory."""
+"""The lock by which sorts and counts take turns: they are one after another anyway, and take
+memory."""
 
 
 def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
-    """Whether tensors are worth carrying to the device, and have room there.
+    """Whether tensors are worth carrying to the device and have room there.
 
     Args:
-        leaves: the leaves that they come from.
-        elements: the number of elements of each.
-        tensors: the number of tensors that are held there together.
+        leaves: The leaves that they come from.
+        elements: The number of elements of each.
+        tensors: The number of tensors that are held there together.
     """
     if jax.default_backend() != "gpu" or not LEAST <= elements < MOST:
         return False
@@ -77,12 +79,15 @@ class Ordered(Order):
     """An `Order` of a tensor that lies on the device.
 
     Attributes:
-        size: the number of elements.
+        size: The number of elements.
     """
 
     def __init__(self, values: Float[Array, " elements"]) -> None:
-        """Args:
-        values: float32, none negative, none NaN; at least one and fewer than 2**31.
+        """Sort the values on the device.
+
+        Args:
+            values: Numbers in float32, none negative and none NaN; at least one and fewer than
+                2**31.
         """
         self.size = values.size
         self._values = values
@@ -95,21 +100,21 @@ class Ordered(Order):
         return self.size - int(jnp.count_nonzero(self._values))
 
     def cut(self, counts: np.ndarray) -> Cut:
-        """See `Order`."""
+        """The cut that `Order.cut` describes."""
         last = jnp.asarray(counts - 1, jnp.int32)
         return Cut(*(np.asarray(found) for found in _cuts(self._values, self._index, last)))
 
     def first(self, counts: np.ndarray) -> Array:
-        """See `Order`."""
+        """The positions that `Order.first` describes."""
         with turn:
             return _first(self._index, jnp.asarray(counts, jnp.int32))
 
     def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
-        """See `Order`."""
+        """The sums that `Order.sums` describes."""
         return self.sums_of([self._values], counts, power)[0]
 
     def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
-        """See `Order`."""
+        """The sums that `Order.sums_of` describes."""
         sums = np.empty((len(tensors), len(counts)))
         whole = np.minimum(counts // BLOCK, max(self.size // BLOCK - 1, 0))
         weights = [jnp.asarray(tensor) ** power for tensor in tensors]
@@ -137,7 +142,7 @@ def _square(x: Array) -> Array:
 
 
 def _divided(x: Array, number: int) -> Array:
-    """Rounded once: a GPU's own division of float32 is not exact."""
+    """Divide, rounding once: a GPU's own division of float32 is not exact."""
     with jax.enable_x64(True):
         return _divide(x, jnp.float64(number))
 
@@ -166,7 +171,10 @@ def _cuts(values: Array, order: Array, last: Array) -> tuple[Array, Array]:
 
 @jax.jit
 def _sums(weight: Array, order: Array, start: Array, stop: Array) -> tuple[Array, Array]:
-    """Of whole blocks in order, and from ``start`` to ``stop``, less than two blocks apart."""
+    """The sums of whole blocks in order, and those from ``start`` to ``stop``.
+
+    ``start`` and ``stop`` are less than two blocks apart.
+    """
     ordered = weight[order]
     whole = order.size // BLOCK
     blocks = ordered[: whole * BLOCK].reshape(whole, BLOCK).astype(jnp.float64).sum(axis=1)

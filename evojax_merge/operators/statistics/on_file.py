@@ -1,9 +1,9 @@
 """The order of a tensor's numbers where they lie in files, read a piece at a time in little memory.
 
-It is the order of `statistics.ordering`: numbers fall, equal ones by `rank`. Each element is a
-64-bit key (the complement of its magnitude's bits, then its rank), and the c-th smallest key is
-found from its leading 16 bits on: a pass counts how many elements have each of the next 16 bits,
-until so few share the bits known that they are gathered and partitioned.
+It is the order of `statistics.ordering`: numbers fall, and equal ones follow by `rank`. Each
+element is a 64-bit key (the complement of its magnitude's bits, then its rank), and the c-th
+smallest key is found from its leading 16 bits on. A pass counts how many elements have each of the
+next 16 bits, until so few share the bits known that they are gathered and partitioned.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,22 +16,23 @@ from evojax_merge.operators.steps.cuts import NOTHING, Cut, rank
 from evojax_merge.operators.steps.trimming import Norm
 
 Pieces = Callable[[], Iterator[tuple[int, Sequence[np.ndarray]]]]
-"""One pass over some tensors: where a piece begins, and float32 numbers of each, none negative."""
+"""One pass over some tensors, which yields where a piece begins and the float32 numbers of each
+tensor in it, none negative."""
 
 DIGIT = 16
-"""Bits found in one pass."""
+"""How many bits are found in one pass."""
 
 FEW = 2**20
-"""Elements that are gathered."""
+"""How many elements are gathered at most."""
 
 
 class Tensors(NamedTuple):
     """One tensor of the base and of every source, flat, in memory or on disk.
 
     Attributes:
-        base: the tensor of the base.
-        sources: the tensor of each source.
-        shape: what they have before they are flat.
+        base: The tensor of the base.
+        sources: The tensor of each source.
+        shape: The shape of the tensors before they are flat.
     """
 
     base: Any
@@ -44,11 +45,11 @@ class Tensors(NamedTuple):
         return self.base.shape[0]
 
     def of(self, sources: Sequence[int]) -> "Tensors":
-        """Some of the sources alone."""
+        """The same tensors with some of the sources alone."""
         return self._replace(sources=tuple(self.sources[index] for index in sources))
 
     def task_vectors(self) -> Iterator[tuple[int, list[np.ndarray]]]:
-        """One pass over the task vectors in float32: the same numbers as in the merge."""
+        """One pass over the task vectors in float32; the numbers are those of the merge."""
         for first in range(0, self.size, PIECE):
             part = slice(first, min(first + PIECE, self.size))
             origin = self.base[part].astype(np.float32)
@@ -74,8 +75,8 @@ def cuts_of(pieces: Pieces, counts: Sequence[Sequence[int]]) -> list[list[Cut]]:
     """Find the cuts that hold the c greatest elements.
 
     Args:
-        pieces: makes a pass over the tensors.
-        counts: the numbers c of each tensor, from 0 to its size.
+        pieces: A function that makes a pass over the tensors.
+        counts: The numbers c of each tensor, from 0 to its size.
     """
     searches = [[_Search(count) for count in own] for own in counts]
     while any(search.open for own in searches for search in own):
@@ -96,9 +97,9 @@ def held(cut: Cut, first: int, magnitude: np.ndarray) -> np.ndarray:
     """The mask of the elements of a piece that a cut holds.
 
     Args:
-        cut: of the whole tensor.
-        first: the position of the piece.
-        magnitude: the elements of the piece.
+        cut: The cut of the whole tensor.
+        first: The position of the piece.
+        magnitude: The elements of the piece.
     """
     order = rank(np.arange(first, first + magnitude.size, dtype=np.uint32))
     return np.asarray(cut.holds(magnitude, order))
@@ -107,14 +108,15 @@ def held(cut: Cut, first: int, magnitude: np.ndarray) -> np.ndarray:
 def sums_between(
     tensors: Tensors, bounds: Sequence[tuple[Cut, Cut]], norm: Norm | None
 ) -> list[tuple[float, float]]:
-    """A norm's sum over what the second of two cuts holds but not the first, and over all.
+    """The sums of a norm over what the second of two cuts holds but not the first, and over all.
 
-    Absolute values are summed for l1, squares for l2; for linf it is the greatest absolute value.
+    Absolute values are summed for l1, squares for l2. For linf the greatest absolute value takes
+    the place of a sum.
 
     Args:
-        tensors: their task vectors are measured.
-        bounds: two cuts of each source.
-        norm: which one; with None every sum is 1, and nothing is read.
+        tensors: The tensors whose task vectors are measured.
+        bounds: Two cuts of each source.
+        norm: The norm; with None every sum is 1, and nothing is read.
     """
     if norm is None or not bounds:
         return [(1.0, 1.0)] * len(bounds)
@@ -131,7 +133,7 @@ def sums_between(
 
 
 class _Search:
-    """For one key: the leading bits that are known of it, and what shares them."""
+    """The search for one key: the leading bits that are known of it, and what shares them."""
 
     def __init__(self, count: int) -> None:
         self.cut = NOTHING
@@ -147,7 +149,7 @@ class _Search:
         self._gathered: list[np.ndarray] = []
 
     def look(self, first: int, bits: np.ndarray, shared: np.ndarray | None) -> np.ndarray | None:
-        """Take a piece into account; the first digit's histogram is that of all searches."""
+        """Take a piece into account; all searches share the first digit's histogram."""
         if self._known == 0:
             if shared is None:
                 shared = np.bincount(bits >> DIGIT, minlength=1 << DIGIT)[::-1]
@@ -162,7 +164,7 @@ class _Search:
         return None
 
     def narrow(self) -> None:
-        """What the pass has found."""
+        """Take over what the pass has found."""
         if self._known and self._few:
             keys = np.concatenate(self._gathered)
             self._found(int(np.partition(keys, self._left - 1)[self._left - 1]))
@@ -182,7 +184,7 @@ class _Search:
         return self._sharing is not None and self._sharing <= FEW
 
     def _keys(self, first: int, bits: np.ndarray) -> np.ndarray:
-        """Those of the elements that share the bits known."""
+        """The keys of the elements that share the bits known."""
         of_value = min(self._known, 32)
         leading = self._prefix >> (self._known - of_value)
         wanted = np.uint32(leading ^ ((1 << of_value) - 1))

@@ -2,9 +2,9 @@
 
 Numbers of which few are equal are sorted (`statistics.by_size`). Where many are (task vectors of
 bfloat16), or where it must be known of every element which sets hold it, elements are put in
-buckets (`statistics.buckets`), which follow each other in the order: which elements a set holds is
-known from the buckets alone, but for those that share one with the last element of the set, and
-these are sorted.
+buckets (`statistics.buckets`), which follow each other in the order. Which elements a set holds is
+known from the buckets alone, but for those that share one with the last element of the set; these
+are sorted.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,23 @@ from evojax_merge.operators.statistics.sums_by_place import sums_by_place
 from evojax_merge.operators.steps.cuts import Cut
 
 FEW = 6
-"""Common buckets do not suit a layer where more than one in so many elements are to be sorted."""
+"""Common buckets do not suit a layer of which more than one in so many elements must be sorted."""
 
 
 class Ordered(Order):
-    """An `Order` of numbers, all of which are sorted with their places in a small tensor.
+    """An `Order` of numbers; those of a small tensor are all sorted with their places.
 
     Attributes:
-        size: the number of elements.
+        size: The number of elements.
     """
 
     def __init__(self, numbers: Numbers, common: Buckets | None = None) -> None:
-        """Args:
-        numbers: the elements.
-        common: `common_buckets` of a leaf to which the tensor belongs; numbers are not sorted then.
+        """Sort the numbers, or put them in buckets.
+
+        Args:
+            numbers: The elements.
+            common: The `common_buckets` of a leaf to which the tensor belongs; with these numbers
+                are not sorted.
         """
         self.size = numbers.size
         self._numbers = numbers
@@ -51,14 +54,14 @@ class Ordered(Order):
         return self._filled.zeros
 
     def cut(self, counts: np.ndarray) -> Cut:
-        """See `Order`."""
+        """The cut that `Order.cut` describes."""
         if self._by_size is not None:
             return self._by_size.cut(counts)
         ordered, place = self._sorted(counts)
         return cut_at(ordered, place.searchsorted(counts - 1))
 
     def first(self, counts: np.ndarray) -> np.ndarray:
-        """See `Order`."""
+        """The positions that `Order.first` describes."""
         if self._first is not None and np.array_equal(self._first[0], counts):
             return self._first[1]
         ordered, place = self._sorted(np.unique(np.maximum(counts, 1)))
@@ -73,13 +76,13 @@ class Ordered(Order):
         return first
 
     def sums(self, counts: np.ndarray, power: int = 1) -> np.ndarray:
-        """See `Order`."""
+        """The sums that `Order.sums` describes."""
         if self._by_size is not None:
             return self._by_size.sums(counts, power)
         return self.sums_of([self._numbers], counts, power)[0]
 
     def sums_of(self, tensors: Sequence[Any], counts: np.ndarray, power: int = 1) -> np.ndarray:
-        """See `Order`; tensors may be `Numbers` too."""
+        """The sums that `Order.sums_of` describes; tensors may be `Numbers` too."""
         made = tuple(x if isinstance(x, Numbers) else Numbers((x,)) for x in tensors)
         added = sums_by_place(self.first(counts), len(counts) + 1, made, power)
         return np.cumsum(added, axis=1)[:, :-1]
@@ -97,10 +100,10 @@ class Ordered(Order):
     def _sorted(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `words` of what is sorted, in order, and the place of each in the whole order.
 
-        Sorted is whatever shares a bucket with the last element of a set or with the next one.
+        Whatever shares a bucket with the last element of a set, or with the next one, is sorted.
 
         Args:
-            counts: the sizes of the sets, from 1.
+            counts: The sizes of the sets, from 1.
         """
         if self._near is None or not np.isin(counts, self._near[0]).all():
             self._near = counts, *self._sort(counts)
@@ -131,8 +134,11 @@ def common_buckets(whole: Numbers, layers: int) -> Buckets | None:
     """Buckets for each layer of a leaf, since their numbers are much alike.
 
     Args:
-        whole: the numbers of all layers.
-        layers: the number of layers. None is returned for one, or where each is sorted.
+        whole: The numbers of all layers.
+        layers: The number of layers.
+
+    Returns:
+        The buckets; None for a single layer, or where each layer is sorted.
     """
     if layers == 1 or whole.size // layers < SMALL:
         return None

@@ -3,20 +3,20 @@
 from collections.abc import Iterator
 
 PIECE = 2**16
-"""Elements worked on at once, so that they stay in a processor's cache."""
+"""How many elements are worked on at once, so that they stay in a processor's cache."""
 
 LARGE = 2**19
-"""Elements that a compiled program works on at once, which it is called for."""
+"""How many elements one call of a compiled program works on."""
 
 SMALL = 2**16
-"""The same at the end of a tensor: the least that one must have."""
+"""How many elements a call works on at the end of a tensor; a tensor must have at least as many."""
 
 
 def of_two_lengths(size: int) -> Iterator[tuple[slice, int]]:
-    """Pieces for which a program is compiled twice at most, and how much of each was in the last.
+    """Pieces for which a program is compiled twice at most, with how much of each was in the last.
 
     Args:
-        size: Elements, at least `SMALL`.
+        size: The number of elements, at least `SMALL`.
     """
     large = size - size % LARGE
     for start in (*range(0, large, LARGE), *range(large, size, SMALL)):

@@ -1,11 +1,11 @@
-"""Where each number stands in its row, in 8 bits, without sorting the rows.
+"""The rank of each number in its row, in 8 bits, found without sorting the rows.
 
 A row's numbers are counted by their leading bits; the elements of a bin share its mean position.
 Bins are 2**-7 of their numbers wide, so that the ranks of smoothly spread numbers are off by half
 of 1/255 or so. A row that has too many different numbers in one bin is sorted.
 
-To find bins, to count and to look up are compiled passes. NumPy adds counts up, several rows' at
-once, in the fields of a word.
+Compiled passes find bins, count and look up. NumPy adds up the counts of several rows at once, in
+the fields of a word.
 """
 
 from collections.abc import Iterator
@@ -28,38 +28,41 @@ NARROW = 256
 """A row of fewer elements is sorted."""
 
 DROPPED = np.uint32(16)
-"""Bits of a float32 that follow those counted: 7 of the mantissa are."""
+"""The number of bits of a float32 that follow those counted, the last 7 of which are mantissa."""
 
 OCTAVES = 10
 LAST = np.uint32(OCTAVES << 7)
-"""Numbers further below a row's greatest share a bin, but for zeros."""
+"""Numbers that are further below a row's greatest share a bin, but for zeros."""
 
 CROWDED = 1 / 64
-"""Different numbers of one bin are at most this part of a row: ranks are off by 2 steps at most."""
+"""Different numbers of one bin are at most this part of a row, so that ranks are off by 2 steps at
+most."""
 
 RARE = 1 / 128
-"""Of numbers with no other bits than those counted: if there are more, they have bins alone."""
+"""Numbers with no other bits than those counted have bins alone if they are more than this part."""
 
 
 BLOCKS = 8
-"""Of rows, so many at once, but at the end."""
+"""How many blocks of rows are worked on at once, but at the end."""
 
 
 def row_ranks(magnitude: np.ndarray) -> np.ndarray:
-    """uint8 ``[rows, elements]``: rank by magnitude from 0 (least) to 255, equal ones' mean rank.
+    """The rank of each number in its row, uint8 ``[rows, elements]``, from 0 (least) to 255.
+
+    Equal numbers have their mean rank.
 
     Args:
-        magnitude: float32 ``[rows, elements]``, none negative, none NaN.
+        magnitude: The numbers, float32 ``[rows, elements]``, none negative and none NaN.
     """
     return ranks_in_rows(Numbers((magnitude.reshape(-1),)), magnitude.shape[1])
 
 
 def ranks_in_rows(numbers: Numbers, width: int) -> np.ndarray:
-    """As `row_ranks`, of rows that follow each other.
+    """The ranks that `row_ranks` describes, of rows that follow each other.
 
     Args:
-        numbers: Of all rows.
-        width: Elements of a row.
+        numbers: The numbers of all rows.
+        width: The number of elements of a row.
     """
     ranks = np.empty((numbers.size // width, width), np.uint8)
     if width == 1:
@@ -80,7 +83,7 @@ def ranks_in_rows(numbers: Numbers, width: int) -> np.ndarray:
 
 
 def _pieces(rows: int, block: int) -> Iterator[slice]:
-    """Rows worked on at once: some blocks, and the last ones block by block."""
+    """The rows that are worked on at once: some blocks, and the last ones block by block."""
     large = rows - rows % (BLOCKS * block)
     for start in (*range(0, large, BLOCKS * block), *range(large, rows, block)):
         length = BLOCKS * block if start < large else block
@@ -88,12 +91,12 @@ def _pieces(rows: int, block: int) -> Iterator[slice]:
 
 
 def block_rows(width: int) -> int:
-    """Rows counted together: whether numbers have bins alone is decided for all of them."""
+    """How many rows are counted together; whether numbers have bins alone is decided for all."""
     return max(1, PIECE // width)
 
 
 def rank_by_sorting(magnitude: np.ndarray) -> np.ndarray:
-    """The same as `row_ranks` of rows of which each is sorted."""
+    """The ranks that `row_ranks` describes, found by sorting each row."""
     ranks = np.empty(magnitude.shape, np.uint8)
 
     def one(row: int) -> None:
@@ -133,10 +136,10 @@ def _by_counting(numbers: Numbers, width: int) -> np.ndarray:
 
 
 def _running(count: np.ndarray) -> np.ndarray:
-    """Sums of a row's counts up to each bin.
+    """The sums of a row's counts up to each bin.
 
     Args:
-        count: ``[groups, bins, rows]``; no sum leaves its field of a word.
+        count: The counts, ``[groups, bins, rows]``; no sum leaves its field of a word.
     """
     words = count.view(np.uint64)
     return np.cumsum(words, axis=1, dtype=np.uint64).view(count.dtype)
@@ -144,7 +147,7 @@ def _running(count: np.ndarray) -> np.ndarray:
 
 @cache
 def _steps(width: int) -> np.ndarray:
-    """By twice the position in a row."""
+    """The rank at each position in a row, looked up by twice the position."""
     return _in_steps(np.arange(2 * width), width)
 
 
@@ -154,7 +157,7 @@ def _made_bits(numbers: Numbers) -> Array:
 
 
 def _keys(bits: Array, top: Array) -> tuple[Array, Array]:
-    """By how much a row's leading bits are below the greatest; whether a number has no others."""
+    """How far a number's leading bits are below the row's greatest; whether it has no others."""
     bits = bits.reshape(len(top), -1)
     leading = bits >> DROPPED
     key = jnp.minimum(top[:, None] - leading, LAST)
@@ -164,7 +167,7 @@ def _keys(bits: Array, top: Array) -> tuple[Array, Array]:
 
 @partial(jax.jit, static_argnums=3)
 def _alone_by_column(bits: Array, top: Array, rows: Array, block: int) -> Array:
-    """``[blocks, columns]``: in the first rows, how many numbers may have a bin alone."""
+    """How many numbers of the first rows may have a bin alone, ``[blocks, columns]``."""
     _, alone = _keys(bits, top)
     alone &= lax.iota(jnp.int32, len(top))[:, None] < rows
     return alone.reshape(-1, block, alone.shape[1]).sum(axis=1, dtype=jnp.int32)
@@ -172,13 +175,17 @@ def _alone_by_column(bits: Array, top: Array, rows: Array, block: int) -> Array:
 
 @partial(jax.jit, static_argnums=3)
 def _count(bits: Array, top: Array, split: Array, layout: bool) -> tuple[Array, Array, Array]:
-    """Where the count of each element's bin is; the counts; the greatest of different numbers.
+    """Count the elements of each bin.
 
     Args:
-        bits: Of all rows.
-        top: By row, the greatest leading bits.
-        split: By row, whether numbers may have bins alone.
-        layout: Whether any do.
+        bits: The bits of all rows.
+        top: The greatest leading bits of each row.
+        split: Whether the numbers of each row may have bins alone.
+        layout: Whether those of any row may.
+
+    Returns:
+        Where the count of each element's bin is, the counts, and for each row the greatest count
+        of a bin of different numbers.
     """
     key, alone = _keys(bits, top)
     rows, width = key.shape
@@ -219,6 +226,6 @@ def _by_sorting(bits: np.ndarray) -> np.ndarray:
 
 
 def _in_steps(twice: np.ndarray, width: int) -> np.ndarray:
-    """Ranks from twice the position in a row, from 0 to ``width - 1``."""
+    """The ranks at positions in a row, which are given doubled and run from 0 to ``width - 1``."""
     scaled = np.multiply(twice, STEPS / (2 * (width - 1)), dtype=np.float64)
     return np.rint(scaled, out=scaled).astype(np.uint8)

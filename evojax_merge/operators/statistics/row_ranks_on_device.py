@@ -19,14 +19,15 @@ from evojax_merge.operators.statistics.on_device import turn
 from evojax_merge.params.types import Array, Float
 
 BINS = 2 * (int(host.LAST) + 1)
-"""Of a row: for each count of the host one, and one for numbers that have a bin alone."""
+"""The number of bins of a row: for each of the host, one and another for numbers that have a bin
+alone."""
 
 AT_ONCE = 2**24
-"""Elements, or counts if those are more, of the rows ranked together."""
+"""How many elements, or counts if those are more, the rows have that are ranked together."""
 
 
 def row_ranks(magnitude: Float[Array, "rows elements"]) -> Array:
-    """uint8 ``[rows, elements]`` on the device, as `statistics.row_ranks.row_ranks`."""
+    """The ranks that `statistics.row_ranks.row_ranks` describes, on the device."""
     rows, width = magnitude.shape
     if width < host.NARROW:
         return jnp.asarray(host.row_ranks(np.asarray(magnitude)))

@@ -33,8 +33,8 @@ class Selection(NamedTuple):
     """The cuts that hold the c greatest numbers, for many counts c.
 
     Attributes:
-        cut: the cut of each count; the one for 0 has an infinite threshold.
-        sums: float64, the sum of a power of the c greatest, or None where none was asked for.
+        cut: The cut of each count; the one for 0 has an infinite threshold.
+        sums: The sum of a power of the c greatest, float64, or None where none was asked for.
     """
 
     cut: Cut
@@ -45,8 +45,8 @@ def select(order: Order, counts: np.ndarray, power: int | None = None) -> Select
     """Find the c-th greatest number for every count c.
 
     Args:
-        order: of the numbers.
-        counts: integers from 0 to the size of the tensor, in any order.
+        order: The order of the numbers.
+        counts: Integers from 0 to the size of the tensor, in any order.
         power: 1 to sum the c greatest too, 2 to sum their squares.
     """
     wanted, position = np.unique(np.asarray(counts, np.int64), return_inverse=True)
@@ -63,7 +63,7 @@ def ordered(values: np.ndarray | Array | Numbers) -> Order:
     """The order of numbers, on the device if they lie there or are worth carrying to it.
 
     Args:
-        values: float32 ``[n]``, none negative, none NaN.
+        values: The numbers, float32 ``[n]``, none negative and none NaN.
     """
     if isinstance(values, np.ndarray) and on_device.pays((), values.size):
         values = jnp.asarray(values)
@@ -73,7 +73,7 @@ def ordered(values: np.ndarray | Array | Numbers) -> Order:
 
 
 def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers | Array:
-    """Absolute values of a task vector, on the device where it is better ordered there."""
+    """The absolute values of a task vector, on the device where it is better ordered there."""
     if on_device.pays((base, source), _elements(base, layered)):
         return jnp.abs(on_device.task_vector(base, source, layered, layer))
     return moved(base, source, layered, layer)
@@ -142,9 +142,10 @@ class Ranked(NamedTuple):
     """The rank of each number in its row, and sums over all of them.
 
     Attributes:
-        rank: uint8 ``[rows, elements]``, from 0 (least) to 255; equal numbers have their mean rank.
-        plain: the sum of a power of the numbers.
-        weighted: the same sum, each number weighted by rank / 255.
+        rank: The ranks, uint8 ``[rows, elements]``, from 0 (least) to 255; equal numbers have their
+            mean rank.
+        plain: The sum of a power of the numbers.
+        weighted: The same sum with each number weighted by rank / 255.
     """
 
     rank: Any
@@ -156,8 +157,8 @@ def rank_in_rows(magnitude: Numbers | Array, width: int, power: int) -> Ranked:
     """Rank numbers in the rows that they make up.
 
     Args:
-        magnitude: none negative, none NaN.
-        width: the number of elements of a row.
+        magnitude: The numbers, none negative and none NaN.
+        width: The number of elements of a row.
         power: 1 to sum the numbers, 2 to sum their squares.
     """
     if isinstance(magnitude, jax.Array):

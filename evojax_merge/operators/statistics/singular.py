@@ -7,7 +7,8 @@ import numpy as np
 from evojax_merge.operators.statistics.layers import task_vector_row
 
 NOISE = 4 * float(np.finfo(np.float32).eps)
-"""Rounding of a task vector's elements; directions as small as what it makes up count as none."""
+"""The rounding of a task vector's elements. Directions that are as small as what it makes up do not
+count."""
 
 
 def is_matrix(leaf: Any, layered: bool) -> bool:
@@ -24,9 +25,8 @@ def task_matrix(base: Any, source: Any, layered: bool, layer: int) -> np.ndarray
 def svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U, singular values and V^T without the directions that hold rounding noise alone.
 
-    Those have no direction of their own: which basis of them a library returns is arbitrary, and
-    would be part of what is merged wherever singular values do not weigh them. A matrix of zeros
-    has none.
+    Which basis of such directions a library returns is arbitrary, and it would be part of what is
+    merged wherever singular values do not weigh them. A matrix of zeros has no direction left.
     """
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     rows, columns = matrix.shape
@@ -38,8 +38,8 @@ def svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def nearest_orthogonal(matrix: np.ndarray) -> np.ndarray:
     """The matrix with orthonormal columns nearest to this one (orthogonal Procrustes).
 
-    P Q^T of the decomposition P D Q^T. Where columns are linearly dependent, of the directions
-    that they span: columns are then orthonormal as far as they can be.
+    It is P Q^T of the decomposition P D Q^T. Where columns are linearly dependent, only the
+    directions that they span count; columns are then orthonormal as far as they can be.
     """
     if not matrix.size:
         return matrix

@@ -15,13 +15,13 @@ from evojax_merge.params.types import Array
 def sums_by_place(
     place: np.ndarray, places: int, tensors: tuple[Numbers, ...], power: int = 1
 ) -> np.ndarray:
-    """float64 ``[tensors, places]``: sums of powers, which are made in float32.
+    """The sums of powers at each place, float64 ``[tensors, places]``; powers are made in float32.
 
     Args:
-        place: uint8 or uint16 ``[n]``, by element: from 0, below ``places``.
-        places: How many there are.
-        tensors: Of n elements each.
-        power: 1 or 2.
+        place: The place of each element, uint8 or uint16 ``[n]``, from 0 and below ``places``.
+        places: How many places there are.
+        tensors: Tensors of n elements each.
+        power: The power, 1 or 2.
     """
     if len(place) < SMALL:
         powers = (numbers.made() ** power for numbers in tensors)

@@ -18,8 +18,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_THREADS = min(8, (cpu_count() or 1) + 1)
-"""Tensors worked on at once; each takes up to 22 bytes an element. One more than there are
-processors, since they wait for compiled programs."""
+"""How many tensors are worked on at once; each takes up to 22 bytes an element. It is one more than
+there are processors, since tensors wait for compiled programs."""
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -1,7 +1,7 @@
 """Elements of a flat tensor that a compiled program takes without copying them.
 
-JAX's CPU backend adopts host memory that is aligned. What is asked for seldom begins so: a program
-is given memory that begins a little before, and is told how much.
+JAX's CPU backend adopts host memory that is aligned. What is asked for seldom begins so. A program
+is therefore given memory that begins a little before, and is told how much.
 """
 
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 ALIGNMENT = 64
-"""Bytes."""
+"""Memory begins at a multiple of so many bytes."""
 
 
 class Window(NamedTuple):
@@ -22,7 +22,7 @@ class Window(NamedTuple):
 
     @property
     def elements(self) -> np.ndarray:
-        """Those asked for."""
+        """The elements asked for."""
         return self.held[self.skip : self.skip + self.size]
 
 
@@ -34,11 +34,11 @@ class OnDisk(ABC):
 
     @abstractmethod
     def __getitem__(self, elements: slice) -> np.ndarray:
-        """These elements, until others are asked for."""
+        """The elements of a slice, which are valid until others are asked for."""
 
     @abstractmethod
     def window(self, first: int, count: int) -> Window:
-        """See `window`; until another is asked for."""
+        """The window that `window` describes, which is valid until another is asked for."""
 
 
 def slack(dtype: np.dtype) -> int:
@@ -47,12 +47,13 @@ def slack(dtype: np.dtype) -> int:
 
 
 def window(tensor: Any, first: int, count: int) -> Window:
-    """So many elements from ``first`` on; behind the tensor's last one come any others.
+    """A window of ``count`` elements from ``first`` on; any others follow the tensor's last one.
 
     Args:
-        tensor: Of one axis, in memory or on disk.
+        tensor: A tensor of one axis, in memory or on disk.
         first: The first element asked for.
-        count: A program is compiled once for windows of as many, wherever they begin.
+        count: How many elements are asked for; a program is compiled once for each count, wherever
+            windows begin.
     """
     if isinstance(tensor, OnDisk):
         return tensor.window(first, count)

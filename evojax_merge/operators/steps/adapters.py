@@ -13,7 +13,7 @@ from evojax_merge.params.types import Array, Float
 def weighted_task_vectors(
     base: Any, sources: Sequence[Any], weights: Float[Array, " sources *layers"]
 ) -> Float[Array, "..."]:
-    """Sum over sources of weight x task vector.
+    """The sum over sources of weight x task vector.
 
     Adapters are never dense one by one: their factors, left ones times weight and scale, are
     concatenated and multiplied once. What an adapter leaves unchanged adds nothing.

@@ -1,11 +1,11 @@
-"""Which elements of a task vector are the largest, looked up so that no candidate sorts.
+"""Tables of which elements of a task vector are the largest, so that no candidate sorts.
 
 The density of a trim is a multiple of 1 / GRID. That is finer than any published recipe (which
 give one or two digits) and far below the step of a search (sigma 1/6), and a table is 8 kB per
 tensor, layer and source: 7 MB for a 7 B decoder and three sources.
 
-A search looks its fractions up in a table (`Trim`, `Band`). Where fractions are known before, there
-is the entry alone (`TrimCut`, `BandCut`), which may be for any fraction and for a part of a tensor.
+A search looks its fractions up in a table (`Trim`, `Band`). Where fractions are known before, the
+entry alone is made (`TrimCut`, `BandCut`), for any fraction and for any part of a tensor.
 """
 
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ ALL = np.uint32(0xFFFFFFFF)
 """The cutoff that every rank is at most."""
 
 Number = Float[Array, "..."] | Float[np.ndarray, "..."] | np.float32
-"""An entry of a table: of a program, or made once on the host."""
+"""An entry of a table, in a program or made once on the host."""
 
 
 def rank(index: Any) -> Any:
@@ -37,7 +37,7 @@ def rank(index: Any) -> Any:
 
 
 class Cut(NamedTuple):
-    """Splits a tensor into its c largest elements and the others, for one or more counts c.
+    """A split of a tensor into its c largest elements and the others, for one or more counts c.
 
     The largest are the elements of greater magnitude than ``threshold``, and those equal to it
     whose `rank` is at most ``cutoff``: with many equal magnitudes, as in bfloat16, the count is
@@ -51,8 +51,8 @@ class Cut(NamedTuple):
         """The mask of the c largest.
 
         Args:
-            magnitude: of every element.
-            order: the `rank` of every element.
+            magnitude: The magnitude of every element.
+            order: The `rank` of every element.
         """
         threshold, cutoff = (spread(x, magnitude.ndim) for x in self)
         equal = (magnitude == threshold) & (order <= cutoff)
@@ -60,19 +60,19 @@ class Cut(NamedTuple):
 
 
 NOTHING = Cut(np.float32(np.inf), np.uint32(0))
-"""Holds no element."""
+"""The cut that holds no element."""
 
 EVERYTHING = Cut(np.float32(-1.0), ALL)
-"""Holds every element."""
+"""The cut that holds every element."""
 
 
 class TrimCut(NamedTuple):
-    """Keeps the largest elements of a task vector, as many as one density says.
+    """What keeps the largest elements of a task vector, as many as one density says.
 
     Attributes:
-        cut: holds the elements that are kept.
-        rescale: the norm before trimming over the norm after, 1 where none was asked for.
-        first: the position of the first element, where this is a part of a flat tensor.
+        cut: The cut that holds the elements kept.
+        rescale: The norm before trimming over the norm after, 1 where none was asked for.
+        first: The position of the first element, where this is a part of a flat tensor.
     """
 
     cut: Cut
@@ -80,7 +80,7 @@ class TrimCut(NamedTuple):
     first: Any = np.uint32(0)
 
     def at(self, density: Any) -> "TrimCut":
-        """This cut, whatever the density: the one it was made for is known."""
+        """Return this cut, whatever the density: the one it was made for is known."""
         del density
         return self
 
@@ -91,7 +91,7 @@ class TrimCut(NamedTuple):
 
 
 class Trim(NamedTuple):
-    """Keeps the largest elements of a task vector: a `TrimCut` for each density of the grid."""
+    """A table with a `TrimCut` for each density of the grid."""
 
     cut: Cut
     rescale: Float[Array, "*layers grid"]
@@ -104,16 +104,16 @@ class Trim(NamedTuple):
 
 
 class BandCut(NamedTuple):
-    """Keeps the largest elements but for the very largest, as many as two fractions say.
+    """What keeps the largest elements but for the very largest, as many as two fractions say.
 
     Attributes:
-        upper: holds the elements that are dropped because they are the largest.
-        lower: holds those and the ones kept.
-        kept: the norm's sum over the elements kept.
-        total: the norm's sum over all elements.
-        largest_kept: the greatest magnitude kept.
-        largest: the greatest magnitude.
-        first: the position of the first element, where this is a part of a flat tensor.
+        upper: The cut that holds the elements dropped because they are the largest.
+        lower: The cut that holds those and the elements kept.
+        kept: The norm's sum over the elements kept.
+        total: The norm's sum over all elements.
+        largest_kept: The greatest magnitude kept.
+        largest: The greatest magnitude.
+        first: The position of the first element, where this is a part of a flat tensor.
     """
 
     upper: Cut
@@ -125,7 +125,7 @@ class BandCut(NamedTuple):
     first: Any = np.uint32(0)
 
     def at(self, gamma: Any, density: Any) -> "BandCut":
-        """These cuts, whatever the fractions: those they were made for are known."""
+        """Return these cuts, whatever the fractions: those they were made for are known."""
         del gamma, density
         return self
 
@@ -137,10 +137,10 @@ class BandCut(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Keeps the largest elements but for the very largest: cuts near each density of the grid.
+    """A table for `BandCut`, with the cuts near each density of the grid.
 
     With fractions gamma and density, int(gamma n) elements are dropped and the next
-    int(density n) kept. Their sum may be one less than int((gamma + density) n): so the tables hold
+    int(density n) kept. Their sum may be one less than int((gamma + density) n). So the tables hold
     the cuts for `OFFSETS` around each count.
     """
 
@@ -175,7 +175,7 @@ class Band(NamedTuple):
 
 
 OFFSETS = (-1, 0, 1, 2)
-"""Around the count of each density."""
+"""The distances from the count of each density at which a `Band` has cuts."""
 
 
 def snap(density: Any) -> np.ndarray:

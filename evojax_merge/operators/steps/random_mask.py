@@ -6,8 +6,9 @@ reproduces its checkpoint. A tensor (a layer of a stacked leaf) has at most 2**3
 
 The hash is the two-round multiply-xorshift finaliser of Ettinger's "Prospecting for hash
 functions" (https://github.com/skeeto/hash-prospector, 2018) with the constants 0x21f0aaad and
-0xd35a2d97 found there later: five vector instructions a round, no table, no state. Elements are
-keyed by 64 bits, one half before each round, so that two sources are no permutation of each other.
+0xd35a2d97 found there later. It has five vector instructions a round, no table and no state.
+Elements are keyed by 64 bits, one half before each round, so that two sources are no permutation of
+each other.
 """
 
 import zlib
@@ -33,7 +34,7 @@ def leaf_key(seed: int | UInt32[Array, ""], path: str) -> LeafKey:
     """The random address of the leaf at ``path``.
 
     Raises:
-        ValueError: a Python ``seed`` is outside 0 .. 2**32 - 1.
+        ValueError: A Python ``seed`` is outside 0 .. 2**32 - 1.
     """
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         raise ValueError(f"seed {seed} of a merge: use an integer from 0 to 2**32 - 1")
@@ -58,13 +59,14 @@ def keep(
 ) -> Bool[Array, "..."]:
     """Keep each element with probability ``density``: u(address) < density.
 
-    Masks nest: what a density keeps, every greater density keeps. 0 keeps none, 1 keeps all.
+    Masks nest: what a density keeps, every greater density keeps. A density of 0 keeps none, and 1
+    keeps all.
 
     Args:
-        key: a scalar, or one key per layer for a ``shape`` whose first axis counts layers.
-        source: the index of the source among the sources.
-        shape: of the leaf.
-        density: one for all layers, or one for each.
+        key: A scalar, or one key per layer for a ``shape`` whose first axis counts layers.
+        source: The index of the source among the sources.
+        shape: The shape of the leaf.
+        density: One density for all layers, or one for each.
     """
     # u < density <=> bits < ceil(density x 2**24): an integer comparison, and exact.
     limit = jnp.ceil(jnp.clip(density, 0.0, 1.0) * 2.0**PROBABILITY_BITS).astype(jnp.uint32)

@@ -1,4 +1,4 @@
-"""Weights of which only the proportions count, for averages that evidence shapes."""
+"""Averages that evidence shapes, by weights of which only the proportions count."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ SHARE = WEIGHT._replace(
 
 
 def shares(coefficients: Coefficients) -> Float[Array, " sources *layers"]:
-    """The weights of the sources over their sum; equal ones where that is below 1e-8."""
+    """The weights of the sources over their sum, or equal ones where that is below 1e-8."""
     weights = jnp.maximum(coefficients["weight"], 0.0)
     total = weights.sum(axis=0, keepdims=True)
     scaled = weights / divisor(total)
@@ -38,7 +38,7 @@ def average(
     merge: Callable[..., Array],
     evidence: EvidenceRequest,
 ) -> Operator:
-    """The operator of an average by `shares` and evidence, of any number of sources."""
+    """Make the operator of an average by `shares` and evidence, of any number of sources."""
     return Operator(
         name=name,
         coefficients=(SHARE,),

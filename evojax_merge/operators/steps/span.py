@@ -15,7 +15,7 @@ from evojax_merge.operators.base import float32, spread
 from evojax_merge.params.types import Array, Float
 
 Along = Literal["tensor", "rows", "columns"]
-"""What counts as one vector: a whole tensor (a layer of a stacked leaf), each of its rows (last
+"""What counts as one vector: a whole tensor (or a layer of a stacked leaf), each of its rows (last
 axis), or each of its columns (first axis)."""
 
 
@@ -26,9 +26,10 @@ class Geometry(NamedTuple):
     tensors of a stacked leaf, ``[layers, rows, 1]`` for their rows.
 
     Attributes:
-        norms: Lengths.
+        norms: The length of each vector.
         apart: 1 - cos of each pair of directions; a vector of no length is orthogonal to others.
-        distances: Squared, of each pair, over the largest of them: float32 may not hold that.
+        distances: The squared distance of each pair over the largest of them, which float32 may not
+            hold.
     """
 
     norms: Float[Array, " sources *vectors"]
@@ -39,7 +40,7 @@ class Geometry(NamedTuple):
 def combine(
     leaves: Sequence[Any], coefficients: Sequence[Float[Array, " *vectors"]]
 ) -> Float[Array, "..."]:
-    """Sum of coefficient x leaf, in one elementwise expression."""
+    """The sum of coefficient x leaf, in one elementwise expression."""
     terms = [
         spread(coefficient, leaf.ndim) * float32(leaf)
         for coefficient, leaf in zip(coefficients, leaves, strict=True)
@@ -50,11 +51,11 @@ def combine(
 def per_vector(
     values: Float[Array, " sources *layers"], geometry: Geometry
 ) -> Float[Array, " sources *vectors"]:
-    """Coefficients of whole layers, shaped to broadcast against those of vectors.
+    """Shape coefficients of whole layers to broadcast against those of vectors.
 
     Args:
-        values: ``[sources]`` or ``[sources, layers]``.
-        geometry: Of the leaf they belong to.
+        values: The coefficients, ``[sources]`` or ``[sources, layers]``.
+        geometry: The geometry of the leaf that the coefficients belong to.
     """
     vectors = geometry.norms.ndim - 1
     layers = values.ndim - 1

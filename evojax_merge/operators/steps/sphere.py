@@ -1,7 +1,7 @@
 """Angles and means on the unit sphere, from 1 - cos of each pair of directions.
 
 With directions u_i and E_ij = 1 - u_i . u_j, a point m = sum of c_i u_i of unit length has
-u_j . m = 1 - ((E c)_j - q / (1 + sqrt(1 + q))), where q = c' E c: all of it in terms of small
+u_j . m = 1 - ((E c)_j - q / (1 + sqrt(1 + q))), where q = c' E c. All of it is in terms of small
 numbers, so that angles of nearly parallel directions keep their digits in float32.
 """
 
@@ -17,7 +17,7 @@ SMALL_ANGLE = 1e-4
 
 
 def angle(apart: Float[Array, "..."]) -> Float[Array, "..."]:
-    """The angle between two directions, from 1 - cos: in [0, pi]."""
+    """The angle between two directions, in [0, pi], from 1 - cos."""
     half = jnp.clip(0.5 * apart, 0.0, 1.0)
     # The root's slope is infinite at 0: there the angle is taken as constant.
     safe = jnp.where(half > 0, half, 1.0)
@@ -27,7 +27,7 @@ def angle(apart: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def over_sine(theta: Float[Array, "..."]) -> Float[Array, "..."]:
-    """theta / sin(theta); 1 at 0."""
+    """theta / sin(theta), which is 1 at 0."""
     flat = jnp.abs(theta) < SMALL_ANGLE
     safe = jnp.where(flat, 1.0, theta)
     return jnp.where(flat, 1.0, safe / jnp.sin(safe))
@@ -36,13 +36,13 @@ def over_sine(theta: Float[Array, "..."]) -> Float[Array, "..."]:
 def arc(
     apart: Float[Array, "..."], t: Float[Array, "..."], flat: float
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """What slerp multiplies the first and the second of two vectors by; shapes are broadcast.
+    """The factors by which slerp multiplies two vectors; shapes are broadcast.
 
     Args:
         apart: 1 - cos of the angle between them.
-        t: 0 is the first, 1 the second.
-        flat: Linear where 1 - abs(cos) is not above this, and where float32 knows of no plane that
-            the two span: at an angle of exactly 0 or pi.
+        t: The place between the vectors: 0 is the first, 1 the second.
+        flat: Slerp is linear where 1 - abs(cos) is not above this. It is so too where float32 knows
+            of no plane that the two span, at an angle of exactly 0 or pi.
     """
     linear = (apart <= flat) | (apart >= 2.0 - flat)
     theta = angle(jnp.where(linear, 1.0, apart))
@@ -53,11 +53,11 @@ def arc(
 
 
 def unit(c: Any, apart: Any, smallest: float = 0.0) -> tuple[Any, Any]:
-    """The combination of directions scaled to unit length, and the length it had, ``[1, ...]``.
+    """Scale a combination of directions to unit length, and give the length it had, ``[1, ...]``.
 
     Args:
-        c: ``[sources, *vectors]``.
-        apart: ``[sources, sources, *vectors]``.
+        c: The factor of each direction, ``[sources, *vectors]``.
+        apart: 1 - cos of each pair of directions, ``[sources, sources, *vectors]``.
         smallest: A shorter combination is left as it is.
     """
     square = over_sources(c) ** 2 - quadratic(c, apart)
@@ -72,7 +72,7 @@ def over_sources(c: Any) -> Any:
 
 
 def quadratic(c: Any, apart: Any) -> Any:
-    """c' E c, ``[1, *vectors]``."""
+    """The quadratic form c' E c, ``[1, *vectors]``."""
     return over_sources(c * dot(apart, c))
 
 

@@ -26,8 +26,8 @@ from evojax_merge.operators.steps.trimming import Rescale, Trimming
 from evojax_merge.params.types import Array, Float
 
 Consensus = Literal["none", "sum", "count"]
-"""Which sign an element must have to be added: any, that of the weighted sum, or the one that more
-sources have."""
+"""Which sign an element must have to be added: any sign, that of the weighted sum, or the one that
+more sources have."""
 
 
 def trim_elect_add(
@@ -42,15 +42,15 @@ def trim_elect_add(
     """base + lam x merge of weight x trim(source - base).
 
     Args:
-        trim: makes the way in which task vectors are made sparse.
-        name: the operator's, for messages.
-        consensus: add only what has the elected sign, if any is elected.
-        normalize: divide by the sum of the weights that took part, by 1 where that is below 1e-8.
-        rescale: what a trimmed task vector is scaled by.
-        lam: scale of the merged task vector.
+        trim: A function that makes the way in which task vectors are made sparse.
+        name: The operator's name, which messages give.
+        consensus: Add only what has the elected sign, if any is elected.
+        normalize: Divide by the sum of the weights that took part, by 1 where that is below 1e-8.
+        rescale: What a trimmed task vector is scaled by.
+        lam: The scale of the merged task vector.
 
     Raises:
-        ValueError: A setting has no such value, or the trim cannot be rescaled so.
+        ValueError: A setting has a value that it cannot have, or the trim cannot be rescaled so.
     """
     check_steps(name, consensus, normalize, rescale, lam)
     trimming = trim(rescale)
@@ -107,17 +107,18 @@ def elect(
     normalize: bool,
     by_count: bool = False,
 ) -> Float[Array, "..."]:
-    """Sum, element by element, of the terms whose sign is the elected one.
+    """The sum, element by element, of the terms whose sign is the elected one.
 
     A tie elects the positive sign. With ``normalize`` the result is divided by the sum of the
-    weights that agree. Departure: of their absolute values, and by 1 below 1e-8, so that weights of
-    opposite sign cannot cancel and blow an element up; for weights >= 0 that is mergekit's.
+    weights that agree. Departure: it is the sum of their absolute values, or 1 below 1e-8, so that
+    weights of opposite sign cannot cancel and blow an element up. For weights >= 0 it is
+    mergekit's.
 
     Args:
-        terms: weight x sparse task vector of each source.
-        weights: the weight of each source.
-        normalize: divide, or not.
-        by_count: elect the sign that more terms have, not that of their sum.
+        terms: The product weight x sparse task vector of each source.
+        weights: The weight of each source.
+        normalize: Divide by the sum of the weights.
+        by_count: Elect the sign that more terms have, not that of their sum.
     """
     votes = [jnp.sign(term) for term in terms] if by_count else list(terms)
     sign = jnp.where(sum(votes[1:], votes[0]) >= 0, jnp.float32(1.0), jnp.float32(-1.0))
@@ -135,10 +136,10 @@ def elect(
 
 
 def check_steps(name: str, consensus: Any, normalize: Any, rescale: Any, lam: Any) -> None:
-    """Whether the settings of the steps have values that there are.
+    """Check that the settings of the steps have values that they can have.
 
     Raises:
-        ValueError: One has not.
+        ValueError: One of them has another value.
     """
     check_option(f"{name}: consensus", consensus, ("none", "sum", "count"))
     check_option(f"{name}: rescale", rescale, (None, "inverse", "l1", "l2", "linf"))

@@ -1,4 +1,4 @@
-"""What it is to make a task vector sparse: which elements are kept, and what they are scaled by.
+"""Ways to make a task vector sparse: which elements are kept, and what they are scaled by.
 
 The papers that do so each define a `Trimming` of their own. All of them look up what they must know
 of the whole tensor, so that a candidate is one pass over memory.
@@ -19,7 +19,7 @@ from evojax_merge.operators.base import (
 from evojax_merge.params.types import Array, Bool, Float
 
 Rescale = Literal["inverse", "l1", "l2", "linf"]
-"""``inverse``: divide by the probability of being kept. Otherwise: give the sparse task vector the
+"""``inverse`` divides by the probability of being kept. The others give the sparse task vector the
 norm that it had before; where elements are kept at random, the l1 or l2 norm in expectation.
 """
 
@@ -34,7 +34,7 @@ SMALLEST_NORM = 1e-7
 
 
 class Kept(NamedTuple):
-    """What is left of a task vector: a mask (None: everything) and factors of what is kept."""
+    """What is left of a task vector: a mask (None for everything) and factors of what is kept."""
 
     mask: Bool[Array, "..."] | None
     scale: Float[Array, "..."]
@@ -67,7 +67,7 @@ class Trimming(NamedTuple):
 
 
 def everything(rescale: Rescale | None = None) -> Trimming:
-    """Nothing is dropped."""
+    """Keep everything."""
     del rescale
 
     def apply(
@@ -79,12 +79,12 @@ def everything(rescale: Rescale | None = None) -> Trimming:
 
 
 def norm_of(rescale: Rescale | None) -> Norm | None:
-    """The norm that is restored, None where none is."""
+    """The norm that is restored, or None where none is."""
     return None if rescale == "inverse" else rescale
 
 
 def refuse_linf(rescale: Rescale | None) -> None:
-    """Whether what is kept at random can be rescaled so.
+    """Check that what is kept at random can be rescaled so.
 
     Raises:
         ValueError: ``rescale`` is linf, which has no expectation.
@@ -104,6 +104,6 @@ def safe_density(density: Array) -> Array:
 
 
 def ratio(before: Any, after: Any) -> Array:
-    """A norm before trimming over the norm after, 1 where either is too small."""
+    """A norm before trimming over the norm after, or 1 where either is too small."""
     usable = (before >= SMALLEST_NORM) & (after >= SMALLEST_NORM)
     return jnp.where(usable, before / jnp.where(usable, after, 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""Evidence: what an operator asks to know of how each source treats a user's data."""
+"""Evidence, which tells an operator how each source treats a user's data."""
 
 from evojax_merge.sources.evidence.collect import collect, prepare
 from evojax_merge.sources.evidence.items import Items, pinned

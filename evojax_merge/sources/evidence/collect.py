@@ -1,4 +1,4 @@
-"""Evidence of every source, one after the other, from disk where it was collected before."""
+"""Collects the evidence of every source, one after the other, or reads it from disk."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -22,14 +22,14 @@ _COLLECT = {"fisher": collect_fisher, "gram": collect_gram}
 
 
 def prepare(operator: Operator, model: Any, sources: int) -> tuple[Items, ...]:
-    """The items that evidence is collected on, for each source; none where none is asked for.
+    """Read the items that evidence is collected on, for each source; none where none is asked for.
 
-    Reads no weights.
+    No weights are read.
 
     Args:
-        operator: Asks for the evidence.
+        operator: The operator, which asks for the evidence.
         model: Anything with the ``family``, ``tokenizer`` and ``config`` of the merge.
-        sources: How many there are.
+        sources: How many sources there are.
 
     Raises:
         DataError: A file is missing, empty, malformed, or has changed since the recipe was made.
@@ -60,15 +60,15 @@ def collect(
     directory: Path | None = None,
     report: Callable[[str], None] = lambda message: None,
 ) -> tuple[dict[str, np.ndarray], ...] | None:
-    """What `operators.init_statistics` takes as evidence; None where the operator asks for none.
+    """Collect the evidence for `operators.init_statistics`; None where the operator asks for none.
 
     Args:
-        operator: Asks for the evidence.
-        items: Of `prepare`.
-        sources: With the vocabulary of the merge; taken one at a time.
-        names: What messages call them.
-        directory: Where evidence is kept and looked for; None: it is not kept.
-        report: Told about each source that is measured.
+        operator: The operator, which asks for the evidence.
+        items: The items that `prepare` gave.
+        sources: The sources with the vocabulary of the merge, which are taken one at a time.
+        names: What messages call the sources.
+        directory: The directory where evidence is kept and looked for; with None it is not kept.
+        report: A function that is told about each source that is measured.
 
     Raises:
         EvidenceError: A source has no finite gradients or activations, or the directory holds the
@@ -103,7 +103,7 @@ def collect(
 
 
 def params_hash(params: Params) -> str:
-    """SHA-256 of the numbers of a tree, by path."""
+    """The SHA-256 of the numbers of a tree with their paths."""
     digest = hashlib.sha256()
     for path, leaf in flatten(params).items():
         digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode())

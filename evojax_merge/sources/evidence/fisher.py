@@ -19,11 +19,11 @@ from evojax_merge.sources.evidence.items import Items, labelled
 def collect_fisher(
     family: Family, config: Any, params: Params, items: Items
 ) -> dict[str, np.ndarray]:
-    """Mean over the items of the squared gradient of an item's log-likelihood, by leaf path.
+    """The mean over the items of the squared gradient of an item's log-likelihood, by leaf path.
 
-    Needs memory for the parameters, one gradient and one float32 tree. Gradients are taken in the
-    dtype of the parameters (of float16 in float32, as they would vanish), squared and summed in
-    float32.
+    It takes memory for the parameters, one gradient and one float32 tree. Gradients are taken in
+    the dtype of the parameters, but in float32 for float16, where they would vanish. They are
+    squared and summed in float32.
     """
     loglikelihood = family.abilities[labelled(family)].loglikelihood(config)
 

@@ -14,17 +14,17 @@ from evojax_merge.params.types import Array, Float, Params
 from evojax_merge.sources.evidence.items import Items, labelled
 
 Probes = dict[str, Float[Array, "*layers inputs inputs"]]
-"""By path of a linear layer, see `evojax_merge.models.probe`."""
+"""Matrices by the path of a linear layer (see `evojax_merge.models.probe`)."""
 
 
 def collect_gram(
     family: Family, config: Any, params: Params, items: Items
 ) -> dict[str, np.ndarray]:
-    """Mean of x xᵀ over all inputs x (tokens that are not padding, or examples), float32.
+    """The mean of x xᵀ over all inputs x (tokens that are not padding, or examples), float32.
 
     Returns:
-        ``[inputs, inputs]``, or ``[layers, inputs, inputs]`` of a stacked leaf, by path of the
-        layer that stands for all that read the same input.
+        The matrices ``[inputs, inputs]``, or ``[layers, inputs, inputs]`` of a stacked leaf, by the
+        path of the layer that stands for all that read the same input.
     """
     ability, layout = family.abilities[labelled(family)], family.layout(config)
     paths, stacked = layout.linear_inputs, layout.stacked

@@ -29,7 +29,7 @@ class ItemBatch(NamedTuple):
     Attributes:
         fields: What the log-likelihood of an item takes after the parameters, one row an item:
             tokens, start and target of a sequence, or features and label.
-        real: 1, or 0 for rows that only fill the batch.
+        real: A number for each row: 1, or 0 for rows that only fill the batch.
     """
 
     fields: tuple[Shaped[np.ndarray, "batch ..."], ...]
@@ -42,11 +42,12 @@ class Items:
 
     Attributes:
         path: The file.
-        file_sha256: Of its bytes.
-        items_sha256: Of what the models are given: it depends on tokenizer, template and limit.
-        count: Number of items.
-        arrays: Fields of all items of each shape, see `ItemBatch`.
-        batch_size: Items in a batch.
+        file_sha256: The hash of the file's bytes.
+        items_sha256: The hash of what the models are given, which depends on tokenizer, template
+            and limit.
+        count: The number of items.
+        arrays: The fields of all items of each shape (see `ItemBatch`).
+        batch_size: How many items a batch has.
     """
 
     path: str
@@ -57,7 +58,7 @@ class Items:
     batch_size: int
 
     def batches(self) -> Iterator[ItemBatch]:
-        """All items; the last batch of a shape is filled up with its last item."""
+        """All items in batches; the last batch of a shape is filled up with its last item."""
         for arrays in self.arrays:
             count = len(arrays[0])
             size = min(self.batch_size, count)
@@ -72,7 +73,7 @@ def read_items(request: EvidenceRequest, path: str, sha256: str | None, model: A
     """Read a file for models like this one.
 
     Args:
-        request: How its items are read.
+        request: The request, which says how the file's items are read.
         path: The file.
         sha256: What the file must hash to, if not None.
         model: Anything with ``family``, ``tokenizer`` and ``config``.
@@ -96,7 +97,7 @@ def read_items(request: EvidenceRequest, path: str, sha256: str | None, model: A
 
 
 def pinned(items: Sequence[Items]) -> dict[str, Any]:
-    """The arguments of an operator that name its data wherever and whenever it is applied."""
+    """The arguments of an operator that name its data, wherever and whenever it is applied."""
     if not items:
         return {}
     distinct = items if len({one.path for one in items}) > 1 else items[:1]
@@ -110,7 +111,7 @@ def labelled(family: Family) -> type[Request]:
     """The kind of request whose labelled items evidence of a family is collected on.
 
     Raises:
-        ValueError: Its models can do none of these.
+        ValueError: The family's models take no such request.
     """
     for kind in _READ:
         if kind in family.abilities:

@@ -14,7 +14,7 @@ from evojax_merge.documents.json_text import load_object
 FORMAT = 1
 
 FOLDER = "evidence"
-"""Of a run, which keeps what was collected for operators that ask for evidence."""
+"""The folder of a run that keeps what was collected for operators that ask for evidence."""
 
 
 class EvidenceError(ValueError):
@@ -22,14 +22,14 @@ class EvidenceError(ValueError):
 
 
 def read(file: Path, wanted: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """The evidence in a file, None if there is none.
+    """Read the evidence in a file; None if there is none.
 
     Args:
-        file: Where `write` put it.
-        wanted: What it must have been collected from.
+        file: The file that `write` wrote.
+        wanted: What the evidence must have been collected from.
 
     Raises:
-        EvidenceError: It was collected from something else, or is damaged.
+        EvidenceError: The evidence was collected from something else, or is damaged.
     """
     account = file.with_suffix(".json")
     if not account.is_file():  # written last: without it nothing is complete
@@ -60,10 +60,10 @@ def write(
     """Write evidence whole or not at all.
 
     Args:
-        file: Where to.
-        leaves: By path.
-        wanted: What `read` compares.
-        notes: For people.
+        file: The file to write.
+        leaves: The evidence by leaf path.
+        wanted: What the evidence was collected from, which `read` compares.
+        notes: Further facts, which are for people alone.
     """
     contiguous = {path: np.ascontiguousarray(leaf) for path, leaf in leaves.items()}
     account = {"format": FORMAT, **wanted, **notes}
