@@ -66,10 +66,9 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
         return [f"model_type is {_type_of(source)}, not {_type_of(reference)}"]
     tables = set(source.family.vocabulary_paths(source.config))
     found = []
-    ours, theirs = _by_place(reference), _by_place(source)
-    for place in dict.fromkeys([*ours, *theirs]):
-        name, _ = ours.get(place) or theirs[place]
-        wanted, held = (slots[place][1] if place in slots else None for slots in (ours, theirs))
+    ours, theirs = reference.slots, _as_named_in(reference, source)
+    for name in dict.fromkeys([*ours, *theirs]):
+        wanted, held = ours.get(name), theirs.get(name)
         if held is None and wanted is not None:
             found.append(f"lacks {name} {list(wanted.shape)}")
         elif wanted is None and held is not None:
@@ -81,9 +80,13 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
     return found
 
 
-def _by_place(checkpoint: Checkpoint) -> dict[tuple[str, int | None], tuple[str, Slot]]:
-    """Return the tensors by their places, since two files may spell a name in two ways."""
-    return {(slot.path, slot.layer): (name, slot) for name, slot in checkpoint.slots.items()}
+def _as_named_in(reference: Checkpoint, source: Checkpoint) -> dict[str, Slot]:
+    """Return the slots of a source by the reference's names, which it may spell in another way."""
+    spelled = {(slot.path, slot.layer): name for name, slot in reference.slots.items()}
+    return {
+        name if name in reference.slots else spelled.get((slot.path, slot.layer), name): slot
+        for name, slot in source.slots.items()
+    }
 
 
 def _type_of(checkpoint: Checkpoint) -> str:

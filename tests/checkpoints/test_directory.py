@@ -160,6 +160,7 @@ def test_a_pipe_is_no_file_of_a_checkpoint(checkpoint):
         member(checkpoint, "model.safetensors")
 
 
+@pytest.mark.slow
 def test_no_advice_to_install_torch_is_printed():
     source = Path(__file__).parents[2] / "experiments" / "quickstart" / "sources" / "base"
     script = f"from evojax_merge import load; load({str(source)!r}).tokenizer"

@@ -54,6 +54,7 @@ def test_operators(name):
     assert np.isfinite(merged["fc"]["weight"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "name",

@@ -108,7 +108,7 @@ def test_an_adapter_or_a_classifier_is_refused(models, tmp_path):
     classifier = write_checkpoint(tmp_path / "digits", mlp_config(4, 8, 3))
     for path, message in (
         (adapter, "adapter is a LoRA adapter"),
-        (classifier, "digits is of the family mlp, which mergekit"),
+        (classifier, "digits is of the family mlp, for which no file of mergekit"),
     ):
         sources = (*given.sources[:2], Ingredient(str(path)))
         with pytest.raises(ExchangeError, match=message):

@@ -71,7 +71,7 @@ def test_bad_tables(tmp_path, content, message):
 
 
 def test_other_mistakes(npz, tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"no array 'labels'.*mean 'label'"):
+    with pytest.raises(DataError, match=r"no array 'labels'.*mean label"):
         classification_task(npz, label="labels")
     broken = tmp_path / "broken.npz"
     broken.write_bytes(b"not a zip")

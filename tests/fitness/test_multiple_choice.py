@@ -101,7 +101,7 @@ def test_bad_items_are_named(write, change, message):
 
 def test_other_mistakes(write):
     path = write(*ITEMS)
-    with pytest.raises(ValueError, match=r"no normalization 'token'.*mean 'tokens'"):
+    with pytest.raises(ValueError, match=r"no normalization 'token'.*mean tokens"):
         MultipleChoiceTask(data=path, normalize="token")
     with pytest.raises(ValueError, match="line 2: question with choice needs"):
         MultipleChoiceTask(data=path).bind(language_model(context=32))

@@ -148,6 +148,7 @@ def test_several_tasks_are_descended_together(tmp_path, strategy):
     assert genotypes[-1] != genotypes[0]
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_the_labels_makes_the_digits_better(tmp_path):
     more = ["strategy=gradient", "search.evaluations=12", "search.finalists=8"]
     run = evolve([*OVERRIDES, *more], tmp_path / "run")

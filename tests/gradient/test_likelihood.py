@@ -67,6 +67,7 @@ def test_choices_are_normalised_over_each_other(model, tmp_path, normalize):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_answer_follows_its_prompt_and_ends(model, tmp_path):
     rows = [{"question": "1+1", "answer": 2}, {"question": "10+10 is", "answer": 20}]
     path = write_items(tmp_path / "x.jsonl", rows)
@@ -98,6 +99,7 @@ def test_labels_cost_their_cross_entropy():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope(model, tmp_path):
     rows = [{"question": "q", "choices": ["one", "another", "3"], "answer": 1}] * 3
     rows += [{"question": "q", "choices": ["x", "y"], "answer": 1}]  # with a place left empty
@@ -110,6 +112,7 @@ def test_the_gradient_is_the_slope(model, tmp_path):
     np.testing.assert_allclose(slope, (high - low) / (2 * step), rtol=3e-2)
 
 
+@pytest.mark.slow
 def test_of_several_tasks_it_is_the_weighted_sum_of_their_means(model, tmp_path):
     texts = write_items(tmp_path / "x.jsonl", [{"text": "one"}, {"text": "two"}, {"text": "three"}])
     choices = [{"question": "q", "choices": ["one", "another"], "answer": 1}]

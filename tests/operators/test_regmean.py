@@ -108,6 +108,7 @@ def test_singular_evidence_stays_finite_and_between_the_sources(kind, alpha):
     np.testing.assert_allclose(found, want, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_population_under_vmap_is_its_candidates_one_by_one():
     operator, sources = regmean("x"), (tree(0), tree(1))
     statistics = init_statistics(operator, None, sources, (evidence(2), evidence(3)))
@@ -123,6 +124,7 @@ def test_a_population_under_vmap_is_its_candidates_one_by_one():
             np.testing.assert_allclose(together[path][index], leaf, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_weights_is_the_slope():
     operator, sources = regmean("x"), (tree(0), tree(1))
     statistics = init_statistics(operator, None, sources, (evidence(2), evidence(3)))

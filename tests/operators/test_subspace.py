@@ -44,6 +44,7 @@ def test_a_stacked_leaf_merges_as_its_layers_would_alone(operator):
         np.testing.assert_allclose(whole[layer], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.name)
 def test_gradients_are_finite(operator):
     base, sources = tensors(3, (8, 6))

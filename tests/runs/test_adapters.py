@@ -65,6 +65,7 @@ def exported(model: api.Model, directory: Path) -> dict[str, np.ndarray]:
     return load_file(directory / "model.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "operator",
@@ -103,6 +104,7 @@ def test_a_search_over_adapters_and_checkpoints(operator, models, tmp_path):
         assert tensor.tobytes() == again[name].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", [pytest.param("fisher", marks=pytest.mark.slow), "regmean"])
 def test_evidence_of_an_adapter_is_that_of_the_model_it_makes(factory, models, tmp_path):
     """Adapters beside a whole checkpoint, and the models that they make beside it."""

@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 def test_a_merge_of_both_towers_is_searched_exported_and_rebuilt(folder, tmp_path):
     run = evolve(

@@ -39,6 +39,7 @@ def settings(tmp_path_factory) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "operator",
     [

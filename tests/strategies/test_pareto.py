@@ -41,6 +41,7 @@ def test_crowding_is_pymoos(seed: int, objectives: int) -> None:
         np.testing.assert_allclose(found[rank == front], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_copies_and_failures_are_crowded_and_ranked_last() -> None:
     objectives = jnp.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5], [np.nan, 9], [np.inf, 0], [0, 0]])
     costs = finite_costs(objectives)
@@ -52,6 +53,7 @@ def test_copies_and_failures_are_crowded_and_ranked_last() -> None:
     assert crowding[3] == 2.0
 
 
+@pytest.mark.slow
 def test_a_constant_objective_decides_nothing() -> None:
     one = jnp.array([0.3, 0.1, 0.4, 0.2])
     costs = jnp.stack([one, 1 - one, jnp.full(4, 0.7)], axis=1)
@@ -86,6 +88,7 @@ def test_survivors_are_whole_fronts_and_one_thinned_member_by_member(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_of_a_close_pair_one_survives() -> None:
     x = jnp.array([0.0, 0.3, 0.31, 0.6, 0.8, 1.0])
     costs = jnp.stack([x, 1 - x], axis=1)

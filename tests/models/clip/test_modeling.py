@@ -40,6 +40,7 @@ def random_params(seed=0, config=CONFIG):
     return unflatten({path: leaf.astype(jnp.float32) for path, leaf in leaves.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", TOWERS)
 def test_a_population_is_what_its_candidates_are_one_by_one(tower):
     features, inputs = TOWERS[tower]
@@ -91,6 +92,7 @@ def test_what_stands_after_the_first_end_of_a_text_does_not_matter(eos):
     assert np.abs(features(before) - found).max(1).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_layers_after_the_one_asked_for_do_not_count():
     """LLaVA reads the second last state: the last layer and the norm after it are dead weights."""
     params = random_params()

@@ -64,6 +64,7 @@ def test_a_decoder_with_it_is_the_same(name, xla):
     np.testing.assert_allclose(fused[VALID], plain[VALID], atol=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_with_a_cache_and_a_prefix(name, xla):
     config, params = make(name)

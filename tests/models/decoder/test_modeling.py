@@ -62,6 +62,7 @@ def tokens(shape=(3, 10)):
     return jnp.asarray(np.random.default_rng(1).integers(0, VOCAB, shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     config, params = make(name)

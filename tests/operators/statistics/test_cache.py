@@ -194,6 +194,7 @@ def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
         build(compose([*given, "statistics_cache.limit_gb=-1"]))
 
 
+@pytest.mark.slow
 def test_a_run_and_its_recipe_share_what_is_kept(tmp_path):
     folder = tmp_path / "kept"
     run = api.evolve(

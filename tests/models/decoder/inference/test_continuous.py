@@ -79,6 +79,7 @@ def test_stacked_caches_take_prompts_too(shallow, prompts, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("llama", marks=pytest.mark.slow), "mistral"])
 def test_paths_answer_in_turn(name, prompts):
     config, params = models(name)
@@ -88,6 +89,7 @@ def test_paths_answer_in_turn(name, prompts):
     np.testing.assert_array_equal(found, together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("eos_ids", "new"),
     [
@@ -103,6 +105,7 @@ def test_the_shortest_and_the_longest_answers(eos_ids, new, prompts):
     np.testing.assert_array_equal(run(slots=4), run())
 
 
+@pytest.mark.slow
 def test_where_the_base_of_positions_grows_idle_slots_do_not_matter(prompts):
     config, params = models("llama")
     rope = dataclasses.replace(config.rope, kind="dynamic", factor=4.0)
@@ -139,6 +142,7 @@ def _steps(config, params, prompts, **options) -> int:
     return len(taken)
 
 
+@pytest.mark.slow
 def test_other_models_and_paths_compile_nothing(prompts):
     config, params = models("llama")
     made = make_generate(config, max_new_tokens=NEW, eos_ids=EOS, pad_id=PAD, slots=4)

@@ -123,6 +123,7 @@ def test_what_stands_in_padding_does_not_matter(llama, prompts):
     np.testing.assert_array_equal(run(params, tokens, start), run(params, noisy, start))
 
 
+@pytest.mark.slow
 def test_after_the_end_there_is_padding_and_the_loop_stops(llama, prompts):
     tokens, start = prompts
     free = make_generate(llama[0].config, max_new_tokens=NEW, eos_ids=(), pad_id=PAD)

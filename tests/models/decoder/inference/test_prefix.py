@@ -53,6 +53,7 @@ def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "slots"),
     [
