@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,15 @@ def _what_stays_is_not_searched_again():
 
 def pytest_configure(config):
     config.add_cleanup(FOLDER.cleanup)
+
+
+@pytest.hookimpl(tryfirst=True)  # before markers are selected by
+def pytest_collection_modifyitems(items):
+    """Of a test with the marker ``few(n)``, all cases but the first n are slow."""
+    seen = Counter()
+    for item in items:
+        if (few := item.get_closest_marker("few")) is not None:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            if seen[name] > few.args[0]:
+                item.add_marker("slow")

@@ -9,7 +9,7 @@ import yaml
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.bundled import conf_directory
 
-TARGET = "_target_"
+TARGET, MISSING = "_target_", "???"
 
 GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
 """The keys of a configuration from which objects are made."""
@@ -56,8 +56,8 @@ def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
         where: What messages call the configuration.
         trust: Whether the user has said that any factory may be called.
 
-        Raises:
-            ConfigError: The configuration names factories that are not public, and is not trusted.
+    Raises:
+        ConfigError: The configuration names factories that are not public, and is not trusted.
     """
     foreign = foreign_factories(config)
     if foreign and not trust:
@@ -77,7 +77,7 @@ def _is_public(factory: Factory) -> bool:
 
 def _factories(group: str, tree: Any) -> Iterator[Factory]:
     if isinstance(tree, Mapping):
-        if TARGET in tree:
+        if tree.get(TARGET, MISSING) != MISSING:  # an option may leave it to those built on it
             yield Factory(group, str(tree[TARGET]), tree)
         tree = list(tree.values())
     if isinstance(tree, list):

@@ -110,6 +110,7 @@ def test_spaces_of_paths(name):
     assert made.decode(np.float32(made.start)).length == 3
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
@@ -123,6 +124,7 @@ def test_meshes(name):
     assert mesh.axis_names == make_mesh().axis_names == ("pop", "model")
 
 
+@pytest.mark.few(1)
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size", *SEEN})

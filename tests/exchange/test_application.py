@@ -42,6 +42,7 @@ def recipe(models, operator, arguments, base=True, **coefficients):
 WEIGHT, DENSITY = [0.3, 0.5, 0.9], [0.2, 0.555, 1.0]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "method",
     ["ties", pytest.param("breadcrumbs_ties", marks=pytest.mark.slow), "dare_ties", "della_linear"],

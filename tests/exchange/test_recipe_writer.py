@@ -56,6 +56,7 @@ def agrees(given, tmp_path):
         np.testing.assert_allclose(found[name], tensor, rtol=2e-6, atol=3e-7, err_msg=name)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("operator", "arguments", "shapes"), RECIPES)
 def test_what_is_written_gives_the_recipes_tensors(models, tmp_path, operator, arguments, shapes):
     agrees(blocks(models, operator, arguments, **shapes), tmp_path)

@@ -56,6 +56,7 @@ def test_of_several_templates_the_default_one_is_taken():
         as_chats(tokenizer, ["a"], "models/a")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("template", "message"),
     [

@@ -69,6 +69,7 @@ def test_the_factors_stay_factors():
     assert whole["norm.weight"] is flatten(base)["norm.weight"]
 
 
+@pytest.mark.few(3)
 def test_adapters_merge_as_the_models_that_they_make(typical):
     operator = typical
     # From a base of zeros a dense source's task vector is what an adapter adds, to the bit, so
@@ -91,6 +92,7 @@ def test_adapters_and_checkpoints_merge_together(factory):
     assert_close(merged, merge_once(operator, base, dense, coefficients), 2e-6)
 
 
+@pytest.mark.few(2)
 @several
 def test_one_candidate_and_a_population_give_the_same_bits(factory):
     operator = factory()

@@ -39,6 +39,7 @@ def test_without_compilation_the_numbers_are_the_same(operator, models):
     assert_close(eager, merge_once(operator, base, sources, coefficients, 7))
 
 
+@pytest.mark.few(3)
 def test_jit_vmap_and_a_loop_agree(typical, few):
     operator = typical
     base, sources = few(operator)
@@ -95,6 +96,7 @@ def test_strict_promotion_holds(operator, models):
         )
 
 
+@pytest.mark.few(3)
 def test_make_merge_writes_into_the_buffer_it_is_given(typical, few):
     operator = typical
     base, sources = few(operator)

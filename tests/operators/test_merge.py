@@ -89,6 +89,7 @@ ORDER_DOES_NOT_MATTER = [
 ]
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(
     "dtype", [jnp.float32, jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)]
 )
@@ -111,6 +112,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models
     assert_equal(merged, jax.tree.map(lambda x: x.astype(jnp.bfloat16), wide))
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("operator", "values"),
     [
@@ -136,6 +138,7 @@ def test_merging_equal_sources_gives_the_source(operator, values, shape, stacked
     assert_close(merge_once(operator, base, sources, coefficients, seed), source, 2e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     shape=st.sampled_from([(1,), (4,), (3, 5)]),  # few, so that most examples compile nothing

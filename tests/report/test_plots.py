@@ -55,6 +55,7 @@ def test_a_search_by_a_score_of_its_own_has_an_axis_of_its_own(tmp_path, figures
     ]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_neither_formulas_nor_left_out(name, tmp_path, figures):
     drawn = name.replace("\udcff", "?")

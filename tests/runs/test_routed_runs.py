@@ -93,6 +93,7 @@ def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder,
     np.testing.assert_allclose(exported.result.score, run.result.score, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkeypatch):
     whole = evolve(overrides(folder, kind), tmp_path / "whole")
@@ -126,6 +127,7 @@ def test_models_of_different_depth_share_a_path(folder, tmp_path):
     assert run.model.config.num_layers == len(run.recipe.hops)
 
 
+@pytest.mark.slow
 def test_generations_after_the_first_compile_nothing(folder, tmp_path, monkeypatch):
     counts = []
 

@@ -20,6 +20,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "savers",
     [

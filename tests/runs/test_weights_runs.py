@@ -54,6 +54,7 @@ def test_the_recipe_builds_the_exported_checkpoint_again(run: Run, tmp_path: Pat
     assert (tmp_path / "applied" / "model.safetensors").read_bytes() == first.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_search_that_was_interrupted_ends_in_the_same_weights(run: Run, tmp_path: Path) -> None:
     overrides = ["+experiment=digits_m2n2", *QUICK]
     evolve([*overrides, "search.evaluations=15"], tmp_path)

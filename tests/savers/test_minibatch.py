@@ -203,7 +203,11 @@ def test_samples_have_their_probabilities():
         (lambda: Minibatch(127), "size is 128, and the search split has 127 items; give a smaller"),
         (lambda: Minibatch(ITEMS, size=1), "size must be a whole number of at least 16"),
         (
-            lambda: make_rule(Savers(racing={}, minibatch={}), range(ITEMS), object()),
+            lambda: make_rule(
+                Savers(racing={}, minibatch={}),
+                range(ITEMS),
+                EvosaxStrategy(Setting([0.0], [1.0]), "CMA_ES", population_size=8),
+            ),
             r"savers\.minibatch and savers\.racing both choose the items of a generation",
         ),
     ],

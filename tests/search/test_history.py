@@ -71,6 +71,7 @@ BAD = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("wrong", BAD)
 def test_a_bad_line_in_the_middle_costs_itself_and_no_other(tmp_path, lines, wrong):
     path = tmp_path / "history.jsonl"
@@ -101,6 +102,7 @@ def test_lost_results_of_the_last_generation_are_measured_again(tmp_path, lines)
     assert (tmp_path / "history.jsonl").read_bytes() == b"".join(lines)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("left", [0, 1, 20, ROWS - 1.5])
 def test_a_file_that_was_cut_is_not_counted_by(tmp_path, lines, left):
     text = b"".join(lines)

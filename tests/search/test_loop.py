@@ -46,6 +46,7 @@ class StopError(Exception):
     """Stands for whatever ends a process."""
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("calls", [1, 2, 5, GENERATIONS])
 def test_a_search_that_was_cut_off_ends_in_the_same_state(tmp_path, calls):
     whole = run(folder=tmp_path / "whole")

@@ -151,7 +151,7 @@ def test_a_part_of_a_path_takes_its_leaves_out_of_their_group(layout):
     np.testing.assert_array_equal(
         leaves["layers.self_attn.k_proj.weight"]["weight"], [[1, 1, 1], [3, 3, 3]]
     )
-    with pytest.raises(ValueError, match=r"'q_prj' is no parameter group .* did you mean q_proj"):
+    with pytest.raises(ValueError, match=r"'q_prj' is no parameter group .*did you mean q_proj"):
         space(layout, groups={"queries": ["q_prj"], "rest": "*"})
 
 

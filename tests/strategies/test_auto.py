@@ -7,6 +7,7 @@ from evojax_merge.config import compose
 from evojax_merge.strategies import Auto, Setting
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("dims", "name"),
     [

@@ -70,6 +70,7 @@ def median_generations(best: np.ndarray, target: float) -> float:
 
 
 # Medians of 11 seeds scatter by about a tenth; 60 seeds without walls gave ratios of 0.96 to 1.01.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "dims", "start", "generations"),
     [
@@ -110,6 +111,7 @@ def test_a_factor_is_kept_from_so_many_genes_on() -> None:
     assert hasattr(state(cma_es.MANY), "factor")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [12, pytest.param(40, marks=pytest.mark.slow)])
 def test_the_factor_is_one_of_the_covariance_of_the_tutorial(dims: int) -> None:
     factored, whole = (
@@ -150,6 +152,7 @@ def test_a_sample_that_no_distribution_makes_leaves_a_factor_with_an_inverse() -
         np.testing.assert_allclose(told.factor @ told.inverse, np.eye(5), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_from_one")
 @pytest.mark.parametrize(
     ("function", "dims", "start", "generations"), [(sphere, 10, 3.0, 100), (ellipsoid, 6, 3.0, 300)]

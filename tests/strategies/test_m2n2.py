@@ -163,6 +163,7 @@ def test_the_archive_of_the_paper(alpha: float, rng: np.random.Generator) -> Non
     np.testing.assert_array_equal(ours.scores, scores)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("population_size", [1, 3])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_improves_every_item(population_size: int, alpha: float) -> None:

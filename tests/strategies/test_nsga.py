@@ -66,6 +66,7 @@ def strategy(request: pytest.FixtureRequest) -> MultiObjectiveStrategy:
     return build(request.param)
 
 
+@pytest.mark.few(1)
 def test_finds_the_front_between_two_points(strategy: MultiObjectiveStrategy) -> None:
     state, population = evolve(strategy, strategy.init(jax.random.key(0)), range(60))
     genotypes, objectives = strategy.front(state)

@@ -58,6 +58,7 @@ def test_takes_fewer_evaluations_than_the_strategy_inside() -> None:
     assert to_target(make()) < 0.75 * to_target(plain)
 
 
+@pytest.mark.slow
 def test_continues_from_a_saved_state_to_the_same_bits() -> None:
     strategy = make(capacity=20)  # fewer than are evaluated
     begun = strategy.init(jax.random.key(0))
@@ -73,6 +74,7 @@ def test_continues_from_a_saved_state_to_the_same_bits() -> None:
     assert all((p >= LOWER).all() and (p <= np.float32(UPPER)).all() for p in populations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "score", [pytest.param(sphere, marks=pytest.mark.slow), lambda p: np.full(len(p), 0.5)]
 )

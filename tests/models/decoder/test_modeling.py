@@ -79,6 +79,7 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
     config, params = make(name)
@@ -95,6 +96,7 @@ def test_prefill_and_decode_equal_the_full_forward(name):
     )
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_last_only_is_the_last_of_all(name):
     config, params = make(name)
@@ -112,6 +114,7 @@ def test_what_stands_in_padding_does_not_matter(name):
     np.testing.assert_array_equal(np.asarray(first)[valid], np.asarray(second)[valid])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_causality_by_gradient(name):
     """Position 6 depends on each token of the past and on none of the future."""
@@ -144,6 +147,7 @@ def test_a_window_limits_how_far_one_layer_sees():
     assert np.flatnonzero(influence).tolist() == [5, 6, 7, 8]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_population_computes_what_its_candidates_do_alone(name):
     config = make(name)[0]

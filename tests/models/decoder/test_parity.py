@@ -202,6 +202,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.few(18)
 @pytest.mark.parametrize(
     "name", [*(name for name in CONFIGS if name not in VARIANTS), *slow(*sorted(VARIANTS))]
 )
@@ -215,6 +216,7 @@ def test_float32_logits_equal_transformers(name, tmp_path, batch):
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "name",
     ["llama-all", "mistral-window", "qwen2-yarn", "qwen3-window", "gemma2", "gemma3-hub", "olmo2"],

@@ -38,6 +38,7 @@ def rearranged(config, params, layers):
     return config, {**params, "layers": moved}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("shallow", [True, False])
 def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch):
@@ -52,6 +53,7 @@ def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch)
         np.testing.assert_array_equal(routed, plain)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_path_is_the_model_with_those_layers(name):
     config, params = make(name)

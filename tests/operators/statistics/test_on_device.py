@@ -38,6 +38,7 @@ def draw(dtype):
     return trees[0], tuple(trees[1:])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("dtype", ["bfloat16", *slow("float32")])
 @pytest.mark.parametrize("name", [*TYPICAL, *slow(*(n for n in OPERATORS if n not in TYPICAL))])
 def test_statistics_are_those_of_the_host(name, dtype, monkeypatch):

@@ -20,6 +20,7 @@ def one_at_a_time(loglikelihood, params, items):
     return flatten(jax.tree.map(lambda leaf: leaf / len(items), total))
 
 
+@pytest.mark.slow
 def test_of_texts_it_is_the_mean_square_of_each_ones_gradient(decoders, texts):
     operator = fisher(texts, template="{question}", batch_size=2)
     items = prepare(operator, decoders[0], 1)
@@ -66,6 +67,7 @@ def test_of_a_classifier_it_is_numpys(classifiers, table):
         np.testing.assert_allclose(found[path], leaf, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(1, 8), pytest.param((2, 3), marks=pytest.mark.slow)])
 def test_batches_of_any_size_give_the_same(decoders, texts, sizes):
     found = []

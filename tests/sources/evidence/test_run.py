@@ -10,6 +10,7 @@ from evojax_merge import api, evolve
 from evojax_merge.recipes.coefficients import Recipe
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize("name", ["fisher", pytest.param("regmean", marks=pytest.mark.slow)])
 def test_a_search_over_evidence_and_its_recipe(name, directories, texts, tmp_path):

@@ -57,6 +57,7 @@ def paths(params):
     return {**params, PATH: together._replace(steps=together.length.max())}, axes
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_answers_are_those_written_together(name, size, prompts):
@@ -116,6 +117,7 @@ def test_where_the_base_of_positions_grows_idle_slots_do_not_matter(prompts):
     )
 
 
+@pytest.mark.slow
 def test_a_long_answer_does_not_hold_the_others(prompts):
     """Decode steps with four slots, against batches of four one after another."""
     config, params = models("llama")

@@ -57,6 +57,7 @@ def reference(directory) -> torch.nn.Module:
     ).eval()
 
 
+@pytest.mark.few(3)
 def test_greedy_tokens_are_those_of_transformers(directory, prompts):
     tokens, start = prompts
     model = load(directory)
@@ -80,6 +81,7 @@ def test_greedy_tokens_are_those_of_transformers(directory, prompts):
     np.testing.assert_array_equal(ours, padded)
 
 
+@pytest.mark.few(2)
 def test_loglikelihood_is_that_of_transformers(directory, prompts):
     tokens, start = prompts
     model = load(directory)

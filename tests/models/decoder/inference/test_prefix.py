@@ -41,6 +41,7 @@ def loglikelihood(config, params, prompts, prefix, axes=None):
     return np.asarray(run(params, tokens, start, target))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("written_out", [pytest.param(8, marks=pytest.mark.slow), 0])
 @pytest.mark.parametrize("name", FEW_CONFIGS)
 def test_scores_are_the_same(name, written_out, prompts, monkeypatch):
