@@ -37,6 +37,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("name", options("operator"))
 def test_operators(name):
     config = compose([f"operator={name}", "model.sources=[x]"]).operator
@@ -124,7 +125,7 @@ def test_meshes(name):
     assert mesh.axis_names == make_mesh().axis_names == ("pop", "model")
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
     "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size", *SEEN})
@@ -148,6 +149,7 @@ def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     assert (tmp_path / "run" / "export" / "tokenizer.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 def test_several_tasks_drive_a_search(models, items, tmp_path):
     run = evolve(

@@ -119,6 +119,7 @@ IN_PIECES = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("method", IN_PIECES)
 def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, method):
     each, shared = IN_PIECES[method]

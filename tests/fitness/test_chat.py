@@ -34,6 +34,7 @@ TEMPLATES = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_texts_are_those_of_transformers(name):
     tokenizer = byte_tokenizer()

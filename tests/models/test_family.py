@@ -44,6 +44,7 @@ def test_parameters_are_made_as_promised(hf_config):
     assert list(made.items()) == list(promised.items())
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])
 def test_the_layout_is_that_of_the_parameters(hf_config):
     family = family_of(hf_config)

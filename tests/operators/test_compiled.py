@@ -39,7 +39,7 @@ def test_without_compilation_the_numbers_are_the_same(operator, models):
     assert_close(eager, merge_once(operator, base, sources, coefficients, 7))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 def test_jit_vmap_and_a_loop_agree(typical, few):
     operator = typical
     base, sources = few(operator)

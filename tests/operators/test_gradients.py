@@ -139,7 +139,7 @@ def name(factory):
     return getattr(factory, "__name__", "") or str(getattr(factory, "args", factory))
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("factory", [*marked(FACTORIES), *WITH_DATA, *SETTINGS])
 def test_gradients_are_finite(factory):
     operator = factory()

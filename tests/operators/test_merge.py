@@ -89,7 +89,7 @@ ORDER_DOES_NOT_MATTER = [
 ]
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     "dtype", [jnp.float32, jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)]
 )
@@ -112,7 +112,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models
     assert_equal(merged, jax.tree.map(lambda x: x.astype(jnp.bfloat16), wide))
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("operator", "values"),
     [
@@ -166,6 +166,7 @@ def test_zero_parallel_and_opposite_tensors_stay_finite(
         assert np.isfinite(merged["head"]).all(), operator.name
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("operator", ORDER_DOES_NOT_MATTER, ids=lambda operator: operator.name)
 def test_the_order_of_sources_does_not_matter(operator, models):
     base, sources = models(operator)
@@ -186,6 +187,7 @@ def test_the_order_of_sources_does_not_matter(operator, models):
     )
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "factory",
     marked(

@@ -129,6 +129,7 @@ def test_evidence_of_an_adapter_is_that_of_the_model_it_makes(factory, models, t
     )  # evidence counts
 
 
+@pytest.mark.slow
 def test_an_adapter_scores_as_the_model_that_it_makes(models, tmp_path):
     common = ["fitness=perplexity", f"fitness.data={models['items']}", "search.evaluations=4"]
     common += [f"model.base={models['base']}", "operator=linear", "strategy.population_size=4"]

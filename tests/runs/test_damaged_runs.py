@@ -50,6 +50,7 @@ def assert_same(ours: Path, theirs: Path) -> None:
         assert without_seconds(ours / name) == without_seconds(theirs / name), name
 
 
+@pytest.mark.slow
 def test_a_damaged_generation_and_what_killed_processes_left_change_nothing(whole, copy):
     for file in (copy / "checkpoints/evolved/4/default/d").iterdir():
         os.truncate(file, 3)

@@ -67,6 +67,7 @@ def overrides(folder, kind, *more):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder, tmp_path):
     run = evolve(overrides(folder, kind, "baselines.random_search=true"), tmp_path / "run")

@@ -100,6 +100,7 @@ def test_a_refused_run_leaves_nothing_behind(tmp_path):
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=SLOW) for seed in range(1, 8))])
 def test_killed_at_any_moment_a_run_ends_the_same(whole, tmp_path, seed):
     folder = tmp_path / "run"
@@ -174,6 +175,7 @@ def test_the_winner_scores_in_the_end_what_the_search_wrote_down(whole):
     assert len(load_file(whole / "export" / "model.safetensors")) == 4
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_one_table(tmp_path):
     sweep = ["search.evaluations=16", "seed=0,1", "strategy=cma_es,random", "-m"]
     out = command("evolve", *DIGITS, *sweep, "hydra.sweep.dir=sweep", cwd=tmp_path)

@@ -109,6 +109,7 @@ def history(strategy: EvosaxStrategy) -> tuple[State, list[Generation]]:
     return evolve(strategy, strategy.init(jax.random.key(0)), 0, GENERATIONS)
 
 
+@pytest.mark.few(6)
 def test_improves_a_sphere(
     strategy: EvosaxStrategy, history: tuple[State, list[Generation]]
 ) -> None:

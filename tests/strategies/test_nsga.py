@@ -144,6 +144,7 @@ def test_constant_objectives_do_no_harm(
         assert objectives[:, 1 - constant[0]].max() > -0.02
 
 
+@pytest.mark.few(1)
 def test_parents_win_tournaments(strategy: MultiObjectiveStrategy) -> None:
     state: Any = evolve(strategy, strategy.init(jax.random.key(0)), range(3))[0].algorithm
     ranked = state.replace(rank=jnp.arange(SIZE, dtype=jnp.int32))

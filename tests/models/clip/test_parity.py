@@ -79,6 +79,7 @@ def test_features_and_similarity_equal_transformers(name, tmp_path):
     np.testing.assert_allclose(logits, found.logits_per_image, **TOLERANCE)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("spelling", ["bare", "as-before", "projected"])
 @pytest.mark.parametrize("tower", ["text", "vision"])
 def test_every_hidden_state_of_a_tower_alone_equals_transformers(tower, spelling, tmp_path):

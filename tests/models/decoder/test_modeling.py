@@ -79,7 +79,7 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
     config, params = make(name)
@@ -186,6 +186,7 @@ def test_a_population_on_axis_one_of_stacked_leaves_moves_no_weights(
     assert bool([shape for shape in moved if len(shape) == 4]) is copies
 
 
+@pytest.mark.slow
 def test_bfloat16_stays_bfloat16_inside():
     config, params = make("llama")
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)

@@ -202,7 +202,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.few(18)
+@pytest.mark.few(12)
 @pytest.mark.parametrize(
     "name", [*(name for name in CONFIGS if name not in VARIANTS), *slow(*sorted(VARIANTS))]
 )
@@ -234,6 +234,7 @@ def test_bfloat16_logits_are_as_near_to_float32_as_transformers(name, tmp_path, 
     assert np.abs(error_ours).max() <= 2 * np.abs(error_torch).max()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_reads_what_transformers_writes(model_type, tmp_path, batch):
     """The configuration in the spelling and with the omissions of ``save_pretrained``."""

@@ -124,6 +124,7 @@ def exact_sums(terms, values, counts):
     return np.r_[0.0, np.cumsum(terms[in_order(values)], dtype=np.float64)][counts]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("where", [np.asarray, jnp.asarray], ids=["host", "device"])
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)

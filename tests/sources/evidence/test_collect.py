@@ -22,7 +22,7 @@ def collected(operator, models, directory=None):
     return collect(operator, items, models, names, directory, said.append), said
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", FACTORIES)
 def test_it_is_used_again_from_disk_to_the_bit(factory, decoders, texts, tmp_path):
     first, said = collected(factory(texts), decoders, tmp_path / "evidence")

@@ -57,7 +57,7 @@ def reference(directory) -> torch.nn.Module:
     ).eval()
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 def test_greedy_tokens_are_those_of_transformers(directory, prompts):
     tokens, start = prompts
     model = load(directory)
