@@ -110,9 +110,9 @@ def merge(
         use_cache: Whether what operators compute of whole tensors is kept for the next time, in
             `evojax_merge.operators.statistics.cache.default_directory`, and taken from there.
 
-        Returns:
-            The model. A data-flow recipe gives a plain model with a layer for each hop, into whose
-            weights the scales are absorbed.
+    Returns:
+        The model. A data-flow recipe gives a plain model with a layer for each hop, into whose
+        weights the scales are absorbed.
 
     Raises:
         RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
@@ -178,10 +178,10 @@ def route(
         use_cache: Whether what operators compute of whole tensors is kept, and taken from there.
         kept: The folder that keeps evidence, if any.
 
-        Raises:
-            RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
-                changed since, or its operator is not to be trusted.
-            CheckpointError: A checkpoint is missing or damaged.
+    Raises:
+        RecipeError: The recipe is malformed or does not fit its models, its checkpoints have
+            changed since, or its operator is not to be trusted.
+        CheckpointError: A checkpoint is missing or damaged.
     """
     return _route(recipe, _Terms(trust_operator, force, use_cache, kept))
 

@@ -181,8 +181,8 @@ class GradientDescent(Strategy):
         steps: How many steps of the descent make a generation.
         objective, learning_rate, batch_size, diversity: The arguments of `Descent`.
 
-        Raises:
-            ValueError: There is no step, or `Descent` refuses its arguments.
+    Raises:
+        ValueError: There is no step, or `Descent` refuses its arguments.
     """
 
     population_size = 1

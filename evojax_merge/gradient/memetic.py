@@ -64,9 +64,9 @@ class Memetic(Strategy):
         every: The number of generations from one later descent to the next.
         objective, learning_rate, batch_size, diversity: The arguments of `Descent`.
 
-        Raises:
-            ValueError: A number of steps is negative, ``every`` is below 1, the strategy inside
-                cannot be told of others' candidates, or `Descent` refuses its arguments.
+    Raises:
+        ValueError: A number of steps is negative, ``every`` is below 1, the strategy inside
+            cannot be told of others' candidates, or `Descent` refuses its arguments.
     """
 
     uses_span = True

@@ -50,8 +50,8 @@ class Anchors:
             that there is no other ``check``.
         sources: The results of the sources on all items; None where they are not known.
 
-        Raises:
-            ValueError: There are not more items than anchors, or a number makes no sense.
+    Raises:
+        ValueError: There are not more items than anchors, or a number makes no sense.
     """
 
     def __init__(

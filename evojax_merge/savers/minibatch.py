@@ -44,8 +44,8 @@ class Minibatch:
             item is equally likely to be among them.
         seed: The seed of the draws.
 
-        Raises:
-            ValueError: The part is larger than the data, or a number makes no sense.
+    Raises:
+        ValueError: The part is larger than the data, or a number makes no sense.
     """
 
     def __init__(

@@ -51,8 +51,8 @@ class Racing:
         error: The error of each comparison, for ``test``.
         seed: The seed of the blocks and of their order.
 
-        Raises:
-            ValueError: The schedule is larger than the data or does not grow, or a share is none.
+    Raises:
+        ValueError: The schedule is larger than the data or does not grow, or a share is none.
     """
 
     def __init__(

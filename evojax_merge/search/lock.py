@@ -37,9 +37,9 @@ def locked(directory: Path) -> Iterator[None]:
     Args:
         directory: A directory that exists.
 
-        Raises:
-            LockedError: The directory is held.
-            ReadOnlyError: The directory cannot be written.
+    Raises:
+        LockedError: The directory is held.
+        ReadOnlyError: The directory cannot be written.
 
     Warns:
         UserWarning: The file system has no locks.
