@@ -38,7 +38,7 @@ class NamedConfig:
         tensors: The name and shape of each tensor, sorted, numbers in names by their values. A
             table of tokens has 0 rows here, since ``vocab_size`` counts them.
         tables: The names of the tensors with a row for each token, the input embedding first.
-        vocab_size: The number of rows of the tables, or 0 where there is none.
+        vocab_size: The number of rows of the tables, or None where there is none.
         vocabulary_at: The keys that lead to the number of tokens in ``config.json``, such as
             ``("text_config", "vocab_size")``. It is empty where the file does not say.
         tie_word_embeddings: Whether an output embedding that repeats the input's is no parameter.
@@ -48,7 +48,7 @@ class NamedConfig:
     kind: str
     tensors: tuple[tuple[str, tuple[int, ...]], ...]
     tables: tuple[str, ...]
-    vocab_size: int
+    vocab_size: int | None
     vocabulary_at: tuple[str, ...]
     tie_word_embeddings: bool
     settings: Mapping[str, Any] = dataclasses.field(hash=False)
@@ -82,7 +82,7 @@ class NamedConfig:
             kind=kind_of(hf_config) or "",
             tensors=tuple((n, (0, *s[1:]) if n in tables else tuple(s)) for n, s in shapes),
             tables=tables,
-            vocab_size=stored[tables[0]][0] if tables else 0,
+            vocab_size=stored[tables[0]][0] if tables else None,
             vocabulary_at=at if tables else (),
             tie_word_embeddings=bool(tables) and _tied(hf_config) is not False,
             settings=_settings(hf_config, at),
@@ -92,7 +92,9 @@ class NamedConfig:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every stored parameter, copies included."""
         return {
-            name: (self.vocab_size, *shape[1:]) if name in self.tables else shape
+            name: (self.vocab_size, *shape[1:])
+            if name in self.tables and self.vocab_size is not None
+            else shape
             for name, shape in self.tensors
         }
 
