@@ -47,7 +47,7 @@ def adapter_tensors(
     family = family_of(hf_config)
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, slot in family.slots(family.config_from_hf(hf_config)).items():
+    for name, slot in family.layout(family.config_from_hf(hf_config)).slots.items():
         module = name.removesuffix(".weight")
         if module.split(".")[-1] not in targets or not name.endswith(".weight"):
             continue

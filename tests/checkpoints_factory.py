@@ -73,7 +73,7 @@ def random_tensors(
     middle = 0 if getattr(config, "norm", None) == "rms_plus_one" else 1
     rng = np.random.default_rng(seed)
     tensors = {}
-    for name, slot in family.slots(config).items():
+    for name, slot in family.layout(config).slots.items():
         noise = rng.standard_normal(slot.shape)
         if len(slot.shape) > 1:
             value = noise / np.sqrt(slot.shape[-1])

@@ -201,7 +201,7 @@ def _sorted_names(
     headers: Mapping[str, TensorInfo], base: Checkpoint
 ) -> tuple[dict[tuple[str, bool], dict[str, str]], dict[str, str], list[str]]:
     """Return names of factors by module, copies of the base's tensors, and what is neither."""
-    aliases = base.family.aliases(base.config)
+    aliases = base.family.layout(base.config).aliases
     factors: dict[tuple[str, bool], dict[str, str]] = {}
     copies, problems = {}, []
     for name, info in headers.items():
@@ -234,11 +234,11 @@ def _pair_problems(
     base: Checkpoint,
 ) -> list[str]:
     slot = base.slots.get(module + ".weight")
-    if module + ".weight" in base.family.aliases(base.config):
+    if module + ".weight" in base.family.layout(base.config).aliases:
         return [f"adapts {module}, which is tied to another weight; that cannot be merged"]
     if slot is None or len(slot.shape) != 2:
         return [f"adapts {module}, but the base has no weight matrix {module}.weight"]
-    tied = base.family.aliases(base.config).values()
+    tied = base.family.layout(base.config).aliases.values()
     if module + ".weight" in tied:
         return [f"adapts {module}, to which another weight is tied; that cannot be merged"]
     if missing := [side for side in "AB" if side not in names]:

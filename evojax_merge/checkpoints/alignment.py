@@ -163,7 +163,7 @@ def vocabulary_of(model: Any) -> Vocabulary:
 
 def _aligned(source: Model, reference: Model, rows: np.ndarray) -> Model:
     leaves, target = flatten(source.params), flatten(reference.params)
-    for path in source.family.vocabulary_paths(source.config):
+    for path in source.family.layout(source.config).token_tables:
         leaves[path] = _aligned_leaf(leaves[path], target[path], rows)
     params: Params = unflatten(leaves)
     config = source.family.with_vocabulary(source.config, len(rows))

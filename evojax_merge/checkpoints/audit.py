@@ -64,7 +64,7 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
         return [f"is a {source.family.name}, not a {reference.family.name}"]
     if _type_of(source) != _type_of(reference):
         return [f"model_type is {_type_of(source)}, not {_type_of(reference)}"]
-    tables = set(source.family.vocabulary_paths(source.config))
+    tables = set(source.family.layout(source.config).token_tables)
     found = []
     ours, theirs = reference.slots, _as_named_in(reference, source)
     for name in dict.fromkeys([*ours, *theirs]):

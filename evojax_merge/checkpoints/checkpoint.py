@@ -98,8 +98,8 @@ def load_config(source: str | Path) -> Checkpoint:
         raise
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
-    slots = family.slots(config)
-    aliases = family.aliases(config)
+    layout = family.layout(config)
+    slots, aliases = layout.slots, layout.aliases
     headers, carried = stored()
     copies = [
         (name, headers.pop(name), copied) for name, copied in aliases.items() if name in headers
@@ -119,7 +119,7 @@ def load_config(source: str | Path) -> Checkpoint:
     if apart:
         headers |= {name: info for name, info, _ in copies}
         config = dataclasses.replace(config, tie_word_embeddings=False)
-        slots, copies = family.slots(config), []
+        slots, copies = family.layout(config).slots, []
     held = {name: copied for name, _, copied in copies}
     return Checkpoint(directory, family, config, hf_config, headers, held, slots, carried)
 

@@ -26,7 +26,7 @@ from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, stem_of
 from evojax_merge.checkpoints.loader import Model
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
 from evojax_merge.documents.files import naming
-from evojax_merge.models.family import Slot
+from evojax_merge.models import Slot
 from evojax_merge.params.finite import is_finite
 from evojax_merge.params.tree import flatten
 
@@ -133,7 +133,7 @@ def _checked_slots(model: Model) -> dict[str, Slot]:
             problems.append(f"{path} is {leaf.dtype}, which checkpoints of this family cannot be")
     if problems:
         raise CheckpointError("parameters do not fit the model:\n  " + "\n  ".join(problems))
-    return model.family.slots(model.config)
+    return model.family.layout(model.config).slots
 
 
 class _Tensor(NamedTuple):

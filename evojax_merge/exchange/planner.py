@@ -349,7 +349,7 @@ class _Planner:
 
     def _aliases(self, model: str) -> Mapping[str, str]:
         """Map names of what a model does not store of its own to those of what it has for it."""
-        return self.family.aliases(self.checkpoints[model].config)
+        return self.family.layout(self.checkpoints[model].config).aliases
 
     def _config(self) -> Any:
         """Return the reference's configuration, without a tie if a head may be merged for itself.
@@ -359,7 +359,7 @@ class _Planner:
         tied = [bool(self._aliases(name)) for name in self._merged()]
         last = [entry.model for entry in self.configuration.slices[-1].sources]
         stored = any(self.checkpoints[name].copies for name in last)
-        if self.family.aliases(self.reference.config) and (stored or not all(tied)):
+        if self.family.layout(self.reference.config).aliases and (stored or not all(tied)):
             return dataclasses.replace(self.reference.config, tie_word_embeddings=False)
         return self.reference.config
 
@@ -395,7 +395,7 @@ class _Planner:
         return stop - first
 
     def _layers(self, checkpoint: Checkpoint) -> int:
-        return self.family.num_layers(checkpoint.config)
+        return self.family.layout(checkpoint.config).depth()
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

@@ -52,7 +52,7 @@ class SizeTask:
             ValueError: The model has no layers to count.
         """
         family = getattr(model, "family", None)
-        layers = family.num_layers(model.config) if family is not None else 0
+        layers = family.layout(model.config).depth() if family is not None else 0
         if not layers:
             raise ValueError(f"{self.name}: this task counts a decoder's layers")
         return BoundSize(layers)

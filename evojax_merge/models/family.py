@@ -22,7 +22,7 @@ from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.variants import MODEL_TYPES
-from evojax_merge.models.layout import Layout, Slot
+from evojax_merge.models.layout import Layout
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.named import params as named_params
@@ -139,34 +139,6 @@ class Family:
     @property
     def _modeling(self) -> Any:
         return importlib.import_module(f"evojax_merge.models.{self.name}.modeling")
-
-    def slots(self, config: Any) -> dict[str, Slot]:
-        """Return the place in the tree of every tensor that a checkpoint must hold, by name."""
-        return self.layout(config).slots
-
-    def names(self, config: Any) -> Mapping[str, str]:
-        """Return the name of each leaf's tensor, by path."""
-        return self.layout(config).names
-
-    def groups(self, config: Any) -> Mapping[str, str]:
-        """Return the group of each leaf, by path."""
-        return self.layout(config).groups
-
-    def num_layers(self, config: Any) -> int:
-        """Return the depth of the deepest stack of layers."""
-        return self.layout(config).depth()
-
-    def aliases(self, config: Any) -> Mapping[str, str]:
-        """Return the names of tensors that may be stored as copies -> the names that they copy."""
-        return self.layout(config).aliases
-
-    def vocabulary_paths(self, config: Any) -> tuple[str, ...]:
-        """Return the paths of the leaves with a row for each token."""
-        return self.layout(config).token_tables
-
-    def linear_inputs(self, config: Any) -> dict[str, str]:
-        """Return the path of each linear layer's weight -> the layer that stands for its input."""
-        return self.layout(config).linear_inputs
 
 
 DECODER = Family(

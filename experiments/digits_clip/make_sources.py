@@ -180,7 +180,7 @@ def main() -> None:
         leaves = flatten(params)
         tensors = {
             tensor: np.asarray(leaves[slot.path][... if slot.layer is None else slot.layer])
-            for tensor, slot in family.slots(config).items()
+            for tensor, slot in family.layout(config).slots.items()
         }
         save_file(tensors, out / name / "model.safetensors", metadata={"format": "pt"})
         right = {task: accuracy(config, params, own) for task, own in data.items()}

@@ -82,7 +82,7 @@ def test_shards_hold_no_more_than_asked_and_the_index_names_all(tmp_path, source
     index = json.loads((directory / "model.safetensors.index.json").read_text())
     assert len(files) > 3
     assert not (directory / "model.safetensors").exists()
-    assert index["weight_map"].keys() == model.family.slots(model.config).keys()
+    assert index["weight_map"].keys() == model.family.layout(model.config).slots.keys()
     assert index["metadata"]["total_size"] == sum(
         leaf.nbytes for leaf in jax.tree.leaves(model.params)
     )

@@ -31,7 +31,7 @@ EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 def assert_holds(model, tensors, dtype):
     leaves = flatten(model.params)
-    for name, slot in model.family.slots(model.config).items():
+    for name, slot in model.family.layout(model.config).slots.items():
         leaf = leaves[slot.path]
         part = np.asarray(leaf if slot.layer is None else leaf[slot.layer])
         assert isinstance(leaf, jax.Array)
@@ -181,7 +181,7 @@ def test_loading_needs_memory_for_one_tensor_besides_the_parameters(tmp_path, sh
     family = family_of(large)
     tensors = {
         name: np.full(slot.shape, 0.5, ml_dtypes.bfloat16)
-        for name, slot in family.slots(family.config_from_hf(large)).items()
+        for name, slot in family.layout(family.config_from_hf(large)).slots.items()
     }
     write_checkpoint(tmp_path / "small", tiny_config())
     write_checkpoint(tmp_path / "large", large, tensors=tensors, shards=shards)

@@ -191,7 +191,7 @@ def safetensors(rng: random.Random, valid: Valid, folder: Path) -> Read:
 
     def read() -> str:
         model = load(directory)
-        wanted, slots = load_file(path), model.family.slots(model.config)
+        wanted, slots = load_file(path), model.family.layout(model.config).slots
         leaves = flatten(model.params)
         for name, slot in slots.items():
             leaf = np.asarray(leaves[slot.path])

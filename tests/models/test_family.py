@@ -29,7 +29,7 @@ def test_slots_fill_every_leaf_exactly_once(hf_config):
         path: np.zeros(leaf.shape, int)
         for path, leaf in flatten(family.abstract_params(config)).items()
     }
-    for slot in family.slots(config).values():
+    for slot in family.layout(config).slots.values():
         part = filled[slot.path]
         part[... if slot.layer is None else slot.layer] += np.ones(slot.shape, int)
     assert all((leaf == 1).all() for leaf in filled.values())
@@ -58,7 +58,7 @@ def test_the_layout_is_that_of_the_parameters(hf_config):
 
 def test_groups_of_a_decoder():
     family = family_of(tiny_config("qwen3"))
-    groups = family.groups(family.config_from_hf(tiny_config("qwen3")))
+    groups = family.layout(family.config_from_hf(tiny_config("qwen3"))).groups
     assert groups["embed_tokens.weight"] == "embedding"
     assert groups["lm_head.weight"] == "head"
     assert groups["norm.weight"] == "norm"

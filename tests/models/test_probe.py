@@ -69,7 +69,7 @@ def test_gram_matrices_are_those_of_what_torch_modules_read(
     theirs = their_grams(directory, *texts[:2])
     seen = set()
     for path, gram in ours.items():
-        name = model.family.names(model.config)[path].removesuffix(".weight")
+        name = model.family.layout(model.config).names[path].removesuffix(".weight")
         layers = gram if "{layer}" in name else gram[None]
         for layer, matrix in enumerate(layers):
             seen.add(name.format(layer=layer))
@@ -83,7 +83,7 @@ def test_a_probed_forward_computes_the_same_bits(written_out, texts, tmp_path, m
     monkeypatch.setattr(cache, "WRITTEN_OUT", written_out)
     model = load(write_checkpoint(tmp_path / "m", tiny_config()))
     leaves = flatten(model.params)
-    for probe in set(model.family.linear_inputs(model.config).values()):
+    for probe in set(model.family.layout(model.config).linear_inputs.values()):
         *layers, _, width = leaves[f"{probe}.weight"].shape
         leaves[f"{probe}.probe"] = np.ones((*layers, width, width), np.float32)
         leaves[f"{probe}.rows"] = np.ones((*layers, *texts[0].shape), np.float32)

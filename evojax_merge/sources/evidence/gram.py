@@ -57,7 +57,7 @@ def collect_gram(
 
 def by_leaf(family: Family, config: Any, grams: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The matrix of each linear layer's weight; those with the same input share it."""
-    return {path: grams[probe] for path, probe in family.linear_inputs(config).items()}
+    return {path: grams[probe] for path, probe in family.layout(config).linear_inputs.items()}
 
 
 def _with(
