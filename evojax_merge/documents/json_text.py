@@ -2,9 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from evojax_merge.documents.errors import DocumentError, shown
+from evojax_merge.documents.files import naming
 
 DEEPEST = 64
 """How deep objects and lists may be nested. Python's own limit depends on who calls."""
@@ -73,6 +76,16 @@ _KINDS = {
     bool: "true or false",
     type(None): "null",
 }
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object to a file, in lines.
+
+    Raises:
+        OSError: The file cannot be written; the error names it.
+    """
+    with naming(path):
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _check_depth(text: str) -> None:

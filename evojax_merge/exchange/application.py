@@ -6,7 +6,6 @@ computes in ``dtype``, or in the inputs' dtype where there is none.
 """
 
 import functools
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,15 +18,15 @@ from queue import SimpleQueue
 import numpy as np
 
 from evojax_merge.checkpoints.adapter import load_additions
-from evojax_merge.checkpoints.carried_tensors import CODES, read_tensor
-from evojax_merge.checkpoints.exporter import MAX_SHARD_SIZE, checked_target, swap, umask
+from evojax_merge.checkpoints.carried_tensors import read_tensor
 from evojax_merge.checkpoints.headers import stem_of
+from evojax_merge.checkpoints.target import checked_target, replacement
+from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
 from evojax_merge.exchange.documents import load_file
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.plan import Job, Origin, Plan
 from evojax_merge.exchange.planner import plan_merge
 from evojax_merge.exchange.schema import read_file
-from evojax_merge.exchange.tensor_files import Piece, ShardWriter
 from evojax_merge.exchange.tensor_merge import Merger
 from evojax_merge.exchange.tensor_reader import Reader
 from evojax_merge.exchange.tokenizer_files import write_files
@@ -36,7 +35,6 @@ from evojax_merge.operators.statistics.threads import blas_of_one_thread
 
 CONFIG_FILE = "mergekit_config.yml"
 
-_DTYPES = {code: dtype for dtype, code in CODES.items()}
 
 MOST_THREADS = 4
 """The greatest number of tensors merged at once. A few methods hold them whole."""
@@ -130,24 +128,17 @@ def apply_plan(
     """
     target = checked_target(directory, overwrite)
     check_task_vectors(plan)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with replacement(target) as work:
         _write_weights(plan, work, seed, max_shard_size)
         write_files(plan, work)
         if text is not None:
             (work / CONFIG_FILE).write_text(text, encoding="utf-8")
-        work.chmod(0o777 & ~umask())
-        swap(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     return target
 
 
 def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> None:
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
-    pieces += [Piece(one.name, one.info.shape, _DTYPES[one.info.dtype]) for one in plan.carried]
+    pieces += [Piece.of(one.name, one.info) for one in plan.carried]
     stem = stem_of(plan.checkpoints[plan.reference].directory)
     threads = min(MOST_THREADS, cpu_count() or 1)
     reader = Reader(plan.checkpoints)
@@ -180,7 +171,6 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
             raise
         for kept in plan.carried:
             writer.write(kept.name, 0, read_tensor(kept.stored, kept.info))
-        writer.write_index()
 
 
 def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evojax_merge.checkpoints.carried_files import GENERATION, carry
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES, read_json
-from evojax_merge.checkpoints.exporter import write_json
+from evojax_merge.documents.json_text import write_json
 from evojax_merge.exchange.plan import Plan
 
 _TEMPLATE = "chat_template.jinja"

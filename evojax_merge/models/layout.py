@@ -7,8 +7,8 @@ two towers has, or none.
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
 from evojax_merge.params.tree import unflatten
 
@@ -163,6 +163,17 @@ class Layout:
             for layer in range(leaf.shape[0]):
                 found[leaf.tensor_of(layer)] = Slot(path, layer, leaf.shape[1:])
         return found
+
+    def misfits(self, leaves: Mapping[str, Any]) -> Iterator[str]:
+        """Find what keeps arrays, by path, from being the leaves of the model, in words."""
+        for path in self.leaves:
+            if path not in leaves:
+                yield f"missing: {path}"
+        for path, leaf in leaves.items():
+            if path not in self.leaves:
+                yield f"unexpected: {path}"
+            elif leaf.shape != (shape := self.leaves[path].shape):
+                yield f"{path} is {leaf.shape}, the model has {shape}"
 
     def depth(self, stack: str | None = None) -> int:
         """Count the layers of a stack, or of the deepest one. A model without stacks has 0."""

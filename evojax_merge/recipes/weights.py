@@ -95,14 +95,8 @@ class WeightsRecipe:
         Raises:
             RecipeError: The weights do not fit the checkpoint's configuration.
         """
-        leaves = flatten(self.params)
-        expected = flatten(reference.family.abstract_params(reference.config))
-        problems = [f"missing: {path}" for path in expected if path not in leaves]
-        for path, leaf in leaves.items():
-            if path not in expected:
-                problems.append(f"unexpected: {path}")
-            elif leaf.shape != expected[path].shape:
-                problems.append(f"{path} is {leaf.shape}, the model has {expected[path].shape}")
+        layout = reference.family.layout(reference.config)
+        problems = list(layout.misfits(flatten(self.params)))
         if problems:
             raise RecipeError(
                 f"the weights do not fit {reference.directory}:\n  " + "\n  ".join(problems)

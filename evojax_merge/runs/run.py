@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from evojax_merge.checkpoints import Model, export, load
-from evojax_merge.checkpoints.exporter import recover
+from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say

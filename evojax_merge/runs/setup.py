@@ -16,7 +16,6 @@ from evojax_merge.runs.problem import RANDOM, Problem, Winner
 from evojax_merge.savers.minibatch import SIZE
 from evojax_merge.sources.evidence import Items
 from evojax_merge.sources.ingredients import Ingredients, Plan
-from evojax_merge.spaces import ParameterSpace
 from evojax_merge.strategies import Setting, Strategy, make_strategy
 
 
@@ -110,7 +109,5 @@ class Setup(abc.ABC):
             matrices=getattr(space, "matrices", ()),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
-        if strategy.follows_gradients and not isinstance(space, ParameterSpace):
-            raise ValueError(f"{strategy.name} follows gradients, of space=parameter only")
         strategy.check(task)
         return strategy

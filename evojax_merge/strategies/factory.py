@@ -34,7 +34,7 @@ def make_strategy(factory: Callable[..., Any], setting: Setting, **options: Any)
             f"{_name_of(factory)} makes a {name}, which is no strategy; derive the class from "
             "evojax_merge.strategies.Strategy"
         )
-    if setting.span is not None and made.follows_gradients:
+    if setting.span is not None and made.follows_gradients:  # every other space has spans
         raise ArgumentError(f"{name} follows gradients, of space=parameter only")
     if setting.span is not None and not made.uses_span:
         raise ArgumentError(

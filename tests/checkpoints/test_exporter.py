@@ -178,7 +178,7 @@ def test_a_failure_leaves_no_trace(tmp_path, source, monkeypatch, existing):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("evojax_merge.checkpoints.exporter.shutil.copyfile", full)
+    monkeypatch.setattr("shutil.copyfile", full)
     with pytest.raises(OSError, match="No space left"):
         export(model, target, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"][not existing :]

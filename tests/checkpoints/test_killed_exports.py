@@ -2,7 +2,7 @@
 
 import pytest
 
-from evojax_merge.checkpoints.exporter import recover
+from evojax_merge.checkpoints.target import recover
 
 
 def left(folder):

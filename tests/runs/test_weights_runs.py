@@ -146,7 +146,7 @@ def test_mergekit_has_no_such_merges(run: Run, tmp_path: Path) -> None:
         (["model.dtype=bfloat16"], r"evolves float32 weights.* set model\.dtype=float32"),
         (["model.base=null", "space.origin=base"], r"give model\.base"),
         (["strategy=cycle_qd"], "give two tasks or more"),
-        (["strategy=adamerging"], "GradientDescent takes no span"),
+        (["strategy=adamerging"], "GradientDescent follows gradients, of space=parameter only"),
         (["strategy=memetic"], "of space=parameter only"),
     ],
 )

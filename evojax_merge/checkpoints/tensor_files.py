@@ -10,7 +10,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from evojax_merge.checkpoints.carried_tensors import CODES
-from evojax_merge.checkpoints.headers import STEM
+from evojax_merge.checkpoints.headers import STEM, TensorInfo
+from evojax_merge.documents.files import naming
+from evojax_merge.documents.json_text import write_json
+
+MAX_SHARD_SIZE = 5_000_000_000
+
+_DTYPES = {code: dtype for dtype, code in CODES.items()}
 
 
 class Piece(NamedTuple):
@@ -25,32 +31,50 @@ class Piece(NamedTuple):
         """The size of the tensor in bytes."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
+    @classmethod
+    def of(cls, name: str, info: TensorInfo) -> Self:
+        """Make a tensor that is like a stored one, under another name perhaps."""
+        return cls(name, info.shape, _DTYPES[info.dtype])
+
 
 class ShardWriter:
-    """A writer takes pieces of tensors from any thread. It is a context that closes the files."""
+    """A writer takes pieces of tensors from any thread.
 
-    def __init__(
-        self, directory: Path, pieces: Sequence[Piece], max_shard_size: int, stem: str = STEM
-    ) -> None:
-        """Args:
+    It is a context that closes the files in the end, and writes the index if there are several.
+
+    Args:
         directory: The directory of the files.
         pieces: All tensors, in the order of the files.
         max_shard_size: How many bytes of tensors a file may hold. More are split and indexed.
         stem: What the files' names begin with.
-        """
+        durable: Whether the files must outlast a power cut once they are closed.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        pieces: Sequence[Piece],
+        max_shard_size: int,
+        stem: str = STEM,
+        durable: bool = False,
+    ) -> None:
         self._directory = directory
+        self._durable = durable
         self._stem = stem
         self._shards = list(_shards(pieces, max_shard_size))
         self._stack = ExitStack()
-        self._places: dict[str, tuple[Piece, int, int]] = {}
+        self._descriptors: dict[Path, int] = {}
+        self._places: dict[str, tuple[Piece, Path, int]] = {}
 
     def __enter__(self) -> Self:
         for shard in range(len(self._shards)):
             self._start(shard)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        with self._stack:
+            if failed is None:
+                self._finish()
 
     def write(self, name: str, first: int, elements: np.ndarray) -> None:
         """Write the elements of a tensor from ``first`` on.
@@ -58,7 +82,7 @@ class ShardWriter:
         Raises:
             ValueError: The elements are of another dtype, or more than the tensor has there.
         """
-        piece, descriptor, begin = self._places[name]
+        piece, path, begin = self._places[name]
         at = first * piece.dtype.itemsize
         if elements.dtype != piece.dtype or at + elements.nbytes > piece.size:
             raise ValueError(
@@ -66,12 +90,15 @@ class ShardWriter:
                 f"the {piece.size} bytes of {piece.dtype}"
             )
         view = memoryview(np.ascontiguousarray(elements).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
-        while view:
-            done = os.pwrite(descriptor, view, begin + at)
-            view, at = view[done:], at + done
+        with naming(path):
+            while view:
+                done = os.pwrite(self._descriptors[path], view, begin + at)
+                view, at = view[done:], at + done
 
-    def write_index(self) -> None:
-        """Write the index of several files. A single one has none."""
+    def _finish(self) -> None:
+        for path, descriptor in self._descriptors.items() if self._durable else ():
+            with naming(path):
+                os.fsync(descriptor)
         if len(self._shards) == 1:
             return
         names = {
@@ -81,8 +108,7 @@ class ShardWriter:
         }
         total = sum(piece.size for pieces in self._shards for piece in pieces)
         index = {"metadata": {"total_size": total}, "weight_map": names}
-        path = self._directory / f"{self._stem}.safetensors.index.json"
-        path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        write_json(self._directory / f"{self._stem}.safetensors.index.json", index)
 
     def _start(self, shard: int) -> None:
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -97,10 +123,12 @@ class ShardWriter:
         path = self._directory / self._name(shard)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._stack.callback(os.close, descriptor)
-        os.pwrite(descriptor, len(text).to_bytes(8, "little") + text, 0)
+        self._descriptors[path] = descriptor
+        with naming(path):
+            os.pwrite(descriptor, len(text).to_bytes(8, "little") + text, 0)
         for piece in self._shards[shard]:
             begin = 8 + len(text) + header[piece.name]["data_offsets"][0]
-            self._places[piece.name] = piece, descriptor, begin
+            self._places[piece.name] = piece, path, begin
 
     def _name(self, shard: int) -> str:
         count = len(self._shards)
