@@ -9,29 +9,25 @@ import datetime
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from omegaconf import DictConfig
 
 from evojax_merge import operators
-from evojax_merge.checkpoints import Model, export, load, load_config, weights_hash
+from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
 from evojax_merge.fitness.base import Task
-from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
-from evojax_merge.recipes.build import leaf_coefficients, merge_recipe
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
+from evojax_merge.recipes.execution import Terms, model_of, route_of
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.search.lock import LockedError, ReadOnlyError, locked
 from evojax_merge.sources.evidence import FOLDER as EVIDENCE
-from evojax_merge.sources.evidence import collect, prepare
-from evojax_merge.sources.ingredients import load_ingredients, load_members, plan, plan_pool
-from evojax_merge.sources.pool import Route, make_pool
-from evojax_merge.sources.reference import Ingredient
+from evojax_merge.sources.pool import Route
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,16 +121,8 @@ def merge(
     if not isinstance(recipe, Recipe | PathRecipe | WeightsRecipe):
         kept = _kept_evidence(Path(recipe).parent)
         recipe = load_recipe(recipe)
-    terms = _Terms(trust_operator, force, use_cache, kept)
-    if isinstance(recipe, WeightsRecipe):
-        reference = load_config(recipe.model.path)
-        found = dataclasses.replace(recipe.model, sha256=weights_hash(reference.directory))
-        _check_unchanged([recipe.model], [found], force)
-        return recipe.build(reference)
-    if isinstance(recipe, PathRecipe):
-        routed = _route(recipe, terms)
-        return routed.pool.plain(routed.path)
-    return _merge(recipe, terms)
+    terms = Terms(trust_operator, force, use_cache, kept)
+    return model_of(recipe, terms)
 
 
 def _kept_evidence(directory: Path) -> Path | None:
@@ -183,61 +171,7 @@ def route(
             changed since, or its operator is not to be trusted.
         CheckpointError: A checkpoint is missing or damaged.
     """
-    return _route(recipe, _Terms(trust_operator, force, use_cache, kept))
-
-
-class _Terms(NamedTuple):
-    """The terms on which a recipe is carried out, as `merge` takes them."""
-
-    trust_operator: bool
-    force: bool
-    use_cache: bool
-    kept: Path | None
-
-
-def _route(recipe: PathRecipe, terms: _Terms) -> Route:
-    plain = {n: m for n, m in recipe.pool.items() if not isinstance(m, Recipe)}
-    base = recipe.base.path if recipe.base else None
-    models: dict[str, Model] = {}
-    if plain:
-        prepared = plan_pool(base, [one.path for one in plain.values()], list(plain), recipe.dtype)
-        wanted = [recipe.base if prepared.base else None, *plain.values()]
-        found = [prepared.base_ingredient, *prepared.source_ingredients]
-        _check_unchanged(wanted, found, terms.force)
-        counts = {n: c.config.num_layers for n, c in zip(plain, prepared.wholes, strict=True)}
-        recipe.check_hops(counts)
-        models = dict(zip(plain, load_members(prepared), strict=True))
-    for name, member in recipe.pool.items():
-        if isinstance(member, Recipe):
-            models[name] = _merge(member, terms)
-    names = list(recipe.pool)
-    dtype = None if recipe.dtype is None else np.dtype(recipe.dtype)
-    pool = make_pool([models[name] for name in names], names, names.index(recipe.skeleton), dtype)
-    return Route(pool, recipe.path(dict(zip(names, pool.layers, strict=True))))
-
-
-def _merge(recipe: Recipe, terms: _Terms) -> Model:
-    try:
-        operator = operators.make_operator(
-            recipe.operator, recipe.arguments, trust=terms.trust_operator
-        )
-    except ValueError as error:
-        raise RecipeError(f"operator: {error}") from error
-    prepared = plan(
-        recipe.base.path if recipe.base else None,
-        [source.path for source in recipe.sources],
-        recipe.reference,
-        recipe.dtype,
-    )
-    leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
-    wanted = [recipe.base, *recipe.sources]
-    _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], terms.force)
-    items = prepare(operator, prepared.reference, len(recipe.sources))
-    ingredients = load_ingredients(prepared)
-    names = [source.path for source in recipe.sources]
-    evidence = collect(operator, items, ingredients.whole_sources(), names, terms.kept)
-    cache = StatisticsCache(Path(default_directory())) if terms.use_cache else None
-    return merge_recipe(recipe, operator, ingredients, evidence, cache)
+    return route_of(recipe, Terms(trust_operator, force, use_cache, kept))
 
 
 def evolve(
@@ -375,22 +309,3 @@ def foreign_operators(recipe: Recipe | PathRecipe | WeightsRecipe) -> list[str]:
         for name in operators.foreign_operators(member.operator, member.arguments)
     ]
     return list(dict.fromkeys(found))
-
-
-def _check_unchanged(
-    wanted: Sequence[Ingredient | None], found: Sequence[Ingredient | None], force: bool
-) -> None:
-    changed = [
-        want.path
-        for want, have in zip(wanted, found, strict=True)
-        if want is not None
-        and have is not None
-        and want.sha256 is not None
-        and want.sha256 != have.sha256
-    ]
-    if changed and not force:
-        raise RecipeError(
-            "these checkpoints are not the ones the recipe was made with (their sha256 differs): "
-            + ", ".join(changed)
-            + "; use them all the same with force=True (--force)"
-        )
