@@ -38,6 +38,7 @@ from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.filters import idle_filters
 from evojax_merge.exchange.inputs import slice_inputs
 from evojax_merge.exchange.job_problems import job_problems
+from evojax_merge.exchange.layer_ranges import ranged
 from evojax_merge.exchange.layer_settings import COUNTS, layer_fields
 from evojax_merge.exchange.plan import Carried, Job, Origin, Plan
 from evojax_merge.exchange.resolution import Numbers
@@ -134,13 +135,15 @@ class _Planner:
             self.layouts, {name: self._aliases(name).keys() for name in checkpoints}
         )
         self._agreement.check_names()
-        self.slices = [self._ranged(part) for part in configuration.slices]
+        self.slices = [ranged(part, self.layouts) for part in configuration.slices]
+        for part in self.slices:
+            slice_inputs(self.method, part)
         total = sum(self._count(part) for part in self.slices)
         if total > _MOST_LAYERS:
             raise ExchangeError(
                 f"slices: make a model of {total:,} layers; give at most {_MOST_LAYERS:,}"
             )
-        if not total and self._layers(self.reference):
+        if not total and self.layout.depth():
             raise ExchangeError("no slice has a layer; a model needs at least one")
         if self._sliced:
             self._agreement.check_layers(self._layers_given())
@@ -267,7 +270,7 @@ class _Planner:
         elif self._sliced:
             origins = [self._origin(p, o) for p in self.slices for o in range(self._count(p))]
             layers = [(self.checkpoints[model].hf_config, layer) for model, layer in origins]
-            given |= layer_fields(given, self._layers(self.reference), layers)
+            given |= layer_fields(given, self.layout.depth(), layers)
         if self.tokens is not None:
             changes["vocab_size"] = self.tokens.rows
         if changes:
@@ -297,10 +300,14 @@ class _Planner:
         static, lam, coefficients = self.numbers.of(
             name, part, inputs, [named(entry) for entry in inputs.sources], t, last
         )
-        job = Job(
+        origins = sources if base is None else (base, *sources)
+        infos = [self.ordered[o.model].tensors[o.tensor] for o in origins]
+        wanted = self.configuration.out_dtype or self.configuration.dtype
+        dtype = DTYPES[_SHORT[wanted]] if wanted else promoted(DTYPES[info.dtype] for info in infos)
+        return Job(
             name=name,
-            slot=Slot(path, layer if leaf.stacked else None, ()),
-            dtype=np.dtype(np.float32),
+            slot=Slot(path, layer if leaf.stacked else None, infos[0].shape),
+            dtype=dtype,
             base=base,
             sources=sources,
             static=static,
@@ -308,39 +315,6 @@ class _Planner:
             coefficients=coefficients,
             in_vocabulary=leaf.token_table,
         )
-        infos = [self._checkpoint(o).tensors[o.tensor] for o in job.origins]
-        wanted = self.configuration.out_dtype or self.configuration.dtype
-        dtype = DTYPES[_SHORT[wanted]] if wanted else promoted(DTYPES[info.dtype] for info in infos)
-        slot = job.slot._replace(shape=infos[0].shape)
-        return dataclasses.replace(job, slot=slot, dtype=dtype)
-
-    def _ranged(self, part: Slice) -> Slice:
-        """Fill in the layers of every source of a slice."""
-        entries, counts = [], {}
-        for entry in part.sources:
-            layers = self._layers(self._entry_checkpoint(entry))
-            if entry.layers is not None and not layers:
-                raise ExchangeError(f"{entry.where}: {entry.model} has no layers; use models")
-            stacks = self.layouts[entry.model].stacks.values()
-            if entry.layers is not None and len(stacks) > 1:
-                listed = ", ".join(f"{one.name} of {one.depth}" for one in stacks)
-                raise ExchangeError(
-                    f"{entry.where}.layer_range: {entry.model} has {len(stacks)} stacks of layers "
-                    f"({listed}), and a range counts those of one, as in mergekit; use models"
-                )
-            if entry.layers and entry.layers[0] < entry.layers[1] > layers:
-                raise ExchangeError(
-                    f"{entry.where}.layer_range: {list(entry.layers)}, but {entry.model} has "
-                    f"{layers} layers"
-                )
-            first, stop = entry.layers or (0, layers)
-            counts[entry.model] = stop - first
-            entries.append(dataclasses.replace(entry, layers=(first, stop)))
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{model}: {count}" for model, count in counts.items())
-            raise ExchangeError(f"{part.where}: different numbers of layers ({listed}); use slices")
-        slice_inputs(self.method, part)
-        return dataclasses.replace(part, sources=tuple(entries))
 
     def _merged(self) -> tuple[str, ...]:
         """Return the models that have a part in the result."""
@@ -383,19 +357,10 @@ class _Planner:
             for entry in part.sources:
                 yield f"{entry.where}.parameters", entry.parameters
 
-    def _checkpoint(self, origin: Origin) -> Checkpoint:
-        return self.ordered[origin.model]
-
-    def _entry_checkpoint(self, entry: Entry) -> Checkpoint:
-        return self.checkpoints[entry.model]
-
     def _count(self, part: Slice) -> int:
         """Count the layers of a slice."""
         first, stop = part.sources[0].layers or (0, 0)
         return stop - first
-
-    def _layers(self, checkpoint: Checkpoint) -> int:
-        return self.family.layout(checkpoint.config).depth()
 
 
 _SHORT = {dtype.name: code for code, dtype in DTYPES.items()}

@@ -8,6 +8,7 @@ import pytest
 from evojax_merge import api
 from evojax_merge.cli import main
 from evojax_merge.models.segments import Segment
+from evojax_merge.recipes import execution
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.sources.reference import Ingredient
 from tests.checkpoints_factory import tiny_config, write_checkpoint
@@ -37,8 +38,8 @@ def given(tmp_path) -> Recipe:
 
 def refused(given: Recipe, monkeypatch) -> str:
     """The message, where nothing reads weights."""
-    monkeypatch.setattr(api, "load_ingredients", None)
-    monkeypatch.setattr(api, "_check_unchanged", None)
+    monkeypatch.setattr(execution, "load_ingredients", None)
+    monkeypatch.setattr(execution, "_check_unchanged", None)
     with pytest.raises(RecipeError) as error:
         api.merge(given)
     return str(error.value)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from evojax_merge import api
+from evojax_merge.recipes import execution
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.sources.reference import Ingredient
 from tests.checkpoints_factory import tiny_config, write_checkpoint
@@ -114,7 +115,7 @@ def segment(**changes) -> dict:
     ],
 )
 def test_each_mistake_is_named_before_weights_are_read(tree, monkeypatch, changes, message):
-    monkeypatch.setattr(api, "load_ingredients", None)
+    monkeypatch.setattr(execution, "load_ingredients", None)
     with pytest.raises(ValueError, match=message):
         apply(tree | changes)
 
