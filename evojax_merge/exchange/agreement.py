@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from evojax_merge.checkpoints import Checkpoint
+from evojax_merge.exchange.configuration import Entry
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.schema import Entry
 from evojax_merge.models import Layout, kind_of
 
 _LISTED = 8

@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from evojax_merge.documents.yaml_text import load_documents
+from evojax_merge.exchange.configuration import Configuration
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.schema import Configuration, read_configuration, read_file
+from evojax_merge.exchange.schema import read_configuration, read_file
 from evojax_merge.exchange.yaml_anchors import anchored_keys
 
 

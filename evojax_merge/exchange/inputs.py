@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from evojax_merge.exchange.configuration import Entry, Slice
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.methods import Method
-from evojax_merge.exchange.schema import Entry, Slice
 
 
 class Inputs(NamedTuple):

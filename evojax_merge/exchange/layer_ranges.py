@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from evojax_merge.exchange.configuration import Slice
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.schema import Slice
 from evojax_merge.models import Layout
 
 

@@ -34,6 +34,7 @@ from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
 from evojax_merge.exchange.agreement import Agreement, check_types, refuse
 from evojax_merge.exchange.chat_templates import chat_template
+from evojax_merge.exchange.configuration import Configuration, Entry, Slice
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.filters import idle_filters
 from evojax_merge.exchange.inputs import slice_inputs
@@ -42,7 +43,6 @@ from evojax_merge.exchange.layer_ranges import ranged
 from evojax_merge.exchange.layer_settings import COUNTS, layer_fields
 from evojax_merge.exchange.plan import Carried, Job, Origin, Plan
 from evojax_merge.exchange.resolution import Numbers
-from evojax_merge.exchange.schema import Configuration, Entry, Slice
 from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.sliding_windows import SliceWindows
 from evojax_merge.exchange.vocabulary import plan_tokens

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evojax_merge.documents.arguments import allowed, within
+from evojax_merge.exchange.configuration import Configuration, Slice
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.exchange.inputs import Inputs
 from evojax_merge.exchange.methods import REQUIRED, Parameter, Static
-from evojax_merge.exchange.schema import Configuration, Slice
 from evojax_merge.exchange.settings import Settings, Value, find
 from evojax_merge.operators import Operator, conflicts
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from evojax_merge.checkpoints import Checkpoint
+from evojax_merge.exchange.configuration import Entry, Slice
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.schema import Entry, Slice
 from evojax_merge.models.decoder.windows import window_fields
 
 Windows = tuple[int | None, ...]

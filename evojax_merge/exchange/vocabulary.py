@@ -25,8 +25,8 @@ import numpy as np
 from evojax_merge.checkpoints import Checkpoint, resolve
 from evojax_merge.checkpoints.special_tokens import SpecialTokens
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
+from evojax_merge.exchange.configuration import TokenizerChoice
 from evojax_merge.exchange.errors import ExchangeError
-from evojax_merge.exchange.schema import TokenizerChoice
 from evojax_merge.exchange.tokens import TokenRow
 from evojax_merge.exchange.trimmed_tokenizer import without_tokens
 

@@ -4,7 +4,6 @@ Akiba et al., Evolutionary optimization of model merging recipes, arXiv 2403.131
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,15 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.documents.arguments import LARGEST, allowed, check_switch, check_whole, within
-from evojax_merge.documents.nearest import nearest
-from evojax_merge.models import Layout, Leaf
-from evojax_merge.models.segments import LeafCoefficients, Segment, assign, expand, names_leaf
-from evojax_merge.operators.base import Coefficient, Operator, divisor
+from evojax_merge.documents.arguments import check_switch, check_whole
+from evojax_merge.models import Layout
+from evojax_merge.models.segments import LeafCoefficients, assign, expand
+from evojax_merge.operators.base import Operator, divisor
 from evojax_merge.params.types import Array, Float, Genotype
-
-REST = "*"
-"""The entry of ``groups`` for every parameter group that no other entry names."""
+from evojax_merge.spaces.blocks import REST, segments_of
+from evojax_merge.spaces.bounds import check_known, check_mapping, constant_of, setting_of
 
 _LACKING = "; remove it, or give it optional: true, for operators that have it"
 
@@ -91,11 +88,11 @@ class ParameterSpace:
         check_switch("space.normalize", normalize)
         self.normalize = normalize
         for where, given in (("groups", groups), ("coefficients", coefficients), ("fixed", fixed)):
-            _mapping(f"space.{where}", given or {})
+            check_mapping(f"space.{where}", given or {})
         for where, parts in (("coefficients", coefficients), ("fixed", fixed)):
             for name, given in (parts or {}).items():
-                _mapping(f"space.{where}.{name}", given)
-        self.segments = _segments(layout, groups or {"all": REST}, layers_per_block)
+                check_mapping(f"space.{where}.{name}", given)
+        self.segments = segments_of(layout, groups or {"all": REST}, layers_per_block)
         self._assignment = assign(self.segments, layout)
         known = {coefficient.name: coefficient for coefficient in operator.coefficients}
         settings = {
@@ -103,11 +100,11 @@ class ParameterSpace:
             for name, given in (coefficients or {}).items()
             if name in known or not given.get("optional")
         }
-        _known(f"space.coefficients of {operator.name}", settings, known, _LACKING)
+        check_known(f"space.coefficients of {operator.name}", settings, known, _LACKING)
         if normalize and "weight" not in known:
             raise ValueError(f"space.normalize: {operator.name} has no weights to normalise")
         held = dict(fixed or {})
-        _known("space.fixed", held, {segment.name for segment in self.segments})
+        check_known("space.fixed", held, {segment.name for segment in self.segments})
 
         if anchors is not None:
             check_whole("space.anchors", anchors, 2)
@@ -122,21 +119,21 @@ class ParameterSpace:
         constants: dict[Gene, float] = {}
         drawn: dict[Gene, tuple[Gene, Gene, float]] = {}
         for name, coefficient in known.items():
-            bound = _setting(coefficient, settings.get(name, {}))
+            bound = setting_of(coefficient, settings.get(name, {}))
             for source in range(len(sources)) if coefficient.per_source else [None]:
                 for index, segment in enumerate(self.segments):
                     gene = Gene(name, source, index)
                     values = held.get(segment.name, {})
-                    _known(f"space.fixed.{segment.name}", values, known)
+                    check_known(f"space.fixed.{segment.name}", values, known)
                     where = f"space.fixed.{segment.name}.{name}"
                     if name in values:
-                        constants[gene] = _constant(
+                        constants[gene] = constant_of(
                             where, coefficient, values[name], segment, layout
                         )
                     elif bound is None:
                         given = settings[name]["value"]
                         where = f"space.coefficients.{name}.value"
-                        constants[gene] = _constant(where, coefficient, given, segment, layout)
+                        constants[gene] = constant_of(where, coefficient, given, segment, layout)
                     elif anchors is None or segment.stop - segment.first != 1:
                         self.genes.append(gene)
                         bounds.append(bound)
@@ -234,172 +231,8 @@ class ParameterSpace:
                     raise ValueError(f"space, {segment.label}, {name}: {problem}")
 
 
-def _segments(
-    layout: Layout, groups: Mapping[str, Sequence[str] | str], layers_per_block: int | None
-) -> tuple[Segment, ...]:
-    if layers_per_block is not None:
-        check_whole("space.layers_per_block", layers_per_block, 1)
-    for name, kinds in groups.items():
-        parts = [kinds] if isinstance(kinds, str) else kinds
-        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-            raise ValueError(f"space.groups.{name} is {kinds!r}; give a list of names, or one name")
-    named = {
-        name: (kinds,) if isinstance(kinds, str) else tuple(kinds) for name, kinds in groups.items()
-    }
-    listed = [kind for kinds in named.values() for kind in kinds if kind != REST]
-    for part in listed:
-        if part not in layout.kinds and not any(part in path for path in layout.groups):
-            hint = nearest(part, [*layout.kinds, *_names(layout)])
-            raise ValueError(
-                f"space.groups: {part!r} is no parameter group and part of no leaf's path{hint}; "
-                f"groups are {', '.join(layout.kinds)}"
-            )
-    if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
-        raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")
-    rest = [kind for kind in layout.kinds if kind not in listed]
-    if rest and not any(REST in kinds for kinds in named.values()):
-        raise ValueError(
-            f"space.groups: {', '.join(rest)} is in no group; name it, or give a group '{REST}'"
-        )
-    segments = []
-    for name, kinds in named.items():
-        own = tuple(kind for kind in kinds if kind != REST)
-        wanted = {*own, *rest} if REST in kinds else {*own}
-        parts = [part for part in own if part not in layout.kinds]
-        members: tuple[str, ...] = (*(k for k in layout.kinds if k in wanted), *parts)
-        if not members:
-            raise ValueError(
-                f"space.groups.{name}: the other groups leave it no parameters; give all groups "
-                "anew, space.groups={...} (an experiment and a space may each bring some)"
-            )
-        stacks = _stacks_of(members, layout)
-        if layers_per_block is None or not stacks:
-            segments.append(Segment(name, members, 0, layout.depth()))
-            continue
-        for stack in stacks:
-            depth = layout.depth(stack)
-            own_stack = stack if len(layout.stacks) > 1 else None
-            segments += [
-                Segment(name, members, first, min(first + layers_per_block, depth), own_stack)
-                for first in range(0, depth, layers_per_block)
-            ]
-    return tuple(segments)
-
-
-def _stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
-    """The stacks that are divided into blocks for these groups and parts of paths.
-
-    Where none of their leaves is in a layer (embedding, head), no stack is divided. Where some are
-    in the layers of a stack, every stack that has a leaf of these groups is divided, whether that
-    leaf is in a layer or not.
-    """
-    own = _leaves_of(members, layout)
-    if not any(leaf.layered for leaf in own):
-        return []
-    return [name for name in layout.stacks if any(leaf.stack == name for leaf in own)]
-
-
-def _leaves_of(members: Sequence[str], layout: Layout) -> list[Leaf]:
-    """The leaves of these groups and parts of paths."""
-    return [
-        leaf
-        for path, leaf in layout.leaves.items()
-        if leaf.group in members or any(names_leaf(part, path, layout) for part in members)
-    ]
-
-
-def _setting(
-    coefficient: Coefficient, given: Mapping[str, Any]
-) -> tuple[float, float, float] | None:
-    """The lower bound, the upper bound and the start, where the coefficient evolves."""
-    where = f"space.coefficients.{coefficient.name}"
-    _known(where, given, ("lower", "upper", "start", "value", "optional"))
-    if not isinstance(given.get("optional", False), bool):
-        raise ValueError(f"{where}.optional is {given['optional']!r}; give true or false")
-    given = {name: value for name, value in given.items() if name != "optional"}
-    low, high = coefficient.domain
-    if given.get("value") is not None:
-        return None
-    lower = _number(f"{where}.lower", given.get("lower", coefficient.lower))
-    upper = _number(f"{where}.upper", given.get("upper", coefficient.upper))
-    if not low <= lower < upper <= high:
-        limits = "" if np.isinf([low, high]).all() else f", within [{low}, {high}]"
-        raise ValueError(
-            f"{where}: bounds [{lower}, {upper}] must rise{limits}; for a constant give value"
-        )
-    middle = coefficient.default if not given else (lower + upper) / 2
-    start = _number(f"{where}.start", given.get("start", middle))
-    if not lower <= start <= upper:
-        raise ValueError(f"{where}: start {start} is outside the bounds [{lower}, {upper}]")
-    return lower, upper, start
-
-
-def _constant(
-    where: str, coefficient: Coefficient, given: Any, segment: Segment, layout: Layout
-) -> float:
-    """A fixed value: a number, a label, or the value at the segment's middle along a gradient.
-
-    What is in no layer stands with the first layer if it is an embedding, otherwise with the last.
-    """
-    if isinstance(given, str):
-        _known(where, [given], coefficient.labels)
-        return coefficient.labels.index(given) + 0.5
-    if isinstance(given, Sequence):
-        if not given:
-            raise ValueError(f"{where}: the list is empty; give at least one number")
-        numbers = [_number(where, number) for number in given]
-        last = max(segment.stop - 1, segment.first)
-        middle = (segment.first + last) / 2
-        depth = layout.depth(segment.stack)
-        if not _stacks_of(segment.groups, layout):
-            leaves = _leaves_of(segment.groups, layout)
-            middle = 0 if all(leaf.place == "first" for leaf in leaves) else last
-        elif len(set(numbers)) > 1 and last > 0 and (segment.first, segment.stop) == (0, depth):
-            raise ValueError(
-                f"{where}: a list runs over the layers, which share one number here; give a "
-                "number, or divide them (space=parameter_layers, space.layers_per_block)"
-            )
-        along = middle / max(depth - 1, 1) * (len(numbers) - 1)
-        value = float(np.interp(along, range(len(numbers)), numbers))
-    else:
-        value = _number(where, given)
-    if not within(value, *coefficient.domain):
-        raise ValueError(f"{where} must be {allowed(*coefficient.domain)}, not {value}")
-    return value
-
-
 def _place(layer: int, layers: int, anchors: int) -> tuple[int, int, float]:
     """The anchors before and after a layer, and how far it is from the one to the other."""
     along = layer / max(layers - 1, 1) * (anchors - 1)
     before = min(int(along), anchors - 2)
     return before, before + 1, along - before
-
-
-def _names(layout: Layout) -> list[str]:
-    return sorted({part for path in layout.groups for part in path.split(".")})
-
-
-def _mapping(where: str, given: Any) -> None:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where} is {given!r}; give a mapping, {{NAME: …}}")
-    for name in given:
-        if not isinstance(name, str):
-            raise ValueError(f"{where} has the name {name!r}; give a text, as {{'{name}': …}}")
-
-
-def _number(where: str, given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise ValueError(f"{where} is {given!r}; give a number")
-    if not within(given, -LARGEST, LARGEST):
-        raise ValueError(f"{where} must be {allowed(-math.inf, math.inf)}, not {given}")
-    return float(given)
-
-
-def _known(
-    where: str, given: Mapping | Sequence, known: Mapping | Sequence | set, advice: str = ""
-) -> None:
-    for name in given:
-        if name not in known:
-            hint = nearest(name, known)
-            listed = ", ".join(map(str, known))
-            raise ValueError(f"{where}: there is no {name!r}{hint}; there are: {listed}{advice}")

@@ -3,7 +3,8 @@
 import pytest
 
 from evojax_merge.exchange import ExchangeError, is_mergekit, load_configuration
-from evojax_merge.exchange.schema import TokenizerChoice, parse_configuration
+from evojax_merge.exchange.configuration import TokenizerChoice
+from evojax_merge.exchange.schema import parse_configuration
 
 TIES = """
 models:

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 CANARY = "fuzz-canary"
 """Name of a file that code hidden in an input would make."""
 
@@ -173,3 +175,24 @@ def copied(source: Path, target: Path) -> Path:
     """A directory of its own for an input."""
     shutil.copytree(source, target)
     return target
+
+
+def as_yaml(rng: random.Random, given: Any) -> bytes:
+    changed = tree(rng, given) if rng.random() < 0.8 else given
+    try:
+        text = yaml.safe_dump(changed, sort_keys=False)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        text = "a: " + "[" * 2_000
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        content = json_of(changed).encode()
+    kind = rng.randrange(20)
+    if kind == 0:
+        laughs = [f"x{n}: &x{n} [{f'*x{n - 1}, ' * 9}]" for n in range(1, 12)]
+        return content + "\n".join(["x0: &x0 [1]", *laughs]).encode()
+    if kind == 1:
+        return content + rng.choice(
+            [b"a: &a [*a]", b"<<: *b", b"a: &a {<<: *a}", b"!!python/object/apply:os.system [x]"]
+        )
+    return text_of(rng, content) if kind < 5 else content

@@ -46,7 +46,7 @@ def outcome(group: str, number: int, valid: "object", folder: Path) -> tuple[str
 
 def main() -> None:
     """Read inputs' names from the standard input, one a line, and answer each with a line."""
-    from tests.fuzz.groups import Valid
+    from tests.fuzz.valid import Valid
 
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w")
