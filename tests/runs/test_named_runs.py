@@ -13,6 +13,7 @@ from evojax_merge.fitness.base import Measure, SizeBatch
 from evojax_merge.models.request import Compute, Generate
 from evojax_merge.models.segments import Segment
 from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.sources.ingredients import plan
 from evojax_merge.sources.reference import Ingredient
 from tests.checkpoints_factory import write_checkpoint
 from tests.exchange.conftest import tensors_of
@@ -140,6 +141,6 @@ def test_other_tensors_are_listed_in_one_error(tmp_path):
         for name, held in (("own", own), ("other", other))
     ]
     with pytest.raises(CheckpointError) as error:
-        api.plan(None, list(map(str, paths)))
+        plan(None, list(map(str, paths)))
     assert "lacks lm_head.weight [20, 4]" in str(error.value)
     assert "model.layers.1.self_attn.q_proj.weight is [20, 4], not [4, 4]" in str(error.value)
