@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import transformers
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 from transformers import AutoConfig, LlavaNextProcessor, LlavaProcessor, PreTrainedModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -18,6 +19,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import (
 
 from evojax_merge.models.llava import params as llava_params
 from evojax_merge.models.llava.config import LlavaConfig
+from evojax_merge.models.request import Pixels
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params
 from tests.checkpoints_factory import byte_tokenizer, tiny_config
@@ -169,3 +171,17 @@ def read_llava(directory: Path, hf_config: Mapping[str, Any]) -> tuple[LlavaConf
 def _in_memory(name: str) -> str:
     name = name.removeprefix("language_model.") if "lm_head" in name else f"model.{name}"
     return name.replace("model.language_model.model.", "model.language_model.")
+
+
+def pixels_of(processor: Any) -> Pixels:
+    """The numbers by which a processor turns pixels into what a tower reads."""
+    own = processor.image_processor
+    mean, deviation = (np.asarray(one, np.float32) for one in (own.image_mean, own.image_std))
+    return Pixels(np.float32(own.rescale_factor) / deviation, -mean / deviation)
+
+
+def pictures_of(processor: Any, image: Image.Image) -> np.ndarray:
+    """The tiles of a picture, with numbers from 0 to 255."""
+    made = processor.image_processor(image, do_rescale=False, do_normalize=False)
+    tiles = np.asarray(made["pixel_values"][0], np.uint8)
+    return tiles if tiles.ndim == 4 else tiles[None]

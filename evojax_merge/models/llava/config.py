@@ -12,7 +12,8 @@ from evojax_merge.models.llava import text
 from evojax_merge.models.llava.names import HUB, Names
 
 MODEL_TYPES = ("llava", "llava_next")
-PARTS = ("vision_tower", "projector", "language_model")
+TOWER, PROJECTOR, LANGUAGE = "vision_tower", "projector", "language_model"
+PARTS = (TOWER, PROJECTOR, LANGUAGE)
 """The parts of a LLaVA, in the order in which a picture passes them."""
 
 TOWERS = ("clip_vision_model",)
@@ -87,21 +88,23 @@ class PictureConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LlavaConfig:
-    """A LLaVA, whole or in part.
+    """A LLaVA, of which a parameter tree has all parts or some.
 
     Attributes:
-        text: The language model, if it is there.
-        vision: The vision tower, if it is there.
-        projector: The projector, if it is there.
+        text: The language model.
+        vision: The vision tower.
+        projector: The projector.
         pictures: How pictures enter a prompt.
         names: How its files spell the names of tensors.
+        present: The parts that a parameter tree has. Another tree has the rest.
     """
 
-    text: DecoderConfig | None
-    vision: VisionConfig | None
-    projector: ProjectorConfig | None
+    text: DecoderConfig
+    vision: VisionConfig
+    projector: ProjectorConfig
     pictures: PictureConfig
     names: Names = HUB
+    present: tuple[str, ...] = PARTS
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> Self:
@@ -160,17 +163,11 @@ class LlavaConfig:
         return dataclasses.replace(cls.from_hf(config), names=Names.of(stored))
 
     def with_vocabulary(self, rows: int) -> Self:
-        """Return the same model with another number of tokens.
-
-        Raises:
-            ValueError: The language model is not there.
-        """
-        if self.text is None:
-            raise ValueError("this LLaVA has no language model here, and so no tokens")
+        """Return the same model with another number of tokens."""
         return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
 
     def only(self, parts: Iterable[str]) -> Self:
-        """Return the model with some of its `PARTS` alone.
+        """Return the model for a parameter tree that has some of its `PARTS` alone.
 
         Raises:
             ValueError: There is no part of such a name.
@@ -178,12 +175,7 @@ class LlavaConfig:
         kept = set(parts)
         if unknown := sorted(kept - set(PARTS)):
             raise ValueError(f"a LLaVA has no part {shown(unknown[0])}; it has {', '.join(PARTS)}")
-        return dataclasses.replace(
-            self,
-            text=self.text if "language_model" in kept else None,
-            vision=self.vision if "vision_tower" in kept else None,
-            projector=self.projector if "projector" in kept else None,
-        )
+        return dataclasses.replace(self, present=tuple(part for part in PARTS if part in kept))
 
 
 def computes(config: Mapping[str, Any]) -> bool:

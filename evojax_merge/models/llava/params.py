@@ -15,14 +15,19 @@ from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.layout import Layout, Leaf, Place, Stack
 from evojax_merge.models.llava import text
-from evojax_merge.models.llava.config import LlavaConfig, ProjectorConfig
+from evojax_merge.models.llava.config import (
+    LANGUAGE,
+    PROJECTOR,
+    TOWER,
+    LlavaConfig,
+    ProjectorConfig,
+)
 from evojax_merge.models.llava.names import Names
 from evojax_merge.models.part import Part
 
 if TYPE_CHECKING:
     from evojax_merge.models.family import Family
 
-LANGUAGE, TOWER, PROJECTOR = "language_model", "vision_tower", "projector"
 NEWLINE = "image_newline"
 
 BUFFERS = re.compile(rf"{decoder_params.BUFFERS.pattern}|{clip_params.BUFFERS.pattern}")
@@ -38,22 +43,22 @@ def layout(config: LlavaConfig) -> Layout:
     leaves: dict[str, Leaf] = {}
     stacks: dict[str, Stack] = {}
     aliases: dict[str, str] = {}
-    if config.vision is not None:
+    if TOWER in config.present:
         tower = clip_params.layout(CLIPConfig(None, config.vision, prefixed=False))
         for path, leaf in tower.leaves.items():
             leaves[f"{TOWER}.{path.removeprefix('vision.')}"] = _tower_leaf(leaf, config.names)
         stacks[f"{TOWER}.layers"] = Stack(f"{TOWER}.layers", config.vision.num_layers)
-    if config.text is not None:
+    if LANGUAGE in config.present:
         language = decoder_params.layout(config.text)
         for path, leaf in language.leaves.items():
             leaves[f"{LANGUAGE}.{path}"] = _language_leaf(leaf, config.names)
         stacks[f"{LANGUAGE}.layers"] = Stack(f"{LANGUAGE}.layers", config.text.num_layers)
         for copy, copied in language.aliases.items():
             aliases[_language_name(copy, config.names)] = _language_name(copied, config.names)
-    if config.projector is not None:
+    if PROJECTOR in config.present:
         stack = next(iter(stacks), None)
         place: Place = "first" if stack == f"{LANGUAGE}.layers" else "last"
-        for path, shape in _projector_shapes(config.projector).items():
+        for path, shape in projector_shapes(config.projector).items():
             linear = re.fullmatch(r"(linear_\d)\.weight", path)
             leaves[f"{PROJECTOR}.{path}"] = Leaf(
                 shape=shape,
@@ -82,16 +87,16 @@ def parts(config: LlavaConfig, decoder: "Family") -> Mapping[str, Part]:
         decoder: The family of language models.
     """
     found = {}
-    if config.vision is not None:
+    if TOWER in config.present:
         found[TOWER] = Part(TOWER, TOWER, "vision_config")
-    if config.projector is not None:
+    if PROJECTOR in config.present:
         found[PROJECTOR] = Part(PROJECTOR, PROJECTOR)
-    if config.text is not None:
+    if LANGUAGE in config.present:
         found[LANGUAGE] = Part(LANGUAGE, LANGUAGE, text.KEY, decoder, config.text, text.text_config)
     return found
 
 
-def _projector_shapes(c: ProjectorConfig) -> dict[str, tuple[int, ...]]:
+def projector_shapes(c: ProjectorConfig) -> dict[str, tuple[int, ...]]:
     """Map each path within the projector to its shape."""
     found: dict[str, tuple[int, ...]] = {
         "linear_1.weight": (c.outputs, c.inputs),
