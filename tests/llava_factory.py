@@ -67,7 +67,7 @@ _TEMPLATE = (
 def llava_config(
     kind: str = "llava",
     text: str = "mistral",
-    text_changes: Mapping[str, Any] | None = None,
+    text_changes: dict[str, Any] | None = None,
     vision: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def llava_config(
     return {
         "model_type": kind,
         "architectures": [_CLASSES[kind]],
-        "text_config": tiny_config(text, **sizes, **(text_changes or {})),
+        "text_config": tiny_config(text, **(sizes | (text_changes or {}))),
         "vision_config": {**VISION, **(vision or {})},
         "image_token_index": PICTURE_TOKEN,
         "image_seq_length": (IMAGE // PATCH) ** 2,
