@@ -20,6 +20,7 @@ from evojax_merge.models.llava.pictures import num_tokens
 from evojax_merge.models.request import Generate, Sight
 from tests.llava_factory import (
     PICTURE_TOKEN,
+    SIGLIP,
     Pair,
     llava_config,
     picture,
@@ -42,6 +43,14 @@ CONFIGS = {
     "full": llava_config(vision_feature_select_strategy="full"),
     "no-bias": llava_config(multimodal_projector_bias=False, projector_hidden_act="gelu_new"),
     "gelu-tower": llava_config(vision={"hidden_act": "gelu"}, projector_hidden_act="silu"),
+    "siglip": llava_config(vision=SIGLIP, vision_feature_select_strategy="full"),
+    "siglip-first-patch-left-out": llava_config(vision=SIGLIP, vision_feature_layer=-1),
+    "next-siglip": llava_config(
+        "llava_next",
+        vision={**SIGLIP, "vision_use_head": False},
+        vision_feature_layer=[-1, -2],
+        vision_feature_select_strategy="full",
+    ),
     "tied": llava_config(text="qwen2", text_changes={"tie_word_embeddings": True}),
 }
 
