@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -134,7 +133,7 @@ def assert_answers_equal(both, new):
     tokens, start, *pictures = both.prompts(*prompts)
     request = Generate(new, (), 0, image_token_id=PICTURE_TOKEN)
     axes = layout(both.config).population_axes()
-    alone = jax.tree.map(jnp.expand_dims, both.params, axes)
+    alone = jax.tree.map(np.expand_dims, both.params, axes)
     run = jax.jit(LLAVA.ability(request).program(both.config, request, axes))
     answers = run(alone, tokens, start, *pictures, Common(Sight(both.pixels, {})))[0]
     for own, (text, *images) in zip(answers, prompts, strict=True):
