@@ -118,7 +118,7 @@ def load_config(source: str | Path) -> Checkpoint:
         )
     if apart:
         headers |= {name: info for name, info, _ in copies}
-        config = dataclasses.replace(config, tie_word_embeddings=False)
+        config = family.untied(config)
         slots, copies = family.layout(config).slots, []
     held = {name: copied for name, _, copied in copies}
     return Checkpoint(directory, family, config, hf_config, headers, held, slots, carried)

@@ -154,6 +154,12 @@ class LlavaConfig:
         """Return the same model with another number of tokens."""
         return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
 
+    def untied(self) -> Self:
+        """Return the same model with a head that is not tied to the embeddings."""
+        return dataclasses.replace(
+            self, text=dataclasses.replace(self.text, tie_word_embeddings=False)
+        )
+
     def only(self, parts: Iterable[str]) -> Self:
         """Return the model for a parameter tree that has some of its `PARTS` alone.
 
