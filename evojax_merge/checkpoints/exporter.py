@@ -46,8 +46,8 @@ def export(
 
     The directory appears complete or not at all. Weights are written one tensor at a time.
     Files of the tokenizer and of a processor are copied from the model's directory. Ids of special
-    tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer. A model that
-    is a part of its carrier is written with all else that the carrier holds, as it is there.
+    tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer. A part
+    of a whole is written with all else that its carrier holds, as it is there.
 
     Args:
         model: The model, which is written in the dtypes of its parameters.
