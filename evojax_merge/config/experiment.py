@@ -79,8 +79,8 @@ class ModelChoice:
             )
         if self.carrier is not None and self.tokenizer not in ("base", self.carrier):
             raise ValueError(
-                f"model.tokenizer is {self.tokenizer!r} and model.carrier {self.carrier!r}; a merge "
-                "has the tokenizer of its carrier, so leave model.tokenizer out"
+                f"model.tokenizer is {self.tokenizer!r} and model.carrier {self.carrier!r}; a "
+                "merge has the tokenizer of its carrier, so leave model.tokenizer out"
             )
 
     @property

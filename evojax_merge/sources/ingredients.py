@@ -190,8 +190,8 @@ def plan(
         _whole(one).carrier is not None for one in (base_checkpoint, *source_checkpoints) if one
     ):
         raise CheckpointError(
-            f"{chosen.directory}: has no other parts than the merged ones, and the merge needs them "
-            "from somewhere; give a model that has them as model.carrier"
+            f"{chosen.directory}: has no other parts than the merged ones, and the merge needs "
+            "them from somewhere; give a model that has them as model.carrier"
         )
     models = (base_checkpoint, *source_checkpoints)
     audit(chosen, [model for model in models if isinstance(model, Checkpoint)])

@@ -33,9 +33,8 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
-    file.write_text(
-        "".join(json.dumps({"text": text}) + "\n" for text in ("one two", "three", "4"))
-    )
+    lines = [json.dumps({"text": text}) for text in ("one two", "three", "4")]
+    file.write_text("\n".join(lines))
     return file
 
 
