@@ -171,6 +171,17 @@ class LlavaConfig:
             raise ValueError(f"a LLaVA has no part {shown(unknown[0])}; it has {', '.join(PARTS)}")
         return dataclasses.replace(self, present=tuple(part for part in PARTS if part in kept))
 
+    def holding(self, merged: "LlavaConfig | DecoderConfig") -> Self:
+        """Return this model with the configuration that merged parts have.
+
+        Args:
+            merged: The configuration of the language model alone, or of several parts.
+        """
+        if isinstance(merged, DecoderConfig):
+            return dataclasses.replace(self, text=merged)
+        text = merged.text if LANGUAGE in merged.present else self.text
+        return dataclasses.replace(self, text=text)
+
 
 def computes(config: Mapping[str, Any]) -> bool:
     """Tell whether the parts of a LLaVA are of types that this family computes."""
