@@ -334,7 +334,7 @@ class _Planner:
         last = [entry.model for entry in self.configuration.slices[-1].sources]
         stored = any(self.checkpoints[name].copies for name in last)
         if self.family.layout(self.reference.config).aliases and (stored or not all(tied)):
-            return dataclasses.replace(self.reference.config, tie_word_embeddings=False)
+            return self.family.untied(self.reference.config)
         return self.reference.config
 
     def _warn_of_configurations(self) -> None:

@@ -43,6 +43,10 @@ def _with_vocab_size(config: Any, rows: int) -> Any:
     return dataclasses.replace(config, vocab_size=rows)
 
 
+def _untied(config: Any) -> Any:
+    return dataclasses.replace(config, tie_word_embeddings=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """Models that share their code and the layout of their parameters.
@@ -58,6 +62,8 @@ class Family:
             tensors by name. It is None where the configuration alone says how tensors are called.
         with_vocabulary: The function that gives a configuration another number of rows in the
             leaves that have one for each token.
+        untied: The function that gives a configuration a head of its own, where the head is tied
+            to the embeddings.
         hf_fields: The function that gives the fields of ``config.json`` that a merge may have
             changed, with their values.
         layout: The function that makes the layout of the models of a configuration.
@@ -72,6 +78,8 @@ class Family:
         parts: The function that returns the parts of a model of a configuration by name. It is
             None where a model is merged as a whole.
         only: The function that gives the configuration of a model with some of its parts alone.
+        holding: The function that gives the configuration of a whole whose merged parts have
+            another: ``holding(whole, merged)``.
     """
 
     name: str
@@ -82,11 +90,13 @@ class Family:
     ignored: re.Pattern[str] | None = None
     config_from_files: Callable[[Mapping[str, Any], Shapes], Any] | None = None
     with_vocabulary: Callable[[Any, int], Any] = _with_vocab_size
+    untied: Callable[[Any], Any] = _untied
     carried: Callable[[str, tuple[int, ...]], bool] | None = None
     architectures: re.Pattern[str] | None = None
     able: Callable[[Mapping[str, Any]], bool] | None = None
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
+    holding: Callable[[Any, Any], Any] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -191,6 +201,7 @@ LLAVA = Family(
     config_from_hf=LlavaConfig.from_hf,
     config_from_files=LlavaConfig.from_files,
     with_vocabulary=LlavaConfig.with_vocabulary,
+    untied=LlavaConfig.untied,
     hf_fields=llava_params.hf_fields,
     layout=llava_params.layout,
     ignored=llava_params.BUFFERS,
@@ -198,6 +209,7 @@ LLAVA = Family(
     able=llava_config.computes,
     parts=functools.partial(llava_params.parts, decoder=DECODER),
     only=LlavaConfig.only,
+    holding=LlavaConfig.holding,
 )
 
 FAMILIES = (DECODER, MLP, CLIP, LLAVA)

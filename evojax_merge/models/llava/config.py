@@ -159,6 +159,12 @@ class LlavaConfig:
         """Return the same model with another number of tokens."""
         return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
 
+    def untied(self) -> Self:
+        """Return the same model with a head that is not tied to the embeddings."""
+        return dataclasses.replace(
+            self, text=dataclasses.replace(self.text, tie_word_embeddings=False)
+        )
+
     def only(self, parts: Iterable[str]) -> Self:
         """Return the model for a parameter tree that has some of its `PARTS` alone.
 
@@ -169,6 +175,17 @@ class LlavaConfig:
         if unknown := sorted(kept - set(PARTS)):
             raise ValueError(f"a LLaVA has no part {shown(unknown[0])}; it has {', '.join(PARTS)}")
         return dataclasses.replace(self, present=tuple(part for part in PARTS if part in kept))
+
+    def holding(self, merged: "LlavaConfig | DecoderConfig") -> Self:
+        """Return this model with the configuration that merged parts have.
+
+        Args:
+            merged: The configuration of the language model alone, or of several parts.
+        """
+        if isinstance(merged, DecoderConfig):
+            return dataclasses.replace(self, text=merged)
+        text = merged.text if LANGUAGE in merged.present else self.text
+        return dataclasses.replace(self, text=text)
 
 
 def computes(config: Mapping[str, Any]) -> bool:
