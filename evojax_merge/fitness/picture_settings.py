@@ -1,4 +1,4 @@
-"""What a checkpoint says of how pictures are prepared: the kind of its image processor, settings."""
+"""The kind of a checkpoint's image processor, and the settings that pictures are prepared by."""
 
 import importlib
 import re
