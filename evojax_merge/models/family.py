@@ -6,9 +6,10 @@ needs nothing but names and shapes.
 """
 
 import dataclasses
+import functools
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -23,10 +24,14 @@ from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.variants import MODEL_TYPES
 from evojax_merge.models.layout import Layout
+from evojax_merge.models.llava import config as llava_config
+from evojax_merge.models.llava import params as llava_params
+from evojax_merge.models.llava.config import LlavaConfig
 from evojax_merge.models.mlp import params as mlp_params
 from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.named import params as named_params
 from evojax_merge.models.named.config import NamedConfig, kind_of
+from evojax_merge.models.part import Part
 from evojax_merge.models.request import Request
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
@@ -62,6 +67,13 @@ class Family:
             such tensors.
         architectures: The expression that matches those ``architectures`` of a model type that the
             family computes. With None it computes all.
+        able: The function that says whether the family computes the parts that a ``config.json``
+            names. With None it computes all.
+        parts: The function that returns the parts of a model of a configuration by name. It is
+            None where a model is merged as a whole.
+        only: The function that gives the configuration of a model with some of its parts alone.
+        holding: The function that gives the configuration of a whole whose merged parts have
+            another: ``holding(whole, merged)``.
     """
 
     name: str
@@ -74,11 +86,17 @@ class Family:
     with_vocabulary: Callable[[Any, int], Any] = _with_vocab_size
     carried: Callable[[str, tuple[int, ...]], bool] | None = None
     architectures: re.Pattern[str] | None = None
+    able: Callable[[Mapping[str, Any]], bool] | None = None
+    parts: Callable[[Any], Mapping[str, Part]] | None = None
+    only: Callable[[Any, Collection[str]], Any] | None = None
+    holding: Callable[[Any, Any], Any] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
         kind, named = hf_config.get("model_type"), hf_config.get("architectures")
         if not isinstance(kind, str) or kind not in self.model_types:
+            return False
+        if self.able is not None and not self.able(hf_config):
             return False
         if self.architectures is None or not isinstance(named, list) or not named:
             return True
@@ -170,7 +188,23 @@ CLIP = Family(
     ignored=clip_params.BUFFERS,
 )
 
-FAMILIES = (DECODER, MLP, CLIP)
+LLAVA = Family(
+    name="llava",
+    model_types=llava_config.MODEL_TYPES,
+    config_from_hf=LlavaConfig.from_hf,
+    config_from_files=LlavaConfig.from_files,
+    with_vocabulary=LlavaConfig.with_vocabulary,
+    hf_fields=llava_params.hf_fields,
+    layout=llava_params.layout,
+    ignored=llava_params.BUFFERS,
+    architectures=re.compile(r"Llava(Next)?ForConditionalGeneration"),
+    able=llava_config.computes,
+    parts=functools.partial(llava_params.parts, decoder=DECODER),
+    only=LlavaConfig.only,
+    holding=LlavaConfig.holding,
+)
+
+FAMILIES = (DECODER, MLP, CLIP, LLAVA)
 
 NAMED = Family(
     name="named",

@@ -6,6 +6,7 @@ from evojax_merge.models import FAMILIES, family_of
 from evojax_merge.params.tree import flatten, unflatten
 from tests.checkpoints_factory import mlp_config, tiny_config
 from tests.clip_factory import clip_config, tower_config
+from tests.llava_factory import llava_config
 
 CONFIGS = [
     tiny_config(attention_bias=True, mlp_bias=True),
@@ -18,6 +19,7 @@ CONFIGS = [
     mlp_config(8, 4, 3),
     clip_config(),
     tower_config("vision"),
+    llava_config("llava_next"),
 ]
 
 

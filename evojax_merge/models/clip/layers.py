@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from evojax_merge.models.activations import activate
 from evojax_merge.models.clip.config import TowerConfig
 from evojax_merge.models.probe import observed
 from evojax_merge.params.types import Array, Float
@@ -70,7 +71,7 @@ class MLP(nnx.Module):
         self.activation = config.hidden_act
 
     def __call__(self, x: Float[Array, "batch seq hidden"]) -> Float[Array, "batch seq hidden"]:
-        return self.fc2(_activate(self.activation, self.fc1(x)))
+        return self.fc2(activate(self.activation, self.fc1(x)))
 
 
 class Layer(nnx.Module):
@@ -90,9 +91,3 @@ class Layer(nnx.Module):
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Draw random weights with σ = 0.02."""
     return 0.02 * jax.random.normal(rngs.params(), shape)
-
-
-def _activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
-    if name == "quick_gelu":
-        return x * jax.nn.sigmoid(1.702 * x)
-    return jax.nn.gelu(x, approximate=False)

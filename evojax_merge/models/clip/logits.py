@@ -1,7 +1,6 @@
 """Logits of pictures for classes that are described in words, or by a linear head."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.clip.modeling import image_features, normalised, text_features
 from evojax_merge.models.clip.params import SCALE
+from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.request import Head, Pixels, Prompts
 from evojax_merge.params.types import Array, Float, Params, UInt8
 
@@ -45,7 +45,7 @@ def logits(
         scale, shift = (channel[:, None, None] for channel in pixels)
         return image_features(config, params, part.astype(jnp.float32) * scale + shift)
 
-    found = _in_parts(features, pictures, rows).astype(jnp.float32)
+    found = in_pieces(features, pictures, rows).astype(jnp.float32)
     # Where a device would round the factors, a scale of about 100 would show it.
     times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     if head.projection is not None:
@@ -66,7 +66,7 @@ def class_head(
     """
     classes, templates, seq = prompts.tokens.shape
     flat = jnp.asarray(prompts.tokens).reshape(classes * templates, seq)
-    read = _in_parts(lambda tokens: text_features(config, params, tokens), flat, rows)
+    read = in_pieces(lambda tokens: text_features(config, params, tokens), flat, rows)
     directions = class_features(read.reshape(classes, templates, -1))
     scale = jnp.exp(params[SCALE].astype(jnp.float32)) if SCALE in params else jnp.float32(1)
     return Head(scale * directions)
@@ -80,24 +80,3 @@ def class_features(
     Source: Radford et al., 2021, arXiv 2103.00020, section 3.1.4.
     """
     return normalised(jnp.mean(normalised(features), axis=1))
-
-
-def _in_parts(
-    function: Callable[[Array], Float[Array, "_ features"]], inputs: Array, rows: int | None
-) -> Float[Array, "_ features"]:
-    """Apply a function to all rows of its input, of which it reads a few at a time.
-
-    The last part overlaps the one before, so that all are of one size and nothing is copied.
-    """
-    count = len(inputs)
-    if rows is None or rows >= count:
-        return function(inputs)
-    shape = jax.eval_shape(function, inputs[:rows])
-
-    def step(found: Array, first: Array) -> tuple[Array, None]:
-        part = function(jax.lax.dynamic_slice_in_dim(inputs, first, rows))
-        return jax.lax.dynamic_update_slice_in_dim(found, part, first, 0), None
-
-    starts = jnp.minimum(jnp.arange(0, count, rows), count - rows)
-    empty = jnp.zeros((count, *shape.shape[1:]), shape.dtype)
-    return jax.lax.scan(step, empty, starts)[0]

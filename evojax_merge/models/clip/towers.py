@@ -5,6 +5,7 @@ they leave this folder only as the pure functions of `modeling`.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,9 +36,9 @@ class Tower(nnx.Module):
             self.projection = Linear(config.hidden_size, config.projection_dim, False, rngs=rngs)
 
     def run(
-        self, x: Float[Array, "batch seq hidden"], depth: int | None = None
+        self, x: Float[Array, "batch seq hidden"], depth: int | None = None, first: int = 0
     ) -> Float[Array, "batch seq hidden"]:
-        """Return the residual stream after the first ``depth`` layers, or after all of them."""
+        """Return the residual stream after the layers from ``first`` on and before ``depth``."""
         graph, stacked = nnx.split(self.layers)
 
         def hop(
@@ -45,7 +46,7 @@ class Tower(nnx.Module):
         ) -> tuple[Float[Array, "batch seq hidden"], None]:
             return nnx.merge(graph, weights)(x), None
 
-        return jax.lax.scan(hop, x, jax.tree.map(lambda leaf: leaf[:depth], stacked))[0]
+        return jax.lax.scan(hop, x, jax.tree.map(lambda leaf: leaf[first:depth], stacked))[0]
 
     def project(self, pooled: Float[Array, "batch hidden"]) -> Float[Array, "batch features"]:
         """Project into the shared space. Without a projection the features stay as they are."""
@@ -129,6 +130,16 @@ class VisionTower(Tower):
     def states(self, pixels: Pixels, depth: int | None = None) -> Float[Array, "batch seq hidden"]:
         """Return the residual stream after the first ``depth`` layers."""
         return self.run(self.pre_layrnorm(self.embeddings(pixels)), depth)
+
+    def several(
+        self, pixels: Pixels, depths: Sequence[int]
+    ) -> list[Float[Array, "batch seq hidden"]]:
+        """Return the residual stream after several numbers of layers, each of which runs once."""
+        found, depth = {0: self.states(pixels, 0)}, 0
+        for deeper in sorted(set(depths)):
+            found[deeper] = self.run(found[depth], deeper, depth)
+            depth = deeper
+        return [found[depth] for depth in depths]
 
     def __call__(self, pixels: Pixels) -> Float[Array, "batch features"]:
         return self.project(self.post_layernorm(self.states(pixels)[:, 0]))

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from evojax_merge.models.activations import activate
 from evojax_merge.models.decoder import rope
 from evojax_merge.models.decoder.attention import (
     Positions,
@@ -152,8 +153,8 @@ class MLP(nnx.Module):
     def __call__(self, x: Float[Array, "batch seq hidden"]) -> Float[Array, "batch seq hidden"]:
         if self.fused:
             gate, up = jnp.split(self.gate_up_proj(x), 2, axis=-1)
-            return self.down_proj(_activate(self.activation, gate) * up)
-        return self.down_proj(_activate(self.activation, self.gate_proj(x)) * self.up_proj(x))
+            return self.down_proj(activate(self.activation, gate) * up)
+        return self.down_proj(activate(self.activation, self.gate_proj(x)) * self.up_proj(x))
 
 
 class DecoderLayer(nnx.Module):
@@ -191,15 +192,3 @@ class DecoderLayer(nnx.Module):
 
 def _normal(rngs: nnx.Rngs, shape: tuple[int, ...]) -> Float[Array, "..."]:
     return 0.02 * jax.random.normal(rngs.params(), shape)
-
-
-def _activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
-    match name:
-        case "silu":
-            return jax.nn.silu(x)
-        case "relu":
-            return jax.nn.relu(x)
-        case "gelu":
-            return jax.nn.gelu(x, approximate=False)
-        case _:
-            return jax.nn.gelu(x, approximate=True)

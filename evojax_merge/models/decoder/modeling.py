@@ -52,11 +52,16 @@ class Decoder(nnx.Module):
         prefix: Caches | None,
         last_only: bool,
         kernels: bool,
+        features: Float[Array, "batch slots hidden"] | None,
+        image_token_id: int | None,
     ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
         if cache is not None or prefix is not None:
             most = slots_of(prefix) + (slots_of(cache) or tokens.shape[1])
             rope.check_lengths(self.config, most)
         x = self.embed_tokens(tokens)
+        if features is not None:
+            inside = offset + jnp.arange(tokens.shape[1]) >= start[:, None]
+            x = _with_features(x, inside & (tokens == image_token_id), features)
         at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
@@ -151,6 +156,8 @@ def forward(
     last_only: bool = False,
     kernels: bool = False,
     probed: bool = False,
+    features: Float[Array, "batch slots hidden"] | None = None,
+    image_token_id: int | None = None,
 ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
@@ -170,13 +177,28 @@ def forward(
         last_only: Whether only the logits of the last position are computed (``seq`` is then 1).
         kernels: Whether a fused kernel may compute attention. It cannot be differentiated.
         probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
+        features: What stands in the place of embeddings: the first rows at the first of a
+            sequence's picture tokens, one after another. A sequence has no more such tokens than
+            rows.
+        image_token_id: The picture token. Without features it is a token like any other.
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
     """
     weights = {name: part for name, part in params.items() if name != PATH}
     model = nnx.merge(_graph(config, probed), weights)
-    return model(tokens, start, cache, offset, params.get(PATH), prefix, last_only, kernels)
+    return model(
+        tokens,
+        start,
+        cache,
+        offset,
+        params.get(PATH),
+        prefix,
+        last_only,
+        kernels,
+        features,
+        image_token_id,
+    )
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
@@ -188,6 +210,17 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
 def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
     probes = set(layout(config).linear_inputs.values()) if probed else ()
     return nnx.graphdef(nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes)))
+
+
+def _with_features(
+    x: Float[Array, "batch seq hidden"],
+    place: Bool[Array, "batch seq"],
+    features: Float[Array, "batch slots hidden"],
+) -> Float[Array, "batch seq hidden"]:
+    """Put the rows of features, in order, at the marked places."""
+    row = jnp.maximum(jnp.cumsum(place, axis=-1) - 1, 0)
+    rows = jnp.take_along_axis(features.astype(x.dtype), row[..., None], axis=1)
+    return jnp.where(place[..., None], rows, x)
 
 
 def _positions(
