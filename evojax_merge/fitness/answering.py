@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import Self
@@ -84,10 +85,10 @@ class Answers:
     Attributes:
         request: What a model is to do. Some of the tokens that end an answer are the model's, and
             some are stop strings of one token; longer stop strings cut the text afterwards.
-        batches: The batches, one per length bucket.
+        image_token_id: The token in whose place a feature of a picture stands, if there are some.
     """
 
-    batches: tuple[Batch, ...]
+    image_token_id: int | None = None
 
     def __init__(
         self,
@@ -102,14 +103,20 @@ class Answers:
             max_new_tokens=task.max_new_tokens,
             eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
             pad_id=encoder.pad,
-            prefix=shared_prefix([(ids, len(ids)) for ids in encoded]),
+            prefix=shared_prefix([(ids, self._given(ids)) for ids in encoded]),
             slots=task.slots,
+            image_token_id=self.image_token_id,
         )
         extra = task.max_new_tokens - self.request.prefix
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._ends = np.array(encoder.eos_ids, np.int32)
         self._condition = as_language(task.language)
+
+    @functools.cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches, one per length bucket."""
+        return self._text
 
     def __len__(self) -> int:
         return len(self._encoded)
@@ -118,7 +125,7 @@ class Answers:
         """The same task on some of its items; both know what was judged before."""
         part = copy.copy(self)
         part._choose(rows)
-        part._fill((fitting_bucket(list(map(len, part._encoded)), self.batches),))
+        part._fill((fitting_bucket(list(map(len, part._encoded)), self._text),))
         return part
 
     def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
@@ -129,12 +136,22 @@ class Answers:
 
     def _fill(self, buckets: Sequence[Bucket]) -> None:
         self._rows = tuple(bucket.rows for bucket in buckets)
-        self.batches = tuple(
+        self.__dict__.pop("batches", None)
+        self._text = tuple(
             GenerateBatch(
                 *pad_left([self._encoded[row] for row in rows], length, self.request.pad_id)
             )
             for rows, length in buckets
         )
+
+    def _given(self, ids: Sequence[int]) -> int:
+        """How many tokens of a prompt are no part of an answer, and may be read once for all.
+
+        A token before the first feature of a picture is kept, as one is before an answer.
+        """
+        if self.image_token_id in ids:
+            return ids.index(self.image_token_id) + 1
+        return len(ids)
 
     def _in_language(self, text: str) -> bool | None:
         return None if self._condition is None else self._condition(text)
@@ -171,4 +188,3 @@ def rows_as_keys(tokens: Integer[np.ndarray, "*lead new"]) -> list[bytes]:
     flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)
     data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize
     return [data[at : at + width] for at in range(0, len(data), width)]
-
