@@ -22,8 +22,8 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-# Those are in test_several.py, test_image_classification.py and test_visual_question.py, and run in tests/config and
-# tests/runs.
+# The others are in test_several.py, test_image_classification.py and test_visual_question.py, and
+# run in tests/config and tests/runs.
 @pytest.mark.parametrize(
     "option",
     sorted(

@@ -24,8 +24,13 @@ IMAGE = {"type": "image"}
         ("<image>\nWhat?", [IMAGE, {"type": "text", "text": "What?"}]),
         (
             "See <image> and\n\n<image><image>\n",
-            [{"type": "text", "text": "See "}, IMAGE]
-            + [{"type": "text", "text": " and\n"}, IMAGE, IMAGE],
+            [
+                {"type": "text", "text": "See "},
+                IMAGE,
+                {"type": "text", "text": " and\n"},
+                IMAGE,
+                IMAGE,
+            ],
         ),
         ("<image>", [IMAGE]),
     ],

@@ -10,8 +10,8 @@ from transformers import AutoProcessor
 from evojax_merge.checkpoints import CheckpointError, default_parts, load, load_config, take_parts
 from evojax_merge.fitness import DataError, VisualQuestionTask
 from evojax_merge.measuring.measure import measure
-from tests.fitness.conftest import language_model, written
 from evojax_merge.models.llava.config import PARTS
+from tests.fitness.conftest import language_model, written
 from tests.llava_factory import PICTURE_TOKEN, llava_config, picture, write_llava
 
 ITEMS = [
@@ -243,7 +243,7 @@ def test_pictures_that_cannot_be_read(damage, models, data, monkeypatch):
 def test_models_that_do_not_fit(models, items, tmp_path):
     with pytest.raises(ValueError, match="visual_question: this task needs a model that sees"):
         task(items).bind(language_model())
-    with pytest.raises(CheckpointError, match="has no preprocessor_config.json, which says how"):
+    with pytest.raises(CheckpointError, match=r"has no preprocessor_config.json, which"):
         task(items, processor=str(tmp_path)).bind(part(models / "llava"))
     with pytest.raises(CheckpointError, match="into 1 views, and the model sees"):
         task(items, processor=str(models / "llava")).bind(part(models / "llava_next"))
