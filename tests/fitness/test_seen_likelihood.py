@@ -85,7 +85,7 @@ def test_texts_are_scored_as_transformers_scores_them(seeing, data):
     total, count = their_loglikelihood(seeing, data / "b.png", options["template"], item["text"])
     assert bound.tokens.tolist() == [count]
     assert scores.ravel() == pytest.approx(total / count, rel=1e-4)
-    with pytest.raises(DataError, match="line 1: a text with pictures has .* windows of 20"):
+    with pytest.raises(DataError, match=r"line 1: a text with pictures has .* windows of 20"):
         PerplexityTask(data=items_of(data, item), length=20, **options).bind(seeing[2])
 
 
