@@ -44,6 +44,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.directory: Path | None = getattr(model, "directory", None)
         config = getattr(model, "config", None)
+        config = getattr(config, "text", config)  # of a model that sees, that which reads
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         self._vocabulary: int | None = getattr(config, "vocab_size", None)
         self.bos: int | None = tokenizer.bos_token_id
@@ -229,6 +230,11 @@ def shared_prefix(rows: Sequence[tuple[Sequence[int], int]]) -> int:
     differ = (next((at for at in range(most) if ids[at] != first[at]), most) for ids, _ in rows[1:])
     length = max(0, min(differ))
     return length if length >= _MULTIPLE else 0
+
+
+def before_features(ids: Sequence[int], token_id: int | None) -> int:
+    """The number of tokens before the first feature of a picture; all, where there is none."""
+    return ids.index(token_id) if token_id in ids else len(ids)
 
 
 def pad_left(
