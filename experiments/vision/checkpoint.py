@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models import Family
@@ -121,6 +122,16 @@ def save(
         for tensor, slot in family.layout(family.config_from_hf(hf_config)).slots.items()
     }
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def load(directory: Path, family: Family, config: Any) -> Params:
+    """Read the parameters that `save` wrote."""
+    tensors = load_file(directory / "model.safetensors")
+    leaves = {}
+    for path, leaf in family.layout(config).leaves.items():
+        names = [leaf.tensor_of(layer) for layer in range(leaf.shape[0])] if leaf.stacked else []
+        leaves[path] = np.stack([tensors[n] for n in names]) if names else tensors[leaf.tensor]
+    return unflatten({path: jnp.asarray(leaf) for path, leaf in leaves.items()})
 
 
 def save_processor(directory: Path) -> None:

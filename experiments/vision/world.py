@@ -24,6 +24,9 @@ T = TypeVar("T")
 SIDE = 32
 """The height and width of a picture in pixels."""
 
+SHIFT = 1
+"""How far to the left or right a digit may stand from the middle of its half, in pixels."""
+
 NOISE = 0.04
 """The standard deviation of the noise, where white is 1."""
 
@@ -83,17 +86,19 @@ def scene(rng: np.random.Generator) -> tuple[Shown, ...]:
 def draw(
     rng: np.random.Generator, scene: Sequence[Shown], split: Split
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """Paint a scene with digits of a split, each twice as large as written, at a random height.
+    """Paint a scene with digits of a split, each twice as large as written, somewhere in its half.
 
     A colour has sixteen levels, which keeps files of pictures small.
     """
-    picture = np.zeros((SIDE, SIDE, 3))
+    picture = np.zeros((SIDE, SIDE + 2 * SHIFT, 3))
     for shown in scene:
         rows = _ROWS[split]
         written = _DIGITS.images[choose(rng, rows[_DIGITS.target[rows] == shown.digit])] / 16
         large = np.kron(written, np.ones((2, 2)))[..., None] * COLOURS[shown.colour].rgb
-        top, left = int(rng.integers(SIDE - 15)), shown.half * SIDE // 2
-        picture[top : top + 16, left : left + 16] = large
+        top = int(rng.integers(SIDE - 15))
+        left = shown.half * SIDE // 2 + int(rng.integers(2 * SHIFT + 1))
+        picture[top : top + 16, left : left + 16] += large
+    picture = picture[:, SHIFT:-SHIFT]
     picture += rng.normal(0, NOISE, picture.shape)
     return (17 * np.rint(15 * np.clip(picture, 0, 1))).astype(np.uint8)
 
