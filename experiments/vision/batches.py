@@ -7,10 +7,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models.llava.config import PictureConfig
+from evojax_merge.params.types import Float, Int, UInt8
 from experiments.vision import world
 from experiments.vision.documents import Document, Mixture, sample
 from experiments.vision.tokenizer import IMAGE
-from experiments.vision.world import choose, draw
+from experiments.vision.world import draw
 
 LENGTHS = (24, 40)
 """The numbers of tokens that texts are padded to."""
@@ -23,20 +24,18 @@ PROMPT_WEIGHT = 0.1
 class Batch(NamedTuple):
     """Sequences padded on the right, and the weight of predicting each token."""
 
-    tokens: np.ndarray
-    weights: np.ndarray
+    tokens: Int[np.ndarray, "batch seq"]
+    weights: Float[np.ndarray, "batch seq"]
 
 
 class PictureBatch(NamedTuple):
-    """Documents, and the picture that each begins with: uint8 ``[batch, channels, height, width]``."""
+    """Documents, and the picture that each begins with."""
 
-    pictures: np.ndarray
+    pictures: UInt8[np.ndarray, "batch channels height width"]
     documents: Batch
 
 
-def texts(
-    tokenizer: PreTrainedTokenizerFast, mixture: Mixture, seed: int
-) -> Iterator[Batch]:
+def texts(tokenizer: PreTrainedTokenizerFast, mixture: Mixture, seed: int) -> Iterator[Batch]:
     """Endless batches of texts of about one length each, about equal in tokens."""
     rng = np.random.default_rng(seed)
     waiting: dict[int, list[tuple[list[int], list[float]]]] = {length: [] for length in LENGTHS}
@@ -82,8 +81,10 @@ def with_picture(config: PictureConfig, question: str) -> str:
     return f"{IMAGE * config.tile_tokens}\n{question}"
 
 
-def channels_first(shown: Sequence[np.ndarray]) -> np.ndarray:
-    """Put pictures into one array ``[batch, channels, height, width]``."""
+def channels_first(
+    shown: Sequence[UInt8[np.ndarray, "height width channels"]],
+) -> UInt8[np.ndarray, "batch channels height width"]:
+    """Put pictures into one array."""
     return np.stack(shown).transpose(0, 3, 1, 2)
 
 

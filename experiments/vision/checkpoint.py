@@ -113,9 +113,7 @@ def save(
     _write(directory / "config.json", hf_config)
     ends = ("pad_token_id", "bos_token_id", "eos_token_id")
     answers = {"do_sample": False, "max_new_tokens": LONGEST_ANSWER}
-    _write(
-        directory / "generation_config.json", answers | {name: hf_config[name] for name in ends}
-    )
+    _write(directory / "generation_config.json", answers | {name: hf_config[name] for name in ends})
     leaves = flatten(params)
     tensors = {
         tensor: np.array(leaves[slot.path][... if slot.layer is None else slot.layer])

@@ -71,6 +71,7 @@ def make_seer(directory: Path, seed: int) -> None:
 
     tune(ALIGN, (PROJECTOR,), 0.0, seed + 4)
     tune(TUNE, (PROJECTOR, LANGUAGE), JAPANESE_QUESTIONS, seed + 5)
+    words.chat_template = tokenizer.CHAT_TEMPLATE
     checkpoint.save(directory / "seer", family, written, params, words)
     checkpoint.save_processor(directory / "seer")
 

@@ -56,8 +56,7 @@ def build(pictures: bool) -> PreTrainedTokenizerFast:
     """Make the tokenizer: `<s>` before the text, padding on the left.
 
     Args:
-        pictures: Whether it has the token ``<image>``, which is the last one then, and a chat
-            template.
+        pictures: Whether it has the token ``<image>``, which is the last one then.
     """
     known = [*SPECIAL, *words(), *([IMAGE] if pictures else [])]
     vocabulary = {token: number for number, token in enumerate(known)}
@@ -69,7 +68,7 @@ def build(pictures: bool) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
     )
-    made = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         bos_token=BOS,
@@ -80,6 +79,3 @@ def build(pictures: bool) -> PreTrainedTokenizerFast:
         model_max_length=LENGTH,
         **({"extra_special_tokens": {"image_token": IMAGE}} if pictures else {}),
     )
-    if pictures:
-        made.chat_template = CHAT_TEMPLATE
-    return made

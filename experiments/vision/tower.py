@@ -11,7 +11,7 @@ import optax
 from evojax_merge.models.llava import modeling as llava
 from evojax_merge.models.llava.config import TOWER, LlavaConfig
 from evojax_merge.models.request import Pixels
-from evojax_merge.params.types import Array, Float, Params
+from evojax_merge.params.types import Array, Float, Int, Params, UInt8
 from experiments.vision import world
 from experiments.vision.batches import channels_first
 from experiments.vision.train import Stage, fit
@@ -24,10 +24,10 @@ CLASSES = (11, len(COLOURS) + 1)
 
 
 class Labelled(NamedTuple):
-    """Pictures, and digit and colour of each half: int ``[batch, half, 2]``."""
+    """Pictures, and the digit and the colour of each half."""
 
-    pictures: np.ndarray
-    labels: np.ndarray
+    pictures: UInt8[np.ndarray, "batch channels height width"]
+    labels: Int[np.ndarray, "batch half two"]
 
 
 def labelled(seed: int, split: Split, count: int) -> Iterator[Labelled]:
@@ -56,9 +56,7 @@ def probed(
     return jnp.split(logits, [CLASSES[0]], axis=-1)
 
 
-def taught(
-    config: LlavaConfig, pixels: Pixels, tower: Params, stage: Stage, seed: int
-) -> Params:
+def taught(config: LlavaConfig, pixels: Pixels, tower: Params, stage: Stage, seed: int) -> Params:
     """Train a tower and a probe, and print how many of the validation pictures it sees right."""
     width = config.vision.hidden_size, sum(CLASSES)
     weight = jax.random.normal(jax.random.key(seed), width) * width[0] ** -0.5

@@ -1,4 +1,4 @@
-"""The little world of the vision experiment: pictures of one or two coloured digits, and questions."""
+"""The world of the vision experiment: pictures of one or two coloured digits, and questions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from sklearn.datasets import load_digits
 
-from evojax_merge.params.types import Float, UInt8
+from evojax_merge.params.types import UInt8
 from experiments.vision.words import (
     COLOURS,
     FRAMES,
@@ -33,12 +33,15 @@ NOISE = 0.04
 LONE = 0.2
 """How many of the scenes have one digit."""
 
-KINDS: dict[int, tuple[Kind, ...]] = {1: ("number", "colour"), 2: ("number", "colour", "sum", "larger")}
+KINDS: dict[int, tuple[Kind, ...]] = {
+    1: ("number", "colour"),
+    2: ("number", "colour", "sum", "larger"),
+}
 """The number of digits -> what may be asked."""
 
 _DIGITS = load_digits()
 _ORDER = np.random.default_rng(20).permutation(len(_DIGITS.target))
-_ROWS: dict[Split, np.ndarray] = {
+ROWS: dict[Split, np.ndarray] = {
     "train": _ORDER[:1200],
     "search": _ORDER[1200:1400],
     "validation": _ORDER[1400:1500],
@@ -92,7 +95,7 @@ def draw(
     """
     picture = np.zeros((SIDE, SIDE + 2 * SHIFT, 3))
     for shown in scene:
-        rows = _ROWS[split]
+        rows = ROWS[split]
         written = _DIGITS.images[choose(rng, rows[_DIGITS.target[rows] == shown.digit])] / 16
         large = np.kron(written, np.ones((2, 2)))[..., None] * COLOURS[shown.colour].rgb
         top = int(rng.integers(SIDE - 15))
