@@ -1,5 +1,6 @@
 """Tiny random LLaVA checkpoints, written by transformers' own torch models."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,13 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from transformers import AutoConfig, LlavaNextProcessor, LlavaProcessor, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    LlavaNextProcessor,
+    LlavaProcessor,
+    PreTrainedModel,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import (
     LlavaNextImageProcessorPil,
@@ -19,6 +26,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import (
 
 from evojax_merge.models.llava import params as llava_params
 from evojax_merge.models.llava.config import LlavaConfig
+from evojax_merge.models.llava.pictures import gather_index
 from evojax_merge.models.request import Pixels
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params
@@ -59,7 +67,7 @@ _TEMPLATE = (
 def llava_config(
     kind: str = "llava",
     text: str = "mistral",
-    text_changes: Mapping[str, Any] | None = None,
+    text_changes: dict[str, Any] | None = None,
     vision: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
@@ -69,7 +77,7 @@ def llava_config(
     return {
         "model_type": kind,
         "architectures": [_CLASSES[kind]],
-        "text_config": tiny_config(text, **sizes, **(text_changes or {})),
+        "text_config": tiny_config(text, **(sizes | (text_changes or {}))),
         "vision_config": {**VISION, **(vision or {})},
         "image_token_index": PICTURE_TOKEN,
         "image_seq_length": (IMAGE // PATCH) ** 2,
@@ -185,3 +193,49 @@ def pictures_of(processor: Any, image: Image.Image) -> np.ndarray:
     made = processor.image_processor(image, do_rescale=False, do_normalize=False)
     tiles = np.asarray(made["pixel_values"][0], np.uint8)
     return tiles if tiles.ndim == 4 else tiles[None]
+
+
+def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    """A picture of noise, of a height and a width."""
+    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    return Image.fromarray(noise)
+
+
+class Pair:
+    """A checkpoint as transformers and this package read it."""
+
+    def __init__(self, folder: Path, hf_config: Mapping[str, Any]) -> None:
+        self.model = write_llava(folder, hf_config)
+        written = json.loads((folder / "config.json").read_text())
+        self.config, self.params = read_llava(folder, written)
+        self.processor = AutoProcessor.from_pretrained(folder)
+        self.pixels = pixels_of(self.processor)
+
+    def theirs(self, text: str, *images: Image.Image) -> Any:
+        """What transformers gives its own model of a prompt."""
+        return self.processor(images=list(images), text=[text], return_tensors="pt")
+
+    def prompts(self, *prompts: tuple[str, *tuple[Image.Image, ...]]) -> tuple[np.ndarray, ...]:
+        """Tokens and starts of prompts, padded on the left, and tiles and index of pictures."""
+        config, rows = self.config.pictures, []
+        for text, *images in prompts:
+            tiles: list[np.ndarray] = []
+            index: list[np.ndarray] = []
+            for image in images:
+                size = (image.height, image.width)
+                index.append(gather_index(config, size, first_tile=len(tiles)))
+                tiles.extend(pictures_of(self.processor, image))
+                text = text.replace("<image>", "<picture>" * len(index[-1]), 1)
+            tokens = self.processor.tokenizer(text.replace("<picture>", "<image>"))["input_ids"]
+            rows.append((tokens, tiles, np.concatenate([*index, np.zeros(0, np.int32)])))
+        length, most, slots = (max(len(row[i]) for row in rows) for i in range(3))
+        tokens = np.zeros((len(rows), length), np.int32)
+        side = config.image_size
+        tiles_ = np.zeros((len(rows), most, 3, side, side), np.uint8)
+        index_ = np.zeros((len(rows), slots), np.int32)
+        for number, (own, seen, order) in enumerate(rows):
+            tokens[number, length - len(own) :] = own
+            tiles_[number, : len(seen)] = seen if seen else 0
+            index_[number, : len(order)] = order
+        start = np.array([length - len(own) for own, _, _ in rows], np.int32)
+        return tokens, start, tiles_, index_

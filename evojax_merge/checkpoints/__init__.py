@@ -8,6 +8,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.exporter import export
 from evojax_merge.checkpoints.hashes import weights_hash
 from evojax_merge.checkpoints.loader import Model, load
+from evojax_merge.checkpoints.parts import default_parts, has_parts, load_default_parts, take_parts
 
 __all__ = [
     "Adapter",
@@ -17,12 +18,16 @@ __all__ = [
     "Model",
     "align_vocabularies",
     "audit",
+    "default_parts",
     "export",
+    "has_parts",
     "is_adapter_directory",
     "load",
     "load_adapter",
     "load_adapter_config",
     "load_config",
+    "load_default_parts",
     "resolve",
+    "take_parts",
     "weights_hash",
 ]

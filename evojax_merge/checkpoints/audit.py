@@ -94,7 +94,7 @@ def _type_of(checkpoint: Checkpoint) -> str:
     return str(kind_of(checkpoint.hf_config))
 
 
-AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed")
+AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed", "names")
 """The fields of configurations that say what tensors there are. Tensors are compared apart."""
 
 
@@ -108,7 +108,7 @@ def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -
     """
     ours, theirs = (dataclasses.asdict(config) for config in (reference, source))
     changed = _changed_keys(ours, theirs)
-    return [text for key, text in changed.items() if key.rpartition(".")[2] not in free]
+    return [text for key, text in changed.items() if not {*key.split(".")} & {*free}]
 
 
 def warn_of_configurations(reference: Path, differing: Mapping[str, Sequence[str]]) -> None:

@@ -35,6 +35,9 @@ class Checkpoint:
         copies: The names of tied copies that the file also stores -> the names that they repeat.
         slots: The place of each of ``tensors`` in the parameter tree.
         carried: The headers of what is no parameter and goes with a merge as it is.
+        carrier: The checkpoint that this one is a part of, if it is one. A merge of parts has all
+            else from there.
+        parts: The names of the parts of ``carrier`` that this one is.
     """
 
     directory: Path
@@ -45,6 +48,8 @@ class Checkpoint:
     copies: Mapping[str, str]
     slots: Mapping[str, Slot]
     carried: Mapping[str, TensorInfo] = dataclasses.field(default_factory=dict)
+    carrier: "Checkpoint | None" = None
+    parts: tuple[str, ...] = ()
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":

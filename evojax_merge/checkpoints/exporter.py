@@ -15,10 +15,12 @@ from evojax_merge.checkpoints.carried_files import (
     carry,
 )
 from evojax_merge.checkpoints.carried_tensors import carried_by, read_tensor
+from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, stem_of
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers, stem_of
 from evojax_merge.checkpoints.loader import Model
+from evojax_merge.checkpoints.parts import part_slots, take_parts
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
 from evojax_merge.checkpoints.target import checked_target, replacement
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
@@ -44,7 +46,8 @@ def export(
 
     The directory appears complete or not at all. Weights are written one tensor at a time.
     Files of the tokenizer and of a processor are copied from the model's directory. Ids of special
-    tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer.
+    tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer. A part
+    of a whole is written with all else that its carrier holds, as it is there.
 
     Args:
         model: The model, which is written in the dtypes of its parameters.
@@ -61,13 +64,14 @@ def export(
             directory.
     """
     target = checked_target(directory, overwrite)
-    slots = _checked_slots(model)
+    _check(model)
+    slots = _written_slots(model)
     tokenizer_from = model.tokenizer_directory or model.directory
     tokens = [read_special_tokens(directory) for directory in (model.directory, tokenizer_from)]
     config, generation = carried_settings(model.directory, _hf_config(model), *tokens)
     for directory in (tokenizer_from, model.directory):  # refused before weights are written
         carried_names(directory, (*TOKENIZER_FILES, *PROCESSOR_FILES))
-    carried = carried_by(model.directory, model.family)
+    carried = _carried_headers(model, slots)
     with replacement(target) as work:
         tensors = [*_merged(model.params, slots), *_carried(carried)]
         stem = stem_of(model.directory)
@@ -85,7 +89,12 @@ def export(
     return target
 
 
-def _checked_slots(model: Model) -> dict[str, Slot]:
+def _check(model: Model) -> None:
+    """Check that parameters fit the configuration, and can be written.
+
+    Raises:
+        CheckpointError: Some do not. All of these are listed.
+    """
     layout, leaves = model.family.layout(model.config), flatten(model.params)
     problems = list(layout.misfits(leaves))
     problems += [
@@ -95,7 +104,30 @@ def _checked_slots(model: Model) -> dict[str, Slot]:
     ]
     if problems:
         raise CheckpointError("parameters do not fit the model:\n  " + "\n  ".join(problems))
-    return layout.slots
+
+
+def _written_slots(model: Model) -> dict[str, Slot]:
+    """Return the slots of a model's parameters by the names that they are written under.
+
+    Those of a part are the names that the whole has for them.
+    """
+    carrier = model.carrier
+    if carrier is None:
+        return model.family.layout(model.config).slots
+    assert carrier.family.holding is not None
+    whole = carrier.family.holding(carrier.config, model.config)
+    return part_slots(carrier.family, whole, model.parts)
+
+
+def _carried_headers(model: Model, slots: Mapping[str, Slot]) -> dict[str, TensorInfo]:
+    """Find the tensors that are written as they are."""
+    carrier = model.carrier
+    if carrier is None:
+        return carried_by(model.directory, model.family)
+    part = take_parts(carrier, model.parts)
+    merged = {*slots, *part.slots, *part.copies}
+    headers = read_headers(carrier.directory)
+    return {name: info for name, info in headers.items() if name not in merged}
 
 
 class _Tensor(NamedTuple):
@@ -135,9 +167,30 @@ def _finite(name: str, leaf: Any, layer: int | None) -> np.ndarray:
 
 
 def _hf_config(model: Model) -> dict[str, Any]:
-    config = {name: value for name, value in model.hf_config.items() if name not in _DROPPED}
-    config |= model.family.hf_fields(model.config)
+    carrier = model.carrier
+    given = model.hf_config if carrier is None else carrier.hf_config
+    config = {name: value for name, value in given.items() if name not in _DROPPED}
+    fields = model.family.hf_fields(model.config)
+    if carrier is None:
+        config |= fields
+    else:
+        config |= _part_fields(carrier, model, fields)
     return with_dtype(config, model.dtype.name)
+
+
+def _part_fields(
+    carrier: Checkpoint, model: Model, fields: Mapping[str, object]
+) -> dict[str, dict[str, Any]]:
+    """Return the fields of a merged part as the whole's ``config.json`` nests them."""
+    assert carrier.family.parts is not None
+    part = carrier.family.parts(carrier.config)[model.parts[0]]
+    if len(model.parts) > 1 or part.hf_config is None or part.own_hf_config is None:
+        return {}
+    before = part.own_hf_config(carrier.hf_config)
+    after = {**model.hf_config, **fields}
+    changed = {name: value for name, value in after.items() if before.get(name) != value}
+    written = {**(carrier.hf_config.get(part.hf_config) or {}), **changed}
+    return {part.hf_config: with_dtype(written, model.dtype.name)}
 
 
 def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:

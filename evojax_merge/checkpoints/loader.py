@@ -29,7 +29,8 @@ class Model:
     """A network with its weights, all of one ``dtype``, in stacked leaves as the family says.
 
     ``directory`` is where it was loaded from. ``tokenizer_directory`` is where its tokenizer's
-    files are, if they are elsewhere, as after an alignment.
+    files are, if they are elsewhere, as after an alignment. ``carrier`` is the checkpoint that the
+    network is a part of, if it is one, and ``parts`` names what it is of it.
     """
 
     family: Family
@@ -40,6 +41,8 @@ class Model:
     directory: Path
     dtype: np.dtype
     tokenizer_directory: Path | None = None
+    carrier: Checkpoint | None = None
+    parts: tuple[str, ...] = ()
 
 
 def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
@@ -66,6 +69,8 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
         tokenizer=checkpoint.tokenizer,
         directory=checkpoint.directory,
         dtype=wanted,
+        carrier=checkpoint.carrier,
+        parts=checkpoint.parts,
     )
 
 

@@ -25,6 +25,11 @@ class ModelChoice:
         dtype: The type of the merged parameters; by default, that of the base or the first source.
         tokenizer: The model whose tokenizer and configuration the merge carries: ``base``, or the
             name of a source. Without a base it is the first source.
+        parts: The parts that are merged, where models consist of parts; by default, those that are
+            models by themselves, which is the language model of a vision-language model.
+        carrier: The model that all other parts come from: ``base``, or the name or the path of a
+            source. By default, it is the first of base and sources that has them. The merge carries
+            its tokenizer and configuration.
     """
 
     sources: list[str]
@@ -32,6 +37,8 @@ class ModelChoice:
     names: list[str] | None = None
     dtype: str | None = None
     tokenizer: str = "base"
+    parts: list[str] | None = None
+    carrier: str | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("sources", self.sources), ("names", self.names)):
@@ -56,12 +63,39 @@ class ModelChoice:
                 f"model.tokenizer is {self.tokenizer!r}; use base, or one of {', '.join(names)}"
             )
 
+        if self.parts is not None and not (
+            isinstance(self.parts, list)
+            and self.parts
+            and all(isinstance(one, str) and one for one in self.parts)
+        ):
+            raise ValueError(
+                f"model.parts is {self.parts!r}; give a list of names of parts, e.g. "
+                "[language_model], or null"
+            )
+        places = self._places
+        if self.carrier is not None and self.carrier not in places:
+            raise ValueError(
+                f"model.carrier is {self.carrier!r}; give base, or one of {', '.join(names)}"
+            )
+        if self.carrier is not None and self.tokenizer not in ("base", self.carrier):
+            raise ValueError(
+                f"model.tokenizer is {self.tokenizer!r} and model.carrier {self.carrier!r}; a "
+                "merge has the tokenizer of its carrier, so leave model.tokenizer out"
+            )
+
     @property
     def reference(self) -> str | int:
         """``base``, or the index of the source whose tokenizer and configuration are taken."""
-        return (
-            self.tokenizer if self.tokenizer == "base" else self.source_names.index(self.tokenizer)
+        return self._places[self.tokenizer if self.carrier is None else self.carrier]
+
+    @property
+    def _places(self) -> dict[str, str | int]:
+        """What may be called the reference -> ``base``, or the index of a source."""
+        places: dict[str, str | int] = dict(
+            zip(self.sources, range(len(self.sources)), strict=True)
         )
+        places |= dict(zip(self.source_names, range(len(self.sources)), strict=True))
+        return places | {"base": "base"} | ({} if self.base is None else {self.base: "base"})
 
     @property
     def source_names(self) -> list[str]:

@@ -18,6 +18,8 @@ class ModelConfig:
     names: list[str] | None = None
     dtype: str | None = None
     tokenizer: str = "base"
+    parts: list[str] | None = None
+    carrier: str | None = None
 
 
 @dataclasses.dataclass

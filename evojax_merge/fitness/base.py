@@ -23,6 +23,38 @@ class GenerateBatch(NamedTuple):
     start: Int32[np.ndarray, " batch"]
 
 
+class SeenGenerateBatch(NamedTuple):
+    """Prompts of one length bucket with the features of their pictures.
+
+    Attributes:
+        tokens: The token ids, of which the picture token stands for a row of features each.
+        start: The first slot of each row that is not padding.
+        features: The features of each prompt's pictures, in order, and then whatever.
+    """
+
+    tokens: Int32[np.ndarray, "batch seq"]
+    start: Int32[np.ndarray, " batch"]
+    features: Shaped[np.ndarray, "batch slots hidden"]
+
+
+class TilesGenerateBatch(NamedTuple):
+    """Prompts of one length bucket with pictures that each candidate sees by itself.
+
+    Attributes:
+        tokens: The token ids, of which the picture token stands for a row of features each.
+        start: The first slot of each row that is not padding.
+        tiles: The tiles of each prompt's pictures, as whole numbers from 0 to 255.
+        order: The rows of the tiles that each prompt's features are.
+        sight: What all of them have in common, a `evojax_merge.models.request.Sight`.
+    """
+
+    tokens: Int32[np.ndarray, "batch seq"]
+    start: Int32[np.ndarray, " batch"]
+    tiles: UInt8[np.ndarray, "batch tiles channels height width"]
+    order: Int32[np.ndarray, "batch slots"]
+    sight: Common
+
+
 class LoglikelihoodBatch(NamedTuple):
     """Sequences of one length bucket, padded on the left.
 
@@ -64,7 +96,15 @@ class SizeBatch(NamedTuple):
     layers: Int32[np.ndarray, " batch"]
 
 
-Batch = GenerateBatch | LoglikelihoodBatch | ClassifyBatch | PictureBatch | SizeBatch
+Batch = (
+    GenerateBatch
+    | SeenGenerateBatch
+    | TilesGenerateBatch
+    | LoglikelihoodBatch
+    | ClassifyBatch
+    | PictureBatch
+    | SizeBatch
+)
 
 
 FRACTION = "fraction"

@@ -36,22 +36,29 @@ class ChatTemplateError(ValueError):
     """A chat template that cannot be used."""
 
 
-def as_chats(tokenizer: Any, prompts: Sequence[str], owner: str | Path) -> list[str]:
+Content = str | list[dict[str, str]]
+"""What a turn says: a text, or parts of which each has a ``type``, as transformers has them."""
+
+
+def as_chats(
+    tokenizer: Any, prompts: Sequence[Content], owner: str | Path, template: str | None = None
+) -> list[str]:
     """Each prompt as a user's turn, up to where the model's answer begins.
 
     The result equals ``apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
     add_generation_prompt=True)``.
 
     Args:
-        tokenizer: The tokenizer that has the template.
+        tokenizer: The tokenizer, which gives the special tokens.
         prompts: The prompts.
         owner: The directory of the tokenizer, or another name for it in messages.
+        template: The template; by default, that of the tokenizer.
 
     Raises:
         ChatTemplateError: There is no template, or it fails, takes too long or too much memory.
     """
     given = {
-        "template": _template(tokenizer, owner),
+        "template": _template(tokenizer, owner) if template is None else template,
         "tokens": tokenizer.special_tokens_map,
         "prompts": list(prompts),
         "seconds": SECONDS + len(prompts) // 1_000,

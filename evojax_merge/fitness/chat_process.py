@@ -30,7 +30,7 @@ def main() -> None:
     sys.stdout.write(answer)
 
 
-def _rendered(given: dict[str, Any], prompt: str) -> str:
+def _rendered(given: dict[str, Any], prompt: str | list[dict[str, str]]) -> str:
     texts, _ = render_jinja_template(
         conversations=[[{"role": "user", "content": prompt}]],
         chat_template=given["template"],

@@ -44,6 +44,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.directory: Path | None = getattr(model, "directory", None)
         config = getattr(model, "config", None)
+        config = getattr(config, "text", config)  # of a model that sees, that which reads
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         self._vocabulary: int | None = getattr(config, "vocab_size", None)
         self.bos: int | None = tokenizer.bos_token_id

@@ -4,66 +4,42 @@ An item is right when the answer extracted from the greedy continuation of its p
 reference and the text is in the wanted language.
 """
 
-import copy
 import dataclasses
-import re
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from evojax_merge.checkpoints.tokenizers import refused
-from evojax_merge.documents.arguments import check_switch, check_text, check_whole
+from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.base import ACCURACY, GenerateBatch, Measure
+from evojax_merge.fitness.answering import AnsweringTask, Answers, rows_as_keys
+from evojax_merge.fitness.base import ACCURACY, Measure
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
-from evojax_merge.fitness.encoder import (
-    Bucket,
-    Encoder,
-    fitting_bucket,
-    pad_left,
-    plan_buckets,
-    shared_prefix,
-)
-from evojax_merge.fitness.language import Language, as_language
+from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.references import Text, TextReferences, text_references
-from evojax_merge.fitness.text import TextTask, fill
-from evojax_merge.models.request import Generate
+from evojax_merge.fitness.text import fill
 
 _CACHED_BYTES = 2**27
 _WRONG = -1
 
 
 @dataclasses.dataclass(kw_only=True)
-class GenerationTask(TextTask):
+class GenerationTask(AnsweringTask):
     """Accuracy of generated answers.
 
     Attributes:
-        template: The prompt, with fields of the item in braces.
         reference: The field of the right answer.
         reference_text: The whole text of a right answer, with fields of the item in braces, for
             strategies that follow its likelihood; by default, the field of the right answer.
         extract: How the answer is found and compared, a key of `EXTRACTORS`.
-        language: A condition on the text, ``ja`` for the script rule, or None for any language.
-        max_new_tokens: The largest number of tokens in an answer.
-        stop: The strings that end an answer; its text is cut before the first of them.
-        chat: Whether the prompt is given as a user's turn in the tokenizer's chat template.
-        slots: How many answers a model writes at a time; those that end make room for prompts that
-            wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
     """
 
-    template: str = "{question}"
     reference: str = "answer"
     reference_text: str | None = None
     extract: str = "normalized"
-    language: Language | str | None = None
-    max_new_tokens: int = 256
-    stop: Sequence[str] = ()
-    chat: bool = False
-    slots: int | None = None
     name: str = "generation"
     measure: ClassVar[Measure] = ACCURACY
 
@@ -73,15 +49,7 @@ class GenerationTask(TextTask):
                 f"{self.name}: no extract mode {self.extract!r}; the modes are "
                 f"{', '.join(EXTRACTORS)}{nearest(self.extract, EXTRACTORS)}"
             )
-        check_whole(f"{self.name}: max_new_tokens", self.max_new_tokens, 1)
-        if self.slots is not None:
-            check_whole(f"{self.name}: slots", self.slots, 1)
-        check_switch(f"{self.name}: chat", self.chat)
         check_text(f"{self.name}: reference", self.reference)
-        if not isinstance(self.stop, list | tuple):
-            raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
-        self.stop = tuple(check_text(f"{self.name}: stop", one, empty=False) for one in self.stop)
-        self.language = as_language(self.language)
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
@@ -103,14 +71,7 @@ class GenerationTask(TextTask):
         if self.chat:
             prompts = as_chats(encoder.tokenizer, prompts, encoder.directory or self.name)
         encoded = encoder(prompts)
-        for record, prompt, ids in zip(self.records, prompts, encoded, strict=True):
-            if not prompt.strip() or not ids:
-                raise DataError(f"{record.place}: the prompt is empty")
-            encoder.require_context(
-                len(ids) + self.max_new_tokens,
-                f"{record.place}: a prompt of {len(ids)} and {self.max_new_tokens} new",
-                "shorten the prompt or lower fitness.max_new_tokens",
-            )
+        self.check_prompts(encoder, prompts, encoded)
         return BoundGeneration(
             self,
             encoder,
@@ -143,13 +104,8 @@ class GenerationTask(TextTask):
             raise DataError(f"{record.place}: field {self.reference!r}: {error}") from error
 
 
-class BoundGeneration:
-    """Prompts as arrays, and the judge of what a population wrote.
-
-    Attributes:
-        request: What a model is to do. Some of the tokens that end an answer are the model's, and
-            some are stop strings of one token; longer stop strings cut the text afterwards.
-    """
+class BoundGeneration(Answers):
+    """Prompts as arrays, and the judge of what a population wrote."""
 
     def __init__(
         self,
@@ -159,52 +115,19 @@ class BoundGeneration:
         encoded: Sequence[Sequence[int]],
         references: Sequence[Hashable],
     ) -> None:
-        self.request = Generate(
-            max_new_tokens=task.max_new_tokens,
-            eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
-            pad_id=encoder.pad,
-            prefix=shared_prefix([(ids, len(ids)) for ids in encoded]),
-            slots=task.slots,
-        )
-        extra = task.max_new_tokens - self.request.prefix
-        self._encoded = encoded
-        self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
-        self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
-        self._encoder = encoder
-        self._records, self._answer_text = task.records, task.answer_text
-        self._tokenizer = encoder.tokenizer
-        self._ends = np.array(encoder.eos_ids, np.int32)
-        self._condition = as_language(task.language)
+        super().__init__(task, encoder, prompts, encoded)
+        self._answer_text = task.answer_text
         self._extractor: Extractor = EXTRACTORS[task.extract]
-        self._prompts = prompts
         self._references = references
         # Equal answers have equal codes; an answer that is no item's reference needs none.
         self._codes = {answer: code for code, answer in enumerate(dict.fromkeys(references))}
         self._reference_codes = np.array([self._codes[one] for one in references])
         self._cache: dict[bytes, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._references)
-
-    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundGeneration":
-        """The same task on some of its items; both know what was judged before."""
-        part = copy.copy(self)
-        part._encoded = [self._encoded[row] for row in rows]
-        part._prompts = [self._prompts[row] for row in rows]
-        part._references = [self._references[row] for row in rows]
-        part._records = tuple(self._records[row] for row in rows)
-        part._reference_codes = self._reference_codes[rows]
-        part._fill((fitting_bucket(list(map(len, part._encoded)), self.batches),))
-        return part
-
-    def _fill(self, buckets: Sequence[Bucket]) -> None:
-        self._rows = tuple(bucket.rows for bucket in buckets)
-        self.batches = tuple(
-            GenerateBatch(
-                *pad_left([self._encoded[row] for row in rows], length, self.request.pad_id)
-            )
-            for rows, length in buckets
-        )
+    def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
+        super()._choose(rows)
+        self._references = [self._references[row] for row in rows]
+        self._reference_codes = self._reference_codes[rows]
 
     def score(
         self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]
@@ -268,11 +191,10 @@ class BoundGeneration:
         )
 
     def _code(self, tokens: Integer[np.ndarray, "pop batch new"]) -> Int[np.ndarray, "pop batch"]:
-        flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)
-        data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize
-        keys = [data[at : at + width] for at in range(0, len(data), width)]
+        keys = rows_as_keys(tokens)
+        flat = tokens.reshape(len(keys), -1)
         new = {key: row for row, key in enumerate(keys) if key not in self._cache}
-        if (len(self._cache) + len(new)) * width > _CACHED_BYTES:
+        if (len(self._cache) + len(new)) * len(keys[0]) > _CACHED_BYTES:
             self._cache.clear()
             new = {key: row for row, key in enumerate(keys)}
         for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
@@ -284,32 +206,3 @@ class BoundGeneration:
         answer = self._extractor.answer(text)
         code = _WRONG if answer is None else self._codes.get(answer, _WRONG)
         return _WRONG if code != _WRONG and self._in_language(text) is False else code
-
-    def _in_language(self, text: str) -> bool | None:
-        return None if self._condition is None else self._condition(text)
-
-    def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
-        if len(tokens) == 0:
-            return []
-        ended = np.isin(tokens, self._ends)
-        length = np.where(ended.any(-1), ended.argmax(-1), tokens.shape[-1])
-        # The backend's own batch decoding: transformers' wrapper checks every id in Python.
-        with refused(f"{self._encoder.directory or 'the model'}: its tokenizer cannot decode"):
-            texts: list[str] = self._tokenizer.backend_tokenizer.decode_batch(
-                [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
-                skip_special_tokens=True,
-            )
-        if self._stop is not None:
-            texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
-        return texts
-
-
-def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:
-    if not stop:
-        return []
-    encoded = encoder(stop, special=False)
-    return [
-        ids[0]
-        for ids, text in zip(encoded, stop, strict=True)
-        if len(ids) == 1 and text in encoder.tokenizer.decode(ids) and ids[0] not in encoder.eos_ids
-    ]

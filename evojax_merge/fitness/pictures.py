@@ -2,39 +2,24 @@
 
 import concurrent.futures
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
-from evojax_merge.checkpoints.directory import member, read_json, resolve
+from evojax_merge.checkpoints.directory import resolve
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.documents.errors import shown
 from evojax_merge.documents.files import open_regular
 from evojax_merge.fitness.data import DataError
+from evojax_merge.fitness.picture_settings import read_picture_settings
 from evojax_merge.models.request import Pixels
 
-_FILES = ("preprocessor_config.json", "processor_config.json")
-"""The files of an image processor's settings; in the second they lie below ``image_processor``."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""The formats that are read. Pillow reads others by starting programs, as PostScript."""
 
-_KIND = re.compile(r"CLIP(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
-_SETTINGS = (
-    "do_convert_rgb",
-    "do_resize",
-    "size",
-    "resample",
-    "do_center_crop",
-    "crop_size",
-    "do_rescale",
-    "rescale_factor",
-    "do_normalize",
-    "image_mean",
-    "image_std",
-)
 _THREADS = 8
 
 
@@ -59,37 +44,78 @@ class Picture(NamedTuple):
         return self.source.tobytes()
 
 
+class Views(NamedTuple):
+    """What a model sees of a picture.
+
+    Attributes:
+        pixels: The whole picture, then its tiles from left to right and from top to bottom if the
+            model sees tiles. Whole numbers from 0 to 255.
+        size: The height and the width of the picture, turned as its file says.
+    """
+
+    pixels: UInt8[np.ndarray, "views channels height width"]
+    size: tuple[int, int]
+
+
 class PictureProcessor:
     """The image processor of a checkpoint, as transformers makes it with Pillow alone.
 
-    Pictures are resized and cropped, and stay whole numbers from 0 to 255, a quarter of the size of
-    the floats that a model reads. The attribute `pixels` says how they become these floats.
+    Pictures are resized, cropped and cut into tiles, and stay whole numbers from 0 to 255, a
+    quarter of the size of the floats that a model reads.
 
     Args:
-        source: The directory or hub id of a checkpoint of CLIP.
+        source: The directory or hub id of a checkpoint.
         task: The name of the task in messages.
+        one_view: Whether a picture is seen once and whole, also where the processor makes tiles.
+
+    Attributes:
+        pixels: How whole numbers become the floats that a model reads.
+        grids: The heights and widths that pictures are fitted into before they are cut into tiles,
+            or None where there are no tiles.
 
     Raises:
         CheckpointError: The checkpoint has no image processor, or one of another kind.
     """
 
-    def __init__(self, source: str | Path, task: str) -> None:
-        self._path, settings = _read_settings(resolve(source), task)
-        # Seconds of import, of which many a merge needs nothing.
-        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-        given = {name: settings[name] for name in _SETTINGS if name in settings}
+    def __init__(self, source: str | Path, task: str, one_view: bool = False) -> None:
+        settings = read_picture_settings(resolve(source), task)
+        self.path = settings.path
+        self._processor = (settings.one_view() if one_view else settings).processor()
         try:
-            self._processor = CLIPImageProcessorPil(**given)
             self.pixels = _pixels(self._processor)
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise CheckpointError(f"{self._path}: is damaged ({error})") from error
+            raise CheckpointError(f"{self.path}: is damaged ({error})") from error
+        self.grids: Any = getattr(self._processor, "image_grid_pinpoints", None)
         self._processor.do_rescale = self._processor.do_normalize = False
 
     def __call__(
         self, pictures: Sequence[Picture], shape: tuple[int, int, int]
     ) -> UInt8[np.ndarray, "pictures channels height width"]:
-        """Prepare pictures, on several threads.
+        """Prepare pictures that are seen once and whole, on several threads.
+
+        Args:
+            pictures: The pictures.
+            shape: The channels, height and width that the model reads.
+
+        Raises:
+            DataError: A picture is missing or cannot be read; its place is named.
+            CheckpointError: The processor makes pictures of another shape, or tiles.
+        """
+        if self.grids is not None:
+            raise CheckpointError(
+                f"{self.path}: cuts pictures into tiles, and this model sees them whole; give the "
+                "processor of this model"
+            )
+        prepared = np.empty((len(pictures), *shape), np.uint8)
+
+        def prepare(index: int) -> None:
+            (prepared[index],) = self._views(pictures[index], shape).pixels
+
+        _on_threads(prepare, range(len(pictures)))
+        return prepared
+
+    def views(self, pictures: Sequence[Picture], shape: tuple[int, int, int]) -> list[Views]:
+        """Prepare pictures with their tiles, on several threads.
 
         Args:
             pictures: The pictures.
@@ -99,50 +125,54 @@ class PictureProcessor:
             DataError: A picture is missing or cannot be read; its place is named.
             CheckpointError: The processor makes pictures of another shape.
         """
-        prepared = np.empty((len(pictures), *shape), np.uint8)
+        return _on_threads(lambda picture: self._views(picture, shape), pictures)
 
-        def prepare(index: int) -> None:
-            found = self._prepare(pictures[index])
-            if found.shape != shape:
-                raise CheckpointError(
-                    f"{self._path}: makes pictures of {found.shape} (channels, height, width), and "
-                    f"the model reads {shape}; give the processor of this model"
-                )
-            prepared[index] = found
-
-        threads = min(_THREADS, os.cpu_count() or 1)
-        with concurrent.futures.ThreadPoolExecutor(threads) as executor:
-            try:
-                for _ in executor.map(prepare, range(len(pictures))):
-                    pass
-            except BaseException:
-                executor.shutdown(cancel_futures=True)
-                raise
-        return prepared
-
-    def _prepare(self, picture: Picture) -> UInt8[np.ndarray, "channels height width"]:
+    def _views(self, picture: Picture, shape: tuple[int, int, int]) -> Views:
         image = picture.source
         if isinstance(image, Path):
-            image = _opened(picture, image)
+            image = opened(picture, image)
         try:
-            found = self._processor(image, return_tensors="np")["pixel_values"][0]
+            made = self._processor(image, return_tensors="np")["pixel_values"][0]
         except Exception as error:  # of whatever kind transformers and Pillow raise
             raise DataError(
-                f"{picture.place}: {picture.name} cannot be prepared as {self._path} says ({error})"
+                f"{picture.place}: {picture.name} cannot be prepared as {self.path} says ({error})"
             ) from error
-        return np.asarray(found, np.uint8)
+        pixels = np.asarray(made, np.uint8)
+        pixels = pixels if pixels.ndim > len(shape) else pixels[None]
+        if pixels.shape[1:] != shape:
+            raise CheckpointError(
+                f"{self.path}: makes pictures of {pixels.shape[1:]} (channels, height, width), and "
+                f"the model reads {shape}; give the processor of this model"
+            )
+        return Views(pixels, (image.height, image.width))
 
 
-def _opened(picture: Picture, path: Path) -> Image.Image:
+def opened(picture: Picture, path: Path) -> Image.Image:
+    """Read the file of a picture, and turn it as the file says (EXIF) so that it is upright.
+
+    Raises:
+        DataError: The file is no picture in one of `FORMATS`, is damaged, or holds more pixels than
+            Pillow takes for a picture.
+    """
     try:
-        with open_regular(path) as file, Image.open(file) as image:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             image.load()
-            return image
+            return ImageOps.exif_transpose(image)
     except Exception as error:  # the readers of Pillow raise exceptions of any kind
         raise DataError(
             f"{picture.place}: {picture.name} cannot be read as a picture ({error}); replace it, "
             "or leave the item out"
         ) from error
+
+
+def _on_threads(work: Callable[[Any], Any], given: Sequence[Any]) -> list[Any]:
+    threads = min(_THREADS, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(threads) as executor:
+        try:
+            return list(executor.map(work, given))
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
 
 
 def _pixels(processor: Any) -> Pixels:
@@ -156,22 +186,3 @@ def _pixels(processor: Any) -> Pixels:
     if mean.shape != deviation.shape or not (deviation > 0).all():
         raise ValueError(f"image_mean {mean.tolist()} and image_std {deviation.tolist()}")
     return Pixels((factor / deviation).astype(np.float32), (-mean / deviation).astype(np.float32))
-
-
-def _read_settings(directory: Path, task: str) -> tuple[Path, dict[str, Any]]:
-    """The file that an image processor is described by, and its settings."""
-    for name in _FILES:
-        path = member(directory, name)
-        if not path.exists():
-            continue
-        settings = read_json(path)
-        if name == _FILES[1]:
-            settings = settings.get("image_processor", {})
-        kind = settings.get("image_processor_type", settings.get("feature_extractor_type"))
-        if kind is not None and not (isinstance(kind, str) and _KIND.fullmatch(kind)):
-            raise CheckpointError(f"{path}: is of a {shown(kind)}; supported is CLIPImageProcessor")
-        return path, settings
-    raise CheckpointError(
-        f"{task}: {directory} has no {_FILES[0]}, which says how pictures are prepared; put it "
-        "there, or name a checkpoint that has one as fitness.processor"
-    )

@@ -49,7 +49,7 @@ class PredictionEntropy:
         batch_size: int,
         diversity: float,
     ) -> None:
-        predict = family.ability(task.request).predict(config)
+        predict = family.ability(task.request).predict(config, task.request)
 
         def measure(params: Params, fields: tuple[Array, ...]) -> tuple[Array, Array]:
             logits, counts = predict(params, *fields)

@@ -48,7 +48,7 @@ class ReferenceLikelihood:
         if isinstance(self._batches[0], TextReferences):
             measure = _of_texts(family, config)
         else:
-            measure = _of_classes(family.ability(task.request).predict(config))
+            measure = _of_classes(family.ability(task.request).predict(config, task.request))
 
         def loss(materials: Any, genotype: Genotype, fields: Any) -> Float[Array, ""]:
             params = jax.checkpoint(merge_fn)(materials, genotype)

@@ -80,8 +80,12 @@ class Ability(abc.ABC):
         """
         return None
 
-    def predict(self, config: Any) -> Predict:
+    def predict(self, config: Any, request: Any) -> Predict:
         """Return the function that predicts with one model, differentiable in its parameters.
+
+        Args:
+            config: The configuration of the model.
+            request: What it is to do.
 
         Raises:
             ValueError: Requests of this kind have no predictions.

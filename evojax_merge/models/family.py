@@ -72,6 +72,8 @@ class Family:
         parts: The function that returns the parts of a model of a configuration by name. It is
             None where a model is merged as a whole.
         only: The function that gives the configuration of a model with some of its parts alone.
+        holding: The function that gives the configuration of a whole whose merged parts have
+            another: ``holding(whole, merged)``.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Family:
     able: Callable[[Mapping[str, Any]], bool] | None = None
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
+    holding: Callable[[Any, Any], Any] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -198,6 +201,7 @@ LLAVA = Family(
     able=llava_config.computes,
     parts=functools.partial(llava_params.parts, decoder=DECODER),
     only=LlavaConfig.only,
+    holding=LlavaConfig.holding,
 )
 
 FAMILIES = (DECODER, MLP, CLIP, LLAVA)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from evojax_merge.params.types import Array, Float, Int
+from evojax_merge.params.types import Array, Float, Int, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Generate(Request):
     """This request asks a model to continue prompts greedily.
 
     A batch holds tokens ``[batch, seq]``, padded on the left, and the first slot of each row that
-    is not padding. Outputs are the new tokens, int32 ``[pop, batch, new]``, with the end token kept
-    and padding after it.
+    is not padding. Where prompts have pictures, fields of these follow (see `Sight`). Outputs are
+    the new tokens, int32 ``[pop, batch, new]``, with the end token kept and padding after it.
 
     Attributes:
         max_new_tokens: The longest answer.
@@ -39,6 +39,8 @@ class Generate(Request):
         pad_id: The token that fills the output after the end.
         prefix: How many tokens all prompts begin with. A candidate reads them once.
         slots: How many prompts a candidate answers at a time. With None it answers all of a batch.
+        image_token_id: The token in whose place a feature of a picture stands, or None where
+            prompts have no pictures.
     """
 
     needs: ClassVar[str] = "generate text"
@@ -47,21 +49,26 @@ class Generate(Request):
     pad_id: int
     prefix: int = 0
     slots: int | None = None
+    image_token_id: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Loglikelihood(Request):
     """This request asks for the summed log-probabilities of marked tokens.
 
-    A batch holds tokens and first slots as for `Generate`, and which tokens are marked. Outputs are
-    float32 ``[pop, batch]``, in nats.
+    A batch holds tokens and first slots as for `Generate`, and which tokens are marked. Where rows
+    have pictures, fields of these follow (see `Sight`). Outputs are float32 ``[pop, batch]``, in
+    nats.
 
     Attributes:
         prefix: How many tokens all rows begin with. A candidate reads them once.
+        image_token_id: The token in whose place a feature of a picture stands, or None where rows
+            have no pictures.
     """
 
     needs: ClassVar[str] = "tell the likelihood of text"
     prefix: int = 0
+    image_token_id: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +86,23 @@ class Pixels(NamedTuple):
 
     scale: Float[Array | np.ndarray, " channels"]
     shift: Float[Array | np.ndarray, " channels"]
+
+
+class Sight(NamedTuple):
+    """What the pictures of all prompts have in common, where a candidate computes their features.
+
+    The pictures of a batch are then three fields: tiles, uint8 ``[batch, tiles, channels, height,
+    width]``, the index of each feature, int32 ``[batch, slots]`` (see `gather_index` in
+    `evojax_merge.models.llava.pictures`), and this. Where the features are the same for all
+    candidates there is one field: the features, ``[batch, slots, hidden]``.
+
+    Attributes:
+        pixels: The numbers by which pixels become input.
+        params: The parts of the model that are the same for all candidates, by name.
+    """
+
+    pixels: Pixels
+    params: Params
 
 
 class Prompts(NamedTuple):

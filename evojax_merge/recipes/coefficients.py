@@ -46,7 +46,8 @@ class Recipe:
         dtype: The type of the merged parameters.
         vocabulary: How rows of embeddings and head were aligned; None when the tokenizers agree.
         reference: The model whose tokenizer and configuration the merge carries: ``base`` or the
-            index of a source.
+            index of a source. Of models that consist of parts it is the carrier of all others.
+        parts: The parts that are merged, where models consist of parts.
         notes: Where the recipe comes from, which does not change the merge.
     """
 
@@ -61,6 +62,7 @@ class Recipe:
     reference: str | int = "base"
     vocabulary: dict[str, Any] | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -93,6 +95,8 @@ class Recipe:
             "dtype": self.dtype,
             "seed": self.seed,
         }
+        if self.parts is not None:
+            tree["parts"] = list(self.parts)
         if self.vocabulary is not None:
             tree["vocabulary"] = self.vocabulary
         tree["segments"] = [
@@ -161,6 +165,7 @@ class Recipe:
                 reference=given.reference,
                 vocabulary=tree.get("vocabulary"),
                 notes=dict(given.notes or {}),
+                parts=None if given.parts is None else tuple(given.parts),
             )
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
@@ -312,6 +317,7 @@ class RecipeText(Closed):
     dtype: str | None = None
     reference: Annotated[Any, kind((str, int), "base, or the index of a source")] = "base"
     vocabulary: dict[str, _AccountText] | None = None
+    parts: Annotated[list[Annotated[str, length(1)]], length(1)] | None = None
     notes: Notes | None = None
 
 

@@ -97,6 +97,7 @@ def _merged(recipe: Recipe, terms: Terms) -> Model:
         [source.path for source in recipe.sources],
         recipe.reference,
         recipe.dtype,
+        recipe.parts,
     )
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     wanted = [recipe.base, *recipe.sources]

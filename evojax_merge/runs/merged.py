@@ -108,7 +108,7 @@ class MergingSetup(Setup):
     def prepared_for(cls, experiment: Experiment) -> "Setup":
         choice, operator = experiment.model, experiment.operator
         check_sources(operator, len(choice.sources), choice.base is not None)
-        prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype)
+        prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype, choice.parts)
         setup = cls(experiment, prepared)
         setup._arrange()
         setup._items = prepare(operator, prepared.reference, len(choice.sources))

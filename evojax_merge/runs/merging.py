@@ -84,6 +84,7 @@ class Merging:
             dtype=self.ingredients.dtype.name,
             reference=self.prepared.reference_name,
             vocabulary=self.ingredients.vocabulary,
+            parts=self.prepared.reference.parts or None,
             notes={
                 "experiment": self.experiment.name,
                 "source_names": list(space.sources),

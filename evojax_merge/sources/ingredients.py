@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,18 @@ from evojax_merge.checkpoints import (
     Model,
     align_vocabularies,
     audit,
+    default_parts,
+    has_parts,
     is_adapter_directory,
     load,
     load_adapter,
     load_adapter_config,
     load_config,
     resolve,
+    take_parts,
     weights_hash,
 )
+from evojax_merge.documents.errors import shown
 from evojax_merge.models import Layout
 from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
@@ -155,6 +160,7 @@ def plan(
     sources: Sequence[str],
     reference: str | int = BASE,
     dtype: str | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Plan:
     """Check that checkpoints can be merged.
 
@@ -162,21 +168,30 @@ def plan(
         base: The directory or hub id of the base, or None.
         sources: The directories or hub ids of the sources, at least one; a directory may hold a
             LoRA adapter of the base.
-        reference: ``base`` (the first source where there is none), or the index of a source.
+        reference: ``base`` (the first source where there is none), or the index of a source. Of
+            models that consist of parts it is the carrier, from which all else comes.
         dtype: The dtype of the merged parameters; by default the reference's.
+        parts: The parts that are merged, where a model consists of parts; by default, those that
+            are models by themselves.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint = None if base is None else load_config(base)
-    source_checkpoints = tuple(_load_source(source, base_checkpoint) for source in sources)
-    if reference == BASE and base is None:
-        reference = 0
+    base_checkpoint, source_checkpoints = _opened(base, sources, parts)
+    if reference == BASE:
+        reference = _carrier(base_checkpoint, source_checkpoints)
     chosen = _named(reference, base_checkpoint, source_checkpoints)
     if isinstance(chosen, Adapter):
         raise CheckpointError(
             f"{chosen.directory}: is a LoRA adapter, which has no configuration of its own; take "
             "the tokenizer from the base (model.tokenizer=base)"
+        )
+    if chosen.carrier is None and any(
+        _whole(one).carrier is not None for one in (base_checkpoint, *source_checkpoints) if one
+    ):
+        raise CheckpointError(
+            f"{chosen.directory}: has no other parts than the merged ones, and the merge needs "
+            "them from somewhere; give a model that has them as model.carrier"
         )
     models = (base_checkpoint, *source_checkpoints)
     audit(chosen, [model for model in models if isinstance(model, Checkpoint)])
@@ -198,8 +213,7 @@ def plan_pool(
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint = None if base is None else load_config(base)
-    found = tuple(_load_source(source, base_checkpoint) for source in sources)
+    base_checkpoint, found = _opened(base, sources, None)
     kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
     wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
     prepared = Plan(kept, found, 0, wanted)
@@ -272,10 +286,47 @@ def _whole(checkpoint: Checkpoint | Adapter) -> Checkpoint:
     return checkpoint.base if isinstance(checkpoint, Adapter) else checkpoint
 
 
-def _load_source(source: str, base: Checkpoint | None) -> Checkpoint | Adapter:
-    directory = resolve(source)
-    if not is_adapter_directory(directory):
-        return load_config(directory)
+def _opened(
+    base: str | None, sources: Sequence[str], parts: Sequence[str] | None
+) -> tuple[Checkpoint | None, tuple[Checkpoint | Adapter, ...]]:
+    """Read the headers of a base and of sources, of which the merged parts are taken."""
+    directories = [resolve(source) for source in sources]
+    whole_base = None if base is None else load_config(base)
+    wholes = {
+        directory: load_config(directory)
+        for directory in directories
+        if not is_adapter_directory(directory)
+    }
+    several = [one for one in (whole_base, *wholes.values()) if one is not None and has_parts(one)]
+    if parts is not None and not several:
+        raise CheckpointError(
+            f"model.parts is {', '.join(map(shown, parts))}, and none of these models consists of "
+            "parts; leave it out"
+        )
+    names = parts if parts is not None or not several else default_parts(several[0])
+
+    def taken(checkpoint: Checkpoint) -> Checkpoint:
+        return checkpoint if names is None else take_parts(checkpoint, names)
+
+    base_part = None if whole_base is None else taken(whole_base)
+    return base_part, tuple(
+        taken(wholes[directory]) if directory in wholes else _adapter(directory, base_part)
+        for directory in directories
+    )
+
+
+def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -> str | int:
+    """Find the model whose configuration a merge carries if nothing is said.
+
+    It is the base, or the first source; where others are parts of a whole, the first such one.
+    """
+    if base is not None and base.carrier is not None:
+        return BASE
+    whole = (index for index, one in enumerate(sources) if _whole(one).carrier is not None)
+    return next(whole, 0 if base is None else BASE)
+
+
+def _adapter(directory: Path, base: Checkpoint | None) -> Adapter:
     if base is None:
         raise CheckpointError(
             f"{directory}: is a LoRA adapter, which is merged onto the model that it was trained "

@@ -29,8 +29,8 @@ from tests.trees import init_statistics, merge
 
 CONF = conf_directory()
 
-SEEN = ("image_classification", "digit_pictures")
-"""Tasks about pictures; they drive a search in tests/runs/test_clip_runs.py."""
+SEEN = ("image_classification", "digit_pictures", "visual_question")
+"""Tasks about pictures. They drive a search in test_clip_runs.py and test_seeing_runs.py."""
 
 
 def options(group: str) -> list[str]:

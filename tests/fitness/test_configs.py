@@ -22,11 +22,14 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-# They are in test_several.py and test_image_classification.py, and run in tests/config and
-# tests/runs.
+# The others are in test_several.py, test_image_classification.py and test_visual_question.py, and
+# run in tests/config and tests/runs.
 @pytest.mark.parametrize(
     "option",
-    sorted({*OPTIONS} - {"several", "size", "image_classification", "digit_pictures"}),
+    sorted(
+        {*OPTIONS}
+        - {"several", "size", "image_classification", "digit_pictures", "visual_question"}
+    ),
 )
 def test_every_option_measures(option, write, model, tmp_path):
     data = write(ITEM)

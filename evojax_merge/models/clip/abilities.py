@@ -40,11 +40,11 @@ class PictureClassification(Ability):
         assert config.vision is not None  # else no batch could be made
         rows = min(request.rows, len(pictures))
         most = 4 * rows * pictures[0].size
-        most += rows * _activations(config.vision, config.vision.num_positions, itemsize)
+        most += rows * activation_bytes(config.vision, config.vision.num_positions, itemsize)
         if isinstance(classes.value, Prompts) and config.text is not None:
             *prompts, seq = classes.value.tokens.shape
             rows = min(request.rows, prompts[0] * prompts[1])
-            most = max(most, rows * _activations(config.text, seq, itemsize))
+            most = max(most, rows * activation_bytes(config.text, seq, itemsize))
         return most + 4 * len(pictures) * (_width(config.vision) + len(classes.value[0]))
 
     def smaller(
@@ -53,7 +53,7 @@ class PictureClassification(Ability):
         halved = min(request.rows, max(len(batch[0]) for batch in batches)) // 2
         return None if halved < _FEW else dataclasses.replace(request, rows=halved)
 
-    def predict(self, config: CLIPConfig) -> Predict:
+    def predict(self, config: CLIPConfig, request: ClassifyPictures) -> Predict:
         def classes_of(
             params: Params, pictures: Pictures, pixels: Common, classes: Common
         ) -> tuple[Array, Array]:
@@ -66,7 +66,7 @@ class PictureClassification(Ability):
 ABILITIES = {ClassifyPictures: PictureClassification()}
 
 
-def _activations(tower: TowerConfig, seq: int, itemsize: int) -> int:
+def activation_bytes(tower: TowerConfig, seq: int, itemsize: int) -> int:
     """Estimate the bytes that one row of a tower takes while it runs."""
     width = 4 * tower.hidden_size + 2 * tower.intermediate_size
     return seq * (width * itemsize + 4 * tower.num_heads * seq)

@@ -12,6 +12,7 @@ import numpy as np
 from evojax_merge.models.ability import Ability, Batch, ItemLoglikelihood, Predict, Program
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.generation import make_generate
+from evojax_merge.models.decoder.inference.pictures import Features, Pictures
 from evojax_merge.models.decoder.inference.scoring import (
     make_loglikelihood,
     sequence_loglikelihood,
@@ -29,7 +30,13 @@ _FEW = 8
 class Generation(Ability):
     """This ability decodes greedily with a population (see `inference.generation`)."""
 
-    def program(self, config: DecoderConfig, request: Generate, axes: Any) -> Program:
+    def program(
+        self,
+        config: DecoderConfig,
+        request: Generate,
+        axes: Any,
+        pictures: Pictures | None = None,
+    ) -> Program:
         return make_generate(
             config,
             axes,
@@ -38,6 +45,7 @@ class Generation(Ability):
             pad_id=request.pad_id,
             prefix=request.prefix,
             slots=request.slots,
+            pictures=pictures or pictures_of(request),
         )
 
     def bytes(
@@ -53,6 +61,7 @@ class Generation(Ability):
         token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
         cache = token * ((seq + request.max_new_tokens) * rows + request.prefix)
         activations = _activations(config, rows, seq, request.prefix, itemsize)
+        activations += _features(request, batch, rows, itemsize)
         return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size
 
     def smaller(self, request: Generate, batches: Sequence[Batch]) -> Generate | None:
@@ -60,11 +69,16 @@ class Generation(Ability):
         halved = most // 2
         return None if halved < _FEW else dataclasses.replace(request, slots=halved)
 
-    def predict(self, config: DecoderConfig) -> Predict:
+    def predict(self, config: DecoderConfig, request: Generate) -> Predict:
+        run = functools.partial(forward, config, image_token_id=request.image_token_id)
+
         def first_token(
-            params: Params, tokens: Tokens, start: Int[Array, " batch"]
+            params: Params,
+            tokens: Tokens,
+            start: Int[Array, " batch"],
+            features: Features | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = forward(config, params, tokens, start, last_only=True)
+            logits, _ = run(params, tokens, start, last_only=True, features=features)
             return logits, jnp.ones(logits.shape[:2])
 
         return first_token
@@ -73,8 +87,15 @@ class Generation(Ability):
 class Likelihood(Ability):
     """This ability sums the log-probabilities of marked tokens (see `inference.scoring`)."""
 
-    def program(self, config: DecoderConfig, request: Loglikelihood, axes: Any) -> Program:
-        return make_loglikelihood(config, axes, request.prefix)
+    def program(
+        self,
+        config: DecoderConfig,
+        request: Loglikelihood,
+        axes: Any,
+        pictures: Pictures | None = None,
+    ) -> Program:
+        pictures = pictures or pictures_of(request)
+        return make_loglikelihood(config, axes, request.prefix, pictures)
 
     def bytes(
         self,
@@ -87,16 +108,20 @@ class Likelihood(Ability):
         rows, seq = batch[0].shape
         seq -= request.prefix
         activations = _activations(config, rows, seq, request.prefix, itemsize)
+        activations += _features(request, batch, rows, itemsize)
         return activations + 4 * rows * seq * config.vocab_size * 2
 
-    def predict(self, config: DecoderConfig) -> Predict:
+    def predict(self, config: DecoderConfig, request: Loglikelihood) -> Predict:
+        run = functools.partial(forward, config, image_token_id=request.image_token_id)
+
         def marked_tokens(
             params: Params,
             tokens: Tokens,
             start: Int[Array, " batch"],
             target: Bool[Array, "batch seq"],
+            features: Features | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = forward(config, params, tokens, start)
+            logits, _ = run(params, tokens, start, features=features)
             return logits[:, :-1], target[:, 1:].astype(jnp.float32)
 
         return marked_tokens
@@ -146,6 +171,19 @@ class LayerCount(Ability):
 
 
 ABILITIES = {Generate: Generation(), Loglikelihood: Likelihood(), CountLayers: LayerCount()}
+
+
+def pictures_of(request: Generate | Loglikelihood) -> Pictures | None:
+    """Return how pictures are seen whose features are the same for all candidates."""
+    return None if request.image_token_id is None else Pictures(request.image_token_id)
+
+
+def _features(request: Generate | Loglikelihood, batch: Batch, rows: int, itemsize: int) -> int:
+    """Estimate the bytes of the features of some rows, which are looked up and put in place."""
+    if request.image_token_id is None:
+        return 0
+    _, slots, hidden = batch[-1].shape
+    return 2 * rows * slots * hidden * itemsize
 
 
 def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:

@@ -34,7 +34,7 @@ _TOWER = {
     "image_size": 336,
     "patch_size": 14,
 }
-_PINPOINTS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
+_PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,28 +125,16 @@ class LlavaConfig:
                 f"config.json: projector_hidden_act {shown(given.projector_hidden_act)} is not "
                 f"supported; supported are {', '.join(ACTIVATIONS)}"
             )
-        language, vision, tiled = _language(config), _tower(config), kind == "llava_next"
-        layers = _layers(given, vision)
-        return cls(
-            text=language,
-            vision=vision,
-            projector=ProjectorConfig(
-                inputs=len(layers) * vision.hidden_size,
-                outputs=language.hidden_size,
-                bias=given.multimodal_projector_bias,
-                hidden_act=given.projector_hidden_act,
-                newline=tiled,
-            ),
-            pictures=PictureConfig(
-                token_id=given.image_token,
-                layers=layers,
-                select=given.vision_feature_select_strategy,
-                image_size=vision.image_size,
-                grid=vision.grid,
-                positions=vision.num_positions,
-                pinpoints=_pinpoints(given) if tiled else None,
-            ),
+        language, vision = _language(config), _tower(config)
+        pictures = _pictures(given, vision, tiled=kind == "llava_next")
+        projector = ProjectorConfig(
+            inputs=len(pictures.layers) * vision.hidden_size,
+            outputs=language.hidden_size,
+            bias=given.multimodal_projector_bias,
+            hidden_act=given.projector_hidden_act,
+            newline=kind == "llava_next",
         )
+        return cls(language, vision, projector, pictures)
 
     @classmethod
     def from_files(cls, config: Mapping[str, Any], stored: Collection[str]) -> Self:
@@ -176,6 +164,17 @@ class LlavaConfig:
         if unknown := sorted(kept - set(PARTS)):
             raise ValueError(f"a LLaVA has no part {shown(unknown[0])}; it has {', '.join(PARTS)}")
         return dataclasses.replace(self, present=tuple(part for part in PARTS if part in kept))
+
+    def holding(self, merged: "LlavaConfig | DecoderConfig") -> Self:
+        """Return this model with the configuration that merged parts have.
+
+        Args:
+            merged: The configuration of the language model alone, or of several parts.
+        """
+        if isinstance(merged, DecoderConfig):
+            return dataclasses.replace(self, text=merged)
+        text = merged.text if LANGUAGE in merged.present else self.text
+        return dataclasses.replace(self, text=text)
 
 
 def computes(config: Mapping[str, Any]) -> bool:
@@ -230,6 +229,26 @@ def _tower(config: Mapping[str, Any]) -> VisionConfig:
     return VisionConfig.from_hf(given)
 
 
+def _pictures(given: _Written, tower: VisionConfig, tiled: bool) -> PictureConfig:
+    select = given.vision_feature_select_strategy
+    found = PictureConfig(
+        token_id=given.image_token,
+        layers=_layers(given, tower),
+        select=select,
+        image_size=tower.image_size,
+        grid=tower.grid,
+        positions=tower.num_positions,
+        pinpoints=_pinpoints(given, tower) if tiled else None,
+    )
+    if tiled and found.tile_tokens != found.grid**2:
+        raise ValueError(
+            f"config.json: vision_feature_select_strategy {select!r} leaves {found.tile_tokens} of "
+            f"the tower's {found.positions} positions, and tiles need one for each of their "
+            f"{found.grid**2} patches"
+        )
+    return found
+
+
 def _layers(given: _Written, tower: VisionConfig) -> tuple[int, ...]:
     """Return which states of the tower are read."""
     said = given.vision_feature_layer
@@ -242,13 +261,11 @@ def _layers(given: _Written, tower: VisionConfig) -> tuple[int, ...]:
     return layers
 
 
-def _pinpoints(given: _Written) -> tuple[tuple[int, int], ...]:
-    if given.image_grid_pinpoints is None:
-        return _PINPOINTS
-    found = tuple(tuple(size) for size in given.image_grid_pinpoints)
-    if not found or any(len(size) != 2 for size in found):
+def _pinpoints(given: _Written, tower: VisionConfig) -> tuple[tuple[int, int], ...]:
+    found, side = given.image_grid_pinpoints or _PINPOINTS, tower.image_size
+    if any(len(size) != 2 or size[0] % side or size[1] % side for size in found):
         raise ValueError(
-            f"config.json: image_grid_pinpoints must hold sizes [height, width]; got "
-            f"{shown(given.image_grid_pinpoints)}"
+            f"config.json: image_grid_pinpoints must hold sizes [height, width], which are "
+            f"multiples of the tower's image_size {side}; got {shown(found)}"
         )
     return tuple((height, width) for height, width in found)

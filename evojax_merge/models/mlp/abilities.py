@@ -32,7 +32,7 @@ class Classification(Ability):
     ) -> int:
         return 4 * batch[0].shape[0] * 2 * max(config.hidden_sizes)
 
-    def predict(self, config: MLPConfig) -> Predict:
+    def predict(self, config: MLPConfig, request: Classify) -> Predict:
         def classes(params: Params, inputs: Float[Array, "batch features"]) -> tuple[Array, Array]:
             return forward(config, params, inputs)[:, None], jnp.ones((len(inputs), 1))
 

@@ -41,10 +41,12 @@ class StatisticsCache:
     Attributes:
         directory: The directory, which is made when something is written.
         limit_gb: The most that all entries take together, in 10**9 bytes.
+        content: What messages call that which is kept.
     """
 
     directory: Path
     limit_gb: float = LIMIT_GB
+    content: str = "statistics"
 
     def __post_init__(self) -> None:
         check_number("statistics_cache.limit_gb", self.limit_gb, 0)
@@ -84,7 +86,8 @@ class Entry:
                 raise ValueError("its sha256 is not the one it was written with")
             self.file.touch()
         except (OSError, ValueError, SafetensorError) as error:
-            _warn(f"{self.file}: statistics cannot be read ({error}) and are computed again")
+            what = self.cache.content
+            _warn(f"{self.file}: {what} cannot be read ({error}) and are computed again")
             return None
         return arrays
 
@@ -98,7 +101,8 @@ class Entry:
             write_whole(self.file, lambda file: save_file(dict(arrays), file, metadata))
             _shrink(self.cache.directory, limit)
         except (OSError, SafetensorError) as error:
-            _warn(f"{self.file}: statistics cannot be kept ({error}); the run goes on without")
+            what = self.cache.content
+            _warn(f"{self.file}: {what} cannot be kept ({error}); the run goes on without")
 
 
 def _shrink(directory: Path, limit: float) -> None:

@@ -153,6 +153,8 @@ def test_a_head_is_tied_where_transformers_ties_it(kind, outer, inner):
         ({"text_config": "large"}, "text_config must hold the fields"),
         ({"text_config": {"hidden_act": "step"}}, "text_config of config.json: hidden_act"),
         ({"image_grid_pinpoints": [[3]]}, r"sizes \[height, width\]"),
+        ({"image_grid_pinpoints": [[16, 20]]}, "multiples of the tower's image_size 16"),
+        ({"vision_feature_select_strategy": "full"}, "'full' leaves 17 of the tower's 17"),
         ({"image_token_index": -1}, "image_token_index"),
         ({"model_type": "vipllava"}, "'vipllava' is not a supported LLaVA"),
     ],

@@ -1,29 +1,28 @@
 """Features, logits and answers against transformers' torch models, from the same checkpoint."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from transformers import AutoProcessor
 
+from evojax_merge.models.ability import Common
+from evojax_merge.models.family import LLAVA
 from evojax_merge.models.llava.modeling import (
     features,
     forward,
     gathered,
 )
-from evojax_merge.models.llava.pictures import gather_index, num_tokens, tiles_of
+from evojax_merge.models.llava.params import layout
+from evojax_merge.models.llava.pictures import num_tokens
+from evojax_merge.models.request import Generate, Sight
 from tests.llava_factory import (
     PICTURE_TOKEN,
+    Pair,
     llava_config,
-    pictures_of,
-    pixels_of,
-    read_llava,
-    write_llava,
+    picture,
 )
 
 TOLERANCE = {"rtol": 0, "atol": 2e-5}
@@ -53,33 +52,6 @@ def precise():
         yield
 
 
-class Pair:
-    """A checkpoint as both read it, with a prompt for a picture."""
-
-    def __init__(self, folder, hf_config):
-        self.model = write_llava(folder, hf_config)
-        written = json.loads((folder / "config.json").read_text())
-        self.config, self.params = read_llava(folder, written)
-        self.processor = AutoProcessor.from_pretrained(folder)
-        self.pixels = pixels_of(self.processor)
-
-    def theirs(self, image, text="USER: <image>\nWhat? ASSISTANT:"):
-        return self.processor(images=[image], text=[text], return_tensors="pt")
-
-    def features(self, image):
-        """The features of a picture in the order of its tokens, with an axis for one prompt."""
-        tiles = pictures_of(self.processor, image)
-        index = gather_index(self.config.pictures, (image.height, image.width))
-        assert len(tiles) == tiles_of(self.config.pictures, (image.height, image.width))
-
-        @jax.jit
-        def run(params, tiles, index):
-            rows = features(self.config, params, tiles, self.pixels)
-            return gathered(self.config, params, rows[None], index[None])
-
-        return run(self.params, tiles, index)
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """The pair of a configuration's name."""
@@ -91,49 +63,105 @@ def both(request, pair):
     return pair(request.param)
 
 
-def picture(size, seed=0):
-    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    return Image.fromarray(noise)
-
-
 def all_configs():
     return pytest.mark.parametrize("both", CONFIGS, indirect=True)
+
+
+PROMPT = "USER: <image>\nWhat? ASSISTANT:"
 
 
 @pytest.mark.few(2)
 @all_configs()
 def test_features_and_logits_equal_transformers(both):
-    image = picture((23, 40))
-    inputs = both.theirs(image)
+    tokens, start, tiles, index = both.prompts((PROMPT, picture((23, 40))))
+    inputs = both.theirs(PROMPT, picture((23, 40)))
+    np.testing.assert_array_equal(tokens, inputs["input_ids"])
     with torch.no_grad():
         outputs = both.model(**inputs)
-        given = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_sizes")}
-        expected = torch.cat(list(both.model.get_image_features(**given).pooler_output))
-    ours = both.features(image)[0]
+    expected = seen_by_theirs(both, inputs)
+    ours = seen_by_ours(both, tiles, index)
     assert expected.std(0).mean() > 0.1  # places differ
-    np.testing.assert_allclose(ours, expected, **TOLERANCE)
-    np.testing.assert_allclose(ours, outputs.image_hidden_states.reshape(ours.shape), **TOLERANCE)
-    tokens = np.asarray(inputs["input_ids"], np.int32)
-    assert (tokens == PICTURE_TOKEN).sum() == len(ours)
+    np.testing.assert_allclose(ours[0], expected, **TOLERANCE)
 
     @jax.jit
     def run(params, tokens, features):
-        return forward(both.config, params, tokens, jnp.zeros(1, int), features=features)[0]
+        return forward(both.config, params, tokens, start, features=features)[0]
 
-    logits = run(both.params, tokens, ours[None])
+    logits = run(both.params, tokens, ours)
     np.testing.assert_allclose(logits, outputs.logits, rtol=0, atol=1e-4)
-    other = run(both.params, tokens, ours[None] * 0)
+    other = run(both.params, tokens, ours * 0)
     assert np.abs(other - logits)[:, -1].max() > 0.1  # the picture counts
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(5)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("both", ["llava-mistral", "next-qwen3"], indirect=True)
+@pytest.mark.parametrize("both", ["next-qwen3", "llava-mistral"], indirect=True)
 def test_pictures_of_all_shapes_have_the_features_of_transformers(both, size):
-    image = picture(size)
-    inputs = both.theirs(image)
-    with torch.no_grad():
-        given = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_sizes")}
-        expected = torch.cat(list(both.model.get_image_features(**given).pooler_output))
+    inputs = both.theirs(PROMPT, picture(size))
     assert (inputs["input_ids"] == PICTURE_TOKEN).sum() == num_tokens(both.config.pictures, size)
-    np.testing.assert_allclose(both.features(image)[0], expected, **TOLERANCE)
+    _, _, tiles, index = both.prompts((PROMPT, picture(size)))
+    ours = seen_by_ours(both, tiles, index)[0]
+    np.testing.assert_allclose(ours, seen_by_theirs(both, inputs), **TOLERANCE)
+
+
+@pytest.mark.parametrize("both", ["next-mistral", "llava-qwen3"], indirect=True)
+def test_answers_equal_those_of_transformers(both):
+    assert_answers_equal(both, 16)
+
+
+@pytest.mark.slow
+@all_configs()
+def test_long_answers_equal_those_of_transformers(both):
+    assert_answers_equal(both, 64)
+
+
+def assert_answers_equal(both, new):
+    prompts = [
+        (PROMPT, picture((23, 40), 1)),
+        ("USER: <image> or <image>? A:", picture((9, 9), 2), picture((40, 12), 3)),
+        ("USER: a long prompt, and then <image>", picture((3, 90), 4)),
+        ("No picture at all.",),
+    ]
+    tokens, start, *pictures = both.prompts(*prompts)
+    request = Generate(new, (), 0, image_token_id=PICTURE_TOKEN)
+    axes = layout(both.config).population_axes()
+    alone = jax.tree.map(jnp.expand_dims, both.params, axes)
+    run = jax.jit(LLAVA.ability(request).program(both.config, request, axes))
+    answers = run(alone, tokens, start, *pictures, Common(Sight(both.pixels, {})))[0]
+    for own, (text, *images) in zip(answers, prompts, strict=True):
+        np.testing.assert_array_equal(own, answered_by_theirs(both, text, images, new))
+    assert len({tuple(np.asarray(own)) for own in answers}) > 1
+
+
+def seen_by_ours(both, tiles, index):
+    """The features of prompts, in the order of their tokens."""
+
+    @jax.jit
+    def run(params, tiles, index):
+        rows = features(both.config, params, tiles.reshape(-1, *tiles.shape[2:]), both.pixels)
+        rows = rows.reshape(*tiles.shape[:2], *rows.shape[1:])
+        return gathered(both.config, params, rows, index)
+
+    return run(both.params, tiles, index)
+
+
+def seen_by_theirs(both, inputs):
+    given = {k: v for k, v in inputs.items() if k in ("pixel_values", "image_sizes")}
+    with torch.no_grad():
+        return torch.cat(list(both.model.get_image_features(**given).pooler_output))
+
+
+def answered_by_theirs(both, text, images, new):
+    """The answer of transformers, which reads all that was written before at each token."""
+    if images:
+        inputs = dict(both.theirs(text, *images))
+    else:
+        inputs = dict(both.processor.tokenizer([text], return_tensors="pt"))
+    tokens, rest = inputs.pop("input_ids"), inputs
+    rest.pop("attention_mask"), rest.pop("token_type_ids", None)
+    length = tokens.shape[1]
+    with torch.no_grad():
+        for _ in range(new):
+            chosen = both.model(input_ids=tokens, **rest).logits[:, -1].argmax(-1)
+            tokens = torch.cat([tokens, chosen[:, None]], 1)
+    return tokens[0, length:].numpy()

@@ -144,7 +144,7 @@ def _refill(
     chosen = queue.waiting + jnp.arange(refill)
     rows = jnp.where(chosen < prompts, free, slots)  # there is no such row: nothing is written
     read = jnp.minimum(chosen, prompts - 1)
-    token, cache = greedy.prefill(model, tokens[read], start[read], length)
+    token, cache = greedy.prefill(model.before(read), tokens[read], start[read], length)
     answer = jnp.full((refill, greedy.max_new_tokens), greedy.pad_id, jnp.int32)
 
     def put(old: Array, new: Array | int) -> Array:

@@ -16,7 +16,8 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.continuous import answer_in_turn
 from evojax_merge.models.decoder.inference.greedy import Greedy
 from evojax_merge.models.decoder.inference.lanes import Lanes
-from evojax_merge.models.decoder.inference.prefix import Primed, prime
+from evojax_merge.models.decoder.inference.pictures import Pictures
+from evojax_merge.models.decoder.inference.prefix import Primed, candidates, prime
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.params.types import Array, Bool, Int, Params, Tokens
 
@@ -41,8 +42,9 @@ def make_generate(
     prefix: int = 0,
     slots: int | None = None,
     refill: int | None = None,
-) -> Callable[[Params, Tokens, Int[Array, " batch"]], Int[Array, "pop batch new"]]:
-    """Build ``generate(params, tokens, start)``, greedy decoding of a population.
+    pictures: Pictures | None = None,
+) -> Callable[..., Int[Array, "pop batch new"]]:
+    """Build ``generate(params, tokens, start, *fields, eyes=None)``, greedy decoding.
 
     Args:
         config: The decoder that all candidates share.
@@ -54,18 +56,21 @@ def make_generate(
         slots: How many prompts a candidate answers at a time. Where there are more, those that wait
             take the places of answers that have ended. With None it answers all at once.
         refill: How many prompts are admitted at a time, by default an eighth of ``slots``.
+        pictures: How the pictures of prompts are seen, or None for text alone.
 
     Returns:
-        A function of the population's parameters, left-padded prompts and the first valid slot of
-        each. It stops as soon as every answer of every candidate has ended. The caller jits it.
+        A function of the population's parameters, left-padded prompts, the first valid slot of
+        each, the fields of their pictures, and what the population sees them with. It stops as soon
+        as every answer of every candidate has ended. The caller jits it.
     """
     axes = layout(config).population_axes() if axes is None else axes
-    greedy = Greedy(config, max_new_tokens, eos_ids, pad_id)
+    greedy = Greedy(config, max_new_tokens, eos_ids, pad_id, pictures)
 
     def generate(
-        params: Params, tokens: Tokens, start: Int[Array, " batch"]
+        params: Params, tokens: Tokens, start: Int[Array, " batch"], *fields: Any, eyes: Any = None
     ) -> Int[Array, "pop batch new"]:
-        lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
+        lanes = candidates(params, axes, pictures, fields, eyes)
+        lanes, tokens = prime(config, lanes, tokens, start, prefix)
         if slots is None or len(tokens) <= slots:
             output = _answer_together(greedy, lanes, tokens, start)
         else:

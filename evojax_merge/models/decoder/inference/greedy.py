@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
+from evojax_merge.models.decoder.inference.pictures import Features, Pictures
+from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache, features_of
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.params.types import Array, Bool, Int, Tokens
 
@@ -21,19 +22,29 @@ class Greedy:
         max_new_tokens: The number of tokens of the longest answer.
         eos_ids: The tokens that end an answer. The one met is kept in it.
         pad_id: The token that fills an answer after its end.
+        pictures: How the pictures of prompts are seen, or None for text alone.
     """
 
     config: DecoderConfig
     max_new_tokens: int
     eos_ids: tuple[int, ...]
     pad_id: int
+    pictures: Pictures | None = None
 
     def prefill(
         self, model: Primed, tokens: Tokens, start: Int[Array, " rows"], slots: int
     ) -> tuple[Int[Array, " rows"], Caches]:
-        """Return each answer's first token, and a cache that begins with the prompts."""
+        """Return each answer's first token, and a cache that begins with the prompts.
+
+        Args:
+            model: The candidate, with the pictures of these prompts before it.
+            tokens: Left-padded prompts.
+            start: The first slot of each prompt that holds a token.
+            slots: The number of slots of the cache.
+        """
         empty = empty_cache(self.config, model.params, len(tokens), slots)
-        return self._next(model, tokens, start, empty, 0)
+        features = features_of(model, self.pictures)
+        return self._next(model, tokens, start, empty, 0, features)
 
     def decode(
         self,
@@ -57,9 +68,16 @@ class Greedy:
         start: Int[Array, " rows"],
         cache: Caches,
         offset: Int[Array, ""] | int,
+        features: Features | None = None,
     ) -> tuple[Int[Array, " rows"], Caches]:
         run = functools.partial(
-            forward, self.config, prefix=model.prefix, last_only=True, kernels=True
+            forward,
+            self.config,
+            prefix=model.prefix,
+            last_only=True,
+            kernels=True,
+            features=features,
+            image_token_id=None if self.pictures is None else self.pictures.token_id,
         )
         logits, filled = run(model.params, tokens, start, cache, offset)
         assert filled is not None

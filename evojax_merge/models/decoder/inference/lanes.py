@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Self
 import jax
 
 from evojax_merge.params.population import capacity, only
-from evojax_merge.params.types import Params
 
 
 class Lanes(NamedTuple):
@@ -24,10 +23,10 @@ class Lanes(NamedTuple):
     lead: tuple[int, ...]
 
     @classmethod
-    def make(cls, params: Params, axes: Any) -> Self:
-        """Make the lanes of a population, which stands at ``axes`` in the parameters."""
-        size = capacity(axes, params)
-        return cls(only(axes, params), axes, ()) if size == 1 else cls(params, axes, (size,))
+    def make(cls, of: Any, axes: Any) -> Self:
+        """Make the lanes of a population, which stands at ``axes`` in the leaves of ``of``."""
+        size = capacity(axes, of)
+        return cls(only(axes, of), axes, ()) if size == 1 else cls(of, axes, (size,))
 
     def each(self, fn: Callable[..., Any], *own: Any) -> Any:
         """Call ``fn(of, *own)`` for each candidate, with what stands of ``own`` in its lane."""

@@ -4,6 +4,7 @@ As in Hydragen (Juravsky et al., 2024, arXiv 2402.05099), the products with the 
 values become products of matrices, and no row keeps a copy of them.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -11,22 +12,63 @@ import jax
 from evojax_merge.models.decoder.cache import Caches, init_cache
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.lanes import Lanes
+from evojax_merge.models.decoder.inference.pictures import Features, Pictures
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.params.types import Array, Int, Params, Tokens
 
 
 class Primed(NamedTuple):
-    """A candidate, and the cache of the prefix that it has read, or None without a prefix."""
+    """A candidate, what it has read, and what it is to see.
+
+    Attributes:
+        params: The parameters of the decoder.
+        prefix: The cache of the prefix that it has read, or None without a prefix.
+        eyes: What it sees pictures with, or None (see `Pictures`).
+        pictures: The fields of the pictures of its prompts, if they have any.
+    """
 
     params: Params
-    prefix: Any
+    prefix: Any = None
+    eyes: Any = None
+    pictures: tuple[Any, ...] = ()
+
+    def before(self, rows: Int[Array, " some"]) -> "Primed":
+        """Return the candidate with the pictures of some prompts before it."""
+        return self._replace(pictures=tuple(field[rows] for field in self.pictures))
 
 
 def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) -> Caches:
     """Make an empty cache of as many hops and of the type that the parameters need."""
     hops = params[PATH].layer.shape[-1] if PATH in params else None
     return init_cache(config, rows, slots, params["embed_tokens"]["weight"].dtype, hops)
+
+
+def candidates(
+    params: Params,
+    axes: Any,
+    pictures: Pictures | None = None,
+    fields: tuple[Any, ...] = (),
+    eyes: Any = None,
+) -> Lanes:
+    """Make the lanes of candidates that have read nothing yet.
+
+    Args:
+        params: The parameters of the population.
+        axes: The axis of the population in each leaf.
+        pictures: How they see pictures, or None for text alone.
+        fields: The fields of the pictures of all prompts.
+        eyes: What the population sees them with.
+    """
+    own = None if pictures is None else pictures.axes
+    return Lanes.make(
+        Primed(params, None, eyes, fields), Primed(axes, eyes=own, pictures=(None,) * len(fields))
+    )
+
+
+def features_of(model: Primed, pictures: Pictures | None) -> Features | None:
+    """Compute the features of the pictures before a candidate, or None for text alone."""
+    return None if pictures is None else pictures.features_fn(model.eyes, *model.pictures)
 
 
 def prime(
@@ -36,23 +78,23 @@ def prime(
 
     Args:
         config: The configuration of the candidates.
-        lanes: The candidates.
+        lanes: The candidates, each a `Primed`.
         tokens: Left-padded sequences.
         start: The first slot of each sequence that holds a token. It stays the first in what is
             left.
         length: How many tokens all sequences begin with. Each sequence has more.
     """
     if length == 0:
-        return lanes._replace(of=Primed(lanes.of, None), axes=Primed(lanes.axes, None)), tokens
+        return lanes, tokens
     prefix = jax.lax.dynamic_slice(tokens, (0, start[0]), (1, length))
 
-    def read(params: Params) -> Caches | None:
-        cache = empty_cache(config, params, 1, length)
-        return forward(config, params, prefix, start[:1] * 0, cache, last_only=True, kernels=True)[
-            1
-        ]
+    def read(model: Primed) -> Caches | None:
+        cache = empty_cache(config, model.params, 1, length)
+        run = functools.partial(forward, config, last_only=True, kernels=True)
+        return run(model.params, prefix, start[:1] * 0, cache)[1]
 
     cache = lanes.each(read)
     # A row that begins at s has its prefix in the slots s to s + length: without the first columns,
     # what is left of the prefix stands before s, where padding does.
-    return Lanes(Primed(lanes.of, cache), Primed(lanes.axes, 0), lanes.lead), tokens[:, length:]
+    of, axes = lanes.of._replace(prefix=cache), lanes.axes._replace(prefix=0)
+    return Lanes(of, axes, lanes.lead), tokens[:, length:]

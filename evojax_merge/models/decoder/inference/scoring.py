@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.inference.lanes import Lanes
-from evojax_merge.models.decoder.inference.prefix import Primed, prime
+from evojax_merge.models.decoder.inference.pictures import Pictures
+from evojax_merge.models.decoder.inference.prefix import Primed, candidates, features_of, prime
 from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
@@ -23,6 +23,8 @@ def sequence_loglikelihood(
     target: Bool[Array, "batch seq"],
     prefix: Caches | None = None,
     kernels: bool = False,
+    features: Float[Array, "batch slots hidden"] | None = None,
+    image_token_id: int | None = None,
 ) -> Float[Array, " batch"]:
     """Sum log p(token_t | tokens before t) of each sequence over the marked t, in float32.
 
@@ -34,17 +36,28 @@ def sequence_loglikelihood(
         target: Whether each token is marked. The first of a row never is.
         prefix: The cache of one sequence that stands before all of these, as in `forward`.
         kernels: Whether a fused kernel may compute attention, as in `forward`.
+        features: What stands in the place of picture tokens, as in `forward`.
+        image_token_id: The picture token.
     """
-    logits, _ = forward(config, params, tokens, start, prefix=prefix, kernels=kernels)
+    logits, _ = forward(
+        config,
+        params,
+        tokens,
+        start,
+        prefix=prefix,
+        kernels=kernels,
+        features=features,
+        image_token_id=image_token_id,
+    )
     chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
     normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
     return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
 
 
 def make_loglikelihood(
-    config: DecoderConfig, axes: Any = None, prefix: int = 0
+    config: DecoderConfig, axes: Any = None, prefix: int = 0, pictures: Pictures | None = None
 ) -> Callable[..., Float[Array, "pop batch"]]:
-    """Build ``loglikelihood(params, tokens, start, target)``.
+    """Build ``loglikelihood(params, tokens, start, target, *fields, eyes=None)``.
 
     It returns the `sequence_loglikelihood` of every candidate. The caller jits it.
 
@@ -53,6 +66,7 @@ def make_loglikelihood(
         axes: The axis of the population in each leaf, by default that of the layout.
         prefix: How many tokens all sequences begin with. A candidate reads them once. None of them,
             nor the one that follows, is marked.
+        pictures: How the pictures of sequences are seen, or None for text alone.
     """
 
     axes = layout(config).population_axes() if axes is None else axes
@@ -62,12 +76,23 @@ def make_loglikelihood(
         tokens: Tokens,
         start: Int[Array, " batch"],
         target: Bool[Array, "batch seq"],
+        *fields: Any,
+        eyes: Any = None,
     ) -> Float[Array, "pop batch"]:
-        lanes, tokens = prime(config, Lanes.make(params, axes), tokens, start, prefix)
+        lanes = candidates(params, axes, pictures, fields, eyes)
+        lanes, tokens = prime(config, lanes, tokens, start, prefix)
 
         def one(model: Primed) -> Float[Array, " batch"]:
             return sequence_loglikelihood(
-                config, model.params, tokens, start, target[:, prefix:], model.prefix, kernels=True
+                config,
+                model.params,
+                tokens,
+                start,
+                target[:, prefix:],
+                model.prefix,
+                kernels=True,
+                features=features_of(model, pictures),
+                image_token_id=None if pictures is None else pictures.token_id,
             )
 
         values = lanes.each(one)

@@ -1,0 +1,190 @@
+"""What tasks share that have a model write answers: prompts as arrays, and answers as texts."""
+
+import copy
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from jaxtyping import Int, Integer
+
+from evojax_merge.checkpoints.tokenizers import refused
+from evojax_merge.documents.arguments import check_switch, check_text, check_whole
+from evojax_merge.fitness.base import Batch, GenerateBatch
+from evojax_merge.fitness.data import DataError
+from evojax_merge.fitness.encoder import (
+    Bucket,
+    Encoder,
+    fitting_bucket,
+    pad_left,
+    plan_buckets,
+    shared_prefix,
+)
+from evojax_merge.fitness.language import Language, as_language
+from evojax_merge.fitness.text import TextTask
+from evojax_merge.models.request import Generate
+
+
+@dataclasses.dataclass(kw_only=True)
+class AnsweringTask(TextTask):
+    """Items that a model answers in text.
+
+    Attributes:
+        template: The prompt, with fields of the item in braces.
+        language: A condition on the text, ``ja`` for the script rule, or None for any language.
+        max_new_tokens: The largest number of tokens in an answer.
+        stop: The strings that end an answer; its text is cut before the first of them.
+        chat: Whether the prompt is given as a user's turn in the model's chat template.
+        slots: How many answers a model writes at a time; those that end make room for prompts that
+            wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
+    """
+
+    template: str = "{question}"
+    language: Language | str | None = None
+    max_new_tokens: int = 256
+    stop: Sequence[str] = ()
+    chat: bool = False
+    slots: int | None = None
+
+    def __post_init__(self) -> None:
+        check_whole(f"{self.name}: max_new_tokens", self.max_new_tokens, 1)
+        if self.slots is not None:
+            check_whole(f"{self.name}: slots", self.slots, 1)
+        check_switch(f"{self.name}: chat", self.chat)
+        if not isinstance(self.stop, list | tuple):
+            raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
+        self.stop = tuple(check_text(f"{self.name}: stop", one, empty=False) for one in self.stop)
+        self.language = as_language(self.language)
+        super().__post_init__()
+
+    def check_prompts(
+        self, encoder: Encoder, prompts: Sequence[str], encoded: Sequence[Sequence[int]]
+    ) -> None:
+        """Raise if a prompt is empty, or does not fit into the model's context with an answer.
+
+        Args:
+            encoder: The tokenizer of the model.
+            prompts: The prompt of each item.
+            encoded: Its tokens.
+        """
+        for record, prompt, ids in zip(self.records, prompts, encoded, strict=True):
+            if not prompt.strip() or not ids:
+                raise DataError(f"{record.place}: the prompt is empty")
+            encoder.require_context(
+                len(ids) + self.max_new_tokens,
+                f"{record.place}: a prompt of {len(ids)} and {self.max_new_tokens} new",
+                "shorten the prompt or lower fitness.max_new_tokens",
+            )
+
+
+class Answers:
+    """Prompts as arrays in length buckets, and the texts that models continue them with.
+
+    Attributes:
+        request: What a model is to do. Some of the tokens that end an answer are the model's, and
+            some are stop strings of one token; longer stop strings cut the text afterwards.
+        image_token_id: The token in whose place a feature of a picture stands, if there are some.
+    """
+
+    image_token_id: int | None = None
+
+    def __init__(
+        self,
+        task: AnsweringTask,
+        encoder: Encoder,
+        prompts: Sequence[str],
+        encoded: Sequence[Sequence[int]],
+    ) -> None:
+        self._encoder, self._tokenizer = encoder, encoder.tokenizer
+        self._records, self._prompts, self._encoded = task.records, prompts, encoded
+        self.request = Generate(
+            max_new_tokens=task.max_new_tokens,
+            eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
+            pad_id=encoder.pad,
+            prefix=shared_prefix([(ids, self._given(ids)) for ids in encoded]),
+            slots=task.slots,
+            image_token_id=self.image_token_id,
+        )
+        extra = task.max_new_tokens - self.request.prefix
+        self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
+        self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
+        self._ends = np.array(encoder.eos_ids, np.int32)
+        self._condition = as_language(task.language)
+
+    @functools.cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches, one per length bucket."""
+        return self._text
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def take(self, rows: Int[np.ndarray, " chosen"]) -> Self:
+        """The same task on some of its items; both know what was judged before."""
+        part = copy.copy(self)
+        part._choose(rows)
+        part._fill((fitting_bucket(list(map(len, part._encoded)), self._text),))
+        return part
+
+    def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
+        """Leave of what there is by item that of these items."""
+        self._encoded = [self._encoded[row] for row in rows]
+        self._prompts = [self._prompts[row] for row in rows]
+        self._records = tuple(self._records[row] for row in rows)
+
+    def _fill(self, buckets: Sequence[Bucket]) -> None:
+        self._rows = tuple(bucket.rows for bucket in buckets)
+        self.__dict__.pop("batches", None)
+        self._text = tuple(
+            GenerateBatch(
+                *pad_left([self._encoded[row] for row in rows], length, self.request.pad_id)
+            )
+            for rows, length in buckets
+        )
+
+    def _given(self, ids: Sequence[int]) -> int:
+        """How many tokens of a prompt are no part of an answer, and may be read once for all.
+
+        A token before the first feature of a picture is kept, as one is before an answer.
+        """
+        if self.image_token_id in ids:
+            return ids.index(self.image_token_id) + 1
+        return len(ids)
+
+    def _in_language(self, text: str) -> bool | None:
+        return None if self._condition is None else self._condition(text)
+
+    def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
+        if len(tokens) == 0:
+            return []
+        ended = np.isin(tokens, self._ends)
+        length = np.where(ended.any(-1), ended.argmax(-1), tokens.shape[-1])
+        # The backend's own batch decoding: transformers' wrapper checks every id in Python.
+        with refused(f"{self._encoder.directory or 'the model'}: its tokenizer cannot decode"):
+            texts: list[str] = self._tokenizer.backend_tokenizer.decode_batch(
+                [ids[:end] for ids, end in zip(tokens.tolist(), length.tolist(), strict=True)],
+                skip_special_tokens=True,
+            )
+        if self._stop is not None:
+            texts = [self._stop.split(text, maxsplit=1)[0] for text in texts]
+        return texts
+
+
+def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:
+    if not stop:
+        return []
+    encoded = encoder(stop, special=False)
+    return [
+        ids[0]
+        for ids, text in zip(encoded, stop, strict=True)
+        if len(ids) == 1 and text in encoder.tokenizer.decode(ids) and ids[0] not in encoder.eos_ids
+    ]
+
+
+def rows_as_keys(tokens: Integer[np.ndarray, "*lead new"]) -> list[bytes]:
+    """The tokens of each row as bytes, by which it is known whether they were judged before."""
+    flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)
+    data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize
+    return [data[at : at + width] for at in range(0, len(data), width)]

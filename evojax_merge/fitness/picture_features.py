@@ -1,0 +1,142 @@
+"""Features of pictures for a tower and a projector that are not merged, computed once and kept."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from evojax_merge.checkpoints import Checkpoint, load, take_parts
+from evojax_merge.fitness.eyes import SEEING
+from evojax_merge.models.llava.config import PROJECTOR, LlavaConfig
+from evojax_merge.models.llava.modeling import features
+from evojax_merge.models.llava.params import NEWLINE
+from evojax_merge.models.request import Pixels
+from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
+from evojax_merge.params.tree import flatten
+from evojax_merge.params.types import Params
+
+FORMAT = 1
+"""This is raised whenever the same pictures get other features, or these are kept otherwise."""
+
+TILES = 64
+"""How many tiles a device has at a time, at most, but all those of a picture."""
+
+Tiles = UInt8[np.ndarray, "tiles channels height width"]
+TileFeatures = Float[np.ndarray, "tiles positions hidden"]
+
+
+class CarriedEyes:
+    """The tower and the projector of a carrier.
+
+    Features are kept on disk, by the content of the prepared picture, of the weights and of the
+    configuration, and are found there by later runs.
+
+    Args:
+        carrier: The checkpoint, of which only the tensors of these parts are read.
+        pixels: How whole numbers become the floats that the tower reads.
+        directory: The directory that features are kept in, or None to keep none.
+    """
+
+    def __init__(self, carrier: Checkpoint, pixels: Pixels, directory: Path | None) -> None:
+        self._part = take_parts(carrier, SEEING)
+        self._pixels = pixels
+        self._cache = None
+        if directory is not None:
+            self._cache = StatisticsCache(directory, content="features of pictures")
+
+    def __call__(
+        self, pictures: Sequence[Tiles]
+    ) -> tuple[list[TileFeatures], Float[np.ndarray, " hidden"] | None]:
+        """The features of pictures that are all different, and the newline if the model has one."""
+        model = load(self._part)
+        newline = model.params[PROJECTOR].get(NEWLINE)
+        entries = self._entries(model.params, pictures)
+        found = [None if entry is None else entry.read() for entry in entries]
+        dtype = model.dtype
+        known = [None if one is None else one["features"].view(dtype) for one in found]
+        missing = [number for number, one in enumerate(known) if one is None]
+        made = self._computed(model.params, [pictures[number] for number in missing])
+        for number, one in zip(missing, made, strict=True):
+            known[number] = one = one.astype(dtype)
+            if (entry := entries[number]) is not None:
+                entry.write({"features": _storable(one)})
+        return (
+            [one for one in known if one is not None],
+            None if newline is None else np.asarray(newline),
+        )
+
+    def _entries(self, params: Params, pictures: Sequence[Tiles]) -> list[Entry | None]:
+        """The place of each picture's features on disk."""
+        if self._cache is None:
+            return [None] * len(pictures)
+        weights, settings = _weights_hash(params), self._settings()
+        return [
+            self._cache.entry(
+                "picture_features",
+                [weights],
+                {**settings, "picture": _hash(tiles), "shape": list(tiles.shape)},
+            )
+            for tiles in pictures
+        ]
+
+    def _settings(self) -> dict[str, Any]:
+        config: LlavaConfig = self._part.config
+        seeing = [repr(config.vision), repr(config.projector), list(config.pictures.layers)]
+        numbers = [np.asarray(one, np.float64).tolist() for one in self._pixels]
+        return {
+            "format": FORMAT,
+            "seeing": [*seeing, config.pictures.select],
+            "pixels": numbers,
+        }
+
+    def _computed(self, params: Params, pictures: Sequence[Tiles]) -> Iterator[TileFeatures]:
+        """Compute features, of some pictures at a time."""
+        config, pixels = self._part.config, self._pixels
+        run = jax.jit(lambda params, tiles: features(config, params, tiles, pixels))
+        counts = [len(tiles) for tiles in pictures]
+        room = max([min(TILES, sum(counts)), *counts])
+        for group in _groups(counts, room):
+            tiles = np.concatenate([pictures[number] for number in group])
+            empty = np.zeros((room - len(tiles), *tiles.shape[1:]), np.uint8)
+            made = np.asarray(run(params, jnp.asarray(np.concatenate([tiles, empty]))))
+            ends = np.cumsum([counts[number] for number in group])
+            yield from np.split(made[: ends[-1]], ends[:-1])
+
+
+def _groups(counts: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Pictures one after another, as many at a time as have room."""
+    group: list[int] = []
+    taken = 0
+    for number, count in enumerate(counts):
+        if taken + count > room:
+            yield group
+            group, taken = [], 0
+        group.append(number)
+        taken += count
+    if group:
+        yield group
+
+
+def _weights_hash(params: Params) -> str:
+    leaves = flatten(params)
+    account = [
+        [path, str(leaf.dtype), list(leaf.shape), _hash(np.asarray(leaf))]
+        for path, leaf in sorted(leaves.items())
+    ]
+    return hashlib.sha256(json.dumps(account).encode()).hexdigest()
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).hexdigest()
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """The same bytes in a dtype that NumPy has of its own."""
+    return array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array

@@ -1,0 +1,142 @@
+"""The pictures of prompts as fields of batches."""
+
+import abc
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from evojax_merge.fitness.eyes import Eyes
+from evojax_merge.fitness.picture_features import CarriedEyes
+from evojax_merge.fitness.pictures import Views
+from evojax_merge.models.ability import Common
+from evojax_merge.models.llava.pictures import gather_index
+from evojax_merge.models.request import Pixels, Sight
+
+
+class PictureFields(abc.ABC):
+    """The pictures of items.
+
+    Fields of batches of one length have one shape, whichever items are in them.
+
+    Args:
+        eyes: What sees them.
+        pictures: The pictures, all different.
+        shown: The pictures of each item, by their numbers.
+        lengths: The number of tokens of each item's prompt.
+    """
+
+    def __init__(
+        self,
+        eyes: Eyes,
+        pictures: Sequence[Views],
+        shown: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+    ) -> None:
+        self._eyes, self._pictures, self._shown = eyes, pictures, shown
+        self._index = [self._index_of(own) for own in shown]
+        self._lengths = np.asarray(lengths)
+
+    @abc.abstractmethod
+    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        """The fields of a batch.
+
+        Args:
+            items: The items of the batch.
+            length: The padded length of its prompts.
+        """
+
+    def _index_of(self, own: Sequence[int]) -> Int[np.ndarray, " slots"]:
+        tiles, found = 0, []
+        for number in own:
+            views = self._pictures[number]
+            found.append(gather_index(self._eyes.pictures, views.size, tiles))
+            tiles += len(views.pixels)
+        return np.concatenate(found)
+
+    def _room(self, counts: Sequence[int], length: int) -> int:
+        """The most of something that an item has whose prompt is not longer than that."""
+        return int(np.asarray(counts)[self._lengths <= length].max())
+
+    def _slots(self, length: int) -> int:
+        return self._room([len(index) for index in self._index], length)
+
+
+class FixedFeatures(PictureFields):
+    """Features that are the same for all candidates.
+
+    They are computed when fields are first asked for, which is after everything is checked.
+
+    Args:
+        eyes: What sees the pictures.
+        pictures: The pictures, all different.
+        shown: The pictures of each item, by their numbers.
+        lengths: The number of tokens of each item's prompt.
+        carried: The tower and the projector.
+    """
+
+    def __init__(
+        self,
+        eyes: Eyes,
+        pictures: Sequence[Views],
+        shown: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        carried: CarriedEyes,
+    ) -> None:
+        super().__init__(eyes, pictures, shown, lengths)
+        self._carried = carried
+
+    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        tiles, newline = self._features
+        width, dtype = tiles[0].shape[-1], tiles[0].dtype
+        features = np.zeros((len(items), self._slots(length), width), dtype)
+        for row, item in zip(features, items, strict=True):
+            rows = [tiles[number].reshape(-1, width) for number in self._shown[item]]
+            if newline is not None:
+                rows.append(newline[None].astype(dtype))  # the index of a newline is -1
+            row[: len(self._index[item])] = np.concatenate(rows)[self._index[item]]
+        return (features,)
+
+    @functools.cached_property
+    def _features(self) -> tuple[list[np.ndarray], np.ndarray | None]:
+        return self._carried([views.pixels for views in self._pictures])
+
+
+class SeenTiles(PictureFields):
+    """Tiles that each candidate sees by itself.
+
+    Args:
+        eyes: What sees the pictures.
+        pictures: The pictures, all different.
+        shown: The pictures of each item, by their numbers.
+        lengths: The number of tokens of each item's prompt.
+        pixels: How whole numbers become the floats that a tower reads.
+    """
+
+    def __init__(
+        self,
+        eyes: Eyes,
+        pictures: Sequence[Views],
+        shown: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        pixels: Pixels,
+    ) -> None:
+        super().__init__(eyes, pictures, shown, lengths)
+        self._pixels = pixels
+
+    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        counts = [sum(len(self._pictures[one].pixels) for one in own) for own in self._shown]
+        shape = self._pictures[0].pixels.shape[1:]
+        tiles = np.zeros((len(items), self._room(counts, length), *shape), np.uint8)
+        index = np.zeros((len(items), self._slots(length)), np.int32)
+        for row, item in enumerate(items):
+            own = [self._pictures[number].pixels for number in self._shown[item]]
+            tiles[row, : counts[item]] = np.concatenate(own)
+            index[row, : len(self._index[item])] = self._index[item]
+        return tiles, index, self._sight
+
+    @functools.cached_property
+    def _sight(self) -> Common:
+        return Common(Sight(self._pixels, self._eyes.others()))

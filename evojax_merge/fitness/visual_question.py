@@ -1,0 +1,247 @@
+"""Questions about pictures, and answers in text that are judged by those that are known."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int, Integer
+
+from evojax_merge.documents.arguments import check_option, check_text
+from evojax_merge.fitness.answering import AnsweringTask, Answers, rows_as_keys
+from evojax_merge.fitness.base import (
+    Batch,
+    GenerateBatch,
+    Measure,
+    SeenGenerateBatch,
+    TilesGenerateBatch,
+)
+from evojax_merge.fitness.chat import as_chats
+from evojax_merge.fitness.data import DataError, Record
+from evojax_merge.fitness.encoder import Encoder
+from evojax_merge.fitness.eyes import Eyes
+from evojax_merge.fitness.gallery import Gallery
+from evojax_merge.fitness.judging import Judge, Known
+from evojax_merge.fitness.language import as_language
+from evojax_merge.fitness.picture_fields import PictureFields
+from evojax_merge.fitness.picture_paths import pictures_of
+from evojax_merge.fitness.picture_prompts import (
+    PLACE,
+    as_content,
+    chat_template_of,
+    check_places,
+    expanded,
+    spelled,
+)
+from evojax_merge.fitness.pictures import Picture
+from evojax_merge.fitness.text import fill
+
+_CACHED_BYTES = 2**27
+
+
+@dataclasses.dataclass(kw_only=True)
+class VisualQuestionTask(AnsweringTask):
+    """How well answers to questions about pictures agree with those that are known.
+
+    Attributes:
+        template: The prompt, with fields of the item in braces and ``<image>`` in the place of each
+            picture. With ``chat`` the parts between pictures are those of a user's turn.
+        image: The field of the path of a picture from the directory of the file, or of a list of
+            such paths.
+        reference: The field of the right answer, or of a list of right answers.
+        score: How answers are judged, one of `evojax_merge.fitness.judging.SCORES`.
+        words: How ROUGE-L cuts texts, see `evojax_merge.fitness.words.chosen_words`.
+        extract: How numbers are found and compared, for ``score="number"``.
+        views: How pictures are seen: ``auto`` as the model's configuration says, or ``one``, whole
+            and once, as LLaVA-1.5 does, also by a model that sees tiles.
+        processor: The directory or hub id of the checkpoint whose image processor prepares the
+            pictures; by default, that of the model.
+        keep_features: The directory that features of pictures are kept in, ``default`` for that of
+            statistics, or None to keep none.
+        measure: What the results are.
+    """
+
+    template: str = f"{PLACE}\n{{question}}"
+    image: str = "image"
+    reference: str = "answer"
+    score: str = "rouge_l"
+    words: str = "auto"
+    extract: str = "normalized"
+    views: Literal["auto", "one"] = "auto"
+    processor: str | None = None
+    keep_features: str | None = "default"
+    name: str = "visual_question"
+    measure: Measure = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        check_option(f"{self.name}: views", self.views, ("auto", "one"))
+        for key in ("image", "reference"):
+            check_text(f"{self.name}: {key}", getattr(self, key), empty=False)
+        language = as_language(self.language)
+        self.judge = Judge(self.score, self.extract, self.words, language, self.name)
+        self.measure = self.judge.measure
+        super().__post_init__()
+
+    def check(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            check_places(record, self.prompt_of(record), len(self.pictures_of(record)))
+            self.known_of(record)
+
+    def bind(self, model: Any) -> "BoundVisualQuestion":
+        """Prepare prompts and pictures for models like this one.
+
+        Raises:
+            DataError: A picture cannot be read, or an item does not fit the model.
+            CheckpointError: The checkpoint has no image processor, or one of another model.
+            ValueError: The model does not see, it has no tokenizer or chat template, or a prompt
+                and its answer do not fit into its context.
+        """
+        eyes = Eyes.of(model, self.views == "one", self.name)
+        encoder = Encoder(model, self.name)
+        gallery = Gallery(
+            [self.pictures_of(record) for record in self.records],
+            eyes,
+            self.processor or model.directory,
+            self.name,
+        )
+        prompts = [self.prompt_of(record) for record in self.records]
+        token_id = eyes.pictures.token_id
+        texts = self._written(encoder, prompts, token_id)
+        encoded = [
+            expanded(ids, token_id, counts, record.place)
+            for record, ids, counts in zip(
+                self.records, encoder(texts), gallery.counts, strict=True
+            )
+        ]
+        self.check_prompts(encoder, prompts, encoded)
+        fields = gallery.fields(list(map(len, encoded)), self.keep_features)
+        return BoundVisualQuestion(self, encoder, texts, encoded, fields, token_id)
+
+    def prompt_of(self, record: Record) -> str:
+        """The prompt of an item, with places for its pictures."""
+        return self.prefix + fill(self.template, record)
+
+    def pictures_of(self, record: Record) -> tuple[Picture, ...]:
+        """The pictures of an item, in the order of the places."""
+        return pictures_of(record, self.image)
+
+    def known_of(self, record: Record) -> tuple[Known, ...]:
+        """The answers of an item that are known to be right.
+
+        Raises:
+            DataError: There is none, or one is neither a text nor a number, is blank, or cannot be
+                compared.
+        """
+        given = record.field(self.reference)
+        answers = given if isinstance(given, list) else [given]
+        if not answers:
+            raise DataError(
+                f"{record.place}: field {self.reference!r} is an empty list; give an answer, or "
+                "leave the item out"
+            )
+        for one in answers:
+            record._replace(fields={self.reference: one}).text(self.reference)
+        try:
+            return tuple(map(self.judge.known, answers))
+        except ValueError as error:
+            raise DataError(f"{record.place}: field {self.reference!r}: {error}") from error
+
+    def _written(self, encoder: Encoder, prompts: Sequence[str], token_id: int) -> list[str]:
+        if not self.chat:
+            return spelled(prompts, encoder.tokenizer, token_id)
+        directory = encoder.directory
+        return as_chats(
+            encoder.tokenizer,
+            [as_content(prompt) for prompt in prompts],
+            directory or self.name,
+            None if directory is None else chat_template_of(Path(directory)),
+        )
+
+
+class BoundVisualQuestion(Answers):
+    """Prompts and pictures as arrays, and the judge of what a population wrote.
+
+    Features that are the same for all candidates are computed when ``batches`` is first read.
+    """
+
+    def __init__(
+        self,
+        task: VisualQuestionTask,
+        encoder: Encoder,
+        prompts: Sequence[str],
+        encoded: Sequence[Sequence[int]],
+        fields: PictureFields,
+        image_token_id: int,
+    ) -> None:
+        self.image_token_id = image_token_id
+        self._judge = task.judge
+        self._known = [task.known_of(record) for record in task.records]
+        self._shown = [[one.name for one in task.pictures_of(record)] for record in task.records]
+        self._fields, self._items = fields, np.arange(len(encoded))
+        self._cache: dict[tuple[int, bytes], float] = {}
+        super().__init__(task, encoder, prompts, encoded)
+
+    def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
+        super()._choose(rows)
+        self._items = self._items[rows]
+
+    @functools.cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches, one per length bucket."""
+        return tuple(
+            self._batch(batch, rows) for rows, batch in zip(self._rows, self._text, strict=True)
+        )
+
+    def _batch(self, text: GenerateBatch, rows: Int[np.ndarray, " batch"]) -> Batch:
+        fields = self._fields.fields(self._items[rows], text.tokens.shape[1])
+        kind = SeenGenerateBatch if len(fields) == 1 else TilesGenerateBatch
+        return kind(*text, *fields)
+
+    def score(
+        self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """How well each answer agrees with the best of its item's known answers, from 0 to 1.
+
+        Each distinct answer to an item is decoded and judged once.
+        """
+        found = np.zeros((len(outputs[0]), len(self)), np.float32)
+        for rows, tokens in zip(self._rows, outputs, strict=True):
+            found[:, rows] = self._scores(np.asarray(tokens), self._items[rows])
+        return found
+
+    def details(
+        self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]], candidate: int = 0
+    ) -> list[dict[str, Any]]:
+        """Prompt, pictures, text, known answers, language and score of each item."""
+        found: list[dict[str, Any]] = [{} for _ in range(len(self))]
+        for rows, tokens in zip(self._rows, outputs, strict=True):
+            texts = self._texts(np.asarray(tokens)[candidate])
+            for row, text in zip(rows, texts, strict=True):
+                item = self._items[row]
+                found[row] = {
+                    "item": int(row),
+                    "prompt": self._prompts[row],
+                    "pictures": self._shown[item],
+                    "text": text,
+                    "references": [one.text for one in self._known[item]],
+                    "in_language": self._judge.in_language(text),
+                    "score": self._judge(text, self._known[item]),
+                }
+        return found
+
+    def _scores(
+        self, tokens: Integer[np.ndarray, "pop batch new"], items: Int[np.ndarray, " batch"]
+    ) -> Float32[np.ndarray, "pop batch"]:
+        written = rows_as_keys(tokens)
+        keys = list(zip(np.tile(items, len(tokens)).tolist(), written, strict=True))
+        flat = tokens.reshape(len(keys), -1)
+        new = {key: row for row, key in enumerate(keys) if key not in self._cache}
+        if (len(self._cache) + len(new)) * len(written[0]) > _CACHED_BYTES:
+            self._cache.clear()
+            new = {key: row for row, key in enumerate(keys)}
+        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
+            self._cache[key] = self._judge(text, self._known[key[0]])
+        scores = np.fromiter((self._cache[key] for key in keys), np.float32, len(keys))
+        return scores.reshape(tokens.shape[:-1])

@@ -1,0 +1,84 @@
+"""Language models are merged by how they answer questions about pictures."""
+
+import json
+
+import pytest
+from safetensors.numpy import load_file
+
+from evojax_merge import api
+from evojax_merge.checkpoints import CheckpointError
+from evojax_merge.fitness import DataError
+from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
+from tests.llava_factory import llava_config, picture, write_llava
+
+TEXT = {"num_hidden_layers": 2, "vocab_size": 260, "max_position_embeddings": 512}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A text model and a LLaVA, whose language model is merged with it."""
+    folder = tmp_path_factory.mktemp("models")
+    config = tiny_config("mistral", **TEXT)
+    write_checkpoint(folder / "japanese", config, tokenizer=byte_tokenizer())
+    write_llava(folder / "llava", llava_config(), seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("items")
+    lines = []
+    for number in range(3):
+        picture((20, 16 + number), number).save(folder / f"{number}.png")
+        item = {"image": f"{number}.png", "question": "?", "answer": f"abcdefgh {number}"}
+        lines.append(json.dumps(item))
+    (folder / "items.jsonl").write_text("\n".join(lines))
+    return folder / "items.jsonl"
+
+
+def overrides(models, items, *more):
+    return [
+        f"model.sources=[{models / 'llava'},{models / 'japanese'}]",
+        "operator=linear",
+        "fitness=visual_question",
+        f"fitness.data={items}",
+        "fitness.words=characters",
+        "fitness.max_new_tokens=4",
+        "search.evaluations=4",
+        "baselines.published=false",
+        *more,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
+def test_a_language_model_is_merged_by_what_it_says_of_pictures(models, items, tmp_path):
+    found = api.evolve(overrides(models, items), tmp_path / "run")
+    own = load_file(models / "llava" / "model.safetensors")
+    assert load_file(found.directory / "export" / "model.safetensors").keys() == own.keys()
+    assert {result.measure for result in found.results} == {"ROUGE-L of characters"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
+def test_a_tower_is_merged_by_what_the_model_says_of_pictures(models, items, tmp_path):
+    write_llava(tmp_path / "other", llava_config(), seed=6)
+    sources = f"model.sources=[{models / 'llava'},{tmp_path / 'other'}]"
+    more = [sources, "model.parts=[vision_tower,projector]"]
+    found = api.evolve(overrides(models, items, *more), tmp_path / "run")
+    assert len(found.results) > 0
+
+
+def test_what_cannot_be_is_refused_before_weights_are_read(models, items, tmp_path, monkeypatch):
+    monkeypatch.setattr("evojax_merge.checkpoints.loader._read_params", None)
+    text = f"model.sources=[{models / 'japanese'}]"
+    with pytest.raises(ValueError, match="needs a model that sees pictures"):
+        api.evolve(overrides(models, items, text), tmp_path / "run")
+    more = f"fitness.processor={models / 'japanese'}"
+    with pytest.raises(CheckpointError, match=r"no preprocessor_config.json"):
+        api.evolve(overrides(models, items, more), tmp_path / "run")
+    (items.parent / "4.png").write_text("no picture")
+    bad = items.with_name("bad.jsonl")
+    bad.write_text(json.dumps({"image": "4.png", "question": "?", "answer": "a"}))
+    with pytest.raises(DataError, match=r"bad.jsonl, line 1: 4.png cannot be read as a picture"):
+        api.evolve(overrides(models, items, f"fitness.test={bad}"), tmp_path / "run")
