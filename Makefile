@@ -48,6 +48,7 @@ sources: $(VENV)/.installed ## train the bundled sources again
 	$(BIN)/python -m experiments.digits.make_sources
 	$(BIN)/python -m experiments.digits_clip.make_sources
 	$(BIN)/python -m experiments.quickstart.make_sources
+	$(BIN)/python -m experiments.vision.make_sources
 
 spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
 	$(BIN)/python -m experiments.spaces.compare

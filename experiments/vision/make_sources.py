@@ -20,9 +20,10 @@ from experiments.vision.train import Stage, fit, picture_loss, text_loss
 SOURCES = Path(__file__).parent / "sources"
 
 READ = Stage("base", 2600, 3e-3, warmup=50)
-SEE = Stage("tower", 1300, 1.5e-3)
+SEE = Stage("tower", 1000, 1.5e-3)
 ALIGN = Stage("seer, projector alone", 60, 3e-3)
-TUNE = Stage("seer", 600, 5e-4)
+TUNE = Stage("seer", 600, 1.2e-3)
+POLISH = Stage("seer, again", 700, 8e-4)
 SPEAK = Stage("japanese", 250, 8e-4)
 
 JAPANESE_QUESTIONS = 0.4
@@ -70,7 +71,8 @@ def make_seer(directory: Path, seed: int) -> None:
         params.update(fit(picture_loss(config, checkpoint.pixels()), trained, drawn, stage, fixed))
 
     tune(ALIGN, (PROJECTOR,), 0.0, seed + 4)
-    tune(TUNE, (PROJECTOR, LANGUAGE), JAPANESE_QUESTIONS, seed + 5)
+    for stage, number in ((TUNE, seed + 5), (POLISH, seed + 6)):
+        tune(stage, (PROJECTOR, LANGUAGE), JAPANESE_QUESTIONS, number)
     words.chat_template = tokenizer.CHAT_TEMPLATE
     checkpoint.save(directory / "seer", family, written, params, words)
     checkpoint.save_processor(directory / "seer")
