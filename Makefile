@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip test test-slow parity fuzz kills check lint types sources spaces bench clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision test test-slow parity fuzz kills check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ digits: $(VENV)/.installed ## the instant experiment on scikit-learn's digits
 
 digits-clip: $(VENV)/.installed ## the same on pictures of them, of a small CLIP
 	$(BIN)/evojax-merge evolve +experiment=digits_clip
+
+evolve-vision: $(VENV)/.installed ## a small LLaVA and a Japanese model become a LLaVA that speaks Japanese
+	$(BIN)/evojax-merge evolve +experiment=vision
 
 test: $(VENV)/.installed-test ## the fast test suite
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -48,6 +51,7 @@ sources: $(VENV)/.installed ## train the bundled sources again
 	$(BIN)/python -m experiments.digits.make_sources
 	$(BIN)/python -m experiments.digits_clip.make_sources
 	$(BIN)/python -m experiments.quickstart.make_sources
+	$(BIN)/python -m experiments.vision.make_sources
 
 spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
 	$(BIN)/python -m experiments.spaces.compare
