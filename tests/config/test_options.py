@@ -186,7 +186,7 @@ def test_classification_tasks_drive_a_search(name, items, tmp_path):
 @pytest.mark.parametrize("name", options("experiment"))
 def test_experiments_describe_a_run(name):
     config = compose([f"+experiment={name}"])
-    if name == "evollm_jp":  # its items are the user's to provide
+    if name in ("evollm_jp", "evovlm_jp"):  # their items are the user's to provide
         config.fitness.data = str(Path(__file__).parent / "data" / "gsm8k_ja.jsonl")
     assert build(config).name == name
 
