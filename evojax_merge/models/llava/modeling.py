@@ -117,7 +117,7 @@ def forward(
     *,
     features: Float[Array, "batch slots hidden"] | None = None,
     last_only: bool = False,
-) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
+) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
     Args:
@@ -128,7 +128,7 @@ def forward(
         cache: The keys and values of slots before ``offset``.
         offset: The slot of the first of ``tokens``.
         features: The result of `gathered`, or None for text alone.
-        last_only: Whether only the logits of the last position are computed.
+        last_only: Whether only the logits of the last position are computed (``read`` is then 1).
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
