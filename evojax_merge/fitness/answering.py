@@ -17,6 +17,7 @@ from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.encoder import (
     Bucket,
     Encoder,
+    before_features,
     fitting_bucket,
     pad_left,
     plan_buckets,
@@ -99,13 +100,16 @@ class Answers:
     ) -> None:
         self._encoder, self._tokenizer = encoder, encoder.tokenizer
         self._records, self._prompts, self._encoded = task.records, prompts, encoded
+        # Each row keeps a token, before an answer or the first feature of a picture.
+        token_id = self.image_token_id
+        alike = [(ids, min(len(ids), before_features(ids, token_id) + 1)) for ids in encoded]
         self.request = Generate(
             max_new_tokens=task.max_new_tokens,
             eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
             pad_id=encoder.pad,
-            prefix=shared_prefix([(ids, self._given(ids)) for ids in encoded]),
+            prefix=shared_prefix(alike),
             slots=task.slots,
-            image_token_id=self.image_token_id,
+            image_token_id=token_id,
         )
         extra = task.max_new_tokens - self.request.prefix
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
@@ -143,15 +147,6 @@ class Answers:
             )
             for rows, length in buckets
         )
-
-    def _given(self, ids: Sequence[int]) -> int:
-        """How many tokens of a prompt are no part of an answer, and may be read once for all.
-
-        A token before the first feature of a picture is kept, as one is before an answer.
-        """
-        if self.image_token_id in ids:
-            return ids.index(self.image_token_id) + 1
-        return len(ids)
 
     def _in_language(self, text: str) -> bool | None:
         return None if self._condition is None else self._condition(text)

@@ -70,6 +70,26 @@ class LoglikelihoodBatch(NamedTuple):
     target: Bool[np.ndarray, "batch seq"]
 
 
+class SeenLoglikelihoodBatch(NamedTuple):
+    """A `LoglikelihoodBatch` with the features of pictures, as in a `SeenGenerateBatch`."""
+
+    tokens: Int32[np.ndarray, "batch seq"]
+    start: Int32[np.ndarray, " batch"]
+    target: Bool[np.ndarray, "batch seq"]
+    features: Shaped[np.ndarray, "batch slots hidden"]
+
+
+class TilesLoglikelihoodBatch(NamedTuple):
+    """A `LoglikelihoodBatch` with tiles of pictures, as in a `TilesGenerateBatch`."""
+
+    tokens: Int32[np.ndarray, "batch seq"]
+    start: Int32[np.ndarray, " batch"]
+    target: Bool[np.ndarray, "batch seq"]
+    tiles: UInt8[np.ndarray, "batch tiles channels height width"]
+    order: Int32[np.ndarray, "batch slots"]
+    sight: Common
+
+
 class ClassifyBatch(NamedTuple):
     """Feature vectors to classify."""
 
@@ -101,6 +121,8 @@ Batch = (
     | SeenGenerateBatch
     | TilesGenerateBatch
     | LoglikelihoodBatch
+    | SeenLoglikelihoodBatch
+    | TilesLoglikelihoodBatch
     | ClassifyBatch
     | PictureBatch
     | SizeBatch

@@ -232,6 +232,11 @@ def shared_prefix(rows: Sequence[tuple[Sequence[int], int]]) -> int:
     return length if length >= _MULTIPLE else 0
 
 
+def before_features(ids: Sequence[int], token_id: int | None) -> int:
+    """The number of tokens before the first feature of a picture; all, where there is none."""
+    return ids.index(token_id) if token_id in ids else len(ids)
+
+
 def pad_left(
     rows: Sequence[Sequence[int]], length: int, pad: int
 ) -> tuple[Int32[np.ndarray, "batch seq"], Int32[np.ndarray, " batch"]]:

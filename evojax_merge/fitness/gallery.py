@@ -46,19 +46,22 @@ class Gallery:
         each = [num_tokens(eyes.pictures, views.size) for views in self.views]
         self.counts = [[each[number] for number in own] for own in self.shown]
 
-    def fields(self, lengths: Sequence[int], directory: str | None) -> PictureFields:
+    def fields(
+        self, lengths: Sequence[int], owners: Sequence[int], directory: str | None
+    ) -> PictureFields:
         """The pictures as fields of batches.
 
         Args:
-            lengths: The number of tokens of each item's prompt.
+            lengths: The number of tokens of each row.
+            owners: The item of each row.
             directory: The directory that features are kept in, ``default`` for that of statistics,
                 or None to keep none.
         """
-        eyes = self.eyes
+        eyes, shown = self.eyes, [self.shown[item] for item in owners]
         if not eyes.fixed or eyes.carrier is None:
-            return SeenTiles(eyes, self.views, self.shown, lengths, self.pixels)
+            return SeenTiles(eyes, self.views, shown, lengths, self.pixels)
         kept = None
         if directory is not None:
             kept = at_home(default_directory() if directory == "default" else directory)
         carried = CarriedEyes(eyes.carrier, self.pixels, kept)
-        return FixedFeatures(eyes, self.views, self.shown, lengths, carried)
+        return FixedFeatures(eyes, self.views, shown, lengths, carried)

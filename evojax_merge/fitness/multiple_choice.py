@@ -11,18 +11,19 @@ from jaxtyping import Float, Float32, Int
 from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.base import ACCURACY, Measure
+from evojax_merge.fitness.base import ACCURACY, Batch, Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
-from evojax_merge.fitness.text import TextTask, fill
+from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood, with_places
+from evojax_merge.fitness.text import fill
 
 NORMALIZATIONS = ("none", "tokens", "characters")
 
 
 @dataclasses.dataclass(kw_only=True)
-class MultipleChoiceTask(TextTask):
+class MultipleChoiceTask(SeeingTask):
     """Accuracy of choosing the continuation with the highest log-likelihood.
 
     Attributes:
@@ -55,7 +56,7 @@ class MultipleChoiceTask(TextTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            fill(self.template, record)
+            self.check_pictures(record, self.prefix + fill(self.template, record))
             self._answer(record)
 
     def bind(self, model: Any) -> "BoundMultipleChoice":
@@ -64,20 +65,23 @@ class MultipleChoiceTask(TextTask):
         Raises:
             ValueError: There is no tokenizer, or a pair does not fit into the model's context.
         """
+        sights = self.seen_by(model)
         encoder = Encoder(model, self.name)
         contexts = [self.prefix + fill(self.template, record) for record in self.records]
         choices = [self._choices(record) for record in self.records]
         owners = [item for item, texts in enumerate(choices) for _ in texts]
         pairs = encoder.pair(
-            [contexts[item] for item in owners],
+            with_places([contexts[item] for item in owners], encoder, sights),
             [self.delimiter + text for texts in choices for text in texts],
         )
+        if sights is not None:
+            pairs = sights.pairs(owners, pairs)
         for item, (ids, _) in zip(owners, pairs, strict=True):
             encoder.require_context(
                 len(ids), f"{self.records[item].place}: question with choice", "shorten them"
             )
         return BoundMultipleChoice(
-            likelihood=Likelihood(pairs, encoder.pad, self.buckets),
+            likelihood=seen_likelihood(pairs, owners, encoder.pad, self.buckets, sights),
             contexts=contexts,
             choices=choices,
             answers=[self._answer(record) for record in self.records],
@@ -127,7 +131,6 @@ class BoundMultipleChoice:
         answers: Sequence[int],
         normalize: str,
     ) -> None:
-        self.batches = likelihood.batches
         self.request = likelihood.request
         self._likelihood = likelihood
         self._contexts, self._choices = contexts, choices
@@ -141,6 +144,11 @@ class BoundMultipleChoice:
         }
         self._lengths = lengths[normalize].astype(np.float32)
 
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches, one per length bucket."""
+        return self._likelihood.batches
+
     def __len__(self) -> int:
         return len(self._answers)
 
@@ -151,7 +159,6 @@ class BoundMultipleChoice:
         pairs = np.concatenate([np.arange(first[row], first[row] + counts[row]) for row in rows])
         part = copy.copy(self)
         part._likelihood = self._likelihood.take(pairs)
-        part.batches = part._likelihood.batches
         part._contexts = [self._contexts[row] for row in rows]
         part._choices = [self._choices[row] for row in rows]
         part._answers = self._answers[rows]
@@ -187,7 +194,12 @@ class BoundMultipleChoice:
         ]
 
     def references(self) -> tuple[TextReferences, ...]:
-        """All choices of each item, each with its value among them."""
+        """All choices of each item, each with its value among them.
+
+        Raises:
+            ValueError: Items have pictures.
+        """
+        self._likelihood.require_text("multiple_choice")
         texts = [
             Text(ids, known, 1 / float(length))
             for (ids, known), length in zip(self._likelihood.rows, self._lengths, strict=True)

@@ -9,16 +9,17 @@ from jaxtyping import Float, Float32, Int, Num
 
 from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
-from evojax_merge.fitness.base import Measure
+from evojax_merge.fitness.base import Batch, Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
-from evojax_merge.fitness.text import TextTask, fill
+from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood, with_places
+from evojax_merge.fitness.text import fill
 
 
 @dataclasses.dataclass(kw_only=True)
-class PerplexityTask(TextTask):
+class PerplexityTask(SeeingTask):
     """The mean natural log-likelihood per token of each text, which is to be maximised.
 
     With ``template="{question}"`` and ``text=answer`` it measures how expected the right answers
@@ -45,7 +46,7 @@ class PerplexityTask(TextTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            fill(self.template, record)
+            self.check_pictures(record, self.prefix + fill(self.template, record))
             text = record.field(self.text)
             if not isinstance(text, str) or not text:
                 raise DataError(
@@ -60,6 +61,7 @@ class PerplexityTask(TextTask):
             ValueError: There is no tokenizer, ``length`` exceeds the model's context, or a text
                 has no token that has another before it.
         """
+        sights = self.seen_by(model)
         encoder = Encoder(model, self.name)
         if self.length is not None:
             encoder.require_context(self.length, "a window", "lower fitness.length")
@@ -68,11 +70,20 @@ class PerplexityTask(TextTask):
         rows: list[tuple[list[int], int]] = []
         owners: list[int] = []
         length = self.length or encoder.context
-        for item, (ids, known) in enumerate(encoder.pair(contexts, texts)):
+        pairs = encoder.pair(with_places(contexts, encoder, sights), texts)
+        if sights is not None:
+            pairs = sights.pairs(range(len(pairs)), pairs)
+        for item, (ids, known) in enumerate(pairs):
+            if sights is not None and length is not None and len(ids) > length:
+                raise DataError(
+                    f"{self.records[item].place}: a text with pictures has {len(ids)} tokens, and "
+                    f"cannot be cut into windows of {length}; shorten it"
+                )
             windows = list(_windows(ids, known, length))
             rows += windows
             owners += [item] * len(windows)
-        return BoundPerplexity(Likelihood(rows, encoder.pad, self.buckets), owners, texts)
+        likelihood = seen_likelihood(rows, owners, encoder.pad, self.buckets, sights)
+        return BoundPerplexity(likelihood, owners, texts)
 
 
 class BoundPerplexity:
@@ -83,12 +94,16 @@ class BoundPerplexity:
     """
 
     def __init__(self, likelihood: Likelihood, owners: Sequence[int], texts: Sequence[str]) -> None:
-        self.batches = likelihood.batches
         self.request = likelihood.request
         self._likelihood = likelihood
         self._texts = texts
         self._first = np.flatnonzero(np.diff(owners, prepend=-1))
         self.tokens = np.add.reduceat(likelihood.counts, self._first)
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches, one per length bucket."""
+        return self._likelihood.batches
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -126,7 +141,12 @@ class BoundPerplexity:
         ]
 
     def references(self) -> tuple[TextReferences, ...]:
-        """The windows, weighted so that their mean is the mean over the texts."""
+        """The windows, weighted so that their mean is the mean over the texts.
+
+        Raises:
+            ValueError: Items have pictures.
+        """
+        self._likelihood.require_text("perplexity")
         rows = self._likelihood.rows
         windows = np.diff(self._first, append=len(rows))
         share = len(rows) / len(self) / np.repeat(self.tokens, windows)

@@ -28,8 +28,8 @@ FORMAT = 1
 TILES = 64
 """How many tiles a device has at a time, at most, but all those of a picture."""
 
-Tiles = UInt8[np.ndarray, "tiles channels height width"]
-TileFeatures = Float[np.ndarray, "tiles positions hidden"]
+Tiles = UInt8[np.ndarray, "_ channels height width"]
+TileFeatures = Float[np.ndarray, "_ positions hidden"]
 
 
 class CarriedEyes:

@@ -17,15 +17,15 @@ from evojax_merge.models.request import Pixels, Sight
 
 
 class PictureFields(abc.ABC):
-    """The pictures of items.
+    """The pictures of rows of text.
 
-    Fields of batches of one length have one shape, whichever items are in them.
+    Fields of batches of one length have one shape, whichever rows are in them.
 
     Args:
         eyes: What sees them.
         pictures: The pictures, all different.
-        shown: The pictures of each item, by their numbers.
-        lengths: The number of tokens of each item's prompt.
+        shown: The pictures of each row, by their numbers.
+        lengths: The number of tokens of each row.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class PictureFields(abc.ABC):
         self._lengths = np.asarray(lengths)
 
     @abc.abstractmethod
-    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+    def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         """The fields of a batch.
 
         Args:
-            items: The items of the batch.
-            length: The padded length of its prompts.
+            rows: The rows of the batch.
+            length: Their padded length.
         """
 
     def _index_of(self, own: Sequence[int]) -> Int[np.ndarray, " slots"]:
@@ -57,7 +57,7 @@ class PictureFields(abc.ABC):
         return np.concatenate(found)
 
     def _room(self, counts: Sequence[int], length: int) -> int:
-        """The most of something that an item has whose prompt is not longer than that."""
+        """The most of something that a row has which is not longer than that."""
         return int(np.asarray(counts)[self._lengths <= length].max())
 
     def _slots(self, length: int) -> int:
@@ -72,8 +72,8 @@ class FixedFeatures(PictureFields):
     Args:
         eyes: What sees the pictures.
         pictures: The pictures, all different.
-        shown: The pictures of each item, by their numbers.
-        lengths: The number of tokens of each item's prompt.
+        shown: The pictures of each row, by their numbers.
+        lengths: The number of tokens of each row.
         carried: The tower and the projector.
     """
 
@@ -88,15 +88,15 @@ class FixedFeatures(PictureFields):
         super().__init__(eyes, pictures, shown, lengths)
         self._carried = carried
 
-    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+    def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         tiles, newline = self._features
         width, dtype = tiles[0].shape[-1], tiles[0].dtype
-        features = np.zeros((len(items), self._slots(length), width), dtype)
-        for row, item in zip(features, items, strict=True):
-            rows = [tiles[number].reshape(-1, width) for number in self._shown[item]]
+        features = np.zeros((len(rows), self._slots(length), width), dtype)
+        for own, row in zip(features, rows, strict=True):
+            seen = [tiles[number].reshape(-1, width) for number in self._shown[row]]
             if newline is not None:
-                rows.append(newline[None].astype(dtype))  # the index of a newline is -1
-            row[: len(self._index[item])] = np.concatenate(rows)[self._index[item]]
+                seen.append(newline[None].astype(dtype))  # the index of a newline is -1
+            own[: len(self._index[row])] = np.concatenate(seen)[self._index[row]]
         return (features,)
 
     @functools.cached_property
@@ -110,8 +110,8 @@ class SeenTiles(PictureFields):
     Args:
         eyes: What sees the pictures.
         pictures: The pictures, all different.
-        shown: The pictures of each item, by their numbers.
-        lengths: The number of tokens of each item's prompt.
+        shown: The pictures of each row, by their numbers.
+        lengths: The number of tokens of each row.
         pixels: How whole numbers become the floats that a tower reads.
     """
 
@@ -126,15 +126,15 @@ class SeenTiles(PictureFields):
         super().__init__(eyes, pictures, shown, lengths)
         self._pixels = pixels
 
-    def fields(self, items: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+    def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         counts = [sum(len(self._pictures[one].pixels) for one in own) for own in self._shown]
         shape = self._pictures[0].pixels.shape[1:]
-        tiles = np.zeros((len(items), self._room(counts, length), *shape), np.uint8)
-        index = np.zeros((len(items), self._slots(length)), np.int32)
-        for row, item in enumerate(items):
-            own = [self._pictures[number].pixels for number in self._shown[item]]
-            tiles[row, : counts[item]] = np.concatenate(own)
-            index[row, : len(self._index[item])] = self._index[item]
+        tiles = np.zeros((len(rows), self._room(counts, length), *shape), np.uint8)
+        index = np.zeros((len(rows), self._slots(length)), np.int32)
+        for place, row in enumerate(rows):
+            own = [self._pictures[number].pixels for number in self._shown[row]]
+            tiles[place, : counts[row]] = np.concatenate(own)
+            index[place, : len(self._index[row])] = self._index[row]
         return tiles, index, self._sight
 
     @functools.cached_property

@@ -36,10 +36,12 @@ def _file(record: Record, folder: Path, name: str) -> Path:
     what = f"{record.place}: picture {shown(name)}"
     try:
         home, path = folder.resolve(), (folder / at_home(name)).resolve()
+        regular, exists = path.is_file(), path.exists()
     except DocumentError as error:
         raise DataError(f"{what} {error}") from None
     except (OSError, RuntimeError) as error:  # links in a circle, names that are too long
-        raise DataError(f"{what}: leads nowhere ({error})") from None
+        reason = getattr(error, "strerror", None) or "links in a circle"
+        raise DataError(f"{what} leads nowhere: {reason}") from None
     allowed = [home]
     snapshot = next((one for one in (home, *home.parents) if one.parent.name == "snapshots"), None)
     if snapshot is not None:  # of a data set in the hub's cache, where files are links to blobs
@@ -49,7 +51,7 @@ def _file(record: Record, folder: Path, name: str) -> Path:
             f"{what} is outside of the data's directory {home}; move it there, and give its path "
             "from there"
         )
-    if not path.is_file():
-        found = "is no regular file" if path.exists() else "no such file"
+    if not regular:
+        found = "is no regular file" if exists else "no such file"
         raise DataError(f"{what}: {found} ({path})")
     return path

@@ -1,6 +1,7 @@
 """Several fitness tasks at once, each of which is one objective."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -126,9 +127,11 @@ class BoundSeveral:
     def __init__(self, tasks: Mapping[str, tuple[BoundTask, float]]) -> None:
         self.tasks = {name: task for name, (task, _) in tasks.items()}
         self._weights = {name: weight for name, (_, weight) in tasks.items()}
-        self.batches: tuple[Batch, ...] = tuple(
-            batch for task in self.tasks.values() for batch in task.batches
-        )
+
+    @functools.cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """The batches of all tasks."""
+        return tuple(batch for task in self.tasks.values() for batch in task.batches)
 
     def __len__(self) -> int:
         return sum(len(task) for task in self.tasks.values())

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
-from evojax_merge.documents.arguments import check_option, check_text
+from evojax_merge.documents.arguments import check_text
 from evojax_merge.fitness.answering import AnsweringTask, Answers, rows_as_keys
 from evojax_merge.fitness.base import (
     Batch,
@@ -21,64 +21,48 @@ from evojax_merge.fitness.base import (
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
-from evojax_merge.fitness.eyes import Eyes
-from evojax_merge.fitness.gallery import Gallery
 from evojax_merge.fitness.judging import Judge, Known
 from evojax_merge.fitness.language import as_language
 from evojax_merge.fitness.picture_fields import PictureFields
-from evojax_merge.fitness.picture_paths import pictures_of
 from evojax_merge.fitness.picture_prompts import (
     PLACE,
     as_content,
     chat_template_of,
-    check_places,
-    expanded,
     spelled,
 )
-from evojax_merge.fitness.pictures import Picture
+from evojax_merge.fitness.seeing import SeeingTask
 from evojax_merge.fitness.text import fill
 
 _CACHED_BYTES = 2**27
 
 
 @dataclasses.dataclass(kw_only=True)
-class VisualQuestionTask(AnsweringTask):
+class VisualQuestionTask(SeeingTask, AnsweringTask):
     """How well answers to questions about pictures agree with those that are known.
 
     Attributes:
         template: The prompt, with fields of the item in braces and ``<image>`` in the place of each
             picture. With ``chat`` the parts between pictures are those of a user's turn.
-        image: The field of the path of a picture from the directory of the file, or of a list of
-            such paths.
         reference: The field of the right answer, or of a list of right answers.
         score: How answers are judged, one of `evojax_merge.fitness.judging.SCORES`.
         words: How ROUGE-L cuts texts, see `evojax_merge.fitness.words.chosen_words`.
         extract: How numbers are found and compared, for ``score="number"``.
-        views: How pictures are seen: ``auto`` as the model's configuration says, or ``one``, whole
-            and once, as LLaVA-1.5 does, also by a model that sees tiles.
-        processor: The directory or hub id of the checkpoint whose image processor prepares the
-            pictures; by default, that of the model.
-        keep_features: The directory that features of pictures are kept in, ``default`` for that of
-            statistics, or None to keep none.
         measure: What the results are.
     """
 
     template: str = f"{PLACE}\n{{question}}"
-    image: str = "image"
+    image: str | None = "image"
     reference: str = "answer"
     score: str = "rouge_l"
     words: str = "auto"
     extract: str = "normalized"
-    views: Literal["auto", "one"] = "auto"
-    processor: str | None = None
-    keep_features: str | None = "default"
     name: str = "visual_question"
     measure: Measure = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        check_option(f"{self.name}: views", self.views, ("auto", "one"))
-        for key in ("image", "reference"):
-            check_text(f"{self.name}: {key}", getattr(self, key), empty=False)
+        if self.image is None:
+            raise ValueError(f"{self.name}: image is null; name the field of the picture's path")
+        check_text(f"{self.name}: reference", self.reference, empty=False)
         language = as_language(self.language)
         self.judge = Judge(self.score, self.extract, self.words, language, self.name)
         self.measure = self.judge.measure
@@ -86,7 +70,7 @@ class VisualQuestionTask(AnsweringTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            check_places(record, self.prompt_of(record), len(self.pictures_of(record)))
+            self.check_pictures(record, self.prompt_of(record))
             self.known_of(record)
 
     def bind(self, model: Any) -> "BoundVisualQuestion":
@@ -98,34 +82,19 @@ class VisualQuestionTask(AnsweringTask):
             ValueError: The model does not see, it has no tokenizer or chat template, or a prompt
                 and its answer do not fit into its context.
         """
-        eyes = Eyes.of(model, self.views == "one", self.name)
+        sights = self.seen_by(model)
+        assert sights is not None
         encoder = Encoder(model, self.name)
-        gallery = Gallery(
-            [self.pictures_of(record) for record in self.records],
-            eyes,
-            self.processor or model.directory,
-            self.name,
-        )
         prompts = [self.prompt_of(record) for record in self.records]
-        token_id = eyes.pictures.token_id
-        texts = self._written(encoder, prompts, token_id)
-        encoded = [
-            expanded(ids, token_id, counts, record.place)
-            for record, ids, counts in zip(
-                self.records, encoder(texts), gallery.counts, strict=True
-            )
-        ]
+        texts = self._written(encoder, prompts, sights.token_id)
+        encoded = [sights.expanded(item, ids) for item, ids in enumerate(encoder(texts))]
         self.check_prompts(encoder, prompts, encoded)
-        fields = gallery.fields(list(map(len, encoded)), self.keep_features)
-        return BoundVisualQuestion(self, encoder, texts, encoded, fields, token_id)
+        fields = sights.fields(list(map(len, encoded)), range(len(encoded)))
+        return BoundVisualQuestion(self, encoder, texts, encoded, fields, sights.token_id)
 
     def prompt_of(self, record: Record) -> str:
         """The prompt of an item, with places for its pictures."""
         return self.prefix + fill(self.template, record)
-
-    def pictures_of(self, record: Record) -> tuple[Picture, ...]:
-        """The pictures of an item, in the order of the places."""
-        return pictures_of(record, self.image)
 
     def known_of(self, record: Record) -> tuple[Known, ...]:
         """The answers of an item that are known to be right.

@@ -56,7 +56,7 @@ def test_a_language_model_is_merged_by_what_it_says_of_pictures(models, items, t
     found = api.evolve(overrides(models, items), tmp_path / "run")
     own = load_file(models / "llava" / "model.safetensors")
     assert load_file(found.directory / "export" / "model.safetensors").keys() == own.keys()
-    assert {result.measure for result in found.results} == {"ROUGE-L of characters"}
+    assert {result.measure.name for result in found.results} == {"ROUGE-L of characters"}
 
 
 @pytest.mark.slow

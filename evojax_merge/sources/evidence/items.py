@@ -134,7 +134,7 @@ def _texts(request: EvidenceRequest, path: str, model: Any) -> _Read:
     for record, (ids, known) in zip(records, rows, strict=True):
         encoder.require_context(len(ids), f"{record.place}: the text", "shorten it or leave it out")
         digest.update(np.array([len(ids), known, *ids], np.int64).tobytes())
-    batches = Likelihood(rows, encoder.pad, _BUCKETS).batches
+    batches = Likelihood(rows, encoder.pad, _BUCKETS).text
     return tuple(tuple(batch) for batch in batches), digest.hexdigest(), len(records)
 
 
