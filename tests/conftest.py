@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import shapes
+
+shapes.install()  # before a test module imports the package
+
 FOLDER = tempfile.TemporaryDirectory(prefix="evojax-merge-cache-")
 
 # Set here, before other modules import JAX and test modules copy the environment for the processes

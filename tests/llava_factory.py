@@ -23,6 +23,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava_next.image_processing_pil_llava_next import (
     LlavaNextImageProcessorPil,
 )
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from evojax_merge.models.llava import params as llava_params
 from evojax_merge.models.llava.config import LlavaConfig
@@ -50,6 +51,7 @@ VISION: dict[str, Any] = {
     "image_size": IMAGE,
     "patch_size": PATCH,
 }
+SIGLIP: dict[str, Any] = {**VISION, "model_type": "siglip_vision_model"}
 _CLASSES = {
     "llava": "LlavaForConditionalGeneration",
     "llava_next": "LlavaNextForConditionalGeneration",
@@ -149,12 +151,14 @@ def write_processor(directory: Path, hf_config: Mapping[str, Any]) -> None:
         processor: Any = LlavaNextProcessor
     else:
         made, processor = CLIPImageProcessorPil(**settings), LlavaProcessor
+        if vision["model_type"] == "siglip_vision_model":
+            made = SiglipImageProcessorPil(size={"height": side, "width": side})
     processor(
         image_processor=made,
         tokenizer=tokenizer,
         patch_size=vision["patch_size"],
         vision_feature_select_strategy=hf_config["vision_feature_select_strategy"],
-        num_additional_image_tokens=1,
+        num_additional_image_tokens=int(vision["model_type"] == "clip_vision_model"),
         chat_template=_TEMPLATE,
     ).save_pretrained(directory)
     made.save_pretrained(directory)  # the hub's checkpoints have preprocessor_config.json too

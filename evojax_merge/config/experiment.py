@@ -1,4 +1,8 @@
-"""What a run is made of, free of where its settings came from."""
+"""What a run is made of, free of where its settings came from.
+
+`ModelChoice`, `SearchBudget` and `Baselines` are also the types of their keys in the configuration
+(see `schema`), which has their defaults. Hydra cannot override frozen dataclasses, so they are not.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,13 +18,13 @@ from evojax_merge.recipes.coefficients import DTYPES
 from evojax_merge.strategies.base import Strategy
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(kw_only=True)
 class ModelChoice:
     """The checkpoints to merge.
 
     Attributes:
+        base: The model that sources were fine-tuned from, which operators on task vectors need.
         sources: The directories or hub ids of the models that are merged.
-        base: The model that they were fine-tuned from, which operators on task vectors need.
         names: What tables and plots call the sources; by default, the last part of each path.
         dtype: The type of the merged parameters; by default, that of the base or the first source.
         tokenizer: The model whose tokenizer and configuration the merge carries: ``base``, or the
@@ -32,8 +36,8 @@ class ModelChoice:
             its tokenizer and configuration.
     """
 
-    sources: list[str]
     base: str | None = None
+    sources: list[str]
     names: list[str] | None = None
     dtype: str | None = None
     tokenizer: str = "base"
@@ -105,7 +109,7 @@ class ModelChoice:
         return [source.rstrip("/").split("/")[-1] for source in self.sources]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class SearchBudget:
     """How much is evaluated.
 
@@ -136,7 +140,7 @@ class SearchBudget:
                 check_whole(f"search.{name}", value, 1)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Baselines:
     """What the evolved merge is compared with.
 

@@ -6,31 +6,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from evojax_merge.config.experiment import Baselines, ModelChoice, SearchBudget
 from evojax_merge.operators.statistics.cache import LIMIT_GB
-
-
-@dataclasses.dataclass
-class ModelConfig:
-    """The settings of a `evojax_merge.config.experiment.ModelChoice`."""
-
-    base: str | None = None
-    sources: list[str] = MISSING
-    names: list[str] | None = None
-    dtype: str | None = None
-    tokenizer: str = "base"
-    parts: list[str] | None = None
-    carrier: str | None = None
-
-
-@dataclasses.dataclass
-class SearchConfig:
-    """The settings of a `evojax_merge.config.experiment.SearchBudget`."""
-
-    evaluations: int = 1000
-    item_evaluations: int | None = None
-    chunk: int | None = None
-    finalists: int = 8
-    curve: int = 0
 
 
 @dataclasses.dataclass
@@ -83,15 +60,6 @@ class SaversConfig:
 
 
 @dataclasses.dataclass
-class BaselinesConfig:
-    """The settings of `evojax_merge.config.experiment.Baselines`."""
-
-    sources: bool = True
-    published: bool = True
-    random_search: bool = False
-
-
-@dataclasses.dataclass
 class StatisticsCacheConfig:
     """The settings of a `evojax_merge.operators.statistics.cache.StatisticsCache`."""
 
@@ -105,15 +73,15 @@ class Config:
 
     name: str = "evolve"
     seed: int = 0
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    model: ModelChoice = MISSING
     operator: Any = MISSING
     space: Any = MISSING
     strategy: Any = MISSING
     fitness: Any = MISSING
     mesh: Any = MISSING
-    search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
+    search: SearchBudget = dataclasses.field(default_factory=SearchBudget)
     savers: SaversConfig = dataclasses.field(default_factory=SaversConfig)
-    baselines: BaselinesConfig = dataclasses.field(default_factory=BaselinesConfig)
+    baselines: Baselines = dataclasses.field(default_factory=Baselines)
     export: bool = True
     statistics_cache: StatisticsCacheConfig = dataclasses.field(
         default_factory=StatisticsCacheConfig

@@ -16,8 +16,9 @@ import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES
-from evojax_merge.operators.statistics.windows import ALIGNMENT, OnDisk, Window, slack
+from evojax_merge.operators.statistics.windows import ALIGNMENT, slack
 from evojax_merge.params.finite import is_finite
+from evojax_merge.params.on_disk import OnDisk, Window
 
 AT_ONCE = 2**19
 """The number of elements copied or looked at at once."""

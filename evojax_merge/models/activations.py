@@ -1,7 +1,6 @@
 """Activations under the names that a ``config.json`` gives them."""
 
 import jax
-from flax import nnx
 
 from evojax_merge.params.types import Array, Float
 
@@ -22,5 +21,5 @@ def activate(name: str, x: Float[Array, " *shape"]) -> Float[Array, " *shape"]:
         case "gelu_new" | "gelu_pytorch_tanh":
             return jax.nn.gelu(x, approximate=True)
         case "quick_gelu":
-            return x * nnx.sigmoid(1.702 * x)
+            return x * jax.nn.sigmoid(1.702 * x)
     raise ValueError(f"there is no activation {name!r}")

@@ -35,7 +35,7 @@ def attach(model: nnx.Module, paths: Iterable[str]) -> nnx.Module:
 def _observe(
     x: Float[Array, "*rows inputs"],
     probe: Float[Array, "inputs inputs"],
-    rows: Float[Array, " *rows"],
+    rows: Float[Array, "..."],
 ) -> Float[Array, "*rows inputs"]:
     return x
 

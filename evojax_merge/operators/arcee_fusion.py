@@ -12,6 +12,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     spread,
     task_vectors,
@@ -66,7 +67,7 @@ def arcee_fusion() -> Operator:
         mergekit draws a million of a larger tensor with replacement.
     """
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Importance:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Importance:
         (source,) = sources
         shape = np.shape(base)[int(layered) :]
 
@@ -83,7 +84,7 @@ def arcee_fusion() -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Importance,
         key: LeafKey,

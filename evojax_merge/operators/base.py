@@ -11,9 +11,15 @@ from jaxtyping import Shaped, UInt32
 
 from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.params.low_rank import Adapted
+from evojax_merge.params.on_disk import OnDisk
 from evojax_merge.params.types import Array, Float
 
-Leaf = Float[Array, "..."] | Float[np.ndarray, "..."]
+Leaf = Float[Array, "..."] | Float[np.ndarray, "..."] | OnDisk
+"""A leaf of a model: an array, or a tensor that stays in its file."""
+
+Source = Leaf | Adapted
+"""A leaf of a source, which may be an adapter's, together with that of its base."""
+
 LeafKey = UInt32[Array, " *layers"]
 """The random address of a leaf: a scalar, or one key per layer of a stacked leaf."""
 Coefficients = dict[str, Float[Array, "..."]]
@@ -100,7 +106,7 @@ DENSITY = Coefficient(
 )
 
 
-def no_statistics(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[()]:
+def no_statistics(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> tuple[()]:
     """``init`` of an operator that needs to know nothing about whole tensors."""
     return ()
 

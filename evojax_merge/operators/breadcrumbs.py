@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import DENSITY, Coefficient, Leaf, LeafKey, Operator, Source
 from evojax_merge.operators.statistics import (
     Tensors,
     cuts_of,
@@ -113,7 +113,7 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
         factor = ratio(before, after) if rescale else jnp.ones_like(before)
         return Kept(band.keeps(task_vector), inverse_or(factor, values["density"], rescale))
 
-    def init(base: Leaf, sources: Sequence[Leaf], layered: bool) -> tuple[Band, ...]:
+    def init(base: Leaf, sources: Sequence[Source], layered: bool) -> tuple[Band, ...]:
         return tuple(in_threads(lambda source: band_table(base, source, layered, norm), sources))
 
     def init_fixed(tensors: Tensors, coefficients: Mapping[str, Any]) -> list[BandCut]:
@@ -122,7 +122,7 @@ def without_outliers(rescale: Rescale | None = None) -> Trimming:
     return Trimming((DENSITY, GAMMA), apply, init, init_fixed, statistics_name=f"band {norm}")
 
 
-def band_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Band:
+def band_table(base: Leaf, source: Source, layered: bool, norm: Norm | None = None) -> Band:
     """Order the task vector of one source, each layer by itself, for cuts at both ends.
 
     Args:

@@ -11,6 +11,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     spread,
 )
 from evojax_merge.params.types import Array, Float
@@ -66,12 +67,12 @@ def choice(options: Mapping[str, Operator]) -> Operator:
         """The index of the option."""
         return jnp.clip(jnp.floor(number).astype(jnp.int32), 0, len(chosen) - 1)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> tuple[Any, ...]:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> tuple[Any, ...]:
         return tuple(option.init(base, sources, layered) for option in chosen)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Any, ...],
         key: LeafKey,

@@ -10,6 +10,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     no_statistics,
     spread,
@@ -51,7 +52,7 @@ def consensus_ta(least: int = 2, lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,
@@ -91,7 +92,7 @@ def tall_mask(task: int = 0, lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,

@@ -14,6 +14,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     spread,
 )
 from evojax_merge.operators.statistics import in_threads, magnitudes, rank_in_rows, stack_layers
@@ -111,12 +112,12 @@ def by_rank(rescale: Rescale | None = "l1") -> Trimming:
     """
     refuse_linf(rescale)
 
-    def init(base: Leaf, sources: Sequence[Leaf], layered: bool) -> tuple[Ranks, ...]:
+    def init(base: Leaf, sources: Sequence[Source], layered: bool) -> tuple[Ranks, ...]:
         shape = np.shape(base)[int(layered) :]
         rows = shape[:1] if len(shape) > 1 else ()
         width = int(np.prod(shape[len(rows) :]))
 
-        def of_source(source: Leaf) -> Ranks:
+        def of_source(source: Source) -> Ranks:
             def one(layer: int) -> tuple[Any, ...]:
                 magnitude = magnitudes(base, source, layered, layer)
                 found = rank_in_rows(magnitude, width, 2 if rescale == "l2" else 1)

@@ -7,13 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.operators.base import (
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    spread,
-)
+from evojax_merge.operators.base import Coefficients, Leaf, LeafKey, Operator, Source, spread
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
 from evojax_merge.operators.steps.shares import average, from_first, shares
 from evojax_merge.params.types import Array, Float
@@ -71,7 +65,7 @@ def fisher(
 
     def init(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         layered: bool,
         evidence: tuple[LeafEvidence, ...],
     ) -> tuple[Any, ...]:
@@ -84,7 +78,7 @@ def fisher(
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Any, ...],
         key: LeafKey,

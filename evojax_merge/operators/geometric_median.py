@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.documents.arguments import check_whole
-from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import (
+    TINY,
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    Source,
+)
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, dot, per_vector
 from evojax_merge.operators.steps.sphere import over_sources
@@ -41,12 +49,12 @@ def geometric_median(max_iter: int = 32) -> Operator:
     """
     check_whole("geometric_median: max_iter", max_iter, 1)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Geometry,
         key: LeafKey,

@@ -11,6 +11,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     spread,
     task_vectors,
@@ -45,7 +46,7 @@ def iso_c() -> Operator:
         min(rows, columns) of them, as in the paper.
     """
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Isotropic | tuple[()]:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Isotropic | tuple[()]:
         if not is_matrix(base, layered):
             return ()
         layers = [
@@ -56,7 +57,7 @@ def iso_c() -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Isotropic | tuple[()],
         key: LeafKey,

@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.documents.arguments import check_number, check_whole
-from evojax_merge.operators.base import TINY, Coefficient, Coefficients, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import (
+    TINY,
+    Coefficient,
+    Coefficients,
+    Leaf,
+    LeafKey,
+    Operator,
+    Source,
+)
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, per_vector
 from evojax_merge.operators.steps.sphere import (
@@ -49,12 +57,12 @@ def karcher(max_iter: int = 10, tol: float = 1e-5) -> Operator:
     check_whole("karcher: max_iter", max_iter, 1)
     check_number("karcher: tol", tol, 0.0)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Geometry,
         key: LeafKey,

@@ -14,6 +14,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     divisor,
     float32,
     spread,
@@ -75,7 +76,7 @@ def knots(
     check_number("knots: lam", lam)
     trimmed = consensus == "sum"
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Aligned | tuple[()]:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Aligned | tuple[()]:
         if not is_matrix(base, layered):
             return ()
         layers = [
@@ -88,7 +89,7 @@ def knots(
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Aligned | tuple[()],
         key: LeafKey,

@@ -7,6 +7,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     divisor,
     float32,
     no_statistics,
@@ -31,7 +32,7 @@ def linear(normalize: bool = True) -> Operator:
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,

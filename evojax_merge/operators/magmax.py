@@ -9,6 +9,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     no_statistics,
     spread,
@@ -39,7 +40,7 @@ def magmax(largest: bool = True, lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,

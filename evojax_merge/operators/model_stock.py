@@ -10,6 +10,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     task_vectors,
 )
@@ -50,7 +51,7 @@ def model_stock(filter_wise: bool = False) -> Operator:
     check_switch("model_stock: filter_wise", filter_wise)
     along: Along = "rows" if filter_wise else "tensor"
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Array:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Array:
         # In NumPy: a program for each shape of leaf would cost more than it computes.
         measured = geometry(base, sources, layered, along)
         norms, apart = np.asarray(measured.norms), np.asarray(measured.apart)
@@ -69,7 +70,7 @@ def model_stock(filter_wise: bool = False) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Array,
         key: LeafKey,

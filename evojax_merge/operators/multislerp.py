@@ -9,6 +9,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     divisor,
     float32,
     task_vectors,
@@ -44,12 +45,12 @@ def multislerp(normalize: bool = True, of_task_vectors: bool = False) -> Operato
     check_switch("multislerp: normalize", normalize)
     check_switch("multislerp: of_task_vectors", of_task_vectors)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> Geometry:
         return geometry(base if of_task_vectors else None, sources, layered)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Geometry,
         key: LeafKey,

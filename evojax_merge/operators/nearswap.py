@@ -8,6 +8,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     no_statistics,
     spread,
@@ -41,7 +42,7 @@ def nearswap() -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,

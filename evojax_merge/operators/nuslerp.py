@@ -9,6 +9,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     task_vectors,
 )
@@ -46,13 +47,13 @@ def nuslerp(along: Along = "tensor", of_task_vectors: bool = False) -> Operator:
     check_option("nuslerp: along", along, ("tensor", "rows", "columns"))
     check_switch("nuslerp: of_task_vectors", of_task_vectors)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> Geometry:
         origin = base if of_task_vectors else None
         return geometry(origin, sources, layered, along, NO_DIRECTION)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Geometry,
         key: LeafKey,

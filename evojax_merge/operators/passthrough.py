@@ -6,6 +6,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     no_statistics,
     spread,
@@ -27,7 +28,7 @@ def passthrough() -> Operator:
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[()],
         key: LeafKey,

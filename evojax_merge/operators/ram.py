@@ -13,6 +13,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     spread,
     task_vectors,
@@ -88,7 +89,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
         own, all_ = counted
         return tuple(((all_ - own) / np.maximum(own, least)).astype(np.float32))
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> tuple[Array, ...]:
         if not raised:
             return ()
 
@@ -106,7 +107,7 @@ def _ram(name: str, epsilon: float, raised: bool) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Array, ...],
         key: LeafKey,

@@ -9,13 +9,7 @@ import numpy as np
 from jax.custom_batching import sequential_vmap
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.operators.base import (
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    spread,
-)
+from evojax_merge.operators.base import Coefficients, Leaf, LeafKey, Operator, Source, spread
 from evojax_merge.operators.evidence import EvidenceRequest, LeafEvidence
 from evojax_merge.operators.steps.shares import average, from_first, shares
 from evojax_merge.params.types import Array, Float
@@ -81,7 +75,7 @@ def regmean(
 
     def init(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         layered: bool,
         evidence: tuple[LeafEvidence, ...],
     ) -> tuple[Any, ...]:
@@ -102,7 +96,7 @@ def regmean(
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Any, ...],
         key: LeafKey,

@@ -13,6 +13,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     spread,
     task_vectors,
@@ -100,7 +101,7 @@ def sce(lam: float = 1.0) -> Operator:
     """
     check_number("sce: lam", lam)
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Selected:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Selected:
         shape = np.shape(base)[int(layered) :]
         of_layer = orders_of_variance(base, sources, layered)
 
@@ -116,7 +117,7 @@ def sce(lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Selected | SelectedAt,
         key: LeafKey,

@@ -10,6 +10,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     divisor,
     float32,
     spread,
@@ -36,7 +37,7 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
     check_switch("sign_only: normalize", normalize)
     check_number("sign_only: lam", lam)
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> tuple[Array, ...]:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> tuple[Array, ...]:
         def means(layer: int) -> tuple[np.float32, ...]:
             vectors = (task_vector_row(base, source, layered, layer) for source in sources)
             return tuple(np.abs(v).mean(dtype=np.float64).astype(np.float32) for v in vectors)
@@ -45,7 +46,7 @@ def sign_only(normalize: bool = False, lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Array, ...],
         key: LeafKey,

@@ -1,7 +1,7 @@
 """Spherical linear interpolation (Shoemake, 1985), https://doi.org/10.1145/325165.325242"""
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import Coefficient, Coefficients, Leaf, LeafKey, Operator, Source
 from evojax_merge.operators.statistics import geometry, geometry_name
 from evojax_merge.operators.steps.span import Geometry, combine, per_vector
 from evojax_merge.operators.steps.sphere import arc
@@ -31,12 +31,12 @@ def slerp(dot_threshold: float = 0.9995) -> Operator:
     """
     check_number("slerp: dot_threshold", dot_threshold, 0.0, 1.0)
 
-    def init(base: Leaf | None, sources: tuple[Leaf, ...], layered: bool) -> Geometry:
+    def init(base: Leaf | None, sources: tuple[Source, ...], layered: bool) -> Geometry:
         return geometry(None, sources, layered, smallest_norm=ORTHOGONAL_BELOW)
 
     def merge(
         base: Leaf | None,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Geometry,
         key: LeafKey,

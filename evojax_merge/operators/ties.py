@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.operators.base import DENSITY, Leaf, LeafKey, Operator
+from evojax_merge.operators.base import DENSITY, Leaf, LeafKey, Operator, Source
 from evojax_merge.operators.statistics import (
     Tensors,
     cuts_of,
@@ -77,7 +77,7 @@ def by_magnitude(rescale: Rescale | None = None) -> Trimming:
         scale = inverse_or(trim.rescale, values["density"], rescale)
         return Kept(trim.keeps(task_vector), scale)
 
-    def init(base: Leaf, sources: Sequence[Leaf], layered: bool) -> tuple[Trim, ...]:
+    def init(base: Leaf, sources: Sequence[Source], layered: bool) -> tuple[Trim, ...]:
         return tuple(in_threads(lambda source: trim_table(base, source, layered, norm), sources))
 
     def init_fixed(tensors: Tensors, coefficients: Mapping[str, Any]) -> list[TrimCut]:
@@ -86,7 +86,7 @@ def by_magnitude(rescale: Rescale | None = None) -> Trimming:
     return Trimming((DENSITY,), apply, init, init_fixed, statistics_name=f"trim {norm}")
 
 
-def trim_table(base: Leaf, source: Leaf, layered: bool, norm: Norm | None = None) -> Trim:
+def trim_table(base: Leaf, source: Source, layered: bool, norm: Norm | None = None) -> Trim:
     """Order the task vector of one source, each layer by itself.
 
     At density i / GRID, max(1, int(i / GRID x n)) of n elements are kept; none are at 0.

@@ -12,6 +12,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     float32,
     task_vectors,
     weighted_sum,
@@ -55,7 +56,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
     """
     check_number("tsv_merge: lam", lam)
 
-    def init(base: Leaf, sources: tuple[Leaf, ...], layered: bool) -> Decorrelated | tuple[()]:
+    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Decorrelated | tuple[()]:
         if not is_matrix(base, layered):
             return ()
         layers = [
@@ -67,7 +68,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: Decorrelated | tuple[()],
         key: LeafKey,

@@ -135,7 +135,7 @@ class Anchors:
             )
 
     @staticmethod
-    def _check_range(items: Items) -> None:
+    def _check_range(items: Float[np.ndarray, "..."]) -> None:
         low, high = (np.nanmin(items), np.nanmax(items)) if len(items) else (0, 1)
         if low < 0 or high > 1:
             raise ValueError(

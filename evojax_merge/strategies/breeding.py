@@ -158,7 +158,9 @@ class ArchiveStrategy(Strategy):
         archive, _ = jax.lax.scan(enter, state.archive, candidates)
         return State(state.founders, archive, state.generation + 1)
 
-    def _around(self, key: PRNGKey, centres: Population, count: int) -> Population:
+    def _around(
+        self, key: PRNGKey, centres: Float[Array, "centres dims"], count: int
+    ) -> Population:
         z = jax.random.normal(key, (count, self.dims))
         near = centres[jnp.arange(count) % len(centres)]
         return jnp.clip(near + self.box.sigma * self.box.span * z, self.box.lower, self.box.upper)

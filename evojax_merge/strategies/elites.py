@@ -28,7 +28,7 @@ class Grid(NamedTuple):
     quality: Float[Array, " cells"]
 
     @property
-    def occupied(self) -> Bool[Array, " cells"]:
+    def occupied(self) -> Bool[Array, "*grids cells"]:
         """Which cells have an elite."""
         return self.quality > -jnp.inf
 

@@ -37,7 +37,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", options("operator"))
 def test_operators(name):
     config = compose([f"operator={name}", "model.sources=[x]"]).operator
@@ -111,7 +111,7 @@ def test_spaces_of_paths(name):
     assert made.decode(np.float32(made.start)).length == 3
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", options("strategy"))
 def test_strategies(name):
     partial = instantiate(compose([f"strategy={name}", "model.sources=[x]"]).strategy)
@@ -174,6 +174,7 @@ def test_several_tasks_drive_a_search(models, items, tmp_path):
         assert row["objectives"][2] == row["items"][-1] <= -2 / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classification", *slow("digits")])
 def test_classification_tasks_drive_a_search(name, items, tmp_path):
     data = [f"fitness.data={items[name]}"] if name == "classification" else []
@@ -220,6 +221,7 @@ def test_a_mapping_of_ones_own_names_replaces_the_one_of_an_experiment():
     check_sweep(["space=parameter_groups", f"{given[0]},{{all: '*'}}"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*its configuration differs")
 def test_a_source_with_another_configuration_is_measured_as_it_is(models, items, tmp_path):
     turned = tmp_path / "turned"

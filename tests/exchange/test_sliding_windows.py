@@ -40,6 +40,7 @@ def stack(windowed, *parts):
     return {"merge_method": "passthrough", "slices": [{"sources": [own]} for own in sources]}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("parts", "windows"),
     [

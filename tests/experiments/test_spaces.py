@@ -15,9 +15,9 @@ def test_each_variant_stands_beside_its_own_random_search(tmp_path) -> None:
             folder = run_directory(tmp_path, name, seed)
             folder.mkdir()
             beside = "random_paths" if name == "hybrid" else "random_search"
-            right = np.arange(8) < 2 + seed
+            right = (np.arange(8) < 2 + seed).astype(float)
             task = SimpleNamespace(current_split="test", measure=ACCURACY)
-            results = [Result.of("evolved", task, right), Result.of(beside, task, ~right)]
+            results = [Result.of("evolved", task, right), Result.of(beside, task, 1 - right)]
             save_results(results, folder / "results.json")
     rows = list(collect(tmp_path, (0, 1)))
     assert [row["space"] for row in rows] == [name for name in VARIANTS for _ in range(2)]

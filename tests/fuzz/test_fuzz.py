@@ -45,8 +45,8 @@ def check(found: list[Ended]) -> None:
     assert not bad, f"{len(bad)} inputs:\n" + "\n".join(shown)
 
 
-def test_a_few_hundred_inputs():
-    check(read_all(inputs(3), workers=1))
+def test_some_inputs():
+    check(read_all(inputs(1), workers=1))
 
 
 @pytest.mark.fuzz

@@ -38,6 +38,7 @@ def small(diversity, batch_size=16):
     return entropy, lambda g: MLP.forward(space.config, space.merge_fn(space.materials, g), inputs)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("diversity", [0.0, 1.0])
 def test_what_is_descended_is_numpys_entropy_and_its_slope(diversity):
     entropy, logits = small(diversity, batch_size=10_000)

@@ -6,7 +6,7 @@ from evojax_merge.models import FAMILIES, family_of
 from evojax_merge.params.tree import flatten, unflatten
 from tests.checkpoints_factory import mlp_config, tiny_config
 from tests.clip_factory import clip_config, tower_config
-from tests.llava_factory import llava_config
+from tests.llava_factory import SIGLIP, llava_config
 
 CONFIGS = [
     tiny_config(attention_bias=True, mlp_bias=True),
@@ -20,6 +20,7 @@ CONFIGS = [
     clip_config(),
     tower_config("vision"),
     llava_config("llava_next"),
+    llava_config(vision=SIGLIP),
 ]
 
 

@@ -53,7 +53,7 @@ def their_grams(directory, tokens, start):
     return {name: gram / total for name, gram in grams.items()}
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("written_out", [8, 0])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])

@@ -81,6 +81,7 @@ def test_adapters_merge_as_the_models_that_they_make(typical):
     assert_close(merged, merge_once(operator, base, dense, coefficients), 2e-6)
 
 
+@pytest.mark.few(3)
 @several
 def test_adapters_and_checkpoints_merge_together(factory):
     operator = factory()
@@ -160,6 +161,7 @@ def test_what_is_unchanged_stays_the_base_to_the_bit():
         np.testing.assert_array_equal(*last)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("operator", [task_arithmetic(), ties(), linear()], ids=lambda o: o.name)
 def test_gradients_are_finite(operator):
     base, sources = base_model(), adapters(operator)

@@ -103,6 +103,7 @@ def test_structure_shapes_and_dtype_are_kept(operator, models, dtype):
         assert leaf.dtype == dtype
 
 
+@pytest.mark.few(6)
 def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models):
     base, sources = models(operator, jnp.bfloat16)
     wide_base, wide_sources = jax.tree.map(lambda x: x.astype(jnp.float32), (base, sources))
@@ -112,7 +113,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models
     assert_equal(merged, jax.tree.map(lambda x: x.astype(jnp.bfloat16), wide))
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("operator", "values"),
     [
@@ -227,6 +228,7 @@ def test_density_zero_gives_the_base(factory, models):
     assert_equal(merge_once(operator, base, sources, coefficients), base)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("factory", marked(f for f in FACTORIES if not made(f).random))
 def test_a_stacked_leaf_merges_as_its_layers_would_alone(factory, models):
     operator = made(factory)
@@ -241,6 +243,7 @@ def test_a_stacked_leaf_merges_as_its_layers_would_alone(factory, models):
         assert_close(merged["alone"], flatten(whole)[path][layer])
 
 
+@pytest.mark.few(3)
 def test_one_coefficient_for_all_layers_equals_the_same_one_for_each(typical, models):
     operator = typical
     base, sources = models(operator)

@@ -11,6 +11,7 @@ from tests.operators.merging import assert_equal, merge_once, random_coefficient
 from tests.slow import slow
 from tests.trees import init_statistics
 
+KEY = jnp.uint32(0)  # nothing is drawn
 OPERATORS = [tsv_merge(), iso_c(), knots(), knots(consensus="none")]
 
 
@@ -53,7 +54,7 @@ def test_gradients_are_finite(operator):
     numbers = {name: jnp.asarray(value, jnp.float32) for name, value in given.items()}
 
     def total(numbers):
-        return jnp.square(operator.merge(base, sources, numbers, statistics, None)).sum()
+        return jnp.square(operator.merge(base, sources, numbers, statistics, KEY)).sum()
 
     population = jax.tree.map(lambda x: jnp.stack([x, 0.5 * x]), numbers)
     gradients = jax.vmap(jax.grad(total))(population)
@@ -83,7 +84,7 @@ def test_vmap_gives_the_same_bits_where_shapes_change_how_matrices_are_multiplie
 
     def one(statistics, numbers):
         leaf = operator.merge(
-            base["w"], tuple(s["w"] for s in sources), numbers["w"], statistics["w"], None
+            base["w"], tuple(s["w"] for s in sources), numbers["w"], statistics["w"], KEY
         )
         return leaf.astype(jnp.float32)
 

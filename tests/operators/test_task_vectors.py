@@ -53,6 +53,7 @@ def test_breadcrumbs_rescaled_keep_the_norm(rescale, order, gamma):
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("layered", [False, True])
 @pytest.mark.parametrize("epsilon", [0.0, 0.2])
 def test_della_keeps_by_rank_within_the_row(layered, epsilon):

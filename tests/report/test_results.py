@@ -32,7 +32,7 @@ def shown(table, width=200):
 
 
 def of(task, *items, name="evolved", **options):
-    return Result.of(name, task, np.concatenate(items), **options)
+    return Result.of(name, task, np.concatenate(items).astype(float), **options)
 
 
 def test_the_score_of_several_tasks_is_their_weighted_sum_whatever_their_numbers_of_items():

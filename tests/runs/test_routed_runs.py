@@ -174,6 +174,7 @@ def test_layers_that_do_not_fit_are_refused_by_field_before_weights_are_read(fol
         evolve(overrides(folder, "dataflow", *more), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_source_that_changed_is_refused_unless_forced(folder, tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).symlink_to(folder / name)

@@ -235,12 +235,14 @@ def prepared(*overrides):
     return setup, setup.describe()[0].rpartition("evaluations of ")[2]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["cma_es", "cr_fm_nes", "snes", "optuna_cma", "auto"])
 def test_strategies_that_average(name):
     assert prepared(f"strategy={name}", ON, SMALL)[1] == "64 of 512 items"
     assert prepared(f"strategy={name}")[1] == "128 of 512 items"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["random", "differential_evolution", "coordinate", "memetic"])
 def test_strategies_that_keep_the_best_would_keep_the_luckiest(name):
     named = "RandomSearch|DifferentialEvolution|Coordinate|Memetic"

@@ -251,7 +251,7 @@ def test_anchors_for_graded_results_only():
         Scorer(Anchors(ITEMS), measure, ITEMS)(SPREAD)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [(), (2.0, -2.0)], ids=["sound", "failing"])
 @pytest.mark.parametrize("rule", [Whole, Racing, Anchors, both, minibatch])
 def test_a_search_that_was_cut_off_learns_again_what_it_knew(rule, broken, tmp_path):

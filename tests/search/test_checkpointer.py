@@ -134,7 +134,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_of_a_damaged_generation_the_one_before_is_gone_on_from(tmp_path, damage, capfd):
     whole = run(folder=tmp_path)

@@ -70,6 +70,7 @@ def test_a_search_that_was_cut_off_ends_in_the_same_state(tmp_path, calls):
     assert len(without_seconds(tmp_path / "cut")) == 6 * GENERATIONS
 
 
+@pytest.mark.slow
 def test_a_search_with_a_factor_of_the_covariance_goes_on_too(tmp_path, monkeypatch):
     monkeypatch.setattr(cma_es, "MANY", DIMS)
     run(folder=tmp_path, generations=3)

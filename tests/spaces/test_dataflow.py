@@ -106,6 +106,7 @@ def test_numbers_of_genes_are_the_papers():
     assert space.hops == 194
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("fixed", [True, False])
 @pytest.mark.parametrize("skeleton", [None, "b"])
 @pytest.mark.parametrize("scaling", ["matrix", "network", "hop", "off"])

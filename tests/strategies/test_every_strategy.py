@@ -109,7 +109,7 @@ def history(strategy: EvosaxStrategy) -> tuple[State, list[Generation]]:
     return evolve(strategy, strategy.init(jax.random.key(0)), 0, GENERATIONS)
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(4)
 def test_improves_a_sphere(
     strategy: EvosaxStrategy, history: tuple[State, list[Generation]]
 ) -> None:
@@ -122,6 +122,7 @@ def test_improves_a_sphere(
         assert np.mean(means[-5:]) > np.mean(means[:2])
 
 
+@pytest.mark.few(6)
 def test_stays_inside_the_bounds_and_varies(
     history: tuple[State, list[Generation]],
 ) -> None:

@@ -81,6 +81,7 @@ def test_finds_the_front_between_two_points(strategy: MultiObjectiveStrategy) ->
     assert (population <= BOX["upper"]).all()
 
 
+@pytest.mark.few(1)
 def test_first_candidate_is_the_start_and_no_evaluation_repeats_one(
     strategy: MultiObjectiveStrategy,
 ) -> None:
@@ -152,7 +153,12 @@ def test_parents_win_tournaments(strategy: MultiObjectiveStrategy) -> None:
         ranked = ranked.replace(niche=jnp.zeros(SIZE, jnp.int32))
     chosen = []
     algorithm = copy.copy(strategy.algorithm)
-    algorithm._mate = lambda key, parents, state, params: chosen.append(np.asarray(parents))
+
+    def mate(key: Any, parents: Any, state: Any, params: Any) -> np.ndarray:
+        chosen.append(np.asarray(parents))
+        return state.population
+
+    algorithm._mate = mate
     for seed in range(200):
         algorithm._ask(jax.random.key(seed), ranked, strategy._params)
     won = np.bincount(np.concatenate(chosen).ravel(), minlength=SIZE)

@@ -68,6 +68,7 @@ def strategy(request: pytest.FixtureRequest) -> Strategy:
     return build(request.param, population_size=4)
 
 
+@pytest.mark.few(1)
 def test_improves_every_task(strategy: Strategy) -> None:
     state = evolve(strategy, strategy.init(jax.random.key(0)), 0, 100)
     genotypes, objectives = strategy.front(state)

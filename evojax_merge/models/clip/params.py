@@ -16,6 +16,9 @@ BUFFERS = re.compile(r"(.*\.)?embeddings\.position_ids")
 
 SCALE = "logit_scale"
 
+LAYER_PREFIX = f"encoder.layers.{LAYER}."
+"""What the names of tensors in a layer of a tower begin with."""
+
 _PROJECTIONS = {"text": "text_projection.weight", "vision": "visual_projection.weight"}
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -47,7 +50,7 @@ def layout(config: CLIPConfig) -> Layout:
         for path, shape in _tower_shapes(tower).items()
     }
     if len(towers(config)) == 2:
-        leaves[SCALE] = Leaf((), SCALE, _group(SCALE), "vision.layers")
+        leaves[SCALE] = Leaf((), SCALE, tower_group(SCALE), "vision.layers")
     depths = {f"{name}.layers": tower.num_layers for name, tower in towers(config).items()}
     stacks = {name: Stack(name, depth) for name, depth in depths.items()}
     return Layout(dict(sorted(leaves.items())), stacks)
@@ -89,9 +92,9 @@ def _leaf(config: CLIPConfig, name: str, path: str, shape: tuple[int, ...]) -> L
     return Leaf(
         shape=shape,
         tensor=_tensor(config, name, path),
-        group=_group(path),
+        group=tower_group(path),
         stack=f"{name}.layers",
-        place=_place(path),
+        place=tower_place(path),
         token_table=path == _TOKENS,
         reads=None if reads is None else f"{name}.{reads}",
     )
@@ -102,21 +105,23 @@ def _tensor(config: CLIPConfig, name: str, path: str) -> str:
     if path == "projection.weight":
         return _PROJECTIONS[name]
     prefix = f"{name}_model." if config.prefixed else ""
-    return prefix + re.sub(r"^layers\.", f"encoder.layers.{LAYER}.", path)
+    return prefix + re.sub(r"^layers\.", LAYER_PREFIX, path)
 
 
-def _group(path: str) -> str:
+def tower_group(path: str) -> str:
+    """Return the group of a leaf, by its path within a tower."""
     return next(name for key, name in _GROUPS if key in path)
 
 
-def _place(path: str) -> Place:
+def tower_place(path: str) -> Place:
+    """Return the place of a leaf in the stack of its tower, by its path within it."""
     if path.startswith("layers."):
         return "each"
     return "first" if path.startswith(("embeddings.", "pre_layrnorm.")) else "last"
 
 
-def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
-    """Map each path within one tower to its shape."""
+def layer_shapes(c: TowerConfig) -> dict[str, tuple[int, ...]]:
+    """Map each path within the layers of a tower to its shape, which begins with the layers."""
     linear = {f"self_attn.{name}": (c.hidden_size, c.hidden_size) for name in _ATTENTION}
     linear |= {
         "mlp.fc1": (c.intermediate_size, c.hidden_size),
@@ -124,25 +129,31 @@ def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
     }
     layer: dict[str, tuple[int, ...]] = {f"{name}.weight": size for name, size in linear.items()}
     layer |= {f"{name}.bias": (outputs,) for name, (outputs, _) in linear.items()}
-    layer |= _norm("layer_norm1", c) | _norm("layer_norm2", c)
-    found = {f"layers.{path}": (c.num_layers, *shape) for path, shape in layer.items()}
+    layer |= norm_shapes("layer_norm1", c) | norm_shapes("layer_norm2", c)
+    return {f"layers.{path}": (c.num_layers, *shape) for path, shape in layer.items()}
+
+
+def _tower_shapes(c: TextConfig | VisionConfig) -> dict[str, tuple[int, ...]]:
+    """Map each path within one tower to its shape."""
+    found = layer_shapes(c)
     match c:
         case TextConfig():
             positions = c.max_position_embeddings
             found[_TOKENS] = (c.vocab_size, c.hidden_size)
-            found |= _norm("final_layer_norm", c)
+            found |= norm_shapes("final_layer_norm", c)
         case VisionConfig():
             positions = c.num_positions
             kernel = (c.hidden_size, c.num_channels, c.patch_size, c.patch_size)
             found["embeddings.patch_embedding.weight"] = kernel
             found["embeddings.class_embedding"] = (c.hidden_size,)
             # "layrnorm" is how the tensor is spelled in every checkpoint.
-            found |= _norm("pre_layrnorm", c) | _norm("post_layernorm", c)
+            found |= norm_shapes("pre_layrnorm", c) | norm_shapes("post_layernorm", c)
     found["embeddings.position_embedding.weight"] = (positions, c.hidden_size)
     if c.projection_dim is not None:
         found["projection.weight"] = (c.projection_dim, c.hidden_size)
     return found
 
 
-def _norm(name: str, c: TowerConfig) -> dict[str, tuple[int, ...]]:
+def norm_shapes(name: str, c: TowerConfig) -> dict[str, tuple[int, ...]]:
+    """Map the paths of a norm to their shapes."""
     return {f"{name}.weight": (c.hidden_size,), f"{name}.bias": (c.hidden_size,)}

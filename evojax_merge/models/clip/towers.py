@@ -48,6 +48,16 @@ class Tower(nnx.Module):
 
         return jax.lax.scan(hop, x, jax.tree.map(lambda leaf: leaf[first:depth], stacked))[0]
 
+    def several(
+        self, x: Float[Array, "batch seq hidden"], depths: Sequence[int]
+    ) -> list[Float[Array, "batch seq hidden"]]:
+        """Return the residual stream after several numbers of layers, each of which runs once."""
+        found, depth = {0: x}, 0
+        for deeper in sorted(set(depths)):
+            found[deeper] = self.run(found[depth], deeper, depth)
+            depth = deeper
+        return [found[depth] for depth in depths]
+
     def project(self, pooled: Float[Array, "batch hidden"]) -> Float[Array, "batch features"]:
         """Project into the shared space. Without a projection the features stay as they are."""
         return self.projection(pooled) if hasattr(self, "projection") else pooled
@@ -83,19 +93,28 @@ class VisionEmbeddings(nnx.Module):
             c.hidden_size, c.num_channels, c.patch_size, c.patch_size, rngs=rngs
         )
         self.position_embedding = Table(c.num_positions, c.hidden_size, rngs=rngs)
-        self.grid, self.patch = c.grid, c.patch_size
+        self.grid = c.grid
 
     def __call__(self, pixels: Pixels) -> Float[Array, "batch seq hidden"]:
-        kernel = self.patch_embedding.weight[...]
-        # A convolution whose windows do not overlap; as a product of matrices it stays one when
-        # every candidate of a population has a kernel of its own.
-        side = self.grid * self.patch
-        patches = pixels[:, :, :side, :side].astype(kernel.dtype)
-        patches = patches.reshape(*pixels.shape[:2], self.grid, self.patch, self.grid, self.patch)
-        x = jnp.einsum("bcipjq,hcpq->bijh", patches, kernel)
-        x = x.reshape(len(pixels), self.grid**2, -1)
+        x = patched(pixels, self.patch_embedding.weight[...], self.grid)
         first = jnp.broadcast_to(self.class_embedding[...], (len(x), 1, x.shape[-1]))
         return jnp.concatenate([first, x], axis=1) + self.position_embedding.weight[...]
+
+
+def patched(
+    pixels: Pixels, kernel: Float[Array, "hidden channels patch patch"], grid: int
+) -> Float[Array, "batch seq hidden"]:
+    """Map each patch of pictures by a kernel, row by row.
+
+    This is a convolution whose windows do not overlap. As a product of matrices it stays one when
+    every candidate of a population has a kernel of its own.
+    """
+    batch, channels = pixels.shape[:2]
+    patch = kernel.shape[-1]
+    patches = pixels[:, :, : grid * patch, : grid * patch].astype(kernel.dtype)
+    patches = patches.reshape(batch, channels, grid, patch, grid, patch)
+    x = jnp.einsum("bcipjq,hcpq->bijh", patches, kernel)
+    return x.reshape(batch, grid**2, -1)
 
 
 class TextTower(Tower):
@@ -129,17 +148,11 @@ class VisionTower(Tower):
 
     def states(self, pixels: Pixels, depth: int | None = None) -> Float[Array, "batch seq hidden"]:
         """Return the residual stream after the first ``depth`` layers."""
-        return self.run(self.pre_layrnorm(self.embeddings(pixels)), depth)
+        return self.run(self.embed(pixels), depth)
 
-    def several(
-        self, pixels: Pixels, depths: Sequence[int]
-    ) -> list[Float[Array, "batch seq hidden"]]:
-        """Return the residual stream after several numbers of layers, each of which runs once."""
-        found, depth = {0: self.states(pixels, 0)}, 0
-        for deeper in sorted(set(depths)):
-            found[deeper] = self.run(found[depth], deeper, depth)
-            depth = deeper
-        return [found[depth] for depth in depths]
+    def embed(self, pixels: Pixels) -> Float[Array, "batch seq hidden"]:
+        """Return what enters the first layer."""
+        return self.pre_layrnorm(self.embeddings(pixels))
 
     def __call__(self, pixels: Pixels) -> Float[Array, "batch features"]:
         return self.project(self.post_layernorm(self.states(pixels)[:, 0]))

@@ -183,7 +183,7 @@ def _features(request: Generate | Loglikelihood, batch: Batch, rows: int, itemsi
     if request.image_token_id is None:
         return 0
     _, slots, hidden = batch[-1].shape
-    return 2 * rows * slots * hidden * itemsize
+    return rows * slots * hidden * (itemsize + batch[-1].dtype.itemsize)
 
 
 def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:

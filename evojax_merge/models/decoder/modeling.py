@@ -54,7 +54,7 @@ class Decoder(nnx.Module):
         kernels: bool,
         features: Float[Array, "batch slots hidden"] | None,
         image_token_id: int | None,
-    ) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
+    ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
         if cache is not None or prefix is not None:
             most = slots_of(prefix) + (slots_of(cache) or tokens.shape[1])
             rope.check_lengths(self.config, most)
@@ -158,7 +158,7 @@ def forward(
     probed: bool = False,
     features: Float[Array, "batch slots hidden"] | None = None,
     image_token_id: int | None = None,
-) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
+) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
     Slots count from the left end of the padded batch. A sequence's first token stands in slot
@@ -174,7 +174,7 @@ def forward(
         offset: The slot of the first of ``tokens``.
         prefix: The cache of one sequence that stands before all of these, and that none holds
             itself.
-        last_only: Whether only the logits of the last position are computed (``seq`` is then 1).
+        last_only: Whether only the logits of the last position are computed (``read`` is then 1).
         kernels: Whether a fused kernel may compute attention. It cannot be differentiated.
         probed: Whether the parameters hold probes (see `evojax_merge.models.probe`).
         features: What stands in the place of embeddings: the first rows at the first of a

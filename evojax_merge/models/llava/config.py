@@ -10,14 +10,19 @@ from evojax_merge.models.clip.config import VisionConfig
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.llava import text
 from evojax_merge.models.llava.names import HUB, Names
+from evojax_merge.models.siglip.config import SiglipVisionConfig
 
 MODEL_TYPES = ("llava", "llava_next")
 TOWER, PROJECTOR, LANGUAGE = "vision_tower", "projector", "language_model"
 PARTS = (TOWER, PROJECTOR, LANGUAGE)
 """The parts of a LLaVA, in the order in which a picture passes them."""
 
-TOWERS = ("clip_vision_model",)
-"""The ``model_type`` of the vision towers that are computed."""
+Tower = VisionConfig | SiglipVisionConfig
+TOWERS: Mapping[str, type[Tower]] = {
+    "clip_vision_model": VisionConfig,
+    "siglip_vision_model": SiglipVisionConfig,
+}
+"""The vision towers that are computed, by their ``model_type``."""
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "silu", "relu")
 
@@ -100,7 +105,7 @@ class LlavaConfig:
     """
 
     text: DecoderConfig
-    vision: VisionConfig
+    vision: Tower
     projector: ProjectorConfig
     pictures: PictureConfig
     names: Names = HUB
@@ -187,10 +192,9 @@ def computes(config: Mapping[str, Any]) -> bool:
     """Tell whether the parts of a LLaVA are of types that this family computes."""
     parts = (config.get(name) or {} for name in (text.KEY, "vision_config"))
     language, tower = (part if isinstance(part, Mapping) else {} for part in parts)
-    return (
-        language.get("model_type", "llama") in text.MODEL_TYPES
-        and tower.get("model_type", "clip_vision_model") in TOWERS
-    )
+    return language.get("model_type", "llama") in text.MODEL_TYPES and tower.get(
+        "model_type", "clip_vision_model"
+    ) in tuple(TOWERS)
 
 
 _Token = Annotated[int, whole()]
@@ -224,18 +228,18 @@ def _language(config: Mapping[str, Any]) -> DecoderConfig:
         raise ValueError(f"{text.KEY} of {error}") from error
 
 
-def _tower(config: Mapping[str, Any]) -> VisionConfig:
+def _tower(config: Mapping[str, Any]) -> Tower:
     given = text.nested(config, "vision_config") or _TOWER
     kind = given.get("model_type", "clip_vision_model")
-    if kind not in TOWERS:
+    if not isinstance(kind, str) or kind not in TOWERS:
         raise ValueError(
             f"config.json: model_type {shown(kind)} of vision_config is not supported in a LLaVA; "
             f"supported are {', '.join(TOWERS)}"
         )
-    return VisionConfig.from_hf(given)
+    return TOWERS[kind].from_hf(given)
 
 
-def _pictures(given: _Written, tower: VisionConfig, tiled: bool) -> PictureConfig:
+def _pictures(given: _Written, tower: Tower, tiled: bool) -> PictureConfig:
     select = given.vision_feature_select_strategy
     found = PictureConfig(
         token_id=given.image_token,
@@ -255,7 +259,7 @@ def _pictures(given: _Written, tower: VisionConfig, tiled: bool) -> PictureConfi
     return found
 
 
-def _layers(given: _Written, tower: VisionConfig) -> tuple[int, ...]:
+def _layers(given: _Written, tower: Tower) -> tuple[int, ...]:
     """Return which states of the tower are read."""
     said = given.vision_feature_layer
     layers, most = (tuple(said) if isinstance(said, list) else (said,)), tower.num_layers
@@ -267,7 +271,7 @@ def _layers(given: _Written, tower: VisionConfig) -> tuple[int, ...]:
     return layers
 
 
-def _pinpoints(given: _Written, tower: VisionConfig) -> tuple[tuple[int, int], ...]:
+def _pinpoints(given: _Written, tower: Tower) -> tuple[tuple[int, int], ...]:
     found, side = given.image_grid_pinpoints or _PINPOINTS, tower.image_size
     if any(len(size) != 2 or size[0] % side or size[1] % side for size in found):
         raise ValueError(

@@ -1,21 +1,25 @@
 """A language model that sees pictures (Liu et al., 2023, arXiv 2304.08485 and 2310.03744).
 
-A CLIP's vision tower sees the tiles of a picture, a projector makes rows of features out of its
-states, and the decoder reads them in the place of embeddings.
+The vision tower of a CLIP or a SigLIP sees the tiles of a picture. A projector makes rows of
+features out of its states, and the decoder reads them in the place of embeddings.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.activations import activate
+from evojax_merge.models.clip import towers as clip
 from evojax_merge.models.clip.towers import Pixels as Normalised
-from evojax_merge.models.clip.towers import init_tower, tower_of
 from evojax_merge.models.decoder import modeling as decoder
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.llava.config import LANGUAGE, PROJECTOR, TOWER, LlavaConfig
 from evojax_merge.models.llava.params import NEWLINE, projector_shapes
 from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.request import Pixels
+from evojax_merge.models.siglip import towers as siglip
+from evojax_merge.models.siglip.config import SiglipVisionConfig
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Array, Float, Int, Params, PRNGKey, Tokens, UInt8
 
@@ -33,9 +37,9 @@ def tower_states(
         params: The parameter tree, of which ``vision_tower`` is read.
         pixels: Tiles, normalised by the image processor of the model.
     """
-    tower = tower_of(config.vision, params[TOWER])
+    tower = _towers(config).tower_of(config.vision, params[TOWER])
     depths = [layer % (config.vision.num_layers + 1) for layer in config.pictures.layers]
-    states = jnp.concatenate(tower.several(pixels, depths), axis=-1)
+    states = jnp.concatenate(tower.several(tower.embed(pixels), depths), axis=-1)
     return states[:, 1:] if config.pictures.select == "default" else states
 
 
@@ -113,7 +117,7 @@ def forward(
     *,
     features: Float[Array, "batch slots hidden"] | None = None,
     last_only: bool = False,
-) -> tuple[Float[Array, "batch seq vocab"], Caches | None]:
+) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
     Args:
@@ -124,7 +128,7 @@ def forward(
         cache: The keys and values of slots before ``offset``.
         offset: The slot of the first of ``tokens``.
         features: The result of `gathered`, or None for text alone.
-        last_only: Whether only the logits of the last position are computed.
+        last_only: Whether only the logits of the last position are computed (``read`` is then 1).
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
@@ -146,11 +150,16 @@ def init_params(config: LlavaConfig, key: PRNGKey) -> Params:
     """Draw random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
     tower, projector, language = jax.random.split(key, 3)
     made = {
-        TOWER: lambda: init_tower(config.vision, tower),
+        TOWER: lambda: _towers(config).init_tower(config.vision, tower),
         PROJECTOR: lambda: _init_projector(config, projector),
         LANGUAGE: lambda: decoder.init_params(config.text, language),
     }
     return {part: made[part]() for part in sorted(config.present)}
+
+
+def _towers(config: LlavaConfig) -> Any:
+    """Return the module that makes the tower of a model."""
+    return siglip if isinstance(config.vision, SiglipVisionConfig) else clip
 
 
 def _init_projector(config: LlavaConfig, key: PRNGKey) -> Params:

@@ -21,9 +21,12 @@ from evojax_merge.models.llava.config import (
     TOWER,
     LlavaConfig,
     ProjectorConfig,
+    Tower,
 )
 from evojax_merge.models.llava.names import Names
 from evojax_merge.models.part import Part
+from evojax_merge.models.siglip import params as siglip_params
+from evojax_merge.models.siglip.config import SiglipVisionConfig
 
 if TYPE_CHECKING:
     from evojax_merge.models.family import Family
@@ -44,9 +47,8 @@ def layout(config: LlavaConfig) -> Layout:
     stacks: dict[str, Stack] = {}
     aliases: dict[str, str] = {}
     if TOWER in config.present:
-        tower = clip_params.layout(CLIPConfig(None, config.vision, prefixed=False))
-        for path, leaf in tower.leaves.items():
-            leaves[f"{TOWER}.{path.removeprefix('vision.')}"] = _tower_leaf(leaf, config.names)
+        for path, leaf in _tower_leaves(config.vision).items():
+            leaves[f"{TOWER}.{path}"] = _tower_leaf(leaf, config.names)
         stacks[f"{TOWER}.layers"] = Stack(f"{TOWER}.layers", config.vision.num_layers)
     if LANGUAGE in config.present:
         language = decoder_params.layout(config.text)
@@ -107,6 +109,14 @@ def projector_shapes(c: ProjectorConfig) -> dict[str, tuple[int, ...]]:
     if c.newline:
         found[NEWLINE] = (c.outputs,)
     return found
+
+
+def _tower_leaves(config: Tower) -> Mapping[str, Leaf]:
+    """Return the leaves of a tower, by their paths within it."""
+    if isinstance(config, SiglipVisionConfig):
+        return siglip_params.leaves(config)
+    alone = clip_params.layout(CLIPConfig(None, config, prefixed=False))
+    return {path.removeprefix("vision."): leaf for path, leaf in alone.leaves.items()}
 
 
 def _tower_leaf(leaf: Leaf, names: Names) -> Leaf:

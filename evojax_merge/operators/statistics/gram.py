@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from evojax_merge.operators.base import Leaf
+from evojax_merge.operators.base import Leaf, Source
 from evojax_merge.operators.statistics.inner_products import LANES, LEAST, inner_products
 from evojax_merge.operators.statistics.layers import rows
 from evojax_merge.operators.statistics.threads import in_threads
-from evojax_merge.operators.statistics.windows import OnDisk
 from evojax_merge.operators.steps.span import Along, Geometry
+from evojax_merge.params.on_disk import OnDisk
 
 CHUNK = 2**16
 """How many elements are taken to float64 at once: those of a few sources stay near the processor.
@@ -20,7 +20,7 @@ With fewer, threads wait for the interpreter's lock."""
 
 def geometry(
     base: Leaf | None,
-    sources: Sequence[Leaf],
+    sources: Sequence[Source],
     layered: bool,
     along: Along = "tensor",
     smallest_norm: float = 0.0,

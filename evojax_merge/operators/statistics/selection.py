@@ -5,13 +5,14 @@ and the same questions are answered there (`statistics.ordering.Order`).
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.base import Leaf
+from evojax_merge.operators.base import Leaf, Source
 from evojax_merge.operators.statistics import (
     on_device,
     on_host,
@@ -72,14 +73,14 @@ def ordered(values: np.ndarray | Array | Numbers) -> Order:
     return on_host.Ordered(values if isinstance(values, Numbers) else Numbers((values,)))
 
 
-def magnitudes(base: Leaf, source: Leaf, layered: bool, layer: int) -> Numbers | Array:
+def magnitudes(base: Leaf, source: Source, layered: bool, layer: int) -> Numbers | Array:
     """The absolute values of a task vector, on the device where it is better ordered there."""
     if on_device.pays((base, source), _elements(base, layered)):
         return jnp.abs(on_device.task_vector(base, source, layered, layer))
     return moved(base, source, layered, layer)
 
 
-def orders_of_magnitude(base: Leaf, source: Leaf, layered: bool) -> Callable[[int], Order]:
+def orders_of_magnitude(base: Leaf, source: Source, layered: bool) -> Callable[[int], Order]:
     """The order of the elements of a leaf by their magnitude in a task vector.
 
     Returns:
@@ -89,7 +90,7 @@ def orders_of_magnitude(base: Leaf, source: Leaf, layered: bool) -> Callable[[in
     there = on_device.pays((base, source), _elements(base, layered))
     if layered and not there and not isinstance(source, Adapted):
         whole = moved(base, source, False, 0)
-        common = None if few_are_equal(whole) else on_host.common_buckets(whole, len(base))
+        common = None if few_are_equal(whole) else on_host.common_buckets(whole, base.shape[0])
 
     def of_layer(layer: int) -> Order:
         values = magnitudes(base, source, layered, layer)
@@ -99,7 +100,7 @@ def orders_of_magnitude(base: Leaf, source: Leaf, layered: bool) -> Callable[[in
 
 
 def orders_of_variance(
-    base: Leaf, sources: Sequence[Leaf], layered: bool
+    base: Leaf, sources: Sequence[Source], layered: bool
 ) -> Callable[[int], tuple[Order, list[Any]]]:
     """The order of the elements of a leaf by their variance over the sources.
 
@@ -174,4 +175,4 @@ def rank_in_rows(magnitude: Numbers | Array, width: int, power: int) -> Ranked:
 
 def _elements(leaf: Leaf, layered: bool) -> int:
     """The number of elements of each layer."""
-    return int(np.size(leaf)) // (len(leaf) if layered else 1)
+    return prod(leaf.shape[int(layered) :])

@@ -4,41 +4,14 @@ JAX's CPU backend adopts host memory that is aligned. What is asked for seldom b
 is therefore given memory that begins a little before, and is told how much.
 """
 
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from evojax_merge.params.on_disk import OnDisk, Window
+
 ALIGNMENT = 64
 """Memory begins at a multiple of so many bytes."""
-
-
-class Window(NamedTuple):
-    """Elements within aligned memory: ``size`` of them, behind ``skip`` others."""
-
-    held: np.ndarray
-    skip: int
-    size: int
-
-    @property
-    def elements(self) -> np.ndarray:
-        """The elements asked for."""
-        return self.held[self.skip : self.skip + self.size]
-
-
-class OnDisk(ABC):
-    """A tensor of one axis that reads the elements it is asked for."""
-
-    shape: tuple[int]
-    dtype: np.dtype
-
-    @abstractmethod
-    def __getitem__(self, elements: slice) -> np.ndarray:
-        """The elements of a slice, which are valid until others are asked for."""
-
-    @abstractmethod
-    def window(self, first: int, count: int) -> Window:
-        """The window that `window` describes, which is valid until another is asked for."""
 
 
 def slack(dtype: np.dtype) -> int:

@@ -17,6 +17,7 @@ from evojax_merge.operators.base import (
     Leaf,
     LeafKey,
     Operator,
+    Source,
     divisor,
     float32,
     spread,
@@ -58,7 +59,7 @@ def trim_elect_add(
 
     def merge(
         base: Leaf,
-        sources: tuple[Leaf, ...],
+        sources: tuple[Source, ...],
         coefficients: Coefficients,
         statistics: tuple[Any, ...],
         key: LeafKey,

@@ -15,6 +15,7 @@ from evojax_merge.operators.base import (
     Coefficients,
     Leaf,
     LeafKey,
+    Source,
 )
 from evojax_merge.params.types import Array, Bool, Float
 
@@ -40,7 +41,7 @@ class Kept(NamedTuple):
     scale: Float[Array, "..."]
 
 
-def nothing_known(base: Leaf, sources: Sequence[Leaf], layered: bool) -> tuple[tuple[()], ...]:
+def nothing_known(base: Leaf, sources: Sequence[Source], layered: bool) -> tuple[tuple[()], ...]:
     """``init`` of a trimming that needs to know nothing about whole tensors."""
     return ((),) * len(sources)
 
@@ -58,7 +59,7 @@ class Trimming(NamedTuple):
 
     coefficients: tuple[Coefficient, ...]
     apply: Callable[[Array, Any, dict[str, Array], LeafKey, int], Kept]
-    init: Callable[[Leaf, Sequence[Leaf], bool], tuple[Any, ...]] = nothing_known
+    init: Callable[[Leaf, Sequence[Source], bool], tuple[Any, ...]] = nothing_known
     init_fixed: Callable[[Any, Mapping[str, Any]], Sequence[Any]] | None = None
     random: bool = False
     conflict: Callable[[Mapping[str, float]], str | None] = lambda values: None

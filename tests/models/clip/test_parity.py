@@ -135,6 +135,7 @@ def test_pictures_prepared_by_transformers_give_the_features_of_transformers(tmp
     np.testing.assert_allclose(run(image_features, config, params, pixels), expected, **TOLERANCE)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tower", ["text", "vision"])
 def test_bfloat16_features_are_as_near_to_float32_as_transformers(tower, tmp_path):
     """Both round at different places; the truth is the float32 result on the same weights."""
@@ -157,6 +158,7 @@ def test_bfloat16_features_are_as_near_to_float32_as_transformers(tower, tmp_pat
     assert np.abs(error_ours).max() <= 2 * np.abs(error_torch).max()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("tower", ["text", "vision"])
 def test_probes_see_what_the_linear_modules_of_torch_read(tower, tmp_path):
     hf_config = tower_config(tower, projected=True)

@@ -57,7 +57,7 @@ def logits(config, params):
     return np.asarray(jax.jit(lambda p: forward(config, p, TOKENS, START)[0])(params))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("kind", "branch_only"),
     [(kind, True) for kind in MODELS]

@@ -55,7 +55,7 @@ def test_a_population_is_folded_into_the_batch_of_the_kernel():
     assert "f32[6,10,4,8]" in str(jaxpr)
 
 
-@pytest.mark.few(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_decoder_with_it_is_the_same(name, xla):
     """A decoder with soft caps does without it."""

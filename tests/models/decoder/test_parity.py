@@ -202,7 +202,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     "name", [*(name for name in CONFIGS if name not in VARIANTS), *slow(*sorted(VARIANTS))]
 )

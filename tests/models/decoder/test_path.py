@@ -38,7 +38,7 @@ def rearranged(config, params, layers):
     return config, {**params, "layers": moved}
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("shallow", [True, False])
 def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch):
@@ -53,7 +53,7 @@ def test_identity_path_is_the_plain_model_to_the_bit(name, shallow, monkeypatch)
         np.testing.assert_array_equal(routed, plain)
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_path_is_the_model_with_those_layers(name):
     config, params = make(name)
@@ -88,6 +88,7 @@ def test_scales_multiply_what_enters_a_hop(branch_only):
     np.testing.assert_allclose(routed, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_a_cache_has_a_place_for_each_hop(name):
     config, params = make(name)

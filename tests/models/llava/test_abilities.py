@@ -26,6 +26,7 @@ PROMPTS = [
     (COMMON + "<image> 12345", picture((16, 16), 5)),
 ]
 GENERATE = Generate(NEW, (), 0, image_token_id=PICTURE_TOKEN)
+MEASURE = Loglikelihood(len(COMMON), PICTURE_TOKEN)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +47,14 @@ def population(pair):
     rng = np.random.default_rng(0)
 
     def noisy(leaf):
-        return leaf * jnp.asarray(1 + 0.3 * rng.standard_normal(leaf.shape), leaf.dtype)
+        return (np.asarray(leaf) * (1 + 0.3 * rng.standard_normal(leaf.shape))).astype(leaf.dtype)
 
     return [pair.params] + [jax.tree.map(noisy, pair.params) for _ in range(2)]
 
 
 def stacked(config, models):
     axes = layout(config).population_axes()
-    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *models)
+    return jax.tree.map(lambda axis, *leaves: np.stack(leaves, axis), axes, *models)
 
 
 @functools.cache
@@ -77,26 +78,37 @@ def answers(pair, batch, population):
     return [alone(stacked(pair.config, [model]), *batch, sight(pair))[0] for model in population]
 
 
-def test_a_population_answers_what_its_candidates_answer_alone(pair, batch, population, answers):
-    found = run(pair.config, GENERATE, stacked(pair.config, population), *batch, sight(pair))
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    "changes", [{"slots": 3, "prefix": len(COMMON)}, {}, {"slots": 2}, {"prefix": len(COMMON)}]
+)
+def test_a_population_answers_what_its_candidates_answer_alone(
+    pair, batch, population, answers, changes
+):
+    """Prompts that wait, and those with a common beginning, keep their pictures."""
+    request = dataclasses.replace(GENERATE, **changes)
+    found = run(pair.config, request, stacked(pair.config, population), *batch, sight(pair))
     np.testing.assert_array_equal(found, answers)
     assert len({own.tobytes() for own in answers}) == 3
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize(
-    "changes", [{"slots": 3, "prefix": len(COMMON)}, {"slots": 2}, {"prefix": len(COMMON)}]
-)
-def test_prompts_that_wait_or_share_a_beginning_keep_their_pictures(
-    pair, batch, population, answers, changes
-):
-    request = dataclasses.replace(GENERATE, **changes)
-    found = run(pair.config, request, stacked(pair.config, population), *batch, sight(pair))
-    np.testing.assert_array_equal(found, answers)
-
-
-def test_a_decoder_answers_the_same_with_features_that_others_computed(pair, batch, answers):
+@pytest.fixture(scope="module")
+def marked(batch):
+    """The fields of a batch whose last tokens are marked, without what candidates see with."""
     tokens, start, tiles, index = batch
+    target = np.zeros(tokens.shape, bool)
+    target[:, -5:] = True
+    return tokens, start, target & (tokens != PICTURE_TOKEN), tiles, index
+
+
+@pytest.fixture(scope="module")
+def likelihoods(pair, marked, population):
+    """What the marked tokens have for each candidate."""
+    return run(pair.config, MEASURE, stacked(pair.config, population), *marked, sight(pair))
+
+
+def test_a_decoder_measures_the_same_with_features_that_others_computed(pair, marked, likelihoods):
+    *fields, tiles, index = marked
 
     @jax.jit
     def see(params):
@@ -106,11 +118,10 @@ def test_a_decoder_answers_the_same_with_features_that_others_computed(pair, bat
 
     config, params = pair.config.text, pair.params["language_model"]
     axes = DECODER.layout(config).population_axes()
-    alone = jax.tree.map(jnp.expand_dims, params, axes)
-    seen = see(pair.params)
-    program = DECODER.ability(GENERATE).program(config, GENERATE, axes)
-    found = jax.jit(program)(alone, tokens, start, seen)[0]
-    np.testing.assert_array_equal(found, answers[0])
+    alone = jax.tree.map(np.expand_dims, params, axes)
+    program = jax.jit(DECODER.ability(MEASURE).program(config, MEASURE, axes))
+    found = program(alone, *fields, see(pair.params))[0]
+    np.testing.assert_allclose(found, likelihoods[0], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.few(1)
@@ -126,15 +137,30 @@ def test_a_decoder_answers_the_same_with_features_that_others_computed(pair, bat
     ],
 )
 def test_parts_that_are_the_same_for_all_are_read_beside_the_pictures(
-    pair, batch, population, answers, parts
+    pair, marked, population, likelihoods, parts
 ):
     config = LLAVA.only(pair.config, parts)
     rest = {name: part for name, part in pair.params.items() if name not in parts}
     models = [{name: model[name] for name in parts} for model in population]
+    found = run(config, MEASURE, stacked(config, models), *marked, sight(pair, rest))
+    whole = stacked(pair.config, [{**rest, **model} for model in models])
+    expected = run(pair.config, MEASURE, whole, *marked, sight(pair))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found[0], likelihoods[0], rtol=1e-5, atol=1e-4)
+    assert np.abs(found[1:] - found[0]).max() > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["vision_tower", "language_model"])
+def test_answers_are_those_of_the_whole_where_one_part_has_candidates(
+    pair, batch, population, part
+):
+    config = LLAVA.only(pair.config, [part])
+    rest = {name: own for name, own in pair.params.items() if name != part}
+    models = [{part: model[part]} for model in population]
     found = run(config, GENERATE, stacked(config, models), *batch, sight(pair, rest))
-    np.testing.assert_array_equal(found[0], answers[0])
-    whole = [{**rest, **model} for model in models]
-    expected = run(pair.config, GENERATE, stacked(pair.config, whole), *batch, sight(pair))
+    whole = stacked(pair.config, [{**rest, **model} for model in models])
+    expected = run(pair.config, GENERATE, whole, *batch, sight(pair))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -145,7 +171,7 @@ def test_prompts_without_pictures_are_read_by_the_language_model_alone(pair, pop
     config = pair.config.text
     axes = DECODER.layout(config).population_axes()
     languages = [model["language_model"] for model in population]
-    several = jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *languages)
+    several = jax.tree.map(lambda axis, *leaves: np.stack(leaves, axis), axes, *languages)
     expected = jax.jit(DECODER.ability(request).program(config, request, axes))(
         several, tokens, start
     )
@@ -162,39 +188,25 @@ def test_parts_that_no_text_can_measure_are_refused(pair):
         run(config, request, params, tokens, start)
 
 
-@pytest.fixture(scope="module")
-def likelihoods(pair, batch, population):
-    """The fields of a batch with marked tokens, and what they have for each candidate."""
-    tokens, start, tiles, index = batch
-    target = np.zeros(tokens.shape, bool)
-    target[:, -5:] = True
-    target &= tokens != PICTURE_TOKEN
-    fields = (tokens, start, target, tiles, index, sight(pair))
-    request = Loglikelihood(len(COMMON), PICTURE_TOKEN)
-    return fields, run(pair.config, request, stacked(pair.config, population), *fields)
-
-
-def test_likelihoods_depend_on_the_pictures_of_a_row_alone(pair, population, likelihoods):
-    (tokens, start, target, tiles, index, common), found = likelihoods
-    blind = (tokens, start, target, np.zeros_like(tiles), index, common)
-    request = Loglikelihood(len(COMMON), PICTURE_TOKEN)
-    other = run(pair.config, request, stacked(pair.config, population), *blind)
-    changed, seen = np.abs(found - other).max(axis=0), (tokens == PICTURE_TOKEN).any(-1)
+def test_likelihoods_depend_on_the_pictures_of_a_row_alone(pair, marked, population, likelihoods):
+    *fields, tiles, index = marked
+    blind = (*fields, np.zeros_like(tiles), index, sight(pair))
+    other = run(pair.config, MEASURE, stacked(pair.config, population), *blind)
+    changed, seen = np.abs(likelihoods - other).max(axis=0), (fields[0] == PICTURE_TOKEN).any(-1)
     assert (changed[seen] > 1e-3).all()
     np.testing.assert_allclose(changed[~seen], 0, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_likelihoods_are_those_of_the_logits(pair, population, likelihoods):
-    fields, found = likelihoods
-    request = Loglikelihood(image_token_id=PICTURE_TOKEN)
+def test_likelihoods_are_those_of_the_logits(pair, marked, population, likelihoods):
+    fields, request = (*marked, sight(pair)), Loglikelihood(image_token_id=PICTURE_TOKEN)
     predict = LLAVA.ability(request).predict(pair.config, request)
     logits, counts = jax.jit(predict)(population[1], *fields)
     logs = jax.nn.log_softmax(logits)
     chosen = jnp.take_along_axis(logs, fields[0][:, 1:, None], axis=-1)[..., 0]
-    np.testing.assert_allclose(found[1], (chosen * counts).sum(-1), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(likelihoods[1], (chosen * counts).sum(-1), rtol=1e-5, atol=1e-4)
     same = run(pair.config, request, stacked(pair.config, population), *fields)
-    np.testing.assert_allclose(found, same, rtol=1e-5, atol=1e-4)  # read with the prefix
+    np.testing.assert_allclose(likelihoods, same, rtol=1e-5, atol=1e-4)  # read with the prefix
 
 
 @pytest.mark.slow

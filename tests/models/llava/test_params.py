@@ -10,7 +10,7 @@ from evojax_merge.models.family import DECODER, LLAVA
 from evojax_merge.models.llava.config import LlavaConfig
 from evojax_merge.models.llava.names import Names
 from evojax_merge.models.llava.params import layout
-from tests.llava_factory import VOCAB, llava_config, read_llava, write_llava
+from tests.llava_factory import SIGLIP, VOCAB, llava_config, read_llava, write_llava
 
 # What the hub's config.json of these say, of which the sizes of the text are the type's own.
 LARGE = {
@@ -70,6 +70,16 @@ def test_every_tensor_of_every_spelling_has_its_place(spelling, kind, tmp_path):
     assert {"embeddings", "layers", "post_layernorm", "pre_layrnorm"} == params[
         "vision_tower"
     ].keys()
+
+
+def test_the_pooling_head_of_a_siglip_survives(tmp_path):
+    write_llava(tmp_path, llava_config(vision=SIGLIP))
+    hf_config = json.loads((tmp_path / "config.json").read_text())
+    config, params = read_llava(tmp_path, hf_config)
+    assert params["vision_tower"]["head"]["attention"].keys() >= {"in_proj_weight", "out_proj"}
+    leaf = layout(config).leaves["vision_tower.head.mlp.fc1.weight"]
+    assert (leaf.group, leaf.place) == ("vision_head", "last")
+    assert leaf.tensor == "vision_tower.vision_model.head.mlp.fc1.weight"
 
 
 def test_a_spelling_of_the_first_llava_is_refused_with_a_way_out():
@@ -149,6 +159,11 @@ def test_a_head_is_tied_where_transformers_ties_it(kind, outer, inner):
         ({"projector_hidden_act": "step"}, "projector_hidden_act 'step' is not supported"),
         ({"vision_feature_select_strategy": "some"}, "vision_feature_select_strategy"),
         ({"vision_config": {"model_type": "pixtral"}}, "'pixtral' of vision_config"),
+        ({"vision_config": {"model_type": ["a"]}}, "of vision_config is not supported"),
+        ({"vision_config": {**SIGLIP, "num_attention_heads": 5}}, "no multiple of its num_att"),
+        ({"vision_config": {**SIGLIP, "patch_size": 17}}, "larger than its image_size 16"),
+        ({"vision_config": {**SIGLIP, "hidden_act": "step"}}, "hidden_act 'step' is not"),
+        ({"vision_config": {**SIGLIP, "image_size": [16, 16]}}, "image_size"),
         ({"text_config": {"model_type": "gemma2"}}, "'gemma2' of text_config"),
         ({"text_config": "large"}, "text_config must hold the fields"),
         ({"text_config": {"hidden_act": "step"}}, "text_config of config.json: hidden_act"),

@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -20,6 +19,7 @@ from evojax_merge.models.llava.pictures import num_tokens
 from evojax_merge.models.request import Generate, Sight
 from tests.llava_factory import (
     PICTURE_TOKEN,
+    SIGLIP,
     Pair,
     llava_config,
     picture,
@@ -42,6 +42,14 @@ CONFIGS = {
     "full": llava_config(vision_feature_select_strategy="full"),
     "no-bias": llava_config(multimodal_projector_bias=False, projector_hidden_act="gelu_new"),
     "gelu-tower": llava_config(vision={"hidden_act": "gelu"}, projector_hidden_act="silu"),
+    "siglip": llava_config(vision=SIGLIP, vision_feature_select_strategy="full"),
+    "siglip-first-patch-left-out": llava_config(vision=SIGLIP, vision_feature_layer=-1),
+    "next-siglip": llava_config(
+        "llava_next",
+        vision={**SIGLIP, "vision_use_head": False},
+        vision_feature_layer=[-1, -2],
+        vision_feature_select_strategy="full",
+    ),
     "tied": llava_config(text="qwen2", text_changes={"tie_word_embeddings": True}),
 }
 
@@ -125,7 +133,7 @@ def assert_answers_equal(both, new):
     tokens, start, *pictures = both.prompts(*prompts)
     request = Generate(new, (), 0, image_token_id=PICTURE_TOKEN)
     axes = layout(both.config).population_axes()
-    alone = jax.tree.map(jnp.expand_dims, both.params, axes)
+    alone = jax.tree.map(np.expand_dims, both.params, axes)
     run = jax.jit(LLAVA.ability(request).program(both.config, request, axes))
     answers = run(alone, tokens, start, *pictures, Common(Sight(both.pixels, {})))[0]
     for own, (text, *images) in zip(answers, prompts, strict=True):

@@ -91,6 +91,7 @@ def test_without_a_gpu_nothing_is_carried_anywhere():
     assert jax.default_backend() == "gpu" or not on_device.pays((), 2**20)
 
 
+@pytest.mark.slow
 def test_strict_promotion_holds(monkeypatch):
     base, sources = draw("bfloat16")
     monkeypatch.setattr(on_device, "pays", lambda leaves, elements, tensors=1: True)

@@ -90,6 +90,7 @@ def test_a_zero_task_vector_is_not_rescaled(norm):
     np.testing.assert_array_equal(table.rescale, np.ones(GRID + 1))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("size", [1, 1000, *slow(7, 4321)])
 @pytest.mark.parametrize("gamma", [0.0, 0.01, *slow(0.001, 0.3)])
 def test_a_band_drops_and_keeps_as_many_as_the_fractions_say(size, gamma):

@@ -40,6 +40,7 @@ def test_it_is_used_again_from_disk_to_the_bit(factory, decoders, texts, tmp_pat
     assert not [path for path in (tmp_path / "evidence").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_is_collected_again(decoders, texts, tmp_path):
     collected(fisher(texts), decoders, tmp_path)
     (tmp_path / "fisher-1.json").unlink()

@@ -73,7 +73,7 @@ def features_of(model: Primed, pictures: Pictures | None) -> Features | None:
 
 def prime(
     config: DecoderConfig, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"], length: int
-) -> tuple[Lanes, Tokens]:
+) -> tuple[Lanes, Int[Array, "batch left"]]:
     """Have the candidates read the prefix, and return them with what is left to read.
 
     Args:
