@@ -8,7 +8,13 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.exporter import export
 from evojax_merge.checkpoints.hashes import weights_hash
 from evojax_merge.checkpoints.loader import Model, load
-from evojax_merge.checkpoints.parts import default_parts, has_parts, load_default_parts, take_parts
+from evojax_merge.checkpoints.parts import (
+    as_part,
+    default_parts,
+    has_parts,
+    load_parts,
+    take_parts,
+)
 
 __all__ = [
     "Adapter",
@@ -17,6 +23,7 @@ __all__ = [
     "CheckpointError",
     "Model",
     "align_vocabularies",
+    "as_part",
     "audit",
     "default_parts",
     "export",
@@ -26,7 +33,7 @@ __all__ = [
     "load_adapter",
     "load_adapter_config",
     "load_config",
-    "load_default_parts",
+    "load_parts",
     "resolve",
     "take_parts",
     "weights_hash",

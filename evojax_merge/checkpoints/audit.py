@@ -69,6 +69,8 @@ def _differences(reference: Checkpoint, source: Checkpoint) -> list[str]:
     ours, theirs = reference.slots, _as_named_in(reference, source)
     for name in dict.fromkeys([*ours, *theirs]):
         wanted, held = ours.get(name), theirs.get(name)
+        if held is None and wanted is not None and wanted.path in source.unchanged:
+            continue
         if held is None and wanted is not None:
             found.append(f"lacks {name} {list(wanted.shape)}")
         elif wanted is None and held is not None:

@@ -37,7 +37,8 @@ class Checkpoint:
         carried: The headers of what is no parameter and goes with a merge as it is.
         carrier: The checkpoint that this one is a part of, if it is one. A merge of parts has all
             else from there.
-        parts: The names of the parts of ``carrier`` that this one is.
+        parts: The names of the parts of a whole that this one is. Without a carrier it is a model
+            that stands for a part of other models, and is unchanged in their other parts.
     """
 
     directory: Path
@@ -55,6 +56,12 @@ class Checkpoint:
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
         """The checkpoint's tokenizer, or None when it carries none."""
         return load_tokenizer(self.directory)
+
+    @property
+    def unchanged(self) -> frozenset[str]:
+        """The paths of the leaves that the files lack, and in which it is as its base is."""
+        held = {slot.path for slot in self.slots.values()}
+        return frozenset(self.family.layout(self.config).leaves.keys() - held)
 
     @property
     def dtype(self) -> np.dtype:

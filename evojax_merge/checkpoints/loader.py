@@ -14,6 +14,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
 from evojax_merge.documents.errors import shown
 from evojax_merge.models import Family
+from evojax_merge.params.low_rank import Unchanged
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
@@ -30,7 +31,8 @@ class Model:
 
     ``directory`` is where it was loaded from. ``tokenizer_directory`` is where its tokenizer's
     files are, if they are elsewhere, as after an alignment. ``carrier`` is the checkpoint that the
-    network is a part of, if it is one, and ``parts`` names what it is of it.
+    network is a part of, if it is one, and ``parts`` names what it is of it. Leaves that a
+    checkpoint lacks are `evojax_merge.params.low_rank.Unchanged`.
     """
 
     family: Family
@@ -92,7 +94,9 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
     with contextlib.ExitStack() as stack:
         read = _reader(stack)
-        leaves = {}
+        leaves: dict[str, Any] = {
+            path: Unchanged(shapes[path].shape, dtype) for path in checkpoint.unchanged
+        }
         for path, names in parts.items():
             leaf = _empty(shapes[path].shape, dtype)
             for name, layer in names:

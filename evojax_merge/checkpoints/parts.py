@@ -10,7 +10,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.loader import Model, load
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.models import Family, Slot
+from evojax_merge.models import Family, Slot, kind_of
 from evojax_merge.models.part import Part
 
 
@@ -30,8 +30,10 @@ def default_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(part.name for part in parts if part.family is not None)
 
 
-def load_default_parts(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
-    """Load the parts of a checkpoint that are merged if nothing is said, or all of it.
+def load_parts(
+    source: str | Path | Checkpoint, dtype: Any = None, parts: Sequence[str] | None = None
+) -> Model:
+    """Load some parts of a checkpoint, or all of one that has none.
 
     What a model that sees answers is computed from its language model, and from features of the
     pictures, for which the carrier is at hand.
@@ -39,12 +41,14 @@ def load_default_parts(source: str | Path | Checkpoint, dtype: Any = None) -> Mo
     Args:
         source: A directory, a hub id, or what `load_config` returned.
         dtype: The dtype of all parameters, by default the stored one.
+        parts: The names of the parts; by default, those that are merged if nothing is said.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or no checkpoint can have the dtype.
+        CheckpointError: The checkpoint is damaged or has no such part, or no checkpoint can have
+            the dtype.
     """
     checkpoint = source if isinstance(source, Checkpoint) else load_config(source)
-    return load(take_parts(checkpoint, default_parts(checkpoint)), dtype)
+    return load(take_parts(checkpoint, parts or default_parts(checkpoint)), dtype)
 
 
 def take_parts(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
@@ -88,6 +92,48 @@ def take_parts(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
         carried={},
         carrier=checkpoint,
         parts=tuple(name for name in parts if name in names),
+    )
+
+
+def as_part(checkpoint: Checkpoint, whole: Checkpoint) -> Checkpoint:
+    """Let a model by itself stand for the part that it is, unchanged in the other merged parts.
+
+    Args:
+        checkpoint: The model, such as a language model.
+        whole: The merged parts of another checkpoint, as `take_parts` returns them.
+
+    Raises:
+        CheckpointError: The model is none of these parts.
+    """
+    if whole.family.parts is None:
+        return checkpoint
+    parts = whole.family.parts(whole.config)
+    part = next((one for one in parts.values() if one.family is checkpoint.family), None)
+    if part is None:
+        raise CheckpointError(
+            f"{checkpoint.directory}: is a {checkpoint.family.name}, which is none of the merged "
+            f"parts ({', '.join(parts)})"
+        )
+    assert part.own_hf_config is not None
+    assert whole.family.holding is not None
+    kind, own = (kind_of(c) for c in (part.own_hf_config(whole.hf_config), checkpoint.hf_config))
+    if own != kind:
+        raise CheckpointError(
+            f"{checkpoint.directory}: model_type is {own}, that of the {part.name} of "
+            f"{whole.directory} is {kind}"
+        )
+    slots = {
+        name: slot._replace(path=f"{part.prefix}.{slot.path}")
+        for name, slot in checkpoint.slots.items()
+    }
+    return dataclasses.replace(
+        checkpoint,
+        family=whole.family,
+        config=whole.family.holding(whole.config, checkpoint.config),
+        hf_config=whole.hf_config,
+        slots=slots,
+        carried={},
+        parts=(part.name,),
     )
 
 

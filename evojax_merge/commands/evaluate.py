@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from evojax_merge import api
-from evojax_merge.checkpoints import load_default_parts
+from evojax_merge.checkpoints import load_parts
 from evojax_merge.config import (
     build_task,
     compose,
@@ -67,7 +67,7 @@ def run(arguments: list[str], console: Console) -> None:
         if options.split is not None:
             task = task.on(options.split)
         if recipe is None:
-            model = load_default_parts(options.model, options.dtype)
+            model = load_parts(options.model, options.dtype)
         else:
             model = _merged(recipe, options.force, trust, console)
     evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)

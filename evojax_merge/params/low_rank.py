@@ -1,4 +1,7 @@
-"""Leaves of a LoRA adapter, which hold in factors what it adds to a base."""
+"""Leaves of sources that are known by what they add to a base.
+
+A LoRA adapter holds factors of it. A model that lacks a part of the others adds nothing there.
+"""
 
 import dataclasses
 from typing import Any
@@ -53,7 +56,7 @@ class LowRank:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Unchanged:
-    """A leaf that an adapter leaves as it is in the base, without memory of its own."""
+    """A leaf that a source leaves as it is in the base, without memory of its own."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -71,7 +74,7 @@ class Unchanged:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Adapted:
-    """A leaf of an adapter together with the base's, as a merge operator is given a source."""
+    """Such a leaf together with the base's, as a merge operator is given a source."""
 
     base: Float[Array, "..."]
     own: LowRank | Unchanged
@@ -126,26 +129,23 @@ def on_base(base: Any, leaf: Any) -> Any:
     if not isinstance(leaf, LowRank | Unchanged):
         return leaf
     if base is None:
-        raise ValueError("a source is a LoRA adapter, which needs the base model it was made for")
+        raise ValueError(
+            "a source is a LoRA adapter or lacks a part, and needs the base model that it was made "
+            "for"
+        )
     return Adapted(base, leaf)
 
 
 def is_adapter(params: Params) -> bool:
-    """Whether a parameter tree is that of an adapter."""
+    """Whether some leaves of a parameter tree are known by what they add to a base alone."""
     return any(isinstance(leaf, LowRank | Unchanged) for leaf in flatten(params).values())
 
 
 def materialise(base: Params, source: Params) -> Params:
-    """The dense parameters of a source, in the base's dtypes where it is an adapter."""
-    if not is_adapter(source):
-        return source
+    """The dense parameters of a source, in the base's dtypes where it adds to the base."""
     bases = flatten(base)
-    leaves = {path: on_base(bases[path], leaf) for path, leaf in flatten(source).items()}
     return unflatten(
-        {
-            path: leaf.base if isinstance(leaf.own, Unchanged) else _rounded(leaf)
-            for path, leaf in leaves.items()
-        }
+        {path: _dense(on_base(bases[path], leaf)) for path, leaf in flatten(source).items()}
     )
 
 
@@ -190,6 +190,12 @@ def _scaled_product(b: Array, a: Array, scale: Array) -> Array:
 
 
 _jitted_product = jax.jit(_scaled_product)
+
+
+def _dense(leaf: Any) -> Any:
+    if not isinstance(leaf, Adapted):
+        return leaf
+    return leaf.base if isinstance(leaf.own, Unchanged) else _rounded(leaf)
 
 
 @jax.jit

@@ -304,6 +304,10 @@ Notes = dict[str, Any]
 """What a recipe says to people."""
 
 
+PartNames = Annotated[list[Annotated[str, length(1)]], length(1)]
+"""The parts of models that a recipe of any kind merges."""
+
+
 class RecipeText(Closed):
     """A recipe as it is written."""
 
@@ -317,7 +321,7 @@ class RecipeText(Closed):
     dtype: str | None = None
     reference: Annotated[Any, kind((str, int), "base, or the index of a source")] = "base"
     vocabulary: dict[str, _AccountText] | None = None
-    parts: Annotated[list[Annotated[str, length(1)]], length(1)] | None = None
+    parts: PartNames | None = None
     notes: Notes | None = None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from evojax_merge.checkpoints import Checkpoint, Model
+from evojax_merge.checkpoints import Checkpoint, Model, take_parts
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.files import sha256, write_whole
 from evojax_merge.documents.schema import Closed, read, whole
@@ -20,6 +20,7 @@ from evojax_merge.recipes.coefficients import (
     Ingredient,
     IngredientText,
     Notes,
+    PartNames,
     RecipeError,
     dump,
 )
@@ -35,11 +36,13 @@ class WeightsRecipe:
         model: The checkpoint whose configuration and tokenizer the model carries.
         params: The parameters of the model.
         notes: Where the model comes from.
+        parts: The parts of the checkpoint that the parameters are, where it consists of parts.
     """
 
     model: Ingredient
     params: Params
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    parts: tuple[str, ...] | None = None
 
     def save(self, path: Path) -> None:
         """Write the YAML, and the weights beside it as ``NAME.safetensors``."""
@@ -53,6 +56,8 @@ class WeightsRecipe:
             "weights": file.name,
             "sha256": sha256(file),
         }
+        if self.parts is not None:
+            tree["parts"] = list(self.parts)
         if self.notes:
             tree["notes"] = dict(self.notes)
         path.write_text(dump(tree), encoding="utf-8")
@@ -84,7 +89,8 @@ class WeightsRecipe:
             params = unflatten(load_file(file))
         except (SafetensorError, ValueError) as error:
             raise RecipeError(f"{file}: cannot be read ({error})") from error
-        return cls(given.model.ingredient.at(path.parent), params, dict(given.notes or {}))
+        parts = None if given.parts is None else tuple(given.parts)
+        return cls(given.model.ingredient.at(path.parent), params, dict(given.notes or {}), parts)
 
     def build(self, reference: Checkpoint) -> Model:
         """The model of the recipe.
@@ -94,7 +100,10 @@ class WeightsRecipe:
 
         Raises:
             RecipeError: The weights do not fit the checkpoint's configuration.
+            CheckpointError: The checkpoint has no such parts.
         """
+        if self.parts is not None:
+            reference = take_parts(reference, self.parts)
         layout = reference.family.layout(reference.config)
         problems = list(layout.misfits(flatten(self.params)))
         if problems:
@@ -109,6 +118,8 @@ class WeightsRecipe:
             tokenizer=reference.tokenizer,
             directory=reference.directory,
             dtype=np.dtype(np.float32),
+            carrier=reference.carrier,
+            parts=reference.parts,
         )
 
 
@@ -120,4 +131,5 @@ class _WeightsText(Closed):
     model: IngredientText
     weights: str
     sha256: str
+    parts: PartNames | None = None
     notes: Notes | None = None

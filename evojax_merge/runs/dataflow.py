@@ -239,8 +239,18 @@ class DataflowSetup(Setup):
     def prepared_for(cls, experiment: Experiment) -> "Setup":
         choice = experiment.model
         names = choice.source_names
-        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype)
+        if choice.parts is not None and len(choice.parts) > 1:
+            raise ValueError(
+                f"model.parts is {', '.join(choice.parts)}; layers can be routed in decoders only, "
+                "so name one part, or leave it out"
+            )
+        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype, choice.parts)
         layers = [source.config.num_layers for source in prepared.wholes]
+        if choice.carrier is not None:
+            raise ValueError(
+                "model.carrier: the carrier of a data-flow merge is its skeleton; leave it out and "
+                "set space.skeleton to the name of that source"
+            )
         if choice.tokenizer != "base":
             raise ValueError(
                 "model.tokenizer: the tokenizer of a data-flow merge is that of its skeleton; set "

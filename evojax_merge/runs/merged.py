@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.checkpoints.alignment import vocabulary_of
-from evojax_merge.config.experiment import Experiment
+from evojax_merge.config.experiment import Experiment, ModelChoice
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
 from evojax_merge.models import Layout
@@ -109,6 +109,7 @@ class MergingSetup(Setup):
         choice, operator = experiment.model, experiment.operator
         check_sources(operator, len(choice.sources), choice.base is not None)
         prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype, choice.parts)
+        _check_carrier(choice, prepared)
         setup = cls(experiment, prepared)
         setup._arrange()
         setup._items = prepare(operator, prepared.reference, len(choice.sources))
@@ -153,6 +154,26 @@ class MergingSetup(Setup):
             self.experiment, self.prepared, self._ingredients, self._items, self._evidence
         )
         return merging, self._mesh
+
+
+def _check_carrier(choice: ModelChoice, prepared: Plan) -> None:
+    """Check that the carrier that is asked for carries something.
+
+    Raises:
+        ValueError: It has no other parts than those that are merged.
+    """
+    if choice.carrier is None:
+        return
+    if prepared.reference.carrier is None:
+        raise ValueError(
+            f"model.carrier is {choice.carrier}, and none of these models consists of parts; leave "
+            "it out. Whose tokenizer the merge has is said by model.tokenizer"
+        )
+    if prepared.reference_name != choice.reference:
+        raise ValueError(
+            f"model.carrier is {choice.carrier}, which has no other parts than the merged ones; "
+            f"leave it out, and {prepared.reference.directory} is taken"
+        )
 
 
 def routable(prepared: Plan, layout: Layout) -> Layout:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from evojax_merge.checkpoints import Model, export, load_default_parts
+from evojax_merge.checkpoints import Model, export, load_parts
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
@@ -119,7 +119,8 @@ def left_by(directory: Path, console: Console | None = None) -> Run | None:
         return None
     recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
     exported = directory / EXPORT
-    model = load_default_parts(exported) if exported.is_dir() else None
+    parts = None if isinstance(recipe, PathRecipe) else recipe.parts
+    model = load_parts(exported, parts=parts) if exported.is_dir() else None
     final = results[0].split
     shown = [result for result in results if result.split == final]
     console.print(results_table(shown, directory.name))

@@ -60,6 +60,7 @@ class WeightsProblem(MergedProblem):
         return WeightsRecipe(
             model=ingredient,
             params=jax.tree.map(np.asarray, params),
+            parts=prepared.reference.parts or None,
             notes={"experiment": self.merging.experiment.name, "evaluations": found.evaluations},
         )
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,16 @@ from evojax_merge.checkpoints import (
     Model,
     align_vocabularies,
     audit,
-    default_parts,
-    has_parts,
-    is_adapter_directory,
     load,
     load_adapter,
-    load_adapter_config,
-    load_config,
-    resolve,
-    take_parts,
     weights_hash,
 )
-from evojax_merge.documents.errors import shown
 from evojax_merge.models import Layout
 from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.low_rank import is_adapter, materialise
 from evojax_merge.params.types import Params
+from evojax_merge.sources.opening import open_all
 from evojax_merge.sources.pool import check_pool
 from evojax_merge.sources.reference import Ingredient
 
@@ -177,7 +169,7 @@ def plan(
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, source_checkpoints = _opened(base, sources, parts)
+    base_checkpoint, source_checkpoints = open_all(base, sources, parts)
     if reference == BASE:
         reference = _carrier(base_checkpoint, source_checkpoints)
     chosen = _named(reference, base_checkpoint, source_checkpoints)
@@ -200,7 +192,11 @@ def plan(
 
 
 def plan_pool(
-    base: str | None, sources: Sequence[str], names: Sequence[str], dtype: str | None = None
+    base: str | None,
+    sources: Sequence[str],
+    names: Sequence[str],
+    dtype: str | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Plan:
     """Check that layers of checkpoints can follow one another; their numbers may differ.
 
@@ -209,11 +205,12 @@ def plan_pool(
         sources: The directories or hub ids of the sources.
         names: What messages call the sources.
         dtype: The dtype of the pool; by default the first source's.
+        parts: The parts whose layers they are, as for `plan`.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, found = _opened(base, sources, None)
+    base_checkpoint, found = open_all(base, sources, parts)
     kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
     wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
     prepared = Plan(kept, found, 0, wanted)
@@ -286,35 +283,6 @@ def _whole(checkpoint: Checkpoint | Adapter) -> Checkpoint:
     return checkpoint.base if isinstance(checkpoint, Adapter) else checkpoint
 
 
-def _opened(
-    base: str | None, sources: Sequence[str], parts: Sequence[str] | None
-) -> tuple[Checkpoint | None, tuple[Checkpoint | Adapter, ...]]:
-    """Read the headers of a base and of sources, of which the merged parts are taken."""
-    directories = [resolve(source) for source in sources]
-    whole_base = None if base is None else load_config(base)
-    wholes = {
-        directory: load_config(directory)
-        for directory in directories
-        if not is_adapter_directory(directory)
-    }
-    several = [one for one in (whole_base, *wholes.values()) if one is not None and has_parts(one)]
-    if parts is not None and not several:
-        raise CheckpointError(
-            f"model.parts is {', '.join(map(shown, parts))}, and none of these models consists of "
-            "parts; leave it out"
-        )
-    names = parts if parts is not None or not several else default_parts(several[0])
-
-    def taken(checkpoint: Checkpoint) -> Checkpoint:
-        return checkpoint if names is None else take_parts(checkpoint, names)
-
-    base_part = None if whole_base is None else taken(whole_base)
-    return base_part, tuple(
-        taken(wholes[directory]) if directory in wholes else _adapter(directory, base_part)
-        for directory in directories
-    )
-
-
 def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -> str | int:
     """Find the model whose configuration a merge carries if nothing is said.
 
@@ -324,15 +292,6 @@ def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -
         return BASE
     whole = (index for index, one in enumerate(sources) if _whole(one).carrier is not None)
     return next(whole, 0 if base is None else BASE)
-
-
-def _adapter(directory: Path, base: Checkpoint | None) -> Adapter:
-    if base is None:
-        raise CheckpointError(
-            f"{directory}: is a LoRA adapter, which is merged onto the model that it was trained "
-            "on; give that as model.base"
-        )
-    return load_adapter_config(directory, base)
 
 
 def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
