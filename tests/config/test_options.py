@@ -187,7 +187,7 @@ def test_classification_tasks_drive_a_search(name, items, tmp_path):
 def test_experiments_describe_a_run(name):
     config = compose([f"+experiment={name}"])
     if name in ("evollm_jp", "evovlm_jp"):  # their items are the user's to provide
-        config.fitness.data = str(Path(__file__).parent / "data" / "gsm8k_ja.jsonl")
+        config.fitness.data = str(Path(__file__).parent / "data" / f"{name}.jsonl")
     assert build(config).name == name
 
 

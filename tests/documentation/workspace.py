@@ -10,6 +10,9 @@ from PIL import Image
 from tests.documentation.pages import ROOT
 
 QUICKSTART = ROOT / "experiments" / "quickstart"
+VISION = {"mistral-7b": "base", "llava-v1.6-mistral-7b": "seer", "shisa-gamma-7b-v1": "japanese"}
+"""What stands for models of 7 B parameters, which see or read."""
+
 ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
 """Files of word problems."""
 
@@ -18,6 +21,8 @@ def furnish(directory: Path) -> Path:
     """Put the bundled checkpoints and a few items of each kind of data into a directory."""
     for source in ("base", "math", "japanese"):
         (directory / source).symlink_to(QUICKSTART / "sources" / source)
+    for name, source in VISION.items():
+        (directory / name).symlink_to(ROOT / "experiments" / "vision" / "sources" / source)
     lines = (QUICKSTART / "data" / "search.jsonl").read_text(encoding="utf-8").splitlines()
     problems = [json.loads(line) for line in lines]
     for problem in problems:  # `operator.data` reads texts
@@ -37,6 +42,9 @@ def furnish(directory: Path) -> Path:
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(directory / "1.png")
     pictures = [{"image": "1.png", "label": label} for label in ("cat", "dog")]
     _write(directory / "pictures.jsonl", pictures)
+    questions = [{"image": "1.png", "question": f"{n}?", "answer": "1"} for n in range(8)]
+    for name in ("questions", "ja_vqa"):
+        _write(directory / f"{name}.jsonl", questions)
     return directory
 
 
