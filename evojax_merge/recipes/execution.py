@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evojax_merge import operators
-from evojax_merge.checkpoints import Model, load_config, weights_hash
+from evojax_merge.checkpoints import Checkpoint, Model, load_config, weights_hash
 from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
 from evojax_merge.recipes.build import leaf_coefficients, merge_recipe
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
@@ -99,6 +99,7 @@ def _merged(recipe: Recipe, terms: Terms) -> Model:
         recipe.dtype,
         recipe.parts,
     )
+    _check_parts(recipe, prepared.reference)
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     wanted = [recipe.base, *recipe.sources]
     _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], terms.force)
@@ -108,6 +109,19 @@ def _merged(recipe: Recipe, terms: Terms) -> Model:
     evidence = collect(operator, items, ingredients.whole_sources(), names, terms.kept)
     cache = StatisticsCache(Path(default_directory())) if terms.use_cache else None
     return merge_recipe(recipe, operator, ingredients, evidence, cache)
+
+
+def _check_parts(recipe: Recipe, reference: Checkpoint) -> None:
+    """Check that a recipe of models that consist of parts says which of them are merged.
+
+    Raises:
+        RecipeError: It does not, as none did while such models were merged whole.
+    """
+    if recipe.parts is None and reference.parts:
+        raise RecipeError(
+            f"{reference.directory}: consists of parts, and the recipe does not say which are "
+            f"merged; search again, or add e.g. parts: [{', '.join(reference.parts)}] to the recipe"
+        )
 
 
 def _check_unchanged(

@@ -114,7 +114,7 @@ class JointProblem(Problem):
             directory / "path.png",
         )
         rows = (
-            {**row, "genotype": self.space.split(row["genotype"])[1]}
+            {**row, "genotype": self.space.split(np.asarray(row["genotype"]))[1]}
             for row in read_history(history)
         )
         plot_path_history(rows, EVOLVED, space, directory / "path_history.png")

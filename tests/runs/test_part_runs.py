@@ -1,5 +1,6 @@
 """Models that consist of parts are merged in one of them, and come out whole."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from evojax_merge.exchange import ExchangeError, to_mergekit
 from evojax_merge.models.family import DECODER, LLAVA
 from evojax_merge.params.low_rank import Unchanged
 from evojax_merge.params.tree import flatten
-from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.runs.run import left_by
 from evojax_merge.sources.ingredients import load_ingredients, plan
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
@@ -90,6 +91,20 @@ def test_the_export_sees_and_reads(run, models):
 def test_the_recipe_makes_the_export_again(run, tmp_path):
     out = export(api.merge(run.directory / "recipe.yaml"), tmp_path / "out")
     assert_same(run.directory / "export", out)
+
+
+def test_a_recipe_that_says_nothing_of_parts_is_refused(run):
+    recipe = dataclasses.replace(run.recipe, parts=None)
+    assert "parts" not in recipe.to_tree()
+    with pytest.raises(RecipeError, match=r"add e.g. parts: \[language_model\] to the recipe"):
+        api.merge(recipe)
+
+
+def test_whoever_reads_prompts_sees_the_carrier_before_weights_are_read(models):
+    prepared = plan(str(models / "base"), [str(models / "japanese"), str(models / "llava")])
+    assert prepared.reference.family is DECODER
+    assert prepared.reference.carrier.family is LLAVA
+    assert prepared.reference.carrier.directory == models / "llava"
 
 
 def test_mergekit_has_no_such_merges(run):
@@ -187,6 +202,15 @@ def test_a_path_is_written_into_its_skeleton(skeleton, models, texts, tmp_path):
         AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
     else:
         assert load_config(tmp_path / "out").family is DECODER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["hybrid", "joint"])
+def test_a_merge_and_a_path_are_written_into_the_carrier(space, models, texts, tmp_path):
+    run = api.evolve(overrides(models, texts, f"space={space}"), tmp_path / "run")
+    assert run.model.carrier.directory == models / "llava"
+    export(api.merge(tmp_path / "run" / "recipe.yaml"), tmp_path / "out")
+    assert_same(tmp_path / "run" / "export", tmp_path / "out")
 
 
 @pytest.mark.slow
