@@ -57,7 +57,7 @@ class Checkpoint:
         """The checkpoint's tokenizer, or None when it carries none."""
         return load_tokenizer(self.directory)
 
-    @property
+    @functools.cached_property
     def unchanged(self) -> frozenset[str]:
         """The paths of the leaves that the files lack, and in which it is as its base is."""
         held = {slot.path for slot in self.slots.values()}
