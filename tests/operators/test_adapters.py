@@ -181,9 +181,9 @@ def test_gradients_are_finite(operator):
 
 def test_without_a_base_an_adapter_is_refused():
     base, sources = base_model(), adapters(linear())
-    with pytest.raises(ValueError, match="is a LoRA adapter or lacks a part, and needs the base model"):
+    with pytest.raises(ValueError, match="LoRA adapter or lacks a part, and needs the base"):
         init_statistics(linear(), None, sources)
-    with pytest.raises(ValueError, match="LoRA adapter, which needs the base model"):
+    with pytest.raises(ValueError, match="LoRA adapter or lacks a part, and needs the base"):
         merge(linear(), None, sources, random_coefficients(linear(), base, 3), {}, 0)
 
 
