@@ -64,7 +64,8 @@ def check(
     check_sources(operator, len(sources), base is not None)
     if base is None and any(is_adapter(source) for source in sources):
         raise ValueError(
-            "a source is a LoRA adapter or lacks a part, and needs the base model that it was made for"
+            "a source is a LoRA adapter or lacks a part, and needs the base model that it was made "
+            "for"
         )
     trees = {f"source {index}": flatten(source) for index, source in enumerate(sources)}
     if base is not None:
