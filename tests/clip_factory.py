@@ -1,7 +1,7 @@
 """Tiny random CLIP checkpoints, written by transformers' own torch models."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,11 @@ def tower_config(tower: str, projected: bool = False, **changes: Any) -> dict[st
     }
 
 
-def write_clip(directory: Path, hf_config: Mapping[str, Any], seed: int = 0) -> PreTrainedModel:
-    """Write a checkpoint whose parameters are all random but the scale; return its torch model."""
-    cls = getattr(transformers, hf_config["architectures"][0])
-    model = cls._from_config(AutoConfig.for_model(**hf_config), attn_implementation="eager").eval()
+def randomise(model: torch.nn.Module, seed: int, kept: Collection[str] = ()) -> None:
+    """Draw all parameters at random but some: norms and biases are not as in a fresh model."""
     rng = np.random.default_rng(seed)
     for name, leaf in model.named_parameters():
-        if name == "logit_scale":
+        if name in kept:
             continue
         noise = rng.standard_normal(leaf.shape)
         if "norm" in name or "layrnorm" in name:
@@ -87,6 +85,13 @@ def write_clip(directory: Path, hf_config: Mapping[str, Any], seed: int = 0) -> 
         else:
             value = noise / np.sqrt(leaf[0].numel())
         leaf.data = torch.from_numpy(np.asarray(value, np.float32))
+
+
+def write_clip(directory: Path, hf_config: Mapping[str, Any], seed: int = 0) -> PreTrainedModel:
+    """Write a checkpoint whose parameters are all random but the scale; return its torch model."""
+    cls = getattr(transformers, hf_config["architectures"][0])
+    model = cls._from_config(AutoConfig.for_model(**hf_config), attn_implementation="eager").eval()
+    randomise(model, seed, kept=("logit_scale",))
     model.save_pretrained(directory)
     return model
 

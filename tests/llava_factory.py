@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
-import torch
 import transformers
 from PIL import Image
 from safetensors.numpy import load_file, save_file
@@ -32,6 +31,7 @@ from evojax_merge.models.request import Pixels
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params
 from tests.checkpoints_factory import byte_tokenizer, tiny_config
+from tests.clip_factory import randomise
 
 Spelling = Literal["hub", "file", "memory"]
 """How tensors are named: as on the hub, in a new file of transformers 5, or in its memory."""
@@ -103,16 +103,7 @@ def write_llava(
     config = AutoConfig.for_model(**hf_config)
     config.text_config.eos_token_id = None  # answers in tests are as long as they are asked for
     model = cls._from_config(config, attn_implementation="eager").eval()
-    rng = np.random.default_rng(seed)
-    for name, leaf in model.named_parameters():
-        noise = rng.standard_normal(leaf.shape)
-        if "norm" in name or "layrnorm" in name:
-            value = name.endswith("weight") + 0.3 * noise
-        elif leaf.ndim < 2:
-            value = 0.3 * noise
-        else:
-            value = noise / np.sqrt(leaf[0].numel())
-        leaf.data = torch.from_numpy(np.asarray(value, np.float32))
+    randomise(model, seed)
     model.save_pretrained(directory)
     spell(directory, spelling)
     write_processor(directory, hf_config)

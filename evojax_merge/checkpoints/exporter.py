@@ -181,16 +181,23 @@ def _hf_config(model: Model) -> dict[str, Any]:
 def _part_fields(
     carrier: Checkpoint, model: Model, fields: Mapping[str, object]
 ) -> dict[str, dict[str, Any]]:
-    """Return the fields of a merged part as the whole's ``config.json`` nests them."""
+    """Return the fields of merged parts as the whole's ``config.json`` nests them."""
     assert carrier.family.parts is not None
-    part = carrier.family.parts(carrier.config)[model.parts[0]]
-    if len(model.parts) > 1 or part.hf_config is None or part.own_hf_config is None:
-        return {}
-    before = part.own_hf_config(carrier.hf_config)
-    after = {**model.hf_config, **fields}
-    changed = {name: value for name, value in after.items() if before.get(name) != value}
-    written = {**(carrier.hf_config.get(part.hf_config) or {}), **changed}
-    return {part.hf_config: with_dtype(written, model.dtype.name)}
+    parts = carrier.family.parts(carrier.config)
+    found = {}
+    for part in (parts[name] for name in model.parts):
+        if part.hf_config is None:
+            continue
+        given = carrier.hf_config.get(part.hf_config) or {}
+        changed: dict[str, Any] = {}
+        if len(model.parts) == 1 and part.own_hf_config is not None:  # else it is as it was
+            before = part.own_hf_config(carrier.hf_config)
+            after = {**model.hf_config, **fields}
+            changed = {name: value for name, value in after.items() if before.get(name) != value}
+        if not given and not changed:
+            continue
+        found[part.hf_config] = with_dtype({**given, **changed}, model.dtype.name)
+    return found
 
 
 def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:

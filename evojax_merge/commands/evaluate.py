@@ -70,7 +70,8 @@ def run(arguments: list[str], console: Console) -> None:
             model = load_parts(options.model, options.dtype)
         else:
             model = _merged(recipe, options.force, trust, console)
-    evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)
+        # Pictures are opened where the paths of the data are relative to.
+        evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)
     console.print(results_table([evaluation.result], task.name))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,11 @@ import copy
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Float, Int, Integer
 
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.documents.arguments import check_switch, check_text, check_whole
@@ -26,6 +26,9 @@ from evojax_merge.fitness.encoder import (
 from evojax_merge.fitness.language import Language, as_language
 from evojax_merge.fitness.text import TextTask
 from evojax_merge.models.request import Generate
+
+_JUDGED_BYTES = 2**27
+"""The size of the answers whose verdicts are remembered."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -116,6 +119,7 @@ class Answers:
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._ends = np.array(encoder.eos_ids, np.int32)
         self._condition = as_language(task.language)
+        self._judged: dict[tuple[int, bytes], float] = {}
 
     @functools.cached_property
     def batches(self) -> tuple[Batch, ...]:
@@ -148,6 +152,33 @@ class Answers:
             for rows, length in buckets
         )
 
+    def _verdicts(
+        self,
+        tokens: Integer[np.ndarray, "pop batch new"],
+        items: Int[np.ndarray, " batch"],
+        judge: Callable[[str, int], float],
+    ) -> Float[np.ndarray, "pop batch"]:
+        """Judge what a population wrote, each distinct answer to an item once.
+
+        Candidates repeat the answers of one another, and later generations those of earlier ones.
+
+        Args:
+            tokens: The answers.
+            items: The item of each row, or one number for all where all are judged alike.
+            judge: The function from the text of an answer and its item to the verdict.
+        """
+        written = _rows_as_keys(tokens)
+        keys = list(zip(np.tile(items, len(tokens)).tolist(), written, strict=True))
+        new = {key: row for row, key in enumerate(keys) if key not in self._judged}
+        if (len(self._judged) + len(new)) * len(written[0]) > _JUDGED_BYTES:
+            self._judged.clear()
+            new = {key: row for row, key in enumerate(keys)}
+        flat = tokens.reshape(len(keys), -1)
+        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
+            self._judged[key] = judge(text, key[0])
+        verdicts = np.fromiter((self._judged[key] for key in keys), np.float64, len(keys))
+        return verdicts.reshape(tokens.shape[:-1])
+
     def _in_language(self, text: str) -> bool | None:
         return None if self._condition is None else self._condition(text)
 
@@ -178,7 +209,7 @@ def _stop_tokens(encoder: Encoder, stop: Sequence[str]) -> list[int]:
     ]
 
 
-def rows_as_keys(tokens: Integer[np.ndarray, "*lead new"]) -> list[bytes]:
+def _rows_as_keys(tokens: Integer[np.ndarray, "*lead new"]) -> list[bytes]:
     """The tokens of each row as bytes, by which it is known whether they were judged before."""
     flat = np.ascontiguousarray(tokens.reshape(-1, tokens.shape[-1]), np.int32)
     data, width = flat.tobytes(), flat.shape[-1] * flat.itemsize

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.answering import AnsweringTask, Answers, rows_as_keys
+from evojax_merge.fitness.answering import AnsweringTask, Answers
 from evojax_merge.fitness.base import ACCURACY, Measure
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
@@ -22,7 +22,6 @@ from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
 from evojax_merge.fitness.references import Text, TextReferences, text_references
 from evojax_merge.fitness.text import fill
 
-_CACHED_BYTES = 2**27
 _WRONG = -1
 
 
@@ -122,7 +121,6 @@ class BoundGeneration(Answers):
         # Equal answers have equal codes; an answer that is no item's reference needs none.
         self._codes = {answer: code for code, answer in enumerate(dict.fromkeys(references))}
         self._reference_codes = np.array([self._codes[one] for one in references])
-        self._cache: dict[bytes, int] = {}
 
     def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
         super()._choose(rows)
@@ -132,14 +130,11 @@ class BoundGeneration(Answers):
     def score(
         self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """1 where an answer is right, 0 elsewhere.
-
-        Each distinct answer is decoded and judged once: candidates repeat the answers of one
-        another, and later generations those of earlier ones.
-        """
+        """1 where an answer is right, 0 elsewhere."""
         right = np.zeros((len(outputs[0]), len(self)), np.float32)
         for rows, tokens in zip(self._rows, outputs, strict=True):
-            right[:, rows] = self._code(np.asarray(tokens)) == self._reference_codes[rows]
+            codes = self._verdicts(np.asarray(tokens), np.zeros_like(rows), self._code)
+            right[:, rows] = codes == self._reference_codes[rows]
         return right
 
     def details(
@@ -190,19 +185,8 @@ class BoundGeneration(Answers):
             items, np.zeros(len(items), int), self.request.pad_id, len(self.batches)
         )
 
-    def _code(self, tokens: Integer[np.ndarray, "pop batch new"]) -> Int[np.ndarray, "pop batch"]:
-        keys = rows_as_keys(tokens)
-        flat = tokens.reshape(len(keys), -1)
-        new = {key: row for row, key in enumerate(keys) if key not in self._cache}
-        if (len(self._cache) + len(new)) * len(keys[0]) > _CACHED_BYTES:
-            self._cache.clear()
-            new = {key: row for row, key in enumerate(keys)}
-        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
-            self._cache[key] = self._judge(text)
-        codes = np.fromiter((self._cache[key] for key in keys), np.int64, len(keys))
-        return codes.reshape(tokens.shape[:-1])
-
-    def _judge(self, text: str) -> int:
+    def _code(self, text: str, _: int) -> int:
+        """The code of the answer in a text, which is the same whatever item it answers."""
         answer = self._extractor.answer(text)
         code = _WRONG if answer is None else self._codes.get(answer, _WRONG)
         return _WRONG if code != _WRONG and self._in_language(text) is False else code

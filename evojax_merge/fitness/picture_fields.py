@@ -1,6 +1,7 @@
 """The pictures of prompts as fields of batches."""
 
 import abc
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -16,28 +17,23 @@ from evojax_merge.models.llava.pictures import gather_index
 from evojax_merge.models.request import Pixels, Sight
 
 
+@dataclasses.dataclass
 class PictureFields(abc.ABC):
     """The pictures of rows of text.
 
     Fields of batches of one length have one shape, whichever rows are in them.
 
-    Args:
+    Attributes:
         eyes: What sees them.
         pictures: The pictures, all different.
         shown: The pictures of each row, by their numbers.
         lengths: The number of tokens of each row.
     """
 
-    def __init__(
-        self,
-        eyes: Eyes,
-        pictures: Sequence[Views],
-        shown: Sequence[Sequence[int]],
-        lengths: Sequence[int],
-    ) -> None:
-        self._eyes, self._pictures, self._shown = eyes, pictures, shown
-        self._index = [self._index_of(own) for own in shown]
-        self._lengths = np.asarray(lengths)
+    eyes: Eyes
+    pictures: Sequence[Views]
+    shown: Sequence[Sequence[int]]
+    lengths: Sequence[int]
 
     @abc.abstractmethod
     def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
@@ -48,52 +44,45 @@ class PictureFields(abc.ABC):
             length: Their padded length.
         """
 
+    @functools.cached_property
+    def _index(self) -> list[Int[np.ndarray, " slots"]]:
+        """The index of each feature of each row."""
+        return [self._index_of(own) for own in self.shown]
+
     def _index_of(self, own: Sequence[int]) -> Int[np.ndarray, " slots"]:
         tiles, found = 0, []
         for number in own:
-            views = self._pictures[number]
-            found.append(gather_index(self._eyes.pictures, views.size, tiles))
+            views = self.pictures[number]
+            found.append(gather_index(self.eyes.pictures, views.size, tiles))
             tiles += len(views.pixels)
         return np.concatenate(found)
 
     def _room(self, counts: Sequence[int], length: int) -> int:
         """The most of something that a row has which is not longer than that."""
-        return int(np.asarray(counts)[self._lengths <= length].max())
+        return int(np.asarray(counts)[np.asarray(self.lengths) <= length].max())
 
     def _slots(self, length: int) -> int:
         return self._room([len(index) for index in self._index], length)
 
 
+@dataclasses.dataclass
 class FixedFeatures(PictureFields):
     """Features that are the same for all candidates.
 
     They are computed when fields are first asked for, which is after everything is checked.
 
-    Args:
-        eyes: What sees the pictures.
-        pictures: The pictures, all different.
-        shown: The pictures of each row, by their numbers.
-        lengths: The number of tokens of each row.
+    Attributes:
         carried: The tower and the projector.
     """
 
-    def __init__(
-        self,
-        eyes: Eyes,
-        pictures: Sequence[Views],
-        shown: Sequence[Sequence[int]],
-        lengths: Sequence[int],
-        carried: CarriedEyes,
-    ) -> None:
-        super().__init__(eyes, pictures, shown, lengths)
-        self._carried = carried
+    carried: CarriedEyes
 
     def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         tiles, newline = self._features
         width, dtype = tiles[0].shape[-1], tiles[0].dtype
         features = np.zeros((len(rows), self._slots(length), width), dtype)
         for own, row in zip(features, rows, strict=True):
-            seen = [tiles[number].reshape(-1, width) for number in self._shown[row]]
+            seen = [tiles[number].reshape(-1, width) for number in self.shown[row]]
             if newline is not None:
                 seen.append(newline[None].astype(dtype))  # the index of a newline is -1
             own[: len(self._index[row])] = np.concatenate(seen)[self._index[row]]
@@ -101,42 +90,30 @@ class FixedFeatures(PictureFields):
 
     @functools.cached_property
     def _features(self) -> tuple[list[np.ndarray], np.ndarray | None]:
-        return self._carried([views.pixels for views in self._pictures])
+        return self.carried([views.pixels for views in self.pictures])
 
 
+@dataclasses.dataclass
 class SeenTiles(PictureFields):
     """Tiles that each candidate sees by itself.
 
-    Args:
-        eyes: What sees the pictures.
-        pictures: The pictures, all different.
-        shown: The pictures of each row, by their numbers.
-        lengths: The number of tokens of each row.
+    Attributes:
         pixels: How whole numbers become the floats that a tower reads.
     """
 
-    def __init__(
-        self,
-        eyes: Eyes,
-        pictures: Sequence[Views],
-        shown: Sequence[Sequence[int]],
-        lengths: Sequence[int],
-        pixels: Pixels,
-    ) -> None:
-        super().__init__(eyes, pictures, shown, lengths)
-        self._pixels = pixels
+    pixels: Pixels
 
     def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
-        counts = [sum(len(self._pictures[one].pixels) for one in own) for own in self._shown]
-        shape = self._pictures[0].pixels.shape[1:]
+        counts = [sum(len(self.pictures[one].pixels) for one in own) for own in self.shown]
+        shape = self.pictures[0].pixels.shape[1:]
         tiles = np.zeros((len(rows), self._room(counts, length), *shape), np.uint8)
         index = np.zeros((len(rows), self._slots(length)), np.int32)
         for place, row in enumerate(rows):
-            own = [self._pictures[number].pixels for number in self._shown[row]]
+            own = [self.pictures[number].pixels for number in self.shown[row]]
             tiles[place, : counts[row]] = np.concatenate(own)
             index[place, : len(self._index[row])] = self._index[row]
         return tiles, index, self._sight
 
     @functools.cached_property
     def _sight(self) -> Common:
-        return Common(Sight(self._pixels, self._eyes.others()))
+        return Common(Sight(self.pixels, self.eyes.others()))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from evojax_merge.documents.arguments import check_option, check_text
@@ -69,8 +70,9 @@ class SeeingTask(TextTask):
             return None
         eyes = Eyes.of(model, self.views == "one", self.name)
         pictures = [self.pictures_of(record) for record in self.records]
-        gallery = Gallery(pictures, eyes, self.processor or model.directory, self.name)
-        return Sights(gallery, self.records, self.keep_features)
+        whole: Path = (eyes.carrier or model).directory
+        gallery = Gallery(pictures, eyes, self.processor or whole, self.name)
+        return Sights(gallery, self.records, self.keep_features, whole)
 
 
 class Sights:
@@ -79,15 +81,23 @@ class Sights:
     Args:
         gallery: The pictures.
         records: The items.
-        directory: Where features are kept, see `SeeingTask`.
+        kept_in: Where features are kept, see `SeeingTask`.
+        directory: The directory of the whole model, which says how pictures enter a prompt.
 
     Attributes:
         token_id: The token in whose place a feature of a picture stands.
+        directory: The directory of the whole model.
     """
 
-    def __init__(self, gallery: Gallery, records: Sequence[Record], directory: str | None) -> None:
-        self.token_id = gallery.eyes.pictures.token_id
-        self._gallery, self._records, self._directory = gallery, records, directory
+    def __init__(
+        self,
+        gallery: Gallery,
+        records: Sequence[Record],
+        kept_in: str | None,
+        directory: Path,
+    ) -> None:
+        self.token_id, self.directory = gallery.eyes.pictures.token_id, directory
+        self._gallery, self._records, self._kept_in = gallery, records, kept_in
 
     def expanded(self, item: int, ids: Sequence[int]) -> list[int]:
         """The tokens of an item's prompt, with a picture token for each feature of its pictures.
@@ -123,7 +133,7 @@ class Sights:
             lengths: The number of tokens of each row.
             owners: The item of each row.
         """
-        return self._gallery.fields(lengths, owners, self._directory)
+        return self._gallery.fields(lengths, owners, self._kept_in)
 
 
 def with_places(contexts: Sequence[str], encoder: Encoder, sights: Sights | None) -> list[str]:

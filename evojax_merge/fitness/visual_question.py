@@ -3,14 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.documents.arguments import check_text
-from evojax_merge.fitness.answering import AnsweringTask, Answers, rows_as_keys
+from evojax_merge.fitness.answering import AnsweringTask, Answers
 from evojax_merge.fitness.base import (
     Batch,
     GenerateBatch,
@@ -30,10 +29,8 @@ from evojax_merge.fitness.picture_prompts import (
     chat_template_of,
     spelled,
 )
-from evojax_merge.fitness.seeing import SeeingTask
+from evojax_merge.fitness.seeing import SeeingTask, Sights
 from evojax_merge.fitness.text import fill
-
-_CACHED_BYTES = 2**27
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -86,7 +83,7 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
         assert sights is not None
         encoder = Encoder(model, self.name)
         prompts = [self.prompt_of(record) for record in self.records]
-        texts = self._written(encoder, prompts, sights.token_id)
+        texts = self._written(encoder, prompts, sights)
         encoded = [sights.expanded(item, ids) for item, ids in enumerate(encoder(texts))]
         self.check_prompts(encoder, prompts, encoded)
         fields = sights.fields(list(map(len, encoded)), range(len(encoded)))
@@ -117,15 +114,14 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
         except ValueError as error:
             raise DataError(f"{record.place}: field {self.reference!r}: {error}") from error
 
-    def _written(self, encoder: Encoder, prompts: Sequence[str], token_id: int) -> list[str]:
+    def _written(self, encoder: Encoder, prompts: Sequence[str], sights: Sights) -> list[str]:
         if not self.chat:
-            return spelled(prompts, encoder.tokenizer, token_id)
-        directory = encoder.directory
+            return spelled(prompts, encoder.tokenizer, sights.token_id)
         return as_chats(
             encoder.tokenizer,
             [as_content(prompt) for prompt in prompts],
-            directory or self.name,
-            None if directory is None else chat_template_of(Path(directory)),
+            sights.directory,
+            chat_template_of(sights.directory),
         )
 
 
@@ -149,7 +145,6 @@ class BoundVisualQuestion(Answers):
         self._known = [task.known_of(record) for record in task.records]
         self._shown = [[one.name for one in task.pictures_of(record)] for record in task.records]
         self._fields, self._items = fields, np.arange(len(encoded))
-        self._cache: dict[tuple[int, bytes], float] = {}
         super().__init__(task, encoder, prompts, encoded)
 
     def _choose(self, rows: Int[np.ndarray, " chosen"]) -> None:
@@ -171,13 +166,11 @@ class BoundVisualQuestion(Answers):
     def score(
         self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]
     ) -> Float32[np.ndarray, "pop items"]:
-        """How well each answer agrees with the best of its item's known answers, from 0 to 1.
-
-        Each distinct answer to an item is decoded and judged once.
-        """
+        """How well each answer agrees with the best of its item's known answers, from 0 to 1."""
         found = np.zeros((len(outputs[0]), len(self)), np.float32)
         for rows, tokens in zip(self._rows, outputs, strict=True):
-            found[:, rows] = self._scores(np.asarray(tokens), self._items[rows])
+            items = self._items[rows]
+            found[:, rows] = self._verdicts(np.asarray(tokens), items, self._score_of)
         return found
 
     def details(
@@ -196,21 +189,9 @@ class BoundVisualQuestion(Answers):
                     "text": text,
                     "references": [one.text for one in self._known[item]],
                     "in_language": self._judge.in_language(text),
-                    "score": self._judge(text, self._known[item]),
+                    "score": self._score_of(text, item),
                 }
         return found
 
-    def _scores(
-        self, tokens: Integer[np.ndarray, "pop batch new"], items: Int[np.ndarray, " batch"]
-    ) -> Float32[np.ndarray, "pop batch"]:
-        written = rows_as_keys(tokens)
-        keys = list(zip(np.tile(items, len(tokens)).tolist(), written, strict=True))
-        flat = tokens.reshape(len(keys), -1)
-        new = {key: row for row, key in enumerate(keys) if key not in self._cache}
-        if (len(self._cache) + len(new)) * len(written[0]) > _CACHED_BYTES:
-            self._cache.clear()
-            new = {key: row for row, key in enumerate(keys)}
-        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
-            self._cache[key] = self._judge(text, self._known[key[0]])
-        scores = np.fromiter((self._cache[key] for key in keys), np.float32, len(keys))
-        return scores.reshape(tokens.shape[:-1])
+    def _score_of(self, text: str, item: int) -> float:
+        return self._judge(text, self._known[item])

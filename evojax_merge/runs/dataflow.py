@@ -1,7 +1,8 @@
 """Merging in data-flow space, where the path through the layers changes and no weight does."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -93,7 +94,7 @@ class DataflowProblem(Problem):
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
         """The results of each model, those outside the pool among them."""
         task = self.experiment.task.on(split)
-        return np.stack(list(measure_plain(self.models, task)))
+        return np.stack([items for _, items in measure_plain(self.models, task)])
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """Draw the path, and how paths changed during the search."""
@@ -125,16 +126,26 @@ def compare_paths(
 ) -> Scored:
     """The results of plain models, each with its own tokenizer, of the winners of searches, run as
     they were searched, and of the exported model."""
-    yield from zip(shown, measure_plain(shown, task), strict=True)
+    yield from measure_plain(shown, task)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
         yield name, problem.measure(model, found[name], task.current_split)
     if model is not None:
         yield EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0]
 
 
-def measure_plain(models: Mapping[str, Model], task: Task) -> Iterator[Float[np.ndarray, " items"]]:
-    """The results of plain models, each with its own tokenizer."""
-    return (measure(model, task.bind(model))[0] for model in models.values())
+def measure_plain(models: Mapping[str, Model], task: Task) -> Scored:
+    """The results of plain models by name, each with its own tokenizer.
+
+    A model that the task cannot measure by itself is left out with a warning: a member of a pool
+    may be one that reads text alone, where the task has pictures.
+    """
+    for name, model in models.items():
+        try:
+            bound = task.bind(model)
+        except ValueError as error:
+            warnings.warn(f"{name} is left out of the comparison: {error}", stacklevel=2)
+            continue
+        yield name, measure(model, bound)[0]
 
 
 def make_path_evaluator(

@@ -95,7 +95,8 @@ class JointProblem(Problem):
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
         """The results of each source."""
         task = self.merging.experiment.task.on(split)
-        return np.stack(list(measure_plain(self.merging.whole_sources(), task)))
+        measured = measure_plain(self.merging.whole_sources(), task)
+        return np.stack([items for _, items in measured])
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """Draw the merge's coefficients, the path, and how paths changed during the search."""

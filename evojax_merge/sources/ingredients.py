@@ -125,7 +125,11 @@ class Ingredients:
         return cache.entry(
             operator.statistics_name,
             [base.sha256 if base else None, *(source.sha256 for source in sources)],
-            {"reference": self.reference_name, "vocabulary": self.vocabulary},
+            {
+                "reference": self.reference_name,
+                "vocabulary": self.vocabulary,
+                **({"parts": self.reference.parts} if self.reference.parts else {}),
+            },
         )
 
     def check_task_vectors(self, operator: Operator, names: Sequence[str]) -> None:
@@ -252,7 +256,8 @@ def load_ingredients(plan: Plan) -> Ingredients:
         else:
             loaded.append(load(source))
     reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
-    models, accounts = align_vocabularies(reference, loaded)
+    aligned, accounts = align_vocabularies(reference, loaded)
+    models = tuple(_within(reference, model) for model in aligned)
     sources = models[len(models) - len(plan.sources) :]
     return Ingredients(
         base=models[0] if plan.base is not None else None,
@@ -262,6 +267,13 @@ def load_ingredients(plan: Plan) -> Ingredients:
         vocabulary=_accounts(checkpoints, accounts),
         plan=plan,
     )
+
+
+def _within(reference: Model, model: Model) -> Model:
+    """Let a model by itself stand in the carrier of the others, which it has the vocabulary of."""
+    if reference.carrier is None or model.carrier is not None or model.parts:
+        return model
+    return dataclasses.replace(model, carrier=reference.carrier, parts=reference.parts)
 
 
 def _accounts(

@@ -101,6 +101,13 @@ def test_tensors_of_the_carrier_keep_their_dtype(llava, tmp_path):
     assert {kind for name, kind in kinds.items() if name not in model.slots} == {"F32"}
 
 
+@pytest.mark.parametrize("parts", [["language_model"], ["language_model", "projector"]])
+def test_merged_parts_say_their_dtype(parts, llava, tmp_path):
+    export(load(take_parts(load_config(llava), parts), "bfloat16"), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written["dtype"] == written["text_config"]["dtype"] == "bfloat16"
+
+
 def test_several_parts_stay_a_model_that_sees(llava, tmp_path):
     parts = ["projector", "language_model"]
     model = load(take_parts(load_config(llava), parts))

@@ -88,7 +88,7 @@ def test_an_answer_is_decoded_once(write, model, monkeypatch):
 def test_scores_survive_a_full_cache(write, model, monkeypatch):
     bound = bound_task(write(*ITEMS), model)
     expected = bound.score(written(bound, [RIGHT]))
-    monkeypatch.setattr("evojax_merge.fitness.generation._CACHED_BYTES", 1)
+    monkeypatch.setattr("evojax_merge.fitness.answering._JUDGED_BYTES", 1)
     bound = bound_task(write(*ITEMS), model)
     assert (bound.score(written(bound, [RIGHT])) == expected).all()
 

@@ -7,6 +7,7 @@ from safetensors.numpy import load_file
 
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError
+from evojax_merge.cli import main
 from evojax_merge.fitness import DataError
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 from tests.llava_factory import llava_config, picture, write_llava
@@ -82,3 +83,32 @@ def test_what_cannot_be_is_refused_before_weights_are_read(models, items, tmp_pa
     bad.write_text(json.dumps({"image": "4.png", "question": "?", "answer": "a"}))
     with pytest.raises(DataError, match=r"bad.jsonl, line 1: 4.png cannot be read as a picture"):
         api.evolve(overrides(models, items, f"fitness.test={bad}"), tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
+def test_a_member_of_a_pool_that_reads_text_alone_is_left_out_of_the_comparison(
+    models, items, tmp_path
+):
+    given = overrides(models, items, "space=dataflow", "strategy.population_size=4")
+    with pytest.warns(UserWarning, match="japanese is left out of the comparison: .* sees"):
+        found = api.evolve(given, tmp_path / "run")
+    assert [result.name for result in found.results][:1] == ["llava"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
+def test_a_text_model_of_a_joint_search_is_measured_in_the_carrier(models, items, tmp_path):
+    found = api.evolve(overrides(models, items, "space=joint"), tmp_path / "run")
+    assert {"llava", "japanese"} <= {result.name for result in found.results}
+
+
+def test_pictures_are_found_from_where_a_run_was_started(models, items, tmp_path, monkeypatch):
+    """A relative path of data means the directory of the start, wherever one is later."""
+    monkeypatch.chdir(items.parent)
+    more = ["search.evaluations=1", "strategy=random", "strategy.population_size=1"]
+    relative = overrides(models, items.name, *more, "baselines.sources=false", "export=false")
+    api.evolve(relative, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    main(["evaluate", str(tmp_path / "run"), "--out", "scores"])
+    assert (tmp_path / "scores" / "results.json").is_file()
