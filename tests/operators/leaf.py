@@ -20,7 +20,7 @@ def tensors(count, shape=(30, 40), seed=0, scale=0.1):
 
 def merge_leaf(operator, base, sources, /, layered=False, seed=0, **coefficients):
     """Statistics and merge of one leaf, compiled, as a search computes it."""
-    key = leaf_key(seed, PATH)
+    key, sources = leaf_key(seed, PATH), tuple(sources)
     if layered:
         key = layer_keys(key, sources[0].shape[0])
     arrays = {name: jnp.asarray(value, jnp.float32) for name, value in coefficients.items()}
