@@ -13,6 +13,13 @@ QUICKSTART = ROOT / "experiments" / "quickstart"
 VISION = {"mistral-7b": "base", "llava-v1.6-mistral-7b": "seer", "shisa-gamma-7b-v1": "japanese"}
 """What stands for models of 7 B parameters, which see or read."""
 
+CLIPS = ROOT / "experiments" / "digits_clip" / "sources"
+SEEN_BY = {
+    "image_classification": ("clip-base", ("clip-parity", "clip-turned")),
+    "visual_question": ("mistral-7b", ("llava-v1.6-mistral-7b", "shisa-gamma-7b-v1")),
+}
+"""The base and the sources that a task with pictures is measured on."""
+
 ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
 """Files of word problems."""
 
@@ -23,6 +30,8 @@ def furnish(directory: Path) -> Path:
         (directory / source).symlink_to(QUICKSTART / "sources" / source)
     for name, source in VISION.items():
         (directory / name).symlink_to(ROOT / "experiments" / "vision" / "sources" / source)
+    for source in ("base", "parity", "turned"):
+        (directory / f"clip-{source}").symlink_to(CLIPS / source)
     lines = (QUICKSTART / "data" / "search.jsonl").read_text(encoding="utf-8").splitlines()
     problems = [json.loads(line) for line in lines]
     for problem in problems:  # `operator.data` reads texts
@@ -62,7 +71,8 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
     fitness = [word.partition("=")[2] for word in given if word.startswith("fitness=")]
     own_data = any(word.startswith("fitness.data=") for word in given)
     several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
-    models = ["model.base=base", "model.sources=[math,japanese]"]
+    base, sources = SEEN_BY.get(fitness[0] if fitness else "", ("base", ("math", "japanese")))
+    models = [f"model.base={base}", f"model.sources=[{','.join(sources)}]"]
     data = [] if own_data or several else ["fitness.data=mine.jsonl"]
     given.remove("...")
     return [*given, *models, *data]
