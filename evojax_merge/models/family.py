@@ -33,6 +33,7 @@ from evojax_merge.models.named import params as named_params
 from evojax_merge.models.named.config import NamedConfig, kind_of
 from evojax_merge.models.part import Part
 from evojax_merge.models.request import Request
+from evojax_merge.models.seeing.vision import Vision
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
 
@@ -80,6 +81,7 @@ class Family:
         only: The function that gives the configuration of a model with some of its parts alone.
         holding: The function that gives the configuration of a whole whose merged parts have
             another: ``holding(whole, merged)``.
+        sees: Whether the models see pictures. Their folder then has ``vision.py``.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Family:
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
     holding: Callable[[Any, Any], Any] | None = None
+    sees: bool = False
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -142,6 +145,12 @@ class Family:
     def abilities(self) -> Mapping[type[Request], Ability]:
         """What models of the family can do, by the kind of request."""
         return importlib.import_module(f"evojax_merge.models.{self.name}.abilities").ABILITIES
+
+    def vision(self, config: Any) -> Vision:
+        """Return how a model of the family sees, which it does if the family `sees`."""
+        module = importlib.import_module(f"evojax_merge.models.{self.name}.vision")
+        found: Vision = module.VISION(config)
+        return found
 
     def ability(self, request: Request) -> Ability:
         """Return how models of the family carry out a request.
@@ -210,6 +219,7 @@ LLAVA = Family(
     parts=functools.partial(llava_params.parts, decoder=DECODER),
     only=LlavaConfig.only,
     holding=LlavaConfig.holding,
+    sees=True,
 )
 
 FAMILIES = (DECODER, MLP, CLIP, LLAVA)

@@ -45,7 +45,7 @@ class Generation(Ability):
             pad_id=request.pad_id,
             prefix=request.prefix,
             slots=request.slots,
-            pictures=pictures or pictures_of(request),
+            pictures=pictures or pictures_of(config, request),
         )
 
     def bytes(
@@ -61,7 +61,7 @@ class Generation(Ability):
         token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
         cache = token * ((seq + request.max_new_tokens) * rows + request.prefix)
         activations = _activations(config, rows, seq, request.prefix, itemsize)
-        activations += _features(request, batch, rows, itemsize)
+        activations += _features(request, batch[2:], rows, itemsize)
         return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size
 
     def smaller(self, request: Generate, batches: Sequence[Batch]) -> Generate | None:
@@ -77,8 +77,10 @@ class Generation(Ability):
             tokens: Tokens,
             start: Int[Array, " batch"],
             features: Features | None = None,
+            shift: Int[Array, "batch slots axes"] | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = run(params, tokens, start, last_only=True, features=features)
+            shown = functools.partial(run, features=features, shift=shift)
+            logits, _ = shown(params, tokens, start, last_only=True)
             return logits, jnp.ones(logits.shape[:2])
 
         return first_token
@@ -94,7 +96,7 @@ class Likelihood(Ability):
         axes: Any,
         pictures: Pictures | None = None,
     ) -> Program:
-        pictures = pictures or pictures_of(request)
+        pictures = pictures or pictures_of(config, request)
         return make_loglikelihood(config, axes, request.prefix, pictures)
 
     def bytes(
@@ -108,7 +110,7 @@ class Likelihood(Ability):
         rows, seq = batch[0].shape
         seq -= request.prefix
         activations = _activations(config, rows, seq, request.prefix, itemsize)
-        activations += _features(request, batch, rows, itemsize)
+        activations += _features(request, batch[3:], rows, itemsize)
         return activations + 4 * rows * seq * config.vocab_size * 2
 
     def predict(self, config: DecoderConfig, request: Loglikelihood) -> Predict:
@@ -120,8 +122,9 @@ class Likelihood(Ability):
             start: Int[Array, " batch"],
             target: Bool[Array, "batch seq"],
             features: Features | None = None,
+            shift: Int[Array, "batch slots axes"] | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = run(params, tokens, start, features=features)
+            logits, _ = run(params, tokens, start, features=features, shift=shift)
             return logits[:, :-1], target[:, 1:].astype(jnp.float32)
 
         return marked_tokens
@@ -173,17 +176,20 @@ class LayerCount(Ability):
 ABILITIES = {Generate: Generation(), Loglikelihood: Likelihood(), CountLayers: LayerCount()}
 
 
-def pictures_of(request: Generate | Loglikelihood) -> Pictures | None:
+def pictures_of(config: DecoderConfig, request: Generate | Loglikelihood) -> Pictures | None:
     """Return how pictures are seen whose features are the same for all candidates."""
-    return None if request.image_token_id is None else Pictures(request.image_token_id)
+    if request.image_token_id is None:
+        return None
+    return Pictures(request.image_token_id, shifted=bool(config.rope.sections))
 
 
-def _features(request: Generate | Loglikelihood, batch: Batch, rows: int, itemsize: int) -> int:
+def _features(request: Generate | Loglikelihood, pictures: Batch, rows: int, itemsize: int) -> int:
     """Estimate the bytes of the features of some rows, which are looked up and put in place."""
     if request.image_token_id is None:
         return 0
-    _, slots, hidden = batch[-1].shape
-    return rows * slots * hidden * (itemsize + batch[-1].dtype.itemsize)
+    features = pictures[0]
+    _, slots, hidden = features.shape
+    return rows * slots * hidden * (itemsize + features.dtype.itemsize)
 
 
 def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:

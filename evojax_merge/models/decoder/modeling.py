@@ -54,15 +54,19 @@ class Decoder(nnx.Module):
         kernels: bool,
         features: Float[Array, "batch slots hidden"] | None,
         image_token_id: int | None,
+        shift: Int[Array, "batch slots axes"] | None,
     ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
         if cache is not None or prefix is not None:
             most = slots_of(prefix) + (slots_of(cache) or tokens.shape[1])
             rope.check_lengths(self.config, most)
-        x = self.embed_tokens(tokens)
+        x, place = self.embed_tokens(tokens), None
         if features is not None:
             inside = offset + jnp.arange(tokens.shape[1]) >= start[:, None]
-            x = _with_features(x, inside & (tokens == image_token_id), features)
-        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
+            place = inside & (tokens == image_token_id)
+            x = _with_features(x, place, features)
+        further = None if shift is None else rope.token_shift(shift, place)
+        before = slots_of(prefix)
+        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, before, further)
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
@@ -158,6 +162,7 @@ def forward(
     probed: bool = False,
     features: Float[Array, "batch slots hidden"] | None = None,
     image_token_id: int | None = None,
+    shift: Int[Array, "batch slots axes"] | None = None,
 ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
@@ -181,6 +186,9 @@ def forward(
             sequence's picture tokens, one after another. A sequence has no more such tokens than
             rows.
         image_token_id: The picture token. Without features it is a token like any other.
+        shift: How much further the position of each row of features is than its place (see
+            `rope.token_shift`), for RoPE with sections. Tokens that are read without features stand
+            after them all. With None positions are places.
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
@@ -198,6 +206,7 @@ def forward(
         kernels,
         features,
         image_token_id,
+        shift,
     )
 
 
@@ -230,10 +239,11 @@ def _positions(
     offset: Int[Array, ""] | int,
     dtype: jnp.dtype,
     before: int = 0,
+    shift: Int[Array, "batch read axes"] | None = None,
 ) -> Positions:
     query = offset + jnp.arange(length)
     position = before + jnp.maximum(query[None, :] - start[:, None], 0)
-    angles = rope.cosine_and_sine(config, config.rope, position)
+    angles = rope.cosine_and_sine(config, config.rope, position, shift)
     turned_in = jnp.dtype(jnp.float32) if config.rope_float32 else dtype
     rotation = Rotation(*(one.astype(turned_in) for one in angles))
     local = None

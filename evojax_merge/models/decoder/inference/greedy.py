@@ -78,6 +78,7 @@ class Greedy:
             kernels=True,
             features=features,
             image_token_id=None if self.pictures is None else self.pictures.token_id,
+            shift=model.shift,
         )
         logits, filled = run(model.params, tokens, start, cache, offset)
         assert filled is not None
