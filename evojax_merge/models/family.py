@@ -32,6 +32,9 @@ from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.named import params as named_params
 from evojax_merge.models.named.config import NamedConfig, kind_of
 from evojax_merge.models.part import Part
+from evojax_merge.models.qwen_vl import config as qwen_vl_config
+from evojax_merge.models.qwen_vl import params as qwen_vl_params
+from evojax_merge.models.qwen_vl.config import QwenVLConfig
 from evojax_merge.models.request import Request
 from evojax_merge.models.seeing.vision import Vision
 from evojax_merge.params.tree import unflatten
@@ -222,7 +225,25 @@ LLAVA = Family(
     sees=True,
 )
 
-FAMILIES = (DECODER, MLP, CLIP, LLAVA)
+QWEN_VL = Family(
+    name="qwen_vl",
+    model_types=qwen_vl_config.MODEL_TYPES,
+    config_from_hf=QwenVLConfig.from_hf,
+    config_from_files=QwenVLConfig.from_files,
+    with_vocabulary=QwenVLConfig.with_vocabulary,
+    untied=QwenVLConfig.untied,
+    hf_fields=qwen_vl_params.hf_fields,
+    layout=qwen_vl_params.layout,
+    ignored=qwen_vl_params.BUFFERS,
+    architectures=re.compile(r"Qwen2_5_VLForConditionalGeneration"),
+    able=qwen_vl_config.computes,
+    parts=functools.partial(qwen_vl_params.parts, decoder=DECODER),
+    only=QwenVLConfig.only,
+    holding=QwenVLConfig.holding,
+    sees=True,
+)
+
+FAMILIES = (DECODER, MLP, CLIP, LLAVA, QWEN_VL)
 
 NAMED = Family(
     name="named",
