@@ -63,8 +63,8 @@ def feature_shift(
     rows, columns = features_down_and_across(config, height, width)
     position = np.zeros((rows, columns, AXES), np.int32)
     position[..., 1], position[..., 2] = np.arange(rows)[:, None], np.arange(columns)
-    position = position.reshape(-1, AXES)
-    return position - np.arange(rows * columns, dtype=np.int32)[:, None]
+    place = np.arange(rows * columns, dtype=np.int32)
+    return position.reshape(-1, AXES) - place[:, None]
 
 
 def features_down_and_across(config: QwenVisionConfig, height: int, width: int) -> tuple[int, int]:

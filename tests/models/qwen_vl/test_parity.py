@@ -86,8 +86,9 @@ def test_features_and_logits_equal_transformers(both):
         seen = {"features": features, "shift": shift}
         return forward(both.config, params, tokens, start, **seen)[0]
 
-    logits, real = run(both.params, tokens, ours, shift), inputs["attention_mask"].bool()
-    np.testing.assert_allclose(logits[real], outputs.logits[real], rtol=0, atol=1e-4)
+    logits, real = run(both.params, tokens, ours, shift), inputs["attention_mask"].numpy() == 1
+    expected = outputs.logits.numpy()
+    np.testing.assert_allclose(logits[real], expected[real], rtol=0, atol=1e-4)
     for other in (
         run(both.params, tokens, ours * 0, shift),
         run(both.params, tokens, ours, 0 * shift),
