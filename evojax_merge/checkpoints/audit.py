@@ -96,7 +96,15 @@ def _type_of(checkpoint: Checkpoint) -> str:
     return str(kind_of(checkpoint.hf_config))
 
 
-AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed", "names")
+AUDITED = (
+    "vocab_size",
+    "tensors",
+    "tables",
+    "vocabulary_at",
+    "prefixed",
+    "names",
+    "nests",
+)
 """The fields of configurations that say what tensors there are. Tensors are compared apart."""
 
 

@@ -7,6 +7,8 @@ from typing import Any, Self
 from evojax_merge.checkpoints import Checkpoint, load, take_parts
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.fitness.pictures import Picture, PictureProcessor
+from evojax_merge.models import kind_of
+from evojax_merge.models.family import NAMED
 from evojax_merge.models.seeing.config import LANGUAGE, PARTS, PROJECTOR, TOWER
 from evojax_merge.models.seeing.vision import Look, Vision
 from evojax_merge.params.types import Params
@@ -44,10 +46,13 @@ class Eyes:
         whole = carrier or model
         family = getattr(whole, "family", None)
         if family is None or not family.sees:
+            what = "reads text alone"
+            if family is NAMED:
+                what = f"is a {kind_of(whole.hf_config)}, which this package only merges"
             raise ValueError(
                 f"{task}: this task needs a model that sees pictures and writes text, as LLaVA or "
-                "Qwen2.5-VL; this one reads text alone; give one as model.base, in model.sources "
-                "or as model.carrier"
+                f"Qwen2.5-VL; this one {what}; give one as model.base, in model.sources or as "
+                "model.carrier"
             )
         merged = whole.config.present if carrier is None else model.parts
         vision: Vision = family.vision(whole.config)

@@ -127,13 +127,15 @@ def their_loglikelihood(qwen, images, context, text):
 def test_choices_and_texts_are_scored_as_transformers_scores_them(qwen, items):
     model = load(part(qwen[0]))
     options = {"image": "image", "template": "{places}{question}", "keep_features": None}
+    options["prefix"] = prefix = "A beginning that all texts have in common: "
     bound = MultipleChoiceTask(data=str(items), reference="right", buckets=2, **options).bind(model)
+    assert bound.request.prefix > 0
     details = bound.details(measure(model, bound)[1])
     texts = PerplexityTask(data=str(items), **options).bind(model)
     scores = measure(model, texts)[0].ravel()
     for number, item in enumerate(ITEMS):
         images = images_of(items, item)
-        context = PLACE * len(images) + item["question"]
+        context = prefix + PLACE * len(images) + item["question"]
         expected = [
             their_loglikelihood(qwen, images, context, f" {choice}")[0]
             for choice in item["choices"]
@@ -141,6 +143,14 @@ def test_choices_and_texts_are_scored_as_transformers_scores_them(qwen, items):
         assert details[number]["values"] == pytest.approx(expected, rel=1e-4)
         total, count = their_loglikelihood(qwen, images, context, TEXT)
         assert scores[number] == pytest.approx(total / count, rel=1e-4)
+
+
+def test_a_model_of_the_kind_that_is_only_merged_is_refused(items, tmp_path):
+    write_qwen_vl(tmp_path, qwen_vl_config())
+    config = qwen_vl_config(model_type="qwen2_vl", architectures=["Qwen2VLForConditional"])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="this one is a qwen2_vl, which this package only merges"):
+        question(items).bind(load_config(tmp_path))
 
 
 def test_a_processor_of_another_model_is_refused(qwen, items, tmp_path):
