@@ -105,7 +105,8 @@ AUDITED = (
     "names",
     "nests",
 )
-"""The fields of configurations that say what tensors there are. Tensors are compared apart."""
+"""The fields of configurations that say what tensors there are, and how files say what they say.
+Tensors are compared apart."""
 
 
 def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -> list[str]:

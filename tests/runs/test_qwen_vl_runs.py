@@ -1,7 +1,10 @@
 """The language model of a Qwen2.5-VL is merged with a text model, and comes out whole."""
 
+import dataclasses
 import json
+import warnings
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,16 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForImageTextToText
 
 from evojax_merge import api
-from evojax_merge.checkpoints import CheckpointError, as_part, load_config, load_parts, take_parts
+from evojax_merge.checkpoints import (
+    CheckpointError,
+    as_part,
+    export,
+    load_config,
+    load_parts,
+    take_parts,
+)
 from evojax_merge.fitness import VisualQuestionTask
+from evojax_merge.models.decoder.windows import window_fields
 from evojax_merge.models.family import DECODER, QWEN_VL
 from evojax_merge.sources.ingredients import plan
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
@@ -87,14 +98,36 @@ def test_a_text_model_of_another_type_is_refused(models, tmp_path):
         plan(str(models / "qwen"), [str(models / "other"), str(tmp_path / "llama")], parts=parts)
 
 
+@pytest.mark.parametrize("carrier", ["qwen", "other"])
+def test_what_a_merge_changes_is_written_where_the_carrier_has_it(carrier, models, tmp_path):
+    whole = load_parts(models / carrier)
+    config = dataclasses.replace(whole.config, num_layers=1, windows=whole.config.windows[:1])
+    layers = jax.tree.map(lambda leaf: leaf[:1], whole.params["layers"])
+    shorter = dataclasses.replace(
+        whole,
+        config=config,
+        hf_config=whole.hf_config | window_fields(whole.hf_config, config.windows),
+        params={**whole.params, "layers": layers},
+    )
+    out = export(shorter, tmp_path / "out")
+    own, written = (json.loads((d / "config.json").read_text()) for d in (models / carrier, out))
+    assert ("text_config" in written) == ("text_config" in own)
+    assert written.get("text_config", written)["num_hidden_layers"] == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = AutoModelForImageTextToText.from_pretrained(out)
+    assert len(model.model.language_model.layers) == 1
+    assert load_config(out).config.text.rope.sections == (1, 2, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize("carrier", ["qwen", "other"])
 def test_the_export_answers_as_in_the_search(carrier, models, items, tmp_path):
     sources = [models / carrier, models / "japanese"]
     found = api.evolve(overrides(sources, items), tmp_path / "run")
-    export = found.directory / "export"
-    own, merged = tensors_of(models / carrier), tensors_of(export)
+    out = found.directory / "export"
+    own, merged = tensors_of(models / carrier), tensors_of(out)
     assert own.keys() == merged.keys()
     same = {name for name in own if np.array_equal(own[name], merged[name])}
     assert same == {name for name in own if "visual." in name}
@@ -103,13 +136,13 @@ def test_the_export_answers_as_in_the_search(carrier, models, items, tmp_path):
     task = VisualQuestionTask(
         data=str(items), words="characters", chat=True, max_new_tokens=NEW, keep_features=None
     )
-    measured = api.evaluate(load_parts(export), task)
+    measured = api.evaluate(load_parts(out), task)
     (evolved,) = [result for result in found.results if result.name == "evolved"]
     assert measured.result.score == pytest.approx(evolved.score)
     for item, record in zip(
         map(json.loads, items.read_text().splitlines()), measured.details, strict=True
     ):
-        assert record["text"] == answered_by_theirs(export, items.parent, item)
+        assert record["text"] == answered_by_theirs(out, items.parent, item)
 
 
 def answered_by_theirs(directory, folder, item):

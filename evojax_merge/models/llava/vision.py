@@ -72,8 +72,8 @@ class LlavaVision(Vision):
         newline: Float[Array, " hidden"] | None = params[PROJECTOR].get(NEWLINE)
         return newline
 
-    def bytes(self, tiles: int, itemsize: int) -> int:
-        vision, at_a_time = self.config.vision, min(tiles, modeling.TILES_AT_A_TIME)
+    def bytes(self, rows: int, tiles: int, itemsize: int) -> int:
+        vision, at_a_time = self.config.vision, min(rows * tiles, modeling.TILES_AT_A_TIME)
         width = self.config.projector.inputs + 2 * self.config.text.hidden_size
         states = vision.num_positions * width * itemsize
         pixels = 4 * vision.num_channels * vision.image_size**2

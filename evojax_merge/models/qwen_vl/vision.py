@@ -60,8 +60,8 @@ class QwenVision(Vision):
         windows, where = tiles
         return jax.lax.map(of, (windows, where))
 
-    def bytes(self, tiles: int, itemsize: int) -> int:
-        vision = self.config.vision
+    def bytes(self, rows: int, tiles: int, itemsize: int) -> int:
+        vision = self.config.vision  # rows are seen one after another
         patches = tiles * vision.side**2
         width = 8 * vision.hidden_size + 3 * vision.intermediate_size
         scores = 3 * 4 * vision.num_heads * patches * vision.side**2

@@ -73,8 +73,9 @@ class Seeing(Ability):
         seen = jax.ShapeDtypeStruct((*index.shape, hidden), jnp.float32)
         reading = self.own.bytes(config.text, request, (*text, seen), itemsize, hops)
         rows = min(len(tiles), getattr(request, "slots", None) or len(tiles))
-        made = rows * tiles.shape[1] * vision.positions * hidden * itemsize
-        return reading + vision.bytes(rows * tiles.shape[1], itemsize) + made
+        count = tiles.shape[1]
+        made = rows * count * vision.positions * hidden * itemsize
+        return reading + vision.bytes(rows, count, itemsize) + made
 
     def smaller(self, request: Any, batches: Sequence[Batch]) -> Any:
         return self.own.smaller(request, batches)

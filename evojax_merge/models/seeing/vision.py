@@ -109,5 +109,5 @@ class Vision(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def bytes(self, tiles: int, itemsize: int) -> int:
-        """Estimate from above the activations of seeing so many tiles of a prompt, in bytes."""
+    def bytes(self, rows: int, tiles: int, itemsize: int) -> int:
+        """Estimate from above the activations of seeing so many tiles of each row, in bytes."""

@@ -139,6 +139,17 @@ def test_answers_equal_those_of_transformers(both):
     assert len({tuple(np.asarray(own)) for own in answers}) > 1
 
 
+@pytest.mark.slow
+def test_a_population_sees_what_its_candidates_see_alone(pair):
+    both = pair("hub")
+    _, _, *seen, _ = both.prompts((PROMPT, picture((23, 40))), ("<image>", picture((9, 60))))
+    models = [both.params, jax.tree.map(lambda leaf: 0.9 * leaf, both.params)]
+    several = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
+    see = jax.jit(lambda params: both.vision.features(params, both.pixels, *seen[:2]))
+    for own, found in zip(models, jax.vmap(see)(several), strict=True):
+        np.testing.assert_allclose(found, see(own), **TOLERANCE)
+
+
 def seen_by_ours(both, tiles, where, rows):
     """The features of prompts, in the order of their tokens."""
 
