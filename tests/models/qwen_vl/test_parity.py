@@ -108,6 +108,7 @@ def test_pictures_of_all_shapes_have_the_features_of_transformers(both, mode, si
     np.testing.assert_allclose(ours, seen_by_theirs(both, inputs), **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_text_alone_is_read_as_by_transformers(pair):
     both = pair("hub")
     inputs = both.theirs(("No picture at all.",))
