@@ -75,11 +75,11 @@ class Positions(NamedTuple):
         """The time, or with branches the slot, from which the new tokens stand in a cache."""
         return self.query[0] if self.branches is None else self.branches.slot
 
-    def times(self, slots: int) -> Int[Array | np.ndarray, " slots"]:
+    def times(self, slots: int) -> Int[Array, " slots"]:
         """Return the time of the token in each slot of a cache."""
         if self.branches is None:
             return slot_times(self.query[-1], slots)
-        return self.branches.times
+        return jnp.asarray(self.branches.times, jnp.int32)
 
     def rotation_of(self, window: Int[Array, ""]) -> Rotation:
         """Return the rotation of a layer by its window."""
@@ -95,7 +95,7 @@ def slot_times(last: Int[Array, ""], slots: int) -> Int[Array, " slots"]:
 
 
 def visible(
-    at: Positions, times: Int[Array | np.ndarray, " slots"], window: Int[Array, ""]
+    at: Positions, times: Int[Array, " slots"], window: Int[Array, ""]
 ) -> Bool[Array, "batch seq slots"]:
     """Tell which slots each query sees.
 

@@ -31,7 +31,8 @@ class Prompts(NamedTuple):
 
     def of(self, rows: Int[Array, " some"]) -> "Prompts":
         """Return some of the prompts."""
-        return Prompts(*(None if field is None else field[rows] for field in self))
+        whole = None if self.whole is None else self.whole[rows]
+        return Prompts(self.tokens[rows], self.start[rows], whole)
 
 
 @dataclasses.dataclass(frozen=True)
