@@ -151,6 +151,25 @@ def test_a_population_sees_what_its_candidates_see_alone(pair):
         np.testing.assert_allclose(found, see(own), **TOLERANCE)
 
 
+@pytest.mark.slow
+def test_beams_equal_those_of_transformers(pair):
+    both, new = pair("hub"), 12
+    prompts = [
+        (PROMPT, picture((23, 40), 1)),
+        ("A <image> or <image>?", *[picture((9, 30), 2)] * 2),
+    ]
+    tokens, start, *seen, shift = both.prompts(*prompts)
+    kind = {"beams": 3, "repetition_penalty": 1.3}
+    request = Generate(new, (), 0, image_token_id=PICTURE_TOKEN, **kind)
+    axes = layout(both.config).population_axes()
+    alone = jax.tree.map(np.expand_dims, both.params, axes)
+    run = jax.jit(QWEN_VL.ability(request).program(both.config, request, axes))
+    answers = run(alone, tokens, start, *seen, Common(Sight(both.pixels, {})), shift)[0]
+    theirs = {"num_beams": 3, "repetition_penalty": 1.3}
+    for own, prompt in zip(answers, prompts, strict=True):
+        np.testing.assert_array_equal(own, answered_by_theirs(both, prompt, new, **theirs))
+
+
 def seen_by_ours(both, tiles, where, rows):
     """The features of prompts, in the order of their tokens."""
 
@@ -167,9 +186,9 @@ def seen_by_theirs(both, inputs):
         return torch.cat(list(both.model.get_image_features(**given).pooler_output)).numpy()
 
 
-def answered_by_theirs(both, prompt, new):
+def answered_by_theirs(both, prompt, new, **kind):
     """The answer of transformers, as it generates it."""
     inputs = both.theirs(prompt)
     with torch.no_grad():
-        answer = both.model.generate(**inputs, max_new_tokens=new, do_sample=False)
+        answer = both.model.generate(**inputs, max_new_tokens=new, do_sample=False, **kind)
     return answer[0, inputs["input_ids"].shape[1] :].numpy()
