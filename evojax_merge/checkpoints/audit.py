@@ -96,8 +96,17 @@ def _type_of(checkpoint: Checkpoint) -> str:
     return str(kind_of(checkpoint.hf_config))
 
 
-AUDITED = ("vocab_size", "tensors", "tables", "vocabulary_at", "prefixed", "names")
-"""The fields of configurations that say what tensors there are. Tensors are compared apart."""
+AUDITED = (
+    "vocab_size",
+    "tensors",
+    "tables",
+    "vocabulary_at",
+    "prefixed",
+    "names",
+    "nests",
+)
+"""The fields of configurations that say what tensors there are, and how files say what they say.
+Tensors are compared apart."""
 
 
 def changed_fields(reference: Any, source: Any, free: Sequence[str] = AUDITED) -> list[str]:

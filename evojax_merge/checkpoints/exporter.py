@@ -26,6 +26,7 @@ from evojax_merge.checkpoints.target import checked_target, replacement
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
 from evojax_merge.documents.json_text import write_json
 from evojax_merge.models import Slot
+from evojax_merge.models.part import OUTSIDE
 from evojax_merge.params.finite import is_finite
 from evojax_merge.params.tree import flatten
 
@@ -178,13 +179,11 @@ def _hf_config(model: Model) -> dict[str, Any]:
     return with_dtype(config, model.dtype.name)
 
 
-def _part_fields(
-    carrier: Checkpoint, model: Model, fields: Mapping[str, object]
-) -> dict[str, dict[str, Any]]:
+def _part_fields(carrier: Checkpoint, model: Model, fields: Mapping[str, object]) -> dict[str, Any]:
     """Return the fields of merged parts as the whole's ``config.json`` nests them."""
     assert carrier.family.parts is not None
     parts = carrier.family.parts(carrier.config)
-    found = {}
+    found: dict[str, Any] = {}
     for part in (parts[name] for name in model.parts):
         if part.hf_config is None:
             continue
@@ -194,6 +193,9 @@ def _part_fields(
             before = part.own_hf_config(carrier.hf_config)
             after = {**model.hf_config, **fields}
             changed = {name: value for name, value in after.items() if before.get(name) != value}
+        if part.hf_config == OUTSIDE:
+            found |= changed
+            continue
         if not given and not changed:
             continue
         found[part.hf_config] = with_dtype({**given, **changed}, model.dtype.name)

@@ -106,7 +106,7 @@ def as_part(checkpoint: Checkpoint, whole: Checkpoint) -> Checkpoint:
         CheckpointError: The model is none of these parts.
     """
     if whole.family.parts is None:
-        return checkpoint
+        return _alone_inside(checkpoint, whole)
     parts = whole.family.parts(whole.config)
     part = next((one for one in parts.values() if one.family is checkpoint.family), None)
     if part is None:
@@ -126,10 +126,11 @@ def as_part(checkpoint: Checkpoint, whole: Checkpoint) -> Checkpoint:
         name: slot._replace(path=f"{part.prefix}.{slot.path}")
         for name, slot in checkpoint.slots.items()
     }
+    own_config = checkpoint.config if part.inside is None else part.inside(checkpoint.config)
     return dataclasses.replace(
         checkpoint,
         family=whole.family,
-        config=whole.family.holding(whole.config, checkpoint.config),
+        config=whole.family.holding(whole.config, own_config),
         hf_config=whole.hf_config,
         slots=slots,
         carried={},
@@ -158,6 +159,17 @@ def part_slots(
         for name, slot in of_whole.items()
         if slot.path.startswith(prefixes)
     }
+
+
+def _alone_inside(checkpoint: Checkpoint, part: Checkpoint) -> Checkpoint:
+    """Give a model by itself what it has as the one part of others that is merged."""
+    carrier = part.carrier
+    if carrier is None or carrier.family.parts is None or checkpoint.family is not part.family:
+        return checkpoint
+    inside = carrier.family.parts(carrier.config)[part.parts[0]].inside
+    if inside is None:
+        return checkpoint
+    return dataclasses.replace(checkpoint, config=inside(checkpoint.config))
 
 
 def _alone(parts: Mapping[str, Part], names: Sequence[str]) -> Part | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8
@@ -23,38 +23,6 @@ class GenerateBatch(NamedTuple):
     start: Int32[np.ndarray, " batch"]
 
 
-class SeenGenerateBatch(NamedTuple):
-    """Prompts of one length bucket with the features of their pictures.
-
-    Attributes:
-        tokens: The token ids, of which the picture token stands for a row of features each.
-        start: The first slot of each row that is not padding.
-        features: The features of each prompt's pictures, in order, and then whatever.
-    """
-
-    tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, " batch"]
-    features: Shaped[np.ndarray, "batch slots hidden"]
-
-
-class TilesGenerateBatch(NamedTuple):
-    """Prompts of one length bucket with pictures that each candidate sees by itself.
-
-    Attributes:
-        tokens: The token ids, of which the picture token stands for a row of features each.
-        start: The first slot of each row that is not padding.
-        tiles: The tiles of each prompt's pictures, as whole numbers from 0 to 255.
-        order: The rows of the tiles that each prompt's features are.
-        sight: What all of them have in common, a `evojax_merge.models.request.Sight`.
-    """
-
-    tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, " batch"]
-    tiles: UInt8[np.ndarray, "batch tiles channels height width"]
-    order: Int32[np.ndarray, "batch slots"]
-    sight: Common
-
-
 class LoglikelihoodBatch(NamedTuple):
     """Sequences of one length bucket, padded on the left.
 
@@ -70,24 +38,23 @@ class LoglikelihoodBatch(NamedTuple):
     target: Bool[np.ndarray, "batch seq"]
 
 
-class SeenLoglikelihoodBatch(NamedTuple):
-    """A `LoglikelihoodBatch` with the features of pictures, as in a `SeenGenerateBatch`."""
+class SeenBatch(tuple[Any, ...]):
+    """Text with pictures: the fields of the text, and those of the pictures after them.
 
-    tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, " batch"]
-    target: Bool[np.ndarray, "batch seq"]
-    features: Shaped[np.ndarray, "batch slots hidden"]
+    Tokens of the text have the picture token in the place of each feature.
 
+    Attributes:
+        text: The text alone.
+        pictures: The fields of each row's pictures, as `evojax_merge.models.request.Sight` says.
+    """
 
-class TilesLoglikelihoodBatch(NamedTuple):
-    """A `LoglikelihoodBatch` with tiles of pictures, as in a `TilesGenerateBatch`."""
+    text: GenerateBatch | LoglikelihoodBatch
+    pictures: tuple[Any, ...]
 
-    tokens: Int32[np.ndarray, "batch seq"]
-    start: Int32[np.ndarray, " batch"]
-    target: Bool[np.ndarray, "batch seq"]
-    tiles: UInt8[np.ndarray, "batch tiles channels height width"]
-    order: Int32[np.ndarray, "batch slots"]
-    sight: Common
+    def __new__(cls, text: GenerateBatch | LoglikelihoodBatch, *pictures: Any) -> Self:
+        batch = super().__new__(cls, (*text, *pictures))
+        batch.text, batch.pictures = text, pictures
+        return batch
 
 
 class ClassifyBatch(NamedTuple):
@@ -116,17 +83,7 @@ class SizeBatch(NamedTuple):
     layers: Int32[np.ndarray, " batch"]
 
 
-Batch = (
-    GenerateBatch
-    | SeenGenerateBatch
-    | TilesGenerateBatch
-    | LoglikelihoodBatch
-    | SeenLoglikelihoodBatch
-    | TilesLoglikelihoodBatch
-    | ClassifyBatch
-    | PictureBatch
-    | SizeBatch
-)
+Batch = GenerateBatch | LoglikelihoodBatch | SeenBatch | ClassifyBatch | PictureBatch | SizeBatch
 
 
 FRACTION = "fraction"

@@ -6,12 +6,14 @@ from typing import Any, Self
 
 from evojax_merge.checkpoints import Checkpoint, load, take_parts
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.fitness.pictures import Picture, PictureProcessor, Views
-from evojax_merge.models.llava.config import LANGUAGE, PARTS, LlavaConfig, PictureConfig
-from evojax_merge.models.llava.pictures import tiles_of
+from evojax_merge.fitness.pictures import Picture, PictureProcessor
+from evojax_merge.models import kind_of
+from evojax_merge.models.family import NAMED
+from evojax_merge.models.seeing.config import LANGUAGE, PARTS, PROJECTOR, TOWER
+from evojax_merge.models.seeing.vision import Look, Vision
 from evojax_merge.params.types import Params
 
-SEEING = ("vision_tower", "projector")
+SEEING = (TOWER, PROJECTOR)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,16 +21,14 @@ class Eyes:
     """How a model sees pictures.
 
     Attributes:
-        config: The whole model.
+        vision: What the model sees of a picture.
         carrier: The checkpoint of the parts that are not merged; None where all are.
         merged: The parts that candidates have of their own.
-        pictures: How pictures enter a prompt.
     """
 
-    config: LlavaConfig
+    vision: Vision
     carrier: Checkpoint | None
     merged: tuple[str, ...]
-    pictures: PictureConfig
 
     @classmethod
     def of(cls, model: Any, one_view: bool, task: str) -> Self:
@@ -43,43 +43,40 @@ class Eyes:
             ValueError: The model does not see.
         """
         carrier: Checkpoint | None = getattr(model, "carrier", None)
-        config = getattr(carrier or model, "config", None)
-        if not isinstance(config, LlavaConfig):
+        whole = carrier or model
+        family = getattr(whole, "family", None)
+        if family is None or not family.sees:
+            what = "reads text alone"
+            if family is NAMED:
+                what = f"is a {kind_of(whole.hf_config)}, which this package only merges"
             raise ValueError(
-                f"{task}: this task needs a model that sees pictures and writes text, as LLaVA; "
-                "this one reads text alone; give one as model.base, in model.sources or as "
+                f"{task}: this task needs a model that sees pictures and writes text, as LLaVA or "
+                f"Qwen2.5-VL; this one {what}; give one as model.base, in model.sources or as "
                 "model.carrier"
             )
-        pictures = config.pictures
-        if one_view:
-            pictures = dataclasses.replace(pictures, pinpoints=None)
-        return cls(config, carrier, config.present if carrier is None else model.parts, pictures)
+        merged = whole.config.present if carrier is None else model.parts
+        vision: Vision = family.vision(whole.config)
+        return cls(vision.one_view() if one_view else vision, carrier, merged)
 
     @property
     def fixed(self) -> bool:
         """Whether all candidates see alike, since neither tower nor projector is merged."""
         return not set(SEEING) & set(self.merged)
 
-    def views(self, processor: PictureProcessor, pictures: Sequence[Picture]) -> list[Views]:
+    def looks(self, processor: PictureProcessor, pictures: Sequence[Picture]) -> list[Look]:
         """Prepare pictures for the model.
 
         Raises:
             DataError: A picture cannot be read.
-            CheckpointError: The processor makes other tiles than the model sees.
+            CheckpointError: The processor makes something else than the model sees.
         """
-        vision = self.config.vision
-        made = processor.views(
-            pictures, (vision.num_channels, vision.image_size, vision.image_size)
-        )
-        for view in made:
-            expected = tiles_of(self.pictures, view.size)
-            if len(view.pixels) != expected:
-                raise CheckpointError(
-                    f"{processor.path}: cuts a picture of {view.size[0]} × {view.size[1]} pixels "
-                    f"into {len(view.pixels)} views, and the model sees {expected}; give the "
-                    "processor of this model as fitness.processor"
-                )
-        return made
+        views = processor.views(pictures)
+        try:
+            return [self.vision.look(*view) for view in views]
+        except ValueError as error:
+            raise CheckpointError(
+                f"{processor.path}: {error}; give the processor of this model as fitness.processor"
+            ) from error
 
     def others(self) -> Params:
         """Read the parts that candidates do not have of their own, by name."""

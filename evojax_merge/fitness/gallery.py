@@ -8,7 +8,6 @@ from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.picture_features import CarriedEyes
 from evojax_merge.fitness.picture_fields import FixedFeatures, PictureFields, SeenTiles
 from evojax_merge.fitness.pictures import Picture, PictureProcessor
-from evojax_merge.models.llava.pictures import num_tokens
 from evojax_merge.operators.statistics.cache import default_directory
 
 
@@ -24,7 +23,7 @@ class Gallery:
     Attributes:
         eyes: What sees them.
         pixels: How whole numbers become the floats that a tower reads.
-        views: The pictures, all different.
+        looks: What the model sees of the pictures, all different.
         shown: The pictures of each item, by their numbers.
         counts: The number of features of each picture of each item.
 
@@ -37,13 +36,13 @@ class Gallery:
         self, items: Sequence[Sequence[Picture]], eyes: Eyes, source: str | Path, task: str
     ) -> None:
         # Seeing tiles is the model's; its processor may make some that it has no use for.
-        processor = PictureProcessor(source, task, one_view=eyes.pictures.pinpoints is None)
+        processor = PictureProcessor(source, task, one_view=eyes.vision.whole)
         distinct = {str(picture.source): picture for own in items for picture in own}
         numbers = {source: number for number, source in enumerate(distinct)}
         self.eyes, self.pixels = eyes, processor.pixels
-        self.views = eyes.views(processor, list(distinct.values()))
+        self.looks = eyes.looks(processor, list(distinct.values()))
         self.shown = [[numbers[str(picture.source)] for picture in own] for own in items]
-        each = [num_tokens(eyes.pictures, views.size) for views in self.views]
+        each = [len(look.rows) for look in self.looks]
         self.counts = [[each[number] for number in own] for own in self.shown]
 
     def fields(
@@ -59,9 +58,9 @@ class Gallery:
         """
         eyes, shown = self.eyes, [self.shown[item] for item in owners]
         if not eyes.fixed or eyes.carrier is None:
-            return SeenTiles(eyes, self.views, shown, lengths, self.pixels)
+            return SeenTiles(eyes, self.looks, shown, lengths, self.pixels)
         kept = None
         if directory is not None:
             kept = at_home(default_directory() if directory == "default" else directory)
         carried = CarriedEyes(eyes.carrier, self.pixels, kept)
-        return FixedFeatures(eyes, self.views, shown, lengths, carried)
+        return FixedFeatures(eyes, self.looks, shown, lengths, carried)

@@ -11,8 +11,7 @@ from jaxtyping import Float, Float32, Int
 from evojax_merge.fitness.base import (
     Batch,
     LoglikelihoodBatch,
-    SeenLoglikelihoodBatch,
-    TilesLoglikelihoodBatch,
+    SeenBatch,
 )
 from evojax_merge.fitness.encoder import (
     Bucket,
@@ -107,8 +106,7 @@ class Likelihood:
         self, pictures: PictureFields, text: LoglikelihoodBatch, rows: Int[np.ndarray, " batch"]
     ) -> Batch:
         fields = pictures.fields(self._original[rows], text.tokens.shape[1])
-        kind = SeenLoglikelihoodBatch if len(fields) == 1 else TilesLoglikelihoodBatch
-        return kind(*text, *fields)
+        return SeenBatch(text, *fields)
 
     def gather(
         self, outputs: Sequence[Float[np.ndarray, "pop _"]]

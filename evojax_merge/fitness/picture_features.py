@@ -10,25 +10,22 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from evojax_merge.checkpoints import Checkpoint, load, take_parts
 from evojax_merge.fitness.eyes import SEEING
-from evojax_merge.models.llava.config import PROJECTOR, LlavaConfig
-from evojax_merge.models.llava.modeling import features
-from evojax_merge.models.llava.params import NEWLINE
 from evojax_merge.models.request import Pixels
+from evojax_merge.models.seeing.vision import Tiles
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 
-FORMAT = 1
+FORMAT = 2
 """This is raised whenever the same pictures get other features, or these are kept otherwise."""
 
 TILES = 64
 """How many tiles a device has at a time, at most, but all those of a picture."""
 
-Tiles = UInt8[np.ndarray, "_ channels height width"]
 TileFeatures = Float[np.ndarray, "_ positions hidden"]
 
 
@@ -45,7 +42,10 @@ class CarriedEyes:
     """
 
     def __init__(self, carrier: Checkpoint, pixels: Pixels, directory: Path | None) -> None:
-        self._part = take_parts(carrier, SEEING)
+        self._part, self._vision = (
+            take_parts(carrier, SEEING),
+            carrier.family.vision(carrier.config),
+        )
         self._pixels = pixels
         self._cache = None
         if directory is not None:
@@ -54,9 +54,9 @@ class CarriedEyes:
     def __call__(
         self, pictures: Sequence[Tiles]
     ) -> tuple[list[TileFeatures], Float[np.ndarray, " hidden"] | None]:
-        """The features of pictures that are all different, and the newline if the model has one."""
+        """The features of pictures that are all different, and the row `EXTRA` if there is one."""
         model = load(self._part)
-        newline = model.params[PROJECTOR].get(NEWLINE)
+        extra = self._vision.extra(model.params)
         entries = self._entries(model.params, pictures)
         found = [None if entry is None else entry.read() for entry in entries]
         dtype = model.dtype
@@ -69,7 +69,7 @@ class CarriedEyes:
                 entry.write({"features": _storable(one)})
         return (
             [one for one in known if one is not None],
-            None if newline is None else np.asarray(newline),
+            None if extra is None else np.asarray(extra),
         )
 
     def _entries(self, params: Params, pictures: Sequence[Tiles]) -> list[Entry | None]:
@@ -81,31 +81,33 @@ class CarriedEyes:
             self._cache.entry(
                 "picture_features",
                 [weights],
-                {**settings, "picture": _hash(tiles), "shape": list(tiles.shape)},
+                {
+                    **settings,
+                    "picture": [_hash(one) for one in tiles],
+                    "shape": [list(one.shape) for one in tiles],
+                },
             )
             for tiles in pictures
         ]
 
     def _settings(self) -> dict[str, Any]:
-        config: LlavaConfig = self._part.config
-        seeing = [repr(config.vision), repr(config.projector), list(config.pictures.layers)]
         numbers = [np.asarray(one, np.float64).tolist() for one in self._pixels]
         return {
             "format": FORMAT,
-            "seeing": [*seeing, config.pictures.select],
+            "seeing": self._vision.settings,
             "pixels": numbers,
         }
 
     def _computed(self, params: Params, pictures: Sequence[Tiles]) -> Iterator[TileFeatures]:
         """Compute features, of some pictures at a time."""
-        config, pixels = self._part.config, self._pixels
-        run = jax.jit(lambda params, tiles: features(config, params, tiles, pixels))
-        counts = [len(tiles) for tiles in pictures]
+        see, pixels = self._vision.features, self._pixels
+        run = jax.jit(lambda params, *tiles: see(params, pixels, *tiles)[0])
+        counts = [len(tiles[0]) for tiles in pictures]
         room = max([min(TILES, sum(counts)), *counts])
         for group in _groups(counts, room):
-            tiles = np.concatenate([pictures[number] for number in group])
-            empty = np.zeros((room - len(tiles), *tiles.shape[1:]), np.uint8)
-            made = np.asarray(run(params, jnp.asarray(np.concatenate([tiles, empty]))))
+            shown = zip(*(pictures[number] for number in group), strict=True)
+            tiles = [_filled(np.concatenate(one), room) for one in shown]
+            made = np.asarray(run(params, *(jnp.asarray(one)[None] for one in tiles)))
             ends = np.cumsum([counts[number] for number in group])
             yield from np.split(made[: ends[-1]], ends[:-1])
 
@@ -122,6 +124,11 @@ def _groups(counts: Sequence[int], room: int) -> Iterator[list[int]]:
         taken += count
     if group:
         yield group
+
+
+def _filled(rows: np.ndarray, room: int) -> np.ndarray:
+    """Rows, and zeros after them."""
+    return np.concatenate([rows, np.zeros((room - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 def _weights_hash(params: Params) -> str:

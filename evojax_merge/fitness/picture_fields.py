@@ -11,10 +11,9 @@ from jaxtyping import Int
 
 from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.picture_features import CarriedEyes
-from evojax_merge.fitness.pictures import Views
 from evojax_merge.models.ability import Common
-from evojax_merge.models.llava.pictures import gather_index
 from evojax_merge.models.request import Pixels, Sight
+from evojax_merge.models.seeing.vision import EXTRA, Look
 
 
 @dataclasses.dataclass
@@ -25,17 +24,16 @@ class PictureFields(abc.ABC):
 
     Attributes:
         eyes: What sees them.
-        pictures: The pictures, all different.
+        looks: What is seen of the pictures, all different.
         shown: The pictures of each row, by their numbers.
         lengths: The number of tokens of each row.
     """
 
     eyes: Eyes
-    pictures: Sequence[Views]
+    looks: Sequence[Look]
     shown: Sequence[Sequence[int]]
     lengths: Sequence[int]
 
-    @abc.abstractmethod
     def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         """The fields of a batch.
 
@@ -43,6 +41,20 @@ class PictureFields(abc.ABC):
             rows: The rows of the batch.
             length: Their padded length.
         """
+        seen = self._seen(rows, length)
+        return (*seen, self._shifts(rows, length)) if self.eyes.vision.shifted else seen
+
+    @abc.abstractmethod
+    def _seen(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        """The fields that say what is seen."""
+
+    def _shifts(
+        self, rows: Int[np.ndarray, " batch"], length: int
+    ) -> Int[np.ndarray, "batch slots axes"]:
+        """How much further the positions of features are than their places in the rows."""
+        found = [_shift_of([self.looks[number] for number in self.shown[row]]) for row in rows]
+        slots = self._slots(length)
+        return np.stack([np.pad(one, ((0, slots - len(one)), (0, 0)), "edge") for one in found])
 
     @functools.cached_property
     def _index(self) -> list[Int[np.ndarray, " slots"]]:
@@ -50,11 +62,11 @@ class PictureFields(abc.ABC):
         return [self._index_of(own) for own in self.shown]
 
     def _index_of(self, own: Sequence[int]) -> Int[np.ndarray, " slots"]:
-        tiles, found = 0, []
+        before, found = 0, []
         for number in own:
-            views = self.pictures[number]
-            found.append(gather_index(self.eyes.pictures, views.size, tiles))
-            tiles += len(views.pixels)
+            tiles, index, _ = self.looks[number]
+            found.append(np.where(index == EXTRA, index, index + before))
+            before += len(tiles[0]) * self.eyes.vision.positions
         return np.concatenate(found)
 
     def _room(self, counts: Sequence[int], length: int) -> int:
@@ -77,20 +89,20 @@ class FixedFeatures(PictureFields):
 
     carried: CarriedEyes
 
-    def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
-        tiles, newline = self._features
+    def _seen(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        tiles, extra = self._features
         width, dtype = tiles[0].shape[-1], tiles[0].dtype
         features = np.zeros((len(rows), self._slots(length), width), dtype)
         for own, row in zip(features, rows, strict=True):
             seen = [tiles[number].reshape(-1, width) for number in self.shown[row]]
-            if newline is not None:
-                seen.append(newline[None].astype(dtype))  # the index of a newline is -1
+            if extra is not None:
+                seen.append(extra[None].astype(dtype))  # its index is -1
             own[: len(self._index[row])] = np.concatenate(seen)[self._index[row]]
         return (features,)
 
     @functools.cached_property
     def _features(self) -> tuple[list[np.ndarray], np.ndarray | None]:
-        return self.carried([views.pixels for views in self.pictures])
+        return self.carried([look.tiles for look in self.looks])
 
 
 @dataclasses.dataclass
@@ -103,17 +115,30 @@ class SeenTiles(PictureFields):
 
     pixels: Pixels
 
-    def fields(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
-        counts = [sum(len(self.pictures[one].pixels) for one in own) for own in self.shown]
-        shape = self.pictures[0].pixels.shape[1:]
-        tiles = np.zeros((len(rows), self._room(counts, length), *shape), np.uint8)
+    def _seen(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
+        counts = [sum(len(self.looks[one].tiles[0]) for one in own) for own in self.shown]
+        room = self._room(counts, length)
+        tiles = [
+            np.zeros((len(rows), room, *one.shape[1:]), one.dtype) for one in self.looks[0].tiles
+        ]
         index = np.zeros((len(rows), self._slots(length)), np.int32)
         for place, row in enumerate(rows):
-            own = [self.pictures[number].pixels for number in self.shown[row]]
-            tiles[place, : counts[row]] = np.concatenate(own)
+            own = zip(*(self.looks[number].tiles for number in self.shown[row]), strict=True)
+            for field, one in zip(tiles, own, strict=True):
+                field[place, : counts[row]] = np.concatenate(one)
             index[place, : len(self._index[row])] = self._index[row]
-        return tiles, index, self._sight
+        return (*tiles, index, self._sight)
 
     @functools.cached_property
     def _sight(self) -> Common:
         return Common(Sight(self.pixels, self.eyes.others()))
+
+
+def _shift_of(looks: Sequence[Look]) -> Int[np.ndarray, "slots axes"]:
+    """The shifts of the features of several pictures, and that of the text after them."""
+    found, before = [], 0
+    for look in looks:
+        assert look.shift is not None
+        found.append(look.shift + before)
+        before = int(found[-1][-1].max())
+    return np.concatenate(found)

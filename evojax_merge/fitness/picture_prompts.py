@@ -66,11 +66,11 @@ def chat_template_of(directory: Path) -> str | None:
     return template
 
 
-def spelled(prompts: Sequence[str], tokenizer: Any, token_id: int) -> list[str]:
-    """Prompts with the picture token as the tokenizer spells it in the places of pictures."""
-    known = token_id < len(tokenizer)
-    token = tokenizer.convert_ids_to_tokens(token_id) if known else PLACE
-    return [prompt.replace(PLACE, token) for prompt in prompts]
+def spelled(prompts: Sequence[str], tokenizer: Any, place: Sequence[int]) -> list[str]:
+    """Prompts with these tokens, as the tokenizer spells them, in the places of pictures."""
+    known = max(place) < len(tokenizer)
+    tokens = "".join(tokenizer.convert_ids_to_tokens(list(place))) if known else PLACE
+    return [prompt.replace(PLACE, tokens) for prompt in prompts]
 
 
 def expanded(ids: Sequence[int], token_id: int, counts: Sequence[int], place: str) -> list[int]:

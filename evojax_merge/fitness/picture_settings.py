@@ -31,17 +31,27 @@ _SETTINGS = (
 
 
 class _Kind(NamedTuple):
-    """A kind of image processor: its folder in transformers, and the settings that it alone has."""
+    """A kind of image processor.
+
+    Attributes:
+        folder: Its folder in transformers.
+        own: The settings that it alone has.
+        called: Its name in transformers, where files have another for it.
+    """
 
     folder: str
     own: tuple[str, ...] = ()
+    called: str | None = None
 
 
+_PATCHES = ("min_pixels", "max_pixels", "patch_size", "temporal_patch_size", "merge_size")
 _KINDS = {
     "CLIP": _Kind("clip"),
     "Llava": _Kind("llava", ("do_pad",)),
     "LlavaNext": _Kind("llava_next", ("image_grid_pinpoints",)),
     "Siglip": _Kind("siglip"),
+    "Qwen2VL": _Kind("qwen2_vl", _PATCHES),
+    "Qwen2_5_VL": _Kind("qwen2_vl", _PATCHES, "Qwen2VL"),
 }
 
 
@@ -75,9 +85,11 @@ class PictureSettings(NamedTuple):
             CheckpointError: The settings make no sense.
         """
         # Seconds of import, of which many a merge needs nothing.
-        folder = _KINDS[self.kind].folder
+        folder, _, called = _KINDS[self.kind]
         name = f"transformers.models.{folder}.image_processing_pil_{folder}"
-        processor = getattr(importlib.import_module(name), f"{self.kind}ImageProcessorPil")
+        processor = getattr(
+            importlib.import_module(name), f"{called or self.kind}ImageProcessorPil"
+        )
         try:
             return processor(**self.values)
         except (TypeError, ValueError, ArithmeticError) as error:

@@ -2,12 +2,12 @@
 
 import concurrent.futures
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Real, UInt8
 from PIL import Image, ImageOps
 
 from evojax_merge.checkpoints.directory import resolve
@@ -21,6 +21,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are read. Pillow reads others by starting programs, as PostScript."""
 
 _THREADS = 8
+
+_GRID = "image_grid_thw"
+"""What a processor tells beside patches: how many there are in time, down and across."""
 
 
 class Picture(NamedTuple):
@@ -45,11 +48,11 @@ class Picture(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What a model sees of a picture.
+    """What an image processor makes of a picture.
 
     Attributes:
         pixels: The whole picture, then its tiles from left to right and from top to bottom if the
-            model sees tiles. Whole numbers from 0 to 255.
+            processor makes tiles. Whole numbers from 0 to 255.
         size: The height and the width of the picture, turned as its file says.
     """
 
@@ -109,42 +112,58 @@ class PictureProcessor:
         prepared = np.empty((len(pictures), *shape), np.uint8)
 
         def prepare(index: int) -> None:
-            (prepared[index],) = self._views(pictures[index], shape).pixels
+            (view,) = self._views(pictures[index]).pixels
+            if view.shape != shape:
+                raise CheckpointError(
+                    f"{self.path}: makes pictures of {view.shape} (channels, height, width), and "
+                    f"the model reads {shape}; give the processor of this model"
+                )
+            prepared[index] = view
 
         _on_threads(prepare, range(len(pictures)))
         return prepared
 
-    def views(self, pictures: Sequence[Picture], shape: tuple[int, int, int]) -> list[Views]:
+    def views(self, pictures: Sequence[Picture]) -> list[Views]:
         """Prepare pictures with their tiles, on several threads.
-
-        Args:
-            pictures: The pictures.
-            shape: The channels, height and width that the model reads.
 
         Raises:
             DataError: A picture is missing or cannot be read; its place is named.
-            CheckpointError: The processor makes pictures of another shape.
         """
-        return _on_threads(lambda picture: self._views(picture, shape), pictures)
+        return _on_threads(self._views, pictures)
 
-    def _views(self, picture: Picture, shape: tuple[int, int, int]) -> Views:
+    def _views(self, picture: Picture) -> Views:
         image = picture.source
         if isinstance(image, Path):
             image = opened(picture, image)
         try:
-            made = self._processor(image, return_tensors="np")["pixel_values"][0]
+            made = self._processor(image, return_tensors="np")
+            found = as_picture(self._processor, made) if _GRID in made else made["pixel_values"][0]
         except Exception as error:  # of whatever kind transformers and Pillow raise
             raise DataError(
                 f"{picture.place}: {picture.name} cannot be prepared as {self.path} says ({error})"
             ) from error
-        pixels = np.asarray(made, np.uint8)
-        pixels = pixels if pixels.ndim > len(shape) else pixels[None]
-        if pixels.shape[1:] != shape:
-            raise CheckpointError(
-                f"{self.path}: makes pictures of {pixels.shape[1:]} (channels, height, width), and "
-                f"the model reads {shape}; give the processor of this model"
-            )
-        return Views(pixels, (image.height, image.width))
+        pixels = np.asarray(found, np.uint8)
+        return Views(pixels if pixels.ndim > 3 else pixels[None], (image.height, image.width))
+
+
+def as_picture(
+    processor: Any, made: Mapping[str, Any]
+) -> Real[np.ndarray, "channels height width"]:
+    """Put the patches that a processor of Qwen-VL cuts a picture into together again.
+
+    Args:
+        processor: The processor.
+        made: What it made of one still picture: patches, block by block of those that are merged,
+            and how many there are down and across.
+    """
+    ((_, rows, columns),) = np.asarray(made[_GRID]).tolist()
+    block, side, times = processor.merge_size, processor.patch_size, processor.temporal_patch_size
+    patches = np.asarray(made["pixel_values"]).reshape(
+        rows // block, columns // block, block, block, -1, times, side, side
+    )
+    # All times of a still picture are alike.
+    whole = patches[:, :, :, :, :, 0].transpose(4, 0, 2, 5, 1, 3, 6)
+    return whole.reshape(-1, rows * side, columns * side)
 
 
 def opened(picture: Picture, path: Path) -> Image.Image:

@@ -86,6 +86,7 @@ class Sights:
 
     Attributes:
         token_id: The token in whose place a feature of a picture stands.
+        place: The tokens that stand for a picture in a prompt.
         directory: The directory of the whole model.
     """
 
@@ -96,7 +97,8 @@ class Sights:
         kept_in: str | None,
         directory: Path,
     ) -> None:
-        self.token_id, self.directory = gallery.eyes.pictures.token_id, directory
+        self.token_id, self.place = gallery.eyes.vision.token_id, gallery.eyes.vision.place
+        self.directory = directory
         self._gallery, self._records, self._kept_in = gallery, records, kept_in
 
     def expanded(self, item: int, ids: Sequence[int]) -> list[int]:
@@ -137,10 +139,10 @@ class Sights:
 
 
 def with_places(contexts: Sequence[str], encoder: Encoder, sights: Sights | None) -> list[str]:
-    """Contexts with the model's picture token in the places of pictures, if there are some."""
+    """Contexts with the model's own tokens in the places of pictures, if there are some."""
     if sights is None:
         return list(contexts)
-    return spelled(contexts, encoder.tokenizer, sights.token_id)
+    return spelled(contexts, encoder.tokenizer, sights.place)
 
 
 def seen_likelihood(

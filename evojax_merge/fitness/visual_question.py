@@ -14,8 +14,7 @@ from evojax_merge.fitness.base import (
     Batch,
     GenerateBatch,
     Measure,
-    SeenGenerateBatch,
-    TilesGenerateBatch,
+    SeenBatch,
 )
 from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
@@ -116,7 +115,7 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
 
     def _written(self, encoder: Encoder, prompts: Sequence[str], sights: Sights) -> list[str]:
         if not self.chat:
-            return spelled(prompts, encoder.tokenizer, sights.token_id)
+            return spelled(prompts, encoder.tokenizer, sights.place)
         return as_chats(
             encoder.tokenizer,
             [as_content(prompt) for prompt in prompts],
@@ -160,8 +159,7 @@ class BoundVisualQuestion(Answers):
 
     def _batch(self, text: GenerateBatch, rows: Int[np.ndarray, " batch"]) -> Batch:
         fields = self._fields.fields(self._items[rows], text.tokens.shape[1])
-        kind = SeenGenerateBatch if len(fields) == 1 else TilesGenerateBatch
-        return kind(*text, *fields)
+        return SeenBatch(text, *fields)
 
     def score(
         self, outputs: Sequence[Integer[np.ndarray, "pop _ new"]]

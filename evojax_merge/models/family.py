@@ -32,7 +32,11 @@ from evojax_merge.models.mlp.config import MLPConfig
 from evojax_merge.models.named import params as named_params
 from evojax_merge.models.named.config import NamedConfig, kind_of
 from evojax_merge.models.part import Part
+from evojax_merge.models.qwen_vl import config as qwen_vl_config
+from evojax_merge.models.qwen_vl import params as qwen_vl_params
+from evojax_merge.models.qwen_vl.config import QwenVLConfig
 from evojax_merge.models.request import Request
+from evojax_merge.models.seeing.vision import Vision
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
 
@@ -80,6 +84,7 @@ class Family:
         only: The function that gives the configuration of a model with some of its parts alone.
         holding: The function that gives the configuration of a whole whose merged parts have
             another: ``holding(whole, merged)``.
+        sees: Whether the models see pictures. Their folder then has ``vision.py``.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Family:
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
     holding: Callable[[Any, Any], Any] | None = None
+    sees: bool = False
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -142,6 +148,12 @@ class Family:
     def abilities(self) -> Mapping[type[Request], Ability]:
         """What models of the family can do, by the kind of request."""
         return importlib.import_module(f"evojax_merge.models.{self.name}.abilities").ABILITIES
+
+    def vision(self, config: Any) -> Vision:
+        """Return how a model of the family sees, which it does if the family `sees`."""
+        module = importlib.import_module(f"evojax_merge.models.{self.name}.vision")
+        found: Vision = module.VISION(config)
+        return found
 
     def ability(self, request: Request) -> Ability:
         """Return how models of the family carry out a request.
@@ -210,9 +222,28 @@ LLAVA = Family(
     parts=functools.partial(llava_params.parts, decoder=DECODER),
     only=LlavaConfig.only,
     holding=LlavaConfig.holding,
+    sees=True,
 )
 
-FAMILIES = (DECODER, MLP, CLIP, LLAVA)
+QWEN_VL = Family(
+    name="qwen_vl",
+    model_types=qwen_vl_config.MODEL_TYPES,
+    config_from_hf=QwenVLConfig.from_hf,
+    config_from_files=QwenVLConfig.from_files,
+    with_vocabulary=QwenVLConfig.with_vocabulary,
+    untied=QwenVLConfig.untied,
+    hf_fields=qwen_vl_params.hf_fields,
+    layout=qwen_vl_params.layout,
+    ignored=qwen_vl_params.BUFFERS,
+    architectures=re.compile(r"Qwen2_5_VLForConditionalGeneration"),
+    able=qwen_vl_config.computes,
+    parts=functools.partial(qwen_vl_params.parts, decoder=DECODER),
+    only=QwenVLConfig.only,
+    holding=QwenVLConfig.holding,
+    sees=True,
+)
+
+FAMILIES = (DECODER, MLP, CLIP, LLAVA, QWEN_VL)
 
 NAMED = Family(
     name="named",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evojax_merge.models.family import Family
 
+OUTSIDE = ""
+"""The key of fields that stand in no others."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -16,11 +19,13 @@ class Part:
         name: The name of the part in recipes and messages.
         prefix: The path of the branch in the tree of the whole.
         hf_config: The key under which the fields of the part stand in ``config.json``, if they
-            stand together.
+            stand together, or `OUTSIDE` where they stand among those of the whole.
         family: The family that the part is a model of, if it is one by itself.
         config: The configuration of the part as a model of that family, or None without one.
         own_hf_config: The function that makes, of the ``config.json`` of the whole, the one that
             the part would have as a model by itself.
+        inside: The function that gives the configuration of a model by itself what it has only as
+            this part, if that is anything.
     """
 
     name: str
@@ -29,3 +34,4 @@ class Part:
     family: "Family | None" = None
     config: Any = None
     own_hf_config: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    inside: Callable[[Any], Any] | None = None

@@ -96,10 +96,12 @@ class Pixels(NamedTuple):
 class Sight(NamedTuple):
     """What the pictures of all prompts have in common, where a candidate computes their features.
 
-    The pictures of a batch are then three fields: tiles, uint8 ``[batch, tiles, channels, height,
-    width]``, the index of each feature, int32 ``[batch, slots]`` (see `gather_index` in
-    `evojax_merge.models.llava.pictures`), and this. Where the features are the same for all
-    candidates there is one field: the features, ``[batch, slots, hidden]``.
+    The pictures of a batch are then several fields: what the tower reads of tiles, of which the
+    first is uint8 ``[batch, tiles, channels, height, width]``, the index of each feature, int32
+    ``[batch, slots]`` (see `evojax_merge.models.seeing.vision.Look`), and this. Where the features
+    are the same for all candidates there is one field: the features, ``[batch, slots, hidden]``.
+    Where positions have several axes, another field follows that says where features stand, int32
+    ``[batch, slots, axes]`` (see `evojax_merge.models.decoder.rope.token_shift`).
 
     Attributes:
         pixels: The numbers by which pixels become input.

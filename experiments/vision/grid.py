@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models import family_of
-from evojax_merge.models.llava.config import LANGUAGE, LlavaConfig
+from evojax_merge.models.llava.config import LlavaConfig
+from evojax_merge.models.seeing.config import LANGUAGE
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 from experiments.vision import checkpoint

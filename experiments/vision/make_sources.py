@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from evojax_merge.models import family_of
-from evojax_merge.models.llava.config import LANGUAGE, PROJECTOR, TOWER
+from evojax_merge.models.seeing.config import LANGUAGE, PROJECTOR, TOWER
 from evojax_merge.params.types import Params
 from experiments.vision import batches, checkpoint, data, tokenizer, tower
 from experiments.vision.documents import BASE, JAPANESE

@@ -9,8 +9,9 @@ import numpy as np
 import optax
 
 from evojax_merge.models.llava import modeling as llava
-from evojax_merge.models.llava.config import TOWER, LlavaConfig
+from evojax_merge.models.llava.config import LlavaConfig
 from evojax_merge.models.request import Pixels
+from evojax_merge.models.seeing.config import TOWER
 from evojax_merge.params.types import Array, Float, Int, Params, UInt8
 from experiments.vision import world
 from experiments.vision.batches import channels_first

@@ -11,8 +11,9 @@ import optax
 from evojax_merge.models.decoder import modeling as decoder
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.llava import modeling as llava
-from evojax_merge.models.llava.config import LANGUAGE, LlavaConfig
+from evojax_merge.models.llava.config import LlavaConfig
 from evojax_merge.models.request import Pixels
+from evojax_merge.models.seeing.config import LANGUAGE
 from evojax_merge.params.types import Array, Float, Params
 from experiments.vision.batches import Batch, PictureBatch
 

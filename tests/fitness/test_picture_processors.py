@@ -67,7 +67,7 @@ def floats(ours, pixels):
 
 def compare(ours, theirs, image, path=None):
     """Check the whole numbers exactly, and the floats that the model reads."""
-    (found,) = ours.views([Picture("a place", "a name", path or image)], SHAPE)
+    (found,) = ours.views([Picture("a place", "a name", path or image)])
     whole = np.asarray(theirs(image, do_rescale=False, do_normalize=False)["pixel_values"])
     np.testing.assert_array_equal(found.pixels, whole.reshape(found.pixels.shape))
     real = np.asarray(theirs(image)["pixel_values"]).reshape(found.pixels.shape)
@@ -140,7 +140,7 @@ def test_tiles_where_whole_pictures_are_wanted(folder):
     with pytest.raises(CheckpointError, match="cuts pictures into tiles"):
         ours([Picture("a place", "a name", noise((3, 3)))], SHAPE)
     with pytest.raises(CheckpointError, match=r"makes pictures of \(3, 12, 12\).*\(3, 14, 14\)"):
-        ours.views([Picture("a place", "a name", noise((3, 3)))], (3, 14, 14))
+        PictureProcessor(folder / "llava", "task")([Picture("a", "b", noise((3, 3)))], (3, 14, 14))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_pictures_that_cannot_be_read(folder, tmp_path, monkeypatch):
         picture = Picture("items.jsonl, line 2", "x.png", path)
         message = rf"^items\.jsonl, line 2: x\.png cannot be read as a picture .*{reason}"
         with pytest.raises(DataError, match=message):
-            ours.views([picture], SHAPE)
+            ours.views([picture])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     with pytest.raises(DataError, match=r"line 2: x\.png .*decompression bomb"):
-        ours.views([Picture("items.jsonl, line 2", "x.png", good)], SHAPE)
+        ours.views([Picture("items.jsonl, line 2", "x.png", good)])

@@ -71,7 +71,7 @@ def test_choices_are_scored_as_transformers_scores_them(seeing, data):
         ]
         assert details["values"] == pytest.approx(expected, rel=1e-4)
     some = bound.take(np.array([1]))
-    assert np.array_equal(some.batches[0].features, bound.batches[0].features[2:])
+    assert np.array_equal(some.batches[0].pictures[0], bound.batches[0].pictures[0][2:])
     assert bound.request.image_token_id == PICTURE_TOKEN
     with pytest.raises(ValueError, match="likelihood of right answers read no pictures"):
         references_of(bound)

@@ -10,7 +10,7 @@ from transformers import AutoProcessor
 from evojax_merge.checkpoints import CheckpointError, default_parts, load, load_config, take_parts
 from evojax_merge.fitness import DataError, VisualQuestionTask
 from evojax_merge.measuring.measure import measure
-from evojax_merge.models.llava.config import PARTS
+from evojax_merge.models.seeing.config import PARTS
 from tests.fitness.conftest import language_model, written
 from tests.llava_factory import PICTURE_TOKEN, llava_config, picture, write_llava
 
@@ -66,7 +66,7 @@ def shown(bound):
     """The tokens of each item without padding."""
     found = {}
     for rows, batch in zip(bound._rows, bound.batches, strict=True):
-        for row, tokens, start in zip(rows, batch.tokens, batch.start, strict=True):
+        for row, tokens, start in zip(rows, batch.text.tokens, batch.text.start, strict=True):
             found[int(row)] = tokens[start:].tolist()
     return [found[item] for item in range(len(bound))]
 
@@ -114,11 +114,13 @@ def test_some_items_are_answered_as_all_are(models, items):
     bound = task(items, max_new_tokens=2, buckets=2).bind(model)
     chosen = np.array([2, 0])
     some = bound.take(chosen)
-    assert {batch.tokens.shape[1:] for batch in some.batches} <= {
-        batch.tokens.shape[1:] for batch in bound.batches
+    assert {batch.text.tokens.shape[1:] for batch in some.batches} <= {
+        batch.text.tokens.shape[1:] for batch in bound.batches
     }
-    shapes = {batch.tokens.shape[1]: batch.features.shape[1:] for batch in bound.batches}
-    assert all(batch.features.shape[1:] == shapes[batch.tokens.shape[1]] for batch in some.batches)
+    shapes = {batch.text.tokens.shape[1]: batch.pictures[0].shape[1:] for batch in bound.batches}
+    assert all(
+        batch.pictures[0].shape[1:] == shapes[batch.text.tokens.shape[1]] for batch in some.batches
+    )
     answers = {}
     for one in (bound, some):
         scores, outputs = measure(model, one)
@@ -175,7 +177,7 @@ def test_several_pictures_in_one_prompt(models, data):
     text = template.replace("{question}", ITEMS[0]["question"])
     (tokens,) = shown(bound)
     assert tokens == processor(images=images, text=text)["input_ids"][0]
-    assert np.abs(bound.batches[0].features[0]).min() > 0
+    assert np.abs(bound.batches[0].pictures[0][0]).min() > 0
 
 
 def test_one_view_reads_a_model_of_tiles_as_one_without(models, items):
@@ -185,7 +187,7 @@ def test_one_view_reads_a_model_of_tiles_as_one_without(models, items):
     whole = {}
     for one in (bound, tiled):
         for rows, batch in zip(one._rows, one.batches, strict=True):
-            for row, features in zip(rows, batch.features, strict=True):
+            for row, features in zip(rows, batch.pictures[0], strict=True):
                 whole[one, int(row)] = features[:16]
     square = (bound, 0), (tiled, 0)  # of a square picture the first tile is the same
     assert np.allclose(*(whole[one] for one in square), atol=1e-6)

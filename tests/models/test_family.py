@@ -7,6 +7,7 @@ from evojax_merge.params.tree import flatten, unflatten
 from tests.checkpoints_factory import mlp_config, tiny_config
 from tests.clip_factory import clip_config, tower_config
 from tests.llava_factory import SIGLIP, llava_config
+from tests.qwen_vl_factory import qwen_vl_config
 
 CONFIGS = [
     tiny_config(attention_bias=True, mlp_bias=True),
@@ -21,6 +22,7 @@ CONFIGS = [
     tower_config("vision"),
     llava_config("llava_next"),
     llava_config(vision=SIGLIP),
+    qwen_vl_config(),
 ]
 
 

@@ -47,7 +47,7 @@ class Generation(Ability):
             slots=request.slots,
             beams=request.beams,
             repetition_penalty=request.repetition_penalty,
-            pictures=pictures or pictures_of(request),
+            pictures=pictures or pictures_of(config, request),
         )
 
     def bytes(
@@ -64,7 +64,7 @@ class Generation(Ability):
         token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
         cache = token * ((seq + written) * rows + request.prefix)
         activations = _activations(config, rows, seq, request.prefix, itemsize)
-        activations += _features(request, batch, rows, itemsize)
+        activations += _features(request, batch[2:], rows, itemsize)
         if request.beams > 1:  # as many queries as beams look at all that any beam has written
             step = _activations(
                 config, rows, request.beams, request.prefix + seq + written, itemsize
@@ -86,8 +86,10 @@ class Generation(Ability):
             tokens: Tokens,
             start: Int[Array, " batch"],
             features: Features | None = None,
+            shift: Int[Array, "batch slots axes"] | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = run(params, tokens, start, last_only=True, features=features)
+            shown = functools.partial(run, features=features, shift=shift)
+            logits, _ = shown(params, tokens, start, last_only=True)
             return logits, jnp.ones(logits.shape[:2])
 
         return first_token
@@ -103,7 +105,7 @@ class Likelihood(Ability):
         axes: Any,
         pictures: Pictures | None = None,
     ) -> Program:
-        pictures = pictures or pictures_of(request)
+        pictures = pictures or pictures_of(config, request)
         return make_loglikelihood(config, axes, request.prefix, pictures)
 
     def bytes(
@@ -117,7 +119,7 @@ class Likelihood(Ability):
         rows, seq = batch[0].shape
         seq -= request.prefix
         activations = _activations(config, rows, seq, request.prefix, itemsize)
-        activations += _features(request, batch, rows, itemsize)
+        activations += _features(request, batch[3:], rows, itemsize)
         return activations + 4 * rows * seq * config.vocab_size * 2
 
     def predict(self, config: DecoderConfig, request: Loglikelihood) -> Predict:
@@ -129,8 +131,9 @@ class Likelihood(Ability):
             start: Int[Array, " batch"],
             target: Bool[Array, "batch seq"],
             features: Features | None = None,
+            shift: Int[Array, "batch slots axes"] | None = None,
         ) -> tuple[Array, Array]:
-            logits, _ = run(params, tokens, start, features=features)
+            logits, _ = run(params, tokens, start, features=features, shift=shift)
             return logits[:, :-1], target[:, 1:].astype(jnp.float32)
 
         return marked_tokens
@@ -182,9 +185,11 @@ class LayerCount(Ability):
 ABILITIES = {Generate: Generation(), Loglikelihood: Likelihood(), CountLayers: LayerCount()}
 
 
-def pictures_of(request: Generate | Loglikelihood) -> Pictures | None:
+def pictures_of(config: DecoderConfig, request: Generate | Loglikelihood) -> Pictures | None:
     """Return how pictures are seen whose features are the same for all candidates."""
-    return None if request.image_token_id is None else Pictures(request.image_token_id)
+    if request.image_token_id is None:
+        return None
+    return Pictures(request.image_token_id, shifted=bool(config.rope.sections))
 
 
 def _choosing(config: DecoderConfig, request: Generate, rows: int) -> int:
@@ -197,12 +202,13 @@ def _choosing(config: DecoderConfig, request: Generate, rows: int) -> int:
     return rows * request.beams * config.vocab_size * (4 * arrays + seen)
 
 
-def _features(request: Generate | Loglikelihood, batch: Batch, rows: int, itemsize: int) -> int:
+def _features(request: Generate | Loglikelihood, pictures: Batch, rows: int, itemsize: int) -> int:
     """Estimate the bytes of the features of some rows, which are looked up and put in place."""
     if request.image_token_id is None:
         return 0
-    _, slots, hidden = batch[-1].shape
-    return rows * slots * hidden * (itemsize + batch[-1].dtype.itemsize)
+    features = pictures[0]
+    _, slots, hidden = features.shape
+    return rows * slots * hidden * (itemsize + features.dtype.itemsize)
 
 
 def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:

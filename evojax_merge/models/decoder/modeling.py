@@ -55,17 +55,19 @@ class Decoder(nnx.Module):
         features: Float[Array, "batch slots hidden"] | None,
         image_token_id: int | None,
         branches: Branches | None,
+        shift: Int[Array, "batch slots axes"] | None,
     ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
         if cache is not None or prefix is not None:
             own = slots_of(cache) if branches is None else branches.length
             rope.check_lengths(self.config, slots_of(prefix) + (own or tokens.shape[1]))
-        x = self.embed_tokens(tokens)
+        x, place = self.embed_tokens(tokens), None
         if features is not None:
             inside = offset + jnp.arange(tokens.shape[1]) >= start[:, None]
-            x = _with_features(x, inside & (tokens == image_token_id), features)
-        at = _positions(
-            self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix), branches
-        )
+            place = inside & (tokens == image_token_id)
+            x = _with_features(x, place, features)
+        further = None if shift is None else rope.token_shift(shift, place)
+        before, length = slots_of(prefix), tokens.shape[1]
+        at = _positions(self.config, length, start, offset, x.dtype, before, branches, further)
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
@@ -162,6 +164,7 @@ def forward(
     features: Float[Array, "batch slots hidden"] | None = None,
     image_token_id: int | None = None,
     branches: Branches | None = None,
+    shift: Int[Array, "batch slots axes"] | None = None,
 ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
@@ -187,6 +190,9 @@ def forward(
         image_token_id: The picture token. Without features it is a token like any other.
         branches: Where in the cache the branches of each sequence stand, of which ``tokens`` are
             the new ones, all of the time ``offset``. With None they are tokens one after another.
+        shift: How much further the position of each row of features is than its place (see
+            `rope.token_shift`), for RoPE with sections. Tokens that are read without features stand
+            after them all. With None positions are places.
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
@@ -205,6 +211,7 @@ def forward(
         features,
         image_token_id,
         branches,
+        shift,
     )
 
 
@@ -238,10 +245,11 @@ def _positions(
     dtype: jnp.dtype,
     before: int = 0,
     branches: Branches | None = None,
+    shift: Int[Array, "batch read axes"] | None = None,
 ) -> Positions:
     query = offset + jnp.arange(length) if branches is None else jnp.full(length, offset)
     position = before + jnp.maximum(query[None, :] - start[:, None], 0)
-    angles = rope.cosine_and_sine(config, config.rope, position)
+    angles = rope.cosine_and_sine(config, config.rope, position, shift)
     turned_in = jnp.dtype(jnp.float32) if config.rope_float32 else dtype
     rotation = Rotation(*(one.astype(turned_in) for one in angles))
     local = None

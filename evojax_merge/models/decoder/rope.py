@@ -8,11 +8,17 @@ import numpy as np
 
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.rope_config import RopeConfig
-from evojax_merge.params.types import Array, Float, Int
+from evojax_merge.params.types import Array, Bool, Float, Int
+
+AXES = 3
+"""The number of axes of a position where RoPE has sections: time, height and width."""
 
 
 def cosine_and_sine(
-    config: DecoderConfig, rope: RopeConfig, position: Int[Array, "batch seq"]
+    config: DecoderConfig,
+    rope: RopeConfig,
+    position: Int[Array, "batch seq"],
+    shift: Int[Array, "batch read axes"] | None = None,
 ) -> tuple[Float[Array, "batch seq dims"], Float[Array, "batch seq dims"]]:
     """Compute what `rotate` takes, in float32. ``dims`` counts the channels that are turned.
 
@@ -20,8 +26,14 @@ def cosine_and_sine(
         config: The decoder.
         rope: One of the decoder's RoPEs.
         position: The position of each token in its sequence.
+        shift: How much further each token's position is on each axis, where RoPE has sections. Of
+            one for all tokens ``read`` is 1.
     """
-    angle = position[..., None] * frequencies(config, rope, position)
+    along = position[..., None]
+    if shift is not None:
+        axis = np.repeat(np.arange(len(rope.sections)) % AXES, rope.sections)
+        along = (along + shift)[..., axis]
+    angle = along * frequencies(config, rope, position)
     angle = jnp.concatenate([angle, angle], axis=-1)
     factor = attention_factor(rope)
     return jnp.cos(angle) * factor, jnp.sin(angle) * factor
@@ -59,6 +71,27 @@ def frequencies(
         )
         return jnp.where(position[:, -1:, None] >= limit, long, short)
     return jnp.asarray(inverse)
+
+
+def token_shift(
+    shift: Int[Array, "batch slots axes"], place: Bool[Array, "batch seq"] | None
+) -> Int[Array, "batch read axes"]:
+    """Tell how much further the positions of tokens are than their places in their sequences.
+
+    A picture takes many places. Its features have one time, and positions down and across it. The
+    text after it goes on at the greatest of these.
+
+    Args:
+        shift: How much further the position of each feature is on each axis. After the last feature
+            of a sequence stands what holds for the text after it.
+        place: Which tokens are features, or None where all of them stand after the last feature.
+    """
+    if place is None:
+        return jnp.broadcast_to(shift[:, -1:].max(-1, keepdims=True), (len(shift), 1, AXES))
+    row = jnp.cumsum(place, axis=-1) - 1
+    own = jnp.take_along_axis(shift, jnp.maximum(row, 0)[..., None], axis=1)
+    after = jnp.where(row[..., None] < 0, 0, own.max(-1, keepdims=True))
+    return jnp.where(place[..., None], own, after)
 
 
 def check_lengths(config: DecoderConfig, most: int) -> None:

@@ -25,7 +25,10 @@ class RopeConfig:
     """Rotary position embedding and its extension to longer contexts.
 
     ``kind`` is one of ``default``, ``linear``, ``dynamic``, ``llama3``, ``yarn``, ``longrope``. The
-    other fields carry the names of Hugging Face's ``rope_parameters``.
+    other fields carry the names of Hugging Face's ``rope_parameters``, but for ``sections``: the
+    numbers of pairs of channels that are turned by the first, the second and the third axis of a
+    position, and so on in turn (Wang et al., 2024, arXiv 2409.12191). Without any, positions are
+    plain numbers.
     """
 
     theta: float = 10_000.0
@@ -43,6 +46,7 @@ class RopeConfig:
     partial_rotary_factor: float = 1.0
     short_factor: tuple[float, ...] = ()
     long_factor: tuple[float, ...] = ()
+    sections: tuple[int, ...] = ()
 
     def dims(self, head_dim: int) -> int:
         """Count the channels of a head that are turned, which are the first ones."""
@@ -79,7 +83,11 @@ class _Reader(NamedTuple):
         lacking = [name for name in _NEEDS[kind] if getattr(given, name) is None]
         if lacking:
             raise ValueError(f"{where}: RoPE of type {kind!r} lacks {', '.join(lacking)}")
-        names = {field.name for field in dataclasses.fields(RopeConfig)} - {"theta", "kind"}
+        names = {field.name for field in dataclasses.fields(RopeConfig)} - {
+            "theta",
+            "kind",
+            "sections",
+        }
         taken = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
         taken |= {name: tuple(value) for name, value in taken.items() if isinstance(value, list)}
         taken["partial_rotary_factor"] = next((one for one in partials if one), 1.0)

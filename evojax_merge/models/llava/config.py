@@ -1,7 +1,7 @@
 """What distinguishes one LLaVA from another, read from its ``config.json``."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from evojax_merge.documents.errors import shown
@@ -10,13 +10,10 @@ from evojax_merge.models.clip.config import VisionConfig
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.llava import text
 from evojax_merge.models.llava.names import HUB, Names
+from evojax_merge.models.seeing.config import SeeingConfig, nested
 from evojax_merge.models.siglip.config import SiglipVisionConfig
 
 MODEL_TYPES = ("llava", "llava_next")
-TOWER, PROJECTOR, LANGUAGE = "vision_tower", "projector", "language_model"
-PARTS = (TOWER, PROJECTOR, LANGUAGE)
-"""The parts of a LLaVA, in the order in which a picture passes them."""
-
 Tower = VisionConfig | SiglipVisionConfig
 TOWERS: Mapping[str, type[Tower]] = {
     "clip_vision_model": VisionConfig,
@@ -91,25 +88,21 @@ class PictureConfig:
         return self.positions - (self.select == "default")
 
 
-@dataclasses.dataclass(frozen=True)
-class LlavaConfig:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LlavaConfig(SeeingConfig):
     """A LLaVA, of which a parameter tree has all parts or some.
 
     Attributes:
-        text: The language model.
         vision: The vision tower.
         projector: The projector.
         pictures: How pictures enter a prompt.
         names: How its files spell the names of tensors.
-        present: The parts that a parameter tree has. Another tree has the rest.
     """
 
-    text: DecoderConfig
     vision: Tower
     projector: ProjectorConfig
     pictures: PictureConfig
     names: Names = HUB
-    present: tuple[str, ...] = PARTS
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> Self:
@@ -139,7 +132,7 @@ class LlavaConfig:
             hidden_act=given.projector_hidden_act,
             newline=kind == "llava_next",
         )
-        return cls(language, vision, projector, pictures)
+        return cls(text=language, vision=vision, projector=projector, pictures=pictures)
 
     @classmethod
     def from_files(cls, config: Mapping[str, Any], stored: Collection[str]) -> Self:
@@ -154,38 +147,6 @@ class LlavaConfig:
                 LLaVA had before it was in transformers.
         """
         return dataclasses.replace(cls.from_hf(config), names=Names.of(stored))
-
-    def with_vocabulary(self, rows: int) -> Self:
-        """Return the same model with another number of tokens."""
-        return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
-
-    def untied(self) -> Self:
-        """Return the same model with a head that is not tied to the embeddings."""
-        return dataclasses.replace(
-            self, text=dataclasses.replace(self.text, tie_word_embeddings=False)
-        )
-
-    def only(self, parts: Iterable[str]) -> Self:
-        """Return the model for a parameter tree that has some of its `PARTS` alone.
-
-        Raises:
-            ValueError: There is no part of such a name.
-        """
-        kept = set(parts)
-        if unknown := sorted(kept - set(PARTS)):
-            raise ValueError(f"a LLaVA has no part {shown(unknown[0])}; it has {', '.join(PARTS)}")
-        return dataclasses.replace(self, present=tuple(part for part in PARTS if part in kept))
-
-    def holding(self, merged: "LlavaConfig | DecoderConfig") -> Self:
-        """Return this model with the configuration that merged parts have.
-
-        Args:
-            merged: The configuration of the language model alone, or of several parts.
-        """
-        if isinstance(merged, DecoderConfig):
-            return dataclasses.replace(self, text=merged)
-        text = merged.text if LANGUAGE in merged.present else self.text
-        return dataclasses.replace(self, text=text)
 
 
 def computes(config: Mapping[str, Any]) -> bool:
@@ -229,7 +190,7 @@ def _language(config: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _tower(config: Mapping[str, Any]) -> Tower:
-    given = text.nested(config, "vision_config") or _TOWER
+    given = nested(config, "vision_config") or _TOWER
     kind = given.get("model_type", "clip_vision_model")
     if not isinstance(kind, str) or kind not in TOWERS:
         raise ValueError(

@@ -14,10 +14,11 @@ from evojax_merge.models.clip import towers as clip
 from evojax_merge.models.clip.towers import Pixels as Normalised
 from evojax_merge.models.decoder import modeling as decoder
 from evojax_merge.models.decoder.cache import Caches
-from evojax_merge.models.llava.config import LANGUAGE, PROJECTOR, TOWER, LlavaConfig
-from evojax_merge.models.llava.params import NEWLINE, projector_shapes
+from evojax_merge.models.llava.config import LlavaConfig
+from evojax_merge.models.llava.params import projector_shapes
 from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.request import Pixels
+from evojax_merge.models.seeing.config import LANGUAGE, PROJECTOR, TOWER
 from evojax_merge.models.siglip import towers as siglip
 from evojax_merge.models.siglip.config import SiglipVisionConfig
 from evojax_merge.params.tree import unflatten
@@ -83,30 +84,6 @@ def features(
     return in_pieces(of, tiles, TILES_AT_A_TIME)
 
 
-def gathered(
-    config: LlavaConfig,
-    params: Params,
-    features: Float[Array, "batch tiles positions hidden"],
-    index: Int[Array, "batch slots"],
-) -> Float[Array, "batch slots hidden"]:
-    """Bring the features of each prompt's tiles into the order in which the prompt has them.
-
-    Args:
-        config: The model.
-        params: The parameter tree, of which the newline is read if there is one.
-        features: The result of `features` for the tiles of each prompt.
-        index: What `gather_index` in `pictures` gives, for the pictures of each prompt one after
-            another. What stands after them does not matter.
-    """
-    batch, *_, hidden = features.shape
-    rows = features.reshape(batch, -1, hidden)
-    after = rows.shape[1]
-    if config.projector.newline:
-        newline = jnp.broadcast_to(params[PROJECTOR][NEWLINE], (batch, 1, hidden))
-        rows = jnp.concatenate([rows, newline.astype(rows.dtype)], axis=1)
-    return jnp.take_along_axis(rows, jnp.where(index < 0, after, index)[..., None], axis=1)
-
-
 def forward(
     config: LlavaConfig,
     params: Params,
@@ -127,7 +104,7 @@ def forward(
         start: The first slot of each sequence that holds a token.
         cache: The keys and values of slots before ``offset``.
         offset: The slot of the first of ``tokens``.
-        features: The result of `gathered`, or None for text alone.
+        features: The features of each prompt's pictures in order, or None for text alone.
         last_only: Whether only the logits of the last position are computed (``read`` is then 1).
 
     Returns:

@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING
 from evojax_merge.models.clip import params as clip_params
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
-from evojax_merge.models.layout import Layout, Leaf, Place, Stack
+from evojax_merge.models.layout import Layout, Leaf
 from evojax_merge.models.llava import text
-from evojax_merge.models.llava.config import (
-    LANGUAGE,
-    PROJECTOR,
-    TOWER,
-    LlavaConfig,
-    ProjectorConfig,
-    Tower,
-)
+from evojax_merge.models.llava.config import LlavaConfig, ProjectorConfig, Tower
 from evojax_merge.models.llava.names import Names
 from evojax_merge.models.part import Part
+from evojax_merge.models.seeing.layout import seeing_layout, seeing_parts
 from evojax_merge.models.siglip import params as siglip_params
 from evojax_merge.models.siglip.config import SiglipVisionConfig
 
@@ -38,39 +32,15 @@ BUFFERS = re.compile(rf"{decoder_params.BUFFERS.pattern}|{clip_params.BUFFERS.pa
 
 @functools.cache
 def layout(config: LlavaConfig) -> Layout:
-    """Make the layout: those of the parts, side by side.
-
-    The projector counts as part of the tower's last layer, or of the language model's first where
-    the tower is not there.
-    """
-    leaves: dict[str, Leaf] = {}
-    stacks: dict[str, Stack] = {}
-    aliases: dict[str, str] = {}
-    if TOWER in config.present:
-        for path, leaf in _tower_leaves(config.vision).items():
-            leaves[f"{TOWER}.{path}"] = _tower_leaf(leaf, config.names)
-        stacks[f"{TOWER}.layers"] = Stack(f"{TOWER}.layers", config.vision.num_layers)
-    if LANGUAGE in config.present:
-        language = decoder_params.layout(config.text)
-        for path, leaf in language.leaves.items():
-            leaves[f"{LANGUAGE}.{path}"] = _language_leaf(leaf, config.names)
-        stacks[f"{LANGUAGE}.layers"] = Stack(f"{LANGUAGE}.layers", config.text.num_layers)
-        for copy, copied in language.aliases.items():
-            aliases[_language_name(copy, config.names)] = _language_name(copied, config.names)
-    if PROJECTOR in config.present:
-        stack = next(iter(stacks), None)
-        place: Place = "first" if stack == f"{LANGUAGE}.layers" else "last"
-        for path, shape in projector_shapes(config.projector).items():
-            linear = re.fullmatch(r"(linear_\d)\.weight", path)
-            leaves[f"{PROJECTOR}.{path}"] = Leaf(
-                shape=shape,
-                tensor=config.names.newline if path == NEWLINE else config.names.projector + path,
-                group="projector",
-                stack=stack,
-                place=place,
-                reads=None if linear is None else f"{PROJECTOR}.{linear[1]}",
-            )
-    return Layout(dict(sorted(leaves.items())), stacks, aliases)
+    """Make the layout: those of the parts, side by side (see `seeing_layout`)."""
+    names = config.names
+    return seeing_layout(
+        config,
+        {path: _tower_leaf(leaf, names) for path, leaf in _tower_leaves(config.vision).items()},
+        config.vision.num_layers,
+        _projector_leaves(config.projector, names),
+        functools.partial(_language_name, names=names),
+    )
 
 
 def hf_fields(config: LlavaConfig) -> dict[str, object]:
@@ -88,14 +58,7 @@ def parts(config: LlavaConfig, decoder: "Family") -> Mapping[str, Part]:
         config: The model.
         decoder: The family of language models.
     """
-    found = {}
-    if TOWER in config.present:
-        found[TOWER] = Part(TOWER, TOWER, "vision_config")
-    if PROJECTOR in config.present:
-        found[PROJECTOR] = Part(PROJECTOR, PROJECTOR)
-    if LANGUAGE in config.present:
-        found[LANGUAGE] = Part(LANGUAGE, LANGUAGE, text.KEY, decoder, config.text, text.text_config)
-    return found
+    return seeing_parts(config, decoder, text.KEY, text.text_config)
 
 
 def projector_shapes(c: ProjectorConfig) -> dict[str, tuple[int, ...]]:
@@ -120,20 +83,21 @@ def _tower_leaves(config: Tower) -> Mapping[str, Leaf]:
 
 
 def _tower_leaf(leaf: Leaf, names: Names) -> Leaf:
-    return leaf._replace(
-        tensor=names.tower + leaf.tensor,
-        group=f"vision_{leaf.group}",
-        stack=f"{TOWER}.layers",
-        reads=None if leaf.reads is None else f"{TOWER}.{leaf.reads.removeprefix('vision.')}",
-    )
+    reads = None if leaf.reads is None else leaf.reads.removeprefix("vision.")
+    return leaf._replace(tensor=names.tower + leaf.tensor, reads=reads)
 
 
-def _language_leaf(leaf: Leaf, names: Names) -> Leaf:
-    return leaf._replace(
-        tensor=_language_name(leaf.tensor, names),
-        stack=f"{LANGUAGE}.layers",
-        reads=None if leaf.reads is None else f"{LANGUAGE}.{leaf.reads}",
-    )
+def _projector_leaves(config: ProjectorConfig, names: Names) -> dict[str, Leaf]:
+    found = {}
+    for path, shape in projector_shapes(config).items():
+        linear = re.fullmatch(r"(linear_\d)\.weight", path)
+        found[path] = Leaf(
+            shape=shape,
+            tensor=names.newline if path == NEWLINE else names.projector + path,
+            group="projector",
+            reads=None if linear is None else linear[1],
+        )
+    return found
 
 
 def _language_name(name: str, names: Names) -> str:

@@ -10,12 +10,8 @@ Nothing here reads weights. Sizes are (height, width) in pixels.
 import numpy as np
 
 from evojax_merge.models.llava.config import PictureConfig
+from evojax_merge.models.seeing.vision import EXTRA, Size
 from evojax_merge.params.types import Int
-
-Size = tuple[int, int]
-
-NEWLINE = -1
-"""The row of the newline, which stands after those of all tiles, however many there are."""
 
 
 def tiles_of(config: PictureConfig, size: Size) -> int:
@@ -36,7 +32,8 @@ def gather_index(
 ) -> Int[np.ndarray, " features"]:
     """Return the rows that a picture's features are, in their order.
 
-    Rows count through the tiles of a prompt, each of which has ``config.tile_tokens`` of them.
+    Rows count through the tiles of a prompt, each of which has ``config.tile_tokens`` of them. The
+    row of a newline is `EXTRA`.
 
     Args:
         config: How the model sees pictures.
@@ -46,7 +43,7 @@ def gather_index(
     whole = np.arange(config.tile_tokens, dtype=np.int32)
     if config.pinpoints is not None:
         whole = np.concatenate([whole, _tiled(config, size)])
-    return np.where(whole == NEWLINE, whole, whole + first_tile * config.tile_tokens)
+    return np.where(whole == EXTRA, whole, whole + first_tile * config.tile_tokens)
 
 
 def best_size(sizes: tuple[Size, ...], size: Size) -> Size:
@@ -73,7 +70,7 @@ def _tiled(config: PictureConfig, size: Size) -> Int[np.ndarray, " features"]:
     tiles = np.arange(config.tile_tokens, (1 + down * across) * config.tile_tokens, dtype=np.int32)
     patches = tiles.reshape(down, across, grid, grid).swapaxes(1, 2)
     patches = _unpadded(patches.reshape(down * grid, across * grid), size)
-    return np.pad(patches, ((0, 0), (0, 1)), constant_values=NEWLINE).ravel()
+    return np.pad(patches, ((0, 0), (0, 1)), constant_values=EXTRA).ravel()
 
 
 def _unpadded(

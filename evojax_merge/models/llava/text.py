@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evojax_merge.documents.errors import shown
+from evojax_merge.models.seeing.config import nested
 
 KEY = "text_config"
 """The key of the language model's fields in the ``config.json`` of the whole."""
@@ -82,17 +83,3 @@ def text_config(hf_config: Mapping[str, Any]) -> dict[str, Any]:
         "architectures": [_ARCHITECTURES[kind]],
         "tie_word_embeddings": tied,
     }
-
-
-def nested(hf_config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the fields that stand under a name of a ``config.json``. A silent file has none.
-
-    Raises:
-        ValueError: Something other than fields stands there.
-    """
-    given = hf_config.get(name)
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise ValueError(f"config.json: {name} must hold the fields of a model; got {shown(given)}")
-    return given

@@ -10,9 +10,10 @@ import pytest
 
 from evojax_merge.models.ability import Common
 from evojax_merge.models.family import DECODER, LLAVA
-from evojax_merge.models.llava.modeling import features, gathered
+from evojax_merge.models.llava.modeling import features
 from evojax_merge.models.llava.params import layout
 from evojax_merge.models.request import Generate, Loglikelihood, Sight
+from evojax_merge.models.seeing.abilities import gathered
 from evojax_merge.params.tree import flatten
 from tests.llava_factory import PICTURE_TOKEN, Pair, llava_config, picture
 
@@ -114,7 +115,8 @@ def test_a_decoder_measures_the_same_with_features_that_others_computed(pair, ma
     def see(params):
         flat = tiles.reshape(-1, *tiles.shape[2:])
         rows = features(pair.config, params, flat, pair.pixels)
-        return gathered(pair.config, params, rows.reshape(*tiles.shape[:2], *rows.shape[1:]), index)
+        rows = rows.reshape(*tiles.shape[:2], *rows.shape[1:])
+        return gathered(rows, index, params["projector"]["image_newline"])
 
     config, params = pair.config.text, pair.params["language_model"]
     axes = DECODER.layout(config).population_axes()

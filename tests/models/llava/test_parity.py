@@ -12,11 +12,12 @@ from evojax_merge.models.family import LLAVA
 from evojax_merge.models.llava.modeling import (
     features,
     forward,
-    gathered,
 )
 from evojax_merge.models.llava.params import layout
 from evojax_merge.models.llava.pictures import num_tokens
+from evojax_merge.models.llava.vision import LlavaVision
 from evojax_merge.models.request import Generate, Sight
+from evojax_merge.models.seeing.abilities import gathered
 from tests.llava_factory import (
     PICTURE_TOKEN,
     SIGLIP,
@@ -179,7 +180,7 @@ def seen_by_ours(both, tiles, index):
     def run(params, tiles, index):
         rows = features(both.config, params, tiles.reshape(-1, *tiles.shape[2:]), both.pixels)
         rows = rows.reshape(*tiles.shape[:2], *rows.shape[1:])
-        return gathered(both.config, params, rows, index)
+        return gathered(rows, index, LlavaVision(both.config).extra(params))
 
     return run(both.params, tiles, index)
 

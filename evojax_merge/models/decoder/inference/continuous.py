@@ -165,7 +165,7 @@ def _refill(
 def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) -> _Queue:
     """Write one more token of each answer that goes on."""
     start = jnp.where(queue.active, queue.start, time)  # an idle row's position must not grow
-    last, cache = greedy.decode(model, queue.last, start, queue.cache, time)
+    last, cache = greedy.decode(model.before(queue.owner), queue.last, start, queue.cache, time)
     place = jnp.arange(greedy.max_new_tokens) == queue.written[:, None]
     written = queue.written + queue.active
     return queue._replace(

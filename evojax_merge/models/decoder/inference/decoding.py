@@ -126,6 +126,7 @@ class Decoding:
             features=features,
             image_token_id=None if self.pictures is None else self.pictures.token_id,
             branches=branches,
+            shift=model.shift,
         )
         logits, filled = run(model.params, tokens, start, cache, offset)
         assert filled is not None

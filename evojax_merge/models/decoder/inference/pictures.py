@@ -26,8 +26,12 @@ class Pictures:
             their features. By default the one field is the features.
         axes: The axis of the population in the eyes, which are parameters of what sees pictures.
             With None candidates have no eyes of their own.
+        shifted: Whether the last field of the pictures says where features stand, which is not for
+            ``features_fn``: how much further their positions are than their places in a prompt,
+            int32 ``[rows, slots, axes]`` (see `evojax_merge.models.decoder.rope.token_shift`).
     """
 
     token_id: int
     features_fn: Callable[..., Features] = _as_given
     axes: Any = None
+    shifted: bool = False

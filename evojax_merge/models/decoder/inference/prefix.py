@@ -26,16 +26,21 @@ class Primed(NamedTuple):
         prefix: The cache of the prefix that it has read, or None without a prefix.
         eyes: What it sees pictures with, or None (see `Pictures`).
         pictures: The fields of the pictures of its prompts, if they have any.
+        shift: How much further the positions of their features are than their places, or None (see
+            `Pictures`).
     """
 
     params: Params
     prefix: Any = None
     eyes: Any = None
     pictures: tuple[Any, ...] = ()
+    shift: Any = None
 
     def before(self, rows: Int[Array, " some"]) -> "Primed":
         """Return the candidate with the pictures of some prompts before it."""
-        return self._replace(pictures=tuple(field[rows] for field in self.pictures))
+        pictures = tuple(field[rows] for field in self.pictures)
+        shift = None if self.shift is None else self.shift[rows]
+        return self._replace(pictures=pictures, shift=shift)
 
 
 def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) -> Caches:
@@ -60,9 +65,13 @@ def candidates(
         fields: The fields of the pictures of all prompts.
         eyes: What the population sees them with.
     """
-    own = None if pictures is None else pictures.axes
+    own, shift = None if pictures is None else pictures.axes, None
+    if pictures is not None and pictures.shifted:
+        *seen, shift = fields
+        fields = tuple(seen)
     return Lanes.make(
-        Primed(params, None, eyes, fields), Primed(axes, eyes=own, pictures=(None,) * len(fields))
+        Primed(params, None, eyes, fields, shift),
+        Primed(axes, eyes=own, pictures=(None,) * len(fields)),
     )
 
 

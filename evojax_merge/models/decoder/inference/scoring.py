@@ -25,6 +25,7 @@ def sequence_loglikelihood(
     kernels: bool = False,
     features: Float[Array, "batch slots hidden"] | None = None,
     image_token_id: int | None = None,
+    shift: Int[Array, "batch slots axes"] | None = None,
 ) -> Float[Array, " batch"]:
     """Sum log p(token_t | tokens before t) of each sequence over the marked t, in float32.
 
@@ -38,6 +39,7 @@ def sequence_loglikelihood(
         kernels: Whether a fused kernel may compute attention, as in `forward`.
         features: What stands in the place of picture tokens, as in `forward`.
         image_token_id: The picture token.
+        shift: How much further the position of each row of features is, as in `forward`.
     """
     logits, _ = forward(
         config,
@@ -48,6 +50,7 @@ def sequence_loglikelihood(
         kernels=kernels,
         features=features,
         image_token_id=image_token_id,
+        shift=shift,
     )
     chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
     normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
@@ -93,6 +96,7 @@ def make_loglikelihood(
                 kernels=True,
                 features=features_of(model, pictures),
                 image_token_id=None if pictures is None else pictures.token_id,
+                shift=model.shift,
             )
 
         values = lanes.each(one)
