@@ -1,11 +1,14 @@
 """What scores drawn pictures on the device, in the program that draws them."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from evojax_merge.fitness.drawing.network import Network
 from evojax_merge.fitness.drawing.preparation import Preparation
+from evojax_merge.fitness.drawing.score import BoundScore, Reader
 from evojax_merge.models.clip.abilities import activation_bytes
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.clip.modeling import image_features
@@ -15,28 +18,6 @@ Pictures = Float[Array, "rows 3 height width"]
 
 SOUND, BLACK, NOT_FINITE = 0, 1, 2
 """The first number that a judge gives of a picture. The others are those of its readers."""
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """A hashable pure function that makes numbers of the features of pictures.
-
-    Attributes:
-        fields: How many arrays with a row for each picture it reads.
-        columns: How many numbers it gives for a picture.
-    """
-
-    @property
-    def fields(self) -> int: ...
-
-    @property
-    def columns(self) -> int: ...
-
-    def __call__(
-        self, params: Any, features: Float[Array, "rows features"], *fields: Array
-    ) -> Float[Array, "rows columns"]:
-        """Return the numbers of each picture."""
-        ...
 
 
 class Look(NamedTuple):
@@ -88,6 +69,22 @@ class Judge:
             tower = activation_bytes(vision, vision.num_positions, 4)
             most = max(most, tower + 4 * vision.num_channels * pixels)
         return most + 4 * sum(1 + reader.columns for _, reader in self.readers)
+
+
+def judge_of(scores: Sequence[BoundScore]) -> tuple[Judge, list[Network]]:
+    """Return the judge of some scores, and the networks that it looks with, each once."""
+    networks: list[Network] = []
+    readers = []
+    for one in scores:
+        if one.reader is None:
+            continue
+        assert one.network is not None
+        known = [number for number, other in enumerate(networks) if other.alike(one.network)]
+        if not known:
+            networks.append(one.network)
+        readers.append((known[0] if known else len(networks) - 1, one.reader))
+    looks = tuple(Look(network.config, network.preparation) for network in networks)
+    return Judge(looks, tuple(readers)), networks
 
 
 def _flaws(pictures: Pictures) -> Float[Array, "rows 1"]:

@@ -57,6 +57,10 @@ class Network:
         self.preparation = Preparation.read(self._checkpoint.directory, task)
         self._kept = Kept(kept_in, "features of texts and pictures")
 
+    def alike(self, other: "Network") -> bool:
+        """Whether another is the same network."""
+        return self._checkpoint.directory == other._checkpoint.directory
+
     @property
     def vision(self) -> VisionConfig:
         """The configuration of the vision tower."""

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -10,10 +10,32 @@ from jaxtyping import Float, Int, Shaped
 from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import Record
 from evojax_merge.fitness.drawing.items import Item
-from evojax_merge.fitness.drawing.judge import Reader
 from evojax_merge.fitness.drawing.network import Network, Networks
+from evojax_merge.params.types import Array
 
 Values = Shaped[np.ndarray, "pop items ..."]
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A hashable pure function that makes numbers of the features of pictures.
+
+    Attributes:
+        fields: How many arrays with a row for each picture it reads.
+        columns: How many numbers it gives for a picture.
+    """
+
+    @property
+    def fields(self) -> int: ...
+
+    @property
+    def columns(self) -> int: ...
+
+    def __call__(
+        self, params: Any, features: Float[Array, "rows features"], *fields: Array
+    ) -> Float[Array, "rows columns"]:
+        """Return the numbers of each picture."""
+        ...
 
 
 class Score(abc.ABC):
