@@ -225,6 +225,14 @@ class BoundTask(Protocol):
         ...
 
 
+def is_divisible(bound: BoundTask) -> bool:
+    """Whether results on some of the items say something of all, as nearly always.
+
+    A task of which they do not has an attribute ``divisible`` that is false.
+    """
+    return bool(getattr(bound, "divisible", True))
+
+
 @runtime_checkable
 class Task(Protocol):
     """Items of one split, not yet tied to a model.

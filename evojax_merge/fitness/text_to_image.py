@@ -19,6 +19,7 @@ from evojax_merge.fitness.drawing.pipeline import Pipeline
 from evojax_merge.fitness.drawing.sampling import Sampling
 from evojax_merge.fitness.drawing.score import Score
 from evojax_merge.fitness.drawing.similarity import Similarity
+from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.fitness.text import TextTask
 from evojax_merge.fitness.zero_shot import TEMPLATES
 
@@ -124,7 +125,7 @@ class TextToImageTask(TextTask):
         score = self._score.bind(items, self._networks)
         if score.network is not None:
             score.network.check_size(*pipeline.size)
-        return BoundDrawings(Drawings(items, pipeline), score, self._score.whole)
+        return BoundDrawings(Drawings(items, pipeline), score, self._score.whole, self.shown)
 
     def _items(self, records: tuple[Record, ...]) -> tuple[Any, ...]:
         return items_of(records, self.prompt, self.prefix, self.negative, self.seed)
@@ -165,3 +166,10 @@ class TextToImageTask(TextTask):
                 return Frechet(self.scorer, self.references, self.name)
         assert self.function is not None
         return OwnFunction(self.function, self.worst, self.name)
+
+
+def drawing_notes(task: Any) -> dict[str, Any]:
+    """What a recipe says of how its pictures are drawn; nothing where none are."""
+    tasks = task.tasks.values() if isinstance(task, SeveralTasks) else [task]
+    first = next((one for one in tasks if isinstance(one, TextToImageTask)), None)
+    return {} if first is None else {"drawing": first.sampling.as_dict()}

@@ -32,11 +32,14 @@ class BoundDrawings:
         drawings: All items of the split, ready to be drawn.
         score: What is measured.
         whole: Whether there is one result for all pictures together.
+        shown: How many items people are shown.
         rows: The places of the items; by default, all.
         others: Further scores that are computed of the same pictures, for tasks beside this one.
 
     Attributes:
+        drawings: All items of the split.
         request: What a model is to do.
+        shown: How many items people are shown.
         divisible: Whether a part of the items says something of all.
     """
 
@@ -45,10 +48,12 @@ class BoundDrawings:
         drawings: Drawings,
         score: BoundScore,
         whole: bool,
+        shown: int,
         rows: Int[np.ndarray, " items"] | None = None,
         others: Sequence[BoundScore] = (),
     ) -> None:
-        self._drawings, self._score, self.divisible = drawings, score, not whole
+        self.drawings, self._score = drawings, score
+        self.divisible, self.shown = not whole, shown
         self._rows = np.arange(len(drawings.items)) if rows is None else rows
         self._scores = (score, *others)
         self._judge, self._networks = judge_of(self._scores)
@@ -68,7 +73,7 @@ class BoundDrawings:
         fields = tuple(field for one in self._scores for field in one.fields)
         judge = self._params if self._on_device else None
         return tuple(
-            self._drawings.batch(
+            self.drawings.batch(
                 self._rows[places], negative, fields if self._on_device else (), judge
             )
             for negative, places in self._groups
@@ -93,7 +98,7 @@ class BoundDrawings:
         results = self.score(mine)[0]
         found = []
         for place, row in enumerate(self._rows):
-            record = {"item": int(row), **self._drawings.describe(row)}
+            record = {"item": int(row), **self.drawings.describe(row)}
             record["flaw"] = FLAWS[int(flaws[0, place])]
             if self._score.reader is not None:
                 record |= self._score.record(values[0][0, place], row)
@@ -114,20 +119,21 @@ class BoundDrawings:
             raise ValueError(
                 "a distance between all pictures and references cannot be measured on some of them"
             )
-        return type(self)(self._drawings, self._score, False, self._rows[rows])
+        return type(self)(self.drawings, self._score, False, self.shown, self._rows[rows])
 
     def alike(self, other: Any) -> bool:
         """Whether another task draws the same pictures."""
         return (
             isinstance(other, BoundDrawings)
             and np.array_equal(self._rows, other._rows)
-            and self._drawings.alike(other._drawings)
+            and self.drawings.alike(other.drawings)
         )
 
     def joined(self, others: Sequence["BoundDrawings"]) -> "BoundDrawings":
         """This task, which draws for tasks that are alike, too. `share` gives each its outputs."""
         scores = [other._score for other in others]
-        return type(self)(self._drawings, self._score, not self.divisible, self._rows, scores)
+        whole = not self.divisible
+        return type(self)(self.drawings, self._score, whole, self.shown, self._rows, scores)
 
     def share(
         self, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]
