@@ -35,7 +35,8 @@ def sample(
         carry: tuple[Latents, Latents], now: tuple[Int[Array, ""], Steps]
     ) -> tuple[tuple[Latents, Latents], None]:
         (latents, before), (index, s) = carry, now
-        output = predict_fn(s.scale * latents, s.timestep).astype(jnp.float32)
+        timestep = jnp.asarray(s.timestep)
+        output = predict_fn(jnp.asarray(s.scale) * latents, timestep).astype(jnp.float32)
         clean = s.of_latents * latents + s.of_output * output
         following = s.keep * latents + s.towards * clean + s.before * before
         if sampler.kind == "lcm":

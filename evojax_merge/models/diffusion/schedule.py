@@ -154,7 +154,10 @@ class Schedule:
                 f"got {shown(self.steps_offset)}"
             )
         betas = (self.beta_start, self.beta_end)
-        if not all(type(beta) in (int, float) for beta in betas) or not 0 < betas[0] <= betas[1] < 1:
+        if (
+            not all(type(beta) in (int, float) for beta in betas)
+            or not 0 < betas[0] <= betas[1] < 1
+        ):
             raise ValueError(
                 f"scheduler_config.json: beta_start and beta_end must be numbers with 0 < "
                 f"beta_start ≤ beta_end < 1; got {shown(betas[0])} and {shown(betas[1])}"

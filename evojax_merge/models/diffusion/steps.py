@@ -52,9 +52,8 @@ def initial_sigma(sampler: Sampler) -> float:
         return 1.0
     schedule = sampler.schedule
     _, sigmas = _noise_levels(schedule, _euler_times(schedule, sampler.steps))
-    most = sigmas.max()
-    leading = schedule.timestep_spacing == "leading"
-    return float(np.float32((most**2 + 1) ** 0.5 if leading else most))
+    most = np.float32(sigmas.max())
+    return float(np.hypot(most, 1) if schedule.timestep_spacing == "leading" else most)
 
 
 def _euler(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
