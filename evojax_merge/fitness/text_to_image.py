@@ -51,6 +51,8 @@ class TextToImageTask(TextTask):
         references: The folder of pictures that ``fid`` compares with.
         function: A function of the user's own, as ``module.name``.
         worst: What a black picture scores by that function.
+        tokenizers: The directory or hub id of a folder of diffusers whose tokenizers read the
+            prompts; by default, the pipeline itself.
         keep_features: The directory that conditions and features are kept in, ``default`` for that
             of statistics, or None to keep none.
         shown: How many items the gallery of a run shows, the first ones.
@@ -86,6 +88,7 @@ class TextToImageTask(TextTask):
     pooled: str = "first_projected"
     clip_skip: int = 0
     rows: int | None = None
+    tokenizers: str | None = None
     keep_features: str | None = "default"
     shown: int = 8
     buckets: int = dataclasses.field(default=1, init=False)
@@ -120,7 +123,8 @@ class TextToImageTask(TextTask):
             ValueError: The model does not draw, there is no pipeline around it, or it cannot draw
                 as is asked for.
         """
-        pipeline = self._shared(Pipeline.of(model, self.sampling, self.name, self.keep_features))
+        made = Pipeline.of(model, self.sampling, self.name, self.keep_features, self.tokenizers)
+        pipeline = self._shared(made)
         items = self._items(self.records)
         score = self._score.bind(items, self._networks)
         if score.network is not None:

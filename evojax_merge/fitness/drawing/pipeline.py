@@ -4,16 +4,23 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import jax
 import numpy as np
 
-from evojax_merge.checkpoints import Checkpoint, load, take_parts
+from evojax_merge.checkpoints import Checkpoint, load, resolve, take_parts
+from evojax_merge.checkpoints.pipelines import INDEX_KEY
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.fitness.drawing.sampling import Sampling
 from evojax_merge.fitness.kept import Kept, Rows, params_hash
-from evojax_merge.models.diffusion.conditioning import encode, encode_negative, prompt_tokens
+from evojax_merge.models.diffusion.conditioning import (
+    encode,
+    encode_negative,
+    pooled_from,
+    prompt_tokens,
+)
 from evojax_merge.models.diffusion.conditions import (
     Conditioning,
     Conditions,
@@ -24,6 +31,9 @@ from evojax_merge.models.diffusion.config import SCHEDULER, UNET, VAE, Diffusion
 from evojax_merge.models.diffusion.schedule import Sampler
 from evojax_merge.models.request import Draw
 from evojax_merge.params.types import Params
+
+CLASS = "_class_name"
+"""The key of the class of diffusers that runs a pipeline."""
 
 FORMAT = 1
 """This is raised whenever the same prompts get other conditions, or these are kept otherwise."""
@@ -42,6 +52,8 @@ class Pipeline:
         sampling: How pictures are drawn.
         task: The name of the task in messages.
         kept_in: Where conditions are kept, see `evojax_merge.fitness.kept.Kept`.
+        tokenizers: The directory or hub id of a folder of diffusers whose tokenizers read the
+            prompts; by default, the pipeline itself.
 
     Attributes:
         size: The height and width of pictures.
@@ -52,9 +64,15 @@ class Pipeline:
     """
 
     def __init__(
-        self, whole: Checkpoint, sampling: Sampling, task: str, kept_in: str | None
+        self,
+        whole: Checkpoint,
+        sampling: Sampling,
+        task: str,
+        kept_in: str | None,
+        tokenizers: str | None = None,
     ) -> None:
         self._whole, self._sampling, self._task = whole, sampling, task
+        self._given = tokenizers
         self._config: DiffusionConfig = whole.config
         self.guided = sampling.guidance > 1
         self.size = _size(self._config, sampling, f"{task}: {whole.directory}")
@@ -67,14 +85,27 @@ class Pipeline:
                 prediction_type=sampling.prediction,
             )
             self._conditioning = Conditioning.from_hf(
-                whole.hf_config, pooled=sampling.pooled, clip_skip=sampling.clip_skip
+                {**whole.hf_config.get(INDEX_KEY, {}), CLASS: whole.hf_config[CLASS]},
+                pooled=sampling.pooled,
+                clip_skip=sampling.clip_skip,
             )
+            if self._conditioning.pooled is not None:
+                pooled_from(self._conditioning.pooled, self._config.encoders)
         except ValueError as error:
             raise ValueError(f"{task}: {whole.directory}: {error}") from error
+        given = None if tokenizers is None else resolve(tokenizers)
+        self._tokenizers = tokenizers_of(whole, given, task)
         self._kept = Kept(kept_in, "conditions of prompts")
 
     @classmethod
-    def of(cls, model: Any, sampling: Sampling, task: str, kept_in: str | None) -> Self:
+    def of(
+        cls,
+        model: Any,
+        sampling: Sampling,
+        task: str,
+        kept_in: str | None,
+        tokenizers: str | None = None,
+    ) -> Self:
         """Find the pipeline around a model.
 
         Args:
@@ -82,6 +113,7 @@ class Pipeline:
             sampling: How pictures are drawn.
             task: The name of the task in messages.
             kept_in: Where conditions are kept.
+            tokenizers: See `Pipeline`.
 
         Raises:
             ValueError: The model does not draw, there is no pipeline around it, or more of it is
@@ -108,11 +140,12 @@ class Pipeline:
                 f"{task}: prompts are read once for all candidates, and {', '.join(merged)} are "
                 f"merged; merge the UNet alone, by model.parts=[{UNET}]"
             )
-        return cls(whole, sampling, task, kept_in)
+        return cls(whole, sampling, task, kept_in, tokenizers)
 
     def alike(self, other: "Pipeline") -> bool:
         """Whether another draws the same pictures."""
-        return self._whole == other._whole and self._sampling == other._sampling
+        own, others = ((one._whole, one._sampling, one._given) for one in (self, other))
+        return own == others
 
     @property
     def sampling(self) -> Sampling:
@@ -208,13 +241,14 @@ class Pipeline:
         """The hash of the text encoders' weights."""
         return params_hash(self._encoders())
 
-    @functools.cached_property
-    def _tokenizers(self) -> dict[str, Any]:
-        return tokenizers_of(self._whole, self._task)
 
-
-def tokenizers_of(whole: Checkpoint, task: str) -> dict[str, Any]:
+def tokenizers_of(whole: Checkpoint, given: Path | None, task: str) -> dict[str, Any]:
     """The tokenizer of each text encoder of a pipeline, by name of the encoder.
+
+    Args:
+        whole: The pipeline.
+        given: The folder of diffusers that has them; by default, the pipeline itself.
+        task: The name of the task in messages.
 
     Raises:
         CheckpointError: The files of a tokenizer are damaged.
@@ -222,12 +256,14 @@ def tokenizers_of(whole: Checkpoint, task: str) -> dict[str, Any]:
     """
     found = {}
     for encoder in whole.config.encoders:
-        directory = whole.directory / encoder.replace("text_encoder", "tokenizer")
-        tokenizer = load_tokenizer(directory)
+        name = encoder.replace("text_encoder", "tokenizer")
+        folder = whole.components.get(name) if given is None else given / name
+        tokenizer = None if folder is None else load_tokenizer(folder)
         if tokenizer is None:
             raise ValueError(
-                f"{task}: prompts need the tokenizer of {encoder}, and {directory} has none; take "
-                "the pipeline as a folder of diffusers, with its tokenizers"
+                f"{task}: prompts need the {name} of {given or whole.directory}, which has none; "
+                "name a folder of diffusers that has the tokenizers of these text encoders as "
+                "fitness.tokenizers"
             )
         found[encoder] = tokenizer
     return found
