@@ -96,7 +96,7 @@ def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
     with open_safetensors(path) as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         headers = {
-            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+            name: TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
             for name, part in slices.items()
         }
     factors, copies, problems = _sorted_names(headers, base)
@@ -178,14 +178,14 @@ def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
         }
         copies = {name: file.get_slice(name) for name in adapter.copies}
         headers = {
-            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+            name: TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
             for name, part in copies.items()
         }
     problems = [
         f"{name}: is not the base's {original}; it was trained or resized besides, and is not "
         "merged"
         for name, original in adapter.copies.items()
-        if not same_tensor(headers[name], name, adapter.base.tensors[original], original)
+        if not same_tensor(headers[name], adapter.base.tensors[original])
     ]
     for name, tensor in tensors.items():
         if broken := int(np.count_nonzero(~np.isfinite(tensor))):

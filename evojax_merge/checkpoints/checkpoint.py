@@ -120,7 +120,7 @@ def load_config(source: str | Path) -> Checkpoint:
     apart = [
         (name, copied)
         for name, info, copied in copies
-        if not same_tensor(headers[copied], copied, info, name)
+        if not same_tensor(headers[copied], info)
     ]
     for name, copied in apart if hf_config.get("tie_word_embeddings", True) else ():
         warnings.warn(

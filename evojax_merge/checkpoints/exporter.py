@@ -14,13 +14,14 @@ from evojax_merge.checkpoints.carried_files import (
     carried_settings,
     carry,
 )
-from evojax_merge.checkpoints.carried_tensors import carried_by, read_tensor
+from evojax_merge.checkpoints.carried_tensors import carried_by
 from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers, stem_of
 from evojax_merge.checkpoints.loader import Model
 from evojax_merge.checkpoints.parts import part_slots, take_parts
+from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
 from evojax_merge.checkpoints.target import checked_target, replacement
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
@@ -147,7 +148,7 @@ def _merged(params: Mapping[str, Any], slots: Mapping[str, Slot]) -> Iterator[_T
 
 def _carried(headers: Mapping[str, TensorInfo]) -> Iterator[_Tensor]:
     for name, info in headers.items():
-        read = functools.partial(read_tensor, name, info)
+        read = functools.partial(read_tensor, info)
         yield _Tensor(Piece.of(name, info), read)
 
 

@@ -34,11 +34,25 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 class TensorInfo(NamedTuple):
-    """One tensor as a header describes it. ``dtype`` is in safetensors' spelling (``BF16``)."""
+    """One tensor as a header describes it, and how it is taken from its file.
+
+    What a file holds in another shape of as many elements is reshaped where it is read.
+
+    Attributes:
+        file: The file that holds it.
+        name: The name in that file, which may not be the one that a checkpoint knows it by.
+        dtype: The dtype in safetensors' spelling (``BF16``).
+        shape: The shape as a checkpoint has it.
+        rows: The first row and the one after the last, where the file holds it in a longer tensor.
+        transposed: Whether the file holds a matrix with rows for columns.
+    """
 
     file: Path
+    name: str
     dtype: str
     shape: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    transposed: bool = False
 
 
 @contextlib.contextmanager
@@ -132,7 +146,7 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
                     problems.append(f"{name}: in both {found[name].file.name} and {path.name}")
                 elif indexed is not None and indexed.get(name) != path.name:
                     problems.append(f"{name}: in {path.name}, the index says {indexed.get(name)}")
-                found[name] = TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+                found[name] = TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
     problems += [
         f"{name}: the index says {file}, which lacks it"
         for name, file in (indexed or {}).items()

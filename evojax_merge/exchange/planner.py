@@ -205,17 +205,17 @@ class _Planner:
         stacks = tuple(self.layout.stacks)
         if not self._sliced:
             for name, info in self.reference.carried.items():
-                yield Carried(name, name, info)
+                yield Carried(name, info)
             return
         (stack,) = stacks
         for name, info in self.reference.carried.items():
             if not name.startswith(f"{stack}."):
-                yield Carried(name, name, info)
+                yield Carried(name, info)
         origins = [self._origin(p, o) for p in self.slices for o in range(self._count(p))]
         for number, (model, layer) in enumerate(origins):
             for name, info in self.checkpoints[model].carried.items():
                 if name.startswith(begin := f"{stack}.{layer}."):
-                    yield Carried(f"{stack}.{number}.{name.removeprefix(begin)}", name, info)
+                    yield Carried(f"{stack}.{number}.{name.removeprefix(begin)}", info)
 
     @property
     def _sliced(self) -> bool:
