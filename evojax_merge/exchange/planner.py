@@ -29,9 +29,9 @@ from evojax_merge.checkpoints import (
 from evojax_merge.checkpoints.audit import AUDITED, changed_fields, warn_of_configurations
 from evojax_merge.checkpoints.carried_files import carried_names, carried_settings
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
-from evojax_merge.checkpoints.exporter import with_dtype
 from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
+from evojax_merge.checkpoints.written_config import with_dtype
 from evojax_merge.exchange.agreement import Agreement, check_types, refuse
 from evojax_merge.exchange.chat_templates import chat_template
 from evojax_merge.exchange.configuration import Configuration, Entry, Slice
