@@ -23,6 +23,9 @@ from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.variants import MODEL_TYPES
+from evojax_merge.models.diffusion import config as diffusion_config
+from evojax_merge.models.diffusion import params as diffusion_params
+from evojax_merge.models.diffusion.config import DiffusionConfig
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.llava import config as llava_config
 from evojax_merge.models.llava import params as llava_params
@@ -100,8 +103,8 @@ class Family:
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
-        kind, named = hf_config.get("model_type"), hf_config.get("architectures")
-        if not isinstance(kind, str) or kind not in self.model_types:
+        kind, named = kind_of(hf_config), hf_config.get("architectures")
+        if kind not in self.model_types:
             return False
         if self.able is not None and not self.able(hf_config):
             return False
@@ -212,7 +215,51 @@ LLAVA = Family(
     holding=LlavaConfig.holding,
 )
 
-FAMILIES = (DECODER, MLP, CLIP, LLAVA)
+from evojax_merge.models.unet import config as unet_config
+from evojax_merge.models.unet import params as unet_params
+from evojax_merge.models.vae import config as vae_config
+from evojax_merge.models.vae import params as vae_params
+
+UNET = Family(
+    name="unet",
+    model_types=(unet_config.CLASS_NAME,),
+    config_from_hf=unet_config.UNetConfig.from_hf,
+    hf_fields=unet_params.hf_fields,
+    layout=unet_params.layout,
+    able=unet_config.computes,
+)
+VAE = Family(
+    name="vae",
+    model_types=(vae_config.CLASS_NAME,),
+    config_from_hf=vae_config.VAEConfig.from_hf,
+    config_from_files=vae_config.VAEConfig.from_files,
+    hf_fields=vae_params.hf_fields,
+    layout=vae_params.layout,
+    able=vae_config.computes,
+)
+
+DIFFUSION = Family(
+    name="diffusion",
+    model_types=diffusion_config.PIPELINES,
+    config_from_hf=DiffusionConfig.from_hf,
+    config_from_files=DiffusionConfig.from_files,
+    with_vocabulary=DiffusionConfig.with_vocabulary,
+    hf_fields=diffusion_params.hf_fields,
+    layout=diffusion_params.layout,
+    parts=functools.partial(
+        diffusion_params.parts,
+        families={
+            diffusion_config.UNET: UNET,
+            diffusion_config.TEXT: CLIP,
+            diffusion_config.TEXT_2: CLIP,
+            diffusion_config.VAE: VAE,
+        },
+    ),
+    only=DiffusionConfig.only,
+    holding=DiffusionConfig.holding,
+)
+
+FAMILIES = (DECODER, MLP, CLIP, LLAVA, UNET, VAE, DIFFUSION)
 
 NAMED = Family(
     name="named",
