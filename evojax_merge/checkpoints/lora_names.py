@@ -29,21 +29,12 @@ _OTHERS = re.compile(
 """The names of tensors of other kinds than LoRA."""
 
 _ENCODERS = ("lora_te_", "lora_te1_", "lora_te2_", "text_encoder.", "text_encoder_2.")
-    "lora_te_",
-    "lora_te1_",
-    "lora_te2_",
-    "text_encoder.",
-    "text_encoder_2.",
-    "te1.",
-    "te2.",
-)
-_PREFIXES = ("base_model.model.", "lora_unet_", "unet.", "model.diffusion_model.", "diffusion_model.")
-    "base_model.model.",
-    "lora_unet_",
-    "unet.",
-    "diffusion_model.",
-    "model.diffusion_model.",
-)
+"""The beginnings of modules of text encoders."""
+
+_PEFT = "base_model.model."
+
+_PREFIXES = ("lora_unet_", "unet.", "model.diffusion_model.", "diffusion_model.")
+"""The beginnings of modules of a UNet, which files of a UNet alone may lack."""
 
 
 class Factor(NamedTuple):
@@ -69,10 +60,9 @@ def factor_of(name: str) -> Factor | None:
         if end.startswith("_lora"):  # of attention processors, before diffusers 0.22
             module = module.replace(".processor.", ".")
             module += ".0" if module.endswith(".to_out") else ""
-        encoder = module.removeprefix("base_model.model.").startswith(_ENCODERS)
-        for prefix in () if encoder else _PREFIXES:
-            module = module.removeprefix(prefix)
-        return Factor(module, side, encoder)
+        module = module.removeprefix(_PEFT)
+        prefix = next((one for one in _PREFIXES if module.startswith(one)), "")
+        return Factor(module.removeprefix(prefix), side, module.startswith(_ENCODERS))
     return None
 
 
