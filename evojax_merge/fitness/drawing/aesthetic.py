@@ -23,7 +23,7 @@ from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.drawing.items import Item
 from evojax_merge.fitness.drawing.network import Network, Networks
-from evojax_merge.fitness.drawing.score import BoundScore, Reader, Score, Values
+from evojax_merge.fitness.drawing.score import BoundScore, Score, Values
 from evojax_merge.models.clip.modeling import normalised
 from evojax_merge.params.types import Array
 
@@ -45,7 +45,7 @@ class Affine:
     columns: int = 1
 
     def __call__(
-        self, params: AffineHead, features: Float[Array, "rows features"]
+        self, params: AffineHead, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
         products = jnp.matmul(
             normalised(features), params.weight, precision=jax.lax.Precision.HIGHEST
@@ -94,7 +94,7 @@ class Aesthetic(Score):
 class BoundAesthetic(BoundScore):
     """A head and the network that it reads."""
 
-    reader: Reader | None = Affine()
+    reader = Affine()
 
     def __init__(self, network: Network, head: AffineHead) -> None:
         self.network, self._head = network, head

@@ -15,7 +15,7 @@ from evojax_merge.fitness.base import ACCURACY
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.drawing.items import Item
 from evojax_merge.fitness.drawing.network import Network, Networks
-from evojax_merge.fitness.drawing.score import BoundScore, Reader, Score, Values
+from evojax_merge.fitness.drawing.score import BoundScore, Score, Values
 from evojax_merge.fitness.heads import read_head
 from evojax_merge.fitness.picture_data import Written, class_names, labelled
 from evojax_merge.fitness.pictures import Picture
@@ -33,7 +33,7 @@ class Likeliest:
     columns: int = 1
 
     def __call__(
-        self, params: Head, features: Float[Array, "rows features"]
+        self, params: Head, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
         likeliest = jnp.argmax(head_logits(features, params), axis=-1, keepdims=True)
         return likeliest.astype(jnp.float32)
@@ -125,7 +125,7 @@ class Labels(Score):
 class BoundLabels(BoundScore):
     """A classifier, and the classes of the items."""
 
-    reader: Reader | None = Likeliest()
+    reader = Likeliest()
     worst = 0.0
 
     def __init__(

@@ -1,7 +1,7 @@
 """Pictures that people look at: those of the first items of a task, as files have them."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -83,7 +83,8 @@ class ShownDrawings:
 
 def drawn_by(bound: Any) -> Iterator[BoundDrawings]:
     """The tasks among those that a task consists of whose programs draw."""
-    return (one for one in tasks_of(bound) if isinstance(one, BoundDrawings))
+    runs: Iterable[Any] = tasks_of(bound)
+    return (one for one in runs if isinstance(one, BoundDrawings))
 
 
 def shown_of(bound: Any, *, every: bool = False) -> ShownDrawings | None:

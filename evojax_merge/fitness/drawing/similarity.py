@@ -19,7 +19,7 @@ from evojax_merge.fitness.base import Measure
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.drawing.items import Item
 from evojax_merge.fitness.drawing.network import Network, Networks
-from evojax_merge.fitness.drawing.score import BoundScore, Reader, Score, Values
+from evojax_merge.fitness.drawing.score import BoundScore, Score, Values
 from evojax_merge.fitness.picture_paths import pictures_of
 from evojax_merge.fitness.pictures import Picture, opened
 from evojax_merge.models.clip.modeling import normalised
@@ -55,11 +55,9 @@ class Cosine:
     columns: int = 1
 
     def __call__(
-        self,
-        params: Any,
-        features: Float[Array, "rows features"],
-        direction: Float[Array, "rows features"],
+        self, params: Any, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
+        (direction,) = fields
         return jnp.sum(normalised(features) * direction, axis=-1, keepdims=True)
 
 
@@ -113,7 +111,7 @@ class Similarity(Score):
 class BoundSimilarity(BoundScore):
     """The directions of prompts or references, and what is made of cosines with them."""
 
-    reader: Reader | None = Cosine()
+    reader = Cosine()
 
     def __init__(
         self,
