@@ -24,7 +24,7 @@ _SIDES = {
 """The ends of the names of factors, and of what scales them."""
 
 _OTHERS = re.compile(
-    r".*(lora_mid|hada_|lokr_|oft_|dora_scale|lora_magnitude|\.diff|\.diff_b|\.w_norm|\.b_norm).*"
+    r".*(\.lora_mid\.|\.hada_|\.lokr_|\.oft_|dora_scale|lora_magnitude).*|.+\.(diff(_b)?|[wb]_norm)"
 )
 """The names of tensors of other kinds than LoRA."""
 

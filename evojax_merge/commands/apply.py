@@ -22,7 +22,12 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument(
         "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="directory, or NAME.safetensors for a pipeline of Stable Diffusion in one file",
+    )
     parser.add_argument(
         "--images",
         type=Path,
@@ -51,7 +56,7 @@ def run(arguments: list[str], console: Console) -> None:
         return
     if options.out is None:
         parser.error("the following arguments are required: --out, or --images")
-    if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
+    if _occupied(options.out) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
     if options.recipe.resolve().is_relative_to(options.out.resolve()):
@@ -105,6 +110,11 @@ def _draw(options: Namespace, console: Console) -> None:
     texts = {"model": str(recipe), "recipe": recipe.read_text(encoding="utf-8")}
     save_pictures(pictures, folder, texts)
     say(console, f"{len(pictures)} pictures in {folder}")
+
+
+def _occupied(target: Path) -> bool:
+    """Tell whether there is a file, or a directory that holds something."""
+    return any(target.iterdir()) if target.is_dir() else target.exists()
 
 
 def _recipe_of(given: Path, select: str | None) -> Path:
