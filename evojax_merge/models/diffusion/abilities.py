@@ -37,9 +37,7 @@ class Drawer(Ability):
                 return one(only(axes, params))[None]
 
             def of(index: Int[Array, ""]) -> Array:
-                return one(
-                    each_leaf(lambda axis, leaf: _at(index, axis, leaf), axes, params)
-                )
+                return one(each_leaf(lambda axis, leaf: _at(index, axis, leaf), axes, params))
 
             return jax.lax.map(of, jnp.arange(capacity(axes, params)))
 

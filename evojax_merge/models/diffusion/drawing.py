@@ -107,9 +107,7 @@ def draw_latents(
     return sample(request.sampler, predict, noise_of(seeds, shape), lambda index: later(index + 1))
 
 
-def noise_of(
-    seeds: Seeds, shape: tuple[int, int, int], index: Int[Array, ""] | int = 0
-) -> Latents:
+def noise_of(seeds: Seeds, shape: tuple[int, int, int], index: Int[Array, ""] | int = 0) -> Latents:
     """Draw the standard normal noise of seeds, a function of a seed and an index alone.
 
     Args:
