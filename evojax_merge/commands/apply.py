@@ -21,7 +21,13 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument(
         "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory, or NAME.safetensors for a pipeline of Stable Diffusion in one file",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
     parser.add_argument(
         "--trust-operator",
@@ -39,7 +45,7 @@ def run(arguments: list[str], console: Console) -> None:
         "--strict", action="store_true", help="refuse what a YAML of mergekit is warned of"
     )
     options = parser.parse_args(arguments)
-    if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
+    if _occupied(options.out) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
     if options.recipe.resolve().is_relative_to(options.out.resolve()):
@@ -70,6 +76,11 @@ def run(arguments: list[str], console: Console) -> None:
         )
         api.export(model, options.out, overwrite=options.overwrite)
     say(console, f"exported to {options.out}")
+
+
+def _occupied(target: Path) -> bool:
+    """Tell whether there is a file, or a directory that holds something."""
+    return any(target.iterdir()) if target.is_dir() else target.exists()
 
 
 def _recipe_of(given: Path, select: str | None) -> Path:

@@ -23,6 +23,9 @@ from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.decoder import params as decoder_params
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.variants import MODEL_TYPES
+from evojax_merge.models.diffusion import config as diffusion_config
+from evojax_merge.models.diffusion import params as diffusion_params
+from evojax_merge.models.diffusion.config import DiffusionConfig
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.llava import config as llava_config
 from evojax_merge.models.llava import params as llava_params
@@ -246,7 +249,29 @@ VAE = Family(
     able=vae_config.computes,
 )
 
-FAMILIES = (DECODER, MLP, CLIP, LLAVA, UNET, VAE)
+DIFFUSION = Family(
+    name="diffusion",
+    model_types=(),
+    class_names=diffusion_config.PIPELINES,
+    config_from_hf=DiffusionConfig.from_hf,
+    config_from_files=DiffusionConfig.from_files,
+    with_vocabulary=DiffusionConfig.with_vocabulary,
+    hf_fields=diffusion_params.hf_fields,
+    layout=diffusion_params.layout,
+    parts=functools.partial(
+        diffusion_params.parts,
+        families={
+            diffusion_config.UNET: UNET,
+            diffusion_config.TEXT: CLIP,
+            diffusion_config.TEXT_2: CLIP,
+            diffusion_config.VAE: VAE,
+        },
+    ),
+    only=DiffusionConfig.only,
+    holding=DiffusionConfig.holding,
+)
+
+FAMILIES = (DECODER, MLP, CLIP, LLAVA, UNET, VAE, DIFFUSION)
 
 NAMED = Family(
     name="named",
