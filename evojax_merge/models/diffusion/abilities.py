@@ -12,8 +12,8 @@ from evojax_merge.models.diffusion.config import DiffusionConfig
 from evojax_merge.models.diffusion.drawing import Seeds, check_size, draw, whole_numbers
 from evojax_merge.models.diffusion.memory import drawing_bytes
 from evojax_merge.models.diffusion.params import layout
-from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.named.abilities import Computation, LayerCount
+from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.request import Compute, CountLayers, Draw
 from evojax_merge.models.unet.config import UNetConfig
 from evojax_merge.params.population import capacity, each_leaf, only

@@ -10,13 +10,13 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
+from evojax_merge.models.diffusion.conditioning import prompt_tokens
 from evojax_merge.models.diffusion.conditions import (
     Conditioning,
     Conditions,
     PromptTokens,
     time_ids,
 )
-from evojax_merge.models.diffusion.conditioning import prompt_tokens
 from evojax_merge.models.diffusion.drawing import (
     both,
     check_size,
