@@ -11,8 +11,10 @@ from evojax_merge.models.ability import Ability, Batch, Common, PerItem, Program
 from evojax_merge.models.diffusion.config import DiffusionConfig
 from evojax_merge.models.diffusion.drawing import Seeds, check_size, draw, whole_numbers
 from evojax_merge.models.diffusion.memory import drawing_bytes
+from evojax_merge.models.diffusion.params import layout
+from evojax_merge.models.named.abilities import Computation, LayerCount
 from evojax_merge.models.pieces import in_pieces
-from evojax_merge.models.request import Draw
+from evojax_merge.models.request import Compute, CountLayers, Draw
 from evojax_merge.models.unet.config import UNetConfig
 from evojax_merge.params.population import capacity, each_leaf, only
 from evojax_merge.params.types import Array, Int, Params
@@ -37,9 +39,7 @@ class Drawer(Ability):
                 return one(only(axes, params))[None]
 
             def of(index: Int[Array, ""]) -> Array:
-                return one(
-                    each_leaf(lambda axis, leaf: _at(index, axis, leaf), axes, params)
-                )
+                return one(each_leaf(lambda axis, leaf: _at(index, axis, leaf), axes, params))
 
             return jax.lax.map(of, jnp.arange(capacity(axes, params)))
 
@@ -98,4 +98,8 @@ def _outputs(
     return in_pieces(some, jnp.arange(len(seeds)), request.rows)
 
 
-ABILITIES = {Draw: Drawer()}
+ABILITIES = {
+    Draw: Drawer(),
+    CountLayers: LayerCount(layout),
+    Compute: Computation(layout),
+}

@@ -90,7 +90,7 @@ def draw_latents(
         negative: What guidance leads away from, in one row; by default, zeros.
     """
     guided = request.guidance > 1
-    told = both(conditions, negative) if guided else conditions
+    told = jax.tree.map(jnp.asarray, both(conditions, negative) if guided else conditions)
 
     def predict(latents: Latents, time: Float[Array, ""]) -> Latents:
         given = jnp.concatenate([latents, latents]) if guided else latents
@@ -107,9 +107,7 @@ def draw_latents(
     return sample(request.sampler, predict, noise_of(seeds, shape), lambda index: later(index + 1))
 
 
-def noise_of(
-    seeds: Seeds, shape: tuple[int, int, int], index: Int[Array, ""] | int = 0
-) -> Latents:
+def noise_of(seeds: Seeds, shape: tuple[int, int, int], index: Int[Array, ""] | int = 0) -> Latents:
     """Draw the standard normal noise of seeds, a function of a seed and an index alone.
 
     Args:
@@ -132,18 +130,13 @@ def both(conditions: Conditions, negative: Conditions | None) -> Conditions:
             those of the items.
     """
 
-    def before(own: Array | None, other: Array | None) -> Array | None:
-        if own is None:
-            return None
-        first = jnp.zeros_like(own) if other is None else jnp.broadcast_to(other, own.shape)
-        return jnp.concatenate([first.astype(own.dtype), own])
+    def before(own: Array, other: Array) -> Array:
+        return jnp.concatenate([jnp.broadcast_to(other, own.shape).astype(own.dtype), own])
 
-    context, pooled, ids = conditions
-    return Conditions(
-        before(context, None if negative is None else negative.context),
-        before(pooled, None if negative is None else negative.pooled),
-        before(ids, ids),
-    )
+    own: Conditions = jax.tree.map(jnp.asarray, conditions)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[:1]), own)
+    first = (zeros if negative is None else negative)._replace(time_ids=own.time_ids)
+    return jax.tree.map(before, own, first)
 
 
 def decoded(config: VAEConfig, params: Params, latents: Latents) -> Pictures:
