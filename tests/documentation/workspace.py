@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.documentation.pages import ROOT
 
@@ -16,6 +17,7 @@ VISION = {"mistral-7b": "base", "llava-v1.6-mistral-7b": "seer", "shisa-gamma-7b
 CLIPS = ROOT / "experiments" / "digits_clip" / "sources"
 SEEN_BY = {
     "image_classification": ("clip-base", ("clip-parity", "clip-turned")),
+    "text_to_image": ("sdxl-base", ("sdxl-dpo", "juggernaut-xl-v9")),
     "visual_question": ("mistral-7b", ("llava-v1.6-mistral-7b", "shisa-gamma-7b-v1")),
 }
 """The base and the sources that a task with pictures is measured on."""
@@ -54,6 +56,10 @@ def furnish(directory: Path) -> Path:
     questions = [{"image": "1.png", "question": f"{n}?", "answer": "1"} for n in range(8)]
     for name in ("questions", "ja_vqa"):
         _write(directory / f"{name}.jsonl", questions)
+    prompts = [{"prompt": name, "image": "1.png", "label": name} for name in ("cat", "dog")]
+    _write(directory / "prompts.jsonl", prompts)
+    (directory / "prompts.txt").write_text("a cat\na dog\n")
+    save_file({"0.weight": np.ones((1, 8), np.float32)}, directory / "head.safetensors")
     return directory
 
 
