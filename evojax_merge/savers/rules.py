@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from evojax_merge.config.experiment import Savers
@@ -51,7 +52,7 @@ def _saves(task: BoundTask, size: int) -> bool:
     """
     if size > WORTHWHILE * len(task):
         return False
-    shapes = np.array([batch[0].shape[:2] for batch in task.batches])
+    shapes = np.array([jax.tree.leaves(batch)[0].shape[:2] for batch in task.batches])
     rows, longest = size * shapes[:, 0].sum() / len(task), shapes[:, 1].max()
     tokens, pairs = shapes[:, 0] * shapes[:, 1], shapes[:, 0] * shapes[:, 1] ** 2
     cheap = rows * longest <= WORTHWHILE * tokens.sum()
