@@ -1,12 +1,12 @@
 """A merge of four SDXL from file to file: `evojax-merge apply` against the time of a copy.
 
 Four UNets of SDXL's shape in float16 (2.6 B parameters each, random numbers) become one by the
-published weights of Evo-Ukiyoe. The first is a single file with autoencoder and text encoders, which
-are carried over; the others are folders of a UNet. The result is a single file. The copy reads every
-byte that the merge reads, and writes as many bytes as it writes. Both end on the disk (fsync). They
-take turns. Seconds of the merge are those of the whole process, with imports and compilation, and
-memory is the peak of its resident pages, those of mapped files too. Linux only. It needs 38 GB of
-disk, which it gives back.
+published weights of Evo-Ukiyoe. The first is a single file with autoencoder and text encoders,
+which are carried over; the others are folders of a UNet. The result is a single file. The copy
+reads every byte that the merge reads, and writes as many bytes as it writes. Both end on the disk
+(fsync). They take turns. Seconds of the merge are those of the whole process, with imports and
+compilation, and memory is the peak of its resident pages, those of mapped files too. Linux only. It
+needs 38 GB of disk, which it gives back.
 
     python experiments/benchmarks/pipelines.py --directory /scratch       (about 6 minutes, 2 cores)
 """
