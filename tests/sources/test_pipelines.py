@@ -135,9 +135,10 @@ def test_models_of_another_kind_are_refused_together(configs, message, places, t
         plan(None, [str(places / "base"), str(tmp_path / "odd.safetensors")])
 
 
+QUERY, FEED = "transformer_blocks.1.attn1.to_q", "transformer_blocks.2.ff.net.0.proj"
 ADAPTED = {
-    "down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q": "input_blocks.4.1.transformer_blocks.1.attn1.to_q",
-    "up_blocks.0.attentions.2.transformer_blocks.2.ff.net.0.proj": "output_blocks.2.1.transformer_blocks.2.ff.net.0.proj",
+    f"down_blocks.1.attentions.0.{QUERY}": f"input_blocks.4.1.{QUERY}",
+    f"up_blocks.0.attentions.2.{FEED}": f"output_blocks.2.1.{FEED}",
     "mid_block.attentions.0.proj_in": "middle_block.1.proj_in",
     "down_blocks.0.resnets.1.conv1": "input_blocks.2.0.in_layers.2",
     "up_blocks.2.resnets.0.conv_shortcut": "output_blocks.6.0.skip_connection",
@@ -279,10 +280,10 @@ def test_a_lora_that_fits_nothing(tmp_path, places):
     names = ("lora_unet_blocks_0_q.lora_down.weight", "lora_unet_blocks_0_q.lora_up.weight")
     save_file({name: np.zeros((2, 2), np.float32) for name in names}, tmp_path / "l.safetensors")
     with pytest.raises(
-        CheckpointError, match="fits nothing in .*: the UNet has no module blocks_0_q"
+        CheckpointError, match=r"fits nothing in .*: the UNet has no module blocks_0_q"
     ):
         plan(str(places / "base"), [str(tmp_path / "l.safetensors")])
-    with pytest.raises(CheckpointError, match="give that as model.base"):
+    with pytest.raises(CheckpointError, match=r"give that as model\.base"):
         plan(None, [str(tmp_path / "l.safetensors")])
     with pytest.raises(CheckpointError, match="holds no LoRA"):
         plan(None, [f"{places / 'base'}+{places / 'third.safetensors'}"])
