@@ -47,7 +47,7 @@ def theirs(pipeline, **settings):
     )
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_skip", [None, 1])
 def test_conditions_of_sdxl(clip_skip):
     pipeline = make_pipeline("sdxl")
