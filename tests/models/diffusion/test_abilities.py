@@ -1,5 +1,6 @@
 """Candidates draw one after another, each what it would draw alone."""
 
+import math
 
 import math
 
