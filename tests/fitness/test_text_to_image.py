@@ -81,7 +81,7 @@ def test_conditions_are_found_on_disk(items, unet, tmp_path, monkeypatch):
     first = TextToImageTask(**given, keep_features=str(tmp_path / "kept")).bind(unet)
     expected = first.batches[0].conditions.value
     assert len(list((tmp_path / "kept").iterdir())) == 2
-    monkeypatch.setattr("evojax_merge.fitness.drawing.pipeline.encode", None)
+    monkeypatch.setattr("evojax_merge.fitness.drawing.text_encoders.encode", None)
     again = TextToImageTask(**given, keep_features=str(tmp_path / "kept")).bind(unet)
     jax.tree.map(np.testing.assert_array_equal, again.batches[0].conditions.value, expected)
     other = TextToImageTask(**given, clip_skip=1, keep_features=str(tmp_path / "kept")).bind(unet)
@@ -280,9 +280,20 @@ def test_models_that_do_not_draw(items, unet, folder):
         task.bind(alone)
     with pytest.raises(ValueError, match=r"needs a model that can draw pictures.* is a clip"):
         task.bind(load_config(folder / "clip"))
-    whole = take_parts(load_config(folder / "sdxl"), ("unet", "text_encoder"))
-    with pytest.raises(ValueError, match=r"unet, text_encoder are merged; .*model.parts=\[unet\]"):
-        task.bind(whole)
+
+
+def test_merged_text_encoders_read_the_tokens_of_prompts(items, folder):
+    merged = take_parts(load_config(folder / "sdxl"), ("unet", "text_encoder_2"))
+    settings = {**FAST, "guidance": 2.0}
+    data = items({"prompt": "ab", "negative": "c"}, {"prompt": "a", "negative": "c"})
+    bound = TextToImageTask(data=data, **OWN, **settings).bind(merged)
+    (batch,) = bound.batches
+    assert batch.conditions.value.tokens["text_encoder_2"].shape == (2, 20)
+    assert batch.conditions.value.time_ids.shape == (2, 6)
+    drawing = batch.drawing.value
+    assert drawing.params.keys() == {"vae", "text_encoder"}
+    assert drawing.negative.tokens["text_encoder"].shape == (1, 20)
+    assert bound.request.conditioning is not None
 
 
 def test_scorers_are_checked_before_weights_are_read(items, unet, folder):

@@ -171,6 +171,19 @@ def test_a_text_encoder_of_another_pipeline_reads_the_prompts(folder, run, tmp_p
     assert exported.family.name == "diffusion"
 
 
+def test_merged_text_encoders_read_as_frozen_ones_do(folder, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    merged = api.evolve(
+        ["fitness=text_to_image", *RUN, "model.parts=[unet,text_encoder,text_encoder_2]"],
+        tmp_path / "run",
+    )
+    ours, theirs = (
+        pixels(one.directory / "images" / "base" / "000.png").astype(int) for one in (run, merged)
+    )
+    assert np.abs(ours - theirs).max() <= 1
+    assert merged.recipe.parts == ("unet", "text_encoder", "text_encoder_2")
+
+
 def test_a_model_draws_in_python(folder):
     model = load_parts(folder / "m0")
     first, second = api.draw(model, ["red cat", "red cat"])
