@@ -78,7 +78,9 @@ def write_tokenizer(directory: Path, pad: str = END) -> None:
     (directory / "merges.txt").write_text("#version: 0.2\n")
 
 
-def write_drawing_pipeline(directory: Path, kind: str = "SDXL", seed: int = 0, **changes: Any) -> Path:
+def write_drawing_pipeline(
+    directory: Path, kind: str = "SDXL", seed: int = 0, **changes: Any
+) -> Path:
     """Write a pipeline of random weights as a folder of diffusers.
 
     Args:
