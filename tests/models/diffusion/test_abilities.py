@@ -1,6 +1,5 @@
 """Candidates draw one after another, each what it would draw alone."""
 
-
 import math
 
 import jax
