@@ -65,6 +65,7 @@ def test_a_file_of_a_part_that_leads_out(folder, tmp_path):
     refused(folder, r"unet/config\.json: leads out of the checkpoint")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_leads_out_is_not_copied(folder, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (folder / "tokenizer/merges.txt").unlink()
@@ -142,10 +143,11 @@ def test_metadata_that_says_nonsense(text, tmp_path):
 
 def test_encoders_that_the_unet_does_not_fit(tmp_path):
     configs = {**CONFIGS, "unet": {**CONFIGS["unet"], "cross_attention_dim": 32}}
-    folder = write_folder(tmp_path / "odd", configs, pipeline_tensors(configs))
+    folder = write_folder(tmp_path / "odd", configs, TENSORS)
     refused(folder, r"the text encoders are 8 \+ 16 wide, and the UNet attends to 32")
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_replaced(folder, tmp_path):
     model = load_parts(folder)
     (tmp_path / "x.safetensors").write_text("mine")

@@ -22,6 +22,12 @@ SEEN_BY = {
 }
 """The base and the sources that a task with pictures is measured on."""
 
+DRAWING = ("sdxl-base", "sdxl-dpo", "juggernaut-xl-v9", "juggernaut", "jsdxl", "japanese-sdxl")
+"""What stands for models that draw: tiny random ones."""
+
+DRAWERS = ("unet", "text_encoder", "jsdxl")
+"""What commands name that are about models that draw, whether they name a task or not."""
+
 ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
 """Files of word problems."""
 
@@ -75,10 +81,19 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
     if "..." not in given:
         return given
     fitness = [word.partition("=")[2] for word in given if word.startswith("fitness=")]
+    if not fitness and any(name in word for word in given for name in DRAWERS):
+        fitness = ["text_to_image"]
+        given += ["fitness=text_to_image", "fitness.data=prompts.jsonl"]
     own_data = any(word.startswith("fitness.data=") for word in given)
     several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
     base, sources = SEEN_BY.get(fitness[0] if fitness else "", ("base", ("math", "japanese")))
-    models = [f"model.base={base}", f"model.sources=[{','.join(sources)}]"]
+    if any("text_to_image" in word for word in given):
+        base, sources = SEEN_BY["text_to_image"]
+        tasks = [word.partition("=")[0] for word in given if word.endswith("=text_to_image")]
+        given += [f"{task.rpartition('@')[2]}.scorer=clip-base" for task in tasks]
+    models = [f"model.base={base}"]
+    if not any(word.startswith("model.sources=") for word in given):
+        models.append(f"model.sources=[{','.join(sources)}]")
     data = [] if own_data or several else ["fitness.data=mine.jsonl"]
     given.remove("...")
     return [*given, *models, *data]

@@ -4,9 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
-from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge.checkpoints import CheckpointError, export
@@ -45,6 +42,7 @@ def assert_unet(params, tensors, layout):
         )
 
 
+@pytest.mark.slow
 def test_folders_single_files_and_unets_stand_beside_each_other(places):
     names = ["base", "other", "other/unet", "third.safetensors"]
     prepared = plan(None, [str(places / name) for name in names])
@@ -72,6 +70,7 @@ def test_a_single_file_borrows_tokenizers(places, tmp_path):
     assert merges == (places / "base/tokenizer/merges.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_part_comes_from_another_checkpoint(places, tmp_path):
     changed = {**CONFIGS["text_encoder"], "architectures": ["CLIPTextModelWithProjection"]}
     configs = {**CONFIGS, "text_encoder": changed}
@@ -187,7 +186,8 @@ def write_lora(file, spelling, alpha=None, extra=None):
     return file
 
 
-@pytest.mark.parametrize("spelling", ["kohya", "kohya, original", "comfy", "peft", "diffusers"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("spelling", ["kohya, original", "kohya", "comfy", "peft", "diffusers"])
 def test_a_lora_file_is_a_source(spelling, places, tmp_path):
     alpha = 1.0 if spelling.startswith("kohya") else None
     file = write_lora(tmp_path / "l.safetensors", spelling, alpha)
@@ -205,8 +205,13 @@ def test_a_lora_file_is_a_source(spelling, places, tmp_path):
     assert prepared.source_ingredients[0].path == str(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["kohya", "peft"])
 def test_a_lora_is_what_diffusers_fuses(spelling, places, tmp_path):
+    import torch
+    from diffusers import UNet2DConditionModel
+    from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
+
     file = write_lora(tmp_path / "l.safetensors", spelling, 3.0 if spelling == "kohya" else None)
     theirs = UNet2DConditionModel.from_config(CONFIGS["unet"])
     own = {n.removeprefix("unet/"): torch.from_numpy(t) for n, t in BASE.items() if "unet/" in n}

@@ -2,8 +2,6 @@
 
 import math
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
