@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests.diffusion_factory import write_drawing_pipeline
 from tests.documentation.pages import ROOT
 
 QUICKSTART = ROOT / "experiments" / "quickstart"
@@ -64,8 +65,16 @@ def furnish(directory: Path) -> Path:
         _write(directory / f"{name}.jsonl", questions)
     prompts = [{"prompt": name, "image": "1.png", "label": name} for name in ("cat", "dog")]
     _write(directory / "prompts.jsonl", prompts)
+    for seed, name in enumerate(DRAWING[:2]):
+        write_drawing_pipeline(directory / name, seed=seed)
+    for name in DRAWING[2:]:
+        (directory / name).symlink_to(directory / DRAWING[1])
+    shapes = {"down": (2, 16), "up": (16, 2)}
+    prefix = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_"
+    factors = {f"{prefix}{name}.weight": np.zeros(s, np.float32) for name, s in shapes.items()}
+    save_file(factors, directory / "lightning.safetensors")
     (directory / "prompts.txt").write_text("a cat\na dog\n")
-    save_file({"0.weight": np.ones((1, 8), np.float32)}, directory / "head.safetensors")
+    save_file({"0.weight": np.ones((1, 32), np.float32)}, directory / "head.safetensors")
     return directory
 
 
