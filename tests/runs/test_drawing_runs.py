@@ -59,14 +59,21 @@ def run(folder):
 
 
 def pixels(file):
-    return np.asarray(Image.open(file))
+    with Image.open(file) as picture:
+        return np.asarray(picture)
+
+
+def texts_of(file):
+    with Image.open(file) as picture:
+        picture.load()
+        return picture.text
 
 
 def test_a_run_keeps_pictures_with_their_recipe(run):
     folders = sorted(path.name for path in (run.directory / "images").iterdir())
     assert folders == ["base", "evolved", "m1", "m2"]
     file = run.directory / "images" / "evolved" / "000.png"
-    texts = Image.open(file).text
+    texts = texts_of(file)
     recipe = (run.directory / "recipe.yaml").read_text()
     assert texts["recipe"] == recipe
     assert texts["prompt"] in PROMPTS
@@ -80,7 +87,7 @@ def test_a_run_keeps_pictures_with_their_recipe(run):
 
 def test_diffusers_draws_what_the_gallery_shows(run):
     file = run.directory / "images" / "evolved" / "000.png"
-    texts = Image.open(file).text
+    texts = texts_of(file)
     pipeline = StableDiffusionXLPipeline.from_pretrained(run.directory / "export")
     pipeline.scheduler = EulerDiscreteScheduler.from_config(
         pipeline.scheduler.config, timestep_spacing="trailing"
@@ -115,7 +122,7 @@ def test_evaluating_a_run_gives_its_score_and_keeps_pictures(run, folder, tmp_pa
 
 
 def test_a_recipe_draws_the_prompts_of_a_file(run, tmp_path, capsys):
-    shown = Image.open(run.directory / "images" / "evolved" / "000.png").text
+    shown = texts_of(run.directory / "images" / "evolved" / "000.png")
     prompts = tmp_path / "prompts.jsonl"
     rows = [{"prompt": shown["prompt"], "seed": int(shown["seed"])}, {"prompt": "赤い猫"}]
     prompts.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -123,7 +130,7 @@ def test_a_recipe_draws_the_prompts_of_a_file(run, tmp_path, capsys):
     assert re.search(r"2 pictures in .*out", capsys.readouterr().out)
     first, second = sorted((tmp_path / "out").iterdir())
     assert np.array_equal(pixels(first), pixels(run.directory / "images" / "evolved" / "000.png"))
-    assert Image.open(second).text["prompt"] == "赤い猫"
+    assert texts_of(second)["prompt"] == "赤い猫"
     with pytest.raises(SystemExit):
         main(["apply", str(run.directory)])
     assert "--out, or --images" in capsys.readouterr().err

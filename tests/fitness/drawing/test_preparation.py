@@ -51,6 +51,7 @@ def test_a_filter_keeps_what_is_even():
     ],
 )
 @pytest.mark.parametrize("shape", [(40, 53), (45, 32)])
+@pytest.mark.few(3)
 def test_pictures_are_prepared_as_by_the_processor(settings, shape, tmp_path):
     given = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}} | settings
     processor = CLIPImageProcessorPil(**given)

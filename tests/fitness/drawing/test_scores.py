@@ -138,7 +138,9 @@ def test_similarity_to_references_is_that_of_torch(clip, drawn, items):
     bound = score.bind(items, Networks("test", None))
     folder = Path(items[0].record.path).parent
     shown = [Image.fromarray(one) for one in drawn[1]]
-    shown += [Image.open(folder / f"{number}.png") for number in range(3)]
+    for number in range(3):
+        with Image.open(folder / f"{number}.png") as picture:
+            shown.append(picture.copy())
     seen, _ = of_torch(clip, shown, PROMPTS[:1])
     expected = (1 + (seen[:3] * seen[3:]).sum(-1)) / 2
     np.testing.assert_allclose(judged(bound, drawn)[1][1], expected, **CLOSE)
@@ -183,6 +185,7 @@ def head_of(path, sizes=(20, 7, 4, 1), **changes):
     return str(path)
 
 
+@pytest.mark.slow
 def test_an_aesthetic_head_is_one_affine_map(clip, drawn, items, tmp_path):
     head = head_of(tmp_path / "head.safetensors")
     bound = Aesthetic(clip, head, "test").bind(items, Networks("test", None))
@@ -226,6 +229,7 @@ def test_a_pickle_is_not_opened(tmp_path, clip, items):
         Aesthetic(clip, head, "test").bind(items, Networks("test", None))
 
 
+@pytest.mark.slow
 def test_classes_in_words_are_told_apart_as_by_torch(clip, drawn, items):
     score = Labels(clip, "label", None, ("a photo of a {}.", "{}"), None, "test")
     score.check(records(items))
