@@ -145,5 +145,7 @@ def test_a_task_of_ones_own_sees_the_tensors_by_name(params):
     found = family.ability(request).program(CONFIG, request, axes)(both, jnp.ones(3))
     np.testing.assert_allclose(found[1], 2 * found[0], rtol=1e-6)
     assert found.shape == (2, 3)
-    layers = family.ability(CountLayers()).program(CONFIG, CountLayers(), axes)(both, jnp.ones(1, int))
+    layers = family.ability(CountLayers()).program(CONFIG, CountLayers(), axes)(
+        both, jnp.ones(1, int)
+    )
     np.testing.assert_array_equal(layers, [[2], [2]])
