@@ -1,7 +1,8 @@
 """What a run is made of, free of where its settings came from.
 
-`ModelChoice`, `SearchBudget` and `Baselines` are also the types of their keys in the configuration
-(see `schema`), which has their defaults. Hydra cannot override frozen dataclasses, so they are not.
+`ModelChoice`, `SearchBudget`, `Baselines` and the settings of savers are also the types of their
+keys in the configuration (see `schema`), which has their defaults. Hydra cannot override frozen
+dataclasses, so they are not.
 """
 
 import dataclasses
@@ -170,6 +171,45 @@ class Baselines:
     sources: bool = True
     published: bool = True
     random_search: bool = False
+
+
+@dataclasses.dataclass
+class RacingConfig:
+    """The settings of `evojax_merge.savers.Racing`."""
+
+    enabled: bool = False
+    blocks: int = 8
+    rungs: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 4, 8])
+    stopping: str = "halving"
+    factor: float = 2.0
+    parents: float = 0.25
+    error: float = 0.05
+
+
+@dataclasses.dataclass
+class AnchorsConfig:
+    """The settings of `evojax_merge.savers.Anchors`."""
+
+    enabled: bool = False
+    anchors: int = 20
+    initial: int = 24
+    refresh: int = 5
+    check: int = 2
+    dimensions: int = 2
+
+
+@dataclasses.dataclass
+class MinibatchConfig:
+    """The settings of `evojax_merge.savers.Minibatch`.
+
+    New runs have minibatches where they fit (conf/config.yaml). A run that was begun without them
+    goes on without them.
+    """
+
+    enabled: Any = False
+    size: int = 128
+    informative: bool = True
+    fresh: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

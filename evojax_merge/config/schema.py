@@ -6,47 +6,15 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from evojax_merge.config.experiment import Baselines, ModelChoice, SearchBudget
+from evojax_merge.config.experiment import (
+    AnchorsConfig,
+    Baselines,
+    MinibatchConfig,
+    ModelChoice,
+    RacingConfig,
+    SearchBudget,
+)
 from evojax_merge.operators.statistics.cache import LIMIT_GB
-
-
-@dataclasses.dataclass
-class RacingConfig:
-    """The settings of `evojax_merge.savers.Racing`."""
-
-    enabled: bool = False
-    blocks: int = 8
-    rungs: list[int] = dataclasses.field(default_factory=lambda: [1, 2, 4, 8])
-    stopping: str = "halving"
-    factor: float = 2.0
-    parents: float = 0.25
-    error: float = 0.05
-
-
-@dataclasses.dataclass
-class AnchorsConfig:
-    """The settings of `evojax_merge.savers.Anchors`."""
-
-    enabled: bool = False
-    anchors: int = 20
-    initial: int = 24
-    refresh: int = 5
-    check: int = 2
-    dimensions: int = 2
-
-
-@dataclasses.dataclass
-class MinibatchConfig:
-    """The settings of `evojax_merge.savers.Minibatch`.
-
-    New runs have minibatches where they fit (conf/config.yaml). A run that was begun without them
-    goes on without them.
-    """
-
-    enabled: Any = False
-    size: int = 128
-    informative: bool = True
-    fresh: bool = True
 
 
 @dataclasses.dataclass

@@ -9,11 +9,10 @@ from typing import Any
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
-from evojax_merge.config.experiment import Experiment, Savers
+from evojax_merge.config.experiment import Experiment, MinibatchConfig, Savers
 from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.operators import Evidence
 from evojax_merge.runs.problem import RANDOM, Problem, Winner
-from evojax_merge.savers.minibatch import SIZE
 from evojax_merge.sources.evidence import Items
 from evojax_merge.sources.ingredients import Ingredients, Plan
 from evojax_merge.strategies import Setting, Strategy, make_strategy
@@ -73,7 +72,8 @@ class Setup(abc.ABC):
         experiment, items = self.experiment, len(self.bound["search"])
 
         def measured(savers: Savers) -> str:
-            part = items if savers.minibatch is None else savers.minibatch.get("size", SIZE)
+            given = savers.minibatch
+            part = items if given is None else given.get("size", MinibatchConfig.size)
             return f"{items}" if part == items else f"{part} of {items}"
 
         return [

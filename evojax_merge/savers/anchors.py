@@ -24,6 +24,7 @@ goes on is measured on more items, all of which the model's estimate, λ = 0, ta
 
 import numpy as np
 
+from evojax_merge.config.experiment import AnchorsConfig
 from evojax_merge.documents.arguments import check_whole
 from evojax_merge.params.types import Float
 from evojax_merge.savers.anchor_set import AnchorSet, choose_anchors
@@ -58,11 +59,11 @@ class Anchors:
         self,
         items: int,
         *,
-        anchors: int = 20,
-        initial: int = 24,
-        refresh: int = 5,
-        check: int = 2,
-        dimensions: int = 2,
+        anchors: int = AnchorsConfig.anchors,
+        initial: int = AnchorsConfig.initial,
+        refresh: int = AnchorsConfig.refresh,
+        check: int = AnchorsConfig.check,
+        dimensions: int = AnchorsConfig.dimensions,
         seed: int = 0,
         racing: Racing | None = None,
         sources: Items | None = None,

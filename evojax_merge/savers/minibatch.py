@@ -12,6 +12,7 @@ difference: estimates of different generations then differ by little more than t
 
 import numpy as np
 
+from evojax_merge.config.experiment import MinibatchConfig
 from evojax_merge.documents.arguments import check_whole
 from evojax_merge.params.types import Float
 from evojax_merge.savers.base import Items, Measure, Scores, blank
@@ -25,9 +26,6 @@ PRIOR = 0.3
 
 EVEN = 0.1
 """The part of the probabilities that is the same for all items, so that each comes up at times."""
-
-SIZE = 128
-"""How many items a generation is scored on, unless another number is given."""
 
 LEAST = 16
 """The fewest items of a generation; fewer would have other probabilities than intended."""
@@ -52,9 +50,9 @@ class Minibatch:
         self,
         items: int,
         *,
-        size: int = SIZE,
-        informative: bool = True,
-        fresh: bool = True,
+        size: int = MinibatchConfig.size,
+        informative: bool = MinibatchConfig.informative,
+        fresh: bool = MinibatchConfig.fresh,
         seed: int = 0,
     ) -> None:
         check_whole("savers.minibatch.size", size, LEAST)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from evojax_merge.config.experiment import RacingConfig
 from evojax_merge.documents.arguments import check_whole
 from evojax_merge.params.types import Bool, Float, Int
 from evojax_merge.savers.anchor_set import AnchorSet
@@ -59,12 +60,12 @@ class Racing:
         self,
         items: int,
         *,
-        blocks: int = 8,
-        rungs: Sequence[int] = (1, 2, 4, 8),
-        stopping: str = "halving",
-        factor: float = 2.0,
-        parents: float = 0.25,
-        error: float = 0.05,
+        blocks: int = RacingConfig.blocks,
+        rungs: Sequence[int] = tuple(RacingConfig().rungs),
+        stopping: str = RacingConfig.stopping,
+        factor: float = RacingConfig.factor,
+        parents: float = RacingConfig.parents,
+        error: float = RacingConfig.error,
         seed: int = 0,
     ) -> None:
         check_whole("savers.racing.blocks", blocks, 2)

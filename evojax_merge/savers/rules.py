@@ -5,13 +5,13 @@ import dataclasses
 import jax
 import numpy as np
 
-from evojax_merge.config.experiment import Savers
+from evojax_merge.config.experiment import MinibatchConfig, Savers
 from evojax_merge.documents.arguments import check_whole
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.savers.anchors import Anchors
 from evojax_merge.savers.base import Items, Rule, Whole
-from evojax_merge.savers.minibatch import LEAST, SIZE, Minibatch
+from evojax_merge.savers.minibatch import LEAST, Minibatch
 from evojax_merge.savers.racing import Racing
 from evojax_merge.strategies.base import Strategy
 
@@ -32,7 +32,7 @@ def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
     given = savers.automatic
     if given is None:
         return savers
-    size = check_whole("savers.minibatch.size", given.get("size", SIZE), LEAST)
+    size = check_whole("savers.minibatch.size", given.get("size", MinibatchConfig.size), LEAST)
     fit = (
         not savers.partial
         and not parts_of(task)
