@@ -23,8 +23,11 @@ from evojax_merge.params.types import Array, Int, Params
 class Drawer(Ability):
     """This ability draws pictures, one candidate after another.
 
-    Candidates at once would have convolutions in groups, which are slow wherever they run.
+    Candidates at once would have convolutions in groups, which are slow wherever they run. Of
+    several that a device holds, the one that draws is copied.
     """
+
+    one_by_one = True
 
     def program(self, config: UNetConfig | DiffusionConfig, request: Draw, axes: Any) -> Program:
         check_size(request)

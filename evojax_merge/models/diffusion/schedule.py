@@ -239,9 +239,17 @@ class Sampler:
                 f"steps of the sampler {self.kind} must be a whole number from 1 to {most}; "
                 f"got {steps!r}"
             )
+        leading = self.kind != "lcm" and self.schedule.timestep_spacing == "leading"
+        blind = self.schedule.rescale_betas_zero_snr and self.schedule.prediction_type == "epsilon"
+        if blind and not leading and self.kind in ("ddim", "lcm"):
+            raise ValueError(
+                f"with rescale_betas_zero_snr the sampler {self.kind} begins where nothing but "
+                "noise is left, of which a UNet that predicts noise (prediction_type epsilon) "
+                "says nothing; take v_prediction if that is what the UNet predicts, or the sampler "
+                "euler"
+            )
         spaces = steps + 1 if self.kind == "dpmpp_2m" else steps
         first = (spaces - 1) * (total // spaces) + self.schedule.steps_offset
-        leading = self.kind != "lcm" and self.schedule.timestep_spacing == "leading"
         if leading and first >= total:
             raise ValueError(
                 f"{steps} steps in leading spacing would begin at time {first}, and the last time "

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness.base import DrawBatch
+from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.models.ability import Common, PerItem
 from evojax_merge.models.diffusion import drawing
 from evojax_merge.models.diffusion.conditioning import encode, encode_negative, prompt_tokens
@@ -116,6 +118,38 @@ def test_guidance_leads_away_from_the_negative_prompt(simple):
     shift += conditions.value.pooled.mean(1) - negative.pooled.mean()
     moved = (three - plain).mean((0, 2, 3, 4))
     assert (np.sign(moved) == np.sign(shift)).all()
+
+
+class Brightness:
+    """A task that scores the brightness of pictures."""
+
+    def __init__(self, request, batch):
+        self.request, self.batches = request, (batch,)
+
+    def score(self, outputs):
+        return np.array(outputs[0][..., 0])
+
+
+def test_a_search_measures_candidates_one_by_one(simple):
+    request = make_request(judge=brightness)
+    batch = make_batch(judged=(np.ones(3, np.float32),), judge=jnp.float32(2), **VAE)
+    axes = {"weight": 0}
+    evaluator = Evaluator(
+        UNET,
+        read_parts(make_pipeline("sdxl"))[0]["unet"],
+        lambda materials, genotype: {"weight": materials * genotype[0]},
+        jnp.float32(1),
+        {"search": Brightness(request, batch)},
+        mesh=make_mesh(devices=jax.devices()[:1]),
+        dims=1,
+        population_size=3,
+        candidates=Candidates(axes, lambda own, shared: own, axes),
+    )
+    assert evaluator.chunk == 1
+    found = evaluator(np.float32([[0.3], [0.6], [0.9]]), "search").items
+    program = UNET.ability(request).program(None, request, axes)
+    expected = jax.jit(program)({"weight": jnp.array([0.3, 0.6, 0.9])}, *batch)[..., 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_less_memory_is_taken_by_fewer_rows():

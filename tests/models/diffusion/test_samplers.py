@@ -136,6 +136,7 @@ def test_a_setting_replaces_what_the_file_says():
         (LEADING, {"kind": "euler", "steps": 0}, "from 1 to 1000"),
         (LEADING, {"kind": "lcm", "steps": 51}, "from 1 to 50"),
         (LEADING, {"kind": "ddim", "steps": 1000}, "begin at time 1000"),
+        ({**TRAILING, "rescale_betas_zero_snr": True}, {"kind": "ddim"}, "nothing but noise"),
     ],
 )
 def test_a_schedule_that_is_not_computed_is_refused(config, settings, message):
