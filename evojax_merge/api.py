@@ -20,6 +20,7 @@ from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
+from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.fitness.base import Task
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.recipes.execution import Terms, model_of, route_of
@@ -32,6 +33,8 @@ from evojax_merge.sources.pool import Route
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evojax_merge.fitness.drawing.notes import DrawingNotes
+    from evojax_merge.fitness.drawing.showing import Drawn
     from evojax_merge.report.results import Result
     from evojax_merge.runs.run import Run
 
@@ -39,7 +42,9 @@ CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
 
 __all__ = [
     "Evaluation",
+    "apply",
     "apply_mergekit",
+    "draw",
     "evaluate",
     "evolve",
     "export",
@@ -60,24 +65,30 @@ class Evaluation:
         result: The score with its 95 % interval.
         items: The result of every item, in the order of the data.
         details: What the model answered on every item, and how the answer was judged.
+        pictures: What it drew of every item, if it was asked to keep that and draws.
     """
 
     result: "Result"
     items: np.ndarray
     details: list[dict[str, Any]]
+    pictures: "Sequence[Drawn]" = ()
 
 
-def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evaluation:
+def evaluate(
+    model: Model | Route, task: Task, name: str | None = None, *, keep_pictures: bool = False
+) -> Evaluation:
     """Measure a model on the items of a task's current split (``task.on("test")`` for another).
 
     Args:
         model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
         task: What is measured.
         name: What the result calls the model; by default, the name of its directory.
+        keep_pictures: Whether the pictures of a task that draws are kept; they are drawn once more.
 
     Raises:
         ValueError: The model cannot be measured by this task.
     """
+    from evojax_merge.fitness.drawing.showing import flawed, shown_of
     from evojax_merge.measuring.measure import measure, measure_route
     from evojax_merge.report.results import Result
 
@@ -86,8 +97,40 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task, items)
-    return Evaluation(result, items, bound.details(outputs, 0))
+    result = Result.of(name or own.directory.name, task, items, flawed=flawed(bound, outputs))
+    shown: Any = shown_of(bound, every=True) if keep_pictures else None
+    pictures = [] if shown is None else shown.pictures(measure(own, shown)[1])
+    return Evaluation(result, items, bound.details(outputs, 0), pictures)
+
+
+def draw(
+    model: Model, prompts: str | Path | Sequence[str], notes: "DrawingNotes | None" = None
+) -> "list[Drawn]":
+    """Draw pictures by a pipeline's UNet, such as the merge of a recipe.
+
+    Args:
+        model: The UNet, with the pipeline around it at hand, as `merge` and
+            `evojax_merge.checkpoints.load_parts` return it.
+        prompts: The prompts; or a text file with one a line, or JSON Lines as a task's data.
+        notes: How pictures are drawn; by default, in 30 steps of the pipeline's own sampler.
+
+    Raises:
+        DataError: The file cannot be read, or a prompt is empty.
+        ValueError: The model does not draw, or not so.
+    """
+    from evojax_merge.fitness.drawing.drawings import Drawings
+    from evojax_merge.fitness.drawing.notes import DrawingNotes
+    from evojax_merge.fitness.drawing.pipeline import Pipeline
+    from evojax_merge.fitness.drawing.prompts import given_prompts, read_prompts
+    from evojax_merge.fitness.drawing.showing import ShownDrawings
+    from evojax_merge.measuring.measure import measure
+
+    notes = notes or DrawingNotes()
+    read = read_prompts if isinstance(prompts, str | Path) else given_prompts
+    items = read(prompts, notes.negative, notes.seed)  # type: ignore[arg-type]
+    pipeline = Pipeline.of(model, notes.sampling, "draw", "default", notes.tokenizers)
+    shown: Any = ShownDrawings(Drawings(items, pipeline), np.arange(len(items)))
+    return shown.pictures(measure(model, shown)[1])
 
 
 def merge(
@@ -123,6 +166,39 @@ def merge(
         recipe = load_recipe(recipe)
     terms = Terms(trust_operator, force, use_cache, kept)
     return model_of(recipe, terms)
+
+
+def apply(
+    recipe: str | Path,
+    directory: str | Path,
+    *,
+    trust_operator: bool = False,
+    force: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Build the model that a recipe describes and write it, as `merge` and `export` do.
+
+    Weighted sums of pipelines of Stable Diffusion go from file to file, a piece at a time, in
+    little memory.
+
+    Args:
+        recipe: The path of a recipe of any kind.
+        directory: The directory of the export, or ``NAME.safetensors`` for a pipeline in one file.
+        trust_operator: Whether an operator may come from outside this package; its code is run.
+        force: Whether checkpoints may have changed since the recipe was made.
+        overwrite: Whether to replace what is there.
+
+    Raises:
+        RecipeError: `merge` refuses the recipe.
+        CheckpointError: A checkpoint is missing or damaged, or `export` refuses the directory.
+        ValueError: See `merge`.
+    """
+    read = load_recipe(recipe)
+    terms = Terms(trust_operator, force, True, None)
+    if isinstance(read, Recipe) and (done := apply_to_files(read, directory, terms, overwrite)):
+        return done
+    model = merge(recipe, trust_operator=trust_operator, force=force)
+    return export(model, directory, overwrite=overwrite)
 
 
 def _kept_evidence(directory: Path) -> Path | None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from evojax_merge.checkpoints.adapter_factors import load_additions
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
+from evojax_merge.checkpoints.reading import tensor_in
 from evojax_merge.documents.errors import shown
 from evojax_merge.models import Family
 from evojax_merge.params.low_rank import Unchanged
@@ -92,6 +94,8 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     for name, slot in checkpoint.slots.items():
         parts.setdefault(slot.path, []).append((name, slot.layer))
     shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
+    baked = checkpoint.baked
+    additions = {} if baked is None else load_additions(baked.adapter)
     with contextlib.ExitStack() as stack:
         read = _reader(stack)
         leaves: dict[str, Any] = {
@@ -100,18 +104,21 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
         for path, names in parts.items():
             leaf = _empty(shapes[path].shape, dtype)
             for name, layer in names:
-                leaf[... if layer is None else layer] = read(name, checkpoint.tensors[name])
+                tensor = read(checkpoint.tensors[name])
+                if baked is not None and name in additions:
+                    tensor = additions[name].to(tensor, baked.strength)
+                leaf[... if layer is None else layer] = tensor
             leaves[path] = jax.device_put(leaf)
     return unflatten(leaves)
 
 
-def _reader(stack: contextlib.ExitStack) -> Callable[[str, TensorInfo], np.ndarray]:
+def _reader(stack: contextlib.ExitStack) -> Callable[[TensorInfo], np.ndarray]:
     files: dict[Path, Any] = {}
 
-    def read(name: str, info: TensorInfo) -> np.ndarray:
+    def read(info: TensorInfo) -> np.ndarray:
         if info.file not in files:
             files[info.file] = stack.enter_context(open_safetensors(info.file))
-        return files[info.file].get_tensor(name)
+        return tensor_in(files[info.file], info)
 
     return read
 

@@ -117,7 +117,12 @@ class Evaluator:
         self._candidates = candidates or whole_models(family.layout(config))
         share = -(-population_size // self._devices)
         platform = mesh.devices.flat[0].platform
-        if is_held_alone(platform, candidate, self._candidates.hops is not None):
+        one_by_one = any(
+            family.ability(part.request).one_by_one
+            for task in self.tasks.values()
+            for part in tasks_of(task)
+        )
+        if one_by_one or is_held_alone(platform, candidate, self._candidates.hops is not None):
             share = 1
         fitting, requests = self._plan_memory(family, config, candidate)
         self.chunk = chunk or min(share, fitting)

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -30,6 +30,21 @@ class Common:
         return self
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PerItem:
+    """A field of a batch that is several arrays, of which each has a row for each item.
+
+    Attributes:
+        value: A tree of arrays.
+    """
+
+    value: Any
+
+    def __getitem__(self, rows: Any) -> "PerItem":
+        return PerItem(jax.tree.map(lambda leaf: leaf[rows], self.value))
+
+
 Program = Callable[..., Array]
 """(parameters of a population, *fields of a batch) -> outputs with a leading population axis."""
 
@@ -45,7 +60,13 @@ class Ability(abc.ABC):
 
     ``config`` below is the family's reading of ``config.json``. ``request`` is one of the kind
     that the ability is for.
+
+    Attributes:
+        one_by_one: Whether a program computes candidates one after another, so that nothing is
+            gained where a device holds several.
     """
+
+    one_by_one: ClassVar[bool] = False
 
     @abc.abstractmethod
     def program(self, config: Any, request: Any, axes: Any) -> Program:

@@ -26,6 +26,7 @@ class Part:
             the part would have as a model by itself.
         inside: The function that gives the configuration of a model by itself what it has only as
             this part, if that is anything.
+        merged: Whether it is merged if nothing is said, where it is a model by itself.
     """
 
     name: str
@@ -35,3 +36,4 @@ class Part:
     config: Any = None
     own_hf_config: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
     inside: Callable[[Any], Any] | None = None
+    merged: bool = True

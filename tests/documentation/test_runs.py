@@ -40,7 +40,11 @@ def after_a_run(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("page", sorted({c.page for n in LATER for c in called("evojax-merge", n)}))
+@pytest.mark.parametrize(
+    "page",
+    # What follows a run of models that draw is run in test_drawing_runs.py and in tests/recipes.
+    sorted({c.page for n in LATER for c in called("evojax-merge", n)} - {"docs/images.md"}),
+)
 def test_what_follows_a_run(page, after_a_run, tmp_path, monkeypatch):
     shutil.copytree(after_a_run, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)

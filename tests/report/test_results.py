@@ -13,6 +13,7 @@ from evojax_merge.report.intervals import interval, weighted_interval
 from evojax_merge.report.results import (
     Result,
     choice_line,
+    flaw_line,
     is_chosen_by,
     load_results,
     noise_line,
@@ -113,6 +114,15 @@ def test_results_come_back_from_their_file(tmp_path):
     assert several_["chosen_on_these_items"] is True
     assert several_["tasks"]["text"]["unit"] == "nats per token"
     assert several_["tasks"]["math"]["weight"] == 0.75
+
+
+def test_pictures_that_cannot_be_looked_at_are_counted(tmp_path):
+    results = [of(Counted(8), RIGHT, flawed=3), of(Counted(8), RIGHT, name="m1", flawed=0)]
+    save_results([*results, of(Counted(8), RIGHT)], tmp_path / "results.json")
+    assert [one.flawed for one in load_results(tmp_path / "results.json")] == [3, 0, None]
+    assert "flawed" not in json.loads((tmp_path / "results.json").read_text())[2]
+    assert flaw_line(results).endswith("not finite: 3 of evolved")
+    assert flaw_line(results[1:]) is None
 
 
 def test_results_of_another_version_are_refused(tmp_path):
