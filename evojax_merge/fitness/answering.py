@@ -11,7 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from evojax_merge.checkpoints.tokenizers import refused
-from evojax_merge.documents.arguments import check_switch, check_text, check_whole
+from evojax_merge.documents.arguments import (
+    check_number,
+    check_switch,
+    check_text,
+    check_whole,
+)
 from evojax_merge.fitness.base import Batch, GenerateBatch
 from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.encoder import (
@@ -43,6 +48,10 @@ class AnsweringTask(TextTask):
         chat: Whether the prompt is given as a user's turn in the model's chat template.
         slots: How many answers a model writes at a time; those that end make room for prompts that
             wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
+        beams: How many continuations of a prompt beam search follows, of which the best is the
+            answer. With 1 the next token is always the likeliest.
+        repetition_penalty: What tokens that stand in the prompt or in the answer so far are
+            penalised by, from 0.01 to 100. With 1 they are not.
     """
 
     template: str = "{question}"
@@ -51,11 +60,15 @@ class AnsweringTask(TextTask):
     stop: Sequence[str] = ()
     chat: bool = False
     slots: int | None = None
+    beams: int = 1
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         check_whole(f"{self.name}: max_new_tokens", self.max_new_tokens, 1)
         if self.slots is not None:
             check_whole(f"{self.name}: slots", self.slots, 1)
+        check_whole(f"{self.name}: beams", self.beams, 1)
+        check_number(f"{self.name}: repetition_penalty", self.repetition_penalty, 0.01, 100)
         check_switch(f"{self.name}: chat", self.chat)
         if not isinstance(self.stop, list | tuple):
             raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
@@ -106,13 +119,21 @@ class Answers:
         # Each row keeps a token, before an answer or the first feature of a picture.
         token_id = self.image_token_id
         alike = [(ids, min(len(ids), before_features(ids, token_id) + 1)) for ids in encoded]
+        eos_ids = (*encoder.eos_ids, *_stop_tokens(encoder, task.stop))
+        encoder.require_vocabulary(
+            task.beams + len(set(eos_ids)),
+            f"{task.beams} beams and {len(set(eos_ids))} that end an answer",
+            "lower fitness.beams",
+        )
         self.request = Generate(
             max_new_tokens=task.max_new_tokens,
-            eos_ids=(*encoder.eos_ids, *_stop_tokens(encoder, task.stop)),
+            eos_ids=eos_ids,
             pad_id=encoder.pad,
             prefix=shared_prefix(alike),
             slots=task.slots,
             image_token_id=token_id,
+            beams=task.beams,
+            repetition_penalty=float(task.repetition_penalty),
         )
         extra = task.max_new_tokens - self.request.prefix
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))

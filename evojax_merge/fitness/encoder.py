@@ -103,6 +103,14 @@ class Encoder:
                 f"{self.context}; {remedy}"
             )
 
+    def require_vocabulary(self, tokens: int, what: str, remedy: str) -> None:
+        """Raise ValueError if a vocabulary has fewer tokens."""
+        if self._vocabulary is not None and tokens > self._vocabulary:
+            raise ValueError(
+                f"{self.task}: {what} need {tokens} tokens to choose from, and the model's "
+                f"vocabulary has {self._vocabulary}; {remedy}"
+            )
+
     def _first(self) -> int:
         if self.bos is not None:
             return self.bos

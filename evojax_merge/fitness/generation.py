@@ -1,6 +1,6 @@
 """Right answers in generated text, as in Akiba et al., arXiv 2403.13187, section 4.1.
 
-An item is right when the answer extracted from the greedy continuation of its prompt equals the
+An item is right when the answer extracted from the continuation of its prompt equals the
 reference and the text is in the wanted language.
 """
 

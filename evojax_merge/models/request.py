@@ -29,7 +29,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Generate(Request):
-    """This request asks a model to continue prompts greedily.
+    """This request asks a model to continue prompts, greedily or by beam search.
 
     A batch holds tokens ``[batch, seq]``, padded on the left, and the first slot of each row that
     is not padding. Where prompts have pictures, fields of these follow (see `Sight`). Outputs are
@@ -43,6 +43,9 @@ class Generate(Request):
         slots: How many prompts a candidate answers at a time. With None it answers all of a batch.
         image_token_id: The token in whose place a feature of a picture stands, or None where
             prompts have no pictures.
+        beams: How many continuations of a prompt are followed at a time. With 1 decoding is greedy.
+        repetition_penalty: What tokens that stand in the prompt or in the answer so far are
+            penalised by, above 0. With 1.0 they are not.
     """
 
     needs: ClassVar[str] = "generate text"
@@ -52,6 +55,8 @@ class Generate(Request):
     prefix: int = 0
     slots: int | None = None
     image_token_id: int | None = None
+    beams: int = 1
+    repetition_penalty: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

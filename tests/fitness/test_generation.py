@@ -153,6 +153,8 @@ def test_splits(write, model):
         ({"stop": "\n"}, "list of texts"),
         ({"stop": [""]}, "stop must be a text, not empty"),
         ({"buckets": 0}, "buckets"),
+        ({"beams": 0}, "beams must be a whole number of at least 1, not 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty must be .* from 0.01 to 100, not 0"),
         ({"language": "fr"}, "script rule"),
         ({"test": "none.jsonl"}, "none.jsonl: missing"),
     ],
@@ -161,6 +163,16 @@ def test_mistakes_are_found_before_there_is_a_model(write, options, message):
     path = write({"question": "3 apples", "answer": 3}, {"question": "none", "answer": 2})
     with pytest.raises(ValueError, match=message):
         GenerationTask(data=path, **options)
+
+
+def test_a_task_asks_for_beams_and_a_penalty(write, model):
+    path = write(*ITEMS)
+    request = bound_task(path, model).request
+    assert (request.beams, request.repetition_penalty) == (1, 1.0)
+    request = bound_task(path, model, beams=5, repetition_penalty=2).request
+    assert (request.beams, request.repetition_penalty) == (5, 2.0)
+    with pytest.raises(ValueError, match=r"300 beams .* lower fitness.beams"):
+        bound_task(path, model, beams=300)
 
 
 def test_prompts_that_do_not_fit_are_refused(write):

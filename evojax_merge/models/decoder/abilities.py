@@ -28,7 +28,7 @@ _FEW = 8
 
 
 class Generation(Ability):
-    """This ability decodes greedily with a population (see `inference.generation`)."""
+    """This ability decodes with a population (see `inference.generation`)."""
 
     def program(
         self,
@@ -45,6 +45,8 @@ class Generation(Ability):
             pad_id=request.pad_id,
             prefix=request.prefix,
             slots=request.slots,
+            beams=request.beams,
+            repetition_penalty=request.repetition_penalty,
             pictures=pictures or pictures_of(request),
         )
 
@@ -58,16 +60,23 @@ class Generation(Ability):
     ) -> int:
         rows, seq = batch[0].shape
         rows, seq = min(rows, request.slots or rows), seq - request.prefix
+        written = request.beams * request.max_new_tokens
         token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
-        cache = token * ((seq + request.max_new_tokens) * rows + request.prefix)
+        cache = token * ((seq + written) * rows + request.prefix)
         activations = _activations(config, rows, seq, request.prefix, itemsize)
         activations += _features(request, batch, rows, itemsize)
-        return activations + itemsize * cache * 2 + 4 * rows * config.vocab_size
+        if request.beams > 1:  # as many queries as beams look at all that any beam has written
+            step = _activations(
+                config, rows, request.beams, request.prefix + seq + written, itemsize
+            )
+            activations = max(activations, step)
+        return activations + itemsize * cache * 2 + _choosing(config, request, rows)
 
     def smaller(self, request: Generate, batches: Sequence[Batch]) -> Generate | None:
         most = request.slots or max(len(batch[0]) for batch in batches)
         halved = most // 2
-        return None if halved < _FEW else dataclasses.replace(request, slots=halved)
+        few = halved * request.beams < _FEW or halved < 1
+        return None if few else dataclasses.replace(request, slots=halved)
 
     def predict(self, config: DecoderConfig, request: Generate) -> Predict:
         run = functools.partial(forward, config, image_token_id=request.image_token_id)
@@ -176,6 +185,16 @@ ABILITIES = {Generate: Generation(), Loglikelihood: Likelihood(), CountLayers: L
 def pictures_of(request: Generate | Loglikelihood) -> Pictures | None:
     """Return how pictures are seen whose features are the same for all candidates."""
     return None if request.image_token_id is None else Pictures(request.image_token_id)
+
+
+def _choosing(config: DecoderConfig, request: Generate, rows: int) -> int:
+    """Estimate the bytes of what the next tokens of some rows are chosen by.
+
+    Beams have logits, sums of log-probabilities, and those of them that do not end, in two orders.
+    """
+    arrays = 1 if request.beams == 1 else 4
+    seen = 0 if request.repetition_penalty == 1.0 else 2
+    return rows * request.beams * config.vocab_size * (4 * arrays + seen)
 
 
 def _features(request: Generate | Loglikelihood, batch: Batch, rows: int, itemsize: int) -> int:

@@ -21,6 +21,28 @@ class Rotation(NamedTuple):
     sin: Float[Array, "batch seq dims"]
 
 
+class Branches(NamedTuple):
+    """Where several continuations of each sequence stand in one cache, as a tree.
+
+    The tokens of branches stand in slots of their own behind those of the prompt, which is there
+    once. No slot is moved when branches end and others part.
+
+    Attributes:
+        slot: The slot of the first of the new tokens, which stand side by side, one of each branch.
+        times: The time of the token in each slot.
+        lineage: Which slots hold tokens of each branch, its own new one included.
+    """
+
+    slot: Int[Array, ""]
+    times: Int[np.ndarray, " slots"]
+    lineage: Bool[Array, "batch branches slots"]
+
+    @property
+    def length(self) -> int:
+        """The number of tokens, padding included, of the longest sequence that has room."""
+        return int(self.times.max()) + 1
+
+
 class Positions(NamedTuple):
     """What attention needs to know of where the queries stand. All layers share it.
 
@@ -35,6 +57,8 @@ class Positions(NamedTuple):
         fresh: Whether nothing came before these queries, so that they need no look into the cache.
         kernel: The kernel that computes attention of fresh queries. With None plain products do.
         local_rotation: The rotation of layers with a window, or None where it is the same.
+        branches: Where the branches stand whose new tokens the queries are, all of one time. With
+            None queries are tokens one after another.
     """
 
     rotation: Rotation
@@ -44,6 +68,18 @@ class Positions(NamedTuple):
     fresh: bool
     kernel: Implementation | None = None
     local_rotation: Rotation | None = None
+    branches: Branches | None = None
+
+    @property
+    def slot(self) -> Int[Array, ""]:
+        """The time, or with branches the slot, from which the new tokens stand in a cache."""
+        return self.query[0] if self.branches is None else self.branches.slot
+
+    def times(self, slots: int) -> Int[Array, " slots"]:
+        """Return the time of the token in each slot of a cache."""
+        if self.branches is None:
+            return slot_times(self.query[-1], slots)
+        return jnp.asarray(self.branches.times, jnp.int32)
 
     def rotation_of(self, window: Int[Array, ""]) -> Rotation:
         """Return the rotation of a layer by its window."""
@@ -64,11 +100,12 @@ def visible(
     """Tell which slots each query sees.
 
     It sees those that are not later, are inside its window, and are neither padding nor of another
-    sequence.
+    sequence or branch.
     """
     distance = at.query[:, None] - times[None, :]
     causal = (distance >= 0) & (distance < window)
-    return causal[None] & (times[None, None, :] >= at.start[:, None, None])
+    seen = causal[None] & (times[None, None, :] >= at.start[:, None, None])
+    return seen if at.branches is None else seen & at.branches.lineage
 
 
 class Shared(NamedTuple):

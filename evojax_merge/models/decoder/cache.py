@@ -56,9 +56,7 @@ class Cache(NamedTuple):
         """
 
         def turned(leaf: Array, axis: int, slots: int) -> Array:
-            padding = [(0, 0)] * leaf.ndim
-            padding[axis] = (0, slots - leaf.shape[axis])
-            return jnp.roll(jnp.pad(leaf, padding), time % slots, axis)
+            return jnp.roll(_longer(leaf, axis, slots - leaf.shape[axis]), time % slots, axis)
 
         slots = self.keys.shape[-1]
         where = (slice(None),) * (self.keys.ndim - 4)
@@ -66,6 +64,10 @@ class Cache(NamedTuple):
             self.keys.at[(*where, rows)].set(turned(prompts.keys, -1, slots), mode="drop"),
             self.values.at[(*where, rows)].set(turned(prompts.values, -2, slots), mode="drop"),
         )
+
+    def with_room(self, slots: int) -> "Cache":
+        """Return the cache with more, empty slots behind those that it has."""
+        return Cache(_longer(self.keys, -1, slots), _longer(self.values, -2, slots))
 
 
 Caches = Cache | tuple[Cache, ...]
@@ -99,6 +101,13 @@ def admit(caches: Caches, prompts: Any, rows: Int[Array, " some"], time: Int[Arr
     return tuple(own.admit(other, rows, time) for own, other in zip(caches, prompts, strict=True))
 
 
+def with_room(caches: Caches, slots: int) -> Caches:
+    """Apply `Cache.with_room` to every layer."""
+    if isinstance(caches, Cache):
+        return caches.with_room(slots)
+    return tuple(own.with_room(slots) for own in caches)
+
+
 def slots_of(caches: Caches | None) -> int:
     """Count the slots of a cache. Without a cache there are 0."""
     if caches is None:
@@ -115,3 +124,10 @@ def is_shallow(config: DecoderConfig) -> bool:
     time then grows with depth.
     """
     return config.num_layers <= WRITTEN_OUT
+
+
+def _longer(leaf: Array, axis: int, slots: int) -> Array:
+    """Return an array with so many zeros behind what stands on an axis."""
+    padding = [(0, 0)] * leaf.ndim
+    padding[axis] = (0, slots)
+    return jnp.pad(leaf, padding)

@@ -16,7 +16,6 @@ from evojax_merge.models.decoder.attention import (
     Positions,
     attend,
     shared_part,
-    slot_times,
     visible,
 )
 from evojax_merge.models.decoder.cache import Cache
@@ -107,10 +106,10 @@ class Attention(nnx.Module):
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
         times = at.query
         if cache is not None:
-            cache = cache.write(k, v, at.query[0], layer)
+            cache = cache.write(k, v, at.slot, layer)
             if not at.fresh:
                 k, v = cache.of(layer)
-                times = slot_times(at.query[-1], k.shape[-1])
+                times = at.times(k.shape[-1])
         shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
         seen = visible(at, times, window)
         mixed = attend(q, k, v, seen, shared, at.kernel, c.attention_scale, c.attention_soft_cap)

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import rope
-from evojax_merge.models.decoder.attention import UNLIMITED, Positions, Rotation, capped
+from evojax_merge.models.decoder.attention import UNLIMITED, Branches, Positions, Rotation, capped
 from evojax_merge.models.decoder.cache import Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.flash import implementation_for
@@ -54,15 +54,18 @@ class Decoder(nnx.Module):
         kernels: bool,
         features: Float[Array, "batch slots hidden"] | None,
         image_token_id: int | None,
+        branches: Branches | None,
     ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
         if cache is not None or prefix is not None:
-            most = slots_of(prefix) + (slots_of(cache) or tokens.shape[1])
-            rope.check_lengths(self.config, most)
+            own = slots_of(cache) if branches is None else branches.length
+            rope.check_lengths(self.config, slots_of(prefix) + (own or tokens.shape[1]))
         x = self.embed_tokens(tokens)
         if features is not None:
             inside = offset + jnp.arange(tokens.shape[1]) >= start[:, None]
             x = _with_features(x, inside & (tokens == image_token_id), features)
-        at = _positions(self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix))
+        at = _positions(
+            self.config, tokens.shape[1], start, offset, x.dtype, slots_of(prefix), branches
+        )
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
@@ -158,6 +161,7 @@ def forward(
     probed: bool = False,
     features: Float[Array, "batch slots hidden"] | None = None,
     image_token_id: int | None = None,
+    branches: Branches | None = None,
 ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
     """Compute the logits of the next token after each position.
 
@@ -181,6 +185,8 @@ def forward(
             sequence's picture tokens, one after another. A sequence has no more such tokens than
             rows.
         image_token_id: The picture token. Without features it is a token like any other.
+        branches: Where in the cache the branches of each sequence stand, of which ``tokens`` are
+            the new ones, all of the time ``offset``. With None they are tokens one after another.
 
     Returns:
         The logits in float32, and the cache with the new slots filled.
@@ -198,6 +204,7 @@ def forward(
         kernels,
         features,
         image_token_id,
+        branches,
     )
 
 
@@ -230,8 +237,9 @@ def _positions(
     offset: Int[Array, ""] | int,
     dtype: jnp.dtype,
     before: int = 0,
+    branches: Branches | None = None,
 ) -> Positions:
-    query = offset + jnp.arange(length)
+    query = offset + jnp.arange(length) if branches is None else jnp.full(length, offset)
     position = before + jnp.maximum(query[None, :] - start[:, None], 0)
     angles = rope.cosine_and_sine(config, config.rope, position)
     turned_in = jnp.dtype(jnp.float32) if config.rope_float32 else dtype
@@ -241,4 +249,4 @@ def _positions(
         angles = rope.cosine_and_sine(config, config.local_rope, position)
         local = Rotation(*(one.astype(turned_in) for one in angles))
     fresh = isinstance(offset, int) and offset == 0
-    return Positions(rotation, position, query, start, fresh, local_rotation=local)
+    return Positions(rotation, position, query, start, fresh, None, local, branches)

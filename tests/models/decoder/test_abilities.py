@@ -18,9 +18,9 @@ def bound(write):  # noqa: F811
     return GenerationTask(data=path, max_new_tokens=40).bind(language_model())
 
 
-def needed(bound, slots):
+def needed(bound, slots=None, **changes):
     config = DecoderConfig.from_hf(tiny_config())
-    request = dataclasses.replace(bound.request, slots=slots)
+    request = dataclasses.replace(bound.request, slots=slots, **changes)
     return DECODER.ability(request).bytes(config, request, bound.batches[0], 4)
 
 
@@ -35,6 +35,26 @@ def test_answers_at_a_time_are_halved_until_they_are_few(bound):
         found.append(request.slots)
         request = ability.smaller(request, bound.batches)
     assert found == [None, 50, 25, 12]
+
+
+def test_beams_share_the_cache_of_the_prompt(bound):
+    config = DecoderConfig.from_hf(tiny_config())
+    rows, length = bound.batches[0].tokens.shape
+    rest = length - bound.request.prefix
+    token = 4 * 2 * config.num_layers * config.num_kv_heads * config.head_dim
+    five = needed(bound, beams=5)
+    assert five > rows * (rest + 5 * 40) * token
+    assert needed(bound, slots=20, beams=5) < five / 4
+    assert needed(bound, repetition_penalty=1.5) > needed(bound)
+
+
+def test_beams_are_answers_at_a_time(bound):
+    request, found = dataclasses.replace(bound.request, beams=5), []
+    ability = DECODER.ability(request)
+    while request is not None:
+        found.append(request.slots)
+        request = ability.smaller(request, bound.batches)
+    assert found == [None, 50, 25, 12, 6, 3]
 
 
 def test_slots_are_at_least_one(write):  # noqa: F811

@@ -76,6 +76,12 @@ def all_configs():
 
 
 PROMPT = "USER: <image>\nWhat? ASSISTANT:"
+PROMPTS = [
+    (PROMPT, picture((23, 40), 1)),
+    ("USER: <image> or <image>? A:", picture((9, 9), 2), picture((40, 12), 3)),
+    ("USER: a long prompt, and then <image>", picture((3, 90), 4)),
+    ("No picture at all.",),
+]
 
 
 @pytest.mark.few(2)
@@ -118,27 +124,52 @@ def test_answers_equal_those_of_transformers(both):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("both", "beams", "penalty"),
+    [
+        ("llava-qwen3", 5, 1.5),
+        *(("next-mistral", *way) for way in ((5, 1.5), (5, 1.0), (2, 1.5), (2, 1.0), (1, 1.5))),
+    ],
+    indirect=["both"],
+)
+def test_beams_and_penalised_answers_equal_those_of_transformers(both, beams, penalty):
+    """Of each prompt alone, with picture tokens counted as those of text."""
+    new, ends = 48, tuple(range(5, PICTURE_TOKEN, 12))
+    request = Generate(
+        new, ends, 0, image_token_id=PICTURE_TOKEN, beams=beams, repetition_penalty=penalty
+    )
+    answers = answered_by_ours(both, request)
+    for own, (text, *images) in zip(answers, PROMPTS, strict=True):
+        inputs = dict(asked(both, text, images), num_beams=beams, repetition_penalty=penalty)
+        given = inputs["input_ids"].shape[1]
+        answer = both.model.generate(
+            **inputs, max_new_tokens=new, do_sample=False, eos_token_id=list(ends), pad_token_id=0
+        )[0, given:].numpy()
+        np.testing.assert_array_equal(own, np.pad(answer, (0, new - len(answer))))
+    lengths = (answers != 0).sum(-1)
+    assert lengths.min() < lengths.max()
+
+
+@pytest.mark.slow
 @all_configs()
 def test_long_answers_equal_those_of_transformers(both):
     assert_answers_equal(both, 64)
 
 
 def assert_answers_equal(both, new):
-    prompts = [
-        (PROMPT, picture((23, 40), 1)),
-        ("USER: <image> or <image>? A:", picture((9, 9), 2), picture((40, 12), 3)),
-        ("USER: a long prompt, and then <image>", picture((3, 90), 4)),
-        ("No picture at all.",),
-    ]
-    tokens, start, *pictures = both.prompts(*prompts)
-    request = Generate(new, (), 0, image_token_id=PICTURE_TOKEN)
+    answers = answered_by_ours(both, Generate(new, (), 0, image_token_id=PICTURE_TOKEN))
+    for own, (text, *images) in zip(answers, PROMPTS, strict=True):
+        np.testing.assert_array_equal(own, answered_by_theirs(both, text, images, new))
+    assert len({tuple(own) for own in answers}) > 1
+
+
+def answered_by_ours(both, request):
+    """The answers to all prompts at once."""
+    tokens, start, *pictures = both.prompts(*PROMPTS)
     axes = layout(both.config).population_axes()
     alone = jax.tree.map(np.expand_dims, both.params, axes)
     run = jax.jit(LLAVA.ability(request).program(both.config, request, axes))
-    answers = run(alone, tokens, start, *pictures, Common(Sight(both.pixels, {})))[0]
-    for own, (text, *images) in zip(answers, prompts, strict=True):
-        np.testing.assert_array_equal(own, answered_by_theirs(both, text, images, new))
-    assert len({tuple(np.asarray(own)) for own in answers}) > 1
+    return np.asarray(run(alone, tokens, start, *pictures, Common(Sight(both.pixels, {})))[0])
 
 
 def seen_by_ours(both, tiles, index):
@@ -161,15 +192,22 @@ def seen_by_theirs(both, inputs):
 
 def answered_by_theirs(both, text, images, new):
     """The answer of transformers, which reads all that was written before at each token."""
-    if images:
-        inputs = dict(both.theirs(text, *images))
-    else:
-        inputs = dict(both.processor.tokenizer([text], return_tensors="pt"))
-    tokens, rest = inputs.pop("input_ids"), inputs
-    rest.pop("attention_mask"), rest.pop("token_type_ids", None)
+    rest = asked(both, text, images)
+    tokens = rest.pop("input_ids")
+    rest.pop("attention_mask")
     length = tokens.shape[1]
     with torch.no_grad():
         for _ in range(new):
             chosen = both.model(input_ids=tokens, **rest).logits[:, -1].argmax(-1)
             tokens = torch.cat([tokens, chosen[:, None]], 1)
     return tokens[0, length:].numpy()
+
+
+def asked(both, text, images):
+    """What transformers gives its own model of a prompt with pictures, or without."""
+    if images:
+        inputs = dict(both.theirs(text, *images))
+    else:
+        inputs = dict(both.processor.tokenizer([text], return_tensors="pt"))
+    inputs.pop("token_type_ids", None)
+    return inputs

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches, admit
-from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.decoding import Prompts
+from evojax_merge.models.decoder.inference.greedy import Greedy, Last
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
-from evojax_merge.params.types import Array, Bool, Int, Tokens
+from evojax_merge.params.types import Array, Bool, Int
 
 _DUE = 0.75
 """A refill is due once it can take this share of its prompts, over a population."""
@@ -36,7 +37,7 @@ class _Queue(NamedTuple):
         start: The time of the first token of each slot's prompt.
         written: The number of tokens of each slot's answer.
         active: Whether the answer goes on.
-        token: The last token of each answer, not yet in the cache.
+        last: The last token of each answer.
         answer: All tokens of each answer.
         output: The answers that have left their slots.
         cache: The cache of the slots.
@@ -47,7 +48,7 @@ class _Queue(NamedTuple):
     start: Int[Array, "*pop slots"]
     written: Int[Array, "*pop slots"]
     active: Bool[Array, "*pop slots"]
-    token: Int[Array, "*pop slots"]
+    last: Last
     answer: Int[Array, "*pop slots new"]
     output: Int[Array, "*pop prompts new"]
     cache: Caches
@@ -60,8 +61,7 @@ _State = tuple[Int[Array, ""], _Queue]
 def answer_in_turn(
     greedy: Greedy,
     lanes: Lanes,
-    tokens: Tokens,
-    start: Int[Array, " prompts"],
+    prompts: Prompts,
     slots: int,
     refill: int,
 ) -> Int[Array, "*pop prompts new"]:
@@ -70,16 +70,15 @@ def answer_in_turn(
     Args:
         greedy: The decoding that a step does.
         lanes: The candidates.
-        tokens: Left-padded prompts.
-        start: The first slot of each prompt that holds a token.
+        prompts: The prompts.
         slots: How many prompts are answered at a time, fewer than there are.
         refill: How many prompts are prefilled at a time, at most ``slots``.
     """
-    prompts, length = tokens.shape
+    count, length = prompts.tokens.shape
     share = _DUE if lanes.lead else 1.0
 
     def is_due(queue: _Queue) -> Bool[Array, ""]:
-        wanted = jnp.minimum(prompts - queue.waiting, refill)
+        wanted = jnp.minimum(count - queue.waiting, refill)
         possible = jnp.minimum(wanted, jnp.sum(~queue.active, axis=-1))
         return (jnp.sum(possible) >= share * jnp.sum(wanted)) & jnp.any(wanted > 0)
 
@@ -87,7 +86,7 @@ def answer_in_turn(
         return jnp.any(state[1].active) & ~is_due(state[1])
 
     def unfinished(state: _State) -> Bool[Array, ""]:
-        return jnp.any(state[1].waiting < prompts) | jnp.any(state[1].active)
+        return jnp.any(state[1].waiting < count) | jnp.any(state[1].active)
 
     def decode(state: _State) -> _State:
         time, queue = state
@@ -101,12 +100,12 @@ def answer_in_turn(
         time, queue = state
 
         def fill(model: Primed, queue: _Queue) -> _Queue:
-            return _refill(greedy, model, queue, time, tokens, start, refill)
+            return _refill(greedy, model, queue, time, prompts, refill)
 
         return jax.lax.while_loop(goes_on, decode, (time, lanes.each(fill, queue)))
 
     def empty(model: Primed) -> _Queue:
-        return _empty(greedy, model, slots, prompts, length)
+        return _empty(greedy, model, slots, count, length)
 
     begin = (jnp.int32(length), lanes.each(empty))
     _, queue = jax.lax.while_loop(unfinished, turn, begin)
@@ -115,13 +114,14 @@ def answer_in_turn(
 
 def _empty(greedy: Greedy, model: Primed, slots: int, prompts: int, length: int) -> _Queue:
     new, zeros = greedy.max_new_tokens, jnp.zeros(slots, jnp.int32)
+    seen = jnp.zeros((slots, greedy.config.vocab_size), bool) if greedy.looks_back else None
     return _Queue(
         waiting=jnp.int32(0),
         owner=zeros + prompts,
         start=zeros,
         written=zeros,
         active=zeros > 0,
-        token=zeros,
+        last=Last(zeros, seen),
         answer=jnp.full((slots, new), greedy.pad_id, jnp.int32),
         output=jnp.full((prompts, new), greedy.pad_id, jnp.int32),
         cache=empty_cache(greedy.config, model.params, slots, length + new),
@@ -133,18 +133,17 @@ def _refill(
     model: Primed,
     queue: _Queue,
     time: Int[Array, ""],
-    tokens: Tokens,
-    start: Int[Array, " prompts"],
+    prompts: Prompts,
     refill: int,
 ) -> _Queue:
     """Put waiting prompts into free slots, as if they had ended just before ``time``."""
-    prompts, length = tokens.shape
+    count, length = prompts.tokens.shape
     slots = len(queue.owner)
     free = jnp.nonzero(~queue.active, size=refill, fill_value=slots)[0]
     chosen = queue.waiting + jnp.arange(refill)
-    rows = jnp.where(chosen < prompts, free, slots)  # there is no such row: nothing is written
-    read = jnp.minimum(chosen, prompts - 1)
-    token, cache = greedy.prefill(model.before(read), tokens[read], start[read], length)
+    rows = jnp.where(chosen < count, free, slots)  # there is no such row: nothing is written
+    read = jnp.minimum(chosen, count - 1)
+    last, cache = greedy.prefill(model.before(read), prompts.of(read), length)
     answer = jnp.full((refill, greedy.max_new_tokens), greedy.pad_id, jnp.int32)
 
     def put(old: Array, new: Array | int) -> Array:
@@ -153,11 +152,11 @@ def _refill(
     return _Queue(
         waiting=queue.waiting + jnp.sum(rows < slots),
         owner=put(queue.owner, chosen),
-        start=put(queue.start, time - length + start[read]),
+        start=put(queue.start, time - length + prompts.start[read]),
         written=put(queue.written, 1),
-        active=put(queue.active, ~greedy.ends(token) & (greedy.max_new_tokens > 1)),
-        token=put(queue.token, token),
-        answer=put(queue.answer, answer.at[:, 0].set(token)),
+        active=put(queue.active, ~greedy.ends(last.token) & (greedy.max_new_tokens > 1)),
+        last=jax.tree.map(put, queue.last, last),
+        answer=put(queue.answer, answer.at[:, 0].set(last.token)),
         output=_with_answers(queue),
         cache=admit(queue.cache, cache, rows, time - length),
     )
@@ -166,14 +165,14 @@ def _refill(
 def _step(greedy: Greedy, model: Primed, queue: _Queue, time: Int[Array, ""]) -> _Queue:
     """Write one more token of each answer that goes on."""
     start = jnp.where(queue.active, queue.start, time)  # an idle row's position must not grow
-    token, cache = greedy.decode(model, queue.token, start, queue.cache, time)
+    last, cache = greedy.decode(model, queue.last, start, queue.cache, time)
     place = jnp.arange(greedy.max_new_tokens) == queue.written[:, None]
     written = queue.written + queue.active
     return queue._replace(
         written=written,
-        active=queue.active & ~greedy.ends(token) & (written < greedy.max_new_tokens),
-        token=token,
-        answer=jnp.where(place & queue.active[:, None], token[:, None], queue.answer),
+        active=queue.active & ~greedy.ends(last.token) & (written < greedy.max_new_tokens),
+        last=last,
+        answer=jnp.where(place & queue.active[:, None], last.token[:, None], queue.answer),
         cache=cache,
     )
 

@@ -1,10 +1,11 @@
-"""Greedy generation for a whole population of models in one compiled program.
+"""Generation for a whole population of models in one compiled program.
 
 Every candidate answers the same prompts. The decode loop runs once for the population, not once
 under ``vmap``. A vmapped ``while_loop`` selects between old and new carry for every candidate and
 would copy all the caches at every token.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,8 +14,10 @@ import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.beam_search import BeamSearch, search_in_groups
 from evojax_merge.models.decoder.inference.continuous import answer_in_turn
-from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.decoding import Prompts
+from evojax_merge.models.decoder.inference.greedy import Greedy, Last
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.pictures import Pictures
 from evojax_merge.models.decoder.inference.prefix import Primed, candidates, prime
@@ -22,11 +25,11 @@ from evojax_merge.models.decoder.params import layout
 from evojax_merge.params.types import Array, Bool, Int, Params, Tokens
 
 
-class _Decoding(NamedTuple):
-    """The state of decoding: ``output`` holds ``step`` tokens of each answer."""
+class _Answers(NamedTuple):
+    """The state of greedy decoding: ``output`` holds ``step`` tokens of each answer."""
 
     step: Int[Array, ""]
-    token: Int[Array, "*pop batch"]
+    last: Last
     ended: Bool[Array, "*pop batch"]
     output: Int[Array, "*pop batch new"]
     cache: Caches
@@ -42,9 +45,11 @@ def make_generate(
     prefix: int = 0,
     slots: int | None = None,
     refill: int | None = None,
+    beams: int = 1,
+    repetition_penalty: float = 1.0,
     pictures: Pictures | None = None,
 ) -> Callable[..., Int[Array, "pop batch new"]]:
-    """Build ``generate(params, tokens, start, *fields, eyes=None)``, greedy decoding.
+    """Build ``generate(params, tokens, start, *fields, eyes=None)``.
 
     Args:
         config: The decoder that all candidates share.
@@ -55,7 +60,11 @@ def make_generate(
         prefix: How many tokens all prompts begin with. A candidate reads them once.
         slots: How many prompts a candidate answers at a time. Where there are more, those that wait
             take the places of answers that have ended. With None it answers all at once.
+            With several beams, groups of so many prompts are answered one after another.
         refill: How many prompts are admitted at a time, by default an eighth of ``slots``.
+        beams: How many continuations of a prompt are followed (see `beam_search`). With 1 decoding
+            is greedy.
+        repetition_penalty: What tokens seen before are penalised by (see `repetition`).
         pictures: How the pictures of prompts are seen, or None for text alone.
 
     Returns:
@@ -64,59 +73,64 @@ def make_generate(
         as every answer of every candidate has ended. The caller jits it.
     """
     axes = layout(config).population_axes() if axes is None else axes
-    greedy = Greedy(config, max_new_tokens, eos_ids, pad_id, pictures)
+    kind = Greedy if beams == 1 else functools.partial(BeamSearch, beams=beams)
+    decoding = kind(config, max_new_tokens, eos_ids, pad_id, repetition_penalty, pictures)
 
     def generate(
         params: Params, tokens: Tokens, start: Int[Array, " batch"], *fields: Any, eyes: Any = None
     ) -> Int[Array, "pop batch new"]:
         lanes = candidates(params, axes, pictures, fields, eyes)
+        whole = tokens if decoding.looks_back else None
         lanes, tokens = prime(config, lanes, tokens, start, prefix)
-        if slots is None or len(tokens) <= slots:
-            output = _answer_together(greedy, lanes, tokens, start)
+        prompts = Prompts(tokens, start, whole)
+        if isinstance(decoding, BeamSearch):
+            output = search_in_groups(decoding, lanes, prompts, slots or len(tokens))
+        elif slots is None or len(tokens) <= slots:
+            output = _answer_together(decoding, lanes, prompts)
         else:
             some = min(refill or max(1, slots // 8), slots)
-            output = answer_in_turn(greedy, lanes, tokens, start, slots, some)
+            output = answer_in_turn(decoding, lanes, prompts, slots, some)
         return output if lanes.lead else output[None]
 
     return generate
 
 
 def _answer_together(
-    greedy: Greedy, lanes: Lanes, tokens: Tokens, start: Int[Array, " batch"]
+    greedy: Greedy, lanes: Lanes, prompts: Prompts
 ) -> Int[Array, "*pop batch new"]:
     """Decode all answers at once, until the last has ended."""
-    batch, prompt = tokens.shape
+    batch, prompt = prompts.tokens.shape
     new = greedy.max_new_tokens
 
-    def prefill(model: Primed) -> tuple[Array, Caches]:
-        return greedy.prefill(model, tokens, start, prompt + new)
+    def prefill(model: Primed) -> tuple[Last, Caches]:
+        return greedy.prefill(model, prompts, prompt + new)
 
-    token, cache = lanes.each(prefill)
-    ended = greedy.ends(token)
+    last, cache = lanes.each(prefill)
+    ended = greedy.ends(last.token)
 
     def write(output: Array, token: Array, step: Int[Array, ""] | int) -> Array:
         corner = (*(0 for _ in lanes.lead), 0, step)
         return jax.lax.dynamic_update_slice(output, token[..., None], corner)
 
-    def unfinished(state: _Decoding) -> Bool[Array, ""]:
+    def unfinished(state: _Answers) -> Bool[Array, ""]:
         return (state.step < new) & ~jnp.all(state.ended)
 
-    def decode(state: _Decoding) -> _Decoding:
+    def decode(state: _Answers) -> _Answers:
         time = prompt + state.step - 1
 
-        def step(model: Primed, token: Array, cache: Caches) -> tuple[Array, Caches]:
-            return greedy.decode(model, token, start, cache, time)
+        def step(model: Primed, last: Last, cache: Caches) -> tuple[Last, Caches]:
+            return greedy.decode(model, last, prompts.start, cache, time)
 
-        token, cache = lanes.each(step, state.token, state.cache)
-        token = jnp.where(state.ended, greedy.pad_id, token)
-        return _Decoding(
+        last, cache = lanes.each(step, state.last, state.cache)
+        token = jnp.where(state.ended, greedy.pad_id, last.token)
+        return _Answers(
             step=state.step + 1,
-            token=token,
+            last=last._replace(token=token),
             ended=state.ended | greedy.ends(token),
             output=write(state.output, token, state.step),
             cache=cache,
         )
 
     answers = jnp.full((*lanes.lead, batch, new), greedy.pad_id, jnp.int32)
-    first = _Decoding(jnp.int32(1), token, ended, write(answers, token, 0), cache)
+    first = _Answers(jnp.int32(1), last, ended, write(answers, last.token, 0), cache)
     return jax.lax.while_loop(unfinished, decode, first).output

@@ -1,84 +1,55 @@
-"""Greedy decoding with one candidate: it reads prompts, takes steps and knows the end."""
+"""Greedy decoding with one candidate: it reads prompts and takes steps."""
 
-import dataclasses
-import functools
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches
-from evojax_merge.models.decoder.config import DecoderConfig
-from evojax_merge.models.decoder.inference.pictures import Features, Pictures
-from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache, features_of
-from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.params.types import Array, Bool, Int, Tokens
+from evojax_merge.models.decoder.inference.decoding import Decoding, Prompts
+from evojax_merge.models.decoder.inference.prefix import Primed
+from evojax_merge.models.decoder.inference.repetition import penalised, with_token
+from evojax_merge.params.types import Array, Bool, Float, Int
 
 
-@dataclasses.dataclass(frozen=True)
-class Greedy:
-    """Greedy decoding with one kind of decoder.
+class Last(NamedTuple):
+    """The last token of some answers, and what was seen up to it.
 
     Attributes:
-        config: The configuration of all candidates.
-        max_new_tokens: The number of tokens of the longest answer.
-        eos_ids: The tokens that end an answer. The one met is kept in it.
-        pad_id: The token that fills an answer after its end.
-        pictures: How the pictures of prompts are seen, or None for text alone.
+        token: The token, not yet in the cache.
+        seen: Which tokens of the vocabulary stand in each prompt and answer, or None without a
+            penalty on them.
     """
 
-    config: DecoderConfig
-    max_new_tokens: int
-    eos_ids: tuple[int, ...]
-    pad_id: int
-    pictures: Pictures | None = None
+    token: Int[Array, " *rows"]
+    seen: Bool[Array, "*rows vocab"] | None
 
-    def prefill(
-        self, model: Primed, tokens: Tokens, start: Int[Array, " rows"], slots: int
-    ) -> tuple[Int[Array, " rows"], Caches]:
-        """Return each answer's first token, and a cache that begins with the prompts.
 
-        Args:
-            model: The candidate, with the pictures of these prompts before it.
-            tokens: Left-padded prompts.
-            start: The first slot of each prompt that holds a token.
-            slots: The number of slots of the cache.
+class Greedy(Decoding):
+    """Greedy decoding with one kind of decoder: the next token is the one of the highest score."""
+
+    def prefill(self, model: Primed, prompts: Prompts, slots: int) -> tuple[Last, Caches]:
+        """Return each answer's first token, and a cache of as many slots that begins with prompts.
+
+        The pictures of these prompts are those before the candidate.
         """
-        empty = empty_cache(self.config, model.params, len(tokens), slots)
-        features = features_of(model, self.pictures)
-        return self._next(model, tokens, start, empty, 0, features)
+        logits, cache = self.read(model, prompts, slots)
+        return self._choose(logits, self.seen_in(prompts)), cache
 
     def decode(
         self,
         model: Primed,
-        token: Int[Array, " rows"],
+        last: Last,
         start: Int[Array, " rows"],
         cache: Caches,
         time: Int[Array, ""],
-    ) -> tuple[Int[Array, " rows"], Caches]:
+    ) -> tuple[Last, Caches]:
         """Return the token after the one at ``time``, and the cache with that one in it."""
-        return self._next(model, token[:, None], start, cache, time)
+        logits, cache = self.go_on(model, last.token[:, None], start, cache, time)
+        return self._choose(logits[:, -1], last.seen), cache
 
-    def ends(self, token: Int[Array, " *rows"]) -> Bool[Array, " *rows"]:
-        """Tell whether an answer ends with this token."""
-        return jnp.isin(token, jnp.asarray(self.eos_ids, jnp.int32))
-
-    def _next(
-        self,
-        model: Primed,
-        tokens: Tokens,
-        start: Int[Array, " rows"],
-        cache: Caches,
-        offset: Int[Array, ""] | int,
-        features: Features | None = None,
-    ) -> tuple[Int[Array, " rows"], Caches]:
-        run = functools.partial(
-            forward,
-            self.config,
-            prefix=model.prefix,
-            last_only=True,
-            kernels=True,
-            features=features,
-            image_token_id=None if self.pictures is None else self.pictures.token_id,
-        )
-        logits, filled = run(model.params, tokens, start, cache, offset)
-        assert filled is not None
-        return jnp.argmax(logits[:, -1], axis=-1).astype(jnp.int32), filled
+    def _choose(
+        self, logits: Float[Array, "rows vocab"], seen: Bool[Array, "rows vocab"] | None
+    ) -> Last:
+        scores = logits if seen is None else penalised(logits, seen, self.repetition_penalty)
+        token = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+        return Last(token, None if seen is None else with_token(seen, token))
