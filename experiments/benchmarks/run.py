@@ -19,6 +19,7 @@ BENCHMARKS = (
     "candidates",
     "generation",
     "engine",
+    "unet",
 )
 
 

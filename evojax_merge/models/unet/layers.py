@@ -5,6 +5,7 @@ layouts, ``[out, in, height, width]`` and ``[out, in]``, so that loading and exp
 and nothing else. A module is made for its structure alone, with zeros for weights.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -62,14 +63,42 @@ class Conv(nnx.Module):
         self.padding = (kernel // 2, kernel // 2) if padding is None else padding
 
     def __call__(self, x: Grid) -> Grid:
+        weight = self.weight[...]
+        if weight.shape[2:] == (1, 1):
+            return jnp.einsum("...i,oi->...o", x, weight[:, :, 0, 0]) + self.bias[...]
+        # A CPU's convolution lays the kernel out anew, which for few pixels takes longer than that.
+        few = math.prod(x.shape[:3]) <= len(weight) and jax.default_backend() == "cpu"
+        if few and self.stride == 1:
+            return _of_few_pixels(x, weight, self.padding) + self.bias[...]
         y = jax.lax.conv_general_dilated(
             x,
-            self.weight[...],
+            weight,
             window_strides=(self.stride, self.stride),
             padding=(self.padding, self.padding),
             dimension_numbers=("NHWC", "OIHW", "NHWC"),
         )
         return y + self.bias[...]
+
+
+def _of_few_pixels(
+    x: Float[Array, "batch height width inputs"],
+    weight: Float[Array, "outputs inputs side side"],
+    padding: tuple[int, int],
+) -> Float[Array, "batch height width outputs"]:
+    """Convolve as one product of matrices: the windows of all pixels, times the kernel as it lies.
+
+    The result has the size of the picture.
+    """
+    height, width = x.shape[1:3]
+    side = weight.shape[-1]
+    padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    windows = [
+        padded[:, row : row + height, column : column + width]
+        for row in range(side)
+        for column in range(side)
+    ]
+    flat = jnp.stack(windows, axis=-1).reshape(*x.shape[:3], -1)
+    return jnp.einsum("...i,oi->...o", flat, weight.reshape(len(weight), -1))
 
 
 class GroupNorm(nnx.Module):
@@ -87,11 +116,18 @@ class GroupNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
-        wide = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, -1)
-        wide -= jnp.mean(wide, axis=(1, 2, 4), keepdims=True)
-        scale = jax.lax.rsqrt(jnp.mean(wide * wide, (1, 2, 4), keepdims=True) + self.epsilon)
+        wide = x.astype(jnp.float32)
+        wide -= self._spread(jnp.mean(wide, axis=(1, 2)))
+        scale = jax.lax.rsqrt(self._spread(jnp.mean(wide * wide, axis=(1, 2))) + self.epsilon)
         weight, bias = (part[...].astype(jnp.float32) for part in (self.weight, self.bias))
-        return ((wide * scale).reshape(x.shape) * weight + bias).astype(x.dtype)
+        return (wide * (scale * weight) + bias).astype(x.dtype)
+
+    def _spread(self, means: Float[Array, "batch channels"]) -> Float[Array, "batch 1 1 channels"]:
+        """Replace the mean of each channel by that of its group."""
+        batch, channels = means.shape
+        shared = jnp.mean(means.reshape(batch, self.groups, -1), axis=-1, keepdims=True)
+        spread = jnp.broadcast_to(shared, (batch, self.groups, channels // self.groups))
+        return spread.reshape(batch, 1, 1, channels)
 
 
 class LayerNorm(nnx.Module):
