@@ -80,6 +80,8 @@ class Family:
         only: The function that gives the configuration of a model with some of its parts alone.
         holding: The function that gives the configuration of a whole whose merged parts have
             another: ``holding(whole, merged)``.
+        spelled: The function that spells the name of a tensor as the files of a model of a
+            configuration do, ``spelled(config, name)``. It is None where there is one spelling.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Family:
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
     holding: Callable[[Any, Any], Any] | None = None
+    spelled: Callable[[Any, str], str] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -210,6 +213,7 @@ LLAVA = Family(
     parts=functools.partial(llava_params.parts, decoder=DECODER),
     only=LlavaConfig.only,
     holding=LlavaConfig.holding,
+    spelled=LlavaConfig.spelled,
 )
 
 FAMILIES = (DECODER, MLP, CLIP, LLAVA)

@@ -33,7 +33,9 @@ def costs_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[tuple[
             start, worked = time.perf_counter(), time.process_time()
             fn()
             taken.append((time.perf_counter() - start, time.process_time() - worked))
-    return [(median(wall), median(work)) for wall, work in (zip(*taken) for taken in times)]
+    return [
+        (median(wall), median(work)) for wall, work in (zip(*own, strict=True) for own in times)
+    ]
 
 
 def row(

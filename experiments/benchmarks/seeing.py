@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from measure import Row, cores, main, row, costs_in_turn
+from measure import Row, cores, costs_in_turn, main, row
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -34,18 +34,19 @@ from evojax_merge.models.ability import Common
 from evojax_merge.models.llava.modeling import features
 from evojax_merge.models.request import Generate, Pixels, Sight
 
-BATCH, TEXT, NEW, REPEATS = 16, 24, 32, 5
+BATCH, TEXT, NEW = 16, 24, 32
 IMAGE_TOKEN = 255
 MEAN, DEVIATION = 0.45, 0.27
 
 
 class Shape(NamedTuple):
-    """The sizes of a LLaVA, and how many pictures its tower sees at a time."""
+    """The sizes of a LLaVA, how many pictures its tower sees at a time, and how often it does."""
 
     name: str
     tower: dict[str, int]
     text: dict[str, int]
     pictures: int
+    repeats: int
 
 
 TOWERS = (
@@ -54,6 +55,7 @@ TOWERS = (
         {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "heads": 12},
         {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 1},
         2,
+        5,
     ),
     Shape(
         "the experiment's, 17 positions",
@@ -61,6 +63,7 @@ TOWERS = (
         | {"image_size": 32, "patch_size": 8},
         {"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 1},
         256,
+        9,
     ),
 )
 MODELS = (
@@ -70,12 +73,14 @@ MODELS = (
         | {"image_size": 32, "patch_size": 8},
         {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 5},
         BATCH,
+        7,
     ),
     Shape(
-        "25 M parameters, 576 features",
+        "11 M parameters, 576 features",
         {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "heads": 3},
-        {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8},
+        {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
         BATCH,
+        3,
     ),
 )
 
@@ -124,7 +129,9 @@ def _seeing(shape: Shape, folder: Path) -> list[Row]:
             found = both.theirs.model.get_image_features(both.pixel_values).pooler_output
         return np.stack([one.numpy() for one in found])
 
-    return _compared(f"see, {shape.name}", ours, theirs, shape.pictures, "pictures/s")
+    return _compared(
+        f"see, {shape.name}", ours, theirs, shape.pictures, "pictures/s", shape.repeats
+    )
 
 
 def _answering(shape: Shape, folder: Path) -> list[Row]:
@@ -171,18 +178,23 @@ def _answering(shape: Shape, folder: Path) -> list[Row]:
 
     name = f"answer, batch {BATCH}, {shape.name}"
     return [
-        *_compared(name, ours, theirs, BATCH * NEW, "tokens/s"),
-        *_compared(f"{name}, frozen tower", frozen, theirs, BATCH * NEW, "tokens/s"),
+        *_compared(name, ours, theirs, BATCH * NEW, "tokens/s", shape.repeats),
+        *_compared(f"{name}, frozen tower", frozen, theirs, BATCH * NEW, "tokens/s", shape.repeats),
     ]
 
 
 def _compared(
-    name: str, ours: Callable[[], Any], theirs: Callable[[], Any], count: int, unit: str
+    name: str,
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    count: int,
+    unit: str,
+    repeats: int,
 ) -> list[Row]:
     """How fast both are, in turns, and how far their results are apart."""
     found, known = ours(), theirs()
     apart = float(np.abs(found - known).max() / np.abs(known).max())
-    (mine, my_work), (peer, peer_work) = costs_in_turn((ours, theirs), REPEATS)
+    (mine, my_work), (peer, peer_work) = costs_in_turn((ours, theirs), repeats)
     torch_ = "transformers, torch"
     return [
         row(name, count / mine, unit, torch_, count / peer, peer / mine),

@@ -49,7 +49,8 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Any:
     found: list[int] = []
     with count_compilations() as compilations:
         monkeypatch.setattr(
-            "evojax_merge.runs.searcher.SearchProgress", lambda *_, **__: _Watch(compilations, found)
+            "evojax_merge.runs.searcher.SearchProgress",
+            lambda *_, **__: _Watch(compilations, found),
         )
         yield found
 

@@ -155,6 +155,10 @@ class LlavaConfig:
         """
         return dataclasses.replace(cls.from_hf(config), names=Names.of(stored))
 
+    def spelled(self, name: str) -> str:
+        """Spell the name of a tensor as the files of the model do."""
+        return self.names.spelled(name)
+
     def with_vocabulary(self, rows: int) -> Self:
         """Return the same model with another number of tokens."""
         return dataclasses.replace(self, text=dataclasses.replace(self.text, vocab_size=rows))
