@@ -76,7 +76,7 @@ MODELS = (
         7,
     ),
     Shape(
-        "11 M parameters, 576 features",
+        "10 M parameters, 576 features",
         {"hidden_size": 192, "intermediate_size": 768, "num_hidden_layers": 6, "heads": 3},
         {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6},
         BATCH,
