@@ -22,13 +22,20 @@ def seconds(fn: Callable[[], Any], repeats: int) -> float:
 
 def seconds_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
     """Median wall time of each function; they take turns, so that other load meets all alike."""
-    times: list[list[float]] = [[] for _ in fns]
+    return [wall for wall, _ in costs_in_turn(fns, repeats)]
+
+
+def costs_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[tuple[float, float]]:
+    """Median wall time of each function, and median processor time of all its threads."""
+    times: list[list[tuple[float, float]]] = [[] for _ in fns]
     for _ in range(repeats):
         for fn, taken in zip(fns, times, strict=True):
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             fn()
-            taken.append(time.perf_counter() - start)
-    return [median(taken) for taken in times]
+            taken.append((time.perf_counter() - start, time.process_time() - worked))
+    return [
+        (median(wall), median(work)) for wall, work in (zip(*own, strict=True) for own in times)
+    ]
 
 
 def row(

@@ -19,6 +19,9 @@ BENCHMARKS = (
     "candidates",
     "generation",
     "engine",
+    "seeing",
+    "seeing_candidates",
+    "seeing_memory",
 )
 
 
