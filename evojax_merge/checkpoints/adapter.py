@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from evojax_merge.checkpoints.adapted import Adapted
 from evojax_merge.checkpoints.adapter_config import (
     AdapterConfig,
     is_adapter_directory,
@@ -65,13 +66,24 @@ def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
     config = read_adapter_config(directory)
     path = adapter_file(directory)
     headers = file_headers(path)
-    factors, copies, problems = _sorted_names(headers, base)
-    pairs = []
+    adapted_base = Adapted(base)
+    factors, copies, problems = _sorted_names(headers, adapted_base)
+    if parts := adapted_base.not_merged(module for module, _ in factors):
+        raise CheckpointError(
+            f"{directory}: adapts the {' and the '.join(parts)} of {adapted_base.whole.directory}, "
+            f"of which {', '.join(base.parts)} alone is merged; add {', '.join(parts)} to "
+            "model.parts, or train an adapter of the merged parts alone"
+        )
+    pairs, taken = [], set()
     for (module, table), names in factors.items():
-        found = _pair_problems(module, table, names, headers, config, base)
+        found = _pair_problems(module, table, names, headers, config, adapted_base)
+        slot = base.slots.get(adapted_base.weight(module))
+        if slot in taken:
+            found.append(f"adapts {module} twice, under two spellings of its name")
         problems += found
         if not found:
-            slot = base.slots[module + ".weight"]
+            assert slot is not None
+            taken.add(slot)
             rank, scale = config.rank_of(module), config.scale_of(module)
             pairs.append(Pair(slot, names["A"], names["B"], table, rank, scale))
     adapted = [module for module, _ in factors]
@@ -115,10 +127,10 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
 
 
 def _sorted_names(
-    headers: Mapping[str, TensorInfo], base: Checkpoint
+    headers: Mapping[str, TensorInfo], adapted: Adapted
 ) -> tuple[dict[tuple[str, bool], dict[str, str]], dict[str, str], list[str]]:
     """Return names of factors by module, copies of the base's tensors, and what is neither."""
-    aliases = base.family.layout(base.config).aliases
+    base, aliases = adapted.base, adapted.aliases
     factors: dict[tuple[str, bool], dict[str, str]] = {}
     copies, problems = {}, []
     for name, info in headers.items():
@@ -128,7 +140,7 @@ def _sorted_names(
             factors.setdefault((match["module"], match["table"] is not None), {})[side] = name
             continue
         match = _COPY.fullmatch(plain)
-        original = match["module"] + ".weight" if match else ""
+        original = adapted.weight(match["module"]) if match else ""
         original = aliases.get(original, original)
         if original not in base.slots:
             problems.append(f"unexpected: {name} {list(info.shape)}")
@@ -148,15 +160,15 @@ def _pair_problems(
     names: Mapping[str, str],
     headers: Mapping[str, TensorInfo],
     config: AdapterConfig,
-    base: Checkpoint,
+    adapted: Adapted,
 ) -> list[str]:
-    slot = base.slots.get(module + ".weight")
-    if module + ".weight" in base.family.layout(base.config).aliases:
+    weight, aliases = adapted.weight(module), adapted.aliases
+    slot = adapted.base.slots.get(weight)
+    if weight in aliases:
         return [f"adapts {module}, which is tied to another weight; that cannot be merged"]
     if slot is None or len(slot.shape) != 2:
-        return [f"adapts {module}, but the base has no weight matrix {module}.weight"]
-    tied = base.family.layout(base.config).aliases.values()
-    if module + ".weight" in tied:
+        return [f"adapts {module}, but the base has no weight matrix {weight}"]
+    if weight in aliases.values():
         return [f"adapts {module}, to which another weight is tied; that cannot be merged"]
     if missing := [side for side in "AB" if side not in names]:
         return [f"missing: lora_{missing[0]} of {module}"]

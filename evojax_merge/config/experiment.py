@@ -94,7 +94,8 @@ class ModelChoice:
         if self.carrier is not None and self.carrier not in places:
             raise ValueError(
                 f"model.carrier is {self.carrier!r}; give base, or one of {', '.join(names)} (a "
-                "merge has the tokens of its carrier, which must be one of the merged models)"
+                "merge has the tokens of its carrier, which must be one of the merged models: list "
+                "it in model.sources)"
             )
         if self.carrier is not None and self.tokenizer not in ("base", self.carrier):
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Real, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from evojax_merge.checkpoints.directory import resolve
 from evojax_merge.checkpoints.errors import CheckpointError
@@ -178,8 +178,10 @@ def opened(picture: Picture, path: Path) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except Exception as error:  # the readers of Pillow raise exceptions of any kind
+        unknown = isinstance(error, UnidentifiedImageError)  # it names an object of Python
+        reason = f"it is none of {', '.join(FORMATS)}" if unknown else error
         raise DataError(
-            f"{picture.place}: {picture.name} cannot be read as a picture ({error}); replace it, "
+            f"{picture.place}: {picture.name} cannot be read as a picture ({reason}); replace it, "
             "or leave the item out"
         ) from error
 

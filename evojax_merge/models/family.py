@@ -96,6 +96,8 @@ class Family:
         holding: The function that gives the configuration of a whole whose merged parts have
             another: ``holding(whole, merged)``.
         sees: Whether the models see pictures. Their folder then has ``vision.py``.
+        spelled: The function that spells the name of a tensor as the files of a model of a
+            configuration do, ``spelled(config, name)``. It is None where there is one spelling.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Family:
     only: Callable[[Any, Collection[str]], Any] | None = None
     holding: Callable[[Any, Any], Any] | None = None
     sees: bool = False
+    spelled: Callable[[Any, str], str] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -239,6 +242,7 @@ LLAVA = Family(
     only=LlavaConfig.only,
     holding=LlavaConfig.holding,
     sees=True,
+    spelled=LlavaConfig.spelled,
 )
 
 QWEN_VL = Family(
@@ -257,6 +261,7 @@ QWEN_VL = Family(
     only=QwenVLConfig.only,
     holding=QwenVLConfig.holding,
     sees=True,
+    spelled=QwenVLConfig.spelled,
 )
 
 UNET = Family(

@@ -80,12 +80,25 @@ class Setup(abc.ABC):
             part = items if given is None else given.get("size", MinibatchConfig.size)
             return f"{items}" if part == items else f"{part} of {items}"
 
-        return [
+        searches = [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
             f"{stage.evaluations} evaluations of {measured(stage.savers)} items"
             for stage in self.stages
         ]
+        return searches + self._unseen()
+
+    def _unseen(self) -> list[str]:
+        """A line that says so if the merge sees pictures and the task has none."""
+        reference = self.prepared.reference
+        whole = reference.carrier or reference
+        pictures = [
+            getattr(part.request, "image_token_id", 0) for part in tasks_of(self.bound["search"])
+        ]
+        if whole.family.parts is None or any(one is not None for one in pictures):
+            return []
+        name = whole.directory.name
+        return [f"{name} sees pictures and the task has none: only its language model is measured"]
 
     @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:

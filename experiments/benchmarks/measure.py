@@ -20,26 +20,22 @@ def seconds(fn: Callable[[], Any], repeats: int) -> float:
     return seconds_in_turn((fn,), repeats)[0]
 
 
-def seconds_in_turn(
-    fns: Sequence[Callable[[], Any]],
-    repeats: int,
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[float]:
-    """Median time of each function; they take turns, so that other load meets all alike.
+def seconds_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
+    """Median wall time of each function; they take turns, so that other load meets all alike."""
+    return [wall for wall, _ in costs_in_turn(fns, repeats)]
 
-    Args:
-        fns: Functions that do not return before their result is there.
-        repeats: How often each runs.
-        clock: The clock, by default that of the wall. `time.process_time` counts the seconds of all
-            cores in use, and not those of other processes.
-    """
-    times: list[list[float]] = [[] for _ in fns]
+
+def costs_in_turn(fns: Sequence[Callable[[], Any]], repeats: int) -> list[tuple[float, float]]:
+    """Median wall time of each function, and median processor time of all its threads."""
+    times: list[list[tuple[float, float]]] = [[] for _ in fns]
     for _ in range(repeats):
         for fn, taken in zip(fns, times, strict=True):
-            start = clock()
+            start, worked = time.perf_counter(), time.process_time()
             fn()
-            taken.append(clock() - start)
-    return [median(taken) for taken in times]
+            taken.append((time.perf_counter() - start, time.process_time() - worked))
+    return [
+        (median(wall), median(work)) for wall, work in (zip(*own, strict=True) for own in times)
+    ]
 
 
 def row(

@@ -20,6 +20,9 @@ BENCHMARKS = (
     "generation",
     "engine",
     "unet",
+    "seeing",
+    "seeing_candidates",
+    "seeing_memory",
 )
 
 

@@ -9,7 +9,6 @@ one idle core.
 """
 
 import functools
-import time
 from collections.abc import Callable
 
 import diffusers
@@ -17,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from measure import Row, cores, main, row, seconds_in_turn
+from measure import Row, cores, costs_in_turn, main, row
 
 from evojax_merge.models.family import UNET
 from evojax_merge.params.tree import unflatten
@@ -75,7 +74,7 @@ def forward_rows(size: int) -> list[Row]:
 
     wanted = theirs()
     assert np.abs(ours() - wanted).max() < 1e-4 * np.abs(wanted).max()
-    mine, peer = seconds_in_turn((ours, theirs), REPEATS, time.process_time)
+    mine, peer = (work for _, work in costs_in_turn((ours, theirs), REPEATS))
     return [row(f"unet step {size}×{size}", mine, "s", PEER, peer, peer / mine)]
 
 
@@ -96,15 +95,15 @@ def convolution_rows(size: int, channels: int) -> list[Row]:
     pixels, turned = jnp.asarray(x), jnp.asarray(x.transpose(0, 3, 1, 2))
     given, own = torch.from_numpy(np.array(turned)), torch.from_numpy(weight)
     last(pixels, kernel), first(turned, kernel)  # compiled before they are timed
-    mine, other, peer = seconds_in_turn(
+    costs = costs_in_turn(
         (
             lambda: last(pixels, kernel).block_until_ready(),
             lambda: first(turned, kernel).block_until_ready(),
             lambda: torch.nn.functional.conv2d(given, own, padding=1),
         ),
         3 * REPEATS,
-        time.process_time,
     )
+    mine, other, peer = (work for _, work in costs)
     name = f"convolution {size}×{size}, {channels} channels"
     return [
         row(f"{name} last", mine, "s", PEER, peer, peer / mine),

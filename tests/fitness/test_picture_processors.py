@@ -169,7 +169,7 @@ def test_pictures_that_cannot_be_read(folder, tmp_path, monkeypatch):
     noise((40, 40)).save(good)
     cut.write_bytes(good.read_bytes()[:900])
     text.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
-    for path, reason in [(cut, "truncated"), (text, "cannot identify"), (folder, "regular file")]:
+    for path, reason in [(cut, "truncated"), (text, "none of PNG"), (folder, "regular file")]:
         picture = Picture("items.jsonl, line 2", "x.png", path)
         message = rf"^items\.jsonl, line 2: x\.png cannot be read as a picture .*{reason}"
         with pytest.raises(DataError, match=message):

@@ -8,7 +8,9 @@ from safetensors.numpy import load_file
 from evojax_merge import api
 from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.cli import main
+from evojax_merge.config import build, compose
 from evojax_merge.fitness import DataError
+from evojax_merge.runs.preparation import set_up
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 from tests.llava_factory import llava_config, picture, write_llava
 
@@ -81,8 +83,42 @@ def test_what_cannot_be_is_refused_before_weights_are_read(models, items, tmp_pa
     (items.parent / "4.png").write_text("no picture")
     bad = items.with_name("bad.jsonl")
     bad.write_text(json.dumps({"image": "4.png", "question": "?", "answer": "a"}))
-    with pytest.raises(DataError, match=r"bad.jsonl, line 1: 4.png cannot be read as a picture"):
+    with pytest.raises(DataError, match=r"line 1: 4.png cannot be read as a picture \(it is none"):
         api.evolve(overrides(models, items, f"fitness.test={bad}"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("operator", ["fisher", "regmean"])
+def test_evidence_on_pictures_is_refused_before_weights_are_read(
+    operator, models, items, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("evojax_merge.checkpoints.loader._read_params", None)
+    given = overrides(models, items, f"operator={operator}", f"operator.data={items}")
+    with pytest.raises(DataError, match=r"items.jsonl, line 1: has a field 'image'.* give texts"):
+        api.evolve(given, tmp_path / "run")
+    write_llava(tmp_path / "other", llava_config(), seed=6)
+    sources = f"model.sources=[{models / 'llava'},{tmp_path / 'other'}]"
+    parts = "model.parts=[vision_tower,projector,language_model]"
+    with pytest.raises(ValueError, match=r"merge model.parts=\[language_model\] with texts"):
+        api.evolve([*given, sources, parts], tmp_path / "run")
+
+
+def test_a_task_of_text_says_that_only_the_language_model_is_measured(models, items, tmp_path):
+    def lines(*more):
+        experiment = build(compose(overrides(models, items, *more)))
+        return [line for line in set_up(experiment).describe() if "sees pictures" in line]
+
+    assert lines() == []
+    file = tmp_path / "texts.jsonl"
+    file.write_text(json.dumps({"text": "one two"}))
+    of_pictures = (
+        "fitness=visual_question",
+        "fitness.words=characters",
+        "fitness.max_new_tokens=4",
+    )
+    given = overrides(models, file, "fitness=perplexity")
+    text = [one for one in given if one not in of_pictures]
+    (line,) = set_up(build(compose(text))).describe()[1:]
+    assert line == "llava sees pictures and the task has none: only its language model is measured"
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from evojax_merge.models.activations import activate
+from evojax_merge.models.clip.attention import attend
 from evojax_merge.models.clip.config import TowerConfig
 from evojax_merge.models.probe import observed
 from evojax_merge.params.types import Array, Float
@@ -58,7 +59,7 @@ class Attention(nnx.Module):
     def __call__(self, x: Float[Array, "batch seq hidden"]) -> Float[Array, "batch seq hidden"]:
         split = (*x.shape[:2], self.heads, -1)
         q, k, v = (part(x).reshape(split) for part in (self.q_proj, self.k_proj, self.v_proj))
-        mixed = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
+        mixed = attend(q, k, v, self.causal)
         return self.out_proj(mixed.reshape(x.shape))
 
 

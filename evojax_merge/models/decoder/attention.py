@@ -13,6 +13,9 @@ _MASKED = -0.7 * float(np.finfo(np.float32).max)
 UNLIMITED = np.iinfo(np.int32).max // 2
 """The window of a layer that attends to all tokens."""
 
+MANY = 128
+"""From this many queries on a processor computes attention head by head."""
+
 
 class Rotation(NamedTuple):
     """Cosine and sine of the angles by which the channels of queries and keys are turned."""
@@ -158,11 +161,10 @@ def attend(
     batch, seq, heads, width = q.shape
     q = q.reshape(batch, seq, k.shape[1], -1, width).transpose(0, 2, 3, 1, 4)
     scale = width**-0.5 if scale is None else scale
-    scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * scale, seen, soft_cap)
     if shared is None:
-        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        mixed = jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+        mixed = _mixed(q, k, v, seen, scale, soft_cap)
     else:
+        scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * scale, seen, soft_cap)
         before = jnp.einsum("bkgqd,kds->bkgqs", q, shared.keys) * scale
         before = _masked(before, shared.seen, soft_cap)
         weights = jax.nn.softmax(jnp.concatenate([before, scores], axis=-1), axis=-1)
@@ -175,6 +177,49 @@ def attend(
 def capped(x: Float[Array, " *shape"], cap: float) -> Float[Array, " *shape"]:
     """Compute cap · tanh(x / cap)."""
     return cap * jnp.tanh(x / cap)
+
+
+def _mixed(
+    q: Float[Array, "batch kv_heads group seq head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
+    seen: Bool[Array, "batch seq slots"],
+    scale: float,
+    soft_cap: float | None,
+) -> Float[Array, "batch kv_heads group seq head_dim"]:
+    """Mix values for all heads at once, or on a processor, for many queries, head by head.
+
+    The scores of a head stay in a processor's cache. Those of all heads are written to memory and
+    read again several times, which takes longer than the products.
+    """
+
+    def at_once(q: Array, k: Array, v: Array, seen: Array) -> Array:
+        scores = _masked(jnp.einsum("bkgqd,bkds->bkgqs", q, k) * scale, seen, soft_cap)
+        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+        return jnp.einsum("bkgqs,bksd->bkgqd", weights, v)
+
+    def head_by_head(q: Array, k: Array, v: Array, seen: Array) -> Array:
+        batch, heads = k.shape[:2]
+
+        def of_one(one: tuple[Array, Array, Array, Array]) -> Array:
+            row, q, k, v = one
+            scores = _masked(
+                jnp.einsum("gqd,ds->gqs", q, k)[None, None] * scale, seen[row][None], soft_cap
+            )
+            weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))[0, 0]
+            total = jnp.sum(weights, axis=-1, keepdims=True)
+            mixed = jnp.einsum(
+                "gqs,sd->gqd", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+            )
+            return (mixed / total).astype(v.dtype)
+
+        each = [part.reshape(batch * heads, *part.shape[2:]) for part in (q, k, v)]
+        rows = jnp.repeat(jnp.arange(batch), heads)
+        return jax.lax.map(of_one, (rows, *each)).reshape(q.shape)
+
+    if q.shape[-2] < MANY:
+        return at_once(q, k, v, seen)
+    return jax.lax.platform_dependent(q, k, v, seen, cpu=head_by_head, default=at_once)
 
 
 def _masked(

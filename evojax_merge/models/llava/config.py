@@ -148,6 +148,10 @@ class LlavaConfig(SeeingConfig):
         """
         return dataclasses.replace(cls.from_hf(config), names=Names.of(stored))
 
+    def spelled(self, name: str) -> str:
+        """Spell the name of a tensor as the files of the model do."""
+        return self.names.spelled(name)
+
 
 def computes(config: Mapping[str, Any]) -> bool:
     """Tell whether the parts of a LLaVA are of types that this family computes."""

@@ -46,6 +46,14 @@ class Names(NamedTuple):
                     found[part] = match[1]
         return cls(**found)
 
+    def spelled(self, name: str) -> str:
+        """Spell a name of any of the spellings as this one does. Other names stay as they are."""
+        for part, pattern in _BEGINNINGS.items():
+            if (match := pattern.match(name)) is not None:
+                own: str = getattr(self, part)
+                return own + name[match.end() :]
+        return name
+
 
 HUB = Names()
 """The spelling of the hub."""
@@ -58,4 +66,12 @@ _MARKS = {
     ),
     "projector": re.compile(r"((?:model\.)?multi_modal_projector\.)linear_1\.weight"),
     "newline": re.compile(r"((?:model\.)?image_newline)"),
+}
+
+_BEGINNINGS = {
+    "language": re.compile(r"(?:model\.|language_model\.)+(?=(?:embed_tokens|layers|norm)\.)"),
+    "head": re.compile(r"(?:model\.|language_model\.)*lm_head\.weight$"),
+    "tower": re.compile(r"(?:model\.)*vision_tower\.(?:vision_model\.)?"),
+    "projector": re.compile(r"(?:model\.)*multi_modal_projector\."),
+    "newline": re.compile(r"(?:model\.)*image_newline$"),
 }

@@ -33,6 +33,14 @@ class Names(NamedTuple):
                     found[part] = match[1]
         return cls(**found)
 
+    def spelled(self, name: str) -> str:
+        """Spell a name of any of the spellings as this one does. Other names stay as they are."""
+        for part, pattern in _BEGINNINGS.items():
+            if (match := pattern.match(name)) is not None:
+                own: str = getattr(self, part)
+                return own + name[match.end() :]
+        return name
+
 
 HUB = Names()
 """The spelling of the hub."""
@@ -41,4 +49,10 @@ _MARKS = {
     "language": re.compile(r"((?:model\.|language_model\.)+)embed_tokens\.weight"),
     "head": re.compile(r"((?:language_model\.)?lm_head\.weight)"),
     "visual": re.compile(r"((?:model\.)?visual\.)(?:patch_embed\.proj|merger\.ln_q)\.weight"),
+}
+
+_BEGINNINGS = {
+    "language": re.compile(r"(?:model\.|language_model\.)+(?=(?:embed_tokens|layers|norm)\.)"),
+    "head": re.compile(r"(?:model\.|language_model\.)*lm_head\.weight$"),
+    "visual": re.compile(r"(?:model\.)*visual\."),
 }

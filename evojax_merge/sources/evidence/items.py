@@ -111,10 +111,15 @@ def labelled(family: Family) -> type[Request]:
     """The kind of request whose labelled items evidence of a family is collected on.
 
     Raises:
-        ValueError: The family's models take no such request.
+        ValueError: The family's models take no such request, or consist of parts.
     """
     for kind in _READ:
         if kind in family.abilities:
+            if family.parts is not None:
+                raise ValueError(
+                    f"evidence is collected on texts, which only the language model of a "
+                    f"{family.name} reads; merge model.parts=[language_model] with {_WAY_OUT}"
+                )
             return kind
     raise ValueError(
         f"evidence is collected of models that can {' or '.join(k.needs for k in _READ)}, and "
@@ -122,11 +127,20 @@ def labelled(family: Family) -> type[Request]:
     )
 
 
+_PICTURE = "image"
+_WAY_OUT = "texts as operator.data, or use an operator that needs no data, as dare_ties"
+
 _Read = tuple[tuple[tuple[np.ndarray, ...], ...], str, int]
 
 
 def _texts(request: EvidenceRequest, path: str, model: Any) -> _Read:
     records = read_jsonl(path, request.limit)
+    for record in records:
+        if getattr(model, "carrier", None) is not None and _PICTURE in record.fields:
+            raise DataError(
+                f"{record.place}: has a field {_PICTURE!r}, and evidence is collected on texts "
+                f"alone; give {_WAY_OUT}"
+            )
     encoder = Encoder(model, _NAME)
     contexts = [request.prefix + fill(request.template, record) for record in records]
     rows = encoder.pair(contexts, [_text(record, request.text) for record in records])

@@ -250,6 +250,37 @@ def test_pictures_take_memory_and_fewer_prompts_at_a_time_take_less(pair, batch)
     assert without < only_read < needed()
 
 
+@pytest.mark.slow
+def test_where_the_tower_is_frozen_nothing_of_it_is_alive_while_prompts_are_read(pair):
+    """The program takes no more memory than one of text alone, but for the features."""
+    config, rows, length = pair.config, 8, 24
+    index = jax.ShapeDtypeStruct((rows, 16), jnp.int32)
+    tiles = jax.ShapeDtypeStruct((rows, 64, 3, 16, 16), jnp.uint8)
+    seen = jax.ShapeDtypeStruct((rows, 16, config.text.hidden_size), jnp.float32)
+    tokens, start = (jax.ShapeDtypeStruct(s, jnp.int32) for s in ((rows, length), (rows,)))
+
+    def scratch(family, config, request, *fields):
+        axes = family.layout(config).population_axes()
+        params = jax.tree.map(
+            lambda leaf, axis: jax.ShapeDtypeStruct(
+                (*leaf.shape[:axis], 1, *leaf.shape[axis:]), leaf.dtype
+            ),
+            family.abstract_params(config),
+            axes,
+        )
+        program = family.ability(request).program(config, request, axes)
+        compiled = jax.jit(program).lower(params, *fields).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    text = dataclasses.replace(GENERATE, image_token_id=None)
+    sees = scratch(LLAVA, config, GENERATE, tokens, start, tiles, index, sight(pair))
+    frozen = scratch(DECODER, config.text, GENERATE, tokens, start, seen)
+    blind = scratch(DECODER, config.text, text, tokens, start)
+    embeddings = rows * length * config.text.hidden_size * 4
+    assert sees > 2 * frozen
+    assert frozen < blind + 3 * embeddings
+
+
 def test_evidence_is_refused_with_a_way_out():
     for request in (GENERATE, Loglikelihood()):
         with pytest.raises(ValueError, match=r"model.parts=\[language_model\]"):

@@ -7,6 +7,7 @@ import pytest
 from evojax_merge.models import family_of
 from evojax_merge.models.family import DECODER, QWEN_VL
 from evojax_merge.models.qwen_vl.config import QwenVLConfig
+from evojax_merge.models.qwen_vl.names import HUB
 from evojax_merge.models.qwen_vl.params import layout
 from tests.qwen_vl_factory import TEXT, qwen_vl_config, read_qwen_vl, write_qwen_vl
 
@@ -119,3 +120,16 @@ def test_other_models_of_the_kind_are_merged_by_their_names():
         {"text_config": {**TEXT, "model_type": "llama"}},
     ):
         assert family_of({**qwen_vl_config(), **changes}).name == "named"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.language_model.layers.0.self_attn.q_proj.weight",
+        "language_model.layers.0.self_attn.q_proj.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+    ],
+)
+def test_a_name_is_spelled_as_in_the_files(name):
+    assert HUB.spelled(name) == "model.layers.0.self_attn.q_proj.weight"
+    assert HUB.spelled("model.visual.blocks.0.norm1.weight") == "visual.blocks.0.norm1.weight"
