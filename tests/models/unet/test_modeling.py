@@ -136,6 +136,7 @@ def test_conditions_without_their_embedding_are_refused():
         forward(plain, {"conv_in": {"weight": np.zeros(1)}}, *inputs)
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_sees_the_tensors_by_name(params):
     family = family_of(UNETS["small"])
     axes = layout(CONFIG).population_axes()
