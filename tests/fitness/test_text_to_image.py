@@ -340,3 +340,12 @@ def test_settings_of_a_recipe_are_read_back():
 def test_a_whole_model_is_measured_by_its_unet(items, folder):
     task = TextToImageTask(data=items({"prompt": "a"}), **OWN, **FAST)
     assert len(task.bind(load_parts(folder / "sdxl")).batches) == 1
+
+
+def test_what_batches_have_in_common_is_placed_once(items, unet, folder):
+    data = items(*({"prompt": one} for one in "abc"))
+    settings = {**FAST, "guidance": 2.0, "negative": "x"}
+    bound = TextToImageTask(data=data, scorer=str(folder / "clip"), **settings).bind(unet)
+    taken = bound.take(np.array([1, 2]))
+    whole, part = (jax.tree.leaves(one.batches[0].drawing) for one in (bound, taken))
+    assert all(ours is theirs for ours, theirs in zip(whole, part, strict=True))
