@@ -14,7 +14,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, file_headers, open_safetensors
 from evojax_merge.checkpoints.lora_names import factor_of, is_lora_name, other_kind, spellings
 from evojax_merge.checkpoints.reading import read_tensor
-from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.models import Slot
 from evojax_merge.models.diffusion.config import UNET as PART
@@ -76,7 +76,7 @@ def read_lora_file(path: Path, base: Checkpoint) -> Adapter:
             found = _problem(module, names, headers, slot)
             if found is None:
                 rank = headers[names["A"]].shape[0]
-                scale = _scale(names, headers, rank, scales)
+                scale = _scale(known[module], names, headers, rank, scales)
                 pairs.append(Pair(slot, names["A"], names["B"], False, rank, scale))
             else:
                 problems.append(found)
@@ -167,6 +167,7 @@ def _scales_of(path: Path) -> Mapping[str, Any]:
 
 
 def _scale(
+    module: str,
     names: Mapping[str, str],
     headers: Mapping[str, TensorInfo],
     rank: int,
@@ -184,8 +185,24 @@ def _scale(
             raise CheckpointError(f"{info.file}: {info.name} is no finite number")
         return float(found[0]) / rank
     for prefix in ("unet.", ""):
-        alpha = scales.get(f"{prefix}lora_alpha")
-        if isinstance(alpha, int | float) and not scales.get(f"{prefix}alpha_pattern"):
-            root = scales.get(f"{prefix}use_rslora")
-            return alpha / (math.sqrt(rank) if root else rank)
+        if f"{prefix}lora_alpha" in scales:
+            alpha = _alpha(module, scales, prefix)
+            return alpha / (math.sqrt(rank) if scales.get(f"{prefix}use_rslora") else rank)
     return 1.0
+
+
+def _alpha(module: str, scales: Mapping[str, Any], prefix: str) -> float:
+    """Return the alpha of a module, which ``alpha_pattern`` gives by the end of its name.
+
+    Raises:
+        CheckpointError: It is no finite number, or the pattern is no mapping.
+    """
+    pattern = scales.get(f"{prefix}alpha_pattern") or {}
+    if not isinstance(pattern, Mapping):
+        raise CheckpointError(f"metadata: {prefix}alpha_pattern is {shown(pattern)}, no mapping")
+    ends = (key for key in pattern if f".{module}".endswith(f".{key}"))
+    end = next(ends, None)
+    found = scales[f"{prefix}lora_alpha"] if end is None else pattern[end]
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise CheckpointError(f"metadata: the alpha of {module} is {shown(found)}, no number")
+    return float(found)

@@ -30,7 +30,9 @@ def run(arguments: list[str], console: Console) -> None:
         console: Where the command says what it did.
     """
     parser = Parser("evojax-merge evaluate")
-    parser.add_argument("model", help="directory, hub id, recipe.yaml, or the directory of a run")
+    parser.add_argument(
+        "model", help="directory, single file, hub id, recipe.yaml, or the directory of a run"
+    )
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--split", default=None, help="search, validation or test")
     parser.add_argument("--dtype", default=None, help="compute in this dtype")
@@ -52,7 +54,9 @@ def run(arguments: list[str], console: Console) -> None:
     given, started = Path(options.model).absolute(), Path()
     run_config = given / api.CONFIG_FILE
     is_run = run_config.is_file() and not (given / "config.json").exists()
-    recipe = given / RECIPE_FILE if is_run else given if given.is_file() else None
+    recipe = None
+    if is_run or (given.is_file() and given.suffix != ".safetensors"):
+        recipe = given / RECIPE_FILE if is_run else given
     if recipe is not None and options.dtype is not None:
         raise ValueError("--dtype: a recipe has a dtype of its own")
     if is_run and not options.overrides:  # by its own measure

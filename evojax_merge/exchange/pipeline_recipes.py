@@ -10,20 +10,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from evojax_merge.checkpoints import Checkpoint
+from evojax_merge.checkpoints import Checkpoint, resolve
 from evojax_merge.checkpoints.pipeline_exporter import pipeline_files
+from evojax_merge.checkpoints.pipelines import is_pipeline
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece
 from evojax_merge.exchange.application import merge_jobs
 from evojax_merge.exchange.equivalents import OWN, express
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.plan import Job, Origin, Plan
 from evojax_merge.exchange.unchanged import check_task_vectors
+from evojax_merge.exchange.writable import reference
 from evojax_merge.models.family import DIFFUSION
 from evojax_merge.models.segments import LeafCoefficients
 from evojax_merge.recipes.build import leaf_coefficients
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.execution import Terms, prepared_for
 from evojax_merge.sources import ingredients
+from evojax_merge.sources.baked import split_baked
 
 _STREAMED = ("linear", "task_arithmetic")
 """The operators that need no more than a piece of each tensor at a time."""
@@ -47,7 +50,7 @@ def apply_to_files(
         RecipeError: The recipe does not fit its models, or its checkpoints have changed since.
         CheckpointError: A checkpoint is missing or damaged, or a tensor holds NaN or infinity.
     """
-    if recipe.operator.removeprefix(OWN) not in _STREAMED or recipe.parts is None:
+    if recipe.operator.removeprefix(OWN) not in _STREAMED or not _is_of_pipelines(recipe):
         return None
     operator, prepared = prepared_for(recipe, terms)
     models = _models(prepared)
@@ -62,6 +65,14 @@ def apply_to_files(
     ) as writer:
         merge_jobs(plan, writer.write, recipe.seed)
     return Path(target).expanduser().absolute()
+
+
+def _is_of_pipelines(recipe: Recipe) -> bool:
+    """Tell whether parts of pipelines are merged, into none of which a LoRA is baked."""
+    if recipe.parts is None or any(split_baked(source.path) for source in recipe.sources):
+        return False
+    carrier = resolve(reference(recipe).path)
+    return carrier.is_file() or is_pipeline(carrier)
 
 
 def _models(prepared: ingredients.Plan) -> tuple[Checkpoint, ...] | None:

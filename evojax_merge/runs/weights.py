@@ -124,6 +124,10 @@ class WeightsSetup(MergingSetup):
     def _arrange(self) -> None:
         experiment, prepared = self.experiment, self.prepared
         reference = prepared.reference
+        if prepared.carriers:
+            raise ValueError(
+                "model.carriers: space=weights keeps no recipe that names them; leave it out"
+            )
         if prepared.dtype != np.float32:
             raise ValueError(
                 f"space=weights evolves float32 weights, and these are {prepared.dtype.name}; set "

@@ -170,3 +170,14 @@ def test_nothing_is_left_of_an_export_with_nan(folder, tmp_path):
         with pytest.raises(CheckpointError, match=r"unet/conv_in\.bias: holds NaN"):
             export(load_parts(folder), tmp_path / target)
     assert [path.name for path in tmp_path.iterdir()] == ["sdxl"]
+
+
+def test_a_snapshot_of_the_hub_whose_files_are_links(tmp_path):
+    snapshot = write_folder(tmp_path / "repo/snapshots/1", CONFIGS, TENSORS)
+    blobs = tmp_path / "repo/blobs"
+    blobs.mkdir()
+    for number, path in enumerate(sorted(p for p in snapshot.rglob("*") if p.is_file())):
+        path.rename(blobs / str(number))
+        path.symlink_to(blobs / str(number))
+    assert load_config(snapshot).tensors.keys() == TENSORS.keys()
+    assert len(load_config(snapshot / "unet").tensors) > 0

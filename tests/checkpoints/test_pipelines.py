@@ -15,6 +15,10 @@ from evojax_merge.checkpoints import (
     load_parts,
     weights_hash,
 )
+from evojax_merge.models.diffusion.architectures import ARCHITECTURES
+from evojax_merge.models.diffusion.config import DiffusionConfig
+from evojax_merge.models.diffusion.original_names import places
+from evojax_merge.models.diffusion.params import layout
 from evojax_merge.models.family import DIFFUSION, UNET
 from evojax_merge.params.tree import flatten
 from tests.pipelines_factory import (
@@ -57,10 +61,10 @@ def single(configs, tensors, tmp_path_factory):
 
 
 def assert_holds(model, tensors):
-    layout = model.family.layout(model.config)
+    slots = model.family.layout(model.config).slots
     leaves = flatten(model.params)
-    assert layout.slots.keys() == tensors.keys()
-    for name, slot in layout.slots.items():
+    assert slots.keys() == tensors.keys()
+    for name, slot in slots.items():
         leaf = leaves[slot.path] if slot.layer is None else leaves[slot.path][slot.layer]
         np.testing.assert_array_equal(leaf, tensors[name], err_msg=name)
 
@@ -95,6 +99,44 @@ def test_a_single_file_is_the_same_checkpoint(kind, tmp_path):
     tensors = pipeline_tensors(configs)
     file = write_single(tmp_path / "one.safetensors", configs, tensors)
     assert_holds(load(file), tensors)
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    ("kind", "extra", "prediction"),
+    [
+        ("SDXL", (), "epsilon"),
+        ("SDXL", ("v_pred",), "v_prediction"),
+        ("SD 1.x", (), "epsilon"),
+        ("SD 2.x", (), "v_prediction"),
+    ],
+)
+def test_the_published_architectures_are_told_from_shapes(kind, extra, prediction, tmp_path):
+    """Files of full size, which hold nothing but a header and room for the weights."""
+    config = DiffusionConfig.from_hf(ARCHITECTURES[kind])
+    slots = layout(config).slots
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(extra, (1,))
+    for name, place in places(config).items():
+        shape = slots[name].shape[::-1] if place.transposed else slots[name].shape
+        parts = 1 if place.rows is None else place.rows[1]
+        shapes[place.name] = (shape[0] * parts, *shape[1:])
+    file = write_empty(tmp_path / "full.safetensors", shapes)
+    checkpoint = load_config(file)
+    assert checkpoint.config.unet == config.unet
+    assert checkpoint.config.prediction == prediction
+    assert {*checkpoint.carried} == {*extra}
+
+
+def write_empty(file, shapes):
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 2 * int(np.prod(shape))
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with file.open("wb") as out:
+        out.write(len(text).to_bytes(8, "little") + text)
+        out.truncate(8 + len(text) + end)
+    return file
 
 
 def test_folder_to_folder(folder, tensors, tmp_path):

@@ -1,11 +1,12 @@
 """Recipes of pipelines: the published numbers of Evo-Ukiyoe, and what is kept of carriers."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from evojax_merge import export, merge
 from evojax_merge.cli import main
@@ -81,6 +82,27 @@ def test_from_file_to_file_are_the_bits_of_a_merge_in_memory(recipe, tmp_path):
     assert memory.keys() == files.keys()
     for name, tensor in memory.items():
         np.testing.assert_array_equal(tensor, files[name], err_msg=name)
+
+
+def test_nan_in_a_source_is_named_and_nothing_is_written(sources, tmp_path):
+    name = "diffusion_pytorch_model.safetensors"
+    broken = tmp_path / "broken"
+    shutil.copytree(sources[1] / "unet", broken)
+    held = load_file(broken / name)
+    held["conv_in.bias"] = np.full_like(held["conv_in.bias"], np.nan)
+    save_file(held, broken / name)
+    recipe = Recipe.load(UKIYOE)
+    paths = [sources[0], broken, *sources[2:]]
+    own = dataclasses.replace(
+        recipe,
+        sources=tuple(Ingredient(str(path)) for path in paths),
+        carriers={},
+        segments=tuple(segment._replace(stop=3) for segment in recipe.segments),
+    )
+    own.save(tmp_path / "recipe.yaml")
+    with pytest.raises(SystemExit):
+        main(["apply", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out.safetensors")])
+    assert {path.name for path in tmp_path.iterdir()} == {"broken", "recipe.yaml"}
 
 
 @pytest.mark.slow

@@ -229,6 +229,16 @@ def test_a_lora_is_what_diffusers_fuses(spelling, places, tmp_path):
     assert_unet(whole, wanted, found.layout)
 
 
+def test_alphas_in_the_metadata_of_diffusers(places, tmp_path):
+    file = write_lora(tmp_path / "l.safetensors", "peft")
+    scales = {"unet.r": 2, "unet.lora_alpha": 1, "unet.alpha_pattern": {"proj_in": 6}}
+    save_file(load_file(file), file, metadata={"lora_adapter_metadata": json.dumps(scales)})
+    adapter = plan(str(places / "base"), [str(file)]).sources[0]
+    found = {pair.slot.path: pair.scale for pair in adapter.pairs}
+    assert found.pop("mid_block.attentions.0.proj_in.weight") == 3.0
+    assert set(found.values()) == {0.5}
+
+
 def test_a_lora_is_baked_into_a_source_with_a_strength(places, tmp_path):
     file = write_lora(tmp_path / "l.safetensors", "kohya", 1.0)
     sources = [f"{places / 'other'}+{file}:0.5", str(places / "other")]
