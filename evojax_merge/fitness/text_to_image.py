@@ -44,6 +44,8 @@ class TextToImageTask(TextTask):
         score: What is measured, one of `SCORES`; by default ``function`` where one is named, and
             else ``text``.
         scorer: The directory or hub id of the CLIP that looks at the pictures.
+        processor: The directory or hub id of the checkpoint whose image processor and tokenizer the
+            scorer has; by default, its own.
         formula: What is made of a cosine, one of
             `evojax_merge.fitness.drawing.similarity.FORMULAS`.
         head: The file of an aesthetic head, or of a linear head for ``classification``.
@@ -72,6 +74,7 @@ class TextToImageTask(TextTask):
     negative: str = ""
     score: str | None = None
     scorer: str = "openai/clip-vit-large-patch14"
+    processor: str | None = None
     formula: str = "cosine"
     head: str | None = None
     classes: Sequence[str] | Mapping[str, str] | None = None
@@ -105,7 +108,7 @@ class TextToImageTask(TextTask):
         self.sampling = self._sampling()
         self._score = self._chosen_score()
         self.measure = self._score.measure
-        self._networks = Networks(self.name, self.keep_features)
+        self._networks = Networks(self.name, self.keep_features, self.processor)
         self._pipelines: list[Pipeline] = []
         super().__post_init__()
         self._score.check(self._records)

@@ -27,6 +27,7 @@ from evojax_merge.measuring.device_memory import (
 )
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.models import Family, Layout
+from evojax_merge.models.ability import Common
 from evojax_merge.models.request import Request
 from evojax_merge.params.population import COMPILER_OPTIONS, fill
 from evojax_merge.params.types import Array, Float, Genotype, Int, Params, Population
@@ -130,6 +131,7 @@ class Evaluator:
         self._merge = _make_merge(merge_fn, axes, mesh)
         self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
         self._everywhere = everywhere
+        self._common: dict[int, tuple[Any, Array]] = {}
         self._batches = {name: self._place(task) for name, task in self.tasks.items()}
         self._programs = {
             name: [
@@ -226,9 +228,20 @@ class Evaluator:
     def _place(self, task: BoundTask) -> "_Placed":
         """The batches of a task, or of each of several, on every device."""
         return [
-            [tuple(jax.device_put(field, self._everywhere) for field in batch) for batch in own]
+            [tuple(map(self._put, batch)) for batch in own]
             for own in (part.batches for part in tasks_of(task))
         ]
+
+    def _put(self, field: Any) -> Any:
+        """A field on every device; what rows have in common is there once for all batches."""
+        if not isinstance(field, Common):
+            return jax.device_put(field, self._everywhere)
+        return jax.tree.map(self._put_once, field)
+
+    def _put_once(self, leaf: Any) -> Array:
+        if id(leaf) not in self._common:  # which keeps the leaf, so that no other gets its id
+            self._common[id(leaf)] = (leaf, jax.device_put(leaf, self._everywhere))
+        return self._common[id(leaf)][1]
 
     def _chosen(
         self, split: str, rows: Int[np.ndarray, " chosen"] | None

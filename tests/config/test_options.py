@@ -29,8 +29,9 @@ from tests.trees import init_statistics, merge
 
 CONF = conf_directory()
 
-SEEN = ("image_classification", "digit_pictures", "visual_question")
-"""Tasks about pictures. They drive a search in test_clip_runs.py and test_seeing_runs.py."""
+SEEN = ("image_classification", "digit_pictures", "visual_question", "text_to_image")
+"""Tasks about pictures. They drive a search in test_clip_runs.py, test_seeing_runs.py and
+test_drawing_runs.py."""
 
 
 def options(group: str) -> list[str]:
@@ -186,7 +187,7 @@ def test_classification_tasks_drive_a_search(name, items, tmp_path):
 @pytest.mark.parametrize("name", options("experiment"))
 def test_experiments_describe_a_run(name):
     config = compose([f"+experiment={name}"])
-    if name in ("evollm_jp", "evovlm_jp"):  # their items are the user's to provide
+    if name in ("evollm_jp", "evovlm_jp", "evosdxl_jp"):  # their items are the user's to provide
         config.fitness.data = str(Path(__file__).parent / "data" / f"{name}.jsonl")
     assert build(config).name == name
 

@@ -11,10 +11,12 @@ from PIL import Image
 from evojax_merge.checkpoints import CheckpointError, load_config, load_parts, take_parts
 from evojax_merge.fitness import DataError, SeveralTasks, TextToImageTask
 from evojax_merge.fitness.base import is_divisible
+from evojax_merge.fitness.drawing.notes import DrawingNotes
 from evojax_merge.fitness.drawing.prompts import read_prompts
 from evojax_merge.fitness.drawing.sampling import Sampling
 from evojax_merge.fitness.drawing.showing import flawed, shown_of
 from evojax_merge.fitness.several import tasks_of
+from evojax_merge.fitness.text_to_image import drawing_notes
 from evojax_merge.models.request import Draw
 from tests.clip_factory import clip_config, write_clip, write_reading_files
 from tests.diffusion_factory import SMALL, drawing_configs, write_drawing_pipeline
@@ -337,6 +339,39 @@ def test_settings_of_a_recipe_are_read_back():
         Sampling.of({"step": 4})
 
 
+def test_notes_of_a_recipe_say_how_pictures_are_drawn(items):
+    task = TextToImageTask(data=items({"prompt": "a"}), seed=3, negative="b", **OWN, **FAST)
+    notes = drawing_notes(SeveralTasks({"one": task, "other": task}))
+    assert DrawingNotes.of(notes, "recipe") == DrawingNotes(task.sampling, "b", 3, None)
+    assert DrawingNotes.of({}, "recipe") == DrawingNotes()
+    assert drawing_notes(object()) == {}
+
+
+@pytest.mark.parametrize(
+    ("notes", "message"),
+    [
+        ([], "recipe: notes.drawing: is .*, and no mapping"),
+        ({"steps": "4"}, "recipe: notes.drawing: steps must be a whole number"),
+        ({"stride": 4}, "recipe: notes.drawing: there is no setting 'stride'"),
+        ({"seed": -1}, "recipe: notes.drawing: seed must be"),
+        ({"negative": 3}, "recipe: notes.drawing: negative"),
+        ({"tokenizers": ""}, "recipe: notes.drawing: tokenizers"),
+    ],
+)
+def test_notes_that_make_no_sense(notes, message):
+    with pytest.raises(ValueError, match=message):
+        DrawingNotes.of({"drawing": notes}, "recipe")
+
+
 def test_a_whole_model_is_measured_by_its_unet(items, folder):
     task = TextToImageTask(data=items({"prompt": "a"}), **OWN, **FAST)
     assert len(task.bind(load_parts(folder / "sdxl")).batches) == 1
+
+
+def test_what_batches_have_in_common_is_placed_once(items, unet, folder):
+    data = items(*({"prompt": one} for one in "abc"))
+    settings = {**FAST, "guidance": 2.0, "negative": "x"}
+    bound = TextToImageTask(data=data, scorer=str(folder / "clip"), **settings).bind(unet)
+    taken = bound.take(np.array([1, 2]))
+    whole, part = (jax.tree.leaves(one.batches[0].drawing) for one in (bound, taken))
+    assert all(ours is theirs for ours, theirs in zip(whole, part, strict=True))

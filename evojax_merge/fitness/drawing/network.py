@@ -3,12 +3,15 @@
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.checkpoints import load, load_config
+from evojax_merge.checkpoints import load, load_config, resolve
+from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.fitness.drawing.preparation import Preparation
 from evojax_merge.fitness.kept import Kept, Rows, array_hash, params_hash
 from evojax_merge.fitness.pictures import Picture, PictureProcessor
@@ -34,6 +37,8 @@ class Network:
         source: The directory or hub id of the checkpoint.
         task: The name of the task in messages.
         kept_in: Where features are kept, see `evojax_merge.fitness.kept.Kept`.
+        processor: The directory or hub id of the checkpoint whose image processor prepares
+            pictures, and whose tokenizer reads texts; by default, the network's own.
 
     Attributes:
         config: The network.
@@ -44,8 +49,11 @@ class Network:
         ValueError: It is no CLIP, or none that sees.
     """
 
-    def __init__(self, source: str, task: str, kept_in: str | None) -> None:
+    def __init__(
+        self, source: str, task: str, kept_in: str | None, processor: str | None = None
+    ) -> None:
         self._checkpoint, self._task = load_config(source), task
+        self._beside = self._checkpoint.directory if processor is None else resolve(processor)
         config = self._checkpoint.config
         if not isinstance(config, CLIPConfig) or config.vision is None:
             raise ValueError(
@@ -54,12 +62,13 @@ class Network:
                 "directory of a CLIP as fitness.scorer"
             )
         self.config: CLIPConfig = config
-        self.preparation = Preparation.read(self._checkpoint.directory, task)
+        self.preparation = Preparation.read(self._beside, task)
         self._kept = Kept(kept_in, "features of texts and pictures")
 
     def alike(self, other: "Network") -> bool:
         """Whether another is the same network."""
-        return self._checkpoint.directory == other._checkpoint.directory
+        own, others = ((one._checkpoint.directory, one._beside) for one in (self, other))
+        return own == others
 
     @property
     def vision(self) -> VisionConfig:
@@ -82,7 +91,7 @@ class Network:
         made = self.preparation.size(height, width)
         if made != size or self.vision.num_channels != 3:
             raise ValueError(
-                f"{self._task}: the image processor of {self._checkpoint.directory} makes pictures "
+                f"{self._task}: the image processor of {self._beside} makes pictures "
                 f"of {made[0]} × {made[1]} pixels, and the network reads {size[0]} × {size[1]} in "
                 f"{self.vision.num_channels} channels"
             )
@@ -93,13 +102,22 @@ class Network:
         Raises:
             ValueError: It has no text tower or no tokenizer.
         """
-        if self.config.text is None or self._checkpoint.tokenizer is None:
-            lacking = "text tower" if self.config.text is None else "tokenizer"
+        if self.config.text is None:
             raise ValueError(
-                f"{self._task}: {self._checkpoint.directory} has no {lacking}, and prompts are "
+                f"{self._task}: {self._checkpoint.directory} has no text tower, and prompts are "
                 "compared with pictures by it; give a whole CLIP as fitness.scorer, or another "
                 "fitness.score"
             )
+        if self._reader.tokenizer is None:
+            raise ValueError(
+                f"{self._task}: {self._beside} has no tokenizer, by which prompts are read; put "
+                "its tokenizer.json there, or name a checkpoint that has it as fitness.processor"
+            )
+
+    @functools.cached_property
+    def _reader(self) -> Any:
+        """What texts are tokenized by: anything with ``tokenizer`` and ``directory``."""
+        return _Reader(load_tokenizer(self._beside), self._beside)
 
     @functools.cached_property
     def params(self) -> Params:
@@ -114,9 +132,10 @@ class Network:
 
     def text_features(self, texts: Sequence[str]) -> Float[np.ndarray, "texts features"]:
         """Return the directions of texts, which are cut where they are too long."""
-        assert self.config.text is not None
-        tokens = tokenized([[text] for text in texts], self._checkpoint, self.config.text,
-                           self._task, _warn).tokens[:, 0]  # fmt: skip
+        tower = self.config.text
+        assert tower is not None
+        alone = [[text] for text in texts]
+        tokens = tokenized(alone, self._reader, tower, self._task, _warn).tokens[:, 0]
         params = {"text": load(self._checkpoint, np.float32).params["text"]}
 
         def compute(places: list[int]) -> Rows:
@@ -124,7 +143,7 @@ class Network:
             return {"features": _in_groups(run, np.asarray(tokens)[places])}
 
         items = [" ".join(map(str, row)) for row in np.asarray(tokens).tolist()]
-        settings = {"format": FORMAT, "tower": repr(self.config.text)}
+        settings = {"format": FORMAT, "tower": repr(tower)}
         found = self._kept("text_features", params_hash(params), settings, items, compute)
         return np.asarray(normalised(jnp.asarray(found["features"])))
 
@@ -134,7 +153,7 @@ class Network:
         Raises:
             DataError: A picture cannot be read.
         """
-        processor = PictureProcessor(self._checkpoint.directory, self._task, one_view=True)
+        processor = PictureProcessor(self._beside, self._task, one_view=True)
         side = self.vision.image_size
         prepared = processor(pictures, (self.vision.num_channels, side, side))
         scale, shift = (channel[:, None, None] for channel in processor.pixels)
@@ -155,16 +174,22 @@ class Network:
         return self._kept("drawn_features", weights, settings, items, compute)["features"]
 
 
+class _Reader(NamedTuple):
+    tokenizer: Any
+    directory: Path
+
+
 class Networks:
     """The networks of a task by their sources, each opened once.
 
     Args:
         task: The name of the task in messages.
         kept_in: Where features are kept, see `evojax_merge.fitness.kept.Kept`.
+        processor: As for `Network`.
     """
 
-    def __init__(self, task: str, kept_in: str | None) -> None:
-        self._task, self._kept_in = task, kept_in
+    def __init__(self, task: str, kept_in: str | None, processor: str | None = None) -> None:
+        self._task, self._kept_in, self._processor = task, kept_in, processor
         self._opened: dict[str, Network] = {}
 
     def __call__(self, source: str) -> Network:
@@ -175,7 +200,7 @@ class Networks:
             ValueError: It is no CLIP, or none that sees.
         """
         if source not in self._opened:
-            self._opened[source] = Network(source, self._task, self._kept_in)
+            self._opened[source] = Network(source, self._task, self._kept_in, self._processor)
         return self._opened[source]
 
 

@@ -74,6 +74,7 @@ class Pipeline:
         except ValueError as error:
             raise ValueError(f"{task}: {whole.directory}: {error}") from error
         given = None if tokenizers is None else resolve(tokenizers)
+        self._negatives: dict[str, Conditions | PromptTokens] = {}
         self._encoders = TextEncoders(
             whole,
             self._conditioning,
@@ -177,9 +178,12 @@ class Pipeline:
         """What guidance leads away from; None for zeros."""
         if not prompt and self._conditioning.zeros:
             return None
-        if self.reads:
-            return PromptTokens(self._encoders.tokens([prompt]))
-        return self._encoders.negative(prompt)
+        if prompt not in self._negatives:
+            encoders = self._encoders
+            self._negatives[prompt] = (
+                PromptTokens(encoders.tokens([prompt])) if self.reads else encoders.negative(prompt)
+            )
+        return self._negatives[prompt]
 
     def _sizes(self, rows: int) -> Float[np.ndarray, "rows ids"] | None:
         if self._conditioning.pooled is None:

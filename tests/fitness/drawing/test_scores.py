@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from transformers import CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.drawing.aesthetic import Aesthetic, read_affine
 from evojax_merge.fitness.drawing.frechet import Frechet, Moments, frechet_distance
@@ -353,6 +354,17 @@ def test_networks_that_cannot_judge(clip, items, tmp_path):
     network = Networks("test", None)(str(tmp_path / "vision"))
     with pytest.raises(ValueError, match=r"makes pictures of 16 × 20 pixels, .* reads 16 × 16"):
         network.check_size(32, 40)
+
+
+def test_a_scorer_may_have_its_processor_elsewhere(clip, items, tmp_path):
+    write_clip(tmp_path / "bare", clip_config(), seed=5)
+    bare = str(tmp_path / "bare")
+    with pytest.raises(CheckpointError, match=r"fitness\.processor"):
+        Networks("test", None)(bare)
+    score = Similarity(bare, None, "cosine", "test")
+    ours = score.bind(items, Networks("test", None, clip)).fields[0]
+    theirs = Similarity(clip, None, "cosine", "test").bind(items, Networks("t", None)).fields[0]
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_networks_are_opened_once_and_looked_with_once(clip, items):
