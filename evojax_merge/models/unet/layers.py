@@ -5,6 +5,7 @@ layouts, ``[out, in, height, width]`` and ``[out, in]``, so that loading and exp
 and nothing else. A module is made for its structure alone, with zeros for weights.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -63,8 +64,12 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Grid) -> Grid:
         weight = self.weight[...]
-        if weight.shape[2:] == (1, 1):  # a product of matrices, which needs no other layout
+        if weight.shape[2:] == (1, 1):
             return jnp.einsum("...i,oi->...o", x, weight[:, :, 0, 0]) + self.bias[...]
+        # A CPU's convolution lays the kernel out anew, which for few pixels takes longer than that.
+        few = math.prod(x.shape[:3]) <= len(weight) and jax.default_backend() == "cpu"
+        if few and self.stride == 1:
+            return _of_few_pixels(x, weight, self.padding) + self.bias[...]
         y = jax.lax.conv_general_dilated(
             x,
             weight,
@@ -73,6 +78,27 @@ class Conv(nnx.Module):
             dimension_numbers=("NHWC", "OIHW", "NHWC"),
         )
         return y + self.bias[...]
+
+
+def _of_few_pixels(
+    x: Float[Array, "batch height width inputs"],
+    weight: Float[Array, "outputs inputs side side"],
+    padding: tuple[int, int],
+) -> Float[Array, "batch height width outputs"]:
+    """Convolve as one product of matrices: the windows of all pixels, times the kernel as it lies.
+
+    The result has the size of the picture.
+    """
+    height, width = x.shape[1:3]
+    side = weight.shape[-1]
+    padded = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    windows = [
+        padded[:, row : row + height, column : column + width]
+        for row in range(side)
+        for column in range(side)
+    ]
+    flat = jnp.stack(windows, axis=-1).reshape(*x.shape[:3], -1)
+    return jnp.einsum("...i,oi->...o", flat, weight.reshape(len(weight), -1))
 
 
 class GroupNorm(nnx.Module):

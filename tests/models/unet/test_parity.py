@@ -11,6 +11,7 @@ from flax import nnx
 from evojax_merge.models.unet import attention
 from evojax_merge.models.unet.attention import attend
 from evojax_merge.models.unet.blocks import Down, Mid, Up
+from evojax_merge.models.unet.layers import Conv
 from evojax_merge.models.unet.modeling import forward
 from evojax_merge.models.unet.timesteps import sinusoids
 from tests.unet_factory import UNETS, read, torch_model, torch_unet, unet_inputs
@@ -114,6 +115,15 @@ def run(block, params, x, *others):
         return nnx.merge(nnx.graphdef(block), params)(x, *skips, *rest)
 
     return jax.jit(compute)(params, x.transpose(0, 2, 3, 1), skips, rest)
+
+
+@pytest.mark.parametrize("outputs", [3, 40])
+def test_a_convolution_of_few_pixels_is_one_of_many(outputs):
+    rng = np.random.default_rng(0)
+    x, weight = draw(rng, 5, 4, 3), rng.standard_normal((outputs, 5, 3, 3)).astype(np.float32)
+    theirs = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight), padding=1)
+    conv = nnx.merge(nnx.graphdef(Conv(5, outputs)), {"weight": weight, "bias": weight[:, 0, 0, 0]})
+    check(back(conv(x.transpose(0, 2, 3, 1))), theirs + torch.from_numpy(weight[:, :1, :1, 0]))
 
 
 @pytest.mark.parametrize("width", [8, 9])
