@@ -79,7 +79,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], Shapes]] = {
         | {"tie_word_embeddings": False, "architectures": ["MixtralForCausalLM"]},
         MIXTRAL,
     ),
-    "unet": ({"_class_name": "UNet2DConditionModel", "_diffusers_version": "0.30"}, UNET),
+    "unet": ({"_class_name": "UNet2DModel", "_diffusers_version": "0.30"}, UNET),
 }
 """``config.json`` and the shapes of all tensors, by architecture."""
 

@@ -2,7 +2,7 @@
 
 Whoever asks for the shape of a leaf, its tensor on disk, its stack of layers, its group, or the
 tokenizer that its rows follow asks the layout. A model may have several stacks of layers, as one of
-two towers has, or none.
+two towers has, or none, and leaves beside them that belong to no stack.
 """
 
 import dataclasses
@@ -41,7 +41,8 @@ class Leaf(NamedTuple):
         tensor: The name of the array on disk, with ``{layer}`` where the leaf is in a layer:
             ``model.layers.{layer}.mlp.up_proj.weight``.
         group: The part of the network that the leaf belongs to, a word of an open vocabulary.
-        stack: The stack of layers that the leaf belongs to, or None where the model has none.
+        stack: The stack of layers that the leaf belongs to, or None where it belongs to none, as
+            the convolutions between a UNet's transformers do.
         place: The place of the leaf in the stack. With ``each`` every layer has it, and it is
             stacked. A number is that of the one layer that has it, where layers are not alike. With
             ``first`` or ``last`` no layer has it, and it counts as part of that one.
@@ -102,13 +103,13 @@ class Layout:
 
     def __post_init__(self) -> None:
         for path, leaf in self.leaves.items():
-            if (leaf.stack is None) != (not self.stacks) or (
-                leaf.stack is not None and leaf.stack not in self.stacks
-            ):
+            if leaf.stack is not None and leaf.stack not in self.stacks:
                 raise ValueError(f"{path}: stack {leaf.stack!r} is none of {list(self.stacks)}")
             if leaf.layered != (LAYER in leaf.tensor):
                 raise ValueError(f"{path}: {leaf.tensor} does not say whether it is in a layer")
             if leaf.stack is None:
+                if leaf.layered:
+                    raise ValueError(f"{path}: in layer {leaf.place} of no stack")
                 continue
             depth = self.stacks[leaf.stack].depth
             if leaf.stacked and leaf.shape[:1] != (depth,):
@@ -130,6 +131,11 @@ class Layout:
     def stacked(self) -> frozenset[str]:
         """The paths of the leaves whose first axis counts layers."""
         return frozenset(path for path, leaf in self.leaves.items() if leaf.stacked)
+
+    @functools.cached_property
+    def outside(self) -> tuple[str, ...]:
+        """The paths of the leaves that belong to no stack."""
+        return tuple(path for path, leaf in self.leaves.items() if leaf.stack is None)
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -182,8 +188,13 @@ class Layout:
         return max((one.depth for one in self.stacks.values()), default=0)
 
     def layers_of(self, path: str) -> range:
-        """Return the layers that a leaf belongs to: all of its stack, one, or its first or last."""
+        """Return the layers that a leaf belongs to: all of its stack, one, or its first or last.
+
+        A leaf of no stack has one, which is that of the whole model.
+        """
         leaf = self.leaves[path]
+        if leaf.stack is None:
+            return range(1)
         depth = self.depth(leaf.stack)
         if leaf.stacked:
             return range(depth)

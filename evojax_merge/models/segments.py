@@ -20,14 +20,16 @@ class Segment(NamedTuple):
     ``groups`` names parameter groups of the layout, or parts of leaves' paths such as ``q_proj``. A
     leaf that a part of its path names belongs there, and not with its group. Leaves that are in no
     layer count as part of the first layer of their stack (embeddings) or of the last one (final
-    norm, head).
+    norm, head). Leaves of no stack belong to the segments that name no stack.
 
     Attributes:
         name: The name of the segment in tables and messages.
         groups: The names of groups, or parts of paths.
         first: The first layer, from 0.
-        stop: The layer after the last one.
-        stack: The stack that the layers are of. None stands for every stack of the model.
+        stop: The layer after the last one. A segment of the layers from 0 to 0 has only leaves of
+            no stack.
+        stack: The stack that the layers are of. None stands for every stack of the model, and for
+            what is in none.
     """
 
     name: str
@@ -83,9 +85,9 @@ def assign(
 
 
 def _covers(segment: Segment, stack: str | None, layer: int) -> bool:
-    """Tell whether a segment covers a layer. Without stacks it covers all of a model."""
+    """Tell whether a segment covers a layer of a stack, or what is in no stack."""
     if stack is None:
-        return True
+        return segment.stack is None
     return segment.stack in (None, stack) and segment.first <= layer < segment.stop
 
 
@@ -110,8 +112,10 @@ def _check_segments(segments: Sequence[Segment], layout: Layout) -> None:
                 f"segment {segment.name}: there is no stack {segment.stack!r}; stacks are {known}"
             )
         most = layout.depth(segment.stack)
-        rises = segment.first < segment.stop if most else segment.first == segment.stop
-        if not (segment.first >= 0 and segment.stop <= most and rises):
+        outside = segment.stack is None and (segment.first, segment.stop) == (0, 0)
+        if outside and (layout.outside or not most):
+            continue
+        if not 0 <= segment.first < segment.stop <= most:
             raise ValueError(
                 f"segment {segment.name}: layers [{segment.first}, {segment.stop}] of a model of "
                 f"{most} layers; "

@@ -63,9 +63,11 @@ def segments_of(
         if layers_per_block is None or not stacks:
             segments.append(Segment(name, members, 0, layout.depth()))
             continue
+        if any(leaf.stack is None for leaf in leaves_of(members, layout)):
+            segments.append(Segment(name, members, 0, 0))
         for stack in stacks:
             depth = layout.depth(stack)
-            own_stack = stack if len(layout.stacks) > 1 else None
+            own_stack = stack if len(layout.stacks) > 1 or layout.outside else None
             segments += [
                 Segment(name, members, first, min(first + layers_per_block, depth), own_stack)
                 for first in range(0, depth, layers_per_block)
@@ -78,7 +80,7 @@ def stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
 
     Where none of their leaves is in a layer (embedding, head), no stack is divided. Where some are
     in the layers of a stack, every stack that has a leaf of these groups is divided, whether that
-    leaf is in a layer or not.
+    leaf is in a layer or not. Leaves of no stack are then a part by themselves.
     """
     own = leaves_of(members, layout)
     if not any(leaf.layered for leaf in own):

@@ -1,5 +1,6 @@
-"""What can be done with models that are known by names alone. Nothing here runs them."""
+"""What can be done with any model by the names of its tensors. Nothing here runs it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,6 @@ import jax.numpy as jnp
 
 from evojax_merge.models.ability import Ability, Batch, Program
 from evojax_merge.models.layout import Layout
-from evojax_merge.models.named.config import NamedConfig
 from evojax_merge.models.named.params import layout
 from evojax_merge.models.request import Compute, CountLayers, Request
 from evojax_merge.params.tree import flatten
@@ -15,10 +15,17 @@ from evojax_merge.params.types import Array, Float, Int, Params
 
 
 class LayerCount(Ability):
-    """This ability counts all layers that a model has, since such a model cannot be routed."""
+    """This ability counts all layers that a model has, since such a model cannot be routed.
 
-    def program(self, config: NamedConfig, request: CountLayers, axes: Any) -> Program:
-        own = layout(config)
+    Args:
+        layout: The function that makes the layout of the models of a configuration.
+    """
+
+    def __init__(self, layout: Callable[[Any], Layout]):
+        self._layout = layout
+
+    def program(self, config: Any, request: CountLayers, axes: Any) -> Program:
+        own = self._layout(config)
 
         def count(params: Params, layers: Int[Array, " batch"]) -> Float[Array, "pop batch"]:
             path, leaf = next(iter(flatten(params).items()))
@@ -29,7 +36,7 @@ class LayerCount(Ability):
 
     def bytes(
         self,
-        config: NamedConfig,
+        config: Any,
         request: Request,
         batch: Batch,
         itemsize: int,
@@ -39,10 +46,17 @@ class LayerCount(Ability):
 
 
 class Computation(Ability):
-    """This ability gives the tensors of each candidate, by name, to a function of the task."""
+    """This ability gives the tensors of each candidate, by name, to a function of the task.
 
-    def program(self, config: NamedConfig, request: Compute, axes: Any) -> Program:
-        own = layout(config)
+    Args:
+        layout: The function that makes the layout of the models of a configuration.
+    """
+
+    def __init__(self, layout: Callable[[Any], Layout]):
+        self._layout = layout
+
+    def program(self, config: Any, request: Compute, axes: Any) -> Program:
+        own = self._layout(config)
 
         def one(params: Params, *fields: Array) -> Array:
             return request.function(tensors_of(own, params), *fields)
@@ -54,7 +68,7 @@ class Computation(Ability):
 
     def bytes(
         self,
-        config: NamedConfig,
+        config: Any,
         request: Compute,
         batch: Batch,
         itemsize: int,
@@ -72,4 +86,4 @@ def tensors_of(layout: Layout, params: Params) -> dict[str, Array]:
     }
 
 
-ABILITIES = {CountLayers: LayerCount(), Compute: Computation()}
+ABILITIES = {CountLayers: LayerCount(layout), Compute: Computation(layout)}

@@ -1,0 +1,108 @@
+"""The modules that UNets and autoencoders are built of.
+
+Pictures are ``[batch, height, width, channels]`` inside of a network. Weights keep the checkpoint's
+layouts, ``[out, in, height, width]`` and ``[out, in]``, so that loading and exporting move bytes
+and nothing else. A module is made for its structure alone, with zeros for weights.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from evojax_merge.models.probe import observed
+from evojax_merge.params.types import Array, Float
+
+Grid = Float[Array, "batch height width channels"]
+"""Feature maps inside of a network, channels last."""
+
+
+def numbered(modules: list[Any]) -> nnx.Dict:
+    """Give modules the names 0, 1, …, as diffusers does."""
+    return nnx.Dict({str(number): module for number, module in enumerate(modules)})
+
+
+class Linear(nnx.Module):
+    """y = W x + b with W of shape [out, in]."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True):
+        self.weight = nnx.Param(jnp.zeros((outputs, inputs)))
+        if bias:
+            self.bias = nnx.Param(jnp.zeros(outputs))
+
+    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+        y = jnp.einsum("...i,oi->...o", observed(self, x), self.weight[...])
+        return y + self.bias[...] if hasattr(self, "bias") else y
+
+
+class Conv(nnx.Module):
+    """A convolution with W of shape [out, in, height, width].
+
+    Args:
+        inputs: The number of channels that it reads.
+        outputs: The number of channels that it writes.
+        kernel: The side of its window.
+        stride: How far the window moves.
+        padding: How many zeros stand before and after each row and column. By default the picture
+            keeps its size.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padding: tuple[int, int] | None = None,
+    ):
+        self.weight = nnx.Param(jnp.zeros((outputs, inputs, kernel, kernel)))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.stride = stride
+        self.padding = (kernel // 2, kernel // 2) if padding is None else padding
+
+    def __call__(self, x: Grid) -> Float[Array, "batch rows columns outputs"]:
+        y = jax.lax.conv_general_dilated(
+            x,
+            self.weight[...],
+            window_strides=(self.stride, self.stride),
+            padding=(self.padding, self.padding),
+            dimension_numbers=("NHWC", "OIHW", "NHWC"),
+        )
+        return y + self.bias[...]
+
+
+class GroupNorm(nnx.Module):
+    """Channels in groups, each normalised over the picture (Wu & He, 2018, arXiv 1803.08494).
+
+    It is computed in float32.
+    """
+
+    def __init__(self, channels: int, groups: int, epsilon: float):
+        self.weight = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.groups = groups
+        self.epsilon = epsilon
+
+    def __call__(self, x: Grid) -> Grid:
+        wide = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, -1)
+        wide -= jnp.mean(wide, axis=(1, 2, 4), keepdims=True)
+        scale = jax.lax.rsqrt(jnp.mean(wide * wide, (1, 2, 4), keepdims=True) + self.epsilon)
+        weight, bias = (part[...].astype(jnp.float32) for part in (self.weight, self.bias))
+        return ((wide * scale).reshape(x.shape) * weight + bias).astype(x.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """(x − mean) / √(variance + ε) · w + b, computed in float32 (Ba et al., 2016, 1607.06450)."""
+
+    def __init__(self, channels: int, epsilon: float = 1e-5):
+        self.weight = nnx.Param(jnp.ones(channels))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.epsilon = epsilon
+
+    def __call__(self, x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
+        wide = x.astype(jnp.float32)
+        wide -= jnp.mean(wide, axis=-1, keepdims=True)
+        scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + self.epsilon)
+        weight, bias = (part[...].astype(jnp.float32) for part in (self.weight, self.bias))
+        return (wide * scale * weight + bias).astype(x.dtype)
