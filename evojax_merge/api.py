@@ -32,6 +32,8 @@ from evojax_merge.sources.pool import Route
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evojax_merge.fitness.drawing.sampling import Sampling
+    from evojax_merge.fitness.drawing.showing import Drawn
     from evojax_merge.report.results import Result
     from evojax_merge.runs.run import Run
 
@@ -40,6 +42,7 @@ CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
 __all__ = [
     "Evaluation",
     "apply_mergekit",
+    "draw",
     "evaluate",
     "evolve",
     "export",
@@ -60,24 +63,30 @@ class Evaluation:
         result: The score with its 95 % interval.
         items: The result of every item, in the order of the data.
         details: What the model answered on every item, and how the answer was judged.
+        pictures: What it drew of every item, if it was asked to keep that and draws.
     """
 
     result: "Result"
     items: np.ndarray
     details: list[dict[str, Any]]
+    pictures: "Sequence[Drawn]" = ()
 
 
-def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evaluation:
+def evaluate(
+    model: Model | Route, task: Task, name: str | None = None, *, keep_pictures: bool = False
+) -> Evaluation:
     """Measure a model on the items of a task's current split (``task.on("test")`` for another).
 
     Args:
         model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
         task: What is measured.
         name: What the result calls the model; by default, the name of its directory.
+        keep_pictures: Whether the pictures of a task that draws are kept; they are drawn once more.
 
     Raises:
         ValueError: The model cannot be measured by this task.
     """
+    from evojax_merge.fitness.drawing.showing import flawed, shown_of
     from evojax_merge.measuring.measure import measure, measure_route
     from evojax_merge.report.results import Result
 
@@ -86,8 +95,56 @@ def evaluate(model: Model | Route, task: Task, name: str | None = None) -> Evalu
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task, items)
-    return Evaluation(result, items, bound.details(outputs, 0))
+    result = Result.of(
+        name or own.directory.name, task, items, flawed=flawed(bound, outputs)
+    )
+    shown = shown_of(bound, every=True) if keep_pictures else None
+    pictures = [] if shown is None else shown.pictures(measure(own, shown)[1])
+    return Evaluation(result, items, bound.details(outputs, 0), pictures)
+
+
+def draw(
+    model: Model,
+    prompts: str | Path | Sequence[str],
+    sampling: "Sampling | None" = None,
+    *,
+    negative: str = "",
+    seed: int = 0,
+    tokenizers: str | None = None,
+) -> "list[Drawn]":
+    """Draw pictures by a pipeline's UNet, such as the merge of a recipe.
+
+    Args:
+        model: The UNet, with the pipeline around it at hand, as `merge` and
+            `evojax_merge.checkpoints.load_parts` return it.
+        prompts: The prompts; or a text file with one a line, or JSON Lines as a task's data.
+        sampling: How pictures are drawn; by default, in 30 steps of the pipeline's own sampler.
+        negative: What guidance leads away from.
+        seed: The number that fixes the noise of the first picture; the next has the next number.
+        tokenizers: The directory or hub id of a folder of diffusers whose tokenizers read the
+            prompts; by default, the pipeline itself.
+
+    Raises:
+        DataError: The file cannot be read, or a prompt is empty.
+        ValueError: The model does not draw, or not so.
+    """
+    from evojax_merge.fitness.data import Record
+    from evojax_merge.fitness.drawing.drawings import Drawings
+    from evojax_merge.fitness.drawing.items import items_of
+    from evojax_merge.fitness.drawing.pipeline import Pipeline
+    from evojax_merge.fitness.drawing.prompts import read_prompts
+    from evojax_merge.fitness.drawing.sampling import Sampling
+    from evojax_merge.fitness.drawing.showing import ShownDrawings
+    from evojax_merge.measuring.measure import measure
+
+    if isinstance(prompts, str | Path):
+        items = read_prompts(Path(prompts), negative, seed)
+    else:
+        records = [Record("prompts", n, {"prompt": one}) for n, one in enumerate(prompts, start=1)]
+        items = items_of(records, "prompt", "", negative, seed)
+    pipeline = Pipeline.of(model, sampling or Sampling(), "draw", "default", tokenizers)
+    shown = ShownDrawings(Drawings(items, pipeline), np.arange(len(items)))
+    return shown.pictures(measure(model, shown)[1])
 
 
 def merge(

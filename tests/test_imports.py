@@ -47,8 +47,14 @@ ONLY_IN = {
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
-    "PIL": {"fitness"},
-    "matplotlib": {"report/curves.py", "report/front.py", "report/plots.py", "report/paths.py"},
+    "PIL": {"fitness", "report/pictures.py"},
+    "matplotlib": {
+        "report/curves.py",
+        "report/front.py",
+        "report/plots.py",
+        "report/paths.py",
+        "report/pictures.py",
+    },
     "huggingface_hub": {"checkpoints"},
 }
 

@@ -13,7 +13,13 @@ from evojax_merge.checkpoints.adapter_config import AdapterConfig, read_adapter_
 from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, adapter_file, open_safetensors
+from evojax_merge.checkpoints.headers import (
+    DTYPES,
+    TensorInfo,
+    adapter_file,
+    file_headers,
+    open_safetensors,
+)
 from evojax_merge.checkpoints.loader import Model
 from evojax_merge.models import Slot
 from evojax_merge.params.low_rank import LowRank, Unchanged
@@ -93,12 +99,7 @@ def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
     """
     config = read_adapter_config(directory)
     path = adapter_file(directory)
-    with open_safetensors(path) as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        headers = {
-            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
-            for name, part in slices.items()
-        }
+    headers = file_headers(path)
     factors, copies, problems = _sorted_names(headers, base)
     pairs = []
     for (module, table), names in factors.items():
@@ -178,14 +179,14 @@ def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
         }
         copies = {name: file.get_slice(name) for name in adapter.copies}
         headers = {
-            name: TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+            name: TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
             for name, part in copies.items()
         }
     problems = [
         f"{name}: is not the base's {original}; it was trained or resized besides, and is not "
         "merged"
         for name, original in adapter.copies.items()
-        if not same_tensor(headers[name], name, adapter.base.tensors[original], original)
+        if not same_tensor(headers[name], adapter.base.tensors[original])
     ]
     for name, tensor in tensors.items():
         if broken := int(np.count_nonzero(~np.isfinite(tensor))):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors, read_headers
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
 from evojax_merge.models import Family
 
 WHOLE: dict[str, np.dtype] = {
@@ -69,9 +69,3 @@ def carried_by(directory: Path, family: Family) -> dict[str, TensorInfo]:
     if family.carried is None:
         return {}
     return carried_of(directory, family, read_headers(directory))
-
-
-def read_tensor(name: str, info: TensorInfo) -> np.ndarray:
-    """Read the numbers of a tensor as they are stored."""
-    with open_safetensors(info.file) as file:
-        return np.asarray(file.get_tensor(name))

@@ -12,9 +12,12 @@ import numpy as np
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.carried_tensors import carried_of
 from evojax_merge.checkpoints.comparison import same_tensor
+from evojax_merge.checkpoints.contents import Contents
 from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
+from evojax_merge.checkpoints.pipelines import is_pipeline, read_pipeline
+from evojax_merge.checkpoints.single_files import read_single_file
 from evojax_merge.checkpoints.tokenizers import load_tokenizer
 from evojax_merge.models import Family, Slot, family_of
 
@@ -27,7 +30,7 @@ class Checkpoint:
     """Everything about a checkpoint but its weights.
 
     Attributes:
-        directory: The directory of the checkpoint's files.
+        directory: The directory of the checkpoint's files, or its file where it is a single one.
         family: The model family that ``config.json`` selects.
         config: The family's reading of ``config.json``.
         hf_config: The content of ``config.json`` as it stands.
@@ -39,6 +42,7 @@ class Checkpoint:
             else from there.
         parts: The names of the parts of a whole that this one is. Without a carrier it is a model
             that stands for a part of other models, and is unchanged in their other parts.
+        components: The folders of a pipeline by name, such as ``tokenizer``, where there are some.
     """
 
     directory: Path
@@ -51,6 +55,7 @@ class Checkpoint:
     carried: Mapping[str, TensorInfo] = dataclasses.field(default_factory=dict)
     carrier: "Checkpoint | None" = None
     parts: tuple[str, ...] = ()
+    components: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
@@ -78,7 +83,8 @@ def load_config(source: str | Path) -> Checkpoint:
     ``config`` is that of an untied model.
 
     Args:
-        source: A directory or a hub id (see `resolve`).
+        source: A directory, a single file in the original layout of Stable Diffusion, or a hub id
+            (see `resolve`).
 
     Raises:
         CheckpointError: Files are missing or damaged, the model is of no supported family, or
@@ -86,12 +92,15 @@ def load_config(source: str | Path) -> Checkpoint:
             such tensor is listed.
     """
     directory = resolve(source)
+    if directory.is_file():
+        return _fitted(directory, read_single_file(directory))
     if is_adapter_directory(directory):
         raise CheckpointError(
             f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
             "model that it was trained on as model.base"
         )
-    _check_whole(directory)
+    if is_pipeline(directory):
+        return _fitted(directory, read_pipeline(directory))
     hf_config = read_json(member(directory, "config.json"))
     if hf_config.get("quantization_config"):
         raise CheckpointError(
@@ -118,9 +127,7 @@ def load_config(source: str | Path) -> Checkpoint:
     ]
     _audit(directory, slots, headers, copies)
     apart = [
-        (name, copied)
-        for name, info, copied in copies
-        if not same_tensor(headers[copied], copied, info, name)
+        (name, copied) for name, info, copied in copies if not same_tensor(headers[copied], info)
     ]
     for name, copied in apart if hf_config.get("tie_word_embeddings", True) else ():
         warnings.warn(
@@ -136,6 +143,21 @@ def load_config(source: str | Path) -> Checkpoint:
     return Checkpoint(directory, family, config, hf_config, headers, held, slots, carried)
 
 
+def _fitted(directory: Path, contents: Contents) -> Checkpoint:
+    """Make the checkpoint of a pipeline, whose headers must fit its configuration."""
+    family, (hf_config, tensors, carried, components) = family_of(contents.hf_config), contents
+    try:
+        shapes = {name: info.shape for name, info in tensors.items()}
+        config = family.read_config(hf_config, lambda: shapes)
+    except ValueError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    slots = family.layout(config).slots
+    _audit(directory, slots, tensors, ())
+    return Checkpoint(
+        directory, family, config, hf_config, tensors, {}, slots, carried, components=components
+    )
+
+
 def _stored(directory: Path, family: Family) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo]]:
     """Read the headers of the parameters, and of what is carried."""
     headers = {
@@ -145,21 +167,6 @@ def _stored(directory: Path, family: Family) -> tuple[dict[str, TensorInfo], dic
     }
     carried = carried_of(directory, family, headers)
     return {name: info for name, info in headers.items() if name not in carried}, carried
-
-
-def _check_whole(directory: Path) -> None:
-    """Check that a directory is one model, and not a pipeline of several.
-
-    Raises:
-        CheckpointError: It is a pipeline. Its folders that hold models are named.
-    """
-    if (directory / "config.json").exists() or not (directory / "model_index.json").exists():
-        return
-    models = sorted(path.parent.name for path in directory.glob("*/config.json"))
-    raise CheckpointError(
-        f"{directory}: is a pipeline of several models; give the folder of one of them: "
-        f"{', '.join(models) or 'none has a config.json'}"
-    )
 
 
 def _audit(

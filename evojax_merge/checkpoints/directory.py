@@ -38,22 +38,33 @@ PROCESSOR_FILES = (
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 _DOWNLOADED = (
     "*.safetensors",
-    "*.safetensors.index.json",
+    "*.safetensors.index*.json",
     "config.json",
     "generation_config.json",
     "adapter_config.json",
+    "model_index.json",
+    "*/config.json",
+    "*/preprocessor_config.json",
+    "scheduler/*.json",
+    "tokenizer/*",
+    "tokenizer_2/*",
 )
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""The ends of the names of files of weights that run code when they are read."""
 
 
 def resolve(source: str | Path) -> Path:
-    """Find the directory of a checkpoint.
+    """Find the directory of a checkpoint, or its file where one file is all of it.
 
     Args:
-        source: A directory, or ``owner/name`` or ``owner/name@revision`` on the Hugging Face hub,
-            of which only safetensors, configuration and tokenizer are fetched. A directory wins.
+        source: A directory, a safetensors file, or ``owner/name`` or ``owner/name@revision`` on the
+            Hugging Face hub, of which only safetensors, configuration and tokenizer are fetched.
+            What is on disk wins.
 
     Raises:
-        CheckpointError: There is no such directory and no such repository.
+        CheckpointError: There is no such directory, file or repository, or the file is none of
+            safetensors.
     """
     try:
         path = at_home(source)
@@ -61,8 +72,18 @@ def resolve(source: str | Path) -> Path:
         raise CheckpointError(f"{source}: {error}; give a directory, or owner/name") from None
     if path.is_dir():
         return path
+    if path.is_file() and path.suffix == ".safetensors":
+        return path
+    if path.is_file() and path.suffix in PICKLES:
+        raise CheckpointError(
+            f"{path}: is pickled, and runs code when it is read; convert it where that may happen: "
+            "safetensors.torch.save_file(torch.load(FILE, weights_only=True)['state_dict'], "
+            "'FILE.safetensors')"
+        )
     if path.exists():
-        raise CheckpointError(f"{path}: is a file; give the checkpoint's directory")
+        raise CheckpointError(
+            f"{path}: is a file; give the checkpoint's directory, or a safetensors file"
+        )
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
         raise CheckpointError(f"{path}: no such directory")
     name, _, revision = source.partition("@")
@@ -93,14 +114,35 @@ def member(directory: Path, name: str) -> Path:
     except (OSError, RuntimeError) as error:  # links in a circle
         raise CheckpointError(f"{path}: leads nowhere ({error}); replace it by a file") from None
     allowed = [home]
-    if home.parent.name == "snapshots":
-        allowed.append(home.parent.parent / "blobs")
+    for folder in (home, home.parent):  # of a snapshot, or of a part of one
+        if folder.parent.name == "snapshots":
+            allowed.append(folder.parent.parent / "blobs")
     if not any(real.is_relative_to(place) for place in allowed):
         raise CheckpointError(
             f"{path}: leads out of the checkpoint, to {real}; replace the link by the file itself"
         )
     if real.exists() and not real.is_file():
         raise CheckpointError(f"{path}: is no regular file; replace it by one, or remove it")
+    return path
+
+
+def subfolder(directory: Path, name: str) -> Path:
+    """Return the path of a folder in a checkpoint's directory, whether or not there is one.
+
+    Raises:
+        CheckpointError: The name is none of a folder beside the others, or it leads elsewhere.
+    """
+    path = directory / name
+    if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise CheckpointError(f"{path}: is no name of a folder")
+    try:
+        home, real = directory.resolve(), path.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise CheckpointError(f"{path}: leads nowhere ({error}); replace it by a folder") from None
+    if real.parent != home:
+        raise CheckpointError(
+            f"{path}: leads out of the checkpoint, to {real}; replace the link by the folder itself"
+        )
     return path
 
 

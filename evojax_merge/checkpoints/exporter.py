@@ -1,12 +1,8 @@
 """A parameter tree is exported to an ordinary Hugging Face directory."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import Any
 
 from evojax_merge.checkpoints.carried_files import (
     GENERATION,
@@ -14,24 +10,26 @@ from evojax_merge.checkpoints.carried_files import (
     carried_settings,
     carry,
 )
-from evojax_merge.checkpoints.carried_tensors import carried_by, read_tensor
+from evojax_merge.checkpoints.carried_tensors import carried_by
 from evojax_merge.checkpoints.checkpoint import Checkpoint
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers, stem_of
+from evojax_merge.checkpoints.headers import TensorInfo, read_headers, stem_of
 from evojax_merge.checkpoints.loader import Model
-from evojax_merge.checkpoints.parts import part_slots, take_parts
+from evojax_merge.checkpoints.parts import take_parts
+from evojax_merge.checkpoints.pipeline_exporter import export_pipeline, is_pipeline_model
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
-from evojax_merge.checkpoints.target import checked_target, replacement
-from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
+from evojax_merge.checkpoints.target import checked_target, is_single, replacement
+from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, ShardWriter
+from evojax_merge.checkpoints.written import (
+    carried_tensors,
+    check_writable,
+    merged_tensors,
+    written_slots,
+)
+from evojax_merge.checkpoints.written_config import with_dtype, without_origin
 from evojax_merge.documents.json_text import write_json
 from evojax_merge.models import Slot
-from evojax_merge.params.finite import is_finite
-from evojax_merge.params.tree import flatten
-
-# Where the reference came from, and code that is never run, are no part of a merge.
-_DROPPED = ("_name_or_path", "auto_map")
-_FLOATS = frozenset(DTYPES.values())
 
 
 def export(
@@ -49,10 +47,13 @@ def export(
     tokens in ``config.json`` and ``generation_config.json`` are those of the tokenizer. A part
     of a whole is written with all else that its carrier holds, as it is there.
 
+    A pipeline is written as a folder of diffusers, or as one file in the original layout of Stable
+    Diffusion where the name of the target ends so.
+
     Args:
         model: The model, which is written in the dtypes of its parameters.
-        directory: The directory of the export. It must not exist, or be empty, unless
-            ``overwrite``.
+        directory: The directory of the export, or ``NAME.safetensors`` for a pipeline in one file.
+            It must not exist, or be empty, unless ``overwrite``.
         max_shard_size: How many bytes of tensors a file may hold. A larger model is split and
             indexed.
         overwrite: Whether to replace what the directory holds.
@@ -63,9 +64,16 @@ def export(
             are not finite, or a file that is carried over is damaged or leads out of the model's
             directory.
     """
+    if is_pipeline_model(model):
+        return export_pipeline(model, directory, max_shard_size, overwrite, extra or {})
+    if is_single(directory):
+        raise CheckpointError(
+            f"{directory}: one file is written of pipelines of Stable Diffusion alone; give a "
+            "directory"
+        )
     target = checked_target(directory, overwrite)
-    _check(model)
-    slots = _written_slots(model)
+    check_writable(model)
+    slots = written_slots(model)
     tokenizer_from = model.tokenizer_directory or model.directory
     tokens = [read_special_tokens(directory) for directory in (model.directory, tokenizer_from)]
     config, generation = carried_settings(model.directory, _hf_config(model), *tokens)
@@ -73,7 +81,7 @@ def export(
         carried_names(directory, (*TOKENIZER_FILES, *PROCESSOR_FILES))
     carried = _carried_headers(model, slots)
     with replacement(target) as work:
-        tensors = [*_merged(model.params, slots), *_carried(carried)]
+        tensors = [*merged_tensors(model.params, slots), *carried_tensors(carried)]
         stem = stem_of(model.directory)
         pieces = [tensor.piece for tensor in tensors]
         with ShardWriter(work, pieces, max_shard_size, stem, durable=True) as writer:
@@ -89,36 +97,6 @@ def export(
     return target
 
 
-def _check(model: Model) -> None:
-    """Check that parameters fit the configuration, and can be written.
-
-    Raises:
-        CheckpointError: Some do not. All of these are listed.
-    """
-    layout, leaves = model.family.layout(model.config), flatten(model.params)
-    problems = list(layout.misfits(leaves))
-    problems += [
-        f"{path} is {leaf.dtype}, which checkpoints of this family cannot be"
-        for path, leaf in leaves.items()
-        if np.dtype(leaf.dtype) not in _FLOATS
-    ]
-    if problems:
-        raise CheckpointError("parameters do not fit the model:\n  " + "\n  ".join(problems))
-
-
-def _written_slots(model: Model) -> dict[str, Slot]:
-    """Return the slots of a model's parameters by the names that they are written under.
-
-    Those of a part are the names that the whole has for them.
-    """
-    carrier = model.carrier
-    if carrier is None:
-        return model.family.layout(model.config).slots
-    assert carrier.family.holding is not None
-    whole = carrier.family.holding(carrier.config, model.config)
-    return part_slots(carrier.family, whole, model.parts)
-
-
 def _carried_headers(model: Model, slots: Mapping[str, Slot]) -> dict[str, TensorInfo]:
     """Find the tensors that are written as they are."""
     carrier = model.carrier
@@ -130,46 +108,10 @@ def _carried_headers(model: Model, slots: Mapping[str, Slot]) -> dict[str, Tenso
     return {name: info for name, info in headers.items() if name not in merged}
 
 
-class _Tensor(NamedTuple):
-    """A tensor that will be written. ``read`` gives its numbers."""
-
-    piece: Piece
-    read: Callable[[], np.ndarray]
-
-
-def _merged(params: Mapping[str, Any], slots: Mapping[str, Slot]) -> Iterator[_Tensor]:
-    leaves = flatten(dict(params))
-    for name, slot in slots.items():
-        leaf = leaves[slot.path]
-        read = functools.partial(_finite, name, leaf, slot.layer)
-        yield _Tensor(Piece(name, slot.shape, np.dtype(leaf.dtype)), read)
-
-
-def _carried(headers: Mapping[str, TensorInfo]) -> Iterator[_Tensor]:
-    for name, info in headers.items():
-        read = functools.partial(read_tensor, name, info)
-        yield _Tensor(Piece.of(name, info), read)
-
-
-def _finite(name: str, leaf: Any, layer: int | None) -> np.ndarray:
-    """Return the numbers of a leaf, or of a layer of it.
-
-    Raises:
-        CheckpointError: The numbers hold NaN or infinity.
-    """
-    tensor = np.asarray(jax.device_get(leaf if layer is None else leaf[layer])).reshape(-1)
-    if not is_finite(tensor):
-        raise CheckpointError(
-            f"{name}: holds NaN, or numbers that {tensor.dtype} cannot hold; nothing was "
-            "written. Give another model.dtype, or smaller weights"
-        )
-    return tensor
-
-
 def _hf_config(model: Model) -> dict[str, Any]:
     carrier = model.carrier
     given = model.hf_config if carrier is None else carrier.hf_config
-    config = {name: value for name, value in given.items() if name not in _DROPPED}
+    config = without_origin(given)
     fields = model.family.hf_fields(model.config)
     if carrier is None:
         config |= fields
@@ -198,13 +140,3 @@ def _part_fields(
             continue
         found[part.hf_config] = with_dtype({**given, **changed}, model.dtype.name)
     return found
-
-
-def with_dtype(hf_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """Make a ``config.json`` that names the dtype of the weights, in the word that it has for it.
-
-    Configurations of diffusers have no such word.
-    """
-    default = {"dtype"} if "model_type" in hf_config else set()
-    names = {"dtype", "torch_dtype"} & hf_config.keys() or default
-    return {**hf_config, **dict.fromkeys(names, dtype)}

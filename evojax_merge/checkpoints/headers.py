@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from evojax_merge.checkpoints.directory import member, read_json
+from evojax_merge.checkpoints.directory import PICKLES, member, read_json
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.schema import Document, read
@@ -30,15 +30,30 @@ DTYPES: dict[str, np.dtype] = {
 _STEMS = (STEM, "diffusion_pytorch_model")
 """What these names begin with in transformers, and in diffusers."""
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_VARIANTS = (None, "fp16", "bf16")
+"""The variants of the same weights that a directory may hold, the wanted one first."""
 
 
 class TensorInfo(NamedTuple):
-    """One tensor as a header describes it. ``dtype`` is in safetensors' spelling (``BF16``)."""
+    """One tensor as a header describes it, and how it is taken from its file.
+
+    What a file holds in another shape of as many elements is reshaped where it is read.
+
+    Attributes:
+        file: The file that holds it.
+        name: The name in that file, which may not be the one that a checkpoint knows it by.
+        dtype: The dtype in safetensors' spelling (``BF16``).
+        shape: The shape as a checkpoint has it.
+        rows: The first row and the one after the last, where the file holds it in a longer tensor.
+        transposed: Whether the file holds a matrix with rows for columns.
+    """
 
     file: Path
+    name: str
     dtype: str
     shape: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    transposed: bool = False
 
 
 @contextlib.contextmanager
@@ -61,15 +76,23 @@ def open_safetensors(path: Path) -> Iterator[safe_open]:
 
 def stem_of(directory: Path) -> str:
     """Return what the names of a checkpoint's files of weights begin with."""
-    for stem in _STEMS:
-        if any(member(directory, name).exists() for name in _names(stem)):
-            return stem
-    return STEM
+    return _found(directory)[0]
 
 
-def _names(stem: str) -> tuple[str, str]:
+def _names(directory: Path) -> tuple[str, str]:
     """Return the names of the single file, and of the index of several."""
-    return f"{stem}.safetensors", f"{stem}.safetensors.index.json"
+    return _found(directory)[1:]
+
+
+def _found(directory: Path) -> tuple[str, str, str]:
+    """Return the stem of the names, and the names of the single file and of the index."""
+    for variant in _VARIANTS:
+        part = "" if variant is None else f".{variant}"
+        for stem in _STEMS:
+            names = f"{stem}{part}.safetensors", f"{stem}.safetensors.index{part}.json"
+            if any(member(directory, name).exists() for name in names):
+                return stem, *names
+    return STEM, WEIGHTS, INDEX
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -78,17 +101,20 @@ def weight_files(directory: Path) -> list[Path]:
     Raises:
         CheckpointError: There is no such file, or the index or a link leads out of the directory.
     """
-    single, index = _names(stem_of(directory))
+    single, index = _names(directory)
     if (path := member(directory, single)).exists():
         return [path]
     if member(directory, index).exists():
         return [member(directory, file) for file in sorted(set(_weight_map(directory).values()))]
-    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
     if pickles:
+        library, cls = "transformers", "AutoModelForCausalLM"
+        if any(name.startswith(_STEMS[1]) for name in pickles):
+            library, cls = "diffusers", "DiffusionPipeline"
         raise CheckpointError(
             f"{directory}: holds pickled weights only ({', '.join(pickles)}), which run code when "
-            "they are read; convert them with transformers: "
-            "AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
+            f"they are read; convert them with {library}: "
+            f"{cls}.from_pretrained(...).save_pretrained(...)"
         )
     raise CheckpointError(f"{directory}: holds neither {WEIGHTS} nor {INDEX}")
 
@@ -117,7 +143,7 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
         CheckpointError: A file is missing or damaged, or the index disagrees with the files.
     """
     files = weight_files(directory)
-    single, index = _names(stem_of(directory))
+    single, index = _names(directory)
     indexed = None if files == [directory / single] else _weight_map(directory)
     missing = [path.name for path in files if not path.exists()]
     if missing:
@@ -125,14 +151,12 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
     found: dict[str, TensorInfo] = {}
     problems = []
     for path in files:
-        with open_safetensors(path) as file:
-            for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
-                part = file.get_slice(name)
-                if name in found:
-                    problems.append(f"{name}: in both {found[name].file.name} and {path.name}")
-                elif indexed is not None and indexed.get(name) != path.name:
-                    problems.append(f"{name}: in {path.name}, the index says {indexed.get(name)}")
-                found[name] = TensorInfo(path, part.get_dtype(), tuple(part.get_shape()))
+        for name, info in file_headers(path).items():
+            if name in found:
+                problems.append(f"{name}: in both {found[name].file.name} and {path.name}")
+            elif indexed is not None and indexed.get(name) != path.name:
+                problems.append(f"{name}: in {path.name}, the index says {indexed.get(name)}")
+            found[name] = info
     problems += [
         f"{name}: the index says {file}, which lacks it"
         for name, file in (indexed or {}).items()
@@ -145,12 +169,26 @@ def read_headers(directory: Path) -> dict[str, TensorInfo]:
     return found
 
 
+def file_headers(path: Path) -> dict[str, TensorInfo]:
+    """Read every header of one file's tensors by name. No weights are read.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    with open_safetensors(path) as file:
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
+            for name, part in parts.items()
+        }
+
+
 class _Index(Document):
     weight_map: dict[str, str]
 
 
 def _weight_map(directory: Path) -> dict[str, str]:
-    path = member(directory, _names(stem_of(directory))[1])
+    path = member(directory, _names(directory)[1])
     mapping = read(_Index, read_json(path), str(path), CheckpointError).weight_map
     if not mapping:
         raise CheckpointError(f"{path}: its weight_map is empty")

@@ -12,6 +12,7 @@ import numpy as np
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
+from evojax_merge.checkpoints.reading import tensor_in
 from evojax_merge.documents.errors import shown
 from evojax_merge.models import Family
 from evojax_merge.params.low_rank import Unchanged
@@ -100,18 +101,18 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
         for path, names in parts.items():
             leaf = _empty(shapes[path].shape, dtype)
             for name, layer in names:
-                leaf[... if layer is None else layer] = read(name, checkpoint.tensors[name])
+                leaf[... if layer is None else layer] = read(checkpoint.tensors[name])
             leaves[path] = jax.device_put(leaf)
     return unflatten(leaves)
 
 
-def _reader(stack: contextlib.ExitStack) -> Callable[[str, TensorInfo], np.ndarray]:
+def _reader(stack: contextlib.ExitStack) -> Callable[[TensorInfo], np.ndarray]:
     files: dict[Path, Any] = {}
 
-    def read(name: str, info: TensorInfo) -> np.ndarray:
+    def read(info: TensorInfo) -> np.ndarray:
         if info.file not in files:
             files[info.file] = stack.enter_context(open_safetensors(info.file))
-        return files[info.file].get_tensor(name)
+        return tensor_in(files[info.file], info)
 
     return read
 

@@ -20,14 +20,14 @@ def has_parts(checkpoint: Checkpoint) -> bool:
 
 
 def default_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return the parts that are merged if nothing is said: those that are models by themselves.
+    """Return the parts that are merged if nothing is said, which are models by themselves.
 
     A checkpoint without parts has none.
     """
     if checkpoint.family.parts is None:
         return ()
     parts = checkpoint.family.parts(checkpoint.config).values()
-    return tuple(part.name for part in parts if part.family is not None)
+    return tuple(part.name for part in parts if part.family is not None and part.merged)
 
 
 def load_parts(

@@ -13,6 +13,25 @@ from evojax_merge.checkpoints.errors import CheckpointError
 _FOLDERS = ("additional_chat_templates",)
 """The folders that an export may have."""
 
+_PIPELINE_FOLDERS = (
+    "feature_extractor",
+    "image_encoder",
+    "safety_checker",
+    "scheduler",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "unet",
+    "vae",
+)
+"""The folders that an export of a pipeline may have, beside its ``model_index.json``."""
+
+
+def is_single(target: str | Path) -> bool:
+    """Tell whether the name of a target asks for a single file."""
+    return Path(target).suffix == ".safetensors"
+
 
 def checked_target(directory: str | Path, overwrite: bool) -> Path:
     """Return the absolute path of a directory that an export may be written to.
@@ -29,13 +48,46 @@ def checked_target(directory: str | Path, overwrite: bool) -> Path:
     held = sorted(target.iterdir()) if target.is_dir() else []
     if held and not overwrite:
         raise CheckpointError(f"{target}: is not empty; choose another, or set overwrite")
-    folders = [path.name for path in held if path.is_dir() and path.name not in _FOLDERS]
+    known: tuple[str, ...] = _FOLDERS
+    if (target / "model_index.json").is_file():
+        known += _PIPELINE_FOLDERS
+    folders = [path.name for path in held if path.is_dir() and path.name not in known]
     if folders:
         raise CheckpointError(
             f"{target}: holds the folder {folders[0]}, which no export has and which would go with "
             "all else in it; choose another directory, or remove it yourself"
         )
     return target
+
+
+def checked_file(file: str | Path, overwrite: bool) -> Path:
+    """Return the absolute path of a file that an export may be written to.
+
+    Raises:
+        CheckpointError: There is something that is not to be replaced.
+    """
+    target = Path(file).expanduser().absolute()
+    if target.is_dir():
+        raise CheckpointError(f"{target}: is a directory; give a file, or a name without its end")
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"{target}: exists; choose another, or set overwrite")
+    return target
+
+
+@contextlib.contextmanager
+def file_replacement(target: Path) -> Iterator[Path]:
+    """Yield an empty directory, from which a file of a target's name takes the target's place.
+
+    Args:
+        target: The path that `checked_file` returned. What is there stays if the block fails.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield work
+        (work / target.name).replace(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 @contextlib.contextmanager

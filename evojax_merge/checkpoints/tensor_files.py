@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -48,6 +49,7 @@ class ShardWriter:
         max_shard_size: How many bytes of tensors a file may hold. More are split and indexed.
         stem: What the files' names begin with.
         durable: Whether the files must outlast a power cut once they are closed.
+        metadata: The metadata of every file.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class ShardWriter:
         max_shard_size: int,
         stem: str = STEM,
         durable: bool = False,
+        metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._metadata = {"format": "pt", **metadata}
         self._directory = directory
         self._durable = durable
         self._stem = stem
@@ -111,7 +115,7 @@ class ShardWriter:
         write_json(self._directory / f"{self._stem}.safetensors.index.json", index)
 
     def _start(self, shard: int) -> None:
-        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        header: dict[str, Any] = {"__metadata__": self._metadata}
         offset = 0
         for piece in self._shards[shard]:
             offsets = [offset, offset + piece.size]

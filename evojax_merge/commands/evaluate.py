@@ -16,10 +16,10 @@ from evojax_merge.config import (
     load_config_file,
     read_config_file,
 )
-from evojax_merge.documents.terminal import Parser, announce_imports
+from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
-from evojax_merge.report.results import results_table, save_results
+from evojax_merge.report.results import flaw_line, results_table, save_results
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -71,13 +71,23 @@ def run(arguments: list[str], console: Console) -> None:
         else:
             model = _merged(recipe, options.force, trust, console)
         # Pictures are opened where the paths of the data are relative to.
-        evaluation = api.evaluate(model, task, None if recipe is None else recipe.stem)
+        name = None if recipe is None else recipe.stem
+        evaluation = api.evaluate(model, task, name, keep_pictures=options.out is not None)
     console.print(results_table([evaluation.result], task.name))
+    if line := flaw_line([evaluation.result]):
+        say(console, line)
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         save_results([evaluation.result], options.out / "results.json")
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
         (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if evaluation.pictures:
+            from evojax_merge.report.pictures import save_pictures  # and matplotlib
+
+            notes = {"model": evaluation.result.name}
+            if recipe is not None:
+                notes["recipe"] = recipe.read_text(encoding="utf-8")
+            save_pictures(evaluation.pictures, options.out / "images", notes)
 
 
 def _merged(path: Path, force: bool, trust: bool, console: Console) -> Any:

@@ -14,12 +14,15 @@ TARGET, MISSING = "_target_", "???"
 GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
 """The keys of a configuration from which objects are made."""
 
+FUNCTION = "function"
+"""The key of a fitness task that names a function of the user's own, which is imported."""
+
 _UNPICKLED = ("_args_", "params", "params_path")
 """Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
 
 
 class Factory(NamedTuple):
-    """A factory that a configuration names, and what it is given."""
+    """A factory or another function that a configuration names, and what it is given."""
 
     group: str
     name: str
@@ -39,7 +42,7 @@ def public_factories(group: str) -> frozenset[str]:
 
 
 def foreign_factories(config: Mapping[str, Any]) -> list[str]:
-    """The factories that a configuration names and that are no public ones, in order.
+    """The factories and functions that a configuration names, but the public ones, in order.
 
     Args:
         config: The configuration as plain values, as they are read from a file.
@@ -79,6 +82,8 @@ def _factories(group: str, tree: Any) -> Iterator[Factory]:
     if isinstance(tree, Mapping):
         if tree.get(TARGET, MISSING) != MISSING:  # an option may leave it to those built on it
             yield Factory(group, str(tree[TARGET]), tree)
+        if group == "fitness" and isinstance(tree.get(FUNCTION), str):
+            yield Factory(group, tree[FUNCTION], {})
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:

@@ -18,8 +18,8 @@ from queue import SimpleQueue
 import numpy as np
 
 from evojax_merge.checkpoints.adapter import load_additions
-from evojax_merge.checkpoints.carried_tensors import read_tensor
 from evojax_merge.checkpoints.headers import stem_of
+from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.checkpoints.target import checked_target, replacement
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece, ShardWriter
 from evojax_merge.exchange.documents import load_file
@@ -170,7 +170,7 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
             pool.shutdown(cancel_futures=True)
             raise
         for kept in plan.carried:
-            writer.write(kept.name, 0, read_tensor(kept.stored, kept.info))
+            writer.write(kept.name, 0, read_tensor(kept.info))
 
 
 def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:

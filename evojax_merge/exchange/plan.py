@@ -58,7 +58,6 @@ class Carried(NamedTuple):
     """A tensor that is copied, with its name in the result and the place that it is from."""
 
     name: str
-    stored: str
     info: TensorInfo
 
 

@@ -29,9 +29,9 @@ from evojax_merge.checkpoints import (
 from evojax_merge.checkpoints.audit import AUDITED, changed_fields, warn_of_configurations
 from evojax_merge.checkpoints.carried_files import carried_names, carried_settings
 from evojax_merge.checkpoints.directory import PROCESSOR_FILES, TOKENIZER_FILES
-from evojax_merge.checkpoints.exporter import with_dtype
 from evojax_merge.checkpoints.headers import DTYPES
 from evojax_merge.checkpoints.special_tokens import SpecialTokens, read_special_tokens
+from evojax_merge.checkpoints.written_config import with_dtype
 from evojax_merge.exchange.agreement import Agreement, check_types, refuse
 from evojax_merge.exchange.chat_templates import chat_template
 from evojax_merge.exchange.configuration import Configuration, Entry, Slice
@@ -205,17 +205,17 @@ class _Planner:
         stacks = tuple(self.layout.stacks)
         if not self._sliced:
             for name, info in self.reference.carried.items():
-                yield Carried(name, name, info)
+                yield Carried(name, info)
             return
         (stack,) = stacks
         for name, info in self.reference.carried.items():
             if not name.startswith(f"{stack}."):
-                yield Carried(name, name, info)
+                yield Carried(name, info)
         origins = [self._origin(p, o) for p in self.slices for o in range(self._count(p))]
         for number, (model, layer) in enumerate(origins):
             for name, info in self.checkpoints[model].carried.items():
                 if name.startswith(begin := f"{stack}.{layer}."):
-                    yield Carried(f"{stack}.{number}.{name.removeprefix(begin)}", name, info)
+                    yield Carried(f"{stack}.{number}.{name.removeprefix(begin)}", info)
 
     @property
     def _sliced(self) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES
+from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.operators.statistics.windows import ALIGNMENT, slack
 from evojax_merge.params.finite import is_finite
 from evojax_merge.params.on_disk import OnDisk, Window
@@ -57,8 +58,12 @@ class Reader:
         self._files: dict[Path, _File] = {}
         self._opening = Lock()
 
-    def open(self, model: int, name: str, buffer: Buffer, kept: int, checking: bool) -> "Tensor":
+    def open(
+        self, model: int, name: str, buffer: Buffer, kept: int, checking: bool
+    ) -> "Tensor | np.ndarray":
         """Open a tensor, whose header was audited when the checkpoint was opened.
+
+        One that its file holds transposed is read whole, flat and in memory.
 
         Args:
             model: The index of the checkpoint.
@@ -70,11 +75,17 @@ class Reader:
         """
         checkpoint = self._checkpoints[model]
         info = checkpoint.tensors[name]
-        file = self._file(info.file)
-        begin = file.start + file.header[name]["data_offsets"][0]
         where = f"{checkpoint.directory}: {name}"
-        size = int(np.prod(info.shape, dtype=np.int64))
-        return Tensor(file.whole, begin, DTYPES[info.dtype], size, buffer, kept, checking, where)
+        if info.transposed:
+            elements = read_tensor(info).reshape(-1)
+            check_finite(elements, where)
+            return elements
+        file = self._file(info.file)
+        size, dtype = int(np.prod(info.shape, dtype=np.int64)), DTYPES[info.dtype]
+        begin = file.start + file.header[info.name]["data_offsets"][0]
+        if info.rows is not None:
+            begin += info.rows[0] * (size // info.shape[0]) * dtype.itemsize
+        return Tensor(file.whole, begin, dtype, size, buffer, kept, checking, where)
 
     def _file(self, path: Path) -> _File:
         with self._opening:
@@ -181,7 +192,14 @@ class Tensor(OnDisk):
         self._shown = shown
 
     def _check(self, elements: np.ndarray) -> None:
-        if not is_finite(elements):
-            raise CheckpointError(
-                f"{self._where} holds NaN or infinity; such a tensor cannot be merged"
-            )
+        check_finite(elements, self._where)
+
+
+def check_finite(elements: np.ndarray, where: str) -> None:
+    """Check the elements of a tensor.
+
+    Raises:
+        CheckpointError: Some are NaN or infinity.
+    """
+    if not is_finite(elements):
+        raise CheckpointError(f"{where} holds NaN or infinity; such a tensor cannot be merged")

@@ -25,6 +25,7 @@ from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.fitness.size import SizeTask
+from evojax_merge.fitness.text_to_image import TextToImageTask
 from evojax_merge.fitness.visual_question import VisualQuestionTask
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "SeveralTasks",
     "SizeTask",
     "Task",
+    "TextToImageTask",
     "VisualQuestionTask",
     "classification_task",
     "corpus_perplexity",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8
+from jaxtyping import Bool, Float32, Int, Int32, Shaped, UInt8, UInt32
 
-from evojax_merge.models.ability import Common
+from evojax_merge.models.ability import Common, PerItem
 from evojax_merge.models.request import Request
 
 
@@ -110,6 +110,25 @@ class PictureBatch(NamedTuple):
     classes: Common
 
 
+class DrawBatch(NamedTuple):
+    """Prompts to draw.
+
+    Attributes:
+        conditions: What the text encoders made of the prompts before the search, an
+            `evojax_merge.models.diffusion.conditions.Conditions`; or, where candidates have text
+            encoders of their own, the `PromptTokens` that these read.
+        seeds: The number that fixes the noise of each picture.
+        judged: A tuple of the arrays that the judge reads, of which each has a row for each
+            picture. It is empty where the judge reads the pictures alone.
+        drawing: What all of them have in common, an `evojax_merge.models.request.Drawing`.
+    """
+
+    conditions: PerItem
+    seeds: UInt32[np.ndarray, " batch"]
+    judged: PerItem
+    drawing: Common
+
+
 class SizeBatch(NamedTuple):
     """The number of layers that the length of a path is compared with."""
 
@@ -125,6 +144,7 @@ Batch = (
     | TilesLoglikelihoodBatch
     | ClassifyBatch
     | PictureBatch
+    | DrawBatch
     | SizeBatch
 )
 
@@ -203,6 +223,14 @@ class BoundTask(Protocol):
     def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundTask":
         """The same task on some of its items, in the order given, in batches of known lengths."""
         ...
+
+
+def is_divisible(bound: BoundTask) -> bool:
+    """Whether results on some of the items say something of all, as nearly always.
+
+    A task of which they do not has an attribute ``divisible`` that is false.
+    """
+    return bool(getattr(bound, "divisible", True))
 
 
 @runtime_checkable

@@ -1,25 +1,22 @@
 """Features of pictures for a tower and a projector that are not merged, computed once and kept."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from evojax_merge.checkpoints import Checkpoint, load, take_parts
 from evojax_merge.fitness.eyes import SEEING
+from evojax_merge.fitness.kept import array_hash, params_hash, storable
 from evojax_merge.models.llava.config import PROJECTOR, LlavaConfig
 from evojax_merge.models.llava.modeling import features
 from evojax_merge.models.llava.params import NEWLINE
 from evojax_merge.models.request import Pixels
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
-from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 
 FORMAT = 1
@@ -66,7 +63,7 @@ class CarriedEyes:
         for number, one in zip(missing, made, strict=True):
             known[number] = one = one.astype(dtype)
             if (entry := entries[number]) is not None:
-                entry.write({"features": _storable(one)})
+                entry.write({"features": storable(one)})
         return (
             [one for one in known if one is not None],
             None if newline is None else np.asarray(newline),
@@ -76,12 +73,12 @@ class CarriedEyes:
         """The place of each picture's features on disk."""
         if self._cache is None:
             return [None] * len(pictures)
-        weights, settings = _weights_hash(params), self._settings()
+        weights, settings = params_hash(params), self._settings()
         return [
             self._cache.entry(
                 "picture_features",
                 [weights],
-                {**settings, "picture": _hash(tiles), "shape": list(tiles.shape)},
+                {**settings, "picture": array_hash(tiles), "shape": list(tiles.shape)},
             )
             for tiles in pictures
         ]
@@ -122,21 +119,3 @@ def _groups(counts: Sequence[int], room: int) -> Iterator[list[int]]:
         taken += count
     if group:
         yield group
-
-
-def _weights_hash(params: Params) -> str:
-    leaves = flatten(params)
-    account = [
-        [path, str(leaf.dtype), list(leaf.shape), _hash(np.asarray(leaf))]
-        for path, leaf in sorted(leaves.items())
-    ]
-    return hashlib.sha256(json.dumps(account).encode()).hexdigest()
-
-
-def _hash(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data).hexdigest()
-
-
-def _storable(array: np.ndarray) -> np.ndarray:
-    """The same bytes in a dtype that NumPy has of its own."""
-    return array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array

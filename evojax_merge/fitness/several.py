@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
@@ -119,19 +119,59 @@ class Part(NamedTuple):
     weight: float
 
 
+@runtime_checkable
+class Joinable(Protocol):
+    """A bound task whose program may serve others, too, as where one picture has several scores."""
+
+    def alike(self, other: Any) -> bool:
+        """Whether another task can be served by the same program."""
+        ...
+
+    def joined(self, others: Sequence[Any]) -> Any:
+        """A task whose program serves this one, and others that are alike."""
+        ...
+
+    def share(self, outputs: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        """The outputs of each of the tasks that it serves, as if it were alone, in order."""
+        ...
+
+
+class Run(NamedTuple):
+    """A program that runs.
+
+    Attributes:
+        task: The task whose request and batches it has.
+        names: The tasks that it serves.
+    """
+
+    task: BoundTask
+    names: tuple[str, ...]
+
+    def share(self, outputs: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        """The outputs of each of the tasks that it serves."""
+        return self.task.share(outputs) if isinstance(self.task, Joinable) else (outputs,)
+
+
 class BoundSeveral:
-    """Bound tasks whose batches, outputs and items follow one another."""
+    """Bound tasks whose items follow one another.
+
+    Attributes:
+        tasks: The tasks by name.
+        runs: The programs that run. Their batches and outputs follow one another. A task has a
+            program for itself, unless one can serve several tasks.
+    """
 
     request = Several()
 
     def __init__(self, tasks: Mapping[str, tuple[BoundTask, float]]) -> None:
         self.tasks = {name: task for name, (task, _) in tasks.items()}
         self._weights = {name: weight for name, (_, weight) in tasks.items()}
+        self.runs = _runs(self.tasks)
 
     @functools.cached_property
     def batches(self) -> tuple[Batch, ...]:
-        """The batches of all tasks."""
-        return tuple(batch for task in self.tasks.values() for batch in task.batches)
+        """The batches of all programs."""
+        return tuple(batch for run in self.runs for batch in run.task.batches)
 
     def __len__(self) -> int:
         return sum(len(task) for task in self.tasks.values())
@@ -178,16 +218,39 @@ class BoundSeveral:
             chosen[name] = (self.tasks[name].take(own), weight)
         return BoundSeveral(chosen)
 
-    def _share(self, outputs: Sequence[Any]) -> Iterator[tuple[BoundTask, Sequence[Any]]]:
+    def _share(self, outputs: Sequence[Any]) -> list[tuple[BoundTask, Sequence[Any]]]:
+        """The tasks, in order, and the outputs of each."""
+        found: dict[str, Sequence[Any]] = {}
         first = 0
-        for task in self.tasks.values():
-            yield task, outputs[first : first + len(task.batches)]
-            first += len(task.batches)
+        for run in self.runs:
+            last = first + len(run.task.batches)
+            found |= zip(run.names, run.share(outputs[first:last]), strict=True)
+            first = last
+        return [(task, found[name]) for name, task in self.tasks.items()]
+
+
+def _runs(tasks: Mapping[str, BoundTask]) -> tuple[Run, ...]:
+    """The programs of some tasks."""
+    groups: list[list[str]] = []
+    for name, task in tasks.items():
+        firsts = ((group, tasks[group[0]]) for group in groups)
+        fitting = (group for group, one in firsts if isinstance(one, Joinable) and one.alike(task))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    return tuple(Run(_joined([tasks[name] for name in group]), tuple(group)) for group in groups)
+
+
+def _joined(tasks: Sequence[BoundTask]) -> BoundTask:
+    first, *others = tasks
+    return first.joined(others) if others and isinstance(first, Joinable) else first
 
 
 def tasks_of(bound: BoundTask) -> tuple[BoundTask, ...]:
-    """The tasks that a task consists of; a single task consists of itself."""
-    return tuple(bound.tasks.values()) if isinstance(bound, BoundSeveral) else (bound,)
+    """The tasks whose programs run; of a single task, itself."""
+    return tuple(run.task for run in bound.runs) if isinstance(bound, BoundSeveral) else (bound,)
 
 
 def parts_of(bound: BoundTask) -> tuple[Part, ...]:

@@ -4,7 +4,7 @@ Radford et al., 2021, arXiv 2103.00020, section 3.1.4: the name of a class is pu
 prompts, and the class is the mean of what a text encoder makes of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,13 @@ def prompts(names: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[
     return [[template.replace("{}", name) for template in templates] for name in names]
 
 
-def tokenized(texts: Sequence[Sequence[str]], model: Any, text: TextConfig, task: str) -> Prompts:
+def tokenized(
+    texts: Sequence[Sequence[str]],
+    model: Any,
+    text: TextConfig,
+    task: str,
+    warn: Callable[[str], None] | None = None,
+) -> Prompts:
     """The prompts of each class as tokens, as long as the longest of them.
 
     Args:
@@ -50,6 +56,8 @@ def tokenized(texts: Sequence[Sequence[str]], model: Any, text: TextConfig, task
         model: Anything with ``tokenizer`` and ``directory``.
         text: The configuration of its text tower.
         task: The name of the task in messages.
+        warn: A function that is called at most once, where prompts are too long. They are cut then,
+            as transformers does. Without it they are refused.
 
     Raises:
         ValueError: The model has no tokenizer, or one whose tokens the tower does not know; or a
@@ -64,6 +72,9 @@ def tokenized(texts: Sequence[Sequence[str]], model: Any, text: TextConfig, task
     with refused(f"{model.directory}: its tokenizer cannot encode the class names"):
         rows = list(model.tokenizer(flat, return_attention_mask=False, verbose=False)["input_ids"])
     most = text.max_position_embeddings
+    if warn is not None and (long := sum(len(ids) > most for ids in rows)):
+        warn(f"{task}: {model.directory} reads {most} tokens; the ends of {long} texts are cut off")
+        rows = [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in rows]
     for prompt, ids in zip(flat, rows, strict=True):
         if len(ids) > most:
             raise ValueError(

@@ -30,6 +30,21 @@ class Common:
         return self
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PerItem:
+    """A field of a batch that is several arrays, of which each has a row for each item.
+
+    Attributes:
+        value: A tree of arrays.
+    """
+
+    value: Any
+
+    def __getitem__(self, rows: Any) -> "PerItem":
+        return PerItem(jax.tree.map(lambda leaf: leaf[rows], self.value))
+
+
 Program = Callable[..., Array]
 """(parameters of a population, *fields of a batch) -> outputs with a leading population axis."""
 

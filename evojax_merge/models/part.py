@@ -21,6 +21,7 @@ class Part:
         config: The configuration of the part as a model of that family, or None without one.
         own_hf_config: The function that makes, of the ``config.json`` of the whole, the one that
             the part would have as a model by itself.
+        merged: Whether it is merged if nothing is said, where it is a model by itself.
     """
 
     name: str
@@ -29,3 +30,4 @@ class Part:
     family: "Family | None" = None
     config: Any = None
     own_hf_config: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    merged: bool = True

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from evojax_merge.models.diffusion.conditions import Conditioning, Conditions, PromptTokens
+from evojax_merge.models.diffusion.schedule import Sampler
 from evojax_merge.params.types import Array, Float, Int, Params
 
 
@@ -145,6 +147,66 @@ class ClassifyPictures(Request):
 
     needs: ClassVar[str] = "classify pictures"
     rows: int = 256
+
+
+class Drawing(NamedTuple):
+    """What the pictures of a batch have in common.
+
+    Attributes:
+        params: The parts of the pipeline that are the same for all candidates, by name. A part that
+            a candidate has for itself comes before one in here. With the `unet` alone merged this
+            is the `vae`, of which the decoder suffices.
+        negative: What guidance leads away from, in one row without time ids: `Conditions`, or
+            `PromptTokens` where the items of the batch are. With None it is zeros. Where guidance
+            is 1 or less it is not read.
+        judge: The parameters of the judge, or anything where there is no judge.
+    """
+
+    params: Params
+    negative: Conditions | PromptTokens | None = None
+    judge: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw(Request):
+    """This request asks for pictures of prompts.
+
+    A batch holds the `Conditions` of each picture, or its `PromptTokens` where candidates have text
+    encoders of their own; its seed; arrays that the judge reads; and what all have in common, a
+    `Drawing`. The noise that a picture begins with is a function of its seed alone. Numbers of a
+    picture are between 0 and 1, in steps of 1/255, as in a file, or nan where the model gave nan.
+
+    Outputs are those of the judge, float32 ``[pop, batch, scores]``. Without a judge they are the
+    pictures, uint8 ``[pop, batch, height, width, 3]``.
+
+    Attributes:
+        sampler: How noise becomes latents.
+        guidance: How far the prompt leads away from the negative prompt. At 1 or less the UNet runs
+            on the prompt alone.
+        height: The height of the pictures in pixels.
+        width: Their width in pixels.
+        vae: The configuration of the autoencoder that turns latents into pictures.
+        conditioning: How prompts become conditions. It is only needed where candidates have text
+            encoders of their own.
+        judge: A pure function in JAX: (its parameters, pictures float32 ``[rows, 3, height,
+            width]``, *arrays that the judge reads, each with those rows) -> scores ``[rows,
+            scores]``. The request is a key of caches, so that it must be the same object whenever
+            it does the same.
+        judge_bytes: The bytes that the judge takes for each picture, estimated from above.
+        rows: How many pictures a candidate draws at a time. With None it draws all of a batch.
+    """
+
+    needs: ClassVar[str] = "draw pictures"
+    predicts: ClassVar[bool] = False
+    sampler: Sampler
+    guidance: float
+    height: int
+    width: int
+    vae: Any
+    conditioning: Conditioning | None = None
+    judge: Callable[..., Any] | None = None
+    judge_bytes: int = 0
+    rows: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

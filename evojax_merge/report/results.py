@@ -75,6 +75,7 @@ class Result:
             split, or on some of them, so that its score is too high and the interval does not count
             for that.
         tasks: The scores of the single tasks by name; empty where there is one task.
+        flawed: How many of its pictures were black or not finite; None where none were drawn.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Result:
     measure: Measure
     chosen_on_these_items: bool
     tasks: Mapping[str, TaskScore]
+    flawed: int | None = None
 
     @property
     def standard_error(self) -> float:
@@ -118,6 +120,7 @@ class Result:
         seconds: float = 0.0,
         item_evaluations: int = 0,
         chosen_on_these_items: bool = False,
+        flawed: int | None = None,
     ) -> Self:
         """The result that the results of items make, of a task on its current split."""
         tasks = _by_task(task, items)
@@ -136,6 +139,7 @@ class Result:
             measure,
             chosen_on_these_items,
             tasks,
+            flawed,
         )
 
 
@@ -206,6 +210,14 @@ def choice_line(results: Sequence[Result]) -> str | None:
     )
 
 
+def flaw_line(results: Sequence[Result]) -> str | None:
+    """A line of how many pictures cannot be looked at; None where all can, or there are none."""
+    counts = [f"{one.flawed} of {one.name}" for one in results if one.flawed]
+    if not counts:
+        return None
+    return f"black pictures, or such with values that are not finite: {', '.join(counts)}"
+
+
 def save_results(results: Sequence[Result], path: Path) -> None:
     """Write a JSON list of results; what is not finite becomes null."""
     rows = [
@@ -248,6 +260,8 @@ def flat(score: Result | TaskScore) -> dict[str, Any]:
     """The fields of a score as files hold them, without those of its tasks."""
     fields = {field.name: getattr(score, field.name) for field in dataclasses.fields(score)}
     fields.pop("tasks", None)
+    if fields.get("flawed", 0) is None:
+        del fields["flawed"]
     measure: Measure = fields.pop("measure")
     shown = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -27,6 +27,7 @@ from evojax_merge.runs.problem import (
     EXPORTED,
     Found,
     InexpressibleError,
+    Measured,
     Problem,
     Scored,
     Winner,
@@ -94,7 +95,7 @@ class DataflowProblem(Problem):
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
         """The results of each model, those outside the pool among them."""
         task = self.experiment.task.on(split)
-        return np.stack([items for _, items in measure_plain(self.models, task)])
+        return np.stack([one.items for one in measure_plain(self.models, task)])
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """Draw the path, and how paths changed during the search."""
@@ -128,9 +129,9 @@ def compare_paths(
     they were searched, and of the exported model."""
     yield from measure_plain(shown, task)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-        yield name, problem.measure(model, found[name], task.current_split)
+        yield Measured(name, problem.measure(model, found[name], task.current_split))
     if model is not None:
-        yield EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0]
+        yield Measured(EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0])
 
 
 def measure_plain(models: Mapping[str, Model], task: Task) -> Scored:
@@ -145,7 +146,7 @@ def measure_plain(models: Mapping[str, Model], task: Task) -> Scored:
         except ValueError as error:
             warnings.warn(f"{name} is left out of the comparison: {error}", stacklevel=2)
             continue
-        yield name, measure(model, bound)[0]
+        yield Measured(name, measure(model, bound)[0])
 
 
 def make_path_evaluator(

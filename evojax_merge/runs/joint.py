@@ -96,7 +96,7 @@ class JointProblem(Problem):
         """The results of each source."""
         task = self.merging.experiment.task.on(split)
         measured = measure_plain(self.merging.whole_sources(), task)
-        return np.stack([items for _, items in measured])
+        return np.stack([one.items for one in measured])
 
     def plot(self, recipe: PathRecipe, history: Path, directory: Path) -> None:
         """Draw the merge's coefficients, the path, and how paths changed during the search."""

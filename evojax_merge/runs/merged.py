@@ -11,13 +11,14 @@ from jax.sharding import Mesh
 from evojax_merge.checkpoints import Model
 from evojax_merge.checkpoints.alignment import vocabulary_of
 from evojax_merge.config.experiment import Experiment, ModelChoice
+from evojax_merge.fitness.drawing.showing import Drawn, ShownDrawings, flawed
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
 from evojax_merge.models import Layout
 from evojax_merge.operators import check_sources
 from evojax_merge.params.types import Float, Params
 from evojax_merge.runs.merging import Merging
-from evojax_merge.runs.problem import EVOLVED, Found, Problem, Scored
+from evojax_merge.runs.problem import EVOLVED, GALLERY, Found, Measured, Problem, Scored
 from evojax_merge.runs.setup import Setup
 from evojax_merge.sources.evidence import FOLDER, collect, prepare
 from evojax_merge.sources.ingredients import Plan, load_ingredients, plan
@@ -40,7 +41,9 @@ class MergedProblem(Problem):
     def compare(self, model: Model | None, found: Mapping[str, Found], split: str) -> Scored:
         """The results of sources, published merges and winners of searches, by one program."""
         assert model is not None
-        return self._measure(self._contestants(model, found), split)
+        task = self.evaluator.tasks[split]
+        for name, items, outputs in self._measure(self._contestants(model, found), split):
+            yield Measured(name, items, flawed(task, outputs))
 
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """The results of the merged model."""
@@ -53,9 +56,21 @@ class MergedProblem(Problem):
         """The results of each source."""
         sources = self.merging.whole_sources().items()
         named = ((name, source.params) for name, source in sources)
-        return np.stack([items for _, items in self._measure(named, split)])
+        return np.stack([items for _, items, _ in self._measure(named, split)])
 
-    def _measure(self, named: Iterator[tuple[str, Params]], split: str) -> Scored:
+    def drawn(
+        self, model: Model | None, found: Mapping[str, Found]
+    ) -> Iterator[tuple[str, list[Drawn]]]:
+        """The pictures of sources, published merges and winners of searches, by one program."""
+        shown = self.evaluator.tasks.get(GALLERY)
+        if isinstance(shown, ShownDrawings) and model is not None:
+            for name, _, outputs in self._measure(self._contestants(model, found), GALLERY):
+                yield name, shown.pictures(outputs)
+
+    def _measure(
+        self, named: Iterator[tuple[str, Params]], split: str
+    ) -> Iterator[tuple[str, Float[np.ndarray, " items"], list[np.ndarray]]]:
+        """The results of models by name, and what the task's programs gave for each batch."""
         apart = self._configured_apart()
         names: list[str] = []
 
@@ -65,11 +80,11 @@ class MergedProblem(Problem):
                 yield params
 
         scored = 0
-        for items, _ in self.evaluator.measure(models(), split):
+        for items, outputs in self.evaluator.measure(models(), split):
             name, scored = names[scored], scored + 1
             if name in apart:
-                items, _ = measure(apart[name], self.evaluator.tasks[split])
-            yield name, items
+                items, outputs = measure(apart[name], self.evaluator.tasks[split])
+            yield name, items, outputs
 
     def _configured_apart(self) -> dict[str, Model]:
         """The sources measured with their own configuration, as it is not the merge's."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
+from evojax_merge.fitness.text_to_image import drawing_notes
 from evojax_merge.measuring.evaluator import MergeFn
 from evojax_merge.operators import Evidence, init_statistics, merge
 from evojax_merge.params.types import Genotype, Params
@@ -88,6 +89,7 @@ class Merging:
             notes={
                 "experiment": self.experiment.name,
                 "source_names": list(space.sources),
+                **drawing_notes(self.experiment.task),
                 **notes,
             },
         )

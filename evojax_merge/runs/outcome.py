@@ -12,17 +12,21 @@ from rich.console import Console
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.terminal import say
+from evojax_merge.fitness.drawing.showing import Drawn
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.params.types import Float
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
+from evojax_merge.report.pictures import folder_of, plot_gallery, save_pictures
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.results import (
     Result,
     choice_line,
+    flaw_line,
     is_chosen_by,
     noise_line,
     results_table,
@@ -32,7 +36,7 @@ from evojax_merge.runs.searcher import HISTORY, measure_of
 from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import HistoryWarning, read_history
 
-PLOTS = "plots"
+PLOTS, IMAGES = "plots", "images"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +126,22 @@ class Outcome:
         costs = {name: _cost(one) for name, one in earlier.items()}
         costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
 
-        def result(name: str, split: str, items: np.ndarray) -> Result:
+        def result(name: str, split: str, items: np.ndarray, flawed: int | None = None) -> Result:
             searched = name in costs or name == EXPORTED
             task = self.experiment.task.on(split)
             cost = costs.get(name, (0, 0.0, 0))
             return Result.of(
-                name, task, items, *cost, chosen_on_these_items=searched and is_chosen_by(task)
+                name,
+                task,
+                items,
+                *cost,
+                chosen_on_these_items=searched and is_chosen_by(task),
+                flawed=flawed,
             )
 
         results = [
-            result(name, splits[0], items)
-            for name, items in problem.compare(model, found, splits[0])
+            result(one.name, splits[0], one.items, one.flawed)
+            for one in problem.compare(model, found, splits[0])
         ]
         for split in splits[1:]:
             results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
@@ -155,6 +164,22 @@ class Outcome:
             for index, items in enumerate(known.items(front, task.current_split))
         ]
 
+    def keep_pictures(
+        self, problem: Problem, model: Model | None, found: Mapping[str, Found]
+    ) -> None:
+        """Keep what the methods draw of some prompts from the same noise, side by side too."""
+        recipe = (self.directory / RECIPE_FILE).read_text(encoding="utf-8")
+        methods: dict[str, list[Drawn]] = {}
+        for name, pictures in problem.drawn(model, found):
+            notes = {"model": name} | ({"recipe": recipe} if name == EVOLVED else {})
+            save_pictures(pictures, self.directory / IMAGES / folder_of(name), notes)
+            methods[name] = pictures
+        if methods:
+            plots = self.directory / PLOTS
+            plots.mkdir(exist_ok=True)
+            plot_gallery(methods, plots / "gallery.png")
+            say(self.console, f"pictures: {self.directory / IMAGES}, {plots / 'gallery.png'}")
+
     def plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
         """Draw what the searches did and what they found."""
         plots = self.directory / PLOTS
@@ -175,8 +200,9 @@ class Outcome:
         for name, shown in ((self.experiment.task.name, compared), ("front", front)):
             if shown:
                 self.console.print(results_table(shown, name))
-            if line := choice_line(shown):
-                say(self.console, line)
+            for line in (choice_line(shown), flaw_line(shown)):
+                if line:
+                    say(self.console, line)
         line = noise_line([result for result in results if result.name == EVOLVED])
         say(self.console, line)
 

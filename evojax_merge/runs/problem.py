@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evojax_merge.checkpoints import Model
+from evojax_merge.fitness.drawing.showing import Drawn
 from evojax_merge.gradient import Descendable
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.params.types import Float
@@ -25,8 +26,26 @@ EXPORTED = "exported"
 
 Only the epsilon of norms, and rounding, tell it from the path itself."""
 
-Scored = Iterator[tuple[str, Float[np.ndarray, " items"]]]
-"""The names of methods, and the results of each on every item."""
+GALLERY = "gallery"
+"""The task of an evaluator that draws pictures to look at, beside those of the splits."""
+
+
+class Measured(NamedTuple):
+    """What was measured of a method on a split.
+
+    Attributes:
+        name: The method.
+        items: Its results on every item.
+        flawed: How many of its pictures are black or not finite, where it draws.
+    """
+
+    name: str
+    items: Float[np.ndarray, " items"]
+    flawed: int | None = None
+
+
+Scored = Iterator[Measured]
+"""What was measured of several methods."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +131,18 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def measure_sources(self, split: str) -> Float[np.ndarray, "sources items"]:
         """The results of each source, the base not among them, on every item of a split."""
+
+    def drawn(
+        self, model: Model | None, found: Mapping[str, Found]
+    ) -> Iterator[tuple[str, list[Drawn]]]:
+        """The pictures of every method that `compare` measures, where there are some to look at.
+
+        Args:
+            model: As for `compare`.
+            found: As for `compare`.
+        """
+        del model, found
+        return iter(())
 
     @abc.abstractmethod
     def plot(self, recipe: Any, history: Path, directory: Path) -> None:

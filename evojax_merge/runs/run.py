@@ -48,8 +48,8 @@ class Run:
 
     Attributes:
         directory: The run's directory, which holds ``results.json``, ``recipe.yaml``,
-            ``history.jsonl``, ``checkpoints/``, ``plots/`` and ``export/``, and ``evidence/``
-            where the operator asks for some.
+            ``history.jsonl``, ``checkpoints/``, ``plots/`` and ``export/``, ``evidence/`` where the
+            operator asks for some, and ``images/`` where models draw.
         recipe: The recipe of the winner.
         model: The winner; None where plain weights cannot express its path.
         results: The scores of all methods, on every split that was measured.
@@ -169,6 +169,7 @@ class _Runner:
         members = outcome.compare_front(found, front, earlier, known)
         save_results([*results, *members], self.directory / RESULTS)
         outcome.show(results, members)
+        outcome.keep_pictures(problem, model, {**others, EVOLVED: found})
         outcome.plot(problem, recipe, {**{one.name: one for one in setup.stages}, EVOLVED: stage})
         if self.experiment.export and model is not None:
             export(model, self.directory / EXPORT, overwrite=True)

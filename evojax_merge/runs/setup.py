@@ -10,9 +10,11 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment, MinibatchConfig, Savers
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.drawing.showing import shown_of
 from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.operators import Evidence
-from evojax_merge.runs.problem import RANDOM, Problem, Winner
+from evojax_merge.runs.problem import GALLERY, RANDOM, Problem, Winner
 from evojax_merge.sources.evidence import Items
 from evojax_merge.sources.ingredients import Ingredients, Plan
 from evojax_merge.strategies import Setting, Strategy, make_strategy
@@ -54,11 +56,14 @@ class Setup(abc.ABC):
         self.prepared = prepared
         self.stages: list[Stage] = []
         task = experiment.task
-        self.bound = {
+        self.bound: dict[str, BoundTask] = {
             split: task.on(split).bind(prepared.reference)
             for split in task.splits
             if split != "train"
         }
+        furthest = next(one for one in ("test", "validation", "search") if one in self.bound)
+        if (shown := shown_of(self.bound[furthest])) is not None:
+            self.bound[GALLERY] = shown
         for part in tasks_of(self.bound["search"]):
             prepared.reference.family.ability(part.request)  # refused before weights are read
         self._items: tuple[Items, ...] = ()

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
+from evojax_merge.fitness.text_to_image import drawing_notes
 from evojax_merge.measuring.evaluator import Evaluator, MergeFn
 from evojax_merge.operators import linear
 from evojax_merge.params.tree import flatten
@@ -61,7 +62,11 @@ class WeightsProblem(MergedProblem):
             model=ingredient,
             params=jax.tree.map(np.asarray, params),
             parts=prepared.reference.parts or None,
-            notes={"experiment": self.merging.experiment.name, "evaluations": found.evaluations},
+            notes={
+                "experiment": self.merging.experiment.name,
+                "evaluations": found.evaluations,
+                **drawing_notes(self.merging.experiment.task),
+            },
         )
 
     def build(self, recipe: WeightsRecipe) -> Model:

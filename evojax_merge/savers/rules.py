@@ -6,8 +6,9 @@ import numpy as np
 
 from evojax_merge.config.experiment import MinibatchConfig, Savers
 from evojax_merge.documents.arguments import check_whole
-from evojax_merge.fitness.base import BoundTask
+from evojax_merge.fitness.base import BoundTask, is_divisible
 from evojax_merge.fitness.several import parts_of
+from evojax_merge.models.request import Draw
 from evojax_merge.savers.anchors import Anchors
 from evojax_merge.savers.base import Items, Rule, Whole
 from evojax_merge.savers.minibatch import LEAST, Minibatch
@@ -35,6 +36,7 @@ def fitting(savers: Savers, task: BoundTask, strategy: Strategy) -> Savers:
     fit = (
         not savers.partial
         and not parts_of(task)
+        and is_divisible(task)
         and (strategy.averages or not given.get("fresh", True))
         and not strategy.scores_itself
         and strategy.hears == "fitness"
@@ -51,6 +53,8 @@ def _saves(task: BoundTask, size: int) -> bool:
     """
     if size > WORTHWHILE * len(task):
         return False
+    if isinstance(task.request, Draw):
+        return True  # all of its pictures are of one size
     shapes = np.array([batch[0].shape[:2] for batch in task.batches])
     rows, longest = size * shapes[:, 0].sum() / len(task), shapes[:, 1].max()
     tokens, pairs = shapes[:, 0] * shapes[:, 1], shapes[:, 0] * shapes[:, 1] ** 2
@@ -80,6 +84,11 @@ def make_rule(
             )
         if parts_of(task):
             raise ValueError(f"savers.{name} compares candidates by one task, not by several")
+        if not is_divisible(task):
+            raise ValueError(
+                f"savers.{name} compares candidates by some of the items, and this fitness is one "
+                "number for all of them together; leave it out"
+            )
         if strategy.hears != "fitness":
             raise ValueError(
                 f"savers.{name} leaves items unmeasured, and {strategy.name} is told the "

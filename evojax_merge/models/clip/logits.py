@@ -45,7 +45,14 @@ def logits(
         scale, shift = (channel[:, None, None] for channel in pixels)
         return image_features(config, params, part.astype(jnp.float32) * scale + shift)
 
-    found = in_pieces(features, pictures, rows).astype(jnp.float32)
+    return head_logits(in_pieces(features, pictures, rows), head)
+
+
+def head_logits(
+    features: Float[Array, "batch features"], head: Head
+) -> Float[Array, "batch classes"]:
+    """Compute the float32 logits that a head makes of the features of pictures."""
+    found = features.astype(jnp.float32)
     # Where a device would round the factors, a scale of about 100 would show it.
     times = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     if head.projection is not None:

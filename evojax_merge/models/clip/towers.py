@@ -130,11 +130,16 @@ class TextTower(Tower):
         """Return the residual stream after the first ``depth`` layers."""
         return self.run(self.embeddings(tokens), depth)
 
-    def __call__(self, tokens: Tokens) -> Float[Array, "batch features"]:
+    def pool(
+        self, states: Float[Array, "batch seq hidden"], tokens: Tokens
+    ) -> Float[Array, "batch features"]:
+        """Return the features of texts whose residual stream after all layers is given."""
         # Configurations of before mid-2023 say 2, which is wrong: EOS is the greatest id there.
         end = jnp.argmax(tokens if self.eos == 2 else tokens == self.eos, axis=-1)
-        pooled = self.states(tokens)[jnp.arange(len(tokens)), end]
-        return self.project(self.final_layer_norm(pooled))
+        return self.project(self.final_layer_norm(states[jnp.arange(len(tokens)), end]))
+
+    def __call__(self, tokens: Tokens) -> Float[Array, "batch features"]:
+        return self.pool(self.states(tokens), tokens)
 
 
 class VisionTower(Tower):

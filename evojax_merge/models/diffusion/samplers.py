@@ -1,0 +1,50 @@
+"""A sampler turns noise into latents, step by step."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from evojax_merge.models.diffusion.schedule import Sampler
+from evojax_merge.models.diffusion.steps import Steps, initial_sigma, steps_of
+from evojax_merge.params.types import Array, Float, Int
+
+Latents = Float[Array, "rows channels height width"]
+
+Predict = Callable[[Latents, Float[Array, ""]], Latents]
+"""(scaled latents, time) -> what the UNet predicts, see ``prediction_type`` in `Schedule`."""
+
+
+def sample(
+    sampler: Sampler,
+    predict_fn: Predict,
+    noise: Latents,
+    noise_fn: Callable[[Int[Array, ""]], Latents],
+) -> Latents:
+    """Turn noise into latents. They stay in float32, whatever the precision of the UNet.
+
+    Args:
+        sampler: The method, the noise of training and the number of steps.
+        predict_fn: The UNet.
+        noise: Standard normal noise to begin with.
+        noise_fn: A function that gives the standard normal noise that is added after the step of an
+            index. Only ``lcm`` calls it.
+    """
+
+    def step(
+        carry: tuple[Latents, Latents], now: tuple[Int[Array, ""], Steps]
+    ) -> tuple[tuple[Latents, Latents], None]:
+        (latents, before), (index, s) = carry, now
+        timestep = jnp.asarray(s.timestep)
+        output = predict_fn(jnp.asarray(s.scale) * latents, timestep).astype(jnp.float32)
+        clean = s.of_latents * latents + s.of_output * output
+        following = s.keep * latents + s.towards * clean + s.before * before
+        if sampler.kind == "lcm":
+            following += s.noise * noise_fn(index)
+        return (following, clean), None
+
+    first = initial_sigma(sampler) * noise.astype(jnp.float32)
+    steps = jax.tree.map(jnp.asarray, steps_of(sampler))
+    index = jnp.arange(sampler.steps)
+    (latents, _), _ = jax.lax.scan(step, (first, jnp.zeros_like(first)), (index, steps))
+    return latents
