@@ -32,7 +32,7 @@ from evojax_merge.sources.pool import Route
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from evojax_merge.fitness.drawing.sampling import Sampling
+    from evojax_merge.fitness.drawing.notes import DrawingNotes
     from evojax_merge.fitness.drawing.showing import Drawn
     from evojax_merge.report.results import Result
     from evojax_merge.runs.run import Run
@@ -95,22 +95,14 @@ def evaluate(
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(
-        name or own.directory.name, task, items, flawed=flawed(bound, outputs)
-    )
-    shown = shown_of(bound, every=True) if keep_pictures else None
+    result = Result.of(name or own.directory.name, task, items, flawed=flawed(bound, outputs))
+    shown: Any = shown_of(bound, every=True) if keep_pictures else None
     pictures = [] if shown is None else shown.pictures(measure(own, shown)[1])
     return Evaluation(result, items, bound.details(outputs, 0), pictures)
 
 
 def draw(
-    model: Model,
-    prompts: str | Path | Sequence[str],
-    sampling: "Sampling | None" = None,
-    *,
-    negative: str = "",
-    seed: int = 0,
-    tokenizers: str | None = None,
+    model: Model, prompts: str | Path | Sequence[str], notes: "DrawingNotes | None" = None
 ) -> "list[Drawn]":
     """Draw pictures by a pipeline's UNet, such as the merge of a recipe.
 
@@ -118,32 +110,24 @@ def draw(
         model: The UNet, with the pipeline around it at hand, as `merge` and
             `evojax_merge.checkpoints.load_parts` return it.
         prompts: The prompts; or a text file with one a line, or JSON Lines as a task's data.
-        sampling: How pictures are drawn; by default, in 30 steps of the pipeline's own sampler.
-        negative: What guidance leads away from.
-        seed: The number that fixes the noise of the first picture; the next has the next number.
-        tokenizers: The directory or hub id of a folder of diffusers whose tokenizers read the
-            prompts; by default, the pipeline itself.
+        notes: How pictures are drawn; by default, in 30 steps of the pipeline's own sampler.
 
     Raises:
         DataError: The file cannot be read, or a prompt is empty.
         ValueError: The model does not draw, or not so.
     """
-    from evojax_merge.fitness.data import Record
     from evojax_merge.fitness.drawing.drawings import Drawings
-    from evojax_merge.fitness.drawing.items import items_of
+    from evojax_merge.fitness.drawing.notes import DrawingNotes
     from evojax_merge.fitness.drawing.pipeline import Pipeline
-    from evojax_merge.fitness.drawing.prompts import read_prompts
-    from evojax_merge.fitness.drawing.sampling import Sampling
+    from evojax_merge.fitness.drawing.prompts import given_prompts, read_prompts
     from evojax_merge.fitness.drawing.showing import ShownDrawings
     from evojax_merge.measuring.measure import measure
 
-    if isinstance(prompts, str | Path):
-        items = read_prompts(Path(prompts), negative, seed)
-    else:
-        records = [Record("prompts", n, {"prompt": one}) for n, one in enumerate(prompts, start=1)]
-        items = items_of(records, "prompt", "", negative, seed)
-    pipeline = Pipeline.of(model, sampling or Sampling(), "draw", "default", tokenizers)
-    shown = ShownDrawings(Drawings(items, pipeline), np.arange(len(items)))
+    notes = notes or DrawingNotes()
+    read = read_prompts if isinstance(prompts, str | Path) else given_prompts
+    items = read(prompts, notes.negative, notes.seed)  # type: ignore[arg-type]
+    pipeline = Pipeline.of(model, notes.sampling, "draw", "default", notes.tokenizers)
+    shown: Any = ShownDrawings(Drawings(items, pipeline), np.arange(len(items)))
     return shown.pictures(measure(model, shown)[1])
 
 

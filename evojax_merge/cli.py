@@ -24,6 +24,7 @@ usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force]
                               [--seed N] [--strict]
        evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
+       evojax-merge apply RUN_DIR|RECIPE --images PROMPTS [--out DIR]
        evojax-merge convert RECIPE --out FILE.yml
        evojax-merge evaluate MODEL [--config-dir DIR] [--split SPLIT] [--out DIR] [--force]
                               [--trust-operator] [KEY=VALUE ...]

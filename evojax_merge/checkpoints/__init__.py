@@ -1,8 +1,10 @@
-from evojax_merge.checkpoints.adapter import Adapter, load_adapter, load_adapter_config
+from evojax_merge.checkpoints.adapter import bake, is_adapter, load_adapter, load_adapter_config
 from evojax_merge.checkpoints.adapter_config import is_adapter_directory
+from evojax_merge.checkpoints.adapter_factors import Adapter
 from evojax_merge.checkpoints.alignment import Alignment, align_vocabularies
 from evojax_merge.checkpoints.audit import audit
-from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
+from evojax_merge.checkpoints.carriers import with_carriers
+from evojax_merge.checkpoints.checkpoint import Baked, Checkpoint, load_config
 from evojax_merge.checkpoints.directory import resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.exporter import export
@@ -19,15 +21,18 @@ from evojax_merge.checkpoints.parts import (
 __all__ = [
     "Adapter",
     "Alignment",
+    "Baked",
     "Checkpoint",
     "CheckpointError",
     "Model",
     "align_vocabularies",
     "as_part",
     "audit",
+    "bake",
     "default_parts",
     "export",
     "has_parts",
+    "is_adapter",
     "is_adapter_directory",
     "load",
     "load_adapter",
@@ -37,4 +42,5 @@ __all__ = [
     "resolve",
     "take_parts",
     "weights_hash",
+    "with_carriers",
 ]

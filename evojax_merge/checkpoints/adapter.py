@@ -4,24 +4,21 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from evojax_merge.checkpoints.adapter_config import AdapterConfig, read_adapter_config
-from evojax_merge.checkpoints.checkpoint import Checkpoint
-from evojax_merge.checkpoints.comparison import same_tensor
-from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import (
-    DTYPES,
-    TensorInfo,
-    adapter_file,
-    file_headers,
-    open_safetensors,
+from evojax_merge.checkpoints.adapter_config import (
+    AdapterConfig,
+    is_adapter_directory,
+    read_adapter_config,
 )
+from evojax_merge.checkpoints.adapter_factors import Adapter, Pair, flat_factors, read_factors
+from evojax_merge.checkpoints.checkpoint import Baked, Checkpoint
+from evojax_merge.checkpoints.errors import CheckpointError
+from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, adapter_file, file_headers
 from evojax_merge.checkpoints.loader import Model
-from evojax_merge.models import Slot
+from evojax_merge.checkpoints.lora_files import is_lora_file, read_lora_file
 from evojax_merge.params.low_rank import LowRank, Unchanged
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
@@ -31,72 +28,40 @@ _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?:(?P<linear>[AB])\.weight|embeddin
 _COPY = re.compile(r"(?P<module>.+?)(?:\.base_layer)?\.weight")
 
 
-class Pair(NamedTuple):
-    """The factors of one weight matrix.
+def is_adapter(path: Path) -> bool:
+    """Tell whether a directory or a file holds a LoRA, and no model's weights beside it."""
+    return is_lora_file(path) if path.is_file() else is_adapter_directory(path)
 
-    Attributes:
-        slot: The slot of the matrix.
-        a: The name of the tensor ``[rank, in]``, or ``[rank, rows]`` for a token table.
-        b: The name of the tensor ``[out, rank]``, or ``[width, rank]`` for a token table.
-        table: Whether the matrix is a token table, whose factors PEFT stores transposed.
-        rank: The rank of the factors.
-        scale: The scale of their product.
+
+def bake(model: Checkpoint, file: Path, strength: float) -> Checkpoint:
+    """Return a model to whose weights a LoRA is added as they are read.
+
+    Args:
+        model: The model, or the part of one.
+        file: The file of the LoRA.
+        strength: What its task vector is multiplied by.
+
+    Raises:
+        CheckpointError: The file holds no LoRA, or none that fits the model.
     """
-
-    slot: Slot
-    a: str
-    b: str
-    table: bool
-    rank: int
-    scale: float
-
-
-class Addition(NamedTuple):
-    """An addition to a matrix is ``scale · left @ right``.
-
-    Attributes:
-        left: The left factor, float32 ``[rows, rank]``.
-        right: The right factor, float32 ``[rank, columns]``.
-        scale: The scale of their product.
-    """
-
-    left: np.ndarray
-    right: np.ndarray
-    scale: float
-
-    def to(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the sum with a matrix, in float32."""
-        return matrix.astype(np.float32) + np.float32(self.scale) * (self.left @ self.right)
-
-
-@dataclasses.dataclass(frozen=True)
-class Adapter:
-    """Everything about an adapter but its weights.
-
-    Attributes:
-        directory: The directory of the adapter's files.
-        base: The model that the adapter is read onto.
-        pairs: The factors of every adapted matrix.
-        copies: The tensors of the base that the file repeats: name -> name in the base.
-    """
-
-    directory: Path
-    base: Checkpoint
-    pairs: tuple[Pair, ...]
-    copies: Mapping[str, str]
+    if not is_lora_file(file):
+        raise CheckpointError(f"{file}: holds no LoRA, and stands behind a + in model.sources")
+    return dataclasses.replace(model, baked=Baked(read_lora_file(file, model), strength))
 
 
 def load_adapter_config(directory: Path, base: Checkpoint) -> Adapter:
     """Read and audit an adapter's configuration and headers, but no weights.
 
     Args:
-        directory: The directory of the adapter.
+        directory: The directory of the adapter, or its file where one file is all of it.
         base: The model that the adapter was trained on.
 
     Raises:
         CheckpointError: Files are missing or damaged, the adapter is of a kind that cannot be
             merged, or tensors do not fit it or the base. Every problem is listed.
     """
+    if directory.is_file():
+        return read_lora_file(directory, base)
     config = read_adapter_config(directory)
     path = adapter_file(directory)
     headers = file_headers(path)
@@ -143,59 +108,10 @@ def load_adapter(adapter: Adapter, base: Model) -> Model:
         CheckpointError: Factors are not finite, or tensors of the base that the file repeats are
             not those of the base. All are listed.
     """
-    tensors = _read_factors(adapter)
+    tensors = read_factors(adapter)
     return dataclasses.replace(
         base, params=_params(adapter, base, tensors), directory=adapter.directory
     )
-
-
-def load_additions(adapter: Adapter) -> dict[str, Addition]:
-    """Read what an adapter adds to tensors of its base, by the tensors' names.
-
-    Args:
-        adapter: The adapter, read by `load_adapter_config`.
-
-    Raises:
-        CheckpointError: The file is not as `load_adapter` needs it.
-    """
-    tensors = _read_factors(adapter)
-    names = {slot: name for name, slot in adapter.base.slots.items()}
-    found = {}
-    for pair in adapter.pairs:
-        b, a = tensors[pair.b], tensors[pair.a]
-        left, right = (a.T, b.T) if pair.table else (b, a)
-        found[names[pair.slot]] = Addition(left, right, pair.scale)
-    return found
-
-
-def _read_factors(adapter: Adapter) -> dict[str, np.ndarray]:
-    """Read the factors by name, once all of the file is known to be of use."""
-    path = adapter_file(adapter.directory)
-    with open_safetensors(path) as file:
-        tensors = {
-            name: file.get_tensor(name).astype(np.float32)
-            for pair in adapter.pairs
-            for name in (pair.a, pair.b)
-        }
-        copies = {name: file.get_slice(name) for name in adapter.copies}
-        headers = {
-            name: TensorInfo(path, name, part.get_dtype(), tuple(part.get_shape()))
-            for name, part in copies.items()
-        }
-    problems = [
-        f"{name}: is not the base's {original}; it was trained or resized besides, and is not "
-        "merged"
-        for name, original in adapter.copies.items()
-        if not same_tensor(headers[name], adapter.base.tensors[original])
-    ]
-    for name, tensor in tensors.items():
-        if broken := int(np.count_nonzero(~np.isfinite(tensor))):
-            problems.append(f"{name}: {broken} of {tensor.size} elements are NaN or infinite")
-    if problems:
-        raise CheckpointError(
-            f"{adapter.directory}: the adapter cannot be used:\n  " + "\n  ".join(problems)
-        )
-    return tensors
 
 
 def _sorted_names(
@@ -271,17 +187,19 @@ def _params(adapter: Adapter, base: Model, tensors: Mapping[str, np.ndarray]) ->
 def _low_rank(
     pairs: list[Pair], shape: tuple[int, ...], tensors: Mapping[str, np.ndarray]
 ) -> LowRank:
-    *layers, rows, columns = shape
+    layers = shape[:1] if pairs[0].slot.layer is not None else ()
+    rows, *inputs = shape[len(layers) :]
     rank = max(pair.rank for pair in pairs)
     b = np.zeros((*layers, rows, rank), np.float32)
-    a = np.zeros((*layers, rank, columns), np.float32)
+    a = np.zeros((*layers, rank, int(np.prod(inputs))), np.float32)
     scale = np.zeros(layers, np.float32)
     for pair in pairs:
-        left, right = tensors[pair.b], tensors[pair.a]
+        left, right = flat_factors(tensors[pair.b], tensors[pair.a])
         if pair.table:
             left, right = right.T, left.T
         layer = ... if pair.slot.layer is None else pair.slot.layer
         b[layer][:, : pair.rank] = left
         a[layer][: pair.rank] = right
         scale[layer] = pair.scale
-    return LowRank(*(jax.device_put(part) for part in (b, a, scale)))
+    left, right, scales = (jax.device_put(part) for part in (b, a, scale))
+    return LowRank(left, right, scales, tuple(inputs[1:]))

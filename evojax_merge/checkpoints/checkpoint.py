@@ -5,7 +5,7 @@ import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,20 @@ from evojax_merge.models import Family, Slot, family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from evojax_merge.checkpoints.adapter_factors import Adapter
+
+
+class Baked(NamedTuple):
+    """A LoRA that is added to a model before anything is merged.
+
+    Attributes:
+        adapter: The LoRA, read onto the model.
+        strength: What its task vector is multiplied by.
+    """
+
+    adapter: "Adapter"
+    strength: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Checkpoint:
         parts: The names of the parts of a whole that this one is. Without a carrier it is a model
             that stands for a part of other models, and is unchanged in their other parts.
         components: The folders of a pipeline by name, such as ``tokenizer``, where there are some.
+        baked: The LoRA that is added to the weights as they are read, if one is.
     """
 
     directory: Path
@@ -56,6 +71,7 @@ class Checkpoint:
     carrier: "Checkpoint | None" = None
     parts: tuple[str, ...] = ()
     components: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    baked: Baked | None = None
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":

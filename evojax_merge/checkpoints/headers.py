@@ -120,11 +120,13 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def adapter_file(directory: Path) -> Path:
-    """Return the safetensors file of a LoRA adapter.
+    """Return the safetensors file of a LoRA adapter, which may be all of it.
 
     Raises:
         CheckpointError: There is no such file.
     """
+    if directory.is_file():
+        return directory
     path = member(directory, ADAPTER)
     if path.exists():
         return path

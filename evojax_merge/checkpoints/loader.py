@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from evojax_merge.checkpoints.adapter_factors import load_additions
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
@@ -93,6 +94,8 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     for name, slot in checkpoint.slots.items():
         parts.setdefault(slot.path, []).append((name, slot.layer))
     shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
+    baked = checkpoint.baked
+    additions = {} if baked is None else load_additions(baked.adapter)
     with contextlib.ExitStack() as stack:
         read = _reader(stack)
         leaves: dict[str, Any] = {
@@ -101,7 +104,10 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
         for path, names in parts.items():
             leaf = _empty(shapes[path].shape, dtype)
             for name, layer in names:
-                leaf[... if layer is None else layer] = read(checkpoint.tensors[name])
+                tensor = read(checkpoint.tensors[name])
+                if baked is not None and name in additions:
+                    tensor = additions[name].to(tensor, baked.strength)
+                leaf[... if layer is None else layer] = tensor
             leaves[path] = jax.device_put(leaf)
     return unflatten(leaves)
 

@@ -1,5 +1,6 @@
 """``evojax-merge apply`` builds the checkpoint that a recipe, or a mergekit YAML, describes."""
 
+from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,18 @@ def run(arguments: list[str], console: Console) -> None:
     parser.add_argument(
         "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="directory, or NAME.safetensors for a pipeline of Stable Diffusion in one file",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="PROMPTS",
+        help="draw the prompts of a text file, one a line, or of JSON Lines, and export nothing",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
     parser.add_argument(
         "--trust-operator",
@@ -39,7 +51,12 @@ def run(arguments: list[str], console: Console) -> None:
         "--strict", action="store_true", help="refuse what a YAML of mergekit is warned of"
     )
     options = parser.parse_args(arguments)
-    if options.out.exists() and any(options.out.iterdir()) and not options.overwrite:
+    if options.images is not None:
+        _draw(options, console)
+        return
+    if options.out is None:
+        parser.error("the following arguments are required: --out, or --images")
+    if _occupied(options.out) and not options.overwrite:
         raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
     if options.recipe.resolve().is_relative_to(options.out.resolve()):
@@ -70,6 +87,34 @@ def run(arguments: list[str], console: Console) -> None:
         )
         api.export(model, options.out, overwrite=options.overwrite)
     say(console, f"exported to {options.out}")
+
+
+def _draw(options: Namespace, console: Console) -> None:
+    """Draw pictures by the model of a recipe, as the recipe says."""
+    from evojax_merge import api
+    from evojax_merge.fitness.drawing.notes import DrawingNotes
+    from evojax_merge.recipes.path import load_recipe
+    from evojax_merge.report.pictures import save_pictures
+
+    place = options.recipe if options.recipe.is_dir() else options.recipe.parent
+    recipe = _recipe_of(options.recipe, options.select)
+    if is_mergekit(recipe):
+        raise ValueError(f"--images: {recipe} is a YAML of mergekit, and pictures need a recipe")
+    loaded = load_recipe(recipe)
+    notes = DrawingNotes.of(loaded.notes, str(recipe))
+    if options.trust_operator:
+        announce_imports(console, api.foreign_operators(loaded))
+    model = api.merge(recipe, trust_operator=options.trust_operator, force=options.force)
+    pictures = api.draw(model, options.images, notes)
+    folder = options.out or place / "images" / options.images.stem
+    texts = {"model": str(recipe), "recipe": recipe.read_text(encoding="utf-8")}
+    save_pictures(pictures, folder, texts)
+    say(console, f"{len(pictures)} pictures in {folder}")
+
+
+def _occupied(target: Path) -> bool:
+    """Tell whether there is a file, or a directory that holds something."""
+    return any(target.iterdir()) if target.is_dir() else target.exists()
 
 
 def _recipe_of(given: Path, select: str | None) -> Path:

@@ -35,6 +35,8 @@ class ModelChoice:
         carrier: The model that all other parts come from: ``base``, or the name or the path of a
             source. By default, it is the first of base and sources that has them. The merge carries
             its tokenizer and configuration.
+        carriers: The models that single parts come from, where it is not the carrier, by the names
+            of the parts: directories, single files or hub ids.
     """
 
     base: str | None = None
@@ -44,6 +46,7 @@ class ModelChoice:
     tokenizer: str = "base"
     parts: list[str] | None = None
     carrier: str | None = None
+    carriers: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("sources", self.sources), ("names", self.names)):
@@ -77,6 +80,11 @@ class ModelChoice:
                 f"model.parts is {self.parts!r}; give a list of names of parts, e.g. "
                 "[language_model], or null"
             )
+        for part, path in (self.carriers or {}).items():
+            if not isinstance(path, str) or not path:
+                raise ValueError(
+                    f"model.carriers.{part} is {path!r}; give a directory, a file or a hub id"
+                )
         places = self._places
         if self.carrier is not None and self.carrier not in places:
             raise ValueError(
@@ -108,7 +116,10 @@ class ModelChoice:
         """A name for each source."""
         if self.names is not None:
             return self.names
-        return [source.rstrip("/").split("/")[-1] for source in self.sources]
+        return [
+            source.rstrip("/").split("/")[-1].removesuffix(".safetensors")
+            for source in self.sources
+        ]
 
 
 @dataclasses.dataclass

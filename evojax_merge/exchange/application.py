@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from evojax_merge.checkpoints.adapter import load_additions
+from evojax_merge.checkpoints.adapter_factors import load_additions
 from evojax_merge.checkpoints.headers import stem_of
 from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.checkpoints.target import checked_target, replacement

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from evojax_merge.checkpoints import CheckpointError
-from evojax_merge.checkpoints.adapter import Addition
+from evojax_merge.checkpoints.adapter_factors import Addition
 from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.plan import Job, Origin, Plan
 from evojax_merge.exchange.tensor_reader import Buffer, Reader, Tensor

@@ -14,6 +14,7 @@ from evojax_merge.fitness.drawing.frechet import Frechet
 from evojax_merge.fitness.drawing.items import SEEDS, items_of
 from evojax_merge.fitness.drawing.labels import Labels
 from evojax_merge.fitness.drawing.network import Networks
+from evojax_merge.fitness.drawing.notes import DrawingNotes
 from evojax_merge.fitness.drawing.own_function import OwnFunction
 from evojax_merge.fitness.drawing.pipeline import Pipeline
 from evojax_merge.fitness.drawing.sampling import Sampling
@@ -176,4 +177,6 @@ def drawing_notes(task: Any) -> dict[str, Any]:
     """What a recipe says of how its pictures are drawn; nothing where none are."""
     tasks = task.tasks.values() if isinstance(task, SeveralTasks) else [task]
     first = next((one for one in tasks if isinstance(one, TextToImageTask)), None)
-    return {} if first is None else {"drawing": first.sampling.as_dict()}
+    if first is None:
+        return {}
+    return DrawingNotes(first.sampling, first.negative, first.seed, first.tokenizers).as_notes()

@@ -36,6 +36,12 @@ from evojax_merge.models.named import params as named_params
 from evojax_merge.models.named.config import NamedConfig, kind_of
 from evojax_merge.models.part import Part
 from evojax_merge.models.request import Request
+from evojax_merge.models.unet import config as unet_config
+from evojax_merge.models.unet import params as unet_params
+from evojax_merge.models.unet.config import UNetConfig
+from evojax_merge.models.vae import config as vae_config
+from evojax_merge.models.vae import params as vae_params
+from evojax_merge.models.vae.config import VAEConfig
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params, PRNGKey
 
@@ -76,6 +82,8 @@ class Family:
             such tensors.
         architectures: The expression that matches those ``architectures`` of a model type that the
             family computes. With None it computes all.
+        class_names: The values of ``_class_name`` that select it. diffusers writes it into
+            ``config.json`` where transformers writes ``model_type``.
         able: The function that says whether the family computes the parts that a ``config.json``
             names. With None it computes all.
         parts: The function that returns the parts of a model of a configuration by name. It is
@@ -96,6 +104,7 @@ class Family:
     untied: Callable[[Any], Any] = _untied
     carried: Callable[[str, tuple[int, ...]], bool] | None = None
     architectures: re.Pattern[str] | None = None
+    class_names: tuple[str, ...] = ()
     able: Callable[[Mapping[str, Any]], bool] | None = None
     parts: Callable[[Any], Mapping[str, Part]] | None = None
     only: Callable[[Any, Collection[str]], Any] | None = None
@@ -103,8 +112,12 @@ class Family:
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
-        kind, named = kind_of(hf_config), hf_config.get("architectures")
-        if kind not in self.model_types:
+        named = hf_config.get("architectures")
+        kinds = (
+            (hf_config.get("model_type"), self.model_types),
+            (hf_config.get("_class_name"), self.class_names),
+        )
+        if not any(isinstance(kind, str) and kind in known for kind, known in kinds):
             return False
         if self.able is not None and not self.able(hf_config):
             return False
@@ -215,24 +228,22 @@ LLAVA = Family(
     holding=LlavaConfig.holding,
 )
 
-from evojax_merge.models.unet import config as unet_config
-from evojax_merge.models.unet import params as unet_params
-from evojax_merge.models.vae import config as vae_config
-from evojax_merge.models.vae import params as vae_params
-
 UNET = Family(
     name="unet",
-    model_types=(unet_config.CLASS_NAME,),
-    config_from_hf=unet_config.UNetConfig.from_hf,
+    model_types=(),
+    class_names=(unet_config.CLASS_NAME,),
+    config_from_hf=UNetConfig.from_hf,
     hf_fields=unet_params.hf_fields,
     layout=unet_params.layout,
     able=unet_config.computes,
 )
+
 VAE = Family(
     name="vae",
-    model_types=(vae_config.CLASS_NAME,),
-    config_from_hf=vae_config.VAEConfig.from_hf,
-    config_from_files=vae_config.VAEConfig.from_files,
+    model_types=(),
+    class_names=(vae_config.CLASS_NAME,),
+    config_from_hf=VAEConfig.from_hf,
+    config_from_files=VAEConfig.from_files,
     hf_fields=vae_params.hf_fields,
     layout=vae_params.layout,
     able=vae_config.computes,
@@ -240,7 +251,8 @@ VAE = Family(
 
 DIFFUSION = Family(
     name="diffusion",
-    model_types=diffusion_config.PIPELINES,
+    model_types=(),
+    class_names=diffusion_config.PIPELINES,
     config_from_hf=DiffusionConfig.from_hf,
     config_from_files=DiffusionConfig.from_files,
     with_vocabulary=DiffusionConfig.with_vocabulary,

@@ -25,18 +25,21 @@ class LowRank:
 
     Attributes:
         b: The left factor; a table of tokens has its rows here.
-        a: The right factor.
+        a: The right factor; of a convolution its columns are the input channels and the kernel.
         scale: The scale of each layer: alpha / rank, or alpha / sqrt(rank).
+        kernel: The height and width of the kernel, where the leaf is that of a convolution.
     """
 
     b: Float[Array, "*layers out rank"]
     a: Float[Array, "*layers rank in"]
     scale: Float[Array, " *layers"]
+    kernel: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the leaf that it is added to."""
-        return (*self.b.shape[:-1], self.a.shape[-1])
+        inputs = self.a.shape[-1] // int(np.prod(self.kernel, dtype=np.int64))
+        return (*self.b.shape[:-1], inputs, *self.kernel)
 
     @property
     def dtype(self) -> np.dtype:
@@ -50,7 +53,8 @@ class LowRank:
 
     def task_vector(self) -> Float[Array, "..."]:
         """The dense product in float32."""
-        return _scaled_product(self.b, self.a, self.scale)
+        dense = _scaled_product(self.b, self.a, self.scale)
+        return dense.reshape(*dense.shape[:-1], *self.shape[self.b.ndim - 1 :])
 
 
 @jax.tree_util.register_static

@@ -48,6 +48,7 @@ class Recipe:
         reference: The model whose tokenizer and configuration the merge carries: ``base`` or the
             index of a source. Of models that consist of parts it is the carrier of all others.
         parts: The parts that are merged, where models consist of parts.
+        carriers: Parts that are not merged and come from another checkpoint than the rest, by name.
         notes: Where the recipe comes from, which does not change the merge.
     """
 
@@ -63,6 +64,7 @@ class Recipe:
     vocabulary: dict[str, Any] | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: tuple[str, ...] | None = None
+    carriers: dict[str, Ingredient] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -97,6 +99,8 @@ class Recipe:
         }
         if self.parts is not None:
             tree["parts"] = list(self.parts)
+        if self.carriers:
+            tree["carriers"] = {name: _ingredient(one) for name, one in self.carriers.items()}
         if self.vocabulary is not None:
             tree["vocabulary"] = self.vocabulary
         tree["segments"] = [
@@ -166,6 +170,7 @@ class Recipe:
                 vocabulary=tree.get("vocabulary"),
                 notes=dict(given.notes or {}),
                 parts=None if given.parts is None else tuple(given.parts),
+                carriers={name: one.ingredient for name, one in (given.carriers or {}).items()},
             )
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
@@ -190,6 +195,7 @@ class Recipe:
             self,
             base=self.base.at(directory) if self.base else None,
             sources=tuple(source.at(directory) for source in self.sources),
+            carriers={name: one.at(directory) for name, one in self.carriers.items()},
         )
 
 
@@ -322,6 +328,7 @@ class RecipeText(Closed):
     reference: Annotated[Any, kind((str, int), "base, or the index of a source")] = "base"
     vocabulary: dict[str, _AccountText] | None = None
     parts: PartNames | None = None
+    carriers: dict[str, IngredientText] | None = None
     notes: Notes | None = None
 
 

@@ -98,11 +98,14 @@ def _merged(recipe: Recipe, terms: Terms) -> Model:
         recipe.reference,
         recipe.dtype,
         recipe.parts,
+        {name: one.path for name, one in recipe.carriers.items()},
     )
     _check_parts(recipe, prepared.reference)
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
-    wanted = [recipe.base, *recipe.sources]
-    _check_unchanged(wanted, [prepared.base_ingredient, *prepared.source_ingredients], terms.force)
+    wanted = [recipe.base, *recipe.sources, *recipe.carriers.values()]
+    found = [prepared.base_ingredient, *prepared.source_ingredients]
+    found += [prepared.carrier_ingredients[name] for name in recipe.carriers]
+    _check_unchanged(wanted, found, terms.force)
     items = prepare(operator, prepared.reference, len(recipe.sources))
     ingredients = load_ingredients(prepared)
     names = [source.path for source in recipe.sources]

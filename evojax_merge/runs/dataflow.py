@@ -256,6 +256,11 @@ class DataflowSetup(Setup):
                 f"model.parts is {', '.join(choice.parts)}; layers can be routed in decoders only, "
                 "so name one part, or leave it out"
             )
+        if choice.carriers:
+            raise ValueError(
+                "model.carriers: layers can be routed in decoders only, which have no parts; leave "
+                "it out"
+            )
         prepared = plan_pool(choice.base, choice.sources, names, choice.dtype, choice.parts)
         layers = [source.config.num_layers for source in prepared.wholes]
         if choice.carrier is not None:

@@ -123,7 +123,14 @@ class MergingSetup(Setup):
     def prepared_for(cls, experiment: Experiment) -> "Setup":
         choice, operator = experiment.model, experiment.operator
         check_sources(operator, len(choice.sources), choice.base is not None)
-        prepared = plan(choice.base, choice.sources, choice.reference, choice.dtype, choice.parts)
+        prepared = plan(
+            choice.base,
+            choice.sources,
+            choice.reference,
+            choice.dtype,
+            choice.parts,
+            choice.carriers,
+        )
         _check_carrier(choice, prepared)
         setup = cls(experiment, prepared)
         setup._arrange()

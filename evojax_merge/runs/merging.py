@@ -86,6 +86,7 @@ class Merging:
             reference=self.prepared.reference_name,
             vocabulary=self.ingredients.vocabulary,
             parts=self.prepared.reference.parts or None,
+            carriers=self.prepared.carrier_ingredients,
             notes={
                 "experiment": self.experiment.name,
                 "source_names": list(space.sources),

@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment, MinibatchConfig, Savers
-from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.drawing.showing import shown_of
 from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.operators import Evidence
@@ -56,7 +55,7 @@ class Setup(abc.ABC):
         self.prepared = prepared
         self.stages: list[Stage] = []
         task = experiment.task
-        self.bound: dict[str, BoundTask] = {
+        self.bound: dict[str, Any] = {
             split: task.on(split).bind(prepared.reference)
             for split in task.splits
             if split != "train"

@@ -1,6 +1,7 @@
 """The rule that an experiment's savers ask for."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,8 @@ def _saves(task: BoundTask, size: int) -> bool:
         return False
     if isinstance(task.request, Draw):
         return True  # all of its pictures are of one size
-    shapes = np.array([batch[0].shape[:2] for batch in task.batches])
+    first: list[Any] = [batch[0] for batch in task.batches]
+    shapes = np.array([field.shape[:2] for field in first])
     rows, longest = size * shapes[:, 0].sum() / len(task), shapes[:, 1].max()
     tokens, pairs = shapes[:, 0] * shapes[:, 1], shapes[:, 0] * shapes[:, 1] ** 2
     cheap = rows * longest <= WORTHWHILE * tokens.sum()

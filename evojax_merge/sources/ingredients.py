@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ from evojax_merge.checkpoints import (
     audit,
     load,
     load_adapter,
+    load_config,
     weights_hash,
+    with_carriers,
 )
 from evojax_merge.models import Layout
 from evojax_merge.operators import Operator, check_task_vectors
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.low_rank import is_adapter, materialise
 from evojax_merge.params.types import Params
+from evojax_merge.sources.baked import Baked
 from evojax_merge.sources.opening import open_all
+from evojax_merge.sources.pipelines import check_pipelines
 from evojax_merge.sources.pool import check_pool
 from evojax_merge.sources.reference import Ingredient
 
@@ -41,12 +46,14 @@ class Plan:
         reference_name: The checkpoint whose tokenizer and configuration the merge carries:
             ``base``, or the index of a source.
         dtype: The dtype of the merged parameters.
+        carriers: The checkpoints that parts come from, where it is not the reference, by part.
     """
 
     base: Checkpoint | None
     sources: tuple[Checkpoint | Adapter, ...]
     reference_name: str | int
     dtype: np.dtype
+    carriers: Mapping[str, Checkpoint] = dataclasses.field(default_factory=dict)
 
     @property
     def reference(self) -> Checkpoint:
@@ -67,6 +74,11 @@ class Plan:
     def source_ingredients(self) -> tuple[Ingredient, ...]:
         """The sources as a recipe names them."""
         return tuple(_ingredient(source) for source in self.sources)
+
+    @functools.cached_property
+    def carrier_ingredients(self) -> dict[str, Ingredient]:
+        """The checkpoints that parts come from as a recipe names them, by part."""
+        return {name: _ingredient(one) for name, one in self.carriers.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +169,7 @@ def plan(
     reference: str | int = BASE,
     dtype: str | None = None,
     parts: Sequence[str] | None = None,
+    carriers: Mapping[str, str] | None = None,
 ) -> Plan:
     """Check that checkpoints can be merged.
 
@@ -169,6 +182,8 @@ def plan(
         dtype: The dtype of the merged parameters; by default the reference's.
         parts: The parts that are merged, where a model consists of parts; by default, those that
             are models by themselves.
+        carriers: The directories, files or hub ids of what single parts come from that are not
+            merged, by the names of the parts; by default, the carrier has all.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
@@ -189,10 +204,24 @@ def plan(
             f"{chosen.directory}: has no other parts than the merged ones, and the merge needs "
             "them from somewhere; give a model that has them as model.carrier"
         )
-    models = (base_checkpoint, *source_checkpoints)
-    audit(chosen, [model for model in models if isinstance(model, Checkpoint)])
+    models = [model for model in (base_checkpoint, *source_checkpoints) if model is not None]
+    whole = [model for model in models if isinstance(model, Checkpoint)]
+    check_pipelines(chosen, whole)
+    audit(chosen, whole)
     wanted = chosen.dtype if dtype is None else np.dtype(dtype)
-    return Plan(base_checkpoint, source_checkpoints, reference, wanted)
+    others = {name: load_config(path) for name, path in (carriers or {}).items()}
+    carried = with_carriers(chosen, others, whole)
+
+    def replaced(one: Any) -> Any:
+        return carried if one is chosen else one
+
+    return Plan(
+        replaced(base_checkpoint),
+        tuple(replaced(source) for source in source_checkpoints),
+        reference,
+        wanted,
+        others,
+    )
 
 
 def plan_pool(
@@ -307,4 +336,10 @@ def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -
 
 
 def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
-    return Ingredient(str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory))
+    path, sha256 = str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory)
+    if isinstance(checkpoint, Checkpoint) and checkpoint.baked is not None:
+        lora, strength = checkpoint.baked.adapter.directory.absolute(), checkpoint.baked.strength
+        path = str(Baked(path, str(lora), strength))
+        numbers = f"{sha256} {weights_hash(lora)} {strength!r}"
+        sha256 = hashlib.sha256(numbers.encode()).hexdigest()
+    return Ingredient(path, sha256)

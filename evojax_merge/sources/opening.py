@@ -8,15 +8,17 @@ from evojax_merge.checkpoints import (
     Checkpoint,
     CheckpointError,
     as_part,
+    bake,
     default_parts,
     has_parts,
-    is_adapter_directory,
+    is_adapter,
     load_adapter_config,
     load_config,
     resolve,
     take_parts,
 )
 from evojax_merge.documents.errors import shown
+from evojax_merge.sources.baked import Baked, split_baked
 
 Opened = tuple[Checkpoint | None, tuple[Checkpoint | Adapter, ...]]
 
@@ -28,16 +30,18 @@ def open_all(base: str | None, sources: Sequence[str], parts: Sequence[str] | No
 
     Args:
         base: The directory or hub id of the base, or None.
-        sources: The directories or hub ids of the sources, among them LoRA adapters of the base.
+        sources: The directories, single files or hub ids of the sources, among them LoRA adapters
+            of the base, and models with a LoRA baked in (see `split_baked`).
         parts: The names of the merged parts, where a model consists of parts; by default, those
             that are models by themselves.
 
     Raises:
         CheckpointError: A checkpoint is damaged or lacks a part, or no source has some part.
     """
-    directories = [resolve(source) for source in sources]
+    spelled = [split_baked(source) or Baked(source, "") for source in sources]
+    paths = [resolve(source.model) for source in spelled]
     whole_base = None if base is None else load_config(base)
-    models = {path: load_config(path) for path in directories if not is_adapter_directory(path)}
+    models = {path: load_config(path) for path in paths if not is_adapter(path)}
     opened = [one for one in (whole_base, *models.values()) if one is not None]
     first = next((one for one in opened if has_parts(one)), None)
     if first is None:
@@ -46,7 +50,10 @@ def open_all(base: str | None, sources: Sequence[str], parts: Sequence[str] | No
                 f"model.parts is {', '.join(map(shown, parts))}, and none of these models consists "
                 "of parts; leave it out"
             )
-        return whole_base, tuple(_source(path, models, whole_base) for path in directories)
+        return whole_base, tuple(
+            _source(path, source, models, whole_base)
+            for path, source in zip(paths, spelled, strict=True)
+        )
     names = default_parts(first) if parts is None else parts
     merged = take_parts(first, names)
 
@@ -57,7 +64,10 @@ def open_all(base: str | None, sources: Sequence[str], parts: Sequence[str] | No
 
     base_part = None if whole_base is None else taken(whole_base)
     models = {path: taken(model) for path, model in models.items()}
-    found = tuple(_source(path, models, base_part) for path in directories)
+    found = tuple(
+        _source(path, source, models, base_part)
+        for path, source in zip(paths, spelled, strict=True)
+    )
     _check_lacking(base_part, found, merged.parts)
     return base_part, found
 
@@ -94,13 +104,16 @@ def _lacking(checkpoint: Checkpoint, parts: Sequence[str]) -> str:
 
 
 def _source(
-    directory: Path, models: dict[Path, Checkpoint], base: Checkpoint | None
+    path: Path, source: Baked, models: dict[Path, Checkpoint], base: Checkpoint | None
 ) -> Checkpoint | Adapter:
-    if directory in models:
-        return models[directory]
+    if path in models:
+        model = models[path]
+        return model if not source.lora else bake(model, resolve(source.lora), source.strength)
+    if source.lora:
+        raise CheckpointError(f"{path}: is a LoRA itself, and another is baked into a model only")
     if base is None:
         raise CheckpointError(
-            f"{directory}: is a LoRA adapter, which is merged onto the model that it was trained "
+            f"{path}: is a LoRA adapter, which is merged onto the model that it was trained "
             "on; give that as model.base"
         )
-    return load_adapter_config(directory, base)
+    return load_adapter_config(path, base)

@@ -3,13 +3,16 @@
 import dataclasses
 from pathlib import Path
 
+from evojax_merge.sources.baked import split_baked
+
 
 @dataclasses.dataclass(frozen=True)
 class Ingredient:
     """A checkpoint that a recipe merges.
 
     Attributes:
-        path: The directory or hub id of the checkpoint.
+        path: The directory, the single file or the hub id of the checkpoint; with a LoRA that is
+            baked into it, ``MODEL+LORA.safetensors:STRENGTH``.
         sha256: The hash of its weights (see `evojax_merge.checkpoints.content_hash`).
     """
 
@@ -25,7 +28,13 @@ class Ingredient:
         Args:
             directory: The directory of the recipe.
         """
-        beside = directory / self.path
-        if Path(self.path).is_dir() or not beside.is_dir():
-            return self
-        return dataclasses.replace(self, path=str(beside))
+        baked = split_baked(self.path)
+        paths = [self.path] if baked is None else [baked.model, baked.lora]
+        found = [_located(path, directory) for path in paths]
+        path = found[0] if baked is None else str(baked._replace(model=found[0], lora=found[1]))
+        return dataclasses.replace(self, path=path)
+
+
+def _located(path: str, directory: Path) -> str:
+    beside = directory / path
+    return path if Path(path).exists() or not beside.exists() else str(beside)

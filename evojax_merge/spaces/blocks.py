@@ -59,11 +59,12 @@ def segments_of(
                 f"space.groups.{name}: the other groups leave it no parameters; give all groups "
                 "anew, space.groups={...} (an experiment and a space may each bring some)"
             )
-        stacks = stacks_of(members, layout)
+        elsewhere = [part for part in listed if part not in layout.kinds and part not in own]
+        stacks = stacks_of(members, layout, elsewhere)
         if layers_per_block is None or not stacks:
             segments.append(Segment(name, members, 0, layout.depth()))
             continue
-        if any(leaf.stack is None for leaf in leaves_of(members, layout)):
+        if any(leaf.stack is None for leaf in leaves_of(members, layout, elsewhere)):
             segments.append(Segment(name, members, 0, 0))
         for stack in stacks:
             depth = layout.depth(stack)
@@ -75,25 +76,34 @@ def segments_of(
     return tuple(segments)
 
 
-def stacks_of(members: Sequence[str], layout: Layout) -> list[str]:
+def stacks_of(members: Sequence[str], layout: Layout, elsewhere: Sequence[str] = ()) -> list[str]:
     """The stacks that are divided into blocks for these groups and parts of paths.
 
     Where none of their leaves is in a layer (embedding, head), no stack is divided. Where some are
     in the layers of a stack, every stack that has a leaf of these groups is divided, whether that
     leaf is in a layer or not. Leaves of no stack are then a part by themselves.
+
+    Args:
+        members: The groups and parts of paths.
+        layout: The layout of the models.
+        elsewhere: Parts of paths whose leaves belong to others, whatever their groups are.
     """
-    own = leaves_of(members, layout)
+    own = leaves_of(members, layout, elsewhere)
     if not any(leaf.layered for leaf in own):
         return []
     return [name for name in layout.stacks if any(leaf.stack == name for leaf in own)]
 
 
-def leaves_of(members: Sequence[str], layout: Layout) -> list[Leaf]:
-    """The leaves of these groups and parts of paths."""
+def leaves_of(members: Sequence[str], layout: Layout, elsewhere: Sequence[str] = ()) -> list[Leaf]:
+    """The leaves of these groups and parts of paths, but for those that others name by a part."""
+
+    def named(parts: Sequence[str], path: str) -> bool:
+        return any(names_leaf(part, path, layout) for part in parts)
+
     return [
         leaf
         for path, leaf in layout.leaves.items()
-        if leaf.group in members or any(names_leaf(part, path, layout) for part in members)
+        if named(members, path) or (leaf.group in members and not named(elsewhere, path))
     ]
 
 

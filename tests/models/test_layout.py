@@ -105,7 +105,7 @@ def test_a_space_divides_each_stack():
         ),
         (Leaf((4,), "x.{layer}.w", "mlp", "text.layers"), "whether it is in a layer"),
         (Leaf((3, 4), "x.{layer}.w", "mlp", "text.layers", "each"), "of a stack of 2 layers"),
-        (Leaf((4,), "x.w", "mlp"), "stack None is none of"),
+        (Leaf((4,), "x.{layer}.w", "mlp", None, 1), "in layer 1 of no stack"),
     ],
 )
 def test_a_leaf_that_contradicts_its_stack(leaf, message):

@@ -45,7 +45,7 @@ class Affine:
     columns: int = 1
 
     def __call__(
-        self, params: AffineHead, features: Float[Array, "rows features"]
+        self, params: AffineHead, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
         products = jnp.matmul(
             normalised(features), params.weight, precision=jax.lax.Precision.HIGHEST

@@ -82,7 +82,7 @@ class Features:
     fields: int = 0
 
     def __call__(
-        self, params: Any, features: Float[Array, "rows features"]
+        self, params: Any, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows features"]:
         return features.astype(jnp.float32)
 

@@ -33,7 +33,7 @@ class Likeliest:
     columns: int = 1
 
     def __call__(
-        self, params: Head, features: Float[Array, "rows features"]
+        self, params: Head, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
         likeliest = jnp.argmax(head_logits(features, params), axis=-1, keepdims=True)
         return likeliest.astype(jnp.float32)

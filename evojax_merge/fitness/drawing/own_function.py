@@ -84,4 +84,4 @@ def _function(name: str, task: str) -> Callable[..., Any]:
         raise ValueError(f"{where}, which cannot be imported: {error}") from error
     if not callable(found):
         raise ValueError(f"{where}, which is no function but a {type(found).__name__}")
-    return found  # type: ignore[no-any-return]
+    return found

@@ -38,6 +38,9 @@ CLASS = "_class_name"
 FORMAT = 1
 """This is raised whenever the same prompts get other conditions, or these are kept otherwise."""
 
+_DECODING = ("decoder", "post_quant_conv")
+"""The parts of an autoencoder that latents pass on their way to a picture."""
+
 _ROWS = 16
 """How many prompts the text encoders read at a time."""
 
@@ -171,7 +174,7 @@ class Pipeline:
         """The parameters of the autoencoder, without the encoder of pictures."""
         dtype = np.float32 if self._config.vae.force_upcast else None
         params = load(take_parts(self._whole, (VAE,)), dtype).params
-        return {VAE: {name: own for name, own in params.items() if "encoder" not in name}}
+        return {VAE: {name: own for name, own in params.items() if name in _DECODING}}
 
     def conditions(self, prompts: Sequence[str]) -> Conditions:
         """What prompts condition a UNet on; it is kept on disk and found there by later runs."""

@@ -1,16 +1,16 @@
 """Pictures that people look at: those of the first items of a task, as files have them."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float32, Int, Shaped, UInt8
 
-from evojax_merge.fitness.base import Batch, BoundTask
+from evojax_merge.fitness.base import Batch
 from evojax_merge.fitness.drawing.bound import BoundDrawings
 from evojax_merge.fitness.drawing.drawings import Drawings
-from evojax_merge.fitness.several import BoundSeveral
+from evojax_merge.fitness.several import tasks_of
 
 
 class Drawn(NamedTuple):
@@ -81,13 +81,13 @@ class ShownDrawings:
         return [found[place] for place in range(len(self))]
 
 
-def drawn_by(bound: BoundTask) -> Iterator[BoundDrawings]:
+def drawn_by(bound: Any) -> Iterator[BoundDrawings]:
     """The tasks among those that a task consists of whose programs draw."""
-    runs = [run.task for run in bound.runs] if isinstance(bound, BoundSeveral) else [bound]
+    runs: Iterable[Any] = tasks_of(bound)
     return (one for one in runs if isinstance(one, BoundDrawings))
 
 
-def shown_of(bound: BoundTask, *, every: bool = False) -> ShownDrawings | None:
+def shown_of(bound: Any, *, every: bool = False) -> ShownDrawings | None:
     """The first items of a task that draws, or of the first one of several, to look at.
 
     Args:
@@ -104,16 +104,16 @@ def shown_of(bound: BoundTask, *, every: bool = False) -> ShownDrawings | None:
     return ShownDrawings(first.drawings, rows if every else rows[: first.shown])
 
 
-def flawed(bound: BoundTask, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]) -> int | None:
+def flawed(bound: Any, outputs: Sequence[Shaped[np.ndarray, "pop ..."]]) -> int | None:
     """How many of the pictures of one candidate are black or not finite; None where none are drawn.
 
     Args:
         bound: The task.
         outputs: What its programs gave for each batch.
     """
-    counts, first = [], 0
-    runs = [run.task for run in bound.runs] if isinstance(bound, BoundSeveral) else [bound]
-    for one in runs:
+    counts: list[int] = []
+    first = 0
+    for one in tasks_of(bound):
         last = first + len(one.batches)
         if isinstance(one, BoundDrawings):
             counts.append(int(one.flawed(outputs[first:last])[0]))

@@ -55,11 +55,9 @@ class Cosine:
     columns: int = 1
 
     def __call__(
-        self,
-        params: Any,
-        features: Float[Array, "rows features"],
-        direction: Float[Array, "rows features"],
+        self, params: Any, features: Float[Array, "rows features"], *fields: Array
     ) -> Float[Array, "rows 1"]:
+        (direction,) = fields
         return jnp.sum(normalised(features) * direction, axis=-1, keepdims=True)
 
 

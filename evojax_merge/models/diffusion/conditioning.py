@@ -46,8 +46,8 @@ def prompt_tokens(
         found[name] = np.array(tokenizer(list(prompts), **padding)["input_ids"], np.int32)
     if cut:
         warn(
-            f"{len(cut)} of {len(prompts)} prompts are longer than the {longest} tokens that a text "
-            f"encoder reads, and are cut; the first of them is {prompts[min(cut)]!r}"
+            f"{len(cut)} of {len(prompts)} prompts are longer than the {longest} tokens that a "
+            f"text encoder reads, and are cut; the first of them is {prompts[min(cut)]!r}"
         )
     return found
 

@@ -9,7 +9,7 @@ from evojax_merge.models.diffusion.schedule import Sampler
 from evojax_merge.models.diffusion.steps import Steps, initial_sigma, steps_of
 from evojax_merge.params.types import Array, Float, Int
 
-Latents = Float[Array, "rows channels height width"]
+Latents = Float[Array, "rows latents latent_height latent_width"]
 
 Predict = Callable[[Latents, Float[Array, ""]], Latents]
 """(scaled latents, time) -> what the UNet predicts, see ``prediction_type`` in `Schedule`."""

@@ -26,7 +26,9 @@ def attend(
     if (fused := implementation_for(q.dtype, q.shape[-1])) is not None:
         return jax.nn.dot_product_attention(q, k, v, implementation=fused)
 
-    def some(queries: Float[Array, "some batch heads head_dim"]) -> Array:
+    def some(
+        queries: Float[Array, "some batch heads head_dim"],
+    ) -> Float[Array, "some batch heads head_dim"]:
         mixed = jax.nn.dot_product_attention(queries.swapaxes(0, 1), k, v, implementation="xla")
         return mixed.swapaxes(0, 1)
 

@@ -14,8 +14,8 @@ from flax import nnx
 from evojax_merge.models.probe import observed
 from evojax_merge.params.types import Array, Float
 
-Grid = Float[Array, "batch height width channels"]
-"""Feature maps inside of a network, channels last."""
+Grid = Float[Array, "batch _ _ _"]
+"""Feature maps inside of a network: height, width, and channels last."""
 
 
 def numbered(modules: list[Any]) -> nnx.Dict:
@@ -61,7 +61,7 @@ class Conv(nnx.Module):
         self.stride = stride
         self.padding = (kernel // 2, kernel // 2) if padding is None else padding
 
-    def __call__(self, x: Grid) -> Float[Array, "batch rows columns outputs"]:
+    def __call__(self, x: Grid) -> Grid:
         y = jax.lax.conv_general_dilated(
             x,
             self.weight[...],
@@ -84,7 +84,9 @@ class GroupNorm(nnx.Module):
         self.groups = groups
         self.epsilon = epsilon
 
-    def __call__(self, x: Grid) -> Grid:
+    def __call__(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
         wide = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, -1)
         wide -= jnp.mean(wide, axis=(1, 2, 4), keepdims=True)
         scale = jax.lax.rsqrt(jnp.mean(wide * wide, (1, 2, 4), keepdims=True) + self.epsilon)

@@ -52,10 +52,10 @@ class UNet(nnx.Module):
     def __call__(
         self,
         latents: Latents,
-        timesteps: Float[Array, "batch width"],
-        context: Float[Array, "batch seq context"],
+        timesteps: Float[Array, "batch steps"],
+        context: Float[Array, "batch tokens context"],
         conditions: Float[Array, "batch conditions"] | None,
-    ) -> Latents:
+    ) -> Float[Array, "batch outputs height width"]:
         time = self.time_embedding(timesteps)
         if conditions is not None:
             time += self.add_embedding(conditions)
@@ -73,12 +73,12 @@ def forward(
     params: Params,
     latents: Latents,
     timesteps: Float[Array, " batch"] | Int[Array, " batch"],
-    context: Float[Array, "batch seq context"],
+    context: Float[Array, "batch tokens context"],
     pooled: Float[Array, "batch features"] | None = None,
     time_ids: Float[Array, "batch 6"] | None = None,
     *,
     probed: bool = False,
-) -> Latents:
+) -> Float[Array, "batch outputs height width"]:
     """Predict what the UNet was trained to predict, with ``out_channels`` channels.
 
     The result has the dtype of the parameters.

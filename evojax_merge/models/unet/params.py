@@ -76,19 +76,20 @@ def _leaf(path: str, shape: Shape) -> Leaf:
 
 def unet_shapes(c: UNetConfig) -> dict[str, Shape]:
     """Map each path to its shape."""
+    levels = range(len(c.channels))
     found = {
         **conv("conv_in", c.in_channels, c.channels[0]),
         **_embedding("time_embedding", c.channels[0], c.time_width),
-        **inside("mid_block", _mid(c)),
-        **norm("conv_norm_out", c.channels[0]),
-        **conv("conv_out", c.channels[0], c.out_channels),
     }
     if c.conditions is not None:
         found |= _embedding("add_embedding", c.conditions.width, c.time_width)
-    for number in range(len(c.channels)):
+    for number in levels:
         found |= inside(f"down_blocks.{number}", _down(c, number))
+    found |= inside("mid_block", _mid(c))
+    for number in levels:
         found |= inside(f"up_blocks.{number}", _up(c, number))
-    return found
+    found |= norm("conv_norm_out", c.channels[0])
+    return found | conv("conv_out", c.channels[0], c.out_channels)
 
 
 def _down(c: UNetConfig, level: int) -> dict[str, Shape]:

@@ -11,7 +11,7 @@ from evojax_merge.models.unet.config import UNetConfig
 from evojax_merge.models.unet.layers import Conv, Grid, GroupNorm, LayerNorm, Linear
 from evojax_merge.params.types import Array, Float
 
-Context = Float[Array, "batch seq context"]
+Context = Float[Array, "batch tokens context"]
 """What is attended to: a vector for each token of the text."""
 
 _EPSILON = 1e-6

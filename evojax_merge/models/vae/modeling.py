@@ -167,7 +167,9 @@ def decode(config: VAEConfig, params: Params, latents: Latents) -> Pictures:
     return x.transpose(0, 3, 1, 2)
 
 
-def forward(config: VAEConfig, params: Params, pictures: Pictures) -> Pictures:
+def forward(
+    config: VAEConfig, params: Params, pictures: Pictures
+) -> Float[Array, "batch outputs height width"]:
     """Decode the means of pictures. Raises what `encode` raises."""
     return decode(config, params, encode(config, params, pictures)[0])
 

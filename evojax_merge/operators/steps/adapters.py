@@ -28,8 +28,9 @@ def weighted_task_vectors(
     for weight, leaf in zip(weights, sources, strict=True):
         if isinstance(leaf, Adapted) and isinstance(leaf.own, LowRank):
             scale = weight * leaf.own.scale.astype(jnp.float32)
-            left.append(spread(scale, leaf.ndim) * leaf.own.b.astype(jnp.float32))
+            left.append(spread(scale, leaf.own.b.ndim) * leaf.own.b.astype(jnp.float32))
             right.append(leaf.own.a.astype(jnp.float32))
     if left:
-        terms.append(product(jnp.concatenate(left, axis=-1), jnp.concatenate(right, axis=-2)))
+        added = product(jnp.concatenate(left, axis=-1), jnp.concatenate(right, axis=-2))
+        terms.append(added.reshape(sources[0].shape))
     return sum(terms[1:], terms[0]) if terms else jnp.zeros(sources[0].shape, jnp.float32)

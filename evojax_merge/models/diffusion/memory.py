@@ -1,0 +1,75 @@
+"""How much memory it takes to draw, estimated from above."""
+
+from collections.abc import Mapping
+
+from evojax_merge.models.clip.abilities import activation_bytes
+from evojax_merge.models.clip.config import CLIPConfig
+from evojax_merge.models.diffusion.conditions import Conditions, PromptTokens
+from evojax_merge.models.diffusion.drawing import decoded_at_a_time
+from evojax_merge.models.request import Draw
+from evojax_merge.models.unet.config import UNetConfig
+from evojax_merge.models.vae.config import VAEConfig
+
+_COPIES = 12
+"""How many arrays of the width of a level stand in memory at once, beside what is skipped."""
+
+_SCORES = 2**20
+"""How many attention scores of a head are computed at a time, where no kernel computes them."""
+
+
+def drawing_bytes(
+    config: UNetConfig,
+    request: Draw,
+    encoders: Mapping[str, CLIPConfig],
+    items: Conditions | PromptTokens,
+    rows: int,
+    itemsize: int,
+) -> int:
+    """Estimate the bytes that a candidate takes to draw some pictures at a time.
+
+    Args:
+        config: The configuration of the UNet.
+        request: What is drawn.
+        encoders: The configurations of the text encoders.
+        items: The prompts of a batch.
+        rows: How many pictures are drawn at a time.
+        itemsize: The number of bytes of a number of the parameters.
+    """
+    latents = request.height * request.width // request.vae.factor**2
+    unet_rows = 2 * rows if request.guidance > 1 else rows
+    steps = unet_rows * _unet_bytes(config, latents, itemsize)
+    shape = (request.height // request.vae.factor, request.width // request.vae.factor)
+    at_a_time = min(rows, decoded_at_a_time(shape, request.vae))
+    decoding = at_a_time * _vae_bytes(request.vae, request.height * request.width, itemsize)
+    reading = 0
+    if isinstance(items, PromptTokens):
+        reading = rows * sum(
+            activation_bytes(encoder.text, items.tokens[name].shape[1], itemsize)
+            for name, encoder in encoders.items()
+            if encoder.text is not None
+        )
+    pictures = 4 * 3 * request.height * request.width * rows
+    return max(steps, decoding, reading) + 2 * pictures
+
+
+def _unet_bytes(config: UNetConfig, pixels: int, itemsize: int) -> int:
+    """Estimate what one row takes: what is skipped to the way up, and the widest level at work."""
+    skipped, widest, scores = config.channels[0] * pixels, 0, 0
+    for level, (width, layers) in enumerate(zip(config.channels, config.layers, strict=True)):
+        own = -(-pixels // 4**level)
+        skipped += (layers + 1) * width * own
+        widest = max(widest, width * own)
+        if config.crosses_down[level] or config.crosses_up[level]:
+            keys = max(own, 1)
+            scores = max(scores, config.heads[level] * min(keys**2, max(_SCORES, keys)))
+    # Norms and the scores of attention are computed in float32.
+    return (skipped + _COPIES * widest) * itemsize + _COPIES * widest * 4 + 3 * 4 * scores
+
+
+def _vae_bytes(config: VAEConfig, pixels: int, itemsize: int) -> int:
+    """Estimate what decoding one picture takes: the finest level, entered at the next's width."""
+    width = config.channels[min(1, len(config.channels) - 1)]
+    coarse = pixels // config.factor**2
+    attention = min(coarse**2, max(_SCORES, coarse)) if config.attends else 0
+    exact = 4 if config.force_upcast else itemsize
+    return pixels * width * (4 + 4 * exact) + 3 * 4 * attention

@@ -1,0 +1,76 @@
+"""Tiny random pipelines that draw: with tokenizers that read, and weights that blow nothing up."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import CLIPTokenizer
+
+from tests.pipelines_factory import pipeline_configs, pipeline_tensors, write_folder
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+START, END = "<|startoftext|>", "<|endoftext|>"
+TOKENS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), START, END]
+LENGTH = 20
+"""How many tokens the text encoders read."""
+
+
+def drawing_configs(kind: str = "SDXL", **unet: Any) -> dict[str, dict[str, Any]]:
+    """The configurations of the parts, whose text encoders read `TOKENS`."""
+    found = pipeline_configs(kind)
+    found["unet"] |= unet
+    for name in ("text_encoder", "text_encoder_2"):
+        if name in found:
+            found[name] |= {
+                "vocab_size": len(TOKENS),
+                "max_position_embeddings": LENGTH,
+                "bos_token_id": len(TOKENS) - 2,
+                "eos_token_id": len(TOKENS) - 1,
+                "pad_token_id": len(TOKENS) - 1,
+            }
+    return found
+
+
+def calm(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same random weights, scaled so that no layer makes numbers much larger."""
+    found = {}
+    for name, tensor in tensors.items():
+        noise = tensor / np.float32(0.3)
+        if tensor.ndim > 1:
+            noise = noise / np.float32(np.sqrt(tensor[0].size))
+        elif "norm" in name and name.endswith("weight"):
+            noise = 1 + np.float32(0.1) * noise
+        else:
+            noise = np.float32(0.1) * noise
+        found[name] = noise.astype(np.float32)
+    return found
+
+
+def write_tokenizer(directory: Path, pad: str = END) -> None:
+    """Write a tokenizer of single letters, as those of CLIP are written."""
+    vocabulary = {token: number for number, token in enumerate(TOKENS)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad, model_max_length=LENGTH)
+    for file in directory.glob("*"):
+        file.unlink()
+    tokenizer.save_pretrained(directory)
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    (directory / "merges.txt").write_text("#version: 0.2\n")
+
+
+def write_drawing_pipeline(directory: Path, kind: str = "SDXL", seed: int = 0, **unet: Any) -> Path:
+    """Write a pipeline of random weights as a folder of diffusers.
+
+    Args:
+        directory: The folder.
+        kind: An architecture of `evojax_merge.models.diffusion.architectures`.
+        seed: The seed of the weights.
+        unet: Changes of the UNet's configuration.
+    """
+    configs = drawing_configs(kind, **unet)
+    write_folder(directory, configs, calm(pipeline_tensors(configs, seed)))
+    for name in ("tokenizer", "tokenizer_2"):
+        if (directory / name).is_dir():
+            write_tokenizer(directory / name, "a" if name == "tokenizer_2" else END)
+    return directory
