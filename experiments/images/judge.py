@@ -36,7 +36,8 @@ def train(seed: int) -> tuple[CLIPVisionModel, nn.Linear]:
     trained = fit(both, loss, LOOK)
     unseen = world.pictures(rng, 2000, "draw")
     with torch.no_grad():
-        answers = [part.argmax(1).numpy() for part in _logits(trained, torch.from_numpy(unseen.pixels))]
+        logits = _logits(trained, torch.from_numpy(unseen.pixels))
+    answers = [part.argmax(1).numpy() for part in logits]
     right = [found == wanted for found, wanted in zip(answers, unseen[1:], strict=True)]
     shares = [part.mean() for part in (*right, right[0] & right[1])]
     print("judge: {:.1%} of colours, {:.1%} of digits, {:.1%} of both right on the drawers' "

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
+from evojax_merge.params.types import Int
 from experiments.images import networks, world
 from experiments.images.train import Stage, fit
 from experiments.images.words import COLOURS, DIGITS, LANGUAGES, TEMPLATES, Language, Split, prompt
@@ -35,8 +36,11 @@ def train_autoencoder(seed: int) -> AutoencoderKL:
     with torch.no_grad():
         latents = trained.encode(pictures).latent_dist.mean
         error = functional.l1_loss(trained.decode(latents).sample, pictures)
-    print(f"autoencoder: mean error {127.5 * error:.2f} of 255, mean {latents.mean():.2f}, "
-          f"deviation {latents.std():.2f}", flush=True)
+    print(
+        f"autoencoder: mean error {127.5 * error:.2f} of 255, mean {latents.mean():.2f}, "
+        f"deviation {latents.std():.2f}",
+        flush=True,
+    )
     trained.register_to_config(scaling_factor=round(1 / float(latents.std()), 4))
     return trained
 
@@ -75,7 +79,11 @@ def train_text_encoders(tokenizer: CLIPTokenizer, seed: int) -> tuple[nn.Module,
 
 
 def prompts(
-    rng: np.random.Generator, language: Language, split: Split, colours: np.ndarray, digits: np.ndarray
+    rng: np.random.Generator,
+    language: Language,
+    split: Split,
+    colours: Int[np.ndarray, " batch"],
+    digits: Int[np.ndarray, " batch"],
 ) -> list[str]:
     """Write a prompt for each picture, by a random template."""
     chosen = rng.integers(len(TEMPLATES[language][split]), size=len(colours))

@@ -1,4 +1,4 @@
-"""A tokenizer of the kind that CLIP has, with a token for each English word and each Japanese sign."""
+"""A tokenizer of the kind that CLIP has: a token for each English word and Japanese sign."""
 
 import json
 

@@ -30,7 +30,10 @@ class Stage(NamedTuple):
 
 
 def fit(
-    model: Model, loss_fn: Callable[[], torch.Tensor], stage: Stage, beside: Iterable[nn.Module] = ()
+    model: Model,
+    loss_fn: Callable[[], torch.Tensor],
+    stage: Stage,
+    beside: Iterable[nn.Module] = (),
 ) -> Model:
     """Train a model, and return the moving average of its weights.
 

@@ -35,13 +35,17 @@ COLOURS = (
 )
 """In the order of their English names, which is that of the classes of the judge."""
 
-DIGITS = tuple(
-    Word(english, japanese)
-    for english, japanese in zip(
-        "zero one two three four five six seven eight nine".split(),
-        "零一二三四五六七八九",
-        strict=True,
-    )
+DIGITS = (
+    Word("zero", "零"),
+    Word("one", "一"),
+    Word("two", "二"),
+    Word("three", "三"),
+    Word("four", "四"),
+    Word("five", "五"),
+    Word("six", "六"),
+    Word("seven", "七"),
+    Word("eight", "八"),
+    Word("nine", "九"),
 )
 
 TEMPLATES: dict[Language, dict[Split, tuple[str, ...]]] = {
@@ -89,9 +93,9 @@ def label(colour: int, digit: int) -> str:
 
 def english_words() -> list[str]:
     """Every English word of the prompts."""
-    framed = [word for frames in TEMPLATES["en"].values() for frame in frames for word in frame.split()]
+    framed = " ".join(frame for frames in TEMPLATES["en"].values() for frame in frames)
     named = [*(colour.name.en for colour in COLOURS), *(digit.en for digit in DIGITS)]
-    return sorted({word for word in framed if "{" not in word} | set(named))
+    return sorted({word for word in framed.split() if "{" not in word} | set(named))
 
 
 def japanese_signs() -> list[str]:

@@ -48,6 +48,6 @@ def pictures(rng: np.random.Generator, count: int, hand: Hand, step: int = STEP)
     corners = rng.integers((SIDE - 8) // step + 1, size=(count, 2)) * step
     pixels = np.zeros((count, 3, SIDE, SIDE), np.float32)
     for picture, row, colour, (top, left) in zip(pixels, rows, colours, corners, strict=True):
-        rgb = np.float32(COLOURS[colour].rgb)[:, None, None]
-        picture[:, top : top + 8, left : left + 8] = rgb * _DIGITS.images[row].astype(np.float32) / 16
+        rgb = np.array(COLOURS[colour].rgb)[:, None, None]
+        picture[:, top : top + 8, left : left + 8] = rgb * _DIGITS.images[row] / 16
     return Pictures(pixels, colours, _DIGITS.target[rows])
