@@ -33,11 +33,11 @@ def items(split: Split, language: Language = "ja") -> list[dict[str, object]]:
     return found
 
 
-def write(directory: Path = DATA) -> None:
+def write(directory: Path = DATA, language: Language = "ja") -> None:
     """Write a JSON Lines file for each split."""
     directory.mkdir(parents=True, exist_ok=True)
     for split in SEEDS:
-        lines = [json.dumps(item, ensure_ascii=False) for item in items(split)]
+        lines = [json.dumps(item, ensure_ascii=False) for item in items(split, language)]
         (directory / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

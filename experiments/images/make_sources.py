@@ -21,13 +21,13 @@ from experiments.images.train import Stage
 SOURCES = Path(__file__).parent / "sources"
 
 DRAW = Stage("base", 900, 1e-3, average=0.99)
-READ = Stage("japanese", 300, 4e-4)
-JUMP = Stage("fast", 400, 5e-4)
+READ = Stage("japanese", 250, 4e-4)
+JUMP = Stage("fast", 300, 5e-4)
 
 LITTLE, MUCH = 0.02, 0.9
 """How many prompts are Japanese where the base learns, and where the Japanese source does."""
 
-PATHS = 2048
+PATHS = 1536
 """How many pictures the base draws for the fast source to learn from."""
 
 
@@ -69,8 +69,9 @@ def base(directory: Path, seed: int) -> tuple[UNet2DConditionModel, World]:
     """Read the UNet of the base, and a stream of pictures for its encoders."""
     pipeline = StableDiffusionXLPipeline.from_pretrained(directory / "base", dtype=torch.float32)
     encoders = pipeline.text_encoder, pipeline.text_encoder_2
-    stream = World(pipeline.vae, encoders, pipeline.tokenizer, seed)
-    return pipeline.unet.requires_grad_(True), stream
+    unet = networks.unet()
+    unet.load_state_dict(pipeline.unet.state_dict())
+    return unet, World(pipeline.vae, encoders, pipeline.tokenizer, seed)
 
 
 STAGES: dict[str, Callable[[Path, int], None]] = {
