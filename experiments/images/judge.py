@@ -16,7 +16,7 @@ from experiments.images.train import Stage, fit
 from experiments.images.words import COLOURS, DIGITS
 
 BATCH = 96
-LOOK = Stage("judge", 900, 1.5e-3)
+LOOK = Stage("judge", 700, 2e-3)
 CLASSES = len(COLOURS), len(DIGITS)
 TURN, GROWTH, NOISE = 0.2, 0.12, 0.08
 """The most by which training pictures are turned (radians), grown and made noisy."""
