@@ -20,6 +20,7 @@ from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
+from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.fitness.base import Task
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.recipes.execution import Terms, model_of, route_of
@@ -41,6 +42,7 @@ CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
 
 __all__ = [
     "Evaluation",
+    "apply",
     "apply_mergekit",
     "draw",
     "evaluate",
@@ -164,6 +166,39 @@ def merge(
         recipe = load_recipe(recipe)
     terms = Terms(trust_operator, force, use_cache, kept)
     return model_of(recipe, terms)
+
+
+def apply(
+    recipe: str | Path,
+    directory: str | Path,
+    *,
+    trust_operator: bool = False,
+    force: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Build the model that a recipe describes and write it, as `merge` and `export` do.
+
+    Weighted sums of pipelines of Stable Diffusion go from file to file, a piece at a time, in
+    little memory.
+
+    Args:
+        recipe: The path of a recipe of any kind.
+        directory: The directory of the export, or ``NAME.safetensors`` for a pipeline in one file.
+        trust_operator: Whether an operator may come from outside this package; its code is run.
+        force: Whether checkpoints may have changed since the recipe was made.
+        overwrite: Whether to replace what is there.
+
+    Raises:
+        RecipeError: `merge` refuses the recipe.
+        CheckpointError: A checkpoint is missing or damaged, or `export` refuses the directory.
+        ValueError: See `merge`.
+    """
+    read = load_recipe(recipe)
+    terms = Terms(trust_operator, force, True, None)
+    if isinstance(read, Recipe) and (done := apply_to_files(read, directory, terms, overwrite)):
+        return done
+    model = merge(recipe, trust_operator=trust_operator, force=force)
+    return export(model, directory, overwrite=overwrite)
 
 
 def _kept_evidence(directory: Path) -> Path | None:

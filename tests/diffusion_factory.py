@@ -13,14 +13,33 @@ from tests.pipelines_factory import pipeline_configs, pipeline_tensors, write_fo
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), START, END]
+SMALL = {
+    "unet": {
+        "block_out_channels": [8, 16],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "layers_per_block": 1,
+        "transformer_layers_per_block": [1, 2],
+        "attention_head_dim": [1, 2],
+    },
+    "vae": {
+        "block_out_channels": [8, 8],
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "layers_per_block": 1,
+    },
+}
+"""Changes of SDXL's configurations that leave two levels, which compile in seconds."""
+
 LENGTH = 20
 """How many tokens the text encoders read."""
 
 
-def drawing_configs(kind: str = "SDXL", **unet: Any) -> dict[str, dict[str, Any]]:
+def drawing_configs(kind: str = "SDXL", **changes: Any) -> dict[str, dict[str, Any]]:
     """The configurations of the parts, whose text encoders read `TOKENS`."""
     found = pipeline_configs(kind)
-    found["unet"] |= unet
+    for part, own in changes.items():
+        found[part] |= own
     for name in ("text_encoder", "text_encoder_2"):
         if name in found:
             found[name] |= {
@@ -59,16 +78,18 @@ def write_tokenizer(directory: Path, pad: str = END) -> None:
     (directory / "merges.txt").write_text("#version: 0.2\n")
 
 
-def write_drawing_pipeline(directory: Path, kind: str = "SDXL", seed: int = 0, **unet: Any) -> Path:
+def write_drawing_pipeline(
+    directory: Path, kind: str = "SDXL", seed: int = 0, **changes: Any
+) -> Path:
     """Write a pipeline of random weights as a folder of diffusers.
 
     Args:
         directory: The folder.
         kind: An architecture of `evojax_merge.models.diffusion.architectures`.
         seed: The seed of the weights.
-        unet: Changes of the UNet's configuration.
+        changes: Changes of the configurations of parts, by part.
     """
-    configs = drawing_configs(kind, **unet)
+    configs = drawing_configs(kind, **changes)
     write_folder(directory, configs, calm(pipeline_tensors(configs, seed)))
     for name in ("tokenizer", "tokenizer_2"):
         if (directory / name).is_dir():

@@ -1,4 +1,4 @@
-"""Tiny random pipelines of Stable Diffusion's architectures, written by diffusers' torch models."""
+"""Tiny random pipelines of Stable Diffusion's architectures, folders and single files."""
 
 import json
 from collections.abc import Mapping
@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.numpy import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from evojax_merge.models.diffusion.architectures import ARCHITECTURES
 from evojax_merge.models.diffusion.config import DiffusionConfig
 from evojax_merge.models.diffusion.original_names import places
+from evojax_merge.models.diffusion.params import layout
 
 _UNET: dict[str, dict[str, Any]] = {
     "SDXL": {
@@ -59,36 +57,14 @@ def pipeline_configs(kind: str = "SDXL") -> dict[str, dict[str, Any]]:
 
 
 def pipeline_tensors(configs: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
-    """Random weights of every part by the whole's names, drawn one by one."""
+    """Random weights of every part by the whole's names, as files of the hub spell them."""
     rng = np.random.default_rng(seed)
-    found: dict[str, np.ndarray] = {}
-    for part, model in models(configs).items():
-        for name, tensor in model.state_dict().items():
-            if tensor.dtype == torch.float32:
-                drawn = rng.standard_normal(tuple(tensor.shape), np.float32)
-                found[f"{part}/{name}"] = np.float32(0.3) * drawn
-    return {spelled(name): tensor for name, tensor in found.items()}
-
-
-def spelled(name: str) -> str:
-    """The name of a text encoder's tensor as files of the hub have it."""
-    part, _, inner = name.partition("/")
-    outside = inner.startswith(("text_model.", "text_projection."))
-    return name if not part.startswith("text_encoder") or outside else f"{part}/text_model.{inner}"
-
-
-def models(configs: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
-    """The torch models of the parts, with the weights that they are made with."""
-    found: dict[str, torch.nn.Module] = {
-        "unet": UNet2DConditionModel.from_config(configs["unet"]),
-        "vae": AutoencoderKL.from_config(configs["vae"]),
+    spelled = [f"{part}/text_model." for part in configs]
+    config = DiffusionConfig.from_files(configs, spelled)
+    return {
+        name: np.float32(0.3) * rng.standard_normal(slot.shape, np.float32)
+        for name, slot in layout(config).slots.items()
     }
-    for part in ("text_encoder", "text_encoder_2"):
-        if part in configs:
-            projected = configs[part]["architectures"] == ["CLIPTextModelWithProjection"]
-            cls = CLIPTextModelWithProjection if projected else CLIPTextModel
-            found[part] = cls(CLIPTextConfig(**configs[part]))
-    return found
 
 
 def write_folder(

@@ -1,9 +1,11 @@
 """A pipeline is exported to a folder of diffusers, or to one file in the original layout."""
 
+import contextlib
 import dataclasses
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from evojax_merge.checkpoints.carried_files import carried_names
@@ -21,6 +23,7 @@ from evojax_merge.checkpoints.target import (
     is_single,
     replacement,
 )
+from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, Piece
 from evojax_merge.checkpoints.written import (
     Written,
     carried_tensors,
@@ -70,23 +73,66 @@ def export_pipeline(
     if model.carrier is None:
         whole = load_config(model.directory)
         model = dataclasses.replace(model, carrier=whole, parts=whole.config.present)
-    carrier, slots = model.carrier, written_slots(model)
+    carrier = model.carrier
     assert carrier is not None
-    rest = {name: info for name, info in carrier.tensors.items() if name not in slots}
-    tensors = [*merged_tensors(model.params, slots), *carried_tensors(rest)]
+    tensors = [*merged_tensors(model.params, written_slots(model))]
+    pieces = [tensor.piece for tensor in tensors]
+    with pipeline_files(
+        carrier, pieces, model.dtype.name, target, overwrite, max_shard_size, extra
+    ) as writer:
+        for tensor in tensors:
+            writer.write(tensor.piece.name, 0, tensor.read())
+    return Path(target).expanduser().absolute()
+
+
+@contextlib.contextmanager
+def pipeline_files(
+    carrier: Checkpoint,
+    merged: Sequence[Piece],
+    dtype: str,
+    target: str | Path,
+    overwrite: bool,
+    max_shard_size: int = MAX_SHARD_SIZE,
+    extra: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[PipelineWriter]:
+    """Yield a writer of a pipeline's merged tensors. All else is written when the block succeeds.
+
+    Args:
+        carrier: The pipeline that has all else.
+        merged: The merged tensors, by the whole's names.
+        dtype: The dtype that they were rounded to.
+        target: A directory, or ``NAME.safetensors`` for one file.
+        overwrite: Whether to replace what is there.
+        max_shard_size: How many bytes of tensors a file of a folder may hold.
+        extra: The texts of files beside the folders, by the files' names.
+
+    Raises:
+        CheckpointError: There is something that is not to be replaced, or a folder lacks what a
+            pipeline needs.
+    """
+    written = {piece.name for piece in merged}
+    rest = {name: info for name, info in carrier.tensors.items() if name not in written}
     if is_single(target):
         if carrier.directory.is_file():
-            tensors += carried_tensors(carrier.carried)
-        return _write_file(checked_file(target, overwrite), tensors, carrier)
+            rest |= carrier.carried
+        file, kept = checked_file(target, overwrite), [*carried_tensors(rest)]
+        with file_replacement(file) as work:
+            pieces = [*merged, *(tensor.piece for tensor in kept)]
+            with single_writer(work / file.name, pieces, carrier) as writer:
+                yield writer
+                _write(kept, writer)
+        return
     check_components(carrier)
-    tensors += carried_tensors(_of_parts(carrier))
+    kept = [*carried_tensors(rest | _of_parts(carrier))]
+    parts = {piece.name.partition("/")[0] for piece in merged}
     with replacement(checked_target(target, overwrite)) as work:
-        pieces = [tensor.piece for tensor in tensors]
-        _write(tensors, folder_writer(work, pieces, carrier, max_shard_size))
-        write_components(work, carrier, model.parts, model.dtype.name)
+        pieces = [*merged, *(tensor.piece for tensor in kept)]
+        with folder_writer(work, pieces, carrier, max_shard_size) as writer:
+            yield writer
+            _write(kept, writer)
+        write_components(work, carrier, parts, dtype)
         for name, text in extra.items():
             (work / name).write_text(text, encoding="utf-8")
-    return Path(target).expanduser().absolute()
 
 
 def check_components(carrier: Checkpoint) -> None:
@@ -105,7 +151,7 @@ def check_components(carrier: Checkpoint) -> None:
         )
 
 
-def write_components(work: Path, carrier: Checkpoint, merged: Sequence[str], dtype: str) -> None:
+def write_components(work: Path, carrier: Checkpoint, merged: Collection[str], dtype: str) -> None:
     """Write all of a pipeline's folder but its weights.
 
     Args:
@@ -128,17 +174,9 @@ def write_components(work: Path, carrier: Checkpoint, merged: Sequence[str], dty
     write_json(work / MODEL_INDEX, _index(carrier))
 
 
-def _write_file(target: Path, tensors: Sequence[Written], carrier: Checkpoint) -> Path:
-    with file_replacement(target) as work:
-        pieces = [tensor.piece for tensor in tensors]
-        _write(tensors, single_writer(work / target.name, pieces, carrier))
-    return target
-
-
 def _write(tensors: Sequence[Written], writer: PipelineWriter) -> None:
-    with writer:
-        for tensor in tensors:
-            writer.write(tensor.piece.name, 0, tensor.read())
+    for tensor in tensors:
+        writer.write(tensor.piece.name, 0, tensor.read())
 
 
 def _of_parts(carrier: Checkpoint) -> dict[str, TensorInfo]:

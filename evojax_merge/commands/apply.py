@@ -82,10 +82,13 @@ def run(arguments: list[str], console: Console) -> None:
 
         if options.trust_operator:
             announce_imports(console, api.foreign_operators(load_recipe(options.recipe)))
-        model = api.merge(
-            options.recipe, trust_operator=options.trust_operator, force=options.force
+        api.apply(
+            options.recipe,
+            options.out,
+            trust_operator=options.trust_operator,
+            force=options.force,
+            overwrite=options.overwrite,
         )
-        api.export(model, options.out, overwrite=options.overwrite)
     say(console, f"exported to {options.out}")
 
 

@@ -46,7 +46,7 @@ class ModelChoice:
     tokenizer: str = "base"
     parts: list[str] | None = None
     carrier: str | None = None
-    carriers: dict[str, str] | None = None
+    carriers: Any = None  # a dict, to which Hydra adds no keys where it is typed
 
     def __post_init__(self) -> None:
         for name, given in (("sources", self.sources), ("names", self.names)):
@@ -79,6 +79,11 @@ class ModelChoice:
             raise ValueError(
                 f"model.parts is {self.parts!r}; give a list of names of parts, e.g. "
                 "[language_model], or null"
+            )
+        if not isinstance(self.carriers, dict | None):
+            raise ValueError(
+                f"model.carriers is {self.carriers!r}; give a mapping of parts to paths, e.g. "
+                "{text_encoder: DIR}"
             )
         for part, path in (self.carriers or {}).items():
             if not isinstance(path, str) or not path:

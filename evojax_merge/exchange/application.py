@@ -8,7 +8,7 @@ computes in ``dtype``, or in the inputs' dtype where there is none.
 import functools
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from os import cpu_count
@@ -140,6 +140,21 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
     pieces += [Piece.of(one.name, one.info) for one in plan.carried]
     stem = stem_of(plan.checkpoints[plan.reference].directory)
+    with ShardWriter(work, pieces, max_shard_size, stem) as writer:
+        merge_jobs(plan, writer.write, seed)
+        for kept in plan.carried:
+            writer.write(kept.name, 0, read_tensor(kept.info))
+
+
+def merge_jobs(plan: Plan, write: Callable[[str, int, np.ndarray], None], seed: int) -> None:
+    """Merge the tensors of a plan, several at once.
+
+    Args:
+        plan: The plan.
+        write: The function that takes the name of a tensor, the place of the first of some of its
+            elements, and these, from any thread.
+        seed: The seed of the random masks.
+    """
     threads = min(MOST_THREADS, cpu_count() or 1)
     reader = Reader(plan.checkpoints)
     additions = {
@@ -151,14 +166,13 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
     for _ in range(threads):
         idle.put(Merger(plan, reader, seed, additions))
     with ExitStack() as stack:
-        writer = stack.enter_context(ShardWriter(work, pieces, max_shard_size, stem))
         stack.enter_context(blas_of_one_thread())
         pool = stack.enter_context(ThreadPoolExecutor(threads))
 
         def merge(job: Job) -> None:
             merger = idle.get()
             try:
-                merger.merge(job, functools.partial(writer.write, job.name))
+                merger.merge(job, functools.partial(write, job.name))
             finally:
                 idle.put(merger)
 
@@ -169,8 +183,6 @@ def _write_weights(plan: Plan, work: Path, seed: int, max_shard_size: int) -> No
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-        for kept in plan.carried:
-            writer.write(kept.name, 0, read_tensor(kept.info))
 
 
 def _apart(jobs: Sequence[Job], threads: int) -> list[Job]:

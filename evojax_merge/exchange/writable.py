@@ -4,6 +4,7 @@ from pathlib import Path
 
 from evojax_merge.checkpoints import is_adapter_directory, load_config
 from evojax_merge.checkpoints.directory import read_json
+from evojax_merge.checkpoints.pipelines import is_pipeline
 from evojax_merge.exchange.errors import ExchangeError
 from evojax_merge.models import COMMON_GROUPS, family_of
 from evojax_merge.models.family import DECODER
@@ -23,12 +24,14 @@ def check_models(recipe: Recipe) -> None:
 
     Raises:
         ExchangeError: A checkpoint is a LoRA adapter, which a file for both programs cannot name,
-            or is of a family that mergekit does not know.
+            or is of a family that mergekit does not know; or parts of models are merged.
         CheckpointError: A configuration cannot be read.
     """
     for ingredient in (recipe.base, *recipe.sources):
         if ingredient is None or not (directory := Path(ingredient.path).expanduser()).is_dir():
             continue
+        if is_pipeline(directory):
+            continue  # whose parts are merged
         if is_adapter_directory(directory):
             raise ExchangeError(
                 f"{ingredient.path} is a LoRA adapter, and files for mergekit are written of whole "
@@ -42,6 +45,11 @@ def check_models(recipe: Recipe) -> None:
                 "is written; "
                 "use the recipe itself (evojax-merge apply)"
             )
+    if recipe.parts is not None:
+        raise ExchangeError(
+            f"the recipe merges parts of models ({', '.join(recipe.parts)}), for which no file of "
+            "mergekit is written; use the recipe itself (evojax-merge apply)"
+        )
 
 
 def check_parts(recipe: Recipe) -> None:

@@ -9,13 +9,20 @@ import numpy as np
 
 from evojax_merge import operators
 from evojax_merge.checkpoints import Checkpoint, Model, load_config, weights_hash
+from evojax_merge.operators import Operator
 from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
 from evojax_merge.recipes.build import leaf_coefficients, merge_recipe
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.sources.evidence import collect, prepare
-from evojax_merge.sources.ingredients import load_ingredients, load_members, plan, plan_pool
+from evojax_merge.sources.ingredients import (
+    Plan,
+    load_ingredients,
+    load_members,
+    plan,
+    plan_pool,
+)
 from evojax_merge.sources.pool import Route, make_pool
 from evojax_merge.sources.reference import Ingredient
 
@@ -86,6 +93,23 @@ def route_of(recipe: PathRecipe, terms: Terms) -> Route:
 
 
 def _merged(recipe: Recipe, terms: Terms) -> Model:
+    operator, prepared = prepared_for(recipe, terms)
+    items = prepare(operator, prepared.reference, len(recipe.sources))
+    ingredients = load_ingredients(prepared)
+    names = [source.path for source in recipe.sources]
+    evidence = collect(operator, items, ingredients.whole_sources(), names, terms.kept)
+    cache = StatisticsCache(Path(default_directory())) if terms.use_cache else None
+    return merge_recipe(recipe, operator, ingredients, evidence, cache)
+
+
+def prepared_for(recipe: Recipe, terms: Terms) -> tuple[Operator, Plan]:
+    """Make the operator of a recipe, and check the checkpoints that it names.
+
+    Raises:
+        RecipeError: The recipe does not fit its models, its checkpoints have changed since, or its
+            operator is not to be trusted.
+        CheckpointError: A checkpoint is missing or damaged.
+    """
     try:
         operator = operators.make_operator(
             recipe.operator, recipe.arguments, trust=terms.trust_operator
@@ -103,15 +127,11 @@ def _merged(recipe: Recipe, terms: Terms) -> Model:
     _check_parts(recipe, prepared.reference)
     leaf_coefficients(recipe, operator, prepared.reference)  # refused before weights are read
     wanted = [recipe.base, *recipe.sources, *recipe.carriers.values()]
-    found = [prepared.base_ingredient, *prepared.source_ingredients]
-    found += [prepared.carrier_ingredients[name] for name in recipe.carriers]
-    _check_unchanged(wanted, found, terms.force)
-    items = prepare(operator, prepared.reference, len(recipe.sources))
-    ingredients = load_ingredients(prepared)
-    names = [source.path for source in recipe.sources]
-    evidence = collect(operator, items, ingredients.whole_sources(), names, terms.kept)
-    cache = StatisticsCache(Path(default_directory())) if terms.use_cache else None
-    return merge_recipe(recipe, operator, ingredients, evidence, cache)
+    if any(one is not None and one.sha256 is not None for one in wanted):  # hashes take seconds
+        found = [prepared.base_ingredient, *prepared.source_ingredients]
+        found += [prepared.carrier_ingredients[name] for name in recipe.carriers]
+        _check_unchanged(wanted, found, terms.force)
+    return operator, prepared
 
 
 def _check_parts(recipe: Recipe, reference: Checkpoint) -> None:

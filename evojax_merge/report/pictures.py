@@ -73,7 +73,9 @@ def plot_gallery(methods: Mapping[str, Sequence[Drawn]], path: Path) -> None:
         path: The PNG that is written.
     """
     prompts = [str(one.record["prompt"]) for one in next(iter(methods.values()))]
-    figure = Figure(figsize=(1.2 + 1.5 * len(prompts), 0.6 + 1.5 * len(methods)))
+    figure = Figure(
+        figsize=(1.2 + 1.5 * len(prompts), 0.6 + 1.5 * len(methods)), layout="constrained"
+    )
     table = figure.subplots(len(methods), len(prompts), squeeze=False)
     known = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(font for font in FONTS if font in known)][:2]
@@ -88,5 +90,4 @@ def plot_gallery(methods: Mapping[str, Sequence[Drawn]], path: Path) -> None:
     for axes, prompt in zip(table[0], prompts, strict=True):
         shown = textwrap.fill(textwrap.shorten(drawable(prompt), 80, placeholder=" …"), 20)
         axes.set_title(shown, fontsize=7, family=fonts)
-    figure.tight_layout(pad=0.4)
     save_figure(figure, path)

@@ -29,9 +29,12 @@ def test_missing_directory(source):
 
 
 def test_a_file_is_no_checkpoint(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_bytes(b"")
     with pytest.raises(CheckpointError, match="is a file; give the checkpoint's directory"):
-        resolve(tmp_path / "model.safetensors")
+        resolve(tmp_path / "config.json")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: truncated or damaged"):
+        load_config(tmp_path / "model.safetensors")
 
 
 def test_directory_without_config(tmp_path):

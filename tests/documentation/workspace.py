@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.documentation.pages import ROOT
 
@@ -16,9 +17,16 @@ VISION = {"mistral-7b": "base", "llava-v1.6-mistral-7b": "seer", "shisa-gamma-7b
 CLIPS = ROOT / "experiments" / "digits_clip" / "sources"
 SEEN_BY = {
     "image_classification": ("clip-base", ("clip-parity", "clip-turned")),
+    "text_to_image": ("sdxl-base", ("sdxl-dpo", "juggernaut-xl-v9")),
     "visual_question": ("mistral-7b", ("llava-v1.6-mistral-7b", "shisa-gamma-7b-v1")),
 }
 """The base and the sources that a task with pictures is measured on."""
+
+DRAWING = ("sdxl-base", "sdxl-dpo", "juggernaut-xl-v9", "juggernaut", "jsdxl", "japanese-sdxl")
+"""What stands for models that draw: tiny random ones."""
+
+DRAWERS = ("unet", "text_encoder", "jsdxl")
+"""What commands name that are about models that draw, whether they name a task or not."""
 
 ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
 """Files of word problems."""
@@ -54,6 +62,10 @@ def furnish(directory: Path) -> Path:
     questions = [{"image": "1.png", "question": f"{n}?", "answer": "1"} for n in range(8)]
     for name in ("questions", "ja_vqa"):
         _write(directory / f"{name}.jsonl", questions)
+    prompts = [{"prompt": name, "image": "1.png", "label": name} for name in ("cat", "dog")]
+    _write(directory / "prompts.jsonl", prompts)
+    (directory / "prompts.txt").write_text("a cat\na dog\n")
+    save_file({"0.weight": np.ones((1, 8), np.float32)}, directory / "head.safetensors")
     return directory
 
 
@@ -69,10 +81,19 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
     if "..." not in given:
         return given
     fitness = [word.partition("=")[2] for word in given if word.startswith("fitness=")]
+    if not fitness and any(name in word for word in given for name in DRAWERS):
+        fitness = ["text_to_image"]
+        given += ["fitness=text_to_image", "fitness.data=prompts.jsonl"]
     own_data = any(word.startswith("fitness.data=") for word in given)
     several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
     base, sources = SEEN_BY.get(fitness[0] if fitness else "", ("base", ("math", "japanese")))
-    models = [f"model.base={base}", f"model.sources=[{','.join(sources)}]"]
+    if any("text_to_image" in word for word in given):
+        base, sources = SEEN_BY["text_to_image"]
+        tasks = [word.partition("=")[0] for word in given if word.endswith("=text_to_image")]
+        given += [f"{task.rpartition('@')[2]}.scorer=clip-base" for task in tasks]
+    models = [f"model.base={base}"]
+    if not any(word.startswith("model.sources=") for word in given):
+        models.append(f"model.sources=[{','.join(sources)}]")
     data = [] if own_data or several else ["fitness.data=mine.jsonl"]
     given.remove("...")
     return [*given, *models, *data]

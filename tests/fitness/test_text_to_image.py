@@ -17,7 +17,7 @@ from evojax_merge.fitness.drawing.showing import flawed, shown_of
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.models.request import Draw
 from tests.clip_factory import clip_config, write_clip, write_reading_files
-from tests.diffusion_factory import drawing_configs, write_drawing_pipeline
+from tests.diffusion_factory import SMALL, drawing_configs, write_drawing_pipeline
 
 FAST = {"steps": 2, "guidance": 0.0, "height": 16, "width": 24}
 
@@ -33,7 +33,7 @@ OWN = {"function": f"{__name__}.brightness"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     directory = tmp_path_factory.mktemp("drawing")
-    write_drawing_pipeline(directory / "sdxl")
+    write_drawing_pipeline(directory / "sdxl", **SMALL)
     write_clip(directory / "clip", clip_config(), seed=5)
     write_reading_files(directory / "clip")
     return directory
@@ -81,7 +81,7 @@ def test_conditions_are_found_on_disk(items, unet, tmp_path, monkeypatch):
     first = TextToImageTask(**given, keep_features=str(tmp_path / "kept")).bind(unet)
     expected = first.batches[0].conditions.value
     assert len(list((tmp_path / "kept").iterdir())) == 2
-    monkeypatch.setattr("evojax_merge.fitness.drawing.pipeline.encode", None)
+    monkeypatch.setattr("evojax_merge.fitness.drawing.text_encoders.encode", None)
     again = TextToImageTask(**given, keep_features=str(tmp_path / "kept")).bind(unet)
     jax.tree.map(np.testing.assert_array_equal, again.batches[0].conditions.value, expected)
     other = TextToImageTask(**given, clip_skip=1, keep_features=str(tmp_path / "kept")).bind(unet)
@@ -211,7 +211,7 @@ def test_the_size_is_that_of_training(items, unet):
     data = items({"prompt": "a"})
     settings = {**FAST, "height": None, "width": None}
     request = TextToImageTask(data=data, **OWN, **settings).bind(unet).request
-    assert (request.height, request.width) == (64, 64)
+    assert (request.height, request.width) == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_settings_that_make_no_sense(settings, message, items):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"height": 20}, "height must be a multiple of 8"),
+        ({"height": 21}, "height must be a multiple of 2"),
         ({"steps": 2000}, "steps of the sampler"),
         ({"tokenizers": "clip"}, "need the tokenizer of .*clip, which has none"),
     ],
@@ -280,9 +280,20 @@ def test_models_that_do_not_draw(items, unet, folder):
         task.bind(alone)
     with pytest.raises(ValueError, match=r"needs a model that can draw pictures.* is a clip"):
         task.bind(load_config(folder / "clip"))
-    whole = take_parts(load_config(folder / "sdxl"), ("unet", "text_encoder"))
-    with pytest.raises(ValueError, match=r"unet, text_encoder are merged; .*model.parts=\[unet\]"):
-        task.bind(whole)
+
+
+def test_merged_text_encoders_read_the_tokens_of_prompts(items, folder):
+    merged = take_parts(load_config(folder / "sdxl"), ("unet", "text_encoder_2"))
+    settings = {**FAST, "guidance": 2.0}
+    data = items({"prompt": "ab", "negative": "c"}, {"prompt": "a", "negative": "c"})
+    bound = TextToImageTask(data=data, **OWN, **settings).bind(merged)
+    (batch,) = bound.batches
+    assert batch.conditions.value.tokens["text_encoder_2"].shape == (2, 20)
+    assert batch.conditions.value.time_ids.shape == (2, 6)
+    drawing = batch.drawing.value
+    assert drawing.params.keys() == {"vae", "text_encoder"}
+    assert drawing.negative.tokens["text_encoder"].shape == (1, 20)
+    assert bound.request.conditioning is not None
 
 
 def test_scorers_are_checked_before_weights_are_read(items, unet, folder):
@@ -294,9 +305,9 @@ def test_scorers_are_checked_before_weights_are_read(items, unet, folder):
 
 
 def test_a_pipeline_that_cannot_give_pooled_features(items, tmp_path):
-    write_drawing_pipeline(tmp_path / "sdxl")
+    write_drawing_pipeline(tmp_path / "sdxl", **SMALL)
     file = tmp_path / "sdxl" / "text_encoder_2" / "config.json"
-    config = drawing_configs()["text_encoder_2"] | {"architectures": ["CLIPTextModel"]}
+    config = drawing_configs(**SMALL)["text_encoder_2"] | {"architectures": ["CLIPTextModel"]}
     file.write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"text_projection|projection"):
         TextToImageTask(data=items({"prompt": "a"}), **OWN, **FAST).bind(

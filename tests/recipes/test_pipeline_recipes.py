@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from evojax_merge import merge
+from evojax_merge import export, merge
 from evojax_merge.cli import main
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.sources.reference import Ingredient
@@ -55,7 +56,7 @@ def recipe(sources, tmp_path):
 
 
 def transcriptions(name, tensors):
-    """The weighted sum of a tensor in float32, rounded once, from nothing but the published numbers.
+    """The weighted sum of a tensor in float32, rounded once, from the published numbers alone.
 
     A processor that multiplies and adds in one step rounds no product before it is added. Which of
     the steps are such ones is a compiler's choice, so all are here. A float64 holds the product of
@@ -70,6 +71,16 @@ def transcriptions(name, tensors):
         sums = [total.astype(np.float32).astype(np.float64) for total in totals]
         totals = [total + product for total in sums for product in (plain, fused)]
     return [total.astype(np.float32).astype(np.float16) for total in totals]
+
+
+@pytest.mark.slow
+def test_from_file_to_file_are_the_bits_of_a_merge_in_memory(recipe, tmp_path):
+    export(merge(recipe), tmp_path / "memory.safetensors")
+    main(["apply", str(recipe), "--out", str(tmp_path / "files.safetensors")])
+    memory, files = (load_file(tmp_path / f"{n}.safetensors") for n in ("memory", "files"))
+    assert memory.keys() == files.keys()
+    for name, tensor in memory.items():
+        np.testing.assert_array_equal(tensor, files[name], err_msg=name)
 
 
 @pytest.mark.slow
@@ -92,7 +103,7 @@ def test_what_carriers_are_is_kept_and_checked(recipe, sources):
     again = Recipe.from_yaml(Recipe.load(recipe).to_yaml())
     assert again.carriers == {"text_encoder": Ingredient(str(sources[3]))}
     stale = dataclasses.replace(again, carriers={"text_encoder": Ingredient(str(sources[3]), "0")})
-    with pytest.raises(RecipeError, match="3.safetensors; use them all the same with force=True"):
+    with pytest.raises(RecipeError, match=r"3\.safetensors; use them all the same with force=True"):
         merge(stale)
 
 

@@ -10,6 +10,7 @@ from evojax_merge.config import ConfigError, build, compose
 from evojax_merge.config.experiment import Savers
 from evojax_merge.fitness.several import BoundSeveral
 from evojax_merge.measuring.evaluation import Evaluation
+from evojax_merge.models.request import Draw
 from evojax_merge.report.curves import incumbents
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.savers import Minibatch, Racing, Scorer, fitting, make_rule
@@ -221,6 +222,7 @@ def rows_of(*shapes):
     """A task of one item a row, in batches of these shapes."""
 
     class Rows(list):
+        request = None
         batches = tuple((np.zeros(shape),) for shape in shapes)
 
     return Rows([0] * sum(rows for rows, _ in shapes))
@@ -286,6 +288,19 @@ def test_minibatches_that_nobody_asked_for_are_of_one_task():
 def test_minibatches_that_would_cost_more_than_all_items_are_left_out(shapes, fit):
     savers = fitting(Savers(automatic={}), rows_of(*shapes), strategy_of("CMA_ES"))
     assert (savers.minibatch is not None) is fit
+
+
+def test_pictures_are_drawn_for_a_part_without_asking_what_their_prompts_are():
+    class Prompts(list):
+        request = Draw(sampler=None, guidance=0.0, height=8, width=8, vae=None)
+        divisible = True
+
+    savers, strategy = Savers(automatic={"size": 16}), strategy_of("CMA_ES")
+    assert fitting(savers, Prompts([0] * 32), strategy) == Savers(minibatch={"size": 16})
+    Prompts.divisible = False
+    assert fitting(savers, Prompts([0] * 32), strategy) == Savers()
+    with pytest.raises(ValueError, match="one number for all of them together"):
+        make_rule(Savers(racing={}), Prompts([0] * 32), strategy)
 
 
 def test_the_same_part_for_all_fits_any_strategy():

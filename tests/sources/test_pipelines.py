@@ -4,9 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from diffusers import UNet2DConditionModel
-from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge.checkpoints import CheckpointError, export
@@ -45,6 +42,7 @@ def assert_unet(params, tensors, layout):
         )
 
 
+@pytest.mark.slow
 def test_folders_single_files_and_unets_stand_beside_each_other(places):
     names = ["base", "other", "other/unet", "third.safetensors"]
     prepared = plan(None, [str(places / name) for name in names])
@@ -72,6 +70,7 @@ def test_a_single_file_borrows_tokenizers(places, tmp_path):
     assert merges == (places / "base/tokenizer/merges.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_part_comes_from_another_checkpoint(places, tmp_path):
     changed = {**CONFIGS["text_encoder"], "architectures": ["CLIPTextModelWithProjection"]}
     configs = {**CONFIGS, "text_encoder": changed}
@@ -135,9 +134,10 @@ def test_models_of_another_kind_are_refused_together(configs, message, places, t
         plan(None, [str(places / "base"), str(tmp_path / "odd.safetensors")])
 
 
+QUERY, FEED = "transformer_blocks.1.attn1.to_q", "transformer_blocks.2.ff.net.0.proj"
 ADAPTED = {
-    "down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q": "input_blocks.4.1.transformer_blocks.1.attn1.to_q",
-    "up_blocks.0.attentions.2.transformer_blocks.2.ff.net.0.proj": "output_blocks.2.1.transformer_blocks.2.ff.net.0.proj",
+    f"down_blocks.1.attentions.0.{QUERY}": f"input_blocks.4.1.{QUERY}",
+    f"up_blocks.0.attentions.2.{FEED}": f"output_blocks.2.1.{FEED}",
     "mid_block.attentions.0.proj_in": "middle_block.1.proj_in",
     "down_blocks.0.resnets.1.conv1": "input_blocks.2.0.in_layers.2",
     "up_blocks.2.resnets.0.conv_shortcut": "output_blocks.6.0.skip_connection",
@@ -186,7 +186,8 @@ def write_lora(file, spelling, alpha=None, extra=None):
     return file
 
 
-@pytest.mark.parametrize("spelling", ["kohya", "kohya, original", "comfy", "peft", "diffusers"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("spelling", ["kohya, original", "kohya", "comfy", "peft", "diffusers"])
 def test_a_lora_file_is_a_source(spelling, places, tmp_path):
     alpha = 1.0 if spelling.startswith("kohya") else None
     file = write_lora(tmp_path / "l.safetensors", spelling, alpha)
@@ -204,8 +205,13 @@ def test_a_lora_file_is_a_source(spelling, places, tmp_path):
     assert prepared.source_ingredients[0].path == str(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["kohya", "peft"])
 def test_a_lora_is_what_diffusers_fuses(spelling, places, tmp_path):
+    import torch
+    from diffusers import UNet2DConditionModel
+    from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_lora_to_diffusers
+
     file = write_lora(tmp_path / "l.safetensors", spelling, 3.0 if spelling == "kohya" else None)
     theirs = UNet2DConditionModel.from_config(CONFIGS["unet"])
     own = {n.removeprefix("unet/"): torch.from_numpy(t) for n, t in BASE.items() if "unet/" in n}
@@ -279,10 +285,10 @@ def test_a_lora_that_fits_nothing(tmp_path, places):
     names = ("lora_unet_blocks_0_q.lora_down.weight", "lora_unet_blocks_0_q.lora_up.weight")
     save_file({name: np.zeros((2, 2), np.float32) for name in names}, tmp_path / "l.safetensors")
     with pytest.raises(
-        CheckpointError, match="fits nothing in .*: the UNet has no module blocks_0_q"
+        CheckpointError, match=r"fits nothing in .*: the UNet has no module blocks_0_q"
     ):
         plan(str(places / "base"), [str(tmp_path / "l.safetensors")])
-    with pytest.raises(CheckpointError, match="give that as model.base"):
+    with pytest.raises(CheckpointError, match=r"give that as model\.base"):
         plan(None, [str(tmp_path / "l.safetensors")])
     with pytest.raises(CheckpointError, match="holds no LoRA"):
         plan(None, [f"{places / 'base'}+{places / 'third.safetensors'}"])

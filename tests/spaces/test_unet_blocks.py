@@ -29,6 +29,7 @@ def block_of(name):
     return {"middle_block": "M00", "out": "last OUT"}.get(first, "BASE")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("name", "config", "count"), [("unet_blocks", SDXL, 20), ("unet_blocks_sd1", SD1, 26)]
 )
@@ -71,6 +72,7 @@ def test_attention_is_that_of_sakana():
     assert (tensors, elements) == (700, 955_353_600)
 
 
+@pytest.mark.slow
 def test_every_transformer_block_is_apart():
     space = space_of("unet_transformer_blocks", SDXL)
     blocks = [segment for segment in space.segments if segment.name == "transformer"]

@@ -78,6 +78,8 @@ def change(run: Path, edit) -> None:
         lambda config: config.update(mesh={"_target_": "evosax.algorithms.LearnedES"}),
         lambda config: config["strategy"].update(algorithm=PICKLED),
         lambda config: config["strategy"].update(algorithm={"options": [PICKLED]}),
+        lambda config: config["fitness"].update(function="strangers_task.task"),
+        lambda config: config["fitness"].update(tasks={"a": {"function": "strangers_task.task"}}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["resume", "evaluate"])

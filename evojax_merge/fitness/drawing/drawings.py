@@ -11,7 +11,7 @@ from evojax_merge.fitness.base import DrawBatch
 from evojax_merge.fitness.drawing.items import Item
 from evojax_merge.fitness.drawing.pipeline import Pipeline
 from evojax_merge.models.ability import Common, PerItem
-from evojax_merge.models.diffusion.conditions import Conditions
+from evojax_merge.models.diffusion.conditions import Conditions, PromptTokens
 from evojax_merge.models.request import Drawing
 
 
@@ -84,5 +84,5 @@ class Drawings:
         return {"prompt": item.prompt, **negative, "seed": item.seed}
 
     @functools.cached_property
-    def _conditions(self) -> Conditions:
+    def _conditions(self) -> Conditions | PromptTokens:
         return self.pipeline.conditions([item.prompt for item in self.items])

@@ -1,13 +1,19 @@
 """How much memory it takes to draw, estimated from above."""
 
+import math
 from collections.abc import Mapping
+
+import jax
 
 from evojax_merge.models.clip.abilities import activation_bytes
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.diffusion.conditions import Conditions, PromptTokens
 from evojax_merge.models.diffusion.drawing import decoded_at_a_time
+from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import Draw
+from evojax_merge.models.unet import params as unet_params
 from evojax_merge.models.unet.config import UNetConfig
+from evojax_merge.models.vae import params as vae_params
 from evojax_merge.models.vae.config import VAEConfig
 
 _COPIES = 12
@@ -49,7 +55,17 @@ def drawing_bytes(
             if encoder.text is not None
         )
     pictures = 4 * 3 * request.height * request.width * rows
+    if itemsize < 4 and jax.default_backend() == "cpu":
+        # A processor computes in float32, and keeps the weights in it while it takes steps.
+        steps += 4 * _size(unet_params.layout(config))
+    if itemsize < 4 and request.vae.force_upcast:
+        decoding += 4 * _size(vae_params.layout(request.vae))
     return max(steps, decoding, reading) + 2 * pictures
+
+
+def _size(layout: Layout) -> int:
+    """Return how many numbers the parameters of a model are."""
+    return sum(math.prod(shape) for shape in layout.shapes.values())
 
 
 def _unet_bytes(config: UNetConfig, pixels: int, itemsize: int) -> int:

@@ -1,6 +1,9 @@
 """Attention whose scores never stand in memory all at once."""
 
+import math
+
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from evojax_merge.models.decoder.flash import implementation_for
@@ -8,8 +11,8 @@ from evojax_merge.models.pieces import in_pieces
 from evojax_merge.models.unet.layers import Linear, numbered
 from evojax_merge.params.types import Array, Float
 
-_SCORES = 2**20
-"""How many scores of one head are computed at a time."""
+_SCORES = {"cpu": 2**20, "accelerator": 2**27}
+"""How many scores stand in memory at a time. Those of a CPU stay in its cache."""
 
 
 def attend(
@@ -19,23 +22,40 @@ def attend(
 ) -> Float[Array, "batch seq heads head_dim"]:
     """Compute softmax(q kᵀ / √head_dim) v, with scores in float32.
 
-    A fused kernel computes it where the backend has one. Elsewhere some queries are computed at a
-    time, and again for a gradient, so that memory grows with the number of pixels and not with its
-    square.
+    A fused kernel computes it where the backend has one. Elsewhere large scores are computed for
+    one head and some queries at a time, and again for a gradient, so that memory grows with the
+    number of pixels and not with its square.
     """
     if (fused := implementation_for(q.dtype, q.shape[-1])) is not None:
         return jax.nn.dot_product_attention(q, k, v, implementation=fused)
+    most = _SCORES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
+    q, k, v = (part.swapaxes(1, 2) for part in (q, k, v))
+    if math.prod(q.shape[:3]) * k.shape[2] <= most:
+        return _mix(q, k, v).swapaxes(1, 2)
 
-    def some(
-        queries: Float[Array, "some batch heads head_dim"],
-    ) -> Float[Array, "some batch heads head_dim"]:
-        mixed = jax.nn.dot_product_attention(queries.swapaxes(0, 1), k, v, implementation="xla")
-        return mixed.swapaxes(0, 1)
+    def head(parts: tuple[Array, Array, Array]) -> Array:
+        queries, keys, values = parts
+        some = jax.checkpoint(lambda rows: _mix(rows, keys, values))
+        return in_pieces(some, queries, max(most // len(keys), 1))
 
-    rows = max(_SCORES // k.shape[1], 1)
-    if q.shape[1] <= rows:
-        return jax.nn.dot_product_attention(q, k, v, implementation="xla")
-    return in_pieces(jax.checkpoint(some), q.swapaxes(0, 1), rows).swapaxes(0, 1)
+    one_by_one = tuple(part.reshape(-1, *part.shape[2:]) for part in (q, k, v))
+    return jax.lax.map(head, one_by_one).reshape(q.shape).swapaxes(1, 2)
+
+
+def _mix(
+    q: Float[Array, "*heads seq head_dim"],
+    k: Float[Array, "*heads keys head_dim"],
+    v: Float[Array, "*heads keys head_dim"],
+) -> Float[Array, "*heads seq head_dim"]:
+    """Attend to all keys at once. Shares are divided by their sum last, where they are fewer."""
+    scale = q.shape[-1] ** -0.5
+    scores = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32) * scale
+    shares = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    total = shares.sum(axis=-1, keepdims=True)
+    mixed = jnp.einsum(
+        "...qk,...kd->...qd", shares.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
+    return (mixed / total).astype(v.dtype)
 
 
 class Attention(nnx.Module):

@@ -62,9 +62,12 @@ class Conv(nnx.Module):
         self.padding = (kernel // 2, kernel // 2) if padding is None else padding
 
     def __call__(self, x: Grid) -> Grid:
+        weight = self.weight[...]
+        if weight.shape[2:] == (1, 1):  # a product of matrices, which needs no other layout
+            return jnp.einsum("...i,oi->...o", x, weight[:, :, 0, 0]) + self.bias[...]
         y = jax.lax.conv_general_dilated(
             x,
-            self.weight[...],
+            weight,
             window_strides=(self.stride, self.stride),
             padding=(self.padding, self.padding),
             dimension_numbers=("NHWC", "OIHW", "NHWC"),
@@ -87,11 +90,18 @@ class GroupNorm(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
-        wide = x.astype(jnp.float32).reshape(*x.shape[:-1], self.groups, -1)
-        wide -= jnp.mean(wide, axis=(1, 2, 4), keepdims=True)
-        scale = jax.lax.rsqrt(jnp.mean(wide * wide, (1, 2, 4), keepdims=True) + self.epsilon)
+        wide = x.astype(jnp.float32)
+        wide -= self._spread(jnp.mean(wide, axis=(1, 2)))
+        scale = jax.lax.rsqrt(self._spread(jnp.mean(wide * wide, axis=(1, 2))) + self.epsilon)
         weight, bias = (part[...].astype(jnp.float32) for part in (self.weight, self.bias))
-        return ((wide * scale).reshape(x.shape) * weight + bias).astype(x.dtype)
+        return (wide * (scale * weight) + bias).astype(x.dtype)
+
+    def _spread(self, means: Float[Array, "batch channels"]) -> Float[Array, "batch 1 1 channels"]:
+        """Replace the mean of each channel by that of its group."""
+        batch, channels = means.shape
+        shared = jnp.mean(means.reshape(batch, self.groups, -1), axis=-1, keepdims=True)
+        spread = jnp.broadcast_to(shared, (batch, self.groups, channels // self.groups))
+        return spread.reshape(batch, 1, 1, channels)
 
 
 class LayerNorm(nnx.Module):

@@ -47,7 +47,7 @@ def theirs(pipeline, **settings):
     )
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("clip_skip", [None, 1])
 def test_conditions_of_sdxl(clip_skip):
     pipeline = make_pipeline("sdxl")
@@ -71,6 +71,7 @@ def test_conditions_of_stable_diffusion():
     np.testing.assert_allclose(found.context[-1:], negative[:1].detach(), **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_the_final_norm_follows_the_last_layer_that_is_not_skipped():
     pipeline = make_pipeline("sd")
     ids = pipeline.tokenizer(PROMPTS, padding="max_length", truncation=True, return_tensors="pt")
@@ -83,6 +84,7 @@ def test_the_final_norm_follows_the_last_layer_that_is_not_skipped():
     np.testing.assert_allclose(found.context, theirs(pipeline)[1][:1].detach(), **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_pooled_features_are_of_the_encoder_that_is_asked_for():
     pipeline = make_pipeline("sdxl", projected_first=True)
     _, _, pooled, _ = theirs(pipeline)

@@ -49,7 +49,7 @@ def test_variances_are_bounded_and_a_model_has_only_the_branches_that_it_needs()
     alone = {name: params[name] for name in ("encoder", "quant_conv")}
     bias = params["quant_conv"]["bias"]
     alone["quant_conv"] = {**params["quant_conv"], "bias": bias.at[4].set(99).at[5].set(-99)}
-    mean, logvar = encode(config, alone, pictures)
+    _, logvar = encode(config, alone, pictures)
     np.testing.assert_array_equal(logvar[0, 0], 20)
     np.testing.assert_array_equal(logvar[0, 1], -30)
     rest = {name: params[name] for name in ("decoder", "post_quant_conv")}
@@ -62,5 +62,5 @@ def test_what_has_other_channels_is_refused():
     grey = np.zeros((1, 1, 8, 8), np.float32)
     with pytest.raises(ValueError, match="pictures of 1 channels are not what this autoencoder"):
         encode(config, params, grey)
-    with pytest.raises(ValueError, match="latents of 1 channels are not .* which is 4"):
+    with pytest.raises(ValueError, match=r"latents of 1 channels are not .* which is 4"):
         decode(config, params, grey)
