@@ -15,10 +15,10 @@ from experiments.images import networks, world
 from experiments.images.train import Stage, fit
 from experiments.images.words import COLOURS, DIGITS
 
-BATCH = 96
-LOOK = Stage("judge", 700, 2e-3)
+BATCH = 64
+LOOK = Stage("judge", 2600, 1.5e-3)
 CLASSES = len(COLOURS), len(DIGITS)
-TURN, GROWTH, NOISE = 0.2, 0.12, 0.08
+TURN, GROWTH, NOISE = 0.1, 0.06, 0.08
 """The most by which training pictures are turned (radians), grown and made noisy."""
 
 
@@ -29,7 +29,7 @@ def train(seed: int) -> tuple[CLIPVisionModel, nn.Linear]:
     head = nn.Linear(tower.config.hidden_size, sum(CLASSES))
 
     def loss() -> torch.Tensor:
-        drawn = world.pictures(rng, BATCH, "judge", step=1)
+        drawn = world.pictures(rng, BATCH, "judge")
         return _loss(both, varied(torch.from_numpy(drawn.pixels)), drawn)
 
     both = nn.ModuleList([tower, head])

@@ -34,18 +34,17 @@ class Pictures(NamedTuple):
     digits: Int[np.ndarray, " batch"]
 
 
-def pictures(rng: np.random.Generator, count: int, hand: Hand, step: int = STEP) -> Pictures:
+def pictures(rng: np.random.Generator, count: int, hand: Hand) -> Pictures:
     """Draw random pictures.
 
     Args:
         rng: The source of all numbers.
         count: How many there are.
         hand: Whose digits they show.
-        step: A digit begins at a multiple of so many pixels.
     """
     rows = rng.choice(ROWS[hand], count)
     colours = rng.integers(len(COLOURS), size=count)
-    corners = rng.integers((SIDE - 8) // step + 1, size=(count, 2)) * step
+    corners = rng.integers((SIDE - 8) // STEP + 1, size=(count, 2)) * STEP
     pixels = np.zeros((count, 3, SIDE, SIDE), np.float32)
     for picture, row, colour, (top, left) in zip(pixels, rows, colours, corners, strict=True):
         rgb = np.array(COLOURS[colour].rgb)[:, None, None]
