@@ -113,3 +113,23 @@ def clean(
     sigma = SIGMAS[times].reshape(-1, 1, 1, 1)
     found = velocity(unet, noisy, times, condition)
     return noisy / (1 + sigma**2) - sigma / (1 + sigma**2).sqrt() * found
+
+
+def guided(
+    unet: UNet2DConditionModel,
+    noisy: torch.Tensor,
+    times: torch.Tensor,
+    condition: Sequence[torch.Tensor],
+    guidance: float,
+) -> torch.Tensor:
+    """Return what `clean` does, led away from what it returns for no prompt."""
+    wanted = clean(unet, noisy, times, condition)
+    if guidance <= 1:
+        return wanted
+    without = clean(unet, noisy, times, [torch.zeros_like(part) for part in condition])
+    return without + guidance * (wanted - without)
+
+
+def trailing(steps: int) -> torch.Tensor:
+    """Return the times of some steps, as ``trailing`` spacing has them."""
+    return torch.arange(1000, 0, -1000 / steps).round().long() - 1

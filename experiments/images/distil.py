@@ -9,18 +9,13 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from experiments.images import networks
-from experiments.images.diffusion import BATCH, SIGMAS, World, clean
+from experiments.images.diffusion import BATCH, SIGMAS, World, clean, guided, trailing
 from experiments.images.train import Stage, fit
 
 TEACHER_STEPS, STEPS = 8, 4
 GUIDANCE = 2.5
 STAGES = (0, 0, 1, 1, 2, 3)
 """The step that is learnt, in turn: the first two twice as often as the last two."""
-
-
-def trailing(steps: int) -> torch.Tensor:
-    """Return the times of some steps, as ``trailing`` spacing has them."""
-    return (torch.arange(1000, 0, -1000 / steps)).round().long() - 1
 
 
 @torch.no_grad()
@@ -40,14 +35,12 @@ def paths(
     found = []
     for first in range(0, count, BATCH):
         own = [part[first : first + BATCH] for part in condition]
-        nothing = [torch.zeros_like(part) for part in own]
         x, kept = sigmas[0] * torch.randn(len(own[0]), *size), []
         for step, time in enumerate(times):
             if step % (TEACHER_STEPS // STEPS) == 0:
                 kept.append(x)
             now = time.expand(len(x))
-            without = clean(teacher, x, now, nothing)
-            target = without + GUIDANCE * (clean(teacher, x, now, own) - without)
+            target = guided(teacher, x, now, own, GUIDANCE)
             x = x + (sigmas[step + 1] - sigmas[step]) * (x - target) / sigmas[step]
         found.append(torch.stack([*kept, x], 1))
     return torch.cat(found), condition

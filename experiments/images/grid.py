@@ -1,31 +1,33 @@
-"""Score the sources in every setting, merges at given weights, and a grid of weights.
+"""Score sources, merges at given weights and a grid of weights, and the sources elsewhere.
 
     python -m experiments.images.grid [--sources DIR] [--weights 0 0.5 1 1.5]
 
-The best weights for the whole UNet are chosen on search items, and measured on test items. It needs
-nothing of the search.
+The best weights for the whole UNet are chosen on search items and measured on test items. torch
+draws and judges the pictures, from the noise that a run begins with.
 """
 
 import argparse
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPVisionModel
 
-from evojax_merge.checkpoints import Model, load, load_parts
-from evojax_merge.fitness import TextToImageTask
-from evojax_merge.measuring.evaluator import Evaluator
-from evojax_merge.measuring.mesh import make_mesh
-from evojax_merge.params.tree import flatten, unflatten
-from evojax_merge.params.types import Float, Genotype, Params
+from evojax_merge.models.diffusion.drawing import noise_of
+from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval
-from experiments.images import data
-from experiments.images.words import LANGUAGES, Language, Split
+from experiments.images import data, networks, parts, words
+from experiments.images.diffusion import SIGMAS, guided, trailing
+from experiments.images.words import Language, Split
 
 SOURCES = Path(__file__).parent / "sources"
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+BATCH = 120
 
 
 class Setting(NamedTuple):
@@ -35,19 +37,20 @@ class Setting(NamedTuple):
     steps: int
     guidance: float
 
-    def __str__(self) -> str:
-        return f"{self.language}, {self.steps} steps, guidance {self.guidance}"
-
 
 MANY, FEW = (8, 2.5), (4, 0.0)
-SETTINGS = [Setting(language, *how) for language in LANGUAGES for how in (MANY, FEW)]
 ASKED = Setting("ja", *FEW)
 """The setting of the experiment."""
 
-NAMED = {
+SETTINGS = (Setting("en", *MANY), Setting("en", *FEW), Setting("ja", *MANY))
+"""The other settings."""
+
+SINGLE = {
     "base": (0.0, 0.0, 0.0, 0.0),
     "japanese": (1.0, 0.0, 1.0, 0.0),
     "fast": (0.0, 1.0, 0.0, 1.0),
+}
+MERGED = {
     "average of all three": (1 / 3,) * 4,
     "both task vectors whole": (1.0,) * 4,
     "attention of japanese, rest of fast": (1.0, 0.0, 0.0, 1.0),
@@ -61,78 +64,90 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, default=SOURCES)
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
     given = parser.parse_args()
-    base = load_parts(given.sources / "base", np.float32)
-    others = [load(given.sources / name, np.float32) for name in ("japanese", "fast")]
-    for setting in SETTINGS:
-        score = Scorer(base, others, given.sources / "judge", setting, "test")
-        for name in NAMED if setting == ASKED else ("base", "japanese", "fast"):
-            print(f"{setting}: {name:36} {told(score(NAMED[name]))}", flush=True)
-    score = Scorer(base, others, given.sources / "judge", ASKED, "search")
+    torch.set_num_threads(1)
+    scorer = Scorer(given.sources)
+    for name, weights in (SINGLE | MERGED).items():
+        print(f"{name:36}", told(scorer(weights, ASKED, "test")), flush=True)
     print("on search items, japanese down, fast across", *given.weights)
     found: dict[tuple[float, ...], float] = {}
     for one in given.weights:
-        found |= {(one, two): 100 * score((one, two) * 2).mean() for two in given.weights}
+        for two in given.weights:
+            found[one, two] = 100 * scorer((one, two) * 2, ASKED, "search").mean()
         print(f"{one:5}", *(f"{found[one, two]:5.1f}" for two in given.weights), flush=True)
     best = max(found, key=lambda pair: found[pair])
-    score = Scorer(base, others, given.sources / "judge", ASKED, "test")
-    print("best for the whole UNet", best, told(score(best * 2)))
+    print("best for the whole UNet", best, told(scorer(best * 2, ASKED, "test")), flush=True)
+    for setting in SETTINGS:
+        for name, weights in SINGLE.items():
+            print(*setting, f"{name:10}", told(scorer(weights, setting, "test")), flush=True)
 
 
 class Scorer:
-    """What the items of a split score in a setting, for weights of the task vectors.
+    """What items score, for weights of the task vectors.
 
     Args:
-        base: The UNet of the base, with its pipeline at hand.
-        others: The UNets of japanese and fast.
-        judge: The directory of the judge.
-        setting: How pictures are asked for and drawn.
-        split: The split.
+        directory: The directory of the sources.
     """
 
-    def __init__(
-        self, base: Model, others: Sequence[Model], judge: Path, setting: Setting, split: Split
-    ) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            data.write(Path(folder), setting.language)
-            task = TextToImageTask(
-                data=f"{folder}/{split}.jsonl",
-                score="classification",
-                scorer=str(judge),
-                head=str(judge / "head.safetensors"),
-                steps=setting.steps,
-                guidance=setting.guidance,
-            )
-        leaves = base.family.layout(base.config).leaves
-        attention = {path: leaf.group == "attention" for path, leaf in leaves.items()}
-
-        def merged(params: Sequence[Params], weights: Genotype) -> Params:
-            return unflatten(added(*map(flatten, params), attention, weights))
-
-        self._evaluate = Evaluator(
-            base.family,
-            base.config,
-            merged,
-            [base.params, *(other.params for other in others)],
-            {split: task.bind(base)},
-            mesh=make_mesh(),
-            dims=4,
-            population_size=1,
+    def __init__(self, directory: Path) -> None:
+        self._pipeline = StableDiffusionXLPipeline.from_pretrained(
+            directory / "base", dtype=torch.float32
         )
-        self._split = split
+        unets = [
+            UNet2DConditionModel.from_pretrained(directory / name, torch_dtype=torch.float32)
+            for name in ("base/unet", "japanese", "fast")
+        ]
+        self._states = [unet.state_dict() for unet in unets]
+        self._unet = unets[0].eval()
+        self._states[0] = {path: leaf.clone() for path, leaf in self._states[0].items()}
+        self._tower = CLIPVisionModel.from_pretrained(directory / "judge").eval()
+        self._head = load_file(directory / "judge" / "head.safetensors")
 
-    def __call__(self, weights: Sequence[float]) -> Float[np.ndarray, " items"]:
-        return self._evaluate(np.array([weights], np.float32), self._split).items[0]
+    @torch.no_grad()
+    def __call__(
+        self, weights: Sequence[float], setting: Setting, split: Split
+    ) -> Float[np.ndarray, " items"]:
+        """Return 1 for each item whose picture is right, and else 0.
 
+        Args:
+            weights: Those of japanese and fast in attention, and in the rest.
+            setting: How pictures are asked for and drawn.
+            split: The items.
+        """
+        self._unet.load_state_dict(self._merged(weights))
+        items, right = data.items(split, setting.language), []
+        for first in range(0, len(items), BATCH):
+            own = items[first : first + BATCH]
+            answers = self._answers(self._drawn(own, setting))
+            right += [answer == item["label"] for answer, item in zip(answers, own, strict=True)]
+        return np.array(right, np.float64)
 
-def added(
-    base: Params, one: Params, two: Params, attention: Mapping[str, bool], weights: Genotype
-) -> Params:
-    """Return base + weight · task vector of one + weight · task vector of two, leaf by leaf."""
-    found = {}
-    for path, leaf in base.items():
-        first, second = weights[:2] if attention[path] else weights[2:]
-        found[path] = leaf + first * (one[path] - leaf) + second * (two[path] - leaf)
-    return found
+    def _merged(self, weights: Sequence[float]) -> dict[str, torch.Tensor]:
+        base, one, two = self._states
+        found = {}
+        for path, leaf in base.items():
+            first, second = weights[:2] if any(part in path for part in ATTENTION) else weights[2:]
+            found[path] = leaf + first * (one[path] - leaf) + second * (two[path] - leaf)
+        return found
+
+    def _drawn(self, items: Sequence[dict[str, object]], setting: Setting) -> torch.Tensor:
+        """Draw pictures with numbers from 0 to 1."""
+        encoders = self._pipeline.text_encoder, self._pipeline.text_encoder_2
+        texts = [str(item["prompt"]) for item in items]
+        condition = parts.conditions(encoders, parts.tokens(self._pipeline.tokenizer, texts))
+        seeds = np.array([item["seed"] for item in items], np.uint32)
+        times, vae = trailing(setting.steps), self._pipeline.vae
+        sigmas = torch.cat([SIGMAS[times], torch.zeros(1)])
+        size = (vae.config.latent_channels, networks.LATENT, networks.LATENT)
+        x = sigmas[0] * torch.from_numpy(np.array(noise_of(seeds, size)))
+        for step, time in enumerate(times):
+            target = guided(self._unet, x, time.expand(len(x)), condition, setting.guidance)
+            x = x + (sigmas[step + 1] - sigmas[step]) * (x - target) / sigmas[step]
+        return (vae.decode(x / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
+    def _answers(self, pictures: torch.Tensor) -> list[str]:
+        features = self._tower(2 * pictures - 1).pooler_output
+        places = (features @ self._head["weight"].T + self._head["bias"]).argmax(1).tolist()
+        return [words.label(*divmod(place, len(words.DIGITS))) for place in places]
 
 
 def told(items: Float[np.ndarray, " items"]) -> str:
