@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision test test-slow parity fuzz kills check lint types sources spaces bench clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ digits-clip: $(VENV)/.installed ## the same on pictures of them, of a small CLIP
 
 evolve-vision: $(VENV)/.installed ## a small LLaVA and a Japanese model become a LLaVA that speaks Japanese
 	$(BIN)/evojax-merge evolve +experiment=vision
+
+evolve-images: $(VENV)/.installed ## small pipelines of SDXL's kind become one that draws from Japanese prompts in four steps
+	$(BIN)/evojax-merge evolve +experiment=images
 
 test: $(VENV)/.installed-test ## the fast test suite
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
@@ -47,11 +50,12 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
-sources: $(VENV)/.installed ## train the bundled sources again
+sources: $(VENV)/.installed-test ## train the bundled sources again
 	$(BIN)/python -m experiments.digits.make_sources
 	$(BIN)/python -m experiments.digits_clip.make_sources
 	$(BIN)/python -m experiments.quickstart.make_sources
 	$(BIN)/python -m experiments.vision.make_sources
+	$(BIN)/python -m experiments.images.make_sources
 
 spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
 	$(BIN)/python -m experiments.spaces.compare
