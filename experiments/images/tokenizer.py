@@ -38,7 +38,7 @@ def build() -> CLIPTokenizer:
 
 
 def _english() -> list[tuple[str, str]]:
-    """Learn the pairs that make whole words of letters."""
+    """Learn the pairs that make whole words of letters. Ties among pairs are broken anyhow."""
     learner = CLIPTokenizer().backend_tokenizer
     trainer = trainers.BpeTrainer(
         vocab_size=_MOST, end_of_word_suffix=_SUFFIX, show_progress=False, special_tokens=[]
