@@ -1,4 +1,4 @@
-"""What a search over four SDXL needs in memory and in arithmetic, from the compiler and from shapes.
+"""What a search over four SDXL needs in memory and arithmetic, from the compiler and from shapes.
 
     python experiments/benchmarks/drawing_memory.py --target h100.txtpb
 
@@ -38,7 +38,7 @@ from evojax_merge.params.tree import unflatten
 from evojax_merge.spaces import ParameterSpace
 
 PROMPTS, STEPS, SIDE, TOKENS = 32, 4, 1024, 77
-ROWS = (8, 4)
+ROWS = (8, 32)
 NAMES = ("sdxl", "dpo", "juggernaut", "jsdxl")
 GROUPS = {"attention": ["attention"], "rest": "*"}
 MODEL = {
