@@ -20,6 +20,10 @@ from evojax_merge.models.request import Pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are read. Pillow reads others by starting programs, as PostScript."""
 
+MOST_PIXELS = 2**28
+"""The most pixels that a picture may have while it is prepared, 768 MiB of three channels. Pillow
+reads fewer, but what it reads may be enlarged."""
+
 _THREADS = 8
 
 _GRID = "image_grid_thw"
@@ -135,6 +139,12 @@ class PictureProcessor:
         image = picture.source
         if isinstance(image, Path):
             image = opened(picture, image)
+        if (pixels := _pixels_within(self._processor, image)) > MOST_PIXELS:
+            raise DataError(
+                f"{picture.place}: {picture.name} of {image.width} × {image.height} pixels would "
+                f"be enlarged to {pixels} pixels, as {self.path} says, and at most {MOST_PIXELS} "
+                "are prepared; cut it, or leave the item out"
+            )
         try:
             made = self._processor(image, return_tensors="np")
             found = as_picture(self._processor, made) if _GRID in made else made["pixel_values"][0]
@@ -144,6 +154,27 @@ class PictureProcessor:
             ) from error
         pixels = np.asarray(found, np.uint8)
         return Views(pixels if pixels.ndim > 3 else pixels[None], (image.height, image.width))
+
+
+def _pixels_within(processor: Any, image: Image.Image) -> int:
+    """Return how many pixels a picture has at most while it is prepared.
+
+    A long strip of few pixels has many once its shorter edge is scaled up, or once it is padded to
+    a square.
+
+    Args:
+        processor: The processor.
+        image: The picture.
+    """
+    short, long = sorted(image.size)
+    if getattr(processor, "image_grid_pinpoints", None) is not None:
+        return short * long  # tiles are of a few sizes
+    if getattr(processor, "do_pad", False):
+        short = long
+    size, scaled = processor.size, 0
+    if processor.do_resize and size.shortest_edge and not size.longest_edge:
+        scaled = size.shortest_edge**2 * long // short
+    return max(short * long, scaled)
 
 
 def as_picture(
