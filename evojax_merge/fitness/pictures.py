@@ -139,21 +139,26 @@ class PictureProcessor:
         image = picture.source
         if isinstance(image, Path):
             image = opened(picture, image)
-        if (pixels := _pixels_within(self._processor, image)) > MOST_PIXELS:
-            raise DataError(
-                f"{picture.place}: {picture.name} of {image.width} × {image.height} pixels would "
-                f"be enlarged to {pixels} pixels, as {self.path} says, and at most {MOST_PIXELS} "
-                "are prepared; cut it, or leave the item out"
-            )
         try:
+            self._check_enlarged(picture, image)
             made = self._processor(image, return_tensors="np")
             found = as_picture(self._processor, made) if _GRID in made else made["pixel_values"][0]
+        except DataError:
+            raise
         except Exception as error:  # of whatever kind transformers and Pillow raise
             raise DataError(
                 f"{picture.place}: {picture.name} cannot be prepared as {self.path} says ({error})"
             ) from error
         pixels = np.asarray(found, np.uint8)
         return Views(pixels if pixels.ndim > 3 else pixels[None], (image.height, image.width))
+
+    def _check_enlarged(self, picture: Picture, image: Image.Image) -> None:
+        if (count := _pixels_within(self._processor, image)) > MOST_PIXELS:
+            raise DataError(
+                f"{picture.place}: {picture.name} of {image.width} × {image.height} pixels would "
+                f"be enlarged to {count} pixels, as {self.path} says, and at most {MOST_PIXELS} "
+                "are prepared; cut it, or leave the item out"
+            )
 
 
 def _pixels_within(processor: Any, image: Image.Image) -> int:
@@ -166,15 +171,19 @@ def _pixels_within(processor: Any, image: Image.Image) -> int:
         processor: The processor.
         image: The picture.
     """
-    short, long = sorted(image.size)
-    if getattr(processor, "image_grid_pinpoints", None) is not None:
-        return short * long  # tiles are of a few sizes
+    size, (short, long) = processor.size, sorted(image.size)
+    sizes = [image.size]
+    sizes += [(one.height, one.width) for one in (size, processor.crop_size) if one and one.height]
+    most = max(down * across for down, across in sizes)
+    if (grids := getattr(processor, "image_grid_pinpoints", None)) is not None:
+        return max([most, *(down * across for down, across in grids)])
     if getattr(processor, "do_pad", False):
-        short = long
-    size, scaled = processor.size, 0
-    if processor.do_resize and size.shortest_edge and not size.longest_edge:
-        scaled = size.shortest_edge**2 * long // short
-    return max(short * long, scaled)
+        short, most = long, max(most, long**2)
+    if not processor.do_resize or not size.shortest_edge:
+        return most
+    if size.longest_edge:  # the fewest and the most pixels of a picture that is cut into patches
+        return max(most, size.shortest_edge)
+    return max(most, size.shortest_edge**2 * long // short)
 
 
 def as_picture(

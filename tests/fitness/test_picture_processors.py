@@ -192,3 +192,29 @@ def test_a_strip_that_would_be_enlarged_beyond_memory(folder, tmp_path, name, si
 def test_a_strip_that_is_not_enlarged(folder, name):
     (views,) = PictureProcessor(folder / name, "task").views([Picture("a", "b", noise((2**15, 1)))])
     assert views.pixels.shape[1:] == SHAPE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_size": {"height": 2**15, "width": 2**15}},
+        {"image_processor_type": "SiglipImageProcessor", "size": {"height": 2**30, "width": 1}},
+        {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": [[2**15] * 2]},
+        {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "size": {"shortest_edge": 2**40, "longest_edge": 2**41},
+        },
+    ],
+)
+def test_settings_that_enlarge_pictures_beyond_memory(tmp_path, settings):
+    processor = PictureProcessor(written(tmp_path / "model", None, settings), "task")
+    with pytest.raises(DataError, match="would be enlarged to"):
+        processor.views([Picture("a place", "a name", noise((3, 3)))])
+
+
+@pytest.mark.parametrize("grids", [[], [[3]]])
+def test_grids_that_make_no_sense(tmp_path, grids):
+    settings = {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": grids}
+    processor = PictureProcessor(written(tmp_path / "model", None, settings), "task")
+    with pytest.raises(DataError, match="a place: a name cannot be prepared as"):
+        processor.views([Picture("a place", "a name", noise((3, 3)))])
