@@ -85,11 +85,17 @@ def expanded(ids: Sequence[int], token_id: int, counts: Sequence[int], place: st
     Raises:
         DataError: There are fewer or more picture tokens than pictures.
     """
-    if ids.count(token_id) != len(counts):
+    if (found := ids.count(token_id)) != len(counts):
+        reason = (
+            f"the text of the item, fitness.template or the chat template has the model's picture "
+            f"token {token_id} besides; take it out, and write {PLACE} where a picture is"
+            if found > len(counts)
+            else "the chat template or the tokenizer of the model does not treat "
+            f"{PLACE} as the model's picture token {token_id}"
+        )
         raise DataError(
-            f"{place}: the prompt becomes {_counted(ids.count(token_id), 'picture token')} for "
-            f"{_counted(len(counts), 'picture')}; the chat template or the tokenizer of the model "
-            f"does not treat {PLACE} as the model's picture token {token_id}"
+            f"{place}: the prompt becomes {_counted(found, 'picture token')} for "
+            f"{_counted(len(counts), 'picture')}; {reason}"
         )
     left = iter(counts)
     repeated = [[one] * next(left) if one == token_id else [one] for one in ids]

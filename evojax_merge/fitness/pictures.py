@@ -20,6 +20,10 @@ from evojax_merge.models.request import Pixels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The formats that are read. Pillow reads others by starting programs, as PostScript."""
 
+MOST_PIXELS = 2**28
+"""The most pixels that a picture may have while it is prepared, 768 MiB of three channels. Pillow
+reads fewer, but what it reads may be enlarged."""
+
 _THREADS = 8
 
 _GRID = "image_grid_thw"
@@ -136,14 +140,50 @@ class PictureProcessor:
         if isinstance(image, Path):
             image = opened(picture, image)
         try:
+            self._check_enlarged(picture, image)
             made = self._processor(image, return_tensors="np")
             found = as_picture(self._processor, made) if _GRID in made else made["pixel_values"][0]
+        except DataError:
+            raise
         except Exception as error:  # of whatever kind transformers and Pillow raise
             raise DataError(
                 f"{picture.place}: {picture.name} cannot be prepared as {self.path} says ({error})"
             ) from error
         pixels = np.asarray(found, np.uint8)
         return Views(pixels if pixels.ndim > 3 else pixels[None], (image.height, image.width))
+
+    def _check_enlarged(self, picture: Picture, image: Image.Image) -> None:
+        if (count := _pixels_within(self._processor, image)) > MOST_PIXELS:
+            raise DataError(
+                f"{picture.place}: {picture.name} of {image.width} × {image.height} pixels would "
+                f"be enlarged to {count} pixels, as {self.path} says, and at most {MOST_PIXELS} "
+                "are prepared; cut it, or leave the item out"
+            )
+
+
+def _pixels_within(processor: Any, image: Image.Image) -> int:
+    """Return how many pixels a picture has at most while it is prepared.
+
+    A long strip of few pixels has many once its shorter edge is scaled up, or once it is padded to
+    a square.
+
+    Args:
+        processor: The processor.
+        image: The picture.
+    """
+    size, (short, long) = processor.size, sorted(image.size)
+    sizes = [image.size]
+    sizes += [(one.height, one.width) for one in (size, processor.crop_size) if one and one.height]
+    most = max(down * across for down, across in sizes)
+    if (grids := getattr(processor, "image_grid_pinpoints", None)) is not None:
+        return max([most, *(down * across for down, across in grids)])
+    if getattr(processor, "do_pad", False):
+        short, most = long, max(most, long**2)
+    if not processor.do_resize or not size.shortest_edge:
+        return most
+    if size.longest_edge:  # the fewest and the most pixels of a picture that is cut into patches
+        return max(most, size.shortest_edge)
+    return max(most, size.shortest_edge**2 * long // short)
 
 
 def as_picture(

@@ -3,8 +3,9 @@
     python experiments/benchmarks/seeing_memory.py --target h200.txtpb
 
 The programs are those of ``+experiment=evovlm_jp`` in bfloat16: tower and projector before the
-search, the merge of Shisa Gamma and LLaVA onto Mistral by dare_ties with parameter_groups, and the
-answers to ``ITEMS`` questions about a picture of 576 features each. No weights are needed.
+search, the merge of Shisa Gamma and LLaVA onto Mistral by dare_ties, here with parameter_groups,
+and the answers to ``ITEMS`` questions about a picture of 576 features each, here greedy ones. No
+weights are needed.
 ``--target`` names a description of a CUDA device (GpuTargetConfigProto as text, as in openxla/xla,
 xla/backends/gpu/target_config/specs) and needs the packages jax-cuda12-plugin and jax-cuda12-pjrt,
 but no device. Without it the compiler is the processor's, which computes bfloat16 by way of

@@ -61,6 +61,7 @@ def torch_logits(directory):
         return model(tokens).logits, model.dtype
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("max_shard_size", [20_000, *slow(5_000_000_000)])
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("hf_config", CONFIGS, ids=lambda config: config["model_type"])

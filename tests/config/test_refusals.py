@@ -72,6 +72,7 @@ def test_the_impossible_is_refused_before_anything_loads(overrides, message):
         build(compose(["fitness=digits", *overrides]))
 
 
+@pytest.mark.few(16)
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -40,6 +40,7 @@ def test_no_command_goes_unread():
     }
 
 
+@pytest.mark.few(35)
 @pytest.mark.parametrize("command", EVOLVE, ids=name_of)
 def test_configurations_are_built(command, directory, monkeypatch):
     monkeypatch.chdir(directory)

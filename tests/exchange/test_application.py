@@ -119,7 +119,7 @@ IN_PIECES = {
 }
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("method", IN_PIECES)
 def test_the_same_tensors_whatever_the_pieces(models, tmp_path, monkeypatch, method):
     each, shared = IN_PIECES[method]
@@ -200,6 +200,7 @@ def test_nan_is_named_and_nothing_is_left(models, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("bad", [np.nan, pytest.param(-np.inf, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("method", "each", "shared"),

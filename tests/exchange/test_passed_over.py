@@ -79,6 +79,7 @@ def tree_of(models, given):
     return tree
 
 
+@pytest.mark.few(11)
 @pytest.mark.parametrize("name", FILES)
 def test_the_same_plan_and_one_warning(models, tmp_path, name):
     plain, change, message = FILES[name]

@@ -49,6 +49,7 @@ def eyes(carrier, directory=None, pixels=PIXELS):
     return CarriedEyes(load_config(carrier), pixels, directory)
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_model_whatever_is_computed_at_a_time(
     carrier, pictures, monkeypatch
 ):

@@ -177,3 +177,44 @@ def test_pictures_that_cannot_be_read(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     with pytest.raises(DataError, match=r"line 2: x\.png .*decompression bomb"):
         ours.views([Picture("items.jsonl, line 2", "x.png", good)])
+
+
+@pytest.mark.parametrize(("name", "side"), [("clip", 2**22), ("llava_padded", 2**15)])
+def test_a_strip_that_would_be_enlarged_beyond_memory(folder, tmp_path, name, side):
+    path = tmp_path / "strip.png"
+    Image.new("1", (side, 1)).save(path)
+    picture = Picture("items.jsonl, line 2", "strip.png", path)
+    with pytest.raises(DataError, match=r"line 2: strip\.png of \d+ × 1 pixels would be enlarged"):
+        PictureProcessor(folder / name, "task").views([picture])
+
+
+@pytest.mark.parametrize("name", ["llava_next", "siglip"])
+def test_a_strip_that_is_not_enlarged(folder, name):
+    (views,) = PictureProcessor(folder / name, "task").views([Picture("a", "b", noise((2**15, 1)))])
+    assert views.pixels.shape[1:] == SHAPE
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_size": {"height": 2**15, "width": 2**15}},
+        {"image_processor_type": "SiglipImageProcessor", "size": {"height": 2**30, "width": 1}},
+        {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": [[2**15] * 2]},
+        {
+            "image_processor_type": "Qwen2VLImageProcessor",
+            "size": {"shortest_edge": 2**40, "longest_edge": 2**41},
+        },
+    ],
+)
+def test_settings_that_enlarge_pictures_beyond_memory(tmp_path, settings):
+    processor = PictureProcessor(written(tmp_path / "model", None, settings), "task")
+    with pytest.raises(DataError, match="would be enlarged to"):
+        processor.views([Picture("a place", "a name", noise((3, 3)))])
+
+
+@pytest.mark.parametrize("grids", [[], [[3]]])
+def test_grids_that_make_no_sense(tmp_path, grids):
+    settings = {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": grids}
+    processor = PictureProcessor(written(tmp_path / "model", None, settings), "task")
+    with pytest.raises(DataError, match="a place: a name cannot be prepared as"):
+        processor.views([Picture("a place", "a name", noise((3, 3)))])

@@ -45,6 +45,8 @@ def test_each_picture_has_as_many_tokens_as_features():
         expanded([1, 9], 9, [3, 1], "here")
     with pytest.raises(DataError, match="becomes 0 picture tokens for 1 picture; the chat templ"):
         expanded([1, 2], 9, [3], "here")
+    with pytest.raises(DataError, match="2 picture tokens for 1 picture; the text of the item, "):
+        expanded([9, 2, 9], 9, [3], "here")
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ def test_prompts_are_those_of_the_processor_of_transformers(kind, chat, models, 
     assert bound.request.image_token_id == PICTURE_TOKEN
 
 
+@pytest.mark.slow
 def test_who_sees_the_pictures_changes_no_answer(models, items):
     part_alone, whole = load(part(models / "llava")), load(models / "llava")
     options = {"max_new_tokens": 4, "buckets": 1}
@@ -109,6 +110,7 @@ def test_whatever_is_merged_sees_tiles_alike(names, models, items):
     assert all(np.array_equal(one, other) for one, other in zip(expected, found, strict=True))
 
 
+@pytest.mark.slow
 def test_some_items_are_answered_as_all_are(models, items):
     model = load(part(models / "llava_next"))
     bound = task(items, max_new_tokens=2, buckets=2).bind(model)

@@ -45,7 +45,7 @@ def signature(state):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("inner", ["CMA_ES", "SNES", "DifferentialEvolution"])
 def test_continues_from_a_saved_state_to_the_same_bits(inner):
     strategy = make(inner)

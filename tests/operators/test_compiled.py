@@ -86,6 +86,7 @@ def test_jit_vmap_and_a_loop_agree(typical, few):
         assert_equal(of(first, stop), expected)
 
 
+@pytest.mark.few(8)
 def test_strict_promotion_holds(operator, models):
     base, sources = models(operator, jnp.bfloat16)
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
@@ -110,6 +111,7 @@ def test_make_merge_writes_into_the_buffer_it_is_given(typical, few):
     assert_equal(merged, merge_once(operator, base, sources, coefficients, seed=2))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("factory", marked(FACTORIES, TYPICAL))
 def test_a_merge_reads_each_input_and_writes_its_result_once(factory):
     operator = made(factory)

@@ -89,7 +89,7 @@ ORDER_DOES_NOT_MATTER = [
 ]
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "dtype", [jnp.float32, jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)]
 )
@@ -113,7 +113,7 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(operator, models
     assert_equal(merged, jax.tree.map(lambda x: x.astype(jnp.bfloat16), wide))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("operator", "values"),
     [
@@ -167,7 +167,7 @@ def test_zero_parallel_and_opposite_tensors_stay_finite(
         assert np.isfinite(merged["head"]).all(), operator.name
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("operator", ORDER_DOES_NOT_MATTER, ids=lambda operator: operator.name)
 def test_the_order_of_sources_does_not_matter(operator, models):
     base, sources = models(operator)
@@ -217,6 +217,7 @@ def test_weight_zero_gives_the_base_and_one_alone_gives_its_source(factory, mode
     assert_close(merge_once(operator, base, sources, one), sources[1])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "factory",
     marked([ties, dare_linear, dare_ties, breadcrumbs, breadcrumbs_ties, della, della_linear]),

@@ -65,6 +65,7 @@ def test_a_damaged_generation_and_what_killed_processes_left_change_nothing(whol
     assert left == {".exports", ".lock"}
 
 
+@pytest.mark.slow
 def test_a_line_that_is_lost_is_not_counted_by(whole, copy):
     lines = (copy / "history.jsonl").read_bytes().splitlines(keepends=True)
     (copy / "history.jsonl").write_bytes(b"".join([*lines[:9], b"garbage\n", *lines[10:]]))

@@ -46,6 +46,7 @@ def front_run(tmp_path_factory):
     return run, printed_on(console)
 
 
+@pytest.mark.slow
 def test_every_row_is_the_weighted_sum_of_its_tasks(front_run):
     run, _ = front_run
     rows = json.loads((run.directory / "results.json").read_text())
@@ -117,6 +118,7 @@ def test_with_one_file_the_winner_is_said_to_be_chosen_by_it(one_file, tmp_path)
     assert "fitness.split=[0.6,0.2,0.2]" in printed
 
 
+@pytest.mark.slow
 def test_one_file_can_be_divided(one_file, tmp_path):
     run, printed = searched(tmp_path / "run", one_file, "fitness.split=[0.6,0.2,0.2]")
     found = {result.split: result.items for result in run.results if result.name == "evolved"}

@@ -210,6 +210,7 @@ def short(request, folder, tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_a_recipe_is_evaluated_from_the_command_line(short, folder, tmp_path, capsys):
     main([
         "evaluate", str(short / "recipe.yaml"), "fitness=perplexity",
@@ -306,6 +307,7 @@ def test_layers_keep_their_windows_in_a_joint_search(tmp_path, folder):
     np.testing.assert_allclose(scores["exported"], scores["evolved"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sources_with_other_tokenizers_are_measured_with_their_own(folder, tmp_path):
     words = word_tokenizer(["some", "words", "and", "more", "of", "them", "to", "score"])
     config = tiny_config(vocab_size=len(words), num_hidden_layers=2)

@@ -139,6 +139,7 @@ def test_a_text_model_of_a_joint_search_is_measured_in_the_carrier(models, items
     assert {"llava", "japanese"} <= {result.name for result in found.results}
 
 
+@pytest.mark.slow
 def test_pictures_are_found_from_where_a_run_was_started(models, items, tmp_path, monkeypatch):
     """A relative path of data means the directory of the start, wherever one is later."""
     monkeypatch.chdir(items.parent)

@@ -32,6 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return evolve(["+experiment=digits_m2n2", *QUICK, "search.evaluations=30"], directory)
 
 
+@pytest.mark.slow
 def test_the_merge_of_two_halves_is_better_than_either(run: Run) -> None:
     scores = {result.name: result.score for result in run.results if result.split == "test"}
     assert scores["evolved"] > max(scores["low"], scores["high"]) + 0.15

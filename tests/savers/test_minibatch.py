@@ -50,6 +50,7 @@ def test_each_generation_meets_as_many_items_and_others(informative):
     assert len({one.tobytes() for one in met}) == 12
 
 
+@pytest.mark.slow
 def test_items_on_which_candidates_differ_come_up_more_often_and_the_others_still_do():
     differ = (EASE > 0.5) & (EASE < 0.6)
     met = parts(Scorer(Minibatch(ITEMS, size=32), measure, ITEMS), population(0.5, 0.6), 400)
@@ -68,6 +69,7 @@ def generations(informative, candidates, count=300, warm=30):
     return np.array([one.fitness for one in found]), np.array([one.error for one in found])
 
 
+@pytest.mark.slow
 def test_estimates_are_without_bias_and_tell_candidates_apart_with_fewer_items():
     candidates = population(0.5, 0.6)
     true = measure(candidates, np.arange(ITEMS)).items.mean(axis=1)
@@ -237,14 +239,14 @@ def prepared(*overrides):
     return setup, setup.describe()[0].rpartition("evaluations of ")[2]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["cma_es", "cr_fm_nes", "snes", "optuna_cma", "auto"])
 def test_strategies_that_average(name):
     assert prepared(f"strategy={name}", ON, SMALL)[1] == "64 of 512 items"
     assert prepared(f"strategy={name}")[1] == "128 of 512 items"
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "differential_evolution", "coordinate", "memetic"])
 def test_strategies_that_keep_the_best_would_keep_the_luckiest(name):
     named = "RandomSearch|DifferentialEvolution|Coordinate|Memetic"
@@ -254,6 +256,7 @@ def test_strategies_that_keep_the_best_would_keep_the_luckiest(name):
     assert prepared(f"strategy={name}", ON, "savers.minibatch.fresh=false")[1] == "128 of 512 items"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "other",
     [

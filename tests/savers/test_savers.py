@@ -288,6 +288,7 @@ def test_more_candidates_may_be_asked_for_before_the_model_than_it_is_fitted_to(
     assert counts[19] == 16 * 16
 
 
+@pytest.mark.slow
 def test_what_a_strategy_spends_itself_is_counted_with_its_candidates(tmp_path):
     class Spending(EvosaxStrategy):
         def spent(self, state):

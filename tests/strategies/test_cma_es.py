@@ -163,7 +163,7 @@ def test_as_few_evaluations_with_a_factor(
     test_as_few_evaluations_as_cmaes(function, dims, start, generations)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.usefixtures("many_from_one")
 @pytest.mark.parametrize(
     ("dims", "rates", "luck"),
@@ -190,7 +190,7 @@ def test_a_factor_keeps_its_inverse(dims: int, rates: dict, luck: float) -> None
     assert luck or best[-1] < 0.5 * best[0]
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1000, 1], ids=["decomposed", "factored"])
 def test_long_after_convergence_the_state_is_finite(many: int, monkeypatch) -> None:
     monkeypatch.setattr(cma_es, "MANY", many)

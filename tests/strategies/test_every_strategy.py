@@ -109,7 +109,7 @@ def history(strategy: EvosaxStrategy) -> tuple[State, list[Generation]]:
     return evolve(strategy, strategy.init(jax.random.key(0)), 0, GENERATIONS)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 def test_improves_a_sphere(
     strategy: EvosaxStrategy, history: tuple[State, list[Generation]]
 ) -> None:
@@ -133,6 +133,7 @@ def test_stays_inside_the_bounds_and_varies(
         assert len(np.unique(population, axis=0)) > 1
 
 
+@pytest.mark.few(5)
 def test_continues_from_a_saved_state_to_the_same_bits(
     strategy: EvosaxStrategy, history: tuple[State, list[Generation]]
 ) -> None:

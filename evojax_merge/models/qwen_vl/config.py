@@ -216,7 +216,7 @@ class _Vision(Document):
     patch_size: _Few = 14
     spatial_merge_size: _Few = 2
     temporal_patch_size: _Few = 2
-    window_size: Annotated[int, whole(1, 2**16)] = 112
+    window_size: _Few = 112
     out_hidden_size: _Size = 3584
     fullatt_block_indexes: list[Annotated[int, whole()]] | None = None
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.schema import Document, read, whole
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.rope import AXES
 from evojax_merge.models.seeing.config import nested
 
 KEY = "text_config"
@@ -82,10 +83,10 @@ def language_model(hf_config: Mapping[str, Any]) -> DecoderConfig:
     rope: Any = next((given[name] for name in _ROPES if given.get(name)), {})
     sections = read(_Sections, rope, "config.json").mrope_section
     sections = list(_SECTIONS) if sections is None else sections
-    if sum(sections) != decoder.head_dim // 2:
+    if len(sections) != AXES or sum(sections) != decoder.head_dim // 2:
         raise ValueError(
-            f"config.json: mrope_section {sections} must have the sum {decoder.head_dim // 2}, a "
-            f"half of the {decoder.head_dim} channels of a head"
+            f"config.json: mrope_section {sections} must have {AXES} numbers of the sum "
+            f"{decoder.head_dim // 2}, a half of the {decoder.head_dim} channels of a head"
         )
     return with_sections(decoder, tuple(sections))
 

@@ -11,6 +11,7 @@ def _states(seed: int, dtype: jnp.dtype | type = jnp.float32) -> States:
     return jax.random.normal(jax.random.key(seed), (2, MANY, 2, 4), dtype)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-6), (jnp.bfloat16, 0.02)])
 def test_heads_one_by_one_give_what_they_give_at_once(dtype: type, tolerance: float) -> None:
     q, k, v = (_states(seed, dtype) for seed in range(3))
@@ -31,6 +32,7 @@ def test_a_population_gets_what_each_candidate_gets() -> None:
         assert jnp.abs(found - attend(one, one, one, False)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_all_heads_at_once() -> None:
     q = _states(0)
     found = jax.grad(lambda q: (attend(q, q, q, False) ** 2).sum())(q)

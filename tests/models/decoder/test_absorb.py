@@ -85,6 +85,7 @@ def test_routed_absorbed_and_exported_logits_are_equal(kind, branch_only, tmp_pa
     np.testing.assert_allclose(routed, ours, rtol=0, atol=1e-4 * size)
 
 
+@pytest.mark.slow
 def test_without_epsilon_only_rounding_is_left(tmp_path):
     pool = pool_of("llama", tmp_path)
     config = dataclasses.replace(pool.config, rms_norm_eps=0.0)

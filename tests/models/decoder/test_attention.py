@@ -9,6 +9,7 @@ from evojax_merge.models.decoder.attention import MANY, attend
 HEADS, KV_HEADS, WIDTH = 4, 2, 8
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
 @pytest.mark.parametrize("soft_cap", [None, 2.0])
 def test_many_queries_get_what_they_get_a_few_at_a_time(

@@ -79,7 +79,7 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
     config, params = make(name)
@@ -147,7 +147,7 @@ def test_a_window_limits_how_far_one_layer_sees():
     assert np.flatnonzero(influence).tolist() == [5, 6, 7, 8]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_a_population_computes_what_its_candidates_do_alone(name):
     config = make(name)[0]

@@ -202,7 +202,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "name", [*(name for name in CONFIGS if name not in VARIANTS), *slow(*sorted(VARIANTS))]
 )
@@ -216,7 +216,7 @@ def test_float32_logits_equal_transformers(name, tmp_path, batch):
     )
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "name",
     ["llama-all", "mistral-window", "qwen2-yarn", "qwen3-window", "gemma2", "gemma3-hub", "olmo2"],

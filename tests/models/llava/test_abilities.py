@@ -79,7 +79,7 @@ def answers(pair, batch, population):
     return [alone(stacked(pair.config, [model]), *batch, sight(pair))[0] for model in population]
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes", [{"slots": 3, "prefix": len(COMMON)}, {}, {"slots": 2}, {"prefix": len(COMMON)}]
 )
@@ -108,6 +108,7 @@ def likelihoods(pair, marked, population):
     return run(pair.config, MEASURE, stacked(pair.config, population), *marked, sight(pair))
 
 
+@pytest.mark.slow
 def test_a_decoder_measures_the_same_with_features_that_others_computed(pair, marked, likelihoods):
     *fields, tiles, index = marked
 

@@ -85,7 +85,7 @@ PROMPTS = [
 ]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @all_configs()
 def test_features_and_logits_equal_transformers(both):
     tokens, start, tiles, index = both.prompts((PROMPT, picture((23, 40))))
@@ -108,7 +108,7 @@ def test_features_and_logits_equal_transformers(both):
     assert np.abs(other - logits)[:, -1].max() > 0.1  # the picture counts
 
 
-@pytest.mark.few(5)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("both", ["next-qwen3", "llava-mistral"], indirect=True)
 def test_pictures_of_all_shapes_have_the_features_of_transformers(both, size):
@@ -119,6 +119,7 @@ def test_pictures_of_all_shapes_have_the_features_of_transformers(both, size):
     np.testing.assert_allclose(ours, seen_by_theirs(both, inputs), **TOLERANCE)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("both", ["next-mistral", "llava-qwen3"], indirect=True)
 def test_answers_equal_those_of_transformers(both):
     assert_answers_equal(both, 16)

@@ -23,6 +23,7 @@ def params():
     return init_params(CONFIG, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_random_parameters(params):
     leaves = flatten(params)
     groups = layout(CONFIG).groups

@@ -89,6 +89,7 @@ def some_counts(size):
     return np.unique(np.maximum(1, (np.arange(1, 1001) / 1000 * size).astype(np.int64)))
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("method", [on_host, on_device, of_file])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", KINDS)

@@ -47,6 +47,7 @@ def test_what_was_interrupted_is_collected_again(decoders, texts, tmp_path):
     assert len(collected(fisher(texts), decoders, tmp_path)[1]) == 1
 
 
+@pytest.mark.slow
 def test_evidence_of_other_weights_or_items_is_refused(decoders, texts, tmp_path):
     collected(fisher(texts), decoders, tmp_path)
     with pytest.raises(EvidenceError, match=r"fisher-0.*something else: weights_sha256.*delete"):
