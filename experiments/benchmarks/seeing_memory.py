@@ -54,7 +54,7 @@ MODEL = {
 }
 
 
-def _device(target: Path | None) -> Any:
+def device_of(target: Path | None) -> Any:
     if target is None:
         return jax.devices()[0]
     topology = topologies.get_topology_desc(
@@ -63,13 +63,13 @@ def _device(target: Path | None) -> Any:
     return topology.devices[0]
 
 
-def _bytes_of(tree: Any) -> int:
+def bytes_of(tree: Any) -> int:
     leaves = jax.tree.leaves(tree)
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def benchmark(target: Path | None = None) -> list[Row]:
-    device = _device(target)
+    device = device_of(target)
     mesh = Mesh(np.array([[device]]), ("pop", "model"), axis_types=(AxisType.Auto,) * 2)
     where = "CPU" if target is None else device.device_kind
     whole = LLAVA.config_from_hf(MODEL)
@@ -94,8 +94,8 @@ def benchmark(target: Path | None = None) -> list[Row]:
         candidates.axes,
     )
     rows = [
-        row("language model, bfloat16", _bytes_of(model) / 1e9, "GB"),
-        row("tower and projector, bfloat16", _bytes_of(eyes) / 1e9, "GB"),
+        row("language model, bfloat16", bytes_of(model) / 1e9, "GB"),
+        row("tower and projector, bfloat16", bytes_of(eyes) / 1e9, "GB"),
         row(f"features of {ITEMS} pictures", ITEMS * FEATURES * config.hidden_size * 2e-9, "GB"),
     ]
 
