@@ -1,7 +1,7 @@
 """Tiny random pipelines that draw: with tokenizers that read, and weights that blow nothing up."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,14 @@ from tests.pipelines_factory import pipeline_configs, pipeline_tensors, write_fo
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 START, END = "<|startoftext|>", "<|endoftext|>"
-TOKENS = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), START, END]
+
+
+def tokens_of(letters: str) -> list[str]:
+    """The tokens of a tokenizer of letters, of which each ends a word or does not."""
+    return [*letters, *(f"{letter}</w>" for letter in letters), START, END]
+
+
+TOKENS = tokens_of(LETTERS)
 SMALL = {
     "unet": {
         "block_out_channels": [8, 16],
@@ -67,14 +74,19 @@ def calm(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return found
 
 
+def make_tokenizer(tokens: Sequence[str], length: int, pad: str = END) -> CLIPTokenizer:
+    """A CLIP tokenizer of single letters, which makes prompts as long as ``length`` tokens."""
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad, model_max_length=length)
+
+
 def write_tokenizer(directory: Path, pad: str = END) -> None:
     """Write a tokenizer of single letters, as those of CLIP are written."""
-    vocabulary = {token: number for number, token in enumerate(TOKENS)}
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad, model_max_length=LENGTH)
+    tokenizer = make_tokenizer(TOKENS, LENGTH, pad)
     for file in directory.glob("*"):
         file.unlink()
     tokenizer.save_pretrained(directory)
-    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    (directory / "vocab.json").write_text(json.dumps(tokenizer.get_vocab()))
     (directory / "merges.txt").write_text("#version: 0.2\n")
 
 

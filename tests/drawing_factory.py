@@ -1,4 +1,7 @@
-"""Small pipelines of diffusers with random weights, and the same weights as parameter trees."""
+"""Small pipelines of diffusers in torch, and their weights as parameter trees to compare with.
+
+`tests.diffusion_factory` writes such pipelines to disk without torch.
+"""
 
 import functools
 
@@ -15,7 +18,6 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
-    CLIPTokenizer,
 )
 
 from evojax_merge.models.clip import params as clip_params
@@ -25,9 +27,12 @@ from evojax_merge.models.unet.config import UNetConfig
 from evojax_merge.models.vae import params as vae_params
 from evojax_merge.models.vae.config import VAEConfig
 from evojax_merge.params.tree import unflatten
+from tests.diffusion_factory import END, make_tokenizer, tokens_of
 
 LENGTH = 12
 """The number of tokens that the text encoders read."""
+
+TOKENS = tokens_of("".join(map(chr, range(ord("!"), ord("~") + 1))))
 
 SCHEDULER = {
     "beta_start": 0.00085,
@@ -44,21 +49,12 @@ _READERS = {
 }
 
 
-def write_tokenizer(pad="<|endoftext|>"):
-    """A CLIP tokenizer of letters, of which each ends a word or does not."""
-    letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-    words = [*letters, *(f"{letter}</w>" for letter in letters)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    return CLIPTokenizer(vocab=vocabulary, merges=[], pad_token=pad, model_max_length=LENGTH)
-
-
 @functools.cache
 def make_pipeline(kind="sdxl", projected_first=False, seed=0, **scheduler):
     """A pipeline of SDXL's or of Stable Diffusion 1.5's shape, cut down, the same for all tests."""
     torch.manual_seed(seed)
     large = kind == "sdxl"
-    tokenizers = [write_tokenizer(), write_tokenizer(pad="!")]
+    tokenizers = [make_tokenizer(TOKENS, LENGTH, pad) for pad in (END, "!")]
     first = _encoder(24, "quick_gelu", projected=projected_first, eos=tokenizers[0].eos_token_id)
     second = _encoder(32, "gelu", projected=True, eos=tokenizers[1].eos_token_id)
     sizes = {"cross_attention_dim": 24}

@@ -116,7 +116,11 @@ def weight_files(directory: Path) -> list[Path]:
             f"they are read; convert them with {library}: "
             f"{cls}.from_pretrained(...).save_pretrained(...)"
         )
-    raise CheckpointError(f"{directory}: holds neither {WEIGHTS} nor {INDEX}")
+    singles = " nor ".join(f"{stem}.safetensors" for stem in _STEMS)
+    raise CheckpointError(
+        f"{directory}: holds no weights: neither {singles}, nor an index of several such files; "
+        "fetch or write them again"
+    )
 
 
 def adapter_file(directory: Path) -> Path:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from evojax_merge.checkpoints.directory import PICKLES
 from evojax_merge.checkpoints.errors import CheckpointError
 
 _FOLDERS = ("additional_chat_templates",)
@@ -40,9 +41,15 @@ def checked_target(directory: str | Path, overwrite: bool) -> Path:
     export holds: files, and no folders in which there may be something else.
 
     Raises:
-        CheckpointError: The path is a file, or holds something that is not to be replaced.
+        CheckpointError: The path is a file, has the name of one that is pickled, or holds something
+            that is not to be replaced.
     """
     target = Path(directory).expanduser().absolute()
+    if target.suffix in PICKLES and not target.is_dir():
+        raise CheckpointError(
+            f"{target}: pickled files are not written; give a directory, or NAME.safetensors for a "
+            "pipeline in one file"
+        )
     if target.exists() and not target.is_dir():
         raise CheckpointError(f"{target}: is a file; give a directory to write to")
     held = sorted(target.iterdir()) if target.is_dir() else []

@@ -57,7 +57,9 @@ def run(arguments: list[str], console: Console) -> None:
     if options.out is None:
         parser.error("the following arguments are required: --out, or --images")
     if _occupied(options.out) and not options.overwrite:
-        raise ValueError(f"{options.out}: is not empty; give another directory, or --overwrite")
+        directory = options.out.is_dir()
+        kind = "is not empty; give another directory" if directory else "exists; give another name"
+        raise ValueError(f"{options.out}: {kind}, or --overwrite")
     options.recipe = _recipe_of(options.recipe, options.select)
     if options.recipe.resolve().is_relative_to(options.out.resolve()):
         raise ValueError(

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-_BAKED = re.compile(
-    r"(?P<model>.+)\+(?P<lora>[^+]+\.safetensors)(:(?P<strength>-?\d+(\.\d*)?([eE][-+]?\d+)?))?"
-)
+from evojax_merge.checkpoints import CheckpointError
+
+_BAKED = re.compile(r"(?P<model>.+)\+(?P<lora>[^+]+\.safetensors)(:(?P<strength>[^:/]*))?")
+_NUMBER = re.compile(r"-?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
 
 class Baked(NamedTuple):
@@ -30,8 +31,19 @@ def split_baked(source: str) -> Baked | None:
     """Split the text of a source, or return None where no LoRA is baked into it.
 
     A path that exists is a model, whatever its name.
+
+    Raises:
+        CheckpointError: The strength is no number.
     """
     found = _BAKED.fullmatch(source)
     if found is None or Path(source).exists():
         return None
-    return Baked(found["model"], found["lora"], float(found["strength"] or 1.0))
+    strength = found["strength"]
+    if strength is None:
+        return Baked(found["model"], found["lora"])
+    if not _NUMBER.fullmatch(strength):
+        raise CheckpointError(
+            f"{source}: the strength of the LoRA is {strength!r}; give a number after the colon, "
+            f"as in {found['model']}+{found['lora']}:0.8"
+        )
+    return Baked(found["model"], found["lora"], float(strength))

@@ -39,7 +39,8 @@ def segments_of(
             hint = nearest(part, [*layout.kinds, *_names(layout)])
             raise ValueError(
                 f"space.groups: {part!r} is no parameter group and part of no leaf's path{hint}; "
-                f"groups are {', '.join(layout.kinds)}"
+                f"groups are {', '.join(layout.kinds)}; where you chose the space by its name, "
+                "choose the one for this architecture"
             )
     if repeated := sorted({kind for kind in listed if listed.count(kind) > 1}):
         raise ValueError(f"space.groups: {', '.join(repeated)} is in two groups")

@@ -168,6 +168,15 @@ def test_a_directory_that_holds_something_is_left_alone(tmp_path, source):
         export(load(source), target / "config.json")
 
 
+@pytest.mark.parametrize("end", [".ckpt", ".bin"])
+def test_no_export_has_the_name_of_a_pickled_file(end, tmp_path, source):
+    with pytest.raises(
+        CheckpointError, match=r"pickled files are not written; .*NAME\.safetensors"
+    ):
+        export(load(source), tmp_path / f"merged{end}")
+    assert not list(tmp_path.glob("merged*"))
+
+
 @pytest.mark.parametrize("existing", [False, True])
 def test_a_failure_leaves_no_trace(tmp_path, source, monkeypatch, existing):
     """As when the disk is full: what was there stays, and nothing half-written appears."""

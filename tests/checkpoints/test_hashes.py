@@ -25,5 +25,5 @@ def test_one_changed_byte_changes_the_hash(tmp_path):
 
 
 def test_nothing_to_hash(tmp_path):
-    with pytest.raises(CheckpointError, match="holds neither"):
+    with pytest.raises(CheckpointError, match="holds no weights"):
         weights_hash(tmp_path)

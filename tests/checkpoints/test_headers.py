@@ -47,7 +47,10 @@ def test_pickled_weights_are_refused_with_the_way_to_convert_them(tmp_path, file
 
 
 def test_no_weights_at_all(tmp_path):
-    refuses(tmp_path, "holds neither model.safetensors nor model.safetensors.index.json")
+    refuses(
+        tmp_path,
+        "holds no weights: neither model.safetensors nor diffusion_pytorch_model.safetensors",
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 4, 40, -1])

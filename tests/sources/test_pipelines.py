@@ -10,6 +10,7 @@ from evojax_merge.checkpoints import CheckpointError, export
 from evojax_merge.models.family import UNET
 from evojax_merge.params.low_rank import LowRank, Unchanged, materialise
 from evojax_merge.params.tree import flatten
+from evojax_merge.sources.baked import Baked, split_baked
 from evojax_merge.sources.ingredients import load_ingredients, plan
 from tests.pipelines_factory import (
     folder_tensors,
@@ -252,6 +253,20 @@ def test_a_lora_is_baked_into_a_source_with_a_strength(places, tmp_path):
     baked, plain = prepared.source_ingredients
     assert baked.path == sources[0]
     assert baked.sha256 != plain.sha256
+
+
+@pytest.mark.parametrize(
+    ("source", "strength"),
+    [("m+l.safetensors", 1.0), ("m+l.safetensors:0", 0.0), ("m+l.safetensors:-.5", -0.5)],
+)
+def test_the_strength_of_a_lora(source, strength):
+    assert split_baked(source) == Baked("m", "l.safetensors", strength)
+
+
+@pytest.mark.parametrize("strength", ["", "much", "0,8", "nan"])
+def test_a_strength_that_is_no_number(strength):
+    with pytest.raises(CheckpointError, match=rf"strength of the LoRA is '{strength}'; give a num"):
+        split_baked(f"m+l.safetensors:{strength}")
 
 
 def test_factors_of_text_encoders_are_left_out_with_a_warning(places, tmp_path):

@@ -47,6 +47,12 @@ def test_the_blocks_are_those_of_the_original_layout(name, config, count):
         assert found == (names[-1] if wanted == "last OUT" else wanted), tensor
 
 
+@pytest.mark.parametrize(("name", "config"), [("unet_blocks", SD1), ("unet_blocks_sd1", SDXL)])
+def test_blocks_of_another_architecture(name, config):
+    with pytest.raises(ValueError, match=r"part of no leaf's path.* the one for this architecture"):
+        space_of(name, config)
+
+
 def test_the_parameters_of_the_blocks_of_sdxl():
     space = space_of("unet_blocks", SDXL)
     counts = {}

@@ -203,6 +203,15 @@ def test_what_evaluate_cannot_do_is_refused_at_once(tree, tmp_path, monkeypatch,
     assert given[1] in capsys.readouterr().err
 
 
+def test_apply_says_of_a_file_that_it_exists(tmp_path, capsys):
+    (tmp_path / "merged.safetensors").write_bytes(b"mine")
+    with pytest.raises(SystemExit):
+        cli.main(["apply", "recipe.yaml", "--out", str(tmp_path / "merged.safetensors")])
+    assert (
+        "merged.safetensors: exists; give another name, or --overwrite" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("out", [".", "run", "run/../run"])
 def test_apply_does_not_replace_what_holds_the_recipe(tree, tmp_path, monkeypatch, capsys, out):
     monkeypatch.chdir(tmp_path)
