@@ -3,7 +3,7 @@
 The UNet is that of `unet.py`, 98 M parameters in float32, its transformer blocks stacked. Three
 sources and the base lie in memory. How it is measured and what is counted stands in `bandwidth.py`.
 
-    python experiments/benchmarks/merging_unets.py --cores 1          (a few minutes)
+    python experiments/benchmarks/merging_unets.py --cores 1          (1 to 4 minutes)
 """
 
 import argparse
@@ -33,7 +33,6 @@ def benchmark(names: list[str]) -> list[Row]:
             row(f"{head}: candidate", found.seconds, "s"),
             row(head, found.share * copied, "GB/s", "copy", copied, found.share),
             row(f"{head}: temporary", found.temporary, "models"),
-            row(f"{head}: compilation", found.compilation, "s"),
         ]
     return rows
 
