@@ -71,7 +71,7 @@ def benchmark(shape: str, names: list[str]) -> list[Row]:
     """All rows."""
     _, base = random_model(shape)
     sources = tuple(tuned(base, seed) for seed in range(1, SOURCES + 1))
-    bench = Bench(base, sources)
+    bench = Bench(base, sources, stacked_in(base))
     dtype = base["embed_tokens"]["weight"].dtype
     print(f"{bench.model / 1e9:.3g} GB a model, {dtype}")
     rows: list[Row] = []
@@ -93,13 +93,15 @@ def benchmark(shape: str, names: list[str]) -> list[Row]:
 
 
 class Bench:
-    """A base, its fine-tunes, and a buffer in use."""
+    """A base, its fine-tunes, the paths of the leaves that are stacked, and a buffer in use."""
 
-    def __init__(self, base: Params, sources: tuple[Params, ...]):
-        self.base, self.sources = base, sources
+    def __init__(self, base: Params, sources: tuple[Params, ...], stacked: frozenset[str]):
+        self.base, self.sources, self.stacked = base, sources, stacked
         self.model = sum(leaf.nbytes for leaf in flatten(base).values())
         self.buffer = jax.tree.map(jnp.copy, base)
-        self.small = [jax.tree.map(np.asarray, one_layer(tree)) for tree in (base, *sources)]
+        self.small = [
+            jax.tree.map(np.asarray, one_layer(tree, stacked)) for tree in (base, *sources)
+        ]
         self.kept: dict[str, Any] = {}
         self.copies, self.copied = make_copies()
 
@@ -112,7 +114,7 @@ class Bench:
         candidates = [next(drawn) for _ in range(IN_A_ROW)]
         materials = (self.base if operator.needs_base else None, taken)
         start = time.perf_counter()
-        lowered = make_merge(operator, stacked_in(self.base)).lower(
+        lowered = make_merge(operator, self.stacked).lower(
             self.buffer, *materials, candidates[0], statistics, jnp.uint32(0)
         )
         compiled = lowered.compile()
@@ -147,7 +149,7 @@ class Bench:
         if name not in self.kept:
             base, *others = self.small
             self.kept[name] = jax.block_until_ready(
-                init_statistics(operator, base, tuple(others[:sources]), stacked=stacked_in(base))
+                init_statistics(operator, base, tuple(others[:sources]), stacked=self.stacked)
             )
         seconds = time.perf_counter() - start
         return self._for_all_layers(operator, self.kept[name], sources), seconds
@@ -156,7 +158,7 @@ class Bench:
         spread = {}
         for path, leaf in flatten(self.base).items():
             spread[path] = statistics[path]
-            if path in stacked_in(self.base):
+            if path in self.stacked:
                 axes = layer_axes(operator, sources, leaf.ndim)
                 spread[path] = jax.tree.map(
                     lambda value, axis, layers=leaf.shape[0]: jnp.repeat(value, layers, axis),
@@ -178,13 +180,10 @@ def tuned(base: Params, seed: int) -> Params:
     return jax.tree.map(lambda leaf: moved(next(keys), leaf), base)
 
 
-def one_layer(params: Params) -> Params:
-    """A model with its first layer alone."""
+def one_layer(params: Params, stacked: frozenset[str]) -> Params:
+    """A model with the first layer of its stacks alone."""
     return unflatten(
-        {
-            path: leaf[:1] if path in stacked_in(params) else leaf
-            for path, leaf in flatten(params).items()
-        }
+        {path: leaf[:1] if path in stacked else leaf for path, leaf in flatten(params).items()}
     )
 
 

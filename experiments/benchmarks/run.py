@@ -20,6 +20,7 @@ BENCHMARKS = (
     "generation",
     "engine",
     "unet",
+    "merging_unets",
     "seeing",
     "seeing_candidates",
     "seeing_memory",
