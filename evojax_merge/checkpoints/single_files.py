@@ -15,7 +15,7 @@ from evojax_merge.checkpoints.headers import TensorInfo, file_headers, open_safe
 from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.json_text import load_object
-from evojax_merge.models.diffusion.architectures import ARCHITECTURES
+from evojax_merge.models.diffusion.architectures import ARCHITECTURES, BY_CONTEXT_WIDTH
 from evojax_merge.models.diffusion.config import (
     PARTS,
     PIPELINES,
@@ -34,9 +34,6 @@ METADATA = "evojax_merge.pipeline"
 _FIRST = f"{UNET_PREFIX}input_blocks.0.0.weight"
 _CONTEXT = "transformer_blocks.0.attn2.to_k.weight"
 _REFINER = "conditioner.embedders.0.model.text_projection"
-
-_WIDTHS = {2048: "SDXL", 768: "SD 1.x", 1024: "SD 2.x"}
-"""The width of the texts that a UNet attends to -> the architecture."""
 
 _BASE_STEPS = 875_000
 """The ``global_step`` of Stable Diffusion 2 base, which alone of SD 2.x predicts the noise."""
@@ -112,7 +109,7 @@ def _recognised(path: Path, headers: Mapping[str, TensorInfo]) -> dict[str, Any]
         for name, info in headers.items()
         if name.startswith(UNET_PREFIX) and name.endswith(_CONTEXT) and info.shape
     }
-    name = _WIDTHS.get(widths.pop()) if len(widths) == 1 else None
+    name = BY_CONTEXT_WIDTH.get(widths.pop()) if len(widths) == 1 else None
     if name is None:
         raise CheckpointError(
             f"{path}: is of no architecture that is known by shapes ({', '.join(ARCHITECTURES)}); "

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
+from evojax_merge.models.diffusion.architectures import BY_CONTEXT_WIDTH
 from evojax_merge.models.family import DIFFUSION, UNET
 from evojax_merge.models.unet.config import UNetConfig
-
-_CONTEXTS = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
-"""The width of the texts that a UNet attends to -> the architecture."""
 
 _LATENTS = 4
 """The channels that a UNet reads, if it paints over no picture."""
@@ -74,5 +72,5 @@ def _prediction(checkpoint: Checkpoint) -> str | None:
 
 
 def _width(unet: UNetConfig) -> str:
-    known = _CONTEXTS.get(unet.context_width)
+    known = BY_CONTEXT_WIDTH.get(unet.context_width)
     return f"{unet.context_width}" + (f" (as those of {known})" if known else "")

@@ -148,3 +148,8 @@ ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """The configurations of the parts by architecture, each under the name of its folder."""
+
+BY_CONTEXT_WIDTH = {
+    parts[UNET]["cross_attention_dim"]: name for name, parts in ARCHITECTURES.items()
+}
+"""The width of the texts that a UNet attends to -> the architecture."""

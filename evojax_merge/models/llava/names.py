@@ -9,6 +9,13 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from evojax_merge.models.seeing.names import (
+    TEXT_BEGINNINGS,
+    TEXT_MARKS,
+    beginnings_of,
+    respelled,
+)
+
 
 class Names(NamedTuple):
     """The names of tensors of a LLaVA, or what they begin with. The defaults are the hub's.
@@ -34,33 +41,25 @@ class Names(NamedTuple):
         Raises:
             ValueError: The files are of the format that LLaVA had before it was in transformers.
         """
-        found = {}
-        for name in sorted(stored, key=len, reverse=True):
+        names = list(stored)
+        for name in names:
             if "mm_projector." in name:
                 raise ValueError(
                     f"tensor {name} is named as in the first LLaVA's own format; convert the "
                     "checkpoint to transformers' (convert_llava_weights_to_hf.py)"
                 )
-            for part, pattern in _MARKS.items():
-                if (match := pattern.fullmatch(name)) is not None:
-                    found[part] = match[1]
-        return cls(**found)
+        return cls(**beginnings_of(names, _MARKS))
 
     def spelled(self, name: str) -> str:
         """Spell a name of any of the spellings as this one does. Other names stay as they are."""
-        for part, pattern in _BEGINNINGS.items():
-            if (match := pattern.match(name)) is not None:
-                own: str = getattr(self, part)
-                return own + name[match.end() :]
-        return name
+        return respelled(name, self, _BEGINNINGS)
 
 
 HUB = Names()
 """The spelling of the hub."""
 
 _MARKS = {
-    "language": re.compile(r"((?:model\.|language_model\.)+)embed_tokens\.weight"),
-    "head": re.compile(r"((?:language_model\.)?lm_head\.weight)"),
+    **TEXT_MARKS,
     "tower": re.compile(
         r"((?:model\.)?vision_tower\.(?:vision_model\.)?)embeddings\.patch_embedding\.weight"
     ),
@@ -69,8 +68,7 @@ _MARKS = {
 }
 
 _BEGINNINGS = {
-    "language": re.compile(r"(?:model\.|language_model\.)+(?=(?:embed_tokens|layers|norm)\.)"),
-    "head": re.compile(r"(?:model\.|language_model\.)*lm_head\.weight$"),
+    **TEXT_BEGINNINGS,
     "tower": re.compile(r"(?:model\.)*vision_tower\.(?:vision_model\.)?"),
     "projector": re.compile(r"(?:model\.)*multi_modal_projector\."),
     "newline": re.compile(r"(?:model\.)*image_newline$"),

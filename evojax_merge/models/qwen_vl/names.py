@@ -9,6 +9,13 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
+from evojax_merge.models.seeing.names import (
+    TEXT_BEGINNINGS,
+    TEXT_MARKS,
+    beginnings_of,
+    respelled,
+)
+
 
 class Names(NamedTuple):
     """The names of tensors of a Qwen2.5-VL, or what they begin with. The defaults are the hub's.
@@ -26,33 +33,19 @@ class Names(NamedTuple):
     @classmethod
     def of(cls, stored: Iterable[str]) -> Self:
         """Find the spelling of stored tensors. A part without tensors has the hub's."""
-        found = {}
-        for name in sorted(stored, key=len, reverse=True):
-            for part, pattern in _MARKS.items():
-                if (match := pattern.fullmatch(name)) is not None:
-                    found[part] = match[1]
-        return cls(**found)
+        return cls(**beginnings_of(stored, _MARKS))
 
     def spelled(self, name: str) -> str:
         """Spell a name of any of the spellings as this one does. Other names stay as they are."""
-        for part, pattern in _BEGINNINGS.items():
-            if (match := pattern.match(name)) is not None:
-                own: str = getattr(self, part)
-                return own + name[match.end() :]
-        return name
+        return respelled(name, self, _BEGINNINGS)
 
 
 HUB = Names()
 """The spelling of the hub."""
 
 _MARKS = {
-    "language": re.compile(r"((?:model\.|language_model\.)+)embed_tokens\.weight"),
-    "head": re.compile(r"((?:language_model\.)?lm_head\.weight)"),
+    **TEXT_MARKS,
     "visual": re.compile(r"((?:model\.)?visual\.)(?:patch_embed\.proj|merger\.ln_q)\.weight"),
 }
 
-_BEGINNINGS = {
-    "language": re.compile(r"(?:model\.|language_model\.)+(?=(?:embed_tokens|layers|norm)\.)"),
-    "head": re.compile(r"(?:model\.|language_model\.)*lm_head\.weight$"),
-    "visual": re.compile(r"(?:model\.)*visual\."),
-}
+_BEGINNINGS = {**TEXT_BEGINNINGS, "visual": re.compile(r"(?:model\.)*visual\.")}
