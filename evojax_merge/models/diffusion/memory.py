@@ -12,15 +12,16 @@ from evojax_merge.models.diffusion.drawing import decoded_at_a_time
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import Draw
 from evojax_merge.models.unet import params as unet_params
+from evojax_merge.models.unet.attention import scores_at_a_time
 from evojax_merge.models.unet.config import UNetConfig
 from evojax_merge.models.vae import params as vae_params
 from evojax_merge.models.vae.config import VAEConfig
 
+_BYTES = 3 * 4
+"""How many bytes a score of attention takes: it is in float32, and three arrays stand at once."""
+
 _COPIES = 12
 """How many arrays of the width of a level stand in memory at once, beside what is skipped."""
-
-_SCORES = 2**20
-"""How many attention scores of a head are computed at a time, where no kernel computes them."""
 
 
 def drawing_bytes(
@@ -44,9 +45,12 @@ def drawing_bytes(
     latents = request.height * request.width // request.vae.factor**2
     unet_rows = 2 * rows if request.guidance > 1 else rows
     steps = unet_rows * _unet_bytes(config, latents, itemsize)
+    steps += _score_bytes(config, latents, unet_rows)
     shape = (request.height // request.vae.factor, request.width // request.vae.factor)
     at_a_time = min(rows, decoded_at_a_time(shape, request.vae))
     decoding = at_a_time * _vae_bytes(request.vae, request.height * request.width, itemsize)
+    if request.vae.attends:
+        decoding += _BYTES * scores_at_a_time(at_a_time, math.prod(shape), math.prod(shape))
     reading = 0
     if isinstance(items, PromptTokens):
         reading = rows * sum(
@@ -70,22 +74,28 @@ def _size(layout: Layout) -> int:
 
 def _unet_bytes(config: UNetConfig, pixels: int, itemsize: int) -> int:
     """Estimate what one row takes: what is skipped to the way up, and the widest level at work."""
-    skipped, widest, scores = config.channels[0] * pixels, 0, 0
+    skipped, widest = config.channels[0] * pixels, 0
     for level, (width, layers) in enumerate(zip(config.channels, config.layers, strict=True)):
         own = -(-pixels // 4**level)
         skipped += (layers + 1) * width * own
         widest = max(widest, width * own)
-        if config.crosses_down[level] or config.crosses_up[level]:
-            keys = max(own, 1)
-            scores = max(scores, config.heads[level] * min(keys**2, max(_SCORES, keys)))
-    # Norms and the scores of attention are computed in float32.
-    return (skipped + _COPIES * widest) * itemsize + _COPIES * widest * 4 + 3 * 4 * scores
+    # Norms are computed in float32.
+    return (skipped + _COPIES * widest) * itemsize + _COPIES * widest * 4
+
+
+def _score_bytes(config: UNetConfig, pixels: int, rows: int) -> int:
+    """Estimate what the scores of attention take, at the level that has most of them."""
+    levels = [
+        (config.heads[level], -(-pixels // 4**level))
+        for level in range(len(config.channels))
+        if config.crosses_down[level] or config.crosses_up[level]
+    ]
+    scores = (scores_at_a_time(rows * heads, own, own) for heads, own in levels)
+    return _BYTES * max(scores, default=0)
 
 
 def _vae_bytes(config: VAEConfig, pixels: int, itemsize: int) -> int:
     """Estimate what decoding one picture takes: the finest level, entered at the next's width."""
     width = config.channels[min(1, len(config.channels) - 1)]
-    coarse = pixels // config.factor**2
-    attention = min(coarse**2, max(_SCORES, coarse)) if config.attends else 0
     exact = 4 if config.force_upcast else itemsize
-    return pixels * width * (4 + 4 * exact) + 3 * 4 * attention
+    return pixels * width * (4 + 4 * exact)

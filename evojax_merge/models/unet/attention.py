@@ -28,7 +28,7 @@ def attend(
     """
     if (fused := implementation_for(q.dtype, q.shape[-1])) is not None:
         return jax.nn.dot_product_attention(q, k, v, implementation=fused)
-    most = _SCORES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
+    most = _most()
     q, k, v = (part.swapaxes(1, 2) for part in (q, k, v))
     if math.prod(q.shape[:3]) * k.shape[2] <= most:
         return _mix(q, k, v).swapaxes(1, 2)
@@ -40,6 +40,22 @@ def attend(
 
     one_by_one = tuple(part.reshape(-1, *part.shape[2:]) for part in (q, k, v))
     return jax.lax.map(head, one_by_one).reshape(q.shape).swapaxes(1, 2)
+
+
+def scores_at_a_time(sequences: int, seq: int, keys: int) -> int:
+    """Return how many scores `attend` holds at a time, where no kernel computes them.
+
+    Args:
+        sequences: The number of heads, times that of the rows of a batch.
+        seq: The length of a sequence.
+        keys: The length of what is attended to.
+    """
+    every, most = sequences * seq * keys, _most()
+    return every if every <= most else max(most, keys)
+
+
+def _most() -> int:
+    return _SCORES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
 
 
 def _mix(
