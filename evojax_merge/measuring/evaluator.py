@@ -51,6 +51,7 @@ class Candidates(NamedTuple):
         axes: The axes of the population in what ``merge_fn`` gives.
         params: The function from the candidates of a device and what they share to the parameters.
         param_axes: The axes of the population in those parameters.
+        form: The function that lays out what ``merge_fn`` gives as the candidates are held.
         hops: The greatest length of a path, where candidates are paths.
         copied: The bytes that ``params`` makes for each candidate.
         is_valid: The function that says of genotypes ``[pop, dims]`` whether each can be run. One
@@ -60,15 +61,20 @@ class Candidates(NamedTuple):
     axes: Any
     params: Callable[[Any, Any], Params]
     param_axes: Any
+    form: Callable[[Any], Any] = lambda candidate: candidate
     hops: int | None = None
     copied: int = 0
     is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
 
 
 def whole_models(layout: Layout) -> Candidates:
-    """The candidates of which each has all of its parameters for itself."""
-    axes = layout.population_axes()
-    return Candidates(axes, lambda candidates, shared: candidates, axes)
+    """The candidates of which each has all of its parameters for itself.
+
+    The merge writes each layer that programs take in buffers of its own right there, so that no
+    second model is held.
+    """
+    axes = layout.unrolled_axes()
+    return Candidates(axes, lambda candidates, shared: candidates, axes, layout.unroll)
 
 
 class Evaluator:
@@ -113,9 +119,10 @@ class Evaluator:
         everywhere = NamedSharding(mesh, P())
         self._materials = jax.device_put(materials, everywhere)
         self._shared = jax.device_put(shared, everywhere)
+        self._candidates = candidates or whole_models(family.layout(config))
+        merge_fn = _laid_out(merge_fn, self._candidates.form)
         genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
         candidate = jax.eval_shape(merge_fn, materials, genotype)
-        self._candidates = candidates or whole_models(family.layout(config))
         share = -(-population_size // self._devices)
         platform = mesh.devices.flat[0].platform
         one_by_one = any(
@@ -213,7 +220,8 @@ class Evaluator:
         step = self.chunk * self._devices
         remaining = iter(models)
         while part := list(itertools.islice(remaining, step)):
-            self._params = self._stack(part + part[-1:] * (step - len(part)))
+            part_of_step = [self._candidates.form(model) for model in part]
+            self._params = self._stack(part_of_step + part_of_step[-1:] * (step - len(part)))
             outputs = self._run(split, self._batches[split])
             for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
                 yield items, [output[index : index + 1] for output in outputs]
@@ -310,6 +318,15 @@ class Evaluator:
                 f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
             )
         return candidates_that_fit(device, model + work(hops)), requests
+
+
+def _laid_out(merge_fn: MergeFn, form: Callable[[Any], Any]) -> MergeFn:
+    """What merges a candidate and lays it out in a form."""
+
+    def merge(materials: Any, genotype: Genotype) -> Any:
+        return form(merge_fn(materials, genotype))
+
+    return merge
 
 
 def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:

@@ -23,8 +23,10 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"],
     Raises:
         ValueError: Models of this family cannot run the task.
     """
-    axes = model.family.layout(model.config).population_axes()
-    alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
+    layout = model.family.layout(model.config)
+    axes = layout.unrolled_axes()
+    unrolled = layout.unroll(model.params)
+    alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), unrolled, axes)
     programs = _programs(model.family, model.config, task, axes)
     return _measure(programs, alone, task)
 

@@ -7,10 +7,13 @@ two towers has, or none, and leaves beside them that belong to no stack.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
+
 from evojax_merge.params.tree import unflatten
+from evojax_merge.params.types import Params
 
 LAYER = "{layer}"
 """The text that stands for the number of a layer in the name of a tensor that is in one."""
@@ -27,10 +30,13 @@ class Stack(NamedTuple):
     Attributes:
         name: The dotted path under which their leaves stand, e.g. ``layers`` or ``vision.layers``.
         depth: How many layers there are.
+        unrolled: Whether the programs that run the model take each layer in buffers of its own (see
+            `Layout.unroll`).
     """
 
     name: str
     depth: int
+    unrolled: bool = False
 
 
 class Leaf(NamedTuple):
@@ -218,3 +224,38 @@ class Layout:
         In the first place it would have every weight copied once to move it.
         """
         return unflatten({path: int(leaf.stacked) for path, leaf in self.leaves.items()})
+
+    def unroll(self, params: Params) -> Params:
+        """Return a tree in which the layers of some stacks stand in buffers of their own.
+
+        These are the stacks that are `Stack.unrolled`. In the place of the stacked leaves of such a
+        stack stands a tuple of trees, one for each layer. A program that reads a layer many times,
+        as decoding does at every token, reads such buffers where they stand. Out of a stacked leaf
+        a compiler copies the layer first, each time.
+        """
+        return self._with_layers(params, lambda leaf, layer: leaf[layer])
+
+    def unrolled_axes(self) -> dict[str, object]:
+        """Return the axis of the population in each leaf of an unrolled tree."""
+        return self._with_layers(self.population_axes(), lambda axis, _: axis - 1)
+
+    def _with_layers(self, tree: Params, layer_of: Callable[[Any, int], Any]) -> Params:
+        for stack in self.stacks.values():
+            if stack.unrolled:
+                layers = functools.partial(_layers, stack.depth, layer_of)
+                tree = _replaced(tree, stack.name.split("."), layers)
+        return tree
+
+
+def _layers(depth: int, layer_of: Callable[[Any, int], Any], leaves: Params) -> tuple[Params, ...]:
+    """Return a tree for each layer, of what ``layer_of`` gives for each leaf and layer."""
+    return tuple(
+        jax.tree.map(functools.partial(lambda layer, leaf: layer_of(leaf, layer), layer), leaves)
+        for layer in range(depth)
+    )
+
+
+def _replaced(tree: Params, path: Sequence[str], fn: Callable[[Any], Any]) -> Params:
+    """Return a tree with ``fn`` of what stands at a path in its place."""
+    name, *rest = path
+    return {**tree, name: _replaced(tree[name], rest, fn) if rest else fn(tree[name])}

@@ -52,7 +52,7 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
     """
 
     if capacity(axes, buffer) == 1:
-        return jax.tree.map(_in_place_of, buffer, make(0))
+        return jax.tree.map(_in_place_of, buffer, make(0), axes)
 
     def put(index: Any, tree: Params) -> Params:
         return jax.tree.map(
@@ -65,10 +65,13 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
     return jax.lax.fori_loop(0, count, put, buffer)
 
 
-def _in_place_of(old: Any, leaf: Any) -> Any:
+def _in_place_of(old: Any, leaf: Any, axis: int) -> Any:
     """Give the leaf the shape of the old one, which has the axis of a population of one.
 
-    Left to itself the compiler lays stacked leaves out anew for that axis, in a copy.
+    Left to itself the compiler lays stacked leaves out anew for that axis, in a copy. An axis that
+    comes first needs no such care.
     """
+    if axis == 0:
+        return leaf.reshape(old.shape)
     flat = jax.lax.optimization_barrier(leaf.reshape(leaf.size))
     return flat.reshape(old.shape)

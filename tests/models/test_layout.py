@@ -1,10 +1,12 @@
 """A layout says where every leaf stands, also where there are two stacks of layers."""
 
+import numpy as np
 import pytest
 
 from evojax_merge.models import Layout, Leaf, Slot, Stack
 from evojax_merge.models.segments import Segment, assign
 from evojax_merge.operators import linear
+from evojax_merge.params.tree import unflatten
 from evojax_merge.spaces import ParameterSpace
 
 STACKS = {"text.layers": Stack("text.layers", 2), "vision.layers": Stack("vision.layers", 3)}
@@ -47,6 +49,25 @@ def test_axes_slots_and_layers_of_two_towers():
     assert list(layout.layers_of("text.projection.weight")) == [1]
     assert list(layout.layers_of("text.embed.weight")) == [0]
     assert layout.kinds == ("embedding", "attention", "projection")
+
+
+def test_only_stacks_that_say_so_are_unrolled():
+    stacks = {**STACKS, "text.layers": Stack("text.layers", 2, unrolled=True)}
+    layout = Layout(towers().leaves, stacks)
+    params = unflatten(
+        {path: np.arange(np.prod(s)).reshape(s) for path, s in layout.shapes.items()}
+    )
+    unrolled = layout.unroll(params)
+    layers = unrolled["text"]["layers"]
+    assert isinstance(layers, tuple)
+    for layer, own in enumerate(layers):
+        weight = params["text"]["layers"]["q"]["weight"][layer]
+        np.testing.assert_array_equal(own["q"]["weight"], weight)
+    assert unrolled["vision"] == params["vision"]
+    assert unrolled["text"]["embed"] == params["text"]["embed"]
+    axes = layout.unrolled_axes()
+    assert axes["text"]["layers"] == ({"q": {"weight": 0}},) * 2
+    assert axes["vision"] == layout.population_axes()["vision"]
 
 
 def test_segments_of_one_stack_and_of_all():

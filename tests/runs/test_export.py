@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from evojax_merge import evolve, load
-from evojax_merge.params.tree import flatten
 from evojax_merge.runs import parameter
 from tests.checkpoints_factory import byte_tokenizer, random_tensors, tiny_config, write_checkpoint
-from tests.trees import axes_of
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +69,11 @@ def test_the_exported_weights_are_the_winning_candidates(settings, tmp_path, mon
     chunk = population[winner // step * step :][:step]
     chunk = np.concatenate([chunk, np.repeat(chunk[-1:], step - len(chunk), axis=0)])
     merged = evaluator.merge(chunk)
-    axes = flatten(axes_of(merged))
-    exported = flatten(load(tmp_path / "export").params)
-    assert exported.keys() == axes.keys()
-    for path, leaf in flatten(merged).items():
-        found = np.take(np.asarray(leaf), winner % step, axis=axes[path])
-        np.testing.assert_array_equal(found, exported[path], err_msg=path)
+    exported = load(tmp_path / "export")
+    layout = exported.family.layout(exported.config)
+    found = jax.tree.map(
+        lambda leaf, axis: np.take(np.asarray(leaf), winner % step, axis=axis),
+        merged,
+        layout.unrolled_axes(),
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, layout.unroll(exported.params))

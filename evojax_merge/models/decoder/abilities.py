@@ -5,7 +5,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,9 +17,9 @@ from evojax_merge.models.decoder.inference.scoring import (
     sequence_loglikelihood,
 )
 from evojax_merge.models.decoder.modeling import forward
-from evojax_merge.models.decoder.params import STACK
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
+from evojax_merge.params.population import capacity
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
 
 _FEW = 8
@@ -166,8 +165,7 @@ class LayerCount(Ability):
         def count(params: Params, layers: Int[Array, " batch"]) -> Float[Array, "pop batch"]:
             if PATH in params:
                 return params[PATH].length[:, None] / layers
-            depth, pop = jax.tree.leaves(params[STACK])[0].shape[:2]
-            return jnp.full((pop, 1), depth) / layers
+            return jnp.full((capacity(axes, params), 1), config.num_layers) / layers
 
         return count
 

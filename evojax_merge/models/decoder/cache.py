@@ -71,11 +71,16 @@ class Cache(NamedTuple):
 
 
 Caches = Cache | tuple[Cache, ...]
-"""The cache of a decoder: a deep one has one stacked cache, a shallow one a cache per layer."""
+"""The cache of a decoder: one for each layer, or a stacked one where layers are scanned."""
 
 
 def init_cache(
-    config: DecoderConfig, batch: int, slots: int, dtype: jnp.dtype, hops: int | None = None
+    config: DecoderConfig,
+    batch: int,
+    slots: int,
+    dtype: jnp.dtype,
+    hops: int | None = None,
+    unrolled: bool = False,
 ) -> Caches:
     """Make an empty cache for ``batch`` sequences of ``slots`` tokens, padding included.
 
@@ -85,13 +90,14 @@ def init_cache(
         slots: The number of slots of each sequence.
         dtype: The type of keys and values.
         hops: The number of hops of the longest path, where layers are run along a path.
+        unrolled: Whether the parameters have each layer in buffers of its own.
     """
-    shallow = hops is None and is_shallow(config)
+    apart = hops is None and (unrolled or is_shallow(config))
     rows = (batch, config.num_kv_heads)
-    lead = rows if shallow else (hops or config.num_layers, *rows)
+    lead = rows if apart else (hops or config.num_layers, *rows)
     keys = jnp.zeros((*lead, config.head_dim, slots), dtype)
     values = jnp.zeros((*lead, slots, config.head_dim), dtype)
-    return (Cache(keys, values),) * config.num_layers if shallow else Cache(keys, values)
+    return (Cache(keys, values),) * config.num_layers if apart else Cache(keys, values)
 
 
 def admit(caches: Caches, prompts: Any, rows: Int[Array, " some"], time: Int[Array, ""]) -> Caches:
@@ -117,11 +123,11 @@ def slots_of(caches: Caches | None) -> int:
 
 
 def is_shallow(config: DecoderConfig) -> bool:
-    """Tell whether layers are written out one by one instead of scanned.
+    """Tell whether stacked layers are written out one by one instead of scanned.
 
     A scan takes each layer's cache out of the stacked one at every token, which on small models
     costs more than the layer. A written-out layer reads its cache where it stands, but compile
-    time then grows with depth.
+    time then grows with depth. Layers that are not stacked are always written out.
     """
     return config.num_layers <= WRITTEN_OUT
 

@@ -1,9 +1,10 @@
 """One decoder for all the types in the table `variants`.
 
-Layers are stacked on a leading axis and run by ``lax.scan``, or in the order that a path in the
-parameters gives. What differs between layers (the sliding window, and with it RoPE) is per-layer
-data. Modules are Flax NNX; they leave this file only as `forward`, a pure function of a parameter
-tree.
+Layers that have buffers of their own are written out one after another, so that each is read where
+it stands. Layers that are stacked on a leading axis are run by ``lax.scan``, or in the order that a
+path in the parameters gives. What differs between layers (the sliding window, and with it RoPE) is
+per-layer data. Modules are Flax NNX; they leave this file only as `forward`, a pure function of a
+parameter tree.
 """
 
 import functools
@@ -20,7 +21,7 @@ from evojax_merge.models.decoder.cache import Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.flash import implementation_for
 from evojax_merge.models.decoder.layers import DecoderLayer, Embedding, Linear, RMSNorm
-from evojax_merge.models.decoder.params import layout
+from evojax_merge.models.decoder.params import STACK, is_unrolled, layout
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
@@ -56,6 +57,7 @@ class Decoder(nnx.Module):
         image_token_id: int | None,
         branches: Branches | None,
         shift: Int[Array, "batch slots axes"] | None,
+        layers: tuple[Params, ...] | None,
     ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
         if cache is not None or prefix is not None:
             own = slots_of(cache) if branches is None else branches.length
@@ -71,7 +73,7 @@ class Decoder(nnx.Module):
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
         if path is None:
-            x, cache = self._run_layers(x, at, cache, prefix)
+            x, cache = self._run_layers(x, at, cache, prefix, layers)
         else:
             x, cache = self._run_path(x, at, cache, prefix, path)
         x = self.norm(x[:, -1:] if last_only else x)
@@ -87,13 +89,22 @@ class Decoder(nnx.Module):
         at: Positions,
         cache: Caches | None,
         prefix: Any,
+        layers: tuple[Params, ...] | None,
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
-        graph, stacked = nnx.split(self.layers)
         windows = np.array([w or UNLIMITED for w in self.config.windows], np.int32)
-        if is_shallow(self.config):
+        if layers is None:
+            graph, stacked = nnx.split(self.layers)
+            if is_shallow(self.config):
+                layers = tuple(
+                    jax.tree.map(lambda leaf, i=index: leaf[i], stacked)
+                    for index in range(self.config.num_layers)
+                )
+        else:
+            graph = _layer_graph(self.config)
+        if layers is not None:
             caches: list[Any] = []
-            for index, window in enumerate(windows):
-                layer = nnx.merge(graph, jax.tree.map(lambda leaf, i=index: leaf[i], stacked))
+            for index, (weights, window) in enumerate(zip(layers, windows, strict=True)):
+                layer = nnx.merge(graph, weights)
                 own: Any = None if cache is None else cache[index]
                 shared = None if prefix is None else prefix[index]
                 x, added, own = layer(x, at, jnp.int32(window), None, own, shared)
@@ -173,8 +184,8 @@ def forward(
 
     Args:
         config: The decoder. With a path, its layers are those of the pool.
-        params: The parameter tree of the decoder with stacked layers, and perhaps a `Path` under
-            ``path``.
+        params: The parameter tree of the decoder, with stacked layers or unrolled ones (see
+            `Layout.unroll`). With stacked ones there may be a `Path` under ``path``.
         tokens: Token ids, left-padded. What stands in padding does not matter.
         start: The first slot of each sequence that holds a token.
         cache: The keys and values of slots before ``offset``. The new ones are written into it.
@@ -197,8 +208,10 @@ def forward(
     Returns:
         The logits in float32, and the cache with the new slots filled.
     """
-    weights = {name: part for name, part in params.items() if name != PATH}
-    model = nnx.merge(_graph(config, probed), weights)
+    layers = params[STACK] if is_unrolled(params) else None
+    apart = {PATH} if layers is None else {PATH, STACK}
+    weights = {name: part for name, part in params.items() if name not in apart}
+    model = nnx.merge(_graph(config, probed, layers is None), weights)
     return model(
         tokens,
         start,
@@ -212,6 +225,7 @@ def forward(
         image_token_id,
         branches,
         shift,
+        layers,
     )
 
 
@@ -221,9 +235,18 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
 
 
 @functools.cache
-def _graph(config: DecoderConfig, probed: bool) -> nnx.GraphDef:
+def _graph(config: DecoderConfig, probed: bool, stacked: bool) -> nnx.GraphDef:
+    """Return the decoder, with its stacked layers or without layers."""
     probes = set(layout(config).linear_inputs.values()) if probed else ()
-    return nnx.graphdef(nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes)))
+    model = nnx.eval_shape(lambda: attach(Decoder(config, rngs=nnx.Rngs(0)), probes))
+    if not stacked:
+        delattr(model, STACK)
+    return nnx.graphdef(model)
+
+
+@functools.cache
+def _layer_graph(config: DecoderConfig) -> nnx.GraphDef:
+    return nnx.graphdef(nnx.eval_shape(lambda: DecoderLayer(config, rngs=nnx.Rngs(0))))
 
 
 def _with_features(

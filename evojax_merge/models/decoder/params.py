@@ -5,6 +5,7 @@ import re
 
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.layout import Layout, Leaf, Place, Stack
+from evojax_merge.params.types import Params
 
 STACK = "layers"
 """The name of the one stack of layers."""
@@ -118,9 +119,14 @@ def layout(config: DecoderConfig) -> Layout:
     leaves = {path: _leaf(path, shape) for path, shape in _shapes(config).items()}
     return Layout(
         leaves,
-        {STACK: Stack(STACK, config.num_layers)},
+        {STACK: Stack(STACK, config.num_layers, unrolled=True)},
         {NAMES["lm_head.weight"]: NAMES["embed_tokens.weight"]} if tied else {},
     )
+
+
+def is_unrolled(params: Params) -> bool:
+    """Tell whether parameters have each layer in buffers of its own (see `Layout.unroll`)."""
+    return isinstance(params[STACK], tuple)
 
 
 def _leaf(path: str, shape: tuple[int, ...]) -> Leaf:

@@ -14,6 +14,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.pictures import Features, Pictures
 from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.params import is_unrolled
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.params.types import Array, Int, Params, Tokens
 
@@ -46,7 +47,8 @@ class Primed(NamedTuple):
 def empty_cache(config: DecoderConfig, params: Params, rows: int, slots: int) -> Caches:
     """Make an empty cache of as many hops and of the type that the parameters need."""
     hops = params[PATH].layer.shape[-1] if PATH in params else None
-    return init_cache(config, rows, slots, params["embed_tokens"]["weight"].dtype, hops)
+    dtype = params["embed_tokens"]["weight"].dtype
+    return init_cache(config, rows, slots, dtype, hops, is_unrolled(params))
 
 
 def candidates(
