@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from evojax_merge.models.decoder.decode_kernel import Partial, attend_in_use, join
 from evojax_merge.models.decoder.flash import Implementation, attend_fused
 from evojax_merge.params.types import Array, Bool, Float, Int
 
@@ -59,6 +60,7 @@ class Positions(NamedTuple):
         start: The time of each row's first token, which has position 0.
         fresh: Whether nothing came before these queries, so that they need no look into the cache.
         kernel: The kernel that computes attention of fresh queries. With None plain products do.
+        in_use: Whether there is one query a row, for which a kernel may read only the slots in use.
         local_rotation: The rotation of layers with a window, or None where it is the same.
         branches: Where the branches stand whose new tokens the queries are, all of one time. With
             None queries are tokens one after another.
@@ -72,6 +74,7 @@ class Positions(NamedTuple):
     kernel: Implementation | None = None
     local_rotation: Rotation | None = None
     branches: Branches | None = None
+    in_use: bool = False
 
     @property
     def slot(self) -> Int[Array, ""]:
@@ -172,6 +175,68 @@ def attend(
         mixed = jnp.einsum("bkgqs,bksd->bkgqd", own, v)
         mixed += jnp.einsum("bkgqs,ksd->bkgqd", before, shared.values)
     return mixed.transpose(0, 3, 1, 2, 4).reshape(batch, seq, heads, width)
+
+
+def attend_newest(
+    q: Float[Array, "batch 1 heads head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
+    at: Positions,
+    window: Int[Array, ""],
+    shared: Shared | None,
+    scale: float | None,
+    soft_cap: float | None,
+) -> Float[Array, "batch 1 heads head_dim"]:
+    """Compute what `attend` does for the newest token of each row, by what the platform has.
+
+    An NVIDIA GPU has a kernel that reads the slots in use alone (see `decode_kernel`).
+    """
+
+    def plain(q: Array, k: Array, v: Array) -> Array:
+        seen = visible(at, at.times(k.shape[-1]), window)
+        return attend(q, k, v, seen, shared, None, scale, soft_cap)
+
+    def by_kernel(q: Array, k: Array, v: Array) -> Array:
+        return attend_by_kernel(q, k, v, at, window, shared, scale, soft_cap)
+
+    return jax.lax.platform_dependent(q, k, v, cuda=by_kernel, default=plain)
+
+
+def attend_by_kernel(
+    q: Float[Array, "batch 1 heads head_dim"],
+    k: Float[Array, "batch kv_heads head_dim slots"],
+    v: Float[Array, "batch kv_heads slots head_dim"],
+    at: Positions,
+    window: Int[Array, ""],
+    shared: Shared | None,
+    scale: float | None,
+    soft_cap: float | None,
+    interpret: bool = False,
+) -> Float[Array, "batch 1 heads head_dim"]:
+    """Compute what `attend` does for the newest token of each row, from the slots in use alone.
+
+    What all rows share is mixed by plain products, and joined.
+    """
+    batch, _, heads, width = q.shape
+    scale = width**-0.5 if scale is None else scale
+    queries = q.reshape(batch, k.shape[1], -1, width)
+    last = at.query[-1]
+    first = jnp.maximum(at.start, last - window + 1)
+    found = attend_in_use(queries, k, v, first, last, scale, soft_cap, interpret=interpret)
+    if shared is not None:
+        products = jnp.einsum("bkgd,kds->bkgs", queries, shared.keys) * scale
+        scores = _masked(products[..., None, :], shared.seen, soft_cap)[..., 0, :]
+        greatest = jnp.max(scores, axis=-1)
+        weights = jnp.where(shared.seen[:, None], jnp.exp(scores - greatest[..., None]), 0.0)
+        mixed = jnp.einsum(
+            "bkgs,ksd->bkgd",
+            weights.astype(v.dtype),
+            shared.values,
+            preferred_element_type=jnp.float32,
+        )
+        before = Partial(mixed, greatest, jnp.sum(weights, axis=-1))
+        found = join(jax.tree.map(lambda *parts: jnp.stack(parts), before, found))
+    return found.normalised().astype(q.dtype).reshape(batch, 1, heads, width)
 
 
 def capped(x: Float[Array, " *shape"], cap: float) -> Float[Array, " *shape"]:

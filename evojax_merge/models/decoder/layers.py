@@ -15,6 +15,7 @@ from evojax_merge.models.decoder import rope
 from evojax_merge.models.decoder.attention import (
     Positions,
     attend,
+    attend_newest,
     shared_part,
     visible,
 )
@@ -111,8 +112,12 @@ class Attention(nnx.Module):
                 k, v = cache.of(layer)
                 times = at.times(k.shape[-1])
         shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
-        seen = visible(at, times, window)
-        mixed = attend(q, k, v, seen, shared, at.kernel, c.attention_scale, c.attention_soft_cap)
+        scale, soft_cap = c.attention_scale, c.attention_soft_cap
+        if at.in_use:
+            mixed = attend_newest(q, k, v, at, window, shared, scale, soft_cap)
+        else:
+            seen = visible(at, times, window)
+            mixed = attend(q, k, v, seen, shared, at.kernel, scale, soft_cap)
         return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
 
     def _projected(

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from evojax_merge.models.decoder import rope
+from evojax_merge.models.decoder import decode_kernel, rope
 from evojax_merge.models.decoder.attention import UNLIMITED, Branches, Positions, Rotation, capped
 from evojax_merge.models.decoder.cache import Caches, is_shallow, slots_of
 from evojax_merge.models.decoder.config import DecoderConfig
@@ -72,6 +72,8 @@ class Decoder(nnx.Module):
         at = _positions(self.config, length, start, offset, x.dtype, before, branches, further)
         if kernels and at.fresh and self.config.attention_soft_cap is None:
             at = at._replace(kernel=implementation_for(x.dtype, self.config.head_dim))
+        if kernels and not at.fresh and length == 1 and branches is None:
+            at = at._replace(in_use=decode_kernel.is_computed(x.dtype, self.config.head_dim))
         if path is None:
             x, cache = self._run_layers(x, at, cache, prefix, layers)
         else:

@@ -72,7 +72,7 @@ def test_scales_multiply_what_enters_a_hop(branch_only):
         config, along(params, layers, scales, branch_only=branch_only), tokens(), START
     )
 
-    graph = modeling._graph(config, False)
+    graph = modeling._graph(config, False, True)
     model = modeling.nnx.merge(graph, params)
     layer_graph, stacked = modeling.nnx.split(model.layers)
     x = model.embed_tokens(tokens())
