@@ -16,7 +16,7 @@ from evojax_merge.models.decoder.inference.scoring import (
     make_loglikelihood,
     sequence_loglikelihood,
 )
-from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.modeling import forward, pieces_of_logits
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
 from evojax_merge.params.population import capacity
@@ -119,7 +119,8 @@ class Likelihood(Ability):
         seq -= request.prefix
         activations = _activations(config, rows, seq, request.prefix, itemsize)
         activations += _features(request, batch[3:], rows, itemsize)
-        return activations + 4 * rows * seq * config.vocab_size * 2
+        pieces = max(1, pieces_of_logits(config, rows, seq))
+        return activations + 4 * rows * -(-seq // pieces) * config.vocab_size * 2
 
     def predict(self, config: DecoderConfig, request: Loglikelihood) -> Predict:
         run = functools.partial(forward, config, image_token_id=request.image_token_id)

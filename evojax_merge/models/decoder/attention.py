@@ -228,13 +228,8 @@ def attend_by_kernel(
         scores = _masked(products[..., None, :], shared.seen, soft_cap)[..., 0, :]
         greatest = jnp.max(scores, axis=-1)
         weights = jnp.where(shared.seen[:, None], jnp.exp(scores - greatest[..., None]), 0.0)
-        mixed = jnp.einsum(
-            "bkgs,ksd->bkgd",
-            weights.astype(v.dtype),
-            shared.values,
-            preferred_element_type=jnp.float32,
-        )
-        before = Partial(mixed, greatest, jnp.sum(weights, axis=-1))
+        mixed = jnp.einsum("bkgs,ksd->bkgd", weights.astype(v.dtype), shared.values)
+        before = Partial(mixed.astype(jnp.float32), greatest, jnp.sum(weights, axis=-1))
         found = join(jax.tree.map(lambda *parts: jnp.stack(parts), before, found))
     return found.normalised().astype(q.dtype).reshape(batch, 1, heads, width)
 

@@ -26,6 +26,9 @@ from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
+LOGIT_BYTES = 2**28
+"""How many bytes of logits are held together where the likelihood of all positions is computed."""
+
 
 class Decoder(nnx.Module):
     """Embedding, stacked layers, final norm and head."""
@@ -47,18 +50,20 @@ class Decoder(nnx.Module):
         self,
         tokens: Tokens,
         start: Int[Array, " batch"],
-        cache: Caches | None,
-        offset: Int[Array, ""] | int,
-        path: Path | None,
-        prefix: Caches | None,
-        last_only: bool,
-        kernels: bool,
-        features: Float[Array, "batch slots hidden"] | None,
-        image_token_id: int | None,
-        branches: Branches | None,
-        shift: Int[Array, "batch slots axes"] | None,
-        layers: tuple[Params, ...] | None,
-    ) -> tuple[Float[Array, "batch read vocab"], Caches | None]:
+        cache: Caches | None = None,
+        offset: Int[Array, ""] | int = 0,
+        *,
+        path: Path | None = None,
+        prefix: Caches | None = None,
+        last_only: bool = False,
+        kernels: bool = False,
+        features: Float[Array, "batch slots hidden"] | None = None,
+        image_token_id: int | None = None,
+        branches: Branches | None = None,
+        shift: Int[Array, "batch slots axes"] | None = None,
+        layers: tuple[Params, ...] | None = None,
+    ) -> tuple[Float[Array, "batch read hidden"], Caches | None]:
+        """Return what the head reads, and the cache (see `forward`)."""
         if cache is not None or prefix is not None:
             own = slots_of(cache) if branches is None else branches.length
             rope.check_lengths(self.config, slots_of(prefix) + (own or tokens.shape[1]))
@@ -78,12 +83,15 @@ class Decoder(nnx.Module):
             x, cache = self._run_layers(x, at, cache, prefix, layers)
         else:
             x, cache = self._run_path(x, at, cache, prefix, path)
-        x = self.norm(x[:, -1:] if last_only else x)
+        return self.norm(x[:, -1:] if last_only else x), cache
+
+    def logits(self, x: Float[Array, "batch read hidden"]) -> Float[Array, "batch read vocab"]:
+        """Return the logits of the next token in float32."""
         head = self.embed_tokens if self.config.tie_word_embeddings else self.lm_head
         logits = jnp.einsum("bsh,vh->bsv", observed(head, x), head.weight[...])
         logits = logits.astype(jnp.float32)
         cap = self.config.logit_soft_cap
-        return logits if cap is None else capped(logits, cap), cache
+        return logits if cap is None else capped(logits, cap)
 
     def _run_layers(
         self,
@@ -210,30 +218,96 @@ def forward(
     Returns:
         The logits in float32, and the cache with the new slots filled.
     """
-    layers = params[STACK] if is_unrolled(params) else None
-    apart = {PATH} if layers is None else {PATH, STACK}
-    weights = {name: part for name, part in params.items() if name not in apart}
-    model = nnx.merge(_graph(config, probed, layers is None), weights)
-    return model(
+    model, layers = _parts(config, params, probed)
+    read, cache = model(
         tokens,
         start,
         cache,
         offset,
-        params.get(PATH),
-        prefix,
-        last_only,
-        kernels,
-        features,
-        image_token_id,
-        branches,
-        shift,
-        layers,
+        path=params.get(PATH),
+        prefix=prefix,
+        last_only=last_only,
+        kernels=kernels,
+        features=features,
+        image_token_id=image_token_id,
+        branches=branches,
+        shift=shift,
+        layers=layers,
     )
+    return model.logits(read), cache
+
+
+def token_loglikelihood(
+    config: DecoderConfig,
+    params: Params,
+    tokens: Tokens,
+    start: Int[Array, " batch"],
+    *,
+    prefix: Caches | None = None,
+    kernels: bool = False,
+    features: Float[Array, "batch slots hidden"] | None = None,
+    image_token_id: int | None = None,
+    shift: Int[Array, "batch slots axes"] | None = None,
+) -> Float[Array, "batch later"]:
+    """Compute log p of each token but the first, given those before it, in float32.
+
+    Where the logits of all positions would take more than `LOGIT_BYTES`, they are made for some
+    positions after others. The arguments are those of `forward`.
+    """
+    model, layers = _parts(config, params, False)
+    read, _ = model(
+        tokens,
+        start,
+        path=params.get(PATH),
+        prefix=prefix,
+        kernels=kernels,
+        features=features,
+        image_token_id=image_token_id,
+        shift=shift,
+        layers=layers,
+    )
+
+    def of(x: Float[Array, "batch some hidden"], following: Tokens) -> Float[Array, "batch some"]:
+        logits = model.logits(x)
+        chosen = jnp.take_along_axis(logits, following[..., None], axis=-1)[..., 0]
+        return chosen - jax.nn.logsumexp(logits, axis=-1)
+
+    x, following = read[:, :-1], tokens[:, 1:]
+    batch, later = following.shape
+    pieces = min(later, pieces_of_logits(config, batch, later))
+    if pieces <= 1:
+        return of(x, following)
+    size = -(-later // pieces)
+    room = ((0, 0), (0, pieces * size - later))
+    divided = (
+        jnp.pad(part, (*room, *((0, 0),) * (part.ndim - 2)))
+        .reshape(batch, pieces, size, *part.shape[2:])
+        .swapaxes(0, 1)
+        for part in (x, following)
+    )
+    found = jax.lax.map(lambda piece: of(*piece), tuple(divided))
+    return found.swapaxes(0, 1).reshape(batch, pieces * size)[:, :later]
+
+
+def pieces_of_logits(config: DecoderConfig, batch: int, positions: int) -> int:
+    """Count the pieces in which the logits of some positions are made."""
+    return -(-4 * batch * positions * config.vocab_size // LOGIT_BYTES)
 
 
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
     """Draw random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
+
+
+def _parts(
+    config: DecoderConfig, params: Params, probed: bool
+) -> tuple[Decoder, tuple[Params, ...] | None]:
+    """Return the decoder with its parameters, and its layers where they are unrolled."""
+    layers = params[STACK] if is_unrolled(params) else None
+    apart = {PATH} if layers is None else {PATH, STACK}
+    weights = {name: part for name, part in params.items() if name not in apart}
+    model: Decoder = nnx.merge(_graph(config, probed, layers is None), weights)
+    return model, layers
 
 
 @functools.cache

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.pictures import Pictures
 from evojax_merge.models.decoder.inference.prefix import Primed, candidates, features_of, prime
-from evojax_merge.models.decoder.modeling import forward
+from evojax_merge.models.decoder.modeling import token_loglikelihood
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, Tokens
 
@@ -41,7 +40,7 @@ def sequence_loglikelihood(
         image_token_id: The picture token.
         shift: How much further the position of each row of features is, as in `forward`.
     """
-    logits, _ = forward(
+    each = token_loglikelihood(
         config,
         params,
         tokens,
@@ -52,9 +51,7 @@ def sequence_loglikelihood(
         image_token_id=image_token_id,
         shift=shift,
     )
-    chosen = jnp.take_along_axis(logits[:, :-1], tokens[:, 1:, None], axis=-1)[..., 0]
-    normaliser = jax.nn.logsumexp(logits[:, :-1], axis=-1)
-    return jnp.sum(jnp.where(target[:, 1:], chosen - normaliser, 0.0), axis=-1)
+    return jnp.sum(jnp.where(target[:, 1:], each, 0.0), axis=-1)
 
 
 def make_loglikelihood(

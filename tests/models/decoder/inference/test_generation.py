@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
+from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
 from evojax_merge.models.decoder.variants import MODEL_TYPES
@@ -113,6 +114,20 @@ def test_a_population_answers_as_its_members_do(llama, prompts):
     together = run(stacked(*(model.params for model in llama)), tokens, start)
     for index, model in enumerate(llama):
         np.testing.assert_array_equal(together[index], run(alone(model.params), tokens, start)[0])
+
+
+@pytest.mark.parametrize("positions", [1, 3, 5])
+def test_logits_in_pieces_score_as_whole_ones(llama, prompts, monkeypatch, positions):
+    tokens, start = prompts
+    target = np.arange(tokens.shape[1])[None] > start[:, None]
+    config, params = llama[0].config, alone(llama[0].params)
+    whole = jax.jit(make_loglikelihood(config))(params, tokens, start, target)
+    monkeypatch.setattr(modeling, "LOGIT_BYTES", 4 * len(tokens) * config.vocab_size * positions)
+    assert modeling.pieces_of_logits(config, *tokens[:, 1:].shape) == -(-8 // positions)
+    scoring = jax.jit(make_loglikelihood(config))
+    np.testing.assert_allclose(scoring(params, tokens, start, target), whole, rtol=1e-6)
+    held = scoring.lower(params, tokens, start, target).compile().as_text()
+    assert f"f32[{len(tokens)},8,{config.vocab_size}]" not in held
 
 
 def test_what_stands_in_padding_does_not_matter(llama, prompts):
