@@ -10,6 +10,7 @@ import numpy as np
 
 from evojax_merge.models.ability import Ability, Batch, ItemLoglikelihood, Predict, Program
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.continuous import refill_of
 from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.inference.pictures import Features, Pictures
 from evojax_merge.models.decoder.inference.scoring import (
@@ -57,19 +58,21 @@ class Generation(Ability):
         itemsize: int,
         hops: int | None = None,
     ) -> int:
-        rows, seq = batch[0].shape
-        rows, seq = min(rows, request.slots or rows), seq - request.prefix
+        count, seq = batch[0].shape
+        rows, seq = min(count, request.slots or count), seq - request.prefix
+        read = refill_of(rows) if rows < count and request.beams == 1 else rows
         written = request.beams * request.max_new_tokens
         token = 2 * (hops or config.num_layers) * config.num_kv_heads * config.head_dim
         cache = token * ((seq + written) * rows + request.prefix)
-        activations = _activations(config, rows, seq, request.prefix, itemsize)
-        activations += _features(request, batch[2:], rows, itemsize)
+        cache += token * seq * read if read < rows else 0
+        activations = _activations(config, read, seq, request.prefix, itemsize)
+        activations += _features(request, batch[2:], read, itemsize)
         if request.beams > 1:  # as many queries as beams look at all that any beam has written
             step = _activations(
                 config, rows, request.beams, request.prefix + seq + written, itemsize
             )
             activations = max(activations, step)
-        return activations + itemsize * cache * 2 + _choosing(config, request, rows)
+        return activations + itemsize * cache + _choosing(config, request, rows)
 
     def smaller(self, request: Generate, batches: Sequence[Batch]) -> Generate | None:
         most = request.slots or max(len(batch[0]) for batch in batches)
@@ -120,7 +123,7 @@ class Likelihood(Ability):
         activations = _activations(config, rows, seq, request.prefix, itemsize)
         activations += _features(request, batch[3:], rows, itemsize)
         pieces = max(1, pieces_of_logits(config, rows, seq))
-        return activations + 4 * rows * -(-seq // pieces) * config.vocab_size * 2
+        return activations + 4 * rows * -(-seq // pieces) * config.vocab_size
 
     def predict(self, config: DecoderConfig, request: Loglikelihood) -> Predict:
         run = functools.partial(forward, config, image_token_id=request.image_token_id)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import numpy as np
 import pytest
 
 from evojax_merge.fitness import GenerationTask
@@ -55,6 +57,49 @@ def test_beams_are_answers_at_a_time(bound):
         found.append(request.slots)
         request = ability.smaller(request, bound.batches)
     assert found == [None, 50, 25, 12, 6, 3]
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize(("prompt", "new"), [(32, 64), (8, 200), (128, 16)])
+@pytest.mark.parametrize(
+    "request_",
+    [Generate(1, (2,), 0), Generate(1, (2,), 0, slots=8), Generate(1, (2,), 0, beams=3)],
+    ids=["together", "in turn", "beams"],
+)
+def test_an_estimate_is_near_what_the_compiler_says(request_, prompt, new):
+    sizes = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 4}
+    config = DecoderConfig.from_hf(tiny_config(vocab_size=256, **sizes))
+    estimated, compiled = estimated_and_compiled(
+        config,
+        dataclasses.replace(request_, max_new_tokens=new),
+        (np.zeros((32, prompt), np.int32), np.zeros(32, np.int32)),
+    )
+    assert 0.9 * compiled < estimated < 2.5 * compiled
+
+
+@pytest.mark.parametrize("vocabulary", [256, 8192])
+def test_an_estimate_of_scoring_is_near_what_the_compiler_says(vocabulary):
+    config = DecoderConfig.from_hf(tiny_config(vocab_size=vocabulary, hidden_size=64))
+    marked = np.zeros((32, 64), bool)
+    batch = (marked.astype(np.int32), np.zeros(32, np.int32), marked)
+    estimated, compiled = estimated_and_compiled(config, Loglikelihood(), batch)
+    assert 0.9 * compiled < estimated < 2.5 * compiled
+
+
+def estimated_and_compiled(config, request, batch):
+    """What a program takes beside its arguments, by the estimate and by the compiler."""
+    ability, layout = DECODER.ability(request), DECODER.layout(config)
+    axes = layout.unrolled_axes()
+    params = jax.eval_shape(layout.unroll, DECODER.abstract_params(config))
+    alone = jax.tree.map(
+        lambda leaf, axis: jax.ShapeDtypeStruct(
+            (*leaf.shape[:axis], 1, *leaf.shape[axis:]), leaf.dtype
+        ),
+        params,
+        axes,
+    )
+    program = jax.jit(ability.program(config, request, axes)).lower(alone, *batch).compile()
+    return ability.bytes(config, request, batch, 4), program.memory_analysis().temp_size_in_bytes
 
 
 def test_slots_are_at_least_one(write):  # noqa: F811

@@ -58,6 +58,11 @@ _State = tuple[Int[Array, ""], _Queue]
 """The time at which the last tokens are put into the cache, and the queue."""
 
 
+def refill_of(slots: int) -> int:
+    """Return how many prompts are prefilled at a time where it is not said: 1 / 8 of the slots."""
+    return max(1, slots // 8)
+
+
 def answer_in_turn(
     greedy: Greedy,
     lanes: Lanes,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.beam_search import BeamSearch, search_in_groups
-from evojax_merge.models.decoder.inference.continuous import answer_in_turn
+from evojax_merge.models.decoder.inference.continuous import answer_in_turn, refill_of
 from evojax_merge.models.decoder.inference.decoding import Prompts
 from evojax_merge.models.decoder.inference.greedy import Greedy, Last
 from evojax_merge.models.decoder.inference.lanes import Lanes
@@ -88,7 +88,7 @@ def make_generate(
         elif slots is None or len(tokens) <= slots:
             output = _answer_together(decoding, lanes, prompts)
         else:
-            some = min(refill or max(1, slots // 8), slots)
+            some = min(refill or refill_of(slots), slots)
             output = answer_in_turn(decoding, lanes, prompts, slots, some)
         return output if lanes.lead else output[None]
 
