@@ -162,6 +162,8 @@ class Evaluator:
     ) -> Evaluation:
         """Measure every candidate.
 
+        While the devices run one chunk, the host scores the answers of the chunk before.
+
         Args:
             population: The genotypes.
             split: The split that is measured, a key of ``tasks``.
@@ -171,19 +173,31 @@ class Evaluator:
         genotypes = np.asarray(population, np.float32)
         task, batches = self._chosen(split, rows)
         step = self.chunk * self._devices
-        results, seconds = [], []
-        for first in range(0, len(genotypes), step):
-            interrupted()
-            began = time.perf_counter()
-            part = genotypes[first : first + step]
-            padding = np.repeat(part[-1:], step - len(part), axis=0)
-            self.merge(np.concatenate([part, padding]))
-            outputs = [output[: len(part)] for output in self._run(split, batches)]
+        results: list[np.ndarray] = []
+        seconds: list[float] = []
+        finished = time.perf_counter()
+
+        def finish(part: Float[np.ndarray, "some dims"], running: list[Array]) -> None:
+            nonlocal finished
+            outputs = [_fetch(output)[: len(part)] for output in running]
             items = task.score(outputs)
             items[~self._candidates.is_valid(part)] = np.nan
             results.append(items)
-            elapsed = time.perf_counter() - began
-            seconds += [elapsed / len(part)] * len(part)
+            began, finished = finished, time.perf_counter()
+            seconds.extend([(finished - began) / len(part)] * len(part))
+
+        before = None
+        for first in range(0, len(genotypes), step):
+            interrupted()
+            part = genotypes[first : first + step]
+            padding = np.repeat(part[-1:], step - len(part), axis=0)
+            self.merge(np.concatenate([part, padding]))
+            running = self._start(split, batches)
+            if before is not None:
+                finish(*before)
+            before = part, running
+        if before is not None:
+            finish(*before)
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
 
     @property
@@ -227,8 +241,12 @@ class Evaluator:
                 yield items, [output[index : index + 1] for output in outputs]
 
     def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
+        return list(map(_fetch, self._start(split, batches)))
+
+    def _start(self, split: str, batches: "_Placed") -> list[Array]:
+        """What the devices give for each batch, which they may still be computing."""
         return [
-            _fetch(program(self._params, self._shared, *batch))
+            program(self._params, self._shared, *batch)
             for program, own in zip(self._programs[split], batches, strict=True)
             for batch in own
         ]

@@ -58,6 +58,27 @@ def test_only_the_first_generation_compiles(digits, population):
     assert later.count == 0
 
 
+def test_a_chunk_is_scored_while_the_next_one_runs(digits, population, monkeypatch):
+    evaluator, happened = digits.evaluator(chunk=3), []
+    task, start = evaluator.tasks["search"], evaluator._start
+
+    def started(*args):
+        happened.append("start")
+        return start(*args)
+
+    def score(outputs):
+        happened.append("score")
+        return type(task).score(task, outputs)
+
+    monkeypatch.setattr(evaluator, "_start", started)
+    monkeypatch.setitem(vars(task), "score", score)
+    evaluation = evaluator(population, "search")
+    assert happened == ["start", "start", "score", "start", "score", "score"]
+    whole = digits.evaluator(chunk=8)(population, "search")
+    np.testing.assert_array_equal(evaluation.items, whole.items)
+    assert (evaluation.seconds > 0).all()
+
+
 def test_leaving_between_chunks(digits, population):
     calls = []
 
