@@ -44,9 +44,10 @@ def measure(name: str, size: dict[str, int], folder: Path) -> list[Row]:
     mask = np.arange(PROMPT) >= start[:, None]
     tokens = np.where(mask, tokens, 0)
 
-    generate = jax.jit(make_generate(model.config, max_new_tokens=NEW, eos_ids=(), pad_id=0))
-    axes = model.family.layout(model.config).population_axes()
-    params = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), model.params, axes)
+    layout = model.family.layout(model.config)
+    axes = layout.unrolled_axes()
+    generate = jax.jit(make_generate(model.config, axes, max_new_tokens=NEW, eos_ids=(), pad_id=0))
+    params = jax.tree.map(jnp.expand_dims, layout.unroll(model.params), axes)
     theirs_inputs = {
         "inputs": torch.tensor(tokens, dtype=torch.long),
         "attention_mask": torch.tensor(mask.astype(np.int64)),

@@ -158,8 +158,9 @@ def _answering(shape: Shape, folder: Path) -> list[Row]:
     order = np.tile(np.arange(count, dtype=np.int32), (BATCH, 1))
     sight = Common(Sight(both.pixels, {}))
 
-    axes = family.layout(config).population_axes()
-    params = jax.tree.map(jnp.expand_dims, both.model.params, axes)
+    layout = family.layout(config)
+    axes = layout.unrolled_axes()
+    params = jax.tree.map(jnp.expand_dims, layout.unroll(both.model.params), axes)
     whole = jax.jit(family.ability(request).program(config, request, axes))
     see = jax.jit(lambda params, tiles: features(config, params, tiles, both.pixels))
     seen = see(both.model.params, both.tiles)

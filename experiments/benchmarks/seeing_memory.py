@@ -25,7 +25,13 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from measure import Row, main, row
 
-from evojax_merge.measuring.evaluator import _make_merge, _pop_spec, _spread, whole_models
+from evojax_merge.measuring.evaluator import (
+    _laid_out,
+    _make_merge,
+    _pop_spec,
+    _spread,
+    whole_models,
+)
 from evojax_merge.models.family import DECODER, LLAVA
 from evojax_merge.models.llava.modeling import features
 from evojax_merge.models.request import Generate, Pixels
@@ -90,7 +96,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
         lambda leaf, axis: array(
             *leaf.shape[:axis], 1, *leaf.shape[axis:], dtype=leaf.dtype, axes=_pop_spec(axis)
         ),
-        model,
+        jax.eval_shape(candidates.form, model),
         candidates.axes,
     )
     rows = [
@@ -130,7 +136,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
     tiles = array(TILES, 3, side, side, dtype=jnp.uint8)
     measured("tower and projector", see.lower(eyes, tiles))
     genotypes = array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    merging = _make_merge(merge_fn, candidates.axes, mesh)
+    merging = _make_merge(_laid_out(merge_fn, candidates.form), candidates.axes, mesh)
     materials = (model, (model, model))
     measured("merge", merging.lower(buffer, materials, genotypes, array()))
     request = Generate(NEW, (2,), 0, slots=SLOTS, image_token_id=IMAGE_TOKEN)
