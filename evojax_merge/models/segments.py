@@ -10,7 +10,7 @@ from evojax_merge.documents.nearest import nearest
 from evojax_merge.models import COMMON_GROUPS, Layout
 from evojax_merge.params.types import Array, Int
 
-LeafCoefficients = dict[str, dict[str, Array]]
+LeafCoefficients = dict[str, dict[str, Array | np.ndarray]]
 """Coefficients by leaf path and name: ``[sources]``, or ``[sources, layers]`` if stacked."""
 
 
@@ -138,10 +138,13 @@ def expand(
             sources share them.
         assignment: The result of `assign`.
     """
+
+    def look_up(value: Array | np.ndarray, index: np.ndarray) -> Array | np.ndarray:
+        if isinstance(value, np.ndarray):  # which takes no program
+            return np.take(value, index, axis=-1)
+        return jnp.take(value, jnp.asarray(index), axis=-1)
+
     return {
-        path: {
-            name: jnp.take(jnp.asarray(value), jnp.asarray(index), axis=-1)
-            for name, value in coefficients.items()
-        }
+        path: {name: look_up(value, index) for name, value in coefficients.items()}
         for path, index in assignment.items()
     }

@@ -167,10 +167,10 @@ def constant_coefficients(
             f"{operator.name} has no coefficient {sorted(unknown)}, only {sorted(known)}"
         )
     one_leaf = {
-        coefficient.name: jnp.full(
+        coefficient.name: np.full(
             (sources,) if coefficient.per_source else (),
             values.get(coefficient.name, coefficient.default),
-            jnp.float32,
+            np.float32,
         )
         for coefficient in operator.coefficients
     }
@@ -198,7 +198,7 @@ def _kept(
         if not arrays.keys() >= set(names):
             return None
         statistics[path] = jax.tree.unflatten(
-            structure, [jnp.asarray(arrays[name]) for name in names]
+            structure, [jax.device_put(arrays[name]) for name in names]
         )
     return statistics
 

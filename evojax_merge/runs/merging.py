@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from evojax_merge.checkpoints import Model
@@ -73,7 +72,7 @@ class Merging:
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]
     ) -> Recipe:
         """The recipe of a genotype."""
-        decoded = jax.jit(space.decode)(genotype)
+        decoded = space.decode_one(genotype)
         return Recipe(
             operator=self.experiment.operator_target,
             arguments=self.experiment.operator_arguments | pinned(self.items),

@@ -32,6 +32,7 @@ that of a 10-gene ellipsoid between walls:
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -108,6 +109,4 @@ def make_box(
     wide = high - low if span is None else np.atleast_1d(np.asarray(span, np.float32))
     if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):
         raise ValueError("span must have a positive, finite number for each gene")
-    return Box(
-        jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), jnp.asarray(wide), float(sigma)
-    )
+    return Box(*jax.device_put((low, high, begin, wide)), float(sigma))
