@@ -78,9 +78,8 @@ def keeping(cache: CompilationCache | None) -> Iterator[None]:
     Args:
         cache: The place of the programs; None keeps nothing.
     """
-    settings = jax.config
-    theirs = settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache
-    if cache is None or theirs:
+    theirs = _setting("jax_compilation_cache_dir") is not None
+    if cache is None or theirs or not _setting("jax_enable_compilation_cache"):
         yield
         return
     if (refusal := _refusal(cache.directory)) is not None:
@@ -92,15 +91,15 @@ def keeping(cache: CompilationCache | None) -> Iterator[None]:
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    before = {name: getattr(settings, name) for name in changed}
+    before = {name: _setting(name) for name in changed}
     try:
         for name, value in changed.items():
-            settings.update(name, value)
+            jax.config.update(name, value)
         _give_to_jax(Programs(cache))
         yield
     finally:
         for name, value in before.items():
-            settings.update(name, value)
+            jax.config.update(name, value)
         _give_to_jax(None)
 
 
@@ -165,6 +164,10 @@ class Programs:
         if not self._warned:  # what is wrong with one program is wrong with a hundred
             self._warned = True
             _warn(self._path, message)
+
+
+def _setting(name: str) -> Any:
+    return getattr(jax.config, name)
 
 
 def _give_to_jax(programs: Programs | None) -> None:

@@ -166,7 +166,7 @@ def constant_coefficients(
         raise ValueError(
             f"{operator.name} has no coefficient {sorted(unknown)}, only {sorted(known)}"
         )
-    one_leaf = {
+    one_leaf: dict[str, Any] = {
         coefficient.name: np.full(
             (sources,) if coefficient.per_source else (),
             values.get(coefficient.name, coefficient.default),

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from evojax_merge.checkpoints import Model
@@ -72,7 +73,7 @@ class Merging:
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]
     ) -> Recipe:
         """The recipe of a genotype."""
-        decoded = space.decode_one(genotype)
+        decoded = space.decode_one(jax.device_put(genotype))
         return Recipe(
             operator=self.experiment.operator_target,
             arguments=self.experiment.operator_arguments | pinned(self.items),

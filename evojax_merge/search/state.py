@@ -56,8 +56,8 @@ class Spent(NamedTuple):
 
 def init_archive(size: int, dims: int) -> Archive:
     """An archive with ``size`` empty places."""
-    empty = Archive(np.zeros((size, dims), np.float32), np.full(size, -np.inf, np.float32))
-    return jax.device_put(empty)
+    genotypes, fitness = np.zeros((size, dims), np.float32), np.full(size, -np.inf, np.float32)
+    return Archive(jax.device_put(genotypes), jax.device_put(fitness))
 
 
 @jax.jit

@@ -109,4 +109,10 @@ def make_box(
     wide = high - low if span is None else np.atleast_1d(np.asarray(span, np.float32))
     if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):
         raise ValueError("span must have a positive, finite number for each gene")
-    return Box(*jax.device_put((low, high, begin, wide)), float(sigma))
+    return Box(
+        jax.device_put(low),
+        jax.device_put(high),
+        jax.device_put(begin),
+        jax.device_put(wide),
+        float(sigma),
+    )
