@@ -17,11 +17,19 @@ from omegaconf import DictConfig
 
 from evojax_merge import operators
 from evojax_merge.checkpoints import Model, export, load
-from evojax_merge.config import ConfigError, build, compose, load_config_file, resolved_yaml
+from evojax_merge.config import (
+    ConfigError,
+    build,
+    compilation_cache,
+    compose,
+    load_config_file,
+    resolved_yaml,
+)
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
 from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.fitness.base import Task
+from evojax_merge.measuring.compilations import keeping
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.recipes.execution import Terms, model_of, route_of
 from evojax_merge.recipes.path import PathRecipe, load_recipe
@@ -275,8 +283,6 @@ def evolve(
         LockedError: Another process is writing the directory.
         Interrupted: A signal came; `resume` continues.
     """
-    from evojax_merge.runs.run import run
-
     if not isinstance(config, DictConfig):
         overrides = list(config)
         config = compose(config)
@@ -284,7 +290,9 @@ def evolve(
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         directory = Path("runs") / config.name / stamp
     directory = Path(directory)
-    with _kept_once_begun(directory):
+    with keeping(compilation_cache(config)), _kept_once_begun(directory):
+        from evojax_merge.runs.run import run
+
         config.working_directory = str(Path.cwd())
         text = resolved_yaml(config)
         experiment = build(config)
@@ -344,8 +352,6 @@ def resume(
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
     """
-    from evojax_merge.runs.run import left_by, run
-
     directory = Path(directory).absolute()
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     if (links := links_out(directory)) and not trust_config:
@@ -356,9 +362,17 @@ def resume(
         )
     _check_regular(directory)
     try:
-        with locked(directory), contextlib.chdir(started_from(config)):
+        with (
+            keeping(compilation_cache(config)),
+            locked(directory),
+            contextlib.chdir(started_from(config)),
+        ):
+            from evojax_merge.runs.run import run
+
             return run(build(config), directory, console)
     except ReadOnlyError as error:
+        from evojax_merge.runs.run import left_by
+
         if (finished := left_by(directory, console)) is not None:
             return finished
         raise ValueError(

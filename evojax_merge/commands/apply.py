@@ -7,6 +7,7 @@ from rich.console import Console
 
 from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.exchange import apply_mergekit, is_mergekit
+from evojax_merge.measuring.compilations import default_cache, keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 
 
@@ -51,11 +52,14 @@ def run(arguments: list[str], console: Console) -> None:
         "--strict", action="store_true", help="refuse what a YAML of mergekit is warned of"
     )
     options = parser.parse_args(arguments)
-    if options.images is not None:
-        _draw(options, console)
-        return
-    if options.out is None:
+    if options.images is None and options.out is None:
         parser.error("the following arguments are required: --out, or --images")
+    with keeping(default_cache()):
+        (_write if options.images is None else _draw)(options, console)
+
+
+def _write(options: Namespace, console: Console) -> None:
+    """Build the model that is described, and write it."""
     if _occupied(options.out) and not options.overwrite:
         directory = options.out.is_dir()
         kind = "is not empty; give another directory" if directory else "exists; give another name"

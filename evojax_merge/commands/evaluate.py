@@ -11,12 +11,14 @@ from evojax_merge import api
 from evojax_merge.checkpoints import load_parts
 from evojax_merge.config import (
     build_task,
+    compilation_cache,
     compose,
     foreign_factories,
     load_config_file,
     read_config_file,
 )
 from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.measuring.compilations import keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.report.results import flaw_line, results_table, save_results
@@ -66,7 +68,7 @@ def run(arguments: list[str], console: Console) -> None:
         started = api.started_from(config)
     else:
         config = compose(options.overrides, options.config_dir)
-    with contextlib.chdir(started):
+    with keeping(compilation_cache(config)), contextlib.chdir(started):
         task = build_task(config)
         if options.split is not None:
             task = task.on(options.split)

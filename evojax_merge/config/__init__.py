@@ -9,7 +9,7 @@ from evojax_merge.config.composition import (
     resolved_yaml,
 )
 from evojax_merge.config.explanation import ConfigError
-from evojax_merge.config.instantiation import build, build_task
+from evojax_merge.config.instantiation import build, build_task, compilation_cache
 from evojax_merge.config.trust import foreign_factories
 from evojax_merge.documents.bundled import conf_directory
 
@@ -18,6 +18,7 @@ __all__ = [
     "build",
     "build_task",
     "check_sweep",
+    "compilation_cache",
     "compose",
     "conf_directory",
     "expand_overrides",

@@ -21,10 +21,14 @@ from evojax_merge.documents.bundled import conf_directory, experiments_directory
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.yaml_text import load_yaml
+from evojax_merge.measuring import compilations
 from evojax_merge.operators.statistics.cache import default_directory
 
 OmegaConf.register_new_resolver("experiments", experiments_directory, replace=True)
 OmegaConf.register_new_resolver("statistics_directory", default_directory, replace=True)
+OmegaConf.register_new_resolver(
+    "compilation_directory", compilations.default_directory, replace=True
+)
 
 
 @contextlib.contextmanager
@@ -128,6 +132,9 @@ def _compose(overrides: Sequence[str], search_path: list[str]) -> DictConfig:
 def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
     """The resolved configuration that a run left behind, in which nothing is looked up any more.
 
+    Compiled programs are code. Without trust they are kept in this user's own directory, and not in
+    one that the file names.
+
     Args:
         path: The file.
         trust: Whether it may name factories from outside this package, which building it runs.
@@ -149,6 +156,8 @@ def load_config_file(path: Path, *, trust: bool = False) -> DictConfig:
             "on with the version that began the run"
         ) from error
     assert isinstance(merged, DictConfig)
+    if not trust and (kept := merged.compilation_cache) is not None and kept.directory is not None:
+        kept.directory = compilations.default_directory()
     return merged
 
 

@@ -7,7 +7,7 @@ dataclasses, so they are not.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jax.sharding import Mesh
 
@@ -16,7 +16,9 @@ from evojax_merge.fitness.base import Task
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.statistics.cache import StatisticsCache
 from evojax_merge.recipes.coefficients import DTYPES
-from evojax_merge.strategies.base import Strategy
+
+if TYPE_CHECKING:  # evosax compiles a program when it is imported, and takes a second
+    from evojax_merge.strategies.base import Strategy
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -268,7 +270,7 @@ class Experiment:
     operator_target: str
     operator_arguments: dict[str, Any]
     space: Any
-    strategy: Callable[..., Strategy]
+    strategy: "Callable[..., Strategy]"
     task: Task
     mesh: Callable[[], Mesh]
     budget: SearchBudget

@@ -1,6 +1,7 @@
 """How a configuration becomes the objects that it describes."""
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
@@ -15,6 +16,7 @@ from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import check_task
+from evojax_merge.measuring.compilations import CompilationCache
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.operators.statistics.cache import StatisticsCache
 
@@ -75,14 +77,30 @@ def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None
     return {asked: _enabled(config, seed)} if asked else {}
 
 
+def compilation_cache(config: DictConfig) -> CompilationCache | None:
+    """Where a configuration keeps compiled programs, if anywhere.
+
+    Raises:
+        ConfigError: The directory is no path.
+        ValueError: The limit is no number.
+    """
+    kept = config.compilation_cache
+    directory = None if kept is None else _directory("compilation_cache", kept)
+    return None if directory is None else CompilationCache(directory, kept.limit_gb)
+
+
 def _statistics_cache(config: DictConfig) -> StatisticsCache | None:
+    directory = _directory("statistics_cache", config)
+    return None if directory is None else StatisticsCache(directory, config.limit_gb)
+
+
+def _directory(name: str, config: DictConfig) -> Path | None:
     if config.directory is None:
         return None
     try:
-        directory = at_home(config.directory)
+        return at_home(config.directory)
     except DocumentError as error:
-        raise ConfigError(f"statistics_cache.directory {config.directory}: {error}") from None
-    return StatisticsCache(directory, config.limit_gb)
+        raise ConfigError(f"{name}.directory {config.directory}: {error}") from None
 
 
 def build_task(config: DictConfig) -> Any:

@@ -14,6 +14,7 @@ from evojax_merge.config.experiment import (
     RacingConfig,
     SearchBudget,
 )
+from evojax_merge.measuring import compilations
 from evojax_merge.operators.statistics.cache import LIMIT_GB
 
 
@@ -36,6 +37,14 @@ class StatisticsCacheConfig:
 
 
 @dataclasses.dataclass
+class CompilationCacheConfig:
+    """The settings of a `evojax_merge.measuring.compilations.CompilationCache`."""
+
+    directory: str | None = None
+    limit_gb: float = compilations.LIMIT_GB
+
+
+@dataclasses.dataclass
 class Config:
     """The root of ``conf/config.yaml``; groups are described in their own files."""
 
@@ -54,6 +63,7 @@ class Config:
     statistics_cache: StatisticsCacheConfig = dataclasses.field(
         default_factory=StatisticsCacheConfig
     )
+    compilation_cache: CompilationCacheConfig | None = None
     working_directory: str | None = None
 
 

@@ -5,9 +5,10 @@ over the ``pop`` axis of the mesh; every device runs the same program on the sam
 candidates, whatever the mesh, so that a candidate's results do not depend on it.
 """
 
+import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -136,6 +137,7 @@ class Evaluator:
         self.chunk = chunk or min(share, fitting)
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)
+        self._stack_models = jax.jit(functools.partial(_stacked, axes))
         self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
         self._everywhere = everywhere
         self._common: dict[int, tuple[Any, Array]] = {}
@@ -284,14 +286,9 @@ class Evaluator:
         return self._taken[choice]
 
     def _stack(self, models: list[Params]) -> Params:
-        def stack(old: Array, axis: int, *leaves: Array) -> Array:
-            del old
-            return jnp.stack(leaves, axis)
-
-        axes = self._candidates.axes
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
-        stacked = jax.tree.map(stack, self._params, axes, *models)
-        return jax.device_put(stacked, shardings)
+        del self._params  # or there would be three at once: the model, its copy, and the old one
+        return jax.device_put(self._stack_models(models), shardings)
 
     def _plan_memory(
         self, family: Family, config: Any, candidate: Params
@@ -395,6 +392,10 @@ def _spread(
         )(part, shared, *batch)
 
     return jax.jit(run)
+
+
+def _stacked(axes: Any, models: Sequence[Params]) -> Params:
+    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *models)
 
 
 def _pop_spec(axis: int) -> P:

@@ -1,7 +1,7 @@
 """Segments are the parts of a model within which a source's coefficients are constant."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +10,9 @@ from evojax_merge.documents.nearest import nearest
 from evojax_merge.models import COMMON_GROUPS, Layout
 from evojax_merge.params.types import Array, Int
 
-LeafCoefficients = dict[str, dict[str, Array]]
-"""Coefficients by leaf path and name: ``[sources]``, or ``[sources, layers]`` if stacked."""
+LeafCoefficients = dict[str, dict[str, Any]]
+"""Coefficients by leaf path and name: ``[sources]``, or ``[sources, layers]`` if stacked.
+They are arrays of NumPy where what they are looked up in is."""
 
 
 class Segment(NamedTuple):
@@ -138,10 +139,13 @@ def expand(
             sources share them.
         assignment: The result of `assign`.
     """
+
+    def look_up(value: Array | np.ndarray, index: np.ndarray) -> Array | np.ndarray:
+        if isinstance(value, np.ndarray):  # which takes no program
+            return np.take(value, index, axis=-1)
+        return jnp.take(value, jnp.asarray(index), axis=-1)
+
     return {
-        path: {
-            name: jnp.take(jnp.asarray(value), jnp.asarray(index), axis=-1)
-            for name, value in coefficients.items()
-        }
+        path: {name: look_up(value, index) for name, value in coefficients.items()}
         for path, index in assignment.items()
     }

@@ -166,11 +166,11 @@ def constant_coefficients(
         raise ValueError(
             f"{operator.name} has no coefficient {sorted(unknown)}, only {sorted(known)}"
         )
-    one_leaf = {
-        coefficient.name: jnp.full(
+    one_leaf: dict[str, Any] = {
+        coefficient.name: np.full(
             (sources,) if coefficient.per_source else (),
             values.get(coefficient.name, coefficient.default),
-            jnp.float32,
+            np.float32,
         )
         for coefficient in operator.coefficients
     }
@@ -198,7 +198,7 @@ def _kept(
         if not arrays.keys() >= set(names):
             return None
         statistics[path] = jax.tree.unflatten(
-            structure, [jnp.asarray(arrays[name]) for name in names]
+            structure, [jax.device_put(arrays[name]) for name in names]
         )
     return statistics
 

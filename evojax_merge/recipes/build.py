@@ -1,7 +1,8 @@
 """Merged models, from a recipe or by an operator at fixed values."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -133,17 +134,20 @@ def _merged(
     stacked = ingredients.layout.stacked
     statistics = init_statistics(operator, base, sources, evidence, entry, stacked=stacked)
 
+    run = _program(operator, seed, ingredients.dtype, frozenset(stacked))
+    return run(base, sources, coefficients, statistics)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    operator: Operator, seed: int, dtype: np.dtype, stacked: frozenset[str]
+) -> Callable[..., Params]:
+    """The program that merges by an operator, one for all winners of a run."""
+
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:
         return merge(
-            operator,
-            base,
-            sources,
-            coefficients,
-            statistics,
-            seed,
-            ingredients.dtype,
-            stacked=stacked,
+            operator, base, sources, coefficients, statistics, seed, dtype, stacked=stacked
         )
 
-    return run(base, sources, coefficients, statistics)
+    return run

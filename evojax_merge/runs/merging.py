@@ -73,7 +73,7 @@ class Merging:
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]
     ) -> Recipe:
         """The recipe of a genotype."""
-        decoded = jax.jit(space.decode)(genotype)
+        decoded = space.decode_one(jax.device_put(genotype))
         return Recipe(
             operator=self.experiment.operator_target,
             arguments=self.experiment.operator_arguments | pinned(self.items),

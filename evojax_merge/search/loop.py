@@ -7,11 +7,10 @@ from contextlib import nullcontext, suppress
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.measuring.evaluation import Evaluation
-from evojax_merge.params.types import Population, PRNGKey
+from evojax_merge.params.types import Array, Int, Population, PRNGKey
 from evojax_merge.search.checkpointer import Checkpointer, CheckpointingError
 from evojax_merge.search.history import History, HistoryWarning, numbered
 from evojax_merge.search.state import EvolutionState, Spent, init_archive, update_archive
@@ -43,13 +42,25 @@ class Metrics(NamedTuple):
 
 def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> EvolutionState:
     """The state before the first generation."""
-    key_strategy, key_search = jax.random.split(key)
+    key_strategy, key_search = _split(key)
     return EvolutionState(
-        generation=jnp.int32(0),
+        generation=jax.device_put(np.int32(0)),
         key=key_search,
         strategy=strategy.init(key_strategy),
         archive=init_archive(archive_size, strategy.dims),
     )
+
+
+@jax.jit
+def _split(key: PRNGKey) -> tuple[PRNGKey, PRNGKey]:
+    first, second = jax.random.split(key)
+    return first, second
+
+
+@jax.jit
+def _keys(key: PRNGKey, generation: Int[Array, ""]) -> tuple[PRNGKey, PRNGKey]:
+    """The keys of a generation's `ask` and `tell`."""
+    return _split(jax.random.fold_in(key, generation))
 
 
 def step(
@@ -57,13 +68,14 @@ def step(
 ) -> tuple[EvolutionState, Population, Evaluation]:
     """One generation, which depends on nothing but its arguments, except for its seconds."""
     began, before = time.perf_counter(), strategy.spent(state.strategy)
-    key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
+    key_ask, key_tell = _keys(state.key, state.generation)
     population, asked = strategy.ask(key_ask, state.strategy)
     evaluation = evaluate_fn(population)
-    told = jnp.asarray(evaluation.heard(strategy.hears))
+    told = jax.device_put(evaluation.heard(strategy.hears))
     learned = strategy.tell(key_tell, population, told, asked)
-    archive = update_archive(state.archive, population, jnp.asarray(evaluation.assured))
-    after = EvolutionState(state.generation + 1, state.key, learned, archive)
+    archive = update_archive(state.archive, population, jax.device_put(evaluation.assured))
+    generation = jax.device_put(np.int32(int(state.generation) + 1))
+    after = EvolutionState(generation, state.key, learned, archive)
     own = strategy.spent(learned) - before
     return after, population, _charged(evaluation, own, time.perf_counter() - began)
 
@@ -199,7 +211,7 @@ def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> M
     finite = fitness[np.isfinite(fitness)]
     return Metrics(
         generation=int(state.generation),
-        best=float(state.archive.fitness[0]),
+        best=float(np.asarray(state.archive.fitness)[0]),
         top=float(finite.max()) if finite.size else float("nan"),
         mean=float(finite.mean()) if finite.size else float("nan"),
         failed=len(fitness) - finite.size,

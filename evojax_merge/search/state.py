@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from evojax_merge.params.types import Array, Fitness, Float, Int, Population, PRNGKey
 
@@ -55,7 +56,8 @@ class Spent(NamedTuple):
 
 def init_archive(size: int, dims: int) -> Archive:
     """An archive with ``size`` empty places."""
-    return Archive(jnp.zeros((size, dims), jnp.float32), jnp.full(size, -jnp.inf, jnp.float32))
+    genotypes, fitness = np.zeros((size, dims), np.float32), np.full(size, -np.inf, np.float32)
+    return Archive(jax.device_put(genotypes), jax.device_put(fitness))
 
 
 @jax.jit

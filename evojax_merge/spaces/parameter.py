@@ -211,6 +211,11 @@ class ParameterSpace:
         return [row.tobytes() for row in np.concatenate(rows, axis=1)]
 
     @functools.cached_property
+    def decode_one(self) -> Callable[[Genotype], dict[str, Array]]:
+        """The function `decode`, compiled once."""
+        return jax.jit(self.decode)
+
+    @functools.cached_property
     def _decode_all(self) -> Callable[[Array], dict[str, Array]]:
         return jax.jit(jax.vmap(self.decode))
 

@@ -92,6 +92,7 @@ class EvosaxStrategy(Strategy):
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
         self._inject_jit = jax.jit(self._inject)
+        self._genotype_jit = jax.jit(self.box.genotype)
 
     def init(self, key: PRNGKey) -> State:
         """Return the state before the first generation."""
@@ -135,7 +136,7 @@ class EvosaxStrategy(Strategy):
         mean = None if self._population_based else getattr(state.algorithm, "mean", None)
         if mean is None or jnp.shape(mean) != (self.dims,):
             return None
-        return self.box.genotype(mean)
+        return self._genotype_jit(mean)
 
     def inject(
         self, genotype: Genotype, population: Population, state: State
@@ -185,17 +186,17 @@ class EvosaxStrategy(Strategy):
         else:
             self._populations = 0
         each = size // max(self._populations, 1)
-        self.algorithm = self._class(population_size=each, solution=jnp.zeros(self.dims), **options)
+        solution = jax.device_put(np.zeros(self.dims, np.float32))
+        self.algorithm = self._class(population_size=each, solution=solution, **options)
         self._params = make_params(self.algorithm, self._given)
         if any(np.isnan(leaf).any() for leaf in jax.tree.leaves(self._params)):
             raise ValueError("its constants are not defined for so small a population")
         self._population_based = isinstance(self.algorithm, PopulationBasedAlgorithm)
         self._size = size
-        self._abstract = jax.eval_shape(self._begin, jax.random.key(0))
+        key = jax.eval_shape(jax.random.key, 0)
+        self._abstract = jax.eval_shape(self._begin, key)
         sample, _ = jax.eval_shape(
-            lambda key, state: self.algorithm.ask(key, state, self._params),
-            jax.random.key(0),
-            self._abstract,
+            lambda key, state: self.algorithm.ask(key, state, self._params), key, self._abstract
         )
         if sample.shape != (size, self.dims):
             raise ValueError(f"it proposes {sample.shape[0]} candidates")

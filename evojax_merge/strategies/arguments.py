@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import evosax.algorithms
+import jax
 import jax.numpy as jnp
 import numpy as np
 from evosax.algorithms.base import EvolutionaryAlgorithm
@@ -73,7 +74,7 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
     """
     if not isinstance(given, Mapping):
         raise ArgumentError(f"strategy.strategy_params is {given!r}; give a mapping, {{NAME: …}}")
-    default = algorithm.default_params
+    default = _default_params(algorithm)
     name = type(algorithm).__name__
     known = {field.name for field in dataclasses.fields(default)} - _RESERVED
     check_names(given, known, f"parameter of {name}")
@@ -84,6 +85,31 @@ def make_params(algorithm: EvolutionaryAlgorithm, given: Mapping[str, Any]) -> A
         default,
         **{k: _like(v, getattr(default, k), f"{name}.{k}") for k, v in given.items()},
     )
+
+
+def _default_params(algorithm: EvolutionaryAlgorithm) -> Any:
+    """The default parameters, computed by one program and not by one for each operation.
+
+    Plain numbers among them stay what they are. What cannot be traced is computed as it stands.
+    """
+    traced: list[bool] = []
+    plain: list[Any] = []
+    structure: list[Any] = []
+
+    def arrays() -> list[Any]:
+        leaves, tree = jax.tree.flatten(algorithm.default_params)
+        traced[:] = [isinstance(leaf, jax.core.Tracer) for leaf in leaves]
+        plain[:] = leaves
+        structure[:] = [tree]
+        return [leaf for leaf, is_traced in zip(leaves, traced, strict=True) if is_traced]
+
+    try:
+        computed = iter(jax.jit(arrays)() if jax.eval_shape(arrays) else [])
+    except jax.errors.ConcretizationTypeError:
+        return algorithm.default_params
+    pairs = zip(plain, traced, strict=True)
+    leaves = [next(computed) if is_traced else leaf for leaf, is_traced in pairs]
+    return structure[0].unflatten(leaves)
 
 
 def _like(value: Any, default: Any, where: str) -> Any:

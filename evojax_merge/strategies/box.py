@@ -32,6 +32,7 @@ that of a 10-gene ellipsoid between walls:
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -109,5 +110,9 @@ def make_box(
     if wide.shape != low.shape or not (np.isfinite(wide).all() and (wide > 0).all()):
         raise ValueError("span must have a positive, finite number for each gene")
     return Box(
-        jnp.asarray(low), jnp.asarray(high), jnp.asarray(begin), jnp.asarray(wide), float(sigma)
+        jax.device_put(low),
+        jax.device_put(high),
+        jax.device_put(begin),
+        jax.device_put(wide),
+        float(sigma),
     )

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from evojax_merge.documents.arguments import check_number
+from evojax_merge.documents.caches import cache_directory, shrink
 from evojax_merge.documents.files import write_whole
 
 FORMAT = 3
@@ -28,8 +28,7 @@ _ENTRY = re.compile(rf"[0-9a-f]{{64}}{re.escape(SUFFIX)}")
 
 def default_directory() -> str:
     """The directory ``$XDG_CACHE_HOME/evojax-merge/statistics``, by default in ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(home) / "evojax-merge" / "statistics")
+    return cache_directory("statistics")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,28 +98,15 @@ class Entry:
         try:
             metadata = {"sha256": _digest(arrays)}
             write_whole(self.file, lambda file: save_file(dict(arrays), file, metadata))
-            _shrink(self.cache.directory, limit)
+            shrink(_entries(self.cache.directory), limit)
         except (OSError, SafetensorError) as error:
             what = self.cache.content
             _warn(f"{self.file}: {what} cannot be kept ({error}); the run goes on without")
 
 
-def _shrink(directory: Path, limit: float) -> None:
-    entries = []
-    for file in directory.glob(f"*{SUFFIX}"):
-        if not _ENTRY.fullmatch(file.name):  # somebody's weights, in a directory that is no cache
-            continue
-        try:
-            state = file.stat()
-        except FileNotFoundError:  # another process has removed it
-            continue
-        entries.append((state.st_mtime_ns, state.st_size, file))
-    total = sum(size for _, size, _ in entries)
-    for _, size, file in sorted(entries):
-        if total <= limit:
-            return
-        file.unlink(missing_ok=True)
-        total -= size
+def _entries(directory: Path) -> list[Path]:
+    """The files of a cache; others are somebody's weights, in a directory that is no cache."""
+    return [file for file in directory.glob(f"*{SUFFIX}") if _ENTRY.fullmatch(file.name)]
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

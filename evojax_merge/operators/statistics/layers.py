@@ -59,9 +59,9 @@ def stack_layers(
 ) -> list[Array]:
     """Stack the statistics of every layer of a leaf; those of a whole leaf stay as they are."""
     columns = zip(*in_threads(of_layer, range(len(rows(leaf, layered)))), strict=True)
-    return [_stacked(column) if layered else jnp.asarray(column[0]) for column in columns]
+    return [_stacked(column) if layered else jax.device_put(column[0]) for column in columns]
 
 
 def _stacked(layers: Sequence[Any]) -> Array:
     there = any(isinstance(layer, jax.Array) for layer in layers)
-    return jnp.stack(layers) if there else jnp.asarray(np.stack(layers))
+    return jnp.stack(layers) if there else jax.device_put(np.stack(layers))
