@@ -124,6 +124,7 @@ class Setup(abc.ABC):
             objectives=tuple(part.name for part in parts_of(task)),
             items=len(task),
             matrices=getattr(space, "matrices", ()),
+            groups=getattr(space, "gene_groups", None),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)

@@ -90,6 +90,27 @@ def test_a_run_keeps_pictures_with_their_recipe(run):
     assert all(result.flawed == 0 for result in run.results if result.split == "test")
 
 
+def test_m2n2_splits_attention_and_the_rest_apart(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    overrides = [
+        "fitness=text_to_image",
+        "fitness.formula=ncs",
+        *RUN,
+        "space=unet_attention",
+        "strategy=m2n2",
+        "strategy.split=group",
+    ]
+    evaluations = "search.evaluations=6"
+    whole = api.evolve([*overrides, evaluations], folder / "split")
+    api.evolve([*overrides, "search.evaluations=4"], folder / "shorter")
+    (folder / "shorter" / "config.yaml").unlink()  # of the same run, but longer
+    again = api.evolve([*overrides, evaluations], folder / "shorter")
+    histories = [(one.directory / "history.jsonl").read_text() for one in (whole, again)]
+    genotypes = [[json.loads(row)["genotype"] for row in one.splitlines()] for one in histories]
+    assert genotypes[0] == genotypes[1]
+    assert len(genotypes[0]) == 6
+
+
 def test_diffusers_draws_what_the_gallery_shows(run):
     file = run.directory / "images" / "evolved" / "000.png"
     texts = texts_of(file)
