@@ -16,7 +16,6 @@ from evojax_merge.operators import (
     check_sources,
     conflicts,
     constant_coefficients,
-    init_statistics,
     merge,
     published,
 )
@@ -129,9 +128,8 @@ def _merged(
 ) -> Params:
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    entry = ingredients.statistics_entry(operator, cache)
     stacked = ingredients.layout.stacked
-    statistics = init_statistics(operator, base, sources, evidence, entry, stacked=stacked)
+    statistics = ingredients.statistics(operator, evidence, cache)
 
     @jax.jit
     def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:
