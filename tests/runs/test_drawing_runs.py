@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -143,6 +144,22 @@ def test_evaluating_a_run_gives_its_score_and_keeps_pictures(run, folder, tmp_pa
     files = sorted((tmp_path / "out" / "images").iterdir())
     assert len(files) == 2
     assert_alike(files[0], run.directory / "images" / "evolved" / "000.png")
+
+
+def test_a_pipeline_is_measured_with_parts_from_elsewhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    assembled = shutil.copytree("m1", tmp_path / "assembled")
+    for part in ("text_encoder", "tokenizer"):
+        shutil.rmtree(assembled / part)
+        shutil.copytree(f"m2/{part}", assembled / part)
+    task = ["fitness=text_to_image", *(one for one in RUN if one.startswith("fitness"))]
+    scores = []
+    carriers = "model.carriers={text_encoder: m2}"
+    for model, *more in (("m1",), ("m1", carriers), (str(assembled),)):
+        main(["evaluate", model, *task, *more, "--out", str(tmp_path / "out")])
+        (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+        scores.append(result["score"])
+    assert scores[1] == scores[2] != scores[0]
 
 
 def test_a_recipe_draws_the_prompts_of_a_file(run, tmp_path, capsys):
