@@ -50,7 +50,9 @@ _READERS = {
 
 
 @functools.cache
-def make_pipeline(kind="sdxl", projected_first=False, seed=0, **scheduler):
+def make_pipeline(
+    kind="sdxl", projected_first=False, seed=0, method=EulerDiscreteScheduler, **scheduler
+):
     """A pipeline of SDXL's or of Stable Diffusion 1.5's shape, cut down, the same for all tests."""
     torch.manual_seed(seed)
     large = kind == "sdxl"
@@ -91,7 +93,7 @@ def make_pipeline(kind="sdxl", projected_first=False, seed=0, **scheduler):
         "vae": vae,
         "text_encoder": first,
         "tokenizer": tokenizers[0],
-        "scheduler": EulerDiscreteScheduler(**{**SCHEDULER, **scheduler}),
+        "scheduler": method(**{**SCHEDULER, **scheduler}),
     }
     for module in (unet, vae, first, second):
         _enliven(module)

@@ -2,13 +2,23 @@
 
 import contextlib
 import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from evojax_merge import api
-from evojax_merge.checkpoints import load_parts
+from evojax_merge.checkpoints import (
+    Checkpoint,
+    default_parts,
+    load,
+    load_config,
+    take_parts,
+    with_carriers,
+)
 from evojax_merge.config import (
     build_task,
     compilation_cache,
@@ -17,6 +27,7 @@ from evojax_merge.config import (
     load_config_file,
     read_config_file,
 )
+from evojax_merge.config.experiment import check_carriers
 from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
@@ -52,6 +63,7 @@ def run(arguments: list[str], console: Console) -> None:
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file; give a directory")
+    _check_model_keys(options.overrides)
     trust = options.trust_operator
     given, started = Path(options.model).absolute(), Path()
     run_config = given / api.CONFIG_FILE
@@ -68,12 +80,15 @@ def run(arguments: list[str], console: Console) -> None:
         started = api.started_from(config)
     else:
         config = compose(options.overrides, options.config_dir)
+    carriers = _carriers(config, options.overrides)
+    if recipe is not None and carriers:
+        raise ValueError("model.carriers: a recipe names its own; leave it out")
     with keeping(compilation_cache(config)), contextlib.chdir(started):
         task = build_task(config)
         if options.split is not None:
             task = task.on(options.split)
         if recipe is None:
-            model = load_parts(options.model, options.dtype)
+            model = load(_checkpoint(options.model, carriers), options.dtype)
         else:
             model = _merged(recipe, options.force, trust, console)
         # Pictures are opened where the paths of the data are relative to.
@@ -94,6 +109,42 @@ def run(arguments: list[str], console: Console) -> None:
             if recipe is not None:
                 notes["recipe"] = recipe.read_text(encoding="utf-8")
             save_pictures(evaluation.pictures, options.out / "images", notes)
+
+
+def _carriers(config: DictConfig, overrides: Sequence[str]) -> dict[str, str]:
+    """What parts come from elsewhere, if the command says so. Those of an experiment count not."""
+    if not _names_carriers(overrides):
+        return {}
+    return check_carriers(OmegaConf.to_container(config.model)["carriers"])  # type: ignore[index, call-overload]
+
+
+def _names_carriers(overrides: Sequence[str]) -> bool:
+    return any(re.match(r"\+*model\.carriers\b", one) for one in overrides)
+
+
+def _check_model_keys(overrides: Sequence[str]) -> None:
+    """Check that no key says which models are merged, since none are.
+
+    Raises:
+        ValueError: One does.
+    """
+    for one in overrides:
+        key = re.match(r"[+~]*(model[\w.]*)", one)
+        if key is not None and not _names_carriers([one]):
+            raise ValueError(
+                f"{key[1]}: evaluate measures the model that is given first; of the keys of model "
+                "it takes model.carriers alone"
+            )
+
+
+def _checkpoint(source: str, carriers: Mapping[str, str]) -> Checkpoint:
+    """What is measured of a checkpoint, with parts from elsewhere where they are named."""
+    whole = load_config(source)
+    chosen = take_parts(whole, default_parts(whole))
+    if not carriers:
+        return chosen
+    others = {part: load_config(path) for part, path in carriers.items()}
+    return with_carriers(chosen, others, [chosen])
 
 
 def _merged(path: Path, force: bool, trust: bool, console: Console) -> Any:

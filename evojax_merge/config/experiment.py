@@ -21,6 +21,25 @@ if TYPE_CHECKING:  # evosax compiles a program when it is imported, and takes a 
     from evojax_merge.strategies.base import Strategy
 
 
+def check_carriers(given: Any) -> dict[str, str]:
+    """The models that single parts come from, by the names of the parts.
+
+    Raises:
+        ValueError: That is not what was given.
+    """
+    if not isinstance(given, dict | None):
+        raise ValueError(
+            f"model.carriers is {given!r}; give a mapping of parts to paths, e.g. "
+            "{text_encoder: DIR}"
+        )
+    for part, path in (given or {}).items():
+        if not isinstance(path, str) or not path:
+            raise ValueError(
+                f"model.carriers.{part} is {path!r}; give a directory, a file or a hub id"
+            )
+    return given or {}
+
+
 @dataclasses.dataclass(kw_only=True)
 class ModelChoice:
     """The checkpoints to merge.
@@ -82,16 +101,7 @@ class ModelChoice:
                 f"model.parts is {self.parts!r}; give a list of names of parts, e.g. "
                 "[language_model], or null"
             )
-        if not isinstance(self.carriers, dict | None):
-            raise ValueError(
-                f"model.carriers is {self.carriers!r}; give a mapping of parts to paths, e.g. "
-                "{text_encoder: DIR}"
-            )
-        for part, path in (self.carriers or {}).items():
-            if not isinstance(path, str) or not path:
-                raise ValueError(
-                    f"model.carriers.{part} is {path!r}; give a directory, a file or a hub id"
-                )
+        check_carriers(self.carriers)
         places = self._places
         if self.carrier is not None and self.carrier not in places:
             raise ValueError(

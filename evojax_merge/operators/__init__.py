@@ -7,8 +7,10 @@ from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
 from evojax_merge.operators.check import (
+    Origin,
     check,
     check_coefficients,
+    check_finite,
     check_sources,
     check_task_vectors,
     conflicts,
@@ -56,11 +58,13 @@ __all__ = [
     "Evidence",
     "EvidenceRequest",
     "Operator",
+    "Origin",
     "arcee_fusion",
     "breadcrumbs",
     "breadcrumbs_ties",
     "check",
     "check_coefficients",
+    "check_finite",
     "check_sources",
     "check_task_vectors",
     "choice",

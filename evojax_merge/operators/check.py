@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,19 @@ COMPARED = 2**20
 
 SHOWN = 8
 """How many tensors a message lists."""
+
+
+class Origin(NamedTuple):
+    """What messages call a model and its tensors.
+
+    Attributes:
+        name: The name of the model, such as its path.
+        tensors: The names of tensors by the path of a leaf and the layer, which is None where the
+            leaf is in none. A tensor without a name is called by its leaf.
+    """
+
+    name: str
+    tensors: Mapping[tuple[str, int | None], str] = {}
 
 
 def check_sources(operator: Operator, sources: int, has_base: bool) -> None:
@@ -87,8 +100,13 @@ def check(
         raise ValueError("these tensors cannot be merged:\n  " + "\n  ".join(sorted(problems)))
 
 
-def check_finite(name: str, params: Params, stacked: Collection[str] = ()) -> None:
+def check_finite(origin: Origin, params: Params, stacked: Collection[str] = ()) -> None:
     """Check that every number of a tree is finite.
+
+    Args:
+        origin: What the message calls the tree.
+        params: The tree.
+        stacked: Paths of the leaves whose first axis counts layers.
 
     Raises:
         ValueError: Some tensors hold NaN or infinity; the message names them.
@@ -102,7 +120,8 @@ def check_finite(name: str, params: Params, stacked: Collection[str] = ()) -> No
             return []
         with np.errstate(over="ignore"):
             count = np.count_nonzero(~np.isfinite(row.astype(np.float32)))
-        where = f"{path}, layer {layer}" if path in stacked else path
+        known = f"{path}, layer {layer}" if path in stacked else path
+        where = origin.tensors.get((path, layer if path in stacked else None), known)
         return [f"{where}: {count} of {row.size} elements"]
 
     places = [
@@ -115,7 +134,7 @@ def check_finite(name: str, params: Params, stacked: Collection[str] = ()) -> No
     if broken:
         more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
         listed = "\n  ".join([*broken[:SHOWN], *more])
-        raise ValueError(f"{name} holds NaN or infinite numbers:\n  {listed}")
+        raise ValueError(f"{origin.name} holds NaN or infinite numbers:\n  {listed}")
 
 
 def check_task_vectors(

@@ -1,6 +1,6 @@
 """An operator applied to whole parameter trees."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from evojax_merge.operators.base import Coefficients, Operator
-from evojax_merge.operators.check import check, check_finite
+from evojax_merge.operators.check import Origin, check, check_finite
 from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
@@ -29,6 +29,7 @@ def init_statistics(
     entry: Entry | None = None,
     *,
     stacked: Collection[str] = (),
+    origins: Sequence[Origin] | None = None,
 ) -> Statistics:
     """Compute what the operator must know of whole tensors, once before a search.
 
@@ -41,6 +42,8 @@ def init_statistics(
         entry: The place where statistics of the very same weights are read if they are there, and
             written if not.
         stacked: Paths of the leaves whose first axis counts layers: those of the model's layout.
+        origins: What messages call the base, if there is one, and the sources; by default, by their
+            numbers.
 
     Raises:
         ValueError: The trees cannot be merged, or hold NaN or infinite numbers, or the evidence
@@ -50,10 +53,11 @@ def init_statistics(
     kept = _kept(operator, base, sources, entry, stacked)
     if kept is not None:  # computed from the same bytes, which have passed what follows
         return kept
-    if base is not None:
-        check_finite("the base", base, stacked)
-    for index, source in enumerate(sources):
-        check_finite(f"source {index}", source, stacked)
+    trees = sources if base is None else (base, *sources)
+    numbered = [Origin(f"source {index}") for index in range(len(sources))]
+    based = [] if base is None else [Origin("the base")]
+    for origin, tree in zip(origins or [*based, *numbered], trees, strict=True):
+        check_finite(origin, tree, stacked)
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))

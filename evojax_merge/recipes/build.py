@@ -17,7 +17,6 @@ from evojax_merge.operators import (
     check_sources,
     conflicts,
     constant_coefficients,
-    init_statistics,
     merge,
     published,
 )
@@ -130,9 +129,8 @@ def _merged(
 ) -> Params:
     base = ingredients.base_for(operator)
     sources = ingredients.source_params
-    entry = ingredients.statistics_entry(operator, cache)
     stacked = ingredients.layout.stacked
-    statistics = init_statistics(operator, base, sources, evidence, entry, stacked=stacked)
+    statistics = ingredients.statistics(operator, evidence, cache)
 
     run = _program(operator, seed, ingredients.dtype, frozenset(stacked))
     return run(base, sources, coefficients, statistics)

@@ -70,7 +70,6 @@ def plot_fitness(
         task: What was measured.
         own: What searches that score candidates themselves go by, by the name of the search.
     """
-    where = f"{len(task.on('search'))} items of the search split"
     several: Mapping[str, Task] = task.tasks if isinstance(task, SeveralTasks) else {}
     panels: dict[str, _Panel] = {}
     for row in history:
@@ -78,10 +77,10 @@ def plot_fitness(
         head = (
             measure.head if measure != task.measure or not several else f"fitness = {measure.head}"
         )
-        shown = [(f"{head}, {where}", measure, row["fitness"], assured(row))]
+        shown = [(f"{head}, {_where(task)}", measure, row["fitness"], assured(row))]
         scores = row.get("objectives", [])
         for (name, one), score in zip(several.items(), scores, strict=False):
-            label = f"{name}: {one.measure.head}, {len(one.on('search'))} items of the search split"
+            label = f"{name}: {one.measure.head}, {_where(one)}"
             shown.append((label, one.measure, score, _number(score)))
         for label, measure, value, sure in shown:
             panel = panels.setdefault(label, _Panel(measure, {}))
@@ -98,6 +97,12 @@ def plot_fitness(
         if axes.lines:
             axes.legend(fontsize=8)
     save_figure(figure, path)
+
+
+def _where(task: Task) -> str:
+    if not task.measure.sampled:
+        return "the search split"
+    return f"{len(task.on('search'))} items of the search split"
 
 
 class _Panel(NamedTuple):

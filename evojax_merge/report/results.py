@@ -104,11 +104,18 @@ class Result:
 
     @property
     def counted(self) -> str:
-        """The number of items and the name of their split, to read."""
+        """The number of items and the name of their split, to read.
+
+        What has one result for a whole split, as FID has, counts no items.
+        """
+        split = f"the {self.split} split"
         if not self.tasks:
-            return f"{self.items} items of the {self.split} split"
-        counts = ", ".join(f"{one.items} of {name}" for name, one in self.tasks.items())
-        return f"{self.items} items of the {self.split} split ({counts})"
+            return f"{self.items} items of {split}" if self.measure.sampled else split
+        items = {name: one.items for name, one in self.tasks.items() if one.measure.sampled}
+        if not items:
+            return split
+        counts = ", ".join(f"{number} of {name}" for name, number in items.items())
+        return f"{sum(items.values())} items of {split} ({counts})"
 
     @classmethod
     def of(
@@ -180,9 +187,12 @@ def noise_line(results: Sequence[Result]) -> str:
     """A line of a winner's scores on all splits, which tell how lucky that on the search split is.
 
     The standard error is that of one candidate's mean over the split's items. The best of many
-    candidates is lucky by a few of them on the split that chose it, and not on the others.
+    candidates is lucky by a few of them on the split that chose it, and not on the others. What has
+    one result for a whole split has no such error.
     """
-    head = f"evolved: {results[0].head}, with the standard error of a candidate's score"
+    head = f"evolved: {results[0].head}"
+    if results[0].measure.sampled:
+        head += ", with the standard error of a candidate's score"
     return f"{head}: {', '.join(map(_score_and_error, reversed(results)))}"
 
 
@@ -191,6 +201,8 @@ def _score_and_error(result: Result) -> str:
     shown = f"{error:.2g}" if math.isfinite(error) else "–"
     chosen = " (chosen by them)" if result.chosen_on_these_items else ""
     score = result.measure.text(result.score)
+    if not result.measure.sampled:
+        return f"{score} on the {result.split} split{chosen.replace('them', 'it')}"
     return f"{score} ± {shown} on the {result.items} items of the {result.split} split{chosen}"
 
 

@@ -11,7 +11,7 @@ from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.text_to_image import drawing_notes
 from evojax_merge.measuring.evaluator import MergeFn
-from evojax_merge.operators import Evidence, init_statistics, merge
+from evojax_merge.operators import Evidence, merge
 from evojax_merge.params.types import Genotype, Params
 from evojax_merge.recipes.build import merge_recipe, published_merges
 from evojax_merge.recipes.coefficients import Recipe
@@ -63,11 +63,8 @@ class Merging:
         """The base, the sources, and the operator's statistics of them."""
         operator, ingredients = self.experiment.operator, self.ingredients
         base, sources = ingredients.base_for(operator), ingredients.source_params
-        entry = ingredients.statistics_entry(operator, self.experiment.statistics_cache)
-        statistics = init_statistics(
-            operator, base, sources, self.evidence, entry, stacked=ingredients.layout.stacked
-        )
-        return base, sources, statistics
+        cache = self.experiment.statistics_cache
+        return base, sources, ingredients.statistics(operator, self.evidence, cache)
 
     def recipe(
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]

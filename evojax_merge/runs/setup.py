@@ -76,14 +76,16 @@ class Setup(abc.ABC):
         experiment, items = self.experiment, len(self.bound["search"])
 
         def measured(savers: Savers) -> str:
+            if not experiment.task.measure.sampled:
+                return ""
             given = savers.minibatch
             part = items if given is None else given.get("size", MinibatchConfig.size)
-            return f"{items}" if part == items else f"{part} of {items}"
+            return f" of {items} items" if part == items else f" of {part} of {items} items"
 
         searches = [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
-            f"{stage.evaluations} evaluations of {measured(stage.savers)} items"
+            f"{stage.evaluations} evaluations{measured(stage.savers)}"
             for stage in self.stages
         ]
         return searches + self._unseen()
@@ -124,6 +126,7 @@ class Setup(abc.ABC):
             objectives=tuple(part.name for part in parts_of(task)),
             items=len(task),
             matrices=getattr(space, "matrices", ()),
+            groups=getattr(space, "gene_groups", None),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)

@@ -41,8 +41,9 @@ class WeightsProblem(MergedProblem):
         """The sources, which a search may begin with.
 
         Raises:
-            ValueError: A source lies outside the space.
+            ValueError: A source lies outside the space, or holds NaN or infinite numbers.
         """
+        self.merging.ingredients.check_finite()
         base = self.merging.ingredients.base
         sources = {name: model.params for name, model in self.merging.whole_sources().items()}
         return self.space.seeds(sources, None if base is None else base.params)

@@ -23,7 +23,15 @@ from evojax_merge.checkpoints import (
     with_carriers,
 )
 from evojax_merge.models import Layout
-from evojax_merge.operators import Operator, check_task_vectors
+from evojax_merge.operators import (
+    Evidence,
+    Operator,
+    Origin,
+    check_finite,
+    check_task_vectors,
+    init_statistics,
+)
+from evojax_merge.operators.merge import Statistics
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.low_rank import is_adapter, materialise
 from evojax_merge.params.types import Params
@@ -101,7 +109,7 @@ class Ingredients:
     reference_name: str | int
     dtype: np.dtype
     vocabulary: dict[str, Any] | None
-    plan: Plan | None = None
+    plan: Plan
 
     @property
     def reference(self) -> Model:
@@ -128,9 +136,44 @@ class Ingredients:
         adapted = any(is_adapter(source.params) for source in self.sources)
         return self.base_params if operator.needs_base or adapted else None
 
+    def statistics(
+        self,
+        operator: Operator,
+        evidence: Evidence | None = None,
+        cache: StatisticsCache | None = None,
+    ) -> Statistics:
+        """Compute what an operator must know of whole tensors, or find it where it is kept.
+
+        Raises:
+            ValueError: The models cannot be merged, or hold NaN or infinite numbers. The message
+                names their paths and tensors.
+        """
+        base = self.base_for(operator)
+        files = [self.plan.base, *self.plan.sources]
+        return init_statistics(
+            operator,
+            base,
+            self.source_params,
+            evidence,
+            self.statistics_entry(operator, cache),
+            stacked=self.layout.stacked,
+            origins=[_origin(one) for one in files[base is None :] if one is not None],
+        )
+
+    def check_finite(self) -> None:
+        """Check that every number of every model is finite.
+
+        Raises:
+            ValueError: Some are not. The message names their paths and tensors.
+        """
+        models = [self.base, *self.sources]
+        for file, model in zip([self.plan.base, *self.plan.sources], models, strict=True):
+            if file is not None and model is not None:
+                check_finite(_origin(file), model.params, self.layout.stacked)
+
     def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
         """The place where an operator's statistics of these weights are kept, if they are."""
-        if cache is None or self.plan is None or operator.statistics_name is None:
+        if cache is None or operator.statistics_name is None:
             return None
         base = None if self.base_for(operator) is None else self.plan.base_ingredient
         sources = self.plan.source_ingredients
@@ -256,6 +299,7 @@ def load_members(plan: Plan) -> list[Model]:
 
     Raises:
         CheckpointError: An adapter's factors are not finite.
+        ValueError: A model holds NaN or infinite numbers. The message names its path and tensors.
     """
     base = None if plan.base is None else load(plan.base)
     models = []
@@ -266,6 +310,9 @@ def load_members(plan: Plan) -> list[Model]:
             models.append(dataclasses.replace(base, params=materialise(base.params, factors)))
         else:
             models.append(load(source))
+    for source, model in zip(plan.sources, models, strict=True):
+        stacked = model.family.layout(model.config).stacked
+        check_finite(_origin(source), model.params, stacked)
     return models
 
 
@@ -296,6 +343,17 @@ def load_ingredients(plan: Plan) -> Ingredients:
         vocabulary=_accounts(checkpoints, accounts),
         plan=plan,
     )
+
+
+def _origin(checkpoint: Checkpoint | Adapter) -> Origin:
+    """What messages call a checkpoint and its tensors. A single file has names of its own."""
+    whole = _whole(checkpoint)
+    single = whole.directory.is_file()
+    names = {
+        (slot.path, slot.layer): whole.tensors[name].name if single else name
+        for name, slot in whole.slots.items()
+    }
+    return Origin(str(checkpoint.directory), names)
 
 
 def _within(reference: Model, model: Model) -> Model:

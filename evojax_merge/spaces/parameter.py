@@ -15,7 +15,7 @@ from evojax_merge.documents.arguments import check_switch, check_whole
 from evojax_merge.models import Layout
 from evojax_merge.models.segments import LeafCoefficients, assign, expand
 from evojax_merge.operators.base import Operator, divisor
-from evojax_merge.params.types import Array, Float, Genotype
+from evojax_merge.params.types import Array, Float, Genotype, Int
 from evojax_merge.spaces.blocks import REST, segments_of
 from evojax_merge.spaces.bounds import check_known, check_mapping, constant_of, setting_of
 
@@ -181,6 +181,12 @@ class ParameterSpace:
     def dims(self) -> int:
         """The length of a genotype."""
         return len(self.genes)
+
+    @property
+    def gene_groups(self) -> Int[np.ndarray, " dims"]:
+        """The number of each gene's entry in ``groups``."""
+        names = [self.segments[gene.segment].name for gene in self.genes]
+        return np.array([[*dict.fromkeys(names)].index(name) for name in names], np.int32)
 
     def describe(self) -> str:
         """Describe the space in one line for people."""

@@ -13,8 +13,11 @@ import numpy as np
 
 from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.models import Layout
+from evojax_merge.models.segments import assign
 from evojax_merge.params.tree import flatten, unflatten
-from evojax_merge.params.types import Array, Float, Genotype, Params
+from evojax_merge.params.types import Array, Float, Genotype, Int, Params
+from evojax_merge.spaces.blocks import segments_of
+from evojax_merge.spaces.bounds import check_mapping
 
 MAX_GENES = 5_000_000
 """The most genes of a genotype. A strategy holds one for each member of its archive, and every
@@ -31,6 +34,9 @@ class WeightsSpace:
         origin: What genes are measured from: ``zero``, so that a genotype is the weights
             themselves, or ``base``, so that it is a task vector.
         max_genes: The most genes; larger models are refused.
+        groups: Parameter groups, or parts of leaves' paths, by a name for them, as in
+            `evojax_merge.spaces.ParameterSpace`; by default, each group of the layout. A strategy
+            may cross genes group by group.
 
     Raises:
         ValueError: The model is too large, or an argument has a value that it cannot have.
@@ -46,6 +52,7 @@ class WeightsSpace:
         limit: float = 10.0,
         origin: Literal["zero", "base"] = "zero",
         max_genes: int = MAX_GENES,
+        groups: Mapping[str, Sequence[str] | str] | None = None,
     ):
         if origin not in ("zero", "base"):
             raise ValueError(f"space.origin must be zero or base, not {origin!r}")
@@ -71,6 +78,19 @@ class WeightsSpace:
         self.start = np.zeros(self.dims, np.float32)
         self.span = np.ones(self.dims, np.float32)  # a strategy's sigma is a deviation of weights
         self.matrices = tuple(self._matrices(layout, sizes))
+        check_mapping("space.groups", groups or {})
+        named = groups or {kind: (kind,) for kind in layout.kinds}
+        self._owners = assign(segments_of(layout, named, None), layout)
+
+    @property
+    def gene_groups(self) -> Int[np.ndarray, " dims"]:
+        """The number of each gene's group."""
+        groups = [
+            np.broadcast_to(own.reshape(own.shape + (1,) * (len(shape) - own.ndim)), shape).ravel()
+            for path, shape in self.shapes.items()
+            for own in [self._owners[path]]
+        ]
+        return np.concatenate(groups)
 
     def describe(self) -> str:
         """Describe the space in one line for people."""

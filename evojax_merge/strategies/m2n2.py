@@ -12,7 +12,7 @@ to fitness, the second in proportion to what it would add to the first, Σ_j max
 mutated when the search began from scratch, and takes the place of the worst of archive and child.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,20 @@ import numpy as np
 from evojax_merge.documents.arguments import (
     MOST_CANDIDATES,
     check_number,
+    check_option,
     check_switch,
     check_whole,
 )
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.mating import crossover, draw, mutate, proportional_or_uniform
+from evojax_merge.strategies.mating import (
+    Groups,
+    crossover,
+    draw,
+    groups_of,
+    mutate,
+    proportional_or_uniform,
+)
 from evojax_merge.strategies.setting import Setting
 
 
@@ -59,11 +67,13 @@ class M2N2(ArchiveStrategy):
         alpha: The strength of the competition; 0 for none, which is a genetic algorithm.
         attraction: Draw the second parent by what it adds to the first; otherwise by fitness.
         crossover: Cross two parents; otherwise a child is its first parent, mutated.
-        split_point: Split a crossover at a gene; otherwise one interpolation weight holds for the
-            whole genotype.
+        split: Where a crossover is split: at one gene of the ``whole`` genotype, or at one of each
+            ``group`` of genes, which is then interpolated by itself, as [1] does with the attention
+            of a UNet and the rest of it; with ``none`` one weight holds for the whole genotype.
 
     Raises:
-        ValueError: A number is out of its range, or `make_box` refuses the box.
+        ValueError: A number is out of its range, the genes have no groups to split, or `make_box`
+            refuses the box.
     """
 
     hears = "items"
@@ -80,7 +90,7 @@ class M2N2(ArchiveStrategy):
         alpha: float = 1.0,
         attraction: bool = True,
         crossover: bool = True,
-        split_point: bool = True,
+        split: Literal["whole", "group", "none"] = "whole",
     ) -> None:
         self.items = check_whole("the number of items", setting.items, 1)
         self.archive_size = check_whole("strategy.archive_size", archive_size, 2, MOST_CANDIDATES)
@@ -89,15 +99,13 @@ class M2N2(ArchiveStrategy):
         if mutation is not None:
             check_number("strategy.mutation", mutation, 0)
         self._mutation = None if mutation is None else float(mutation)
-        for name, switch in (
-            ("attraction", attraction),
-            ("crossover", crossover),
-            ("split_point", split_point),
-        ):
+        for name, switch in (("attraction", attraction), ("crossover", crossover)):
             check_switch(f"strategy.{name}", switch)
+        check_option("strategy.split", split, ("whole", "group", "none"))
         self._attraction = attraction
         self._crossover = crossover
-        self._split_point = split_point
+        self._split_point = split != "none"
+        self._groups = _groups(setting) if split == "group" else None
         super().__init__(setting.box(sigma), population_size, founders)
 
     @property
@@ -129,7 +137,8 @@ class M2N2(ArchiveStrategy):
         first, second = parents(key_parents, shares, archive.occupied, self._attraction)
         child = archive.members[first]
         if self._crossover:
-            child = crossover(key_crossover, child, archive.members[second], self._split_point)
+            other = archive.members[second]
+            child = crossover(key_crossover, child, other, self._split_point, self._groups)
         if self.mutation:
             child = mutate(key_mutation, child, self.mutation * self.box.span)
         return child
@@ -146,6 +155,23 @@ class M2N2(ArchiveStrategy):
                 f"at least 0, and there is {np.nanmin(told):g}; use a task that counts right "
                 "answers, or another strategy"
             )
+
+
+def _groups(setting: Setting) -> Groups:
+    """The groups of genes that have a split point each.
+
+    Raises:
+        ValueError: There are not two of them.
+    """
+    found = None if setting.groups is None else groups_of(setting.groups)
+    if found is None or found.sizes.size < 2:
+        raise ValueError(
+            "strategy.split=group gives a split point to each group of genes, and this space has "
+            "no two groups; choose one that has, as space=unet_attention, space=parameter_groups, "
+            "or space=weights, give space.groups={attention: [attention], rest: '*'}, or use "
+            "strategy.split=whole"
+        )
+    return found
 
 
 def share(scores: Float[Array, "members items"], alpha: float) -> Float[Array, "members items"]:

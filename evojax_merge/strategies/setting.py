@@ -22,6 +22,7 @@ class Setting:
         objectives: The names of the fitness tasks where there are several; otherwise empty.
         items: How many items each candidate is measured on; None where that is not known.
         matrices: The first gene, the rows and the columns of each matrix among the genes.
+        groups: The number of each gene's parameter group, ``[dims]``; None where genes have none.
     """
 
     lower: Any
@@ -31,6 +32,7 @@ class Setting:
     objectives: Sequence[str] = ()
     items: int | None = None
     matrices: Sequence[tuple[int, int, int]] = ()
+    groups: Any = None
 
     def box(self, sigma: float) -> Box:
         """Check and gather the bounds, the start and the span.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evojax_merge.fitness import ACCURACY, FRACTION
+from evojax_merge.fitness import ACCURACY, FRACTION, Measure
 from evojax_merge.report.intervals import interval, weighted_interval
 from evojax_merge.report.results import (
     Result,
@@ -46,6 +46,18 @@ def test_the_score_of_several_tasks_is_their_weighted_sum_whatever_their_numbers
     assert (text.score, text.items, text.measure) == (-3, 3, LOG_LIKELIHOOD)
     assert (text.low, text.high) == interval(TEXTS)
     assert result.measure.name == "0.75 × accuracy (math) + 0.25 × log-likelihood (text)"
+
+
+def test_what_has_one_result_for_a_split_counts_no_items_and_has_no_error():
+    fid = Counted(1, Measure("minus FID", "squared features", sampled=False))
+    result = of(fid, np.array([-3.0]))
+    assert result.counted == "the test split"
+    assert noise_line([result]) == "evolved: minus FID, squared features: -3 on the test split"
+    chosen = of(fid, np.array([-3.0]), chosen_on_these_items=True)
+    assert noise_line([chosen]).endswith("-3 on the test split (chosen by it)")
+    assert "standard error" in noise_line([of(Counted(8), RIGHT)])
+    both = of(several({"math": 1, "fid": 1}, math=Counted(8), fid=fid), RIGHT, np.array([-3.0]))
+    assert both.counted == "8 items of the test split (8 of math)"
 
 
 def test_methods_stand_in_the_order_of_the_fitness():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -90,6 +91,27 @@ def test_a_run_keeps_pictures_with_their_recipe(run):
     assert all(result.flawed == 0 for result in run.results if result.split == "test")
 
 
+def test_m2n2_splits_attention_and_the_rest_apart(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    overrides = [
+        "fitness=text_to_image",
+        "fitness.formula=ncs",
+        *RUN,
+        "space=unet_attention",
+        "strategy=m2n2",
+        "strategy.split=group",
+    ]
+    evaluations = "search.evaluations=6"
+    whole = api.evolve([*overrides, evaluations], folder / "split")
+    api.evolve([*overrides, "search.evaluations=4"], folder / "shorter")
+    (folder / "shorter" / "config.yaml").unlink()  # of the same run, but longer
+    again = api.evolve([*overrides, evaluations], folder / "shorter")
+    histories = [(one.directory / "history.jsonl").read_text() for one in (whole, again)]
+    genotypes = [[json.loads(row)["genotype"] for row in one.splitlines()] for one in histories]
+    assert genotypes[0] == genotypes[1]
+    assert len(genotypes[0]) == 6
+
+
 def test_diffusers_draws_what_the_gallery_shows(run):
     file = run.directory / "images" / "evolved" / "000.png"
     texts = texts_of(file)
@@ -122,6 +144,22 @@ def test_evaluating_a_run_gives_its_score_and_keeps_pictures(run, folder, tmp_pa
     files = sorted((tmp_path / "out" / "images").iterdir())
     assert len(files) == 2
     assert_alike(files[0], run.directory / "images" / "evolved" / "000.png")
+
+
+def test_a_pipeline_is_measured_with_parts_from_elsewhere(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    assembled = shutil.copytree("m1", tmp_path / "assembled")
+    for part in ("text_encoder", "tokenizer"):
+        shutil.rmtree(assembled / part)
+        shutil.copytree(f"m2/{part}", assembled / part)
+    task = ["fitness=text_to_image", *(one for one in RUN if one.startswith("fitness"))]
+    scores = []
+    carriers = "model.carriers={text_encoder: m2}"
+    for model, *more in (("m1",), ("m1", carriers), (str(assembled),)):
+        main(["evaluate", model, *task, *more, "--out", str(tmp_path / "out")])
+        (result,) = json.loads((tmp_path / "out" / "results.json").read_text())
+        scores.append(result["score"])
+    assert scores[1] == scores[2] != scores[0]
 
 
 def test_a_recipe_draws_the_prompts_of_a_file(run, tmp_path, capsys):

@@ -56,8 +56,16 @@ def test_the_recipe_builds_the_exported_checkpoint_again(run: Run, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_search_that_was_interrupted_ends_in_the_same_weights(run: Run, tmp_path: Path) -> None:
-    overrides = ["+experiment=digits_m2n2", *QUICK]
+@pytest.mark.parametrize("split", ["whole", "group"])
+def test_a_search_that_was_interrupted_ends_in_the_same_weights(
+    run: Run, split: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    overrides = ["+experiment=digits_m2n2", f"strategy.split={split}", *QUICK]
+    if split == "group":
+        directory = tmp_path_factory.mktemp("uninterrupted")
+        whole, run = run, evolve([*overrides, "search.evaluations=30"], directory)
+        recipes = [(one.directory / "recipe.safetensors").read_bytes() for one in (whole, run)]
+        assert recipes[0] != recipes[1]
     evolve([*overrides, "search.evaluations=15"], tmp_path)
     (tmp_path / "config.yaml").unlink()  # of the same run, but longer
     again = evolve([*overrides, "search.evaluations=30"], tmp_path)

@@ -56,6 +56,14 @@ def test_every_leaf_gets_the_genes_of_its_group_and_layer(layout):
     np.testing.assert_array_equal(leaves["lm_head.weight"]["weight"], [2, 5])
 
 
+def test_genes_of_a_group_are_those_of_all_its_layers_and_sources(layout):
+    groups = {"attention": ["attention"], "rest": "*"}
+    divided = space(layout, linear(), groups=groups, layers_per_block=1)
+    names = ["attention" if divided.gene_groups[n] == 0 else "rest" for n in range(divided.dims)]
+    assert names == [divided.segments[gene.segment].name for gene in divided.genes]
+    assert not space(layout).gene_groups.any()
+
+
 def test_a_gene_is_named_for_what_it_changes(layout):
     divided = space(layout, layers_per_block=1)
     for index, gene in enumerate(divided.genes):

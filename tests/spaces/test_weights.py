@@ -52,6 +52,27 @@ def test_genes_may_be_measured_from_a_base() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
+def test_genes_have_the_groups_of_the_layout(name: str) -> None:
+    space, params, _ = make(name)
+    family = family_of(CONFIGS[name])
+    layout = family.layout(family.config_from_hf(CONFIGS[name]))
+    found = {}
+    for path, leaf in flatten(space.decode(jnp.asarray(space.gene_groups, jnp.float32))).items():
+        (found[path],) = {layout.kinds[int(number)] for number in np.unique(leaf)}
+    assert found == {path: layout.groups[path] for path in flatten(params)}
+
+
+def test_groups_of_genes_may_be_named() -> None:
+    space, _, _ = make("decoder", groups={"attention": ["attention"], "rest": "*"})
+    parts = flatten(space.decode(jnp.asarray(space.gene_groups, jnp.float32)))
+    assert {path for path, leaf in parts.items() if not leaf.any()} == {
+        path for path in parts if "self_attn" in path
+    }
+    with pytest.raises(ValueError, match=r"space\.groups: 'atention' is no parameter group"):
+        make("decoder", groups={"attention": ["atention"], "rest": "*"})
+
+
+@pytest.mark.parametrize("name", CONFIGS)
 def test_matrices_are_those_of_the_model_layer_by_layer(name: str) -> None:
     space, params, _ = make(name)
     genotype = space.encode(params)

@@ -13,10 +13,11 @@ from omegaconf import OmegaConf
 from evojax_merge.strategies import M2N2, Setting
 from evojax_merge.strategies.breeding import State
 from evojax_merge.strategies.m2n2 import Archive, compete, parents, share
-from evojax_merge.strategies.mating import crossover, slerp
+from evojax_merge.strategies.mating import crossover, groups_of, slerp
 
 CONFIG = Path(__file__).parents[2] / "conf" / "strategy" / "m2n2.yaml"
 DIMS = 6
+GROUPS = np.array([0, 1, 1, 0, 1, 0])
 OPTIMUM = np.array([0.8, -0.5, 0.3, -0.9, 0.1, 0.6], np.float32)
 
 
@@ -36,7 +37,7 @@ def quick_compilation() -> Iterator[None]:
 def build(**overrides: object) -> M2N2:
     config = OmegaConf.merge(OmegaConf.load(CONFIG), {"sigma": 0.1}, overrides)
     return hydra.utils.instantiate(config)(
-        Setting([-1.0] * DIMS, [1.0] * DIMS, [0.0] * DIMS, items=DIMS)
+        Setting([-1.0] * DIMS, [1.0] * DIMS, [0.0] * DIMS, items=DIMS, groups=GROUPS)
     )
 
 
@@ -131,6 +132,36 @@ def test_a_split_point_may_be_anywhere_and_the_weight_is_uniform() -> None:
     assert abs((~together).mean() - 1 / 6) < 0.04
 
 
+def test_each_group_has_an_angle_and_a_split_point_of_its_own(rng: np.random.Generator) -> None:
+    x, y, w = rng.normal(size=9), rng.normal(size=9), 0.3
+    of, splits = np.array([5, 2, 2, 5, 5, 2, 2, 5, 2]), {2: 1, 5: 3}
+    expected = np.zeros(9)
+    for group, split in splits.items():
+        own = of == group
+        t = np.where(np.arange(own.sum()) < split, w, 1 - w)
+        expected[own] = numpy_slerp(t, x[own], y[own])
+    got = slerp(
+        jnp.asarray(x, jnp.float32),
+        jnp.asarray(y, jnp.float32),
+        jnp.float32(w),
+        jnp.array([splits[2], splits[5]]),
+        groups_of(of),
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_split_points_of_groups_are_drawn_one_by_one() -> None:
+    keys = jax.random.split(jax.random.key(0), 2000)
+    # Two genes of each group, of which the second is y's: a split point is 1 where w is that of it.
+    x, y = jnp.array([1.0, 0, 1, 0]), jnp.array([0.0, 1, 0, 1])
+    groups = groups_of([0, 0, 1, 1])
+    crossed = jax.vmap(lambda key: crossover(key, x, y, groups=groups))(keys)
+    norms = np.linalg.norm(np.asarray(crossed).reshape(-1, 2, 2), axis=2)
+    inside = ~np.isclose(norms, 1, atol=1e-4)  # else one weight holds for both genes
+    np.testing.assert_allclose(inside.mean(axis=0), [1 / 2, 1 / 2], atol=0.05)
+    assert abs(inside.all(axis=1).mean() - 1 / 4) < 0.05
+
+
 @pytest.mark.parametrize("attraction", [True, False])
 def test_draws_parents_as_the_paper_does(attraction: bool, rng: np.random.Generator) -> None:
     scores = (rng.random((5, 40)) < 0.4).astype(float)
@@ -204,8 +235,9 @@ def test_fills_its_last_first_generation_around_the_seeds() -> None:
     assert 0 < np.abs(population[1:] - OPTIMUM).max() <= 1
 
 
-def test_continues_from_a_saved_state_to_the_same_bits_and_compiles_once() -> None:
-    strategy = build(population_size=2)
+@pytest.mark.parametrize("split", ["whole", "group"])
+def test_continues_from_a_saved_state_to_the_same_bits_and_compiles_once(split: str) -> None:
+    strategy = build(population_size=2, split=split)
     initial = strategy.init(jax.random.key(0))
     whole = evolve(strategy, initial, 0, 20)
     saved = jax.tree.map(np.array, evolve(strategy, initial, 0, 7))
@@ -288,11 +320,19 @@ def test_a_problem_that_nobody_solves_does_not_harm_the_state() -> None:
         ({"alpha": -1}, "alpha must be a finite number of at least 0, not -1"),
         ({"mutation": float("nan")}, "mutation must be a finite number of at least 0"),
         ({"sigma": 0.0}, "sigma"),
+        ({"split": "layer"}, "split is 'layer'; use one of whole, group, none"),
     ],
 )
 def test_refuses_what_it_cannot_use(overrides: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**overrides)
+
+
+@pytest.mark.parametrize("groups", [None, np.zeros(DIMS, int)])
+def test_refuses_to_split_groups_where_there_are_no_two(groups: np.ndarray | None) -> None:
+    setting = Setting([-1.0] * DIMS, [1.0] * DIMS, items=DIMS, groups=groups)
+    with pytest.raises(ValueError, match=r"no two groups; choose one that has, as space=unet_att"):
+        M2N2(setting, split="group")
 
 
 def test_refuses_scores_that_cannot_be_shared() -> None:

@@ -18,8 +18,8 @@ class Sampling:
 
     Attributes:
         steps: The number of steps.
-        sampler: The method, ``euler``, ``ddim``, ``dpmpp_2m`` or ``lcm``; by default, that of the
-            pipeline.
+        sampler: The method, ``euler``, ``ddim``, ``dpmpp_2m``, ``lcm`` or ``pndm``; by default,
+            that of the pipeline.
         spacing: Which times are sampled, ``leading``, ``trailing`` or ``linspace``; by default, as
             the pipeline says.
         prediction: What the UNet predicts, ``epsilon``, ``v_prediction`` or ``sample``; likewise.

@@ -11,6 +11,9 @@ from evojax_merge.params.types import Array, Float, Int
 
 Latents = Float[Array, "rows latents latent_height latent_width"]
 
+History = tuple[Latents, ...]
+"""The clean latents of earlier steps, the last one first."""
+
 Predict = Callable[[Latents, Float[Array, ""]], Latents]
 """(scaled latents, time) -> what the UNet predicts, see ``prediction_type`` in `Schedule`."""
 
@@ -32,19 +35,22 @@ def sample(
     """
 
     def step(
-        carry: tuple[Latents, Latents], now: tuple[Int[Array, ""], Steps]
-    ) -> tuple[tuple[Latents, Latents], None]:
-        (latents, before), (index, s) = carry, now
+        carry: tuple[Latents, History], now: tuple[Int[Array, ""], Steps]
+    ) -> tuple[tuple[Latents, History], None]:
+        (latents, history), (index, s) = carry, now
         timestep = jnp.asarray(s.timestep)
         output = predict_fn(jnp.asarray(s.scale) * latents, timestep).astype(jnp.float32)
         clean = s.of_latents * latents + s.of_output * output
-        following = s.keep * latents + s.towards * clean + s.before * before
+        following = s.keep * latents + s.towards * clean
+        for weight, earlier in zip(jnp.asarray(s.before), history, strict=True):
+            following += weight * earlier
         if sampler.kind == "lcm":
             following += s.noise * noise_fn(index)
-        return (following, clean), None
+        return (following, (clean, *history[:-1])), None
 
     first = initial_sigma(sampler) * noise.astype(jnp.float32)
     steps = jax.tree.map(jnp.asarray, steps_of(sampler))
-    index = jnp.arange(sampler.steps)
-    (latents, _), _ = jax.lax.scan(step, (first, jnp.zeros_like(first)), (index, steps))
+    calls, remembered = steps.before.shape
+    history = (jnp.zeros_like(first),) * remembered
+    (latents, _), _ = jax.lax.scan(step, (first, history), (jnp.arange(calls), steps))
     return latents

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 
 from evojax_merge.documents.errors import shown
 
-Kind = Literal["euler", "ddim", "dpmpp_2m", "lcm"]
+Kind = Literal["euler", "ddim", "dpmpp_2m", "lcm", "pndm"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 Spacing = Literal["leading", "trailing", "linspace"]
 
@@ -22,13 +22,24 @@ KINDS: Mapping[str, Kind] = {
     "DDIMScheduler": "ddim",
     "DPMSolverMultistepScheduler": "dpmpp_2m",
     "LCMScheduler": "lcm",
+    "PNDMScheduler": "pndm",
 }
 """The method of each class of diffusers."""
 
-# What a class of diffusers assumes where a file is silent.
-_SPACING: Mapping[Kind, Spacing] = {"euler": "linspace", "dpmpp_2m": "linspace"}
-_NOISE = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}
-_LCM_NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+# What classes of diffusers assume where a file is silent, and what a single one of them does.
+_DEFAULTS: Mapping[str, Any] = {
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+}
+_OWN_DEFAULTS: Mapping[Kind, Mapping[str, Any]] = {
+    "euler": {"timestep_spacing": "linspace"},
+    "dpmpp_2m": {"timestep_spacing": "linspace"},
+    "lcm": {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"},
+    "pndm": {"set_alpha_to_one": False},
+}
 
 # Fields of which only these values are computed. Whether x₀ is clipped is not read: pipelines of
 # latents switch it off.
@@ -72,7 +83,7 @@ class Schedule:
             algorithm 1).
         final_sigmas_type: The noise that is left in the end by ``euler`` and ``dpmpp_2m``: ``zero``
             or ``sigma_min``.
-        set_alpha_to_one: Whether ``ddim`` leaves no noise in the end.
+        set_alpha_to_one: Whether ``ddim`` and ``pndm`` leave no noise in the end.
         use_karras_sigmas: Whether ``euler`` and ``dpmpp_2m`` take times from Karras et al., 2022,
             arXiv 2206.00364, equation 5.
         original_inference_steps: The number of steps that ``lcm`` chooses its own among.
@@ -100,10 +111,8 @@ class Schedule:
         Raises:
             ValueError: A field has a value that is not computed.
         """
-        noise = _LCM_NOISE if kind == "lcm" else _NOISE
-        defaults = {"prediction_type": "epsilon", "timestep_spacing": _SPACING.get(kind, "leading")}
         given = {key: value for key, value in config.items() if value is not None}
-        given = {**noise, **defaults, **given}
+        given = {**_DEFAULTS, **_OWN_DEFAULTS.get(kind, {}), **given}
         for field, values in _ONLY.items():
             if config.get(field, values[0]) not in values:
                 raise ValueError(
@@ -218,6 +227,12 @@ class Sampler:
             )
         if kind not in get_args(Kind):
             raise ValueError(f"sampler must be one of {', '.join(get_args(Kind))}; got {kind!r}")
+        if kind == "pndm" and not config.get("skip_prk_steps", KINDS.get(str(name)) != "pndm"):
+            raise ValueError(
+                "scheduler_config.json: without skip_prk_steps PNDM begins with Runge-Kutta steps, "
+                "which are not computed; set skip_prk_steps to true there, as Stable Diffusion 1.5 "
+                "has it, or choose another sampler, fitness.sampler=ddim for example"
+            )
         replaced = {
             "timestep_spacing": timestep_spacing,
             "prediction_type": prediction_type,
@@ -226,8 +241,21 @@ class Sampler:
         given = {key: value for key, value in replaced.items() if value is not None}
         schedule = Schedule.from_hf({**config, **given}, kind)  # type: ignore[arg-type]
         found = cls(kind, schedule, steps)  # type: ignore[arg-type]
+        found._check_known()
         found._check_steps()
         return found
+
+    def _check_known(self) -> None:
+        if self.kind == "pndm" and self.schedule.prediction_type == "sample":
+            raise ValueError(
+                "the sampler pndm is for UNets that predict epsilon or v_prediction; with "
+                "prediction_type sample choose another one, fitness.sampler=ddim for example"
+            )
+        if self.kind == "pndm" and self.schedule.rescale_betas_zero_snr:
+            raise ValueError(
+                "the sampler pndm does not know rescale_betas_zero_snr; choose another one, "
+                "fitness.sampler=ddim for example"
+            )
 
     def _check_steps(self) -> None:
         total, steps = self.schedule.num_train_timesteps, self.steps

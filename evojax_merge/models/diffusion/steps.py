@@ -1,7 +1,7 @@
 """The steps of a sampler as numbers.
 
 Every sampler here is a linear map at each step: of the latents, of what the UNet gives, and of the
-clean latents that it predicted one step before.
+clean latents of earlier steps.
 """
 
 import functools
@@ -25,7 +25,10 @@ class Steps(NamedTuple):
     From its output follow the clean latents, and from these the latents of the next step::
 
         clean = of_latents · latents + of_output · output
-        next = keep · latents + towards · clean + before · clean of the step before + noise · noise
+        next = keep · latents + towards · clean + Σ before_j · clean_j + noise · noise
+
+    where clean_j is what clean was j steps before. In the place of the clean latents ``pndm`` has
+    the output itself.
     """
 
     timestep: Float32[np.ndarray, " steps"]
@@ -34,7 +37,7 @@ class Steps(NamedTuple):
     of_output: Float32[np.ndarray, " steps"]
     keep: Float32[np.ndarray, " steps"]
     towards: Float32[np.ndarray, " steps"]
-    before: Float32[np.ndarray, " steps"]
+    before: Float32[np.ndarray, "steps remembered"]
     noise: Float32[np.ndarray, " steps"]
 
 
@@ -42,7 +45,8 @@ class Steps(NamedTuple):
 def steps_of(sampler: Sampler) -> Steps:
     """Compute the numbers of a sampler's steps."""
     found = _METHODS[sampler.kind](sampler.schedule, sampler.steps)
-    return Steps(*(row.astype(np.float32) for row in found))
+    steps = Steps(*(row.astype(np.float32) for row in found))
+    return steps._replace(before=steps.before.reshape(len(steps.before), -1))
 
 
 @functools.lru_cache
@@ -75,16 +79,72 @@ def _euler(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
 
 def _ddim(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
     """Return the steps without noise of DDIM (Song et al., 2020, arXiv 2010.02502, eq. 12)."""
-    times = _whole_times(schedule, steps, np.linspace(0, schedule.num_train_timesteps - 1, steps))
-    alphas = schedule.alphas_cumprod().astype(np.float64)
-    before = times - schedule.num_train_timesteps // steps
-    end = 1.0 if schedule.set_alpha_to_one else alphas[0]
-    following = np.where(before >= 0, alphas[np.maximum(before, 0)], end)
-    signal, sigma = np.sqrt(alphas[times]), np.sqrt(1 - alphas[times])
-    keep = np.sqrt(1 - following) / sigma
+    times = _ddim_times(schedule, steps)
+    hops = _ddim_hops(schedule, times, times - schedule.num_train_timesteps // steps)
     zeros, ones = np.zeros(steps), np.ones(steps)
-    towards = np.sqrt(following) - signal * keep
-    return times, ones, *_clean(schedule, signal, sigma), keep, towards, zeros, zeros
+    return times, ones, *hops, zeros, zeros
+
+
+# The weights of what the UNet gives and gave in earlier calls, the last one first. The second call
+# takes the first step again and counts in no later one.
+_PNDM_STARTS = (
+    (1, 0, 0, 0, 0),
+    (1 / 2, 1 / 2, 0, 0, 0),
+    (3 / 2, 0, -1 / 2, 0, 0),
+    (23 / 12, -16 / 12, 0, 5 / 12, 0),
+    (55 / 24, -59 / 24, 37 / 24, 0, -9 / 24),
+)
+_PNDM_GOES_ON = (55 / 24, -59 / 24, 37 / 24, -9 / 24, 0)
+
+
+def _pndm(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
+    """Return the calls of PLMS (Liu et al., 2022, arXiv 2202.09778, equations 9 and 12).
+
+    Without the paper's Runge-Kutta steps, as diffusers has it with ``skip_prk_steps``, the first
+    step is of first order. It is taken again with the mean of what the UNet gives at its two ends,
+    so that two steps and more are one call more. The step again begins where the first one did,
+    which is undone for that.
+    """
+    each = schedule.num_train_timesteps // steps
+    begin = times = _ddim_times(schedule, steps)
+    end = begin - each
+    if steps > 1:
+        times = np.insert(times, 1, times[1])
+        begin = np.insert(begin, 1, times[1] + each)
+        end = np.insert(end, 1, times[1])
+    calls = len(times)
+    of_latents, of_output, keep, towards = _ddim_hops(schedule, begin, end)
+    kept, moved = keep + towards * of_latents, towards * of_output
+    rest = [_PNDM_GOES_ON] * max(calls - len(_PNDM_STARTS), 0)
+    weights = moved[:, None] * np.array([*_PNDM_STARTS, *rest])[:calls]
+    if steps > 1:
+        kept[1] /= kept[0]
+        weights[1, 1] -= kept[1] * moved[0]
+    zeros, ones = np.zeros(calls), np.ones(calls)
+    return times, ones, zeros, ones, kept, weights[:, 0], weights[:, 1:], zeros
+
+
+def _ddim_times(schedule: Schedule, steps: int) -> np.ndarray:
+    last = schedule.num_train_timesteps - 1
+    return _whole_times(schedule, steps, np.linspace(0, last, steps))
+
+
+def _ddim_hops(
+    schedule: Schedule, begin: np.ndarray, end: np.ndarray
+) -> tuple[_Row, _Row, _Row, _Row]:
+    """Return of_latents, of_output, keep and towards of hops between times.
+
+    Args:
+        schedule: The noise.
+        begin: The times where hops begin.
+        end: The times where they end; below 0, where there is no time any more.
+    """
+    alphas = schedule.alphas_cumprod().astype(np.float64)
+    last = 1.0 if schedule.set_alpha_to_one else alphas[0]
+    following = np.where(end >= 0, alphas[np.maximum(end, 0)], last)
+    signal, sigma = np.sqrt(alphas[begin]), np.sqrt(1 - alphas[begin])
+    keep = np.sqrt(1 - following) / sigma
+    return *_clean(schedule, signal, sigma), keep, np.sqrt(following) - signal * keep
 
 
 def _dpmpp_2m(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
@@ -137,6 +197,7 @@ def _lcm(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
 _METHODS: Mapping[Kind, Callable[[Schedule, int], tuple[_Row, ...]]] = {
     "euler": _euler,
     "ddim": _ddim,
+    "pndm": _pndm,
     "dpmpp_2m": _dpmpp_2m,
     "lcm": _lcm,
 }

@@ -56,7 +56,7 @@ FROM_SCRATCH: dict[str, Callable[[], Any]] = {
     "no crossover": functools.partial(natural_niches, crossover=False),
     "CMA-ES": cma_es,
     "no attraction": functools.partial(natural_niches, attraction=False),
-    "no split point": functools.partial(natural_niches, split_point=False),
+    "no split point": functools.partial(natural_niches, split="none"),
 }
 
 # Without crossover nothing would change; CMA-ES does not start from two models.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from diffusers import PNDMScheduler
 from scipy.ndimage import uniform_filter
 
 from evojax_merge.models.diffusion.conditioning import prompt_tokens
@@ -40,10 +41,11 @@ def precise():
 
 
 def request_of(pipeline, steps, guidance):
-    config = dict(pipeline.scheduler.config)
+    scheduler = pipeline.scheduler
+    config = {**scheduler.config, "_class_name": type(scheduler).__name__}
     index = {"_class_name": type(pipeline).__name__}
     return Draw(
-        sampler=Sampler.from_hf({**config, "_class_name": "EulerDiscreteScheduler"}, steps),
+        sampler=Sampler.from_hf(config, steps),
         guidance=guidance,
         vae=read_parts(pipeline)[0]["vae"],
         conditioning=Conditioning.from_hf(index),
@@ -100,7 +102,16 @@ def ssim(a, b):
     ("spacing", "steps", "guidance"), [("trailing", 4, 0.0), ("leading", 30, 5.0)]
 )
 def test_pictures_equal_those_of_diffusers(kind, spacing, steps, guidance):
-    pipeline = make_pipeline(kind, timestep_spacing=spacing)
+    assert_pictures_equal(make_pipeline(kind, timestep_spacing=spacing), steps, guidance)
+
+
+@pytest.mark.slow
+def test_pictures_of_pndm_equal_those_of_diffusers():
+    pipeline = make_pipeline("sd", method=PNDMScheduler, skip_prk_steps=True)
+    assert_pictures_equal(pipeline, 30, 5.0)
+
+
+def assert_pictures_equal(pipeline, steps, guidance):
     request = request_of(pipeline, steps, guidance)
     found, expected = ours(pipeline, request), theirs(pipeline, request)
     expected = np.round(255 * expected) / 255  # as in a file

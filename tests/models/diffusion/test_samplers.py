@@ -9,6 +9,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
 )
 
 from evojax_merge.models.diffusion.samplers import sample
@@ -23,9 +24,12 @@ CLASSES = {
     "ddim": DDIMScheduler,
     "dpmpp_2m": DPMSolverMultistepScheduler,
     "lcm": LCMScheduler,
+    "pndm": PNDMScheduler,
 }
 ZERO_SNR = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+PNDM = {**LEADING, "skip_prk_steps": True}
 CASES = [
+    ("pndm", PNDM, 50),
     ("lcm", SDXL, 7),
     ("lcm", SDXL, 1),
     ("lcm", {**SDXL, **ZERO_SNR}, 7),
@@ -47,6 +51,18 @@ CASES = [
         for extra in ({"use_karras_sigmas": True}, {"final_sigmas_type": "sigma_min"})
     ),
     ("dpmpp_2m", {**TRAILING, "final_sigmas_type": "sigma_min"}, 20),
+    *(
+        ("pndm", {**PNDM, **spacing, "prediction_type": prediction}, steps)
+        for prediction in ("epsilon", "v_prediction")
+        for spacing, steps in (
+            (LEADING, 50),
+            (TRAILING, 4),
+            ({"timestep_spacing": "linspace"}, 17),
+            (LEADING, 2),
+            (TRAILING, 1),
+        )
+    ),
+    ("pndm", {**PNDM, "set_alpha_to_one": True}, 5),
     ("ddim", {**LEADING, "set_alpha_to_one": False}, 10),
     ("euler", {**LEADING, "beta_schedule": "linear"}, 10),
 ]
@@ -79,7 +95,7 @@ def theirs(kind, config, steps, monkeypatch):
     return scheduler, way[-1]
 
 
-@pytest.mark.few(7)
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("kind", "config", "steps"), CASES)
 def test_the_way_is_that_of_diffusers(kind, config, steps, monkeypatch):
     scheduler, expected = theirs(kind, config, steps, monkeypatch)
@@ -114,7 +130,7 @@ def test_times_and_noise_are_those_of_sdxl(spacing):
 
 
 def test_a_setting_replaces_what_the_file_says():
-    config = {**LEADING, "_class_name": "PNDMScheduler", "skip_prk_steps": True}
+    config = {**PNDM, "_class_name": "PNDMScheduler"}
     sampler = Sampler.from_hf(
         config, 4, kind="euler", timestep_spacing="trailing", prediction_type="v_prediction"
     )
@@ -122,11 +138,21 @@ def test_a_setting_replaces_what_the_file_says():
     assert sampler.schedule.prediction_type == "v_prediction"
 
 
+def test_pndm_takes_the_first_step_twice():
+    sampler = Sampler.from_hf({**PNDM, "_class_name": "PNDMScheduler"}, 4)
+    assert steps_of(sampler).timestep.tolist() == [751, 501, 501, 251, 1]
+    assert sampler == Sampler.from_hf({**LEADING, "set_alpha_to_one": False}, 4, kind="pndm")
+
+
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        ({"_class_name": "PNDMScheduler"}, {}, "PNDMScheduler"),
-        (LEADING, {"kind": "heun"}, "sampler must be one of euler, ddim, dpmpp_2m, lcm"),
+        ({"_class_name": "HeunDiscreteScheduler"}, {}, "HeunDiscreteScheduler"),
+        (LEADING, {"kind": "heun"}, "sampler must be one of euler, ddim, dpmpp_2m, lcm, pndm"),
+        ({**LEADING, "_class_name": "PNDMScheduler"}, {}, "set skip_prk_steps to true"),
+        ({**PNDM, "skip_prk_steps": False}, {"kind": "pndm"}, "set skip_prk_steps to true"),
+        ({**PNDM, "prediction_type": "sample"}, {"kind": "pndm"}, "fitness.sampler=ddim"),
+        ({**PNDM, **ZERO_SNR}, {"kind": "pndm"}, "rescale_betas_zero_snr"),
         ({**LEADING, "thresholding": True}, {"kind": "ddim"}, "thresholding True"),
         ({**LEADING, "algorithm_type": "sde-dpmsolver++"}, {"kind": "dpmpp_2m"}, "algorithm_type"),
         ({**LEADING, "beta_schedule": "squaredcos_cap_v2"}, {"kind": "ddim"}, "beta_schedule"),
