@@ -1,8 +1,9 @@
-"""Score sources, merges at given weights and a grid of weights, and the sources elsewhere.
+"""Score sources, merges at given weights, a grid of weights and evolved merges.
 
-    python -m experiments.images.grid [--sources DIR] [--weights 0 0.5 1 1.5]
+    python -m experiments.images.grid [--sources DIR] [--weights 0 0.5 1 1.5] [--recipes FILE ...]
 
-The best weights for the whole UNet are chosen on search items and measured on test items. torch
+The best weights for the whole UNet are chosen on search items and measured on test items. Recipes
+of runs are compared with them there, item by item. Sources are also scored in other settings. torch
 draws and judges the pictures, from the noise that a run begins with.
 """
 
@@ -13,8 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
+from scipy.stats import binomtest
 from transformers import CLIPVisionModel
 
 from evojax_merge.models.diffusion.drawing import noise_of
@@ -25,8 +28,14 @@ from experiments.images.diffusion import SIGMAS, guided, trailing
 from experiments.images.words import Language, Split
 
 SOURCES = Path(__file__).parent / "sources"
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+GROUPS = {
+    "embedding": ("time_emb", "add_emb"),
+    "attention": ("to_q", "to_k", "to_v", "to_out.0"),
+    "rest": ("",),
+}
+"""What the paths of each group hold. A path is in the first group that it fits."""
+
 BATCH = 120
 
 
@@ -46,23 +55,24 @@ SETTINGS = (Setting("en", *MANY), Setting("en", *FEW), Setting("ja", *MANY))
 """The other settings."""
 
 SINGLE = {
-    "base": (0.0, 0.0, 0.0, 0.0),
-    "japanese": (1.0, 0.0, 1.0, 0.0),
-    "fast": (0.0, 1.0, 0.0, 1.0),
+    "base": (0.0, 0.0) * 3,
+    "japanese": (1.0, 0.0) * 3,
+    "fast": (0.0, 1.0) * 3,
 }
 MERGED = {
-    "average of all three": (1 / 3,) * 4,
-    "both task vectors whole": (1.0,) * 4,
-    "attention of japanese, rest of fast": (1.0, 0.0, 0.0, 1.0),
-    "attention of fast, rest of japanese": (0.0, 1.0, 1.0, 0.0),
+    "average of all three": (1 / 3, 1 / 3) * 3,
+    "both task vectors whole": (1.0, 1.0) * 3,
+    "attention of japanese, rest of fast": (0.0, 1.0, 1.0, 0.0, 0.0, 1.0),
+    "attention of fast, rest of japanese": (1.0, 0.0, 0.0, 1.0, 1.0, 0.0),
 }
-"""The weights of japanese and fast in attention, and in the rest."""
+"""The weights of japanese and fast in embeddings, in attention, and in the rest."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=Path, default=SOURCES)
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
+    parser.add_argument("--recipes", type=Path, nargs="*", default=())
     given = parser.parse_args()
     torch.set_num_threads(1)
     scorer = Scorer(given.sources)
@@ -72,10 +82,14 @@ def main() -> None:
     found: dict[tuple[float, ...], float] = {}
     for one in given.weights:
         for two in given.weights:
-            found[one, two] = 100 * scorer((one, two) * 2, ASKED, "search").mean()
+            found[one, two] = 100 * scorer((one, two) * 3, ASKED, "search").mean()
         print(f"{one:5}", *(f"{found[one, two]:5.1f}" for two in given.weights), flush=True)
     best = max(found, key=lambda pair: found[pair])
-    print("best for the whole UNet", best, told(scorer(best * 2, ASKED, "test")), flush=True)
+    simple = scorer(best * 3, ASKED, "test")
+    print("best for the whole UNet", best, told(simple), flush=True)
+    for recipe in given.recipes:
+        evolved = scorer(weights_of(recipe), ASKED, "test")
+        print(recipe, told(evolved), compared(evolved, simple), flush=True)
     for setting in SETTINGS:
         for name, weights in SINGLE.items():
             print(*setting, f"{name:10}", told(scorer(weights, setting, "test")), flush=True)
@@ -109,7 +123,7 @@ class Scorer:
         """Return 1 for each item whose picture is right, and else 0.
 
         Args:
-            weights: Those of japanese and fast in attention, and in the rest.
+            weights: Those of japanese and fast in embeddings, in attention, and in the rest.
             setting: How pictures are asked for and drawn.
             split: The items.
         """
@@ -125,7 +139,12 @@ class Scorer:
         base, one, two = self._states
         found = {}
         for path, leaf in base.items():
-            first, second = weights[:2] if any(part in path for part in ATTENTION) else weights[2:]
+            group = next(
+                number
+                for number, held in enumerate(GROUPS.values())
+                if any(part in path for part in held)
+            )
+            first, second = weights[2 * group : 2 * group + 2]
             found[path] = leaf + first * (one[path] - leaf) + second * (two[path] - leaf)
         return found
 
@@ -154,6 +173,20 @@ def told(items: Float[np.ndarray, " items"]) -> str:
     """Write the mean with its 95 % interval, in percent."""
     low, high = interval(items)
     return f"{100 * items.mean():5.1f} ({100 * low:.1f} - {100 * high:.1f})"
+
+
+def compared(one: Float[np.ndarray, " items"], other: Float[np.ndarray, " items"]) -> str:
+    """Write on how many items each of two merges alone is right, with the exact sign test."""
+    won, lost = int((one > other).sum()), int((one < other).sum())
+    chance = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    return f"wins {won}, loses {lost} (p = {chance:.2g})"
+
+
+def weights_of(recipe: Path) -> list[float]:
+    """Read the weights of a run's recipe, in the order of the groups."""
+    segments = yaml.safe_load(recipe.read_text(encoding="utf-8"))["segments"]
+    by_name = {segment["name"]: segment["weight"] for segment in segments}
+    return [weight for name in GROUPS for weight in by_name[name]]
 
 
 if __name__ == "__main__":
