@@ -8,7 +8,7 @@ draws and judges the pictures, from the noise that a run begins with.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 from transformers import CLIPVisionModel
 
 from evojax_merge.models.diffusion.drawing import noise_of
+from evojax_merge.models.unet.params import group_of
 from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval
 from experiments.images import data, networks, parts, words
@@ -29,14 +30,13 @@ from experiments.images.words import Language, Split
 
 SOURCES = Path(__file__).parent / "sources"
 WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
-GROUPS = {
-    "embedding": ("time_emb", "add_emb"),
-    "attention": ("to_q", "to_k", "to_v", "to_out.0"),
-    "rest": ("",),
-}
-"""What the paths of each group hold. A path is in the first group that it fits."""
+GROUPS = ("embedding", "attention", "rest")
+"""The groups of the experiment, in the order of their weights here."""
 
 BATCH = 120
+
+Weights = Callable[[str], tuple[float, float]]
+"""The weights of japanese and fast, by the path of a tensor."""
 
 
 class Setting(NamedTuple):
@@ -77,22 +77,24 @@ def main() -> None:
     torch.set_num_threads(1)
     scorer = Scorer(given.sources)
     for name, weights in (SINGLE | MERGED).items():
-        print(f"{name:36}", told(scorer(weights, ASKED, "test")), flush=True)
+        print(f"{name:36}", told(scorer(grouped(weights), ASKED, "test")), flush=True)
     print("on search items, japanese down, fast across", *given.weights)
     found: dict[tuple[float, ...], float] = {}
     for one in given.weights:
         for two in given.weights:
-            found[one, two] = 100 * scorer((one, two) * 3, ASKED, "search").mean()
+            whole = grouped((one, two) * 3)
+            found[one, two] = 100 * scorer(whole, ASKED, "search").mean()
         print(f"{one:5}", *(f"{found[one, two]:5.1f}" for two in given.weights), flush=True)
     best = max(found, key=lambda pair: found[pair])
-    simple = scorer(best * 3, ASKED, "test")
+    simple = scorer(grouped(best * 3), ASKED, "test")
     print("best for the whole UNet", best, told(simple), flush=True)
     for recipe in given.recipes:
-        evolved = scorer(weights_of(recipe), ASKED, "test")
+        evolved = scorer(grouped(weights_of(recipe)), ASKED, "test")
         print(recipe, told(evolved), compared(evolved, simple), flush=True)
     for setting in SETTINGS:
         for name, weights in SINGLE.items():
-            print(*setting, f"{name:10}", told(scorer(weights, setting, "test")), flush=True)
+            scored = scorer(grouped(weights), setting, "test")
+            print(*setting, f"{name:10}", told(scored), flush=True)
 
 
 class Scorer:
@@ -118,12 +120,12 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(
-        self, weights: Sequence[float], setting: Setting, split: Split
+        self, weights: Weights, setting: Setting, split: Split
     ) -> Float[np.ndarray, " items"]:
         """Return 1 for each item whose picture is right, and else 0.
 
         Args:
-            weights: Those of japanese and fast in embeddings, in attention, and in the rest.
+            weights: Those of japanese and fast, by the path of a tensor.
             setting: How pictures are asked for and drawn.
             split: The items.
         """
@@ -135,16 +137,11 @@ class Scorer:
             right += [answer == item["label"] for answer, item in zip(answers, own, strict=True)]
         return np.array(right, np.float64)
 
-    def _merged(self, weights: Sequence[float]) -> dict[str, torch.Tensor]:
+    def _merged(self, weights: Weights) -> dict[str, torch.Tensor]:
         base, one, two = self._states
         found = {}
         for path, leaf in base.items():
-            group = next(
-                number
-                for number, held in enumerate(GROUPS.values())
-                if any(part in path for part in held)
-            )
-            first, second = weights[2 * group : 2 * group + 2]
+            first, second = weights(path)
             found[path] = leaf + first * (one[path] - leaf) + second * (two[path] - leaf)
         return found
 
@@ -167,6 +164,21 @@ class Scorer:
         features = self._tower(2 * pictures - 1).pooler_output
         places = (features @ self._head["weight"].T + self._head["bias"]).argmax(1).tolist()
         return [words.label(*divmod(place, len(words.DIGITS))) for place in places]
+
+
+def grouped(weights: Sequence[float]) -> Weights:
+    """Take the same weights for all tensors of a group.
+
+    Args:
+        weights: Those of japanese and fast in embeddings, in attention, and in the rest.
+    """
+
+    def of(path: str) -> tuple[float, float]:
+        group = group_of(path)
+        place = 2 * GROUPS.index(group if group in GROUPS else "rest")
+        return weights[place], weights[place + 1]
+
+    return of
 
 
 def told(items: Float[np.ndarray, " items"]) -> str:
