@@ -129,13 +129,26 @@ class Scorer:
             setting: How pictures are asked for and drawn.
             split: The items.
         """
-        self._unet.load_state_dict(self._merged(weights))
         items, right = data.items(split, setting.language), []
         for first in range(0, len(items), BATCH):
             own = items[first : first + BATCH]
-            answers = self._answers(self._drawn(own, setting))
+            answers = self._answers(self.pictures(weights, setting, own))
             right += [answer == item["label"] for answer, item in zip(answers, own, strict=True)]
         return np.array(right, np.float64)
+
+    @torch.no_grad()
+    def pictures(
+        self, weights: Weights, setting: Setting, items: Sequence[dict[str, object]]
+    ) -> torch.Tensor:
+        """Draw a picture of each item, with numbers from 0 to 1 ``[items, 3, height, width]``.
+
+        Args:
+            weights: Those of japanese and fast, by the path of a tensor.
+            setting: How pictures are drawn.
+            items: The prompts and seeds.
+        """
+        self._unet.load_state_dict(self._merged(weights))
+        return self._drawn(items, setting)
 
     def _merged(self, weights: Weights) -> dict[str, torch.Tensor]:
         base, one, two = self._states
@@ -146,7 +159,6 @@ class Scorer:
         return found
 
     def _drawn(self, items: Sequence[dict[str, object]], setting: Setting) -> torch.Tensor:
-        """Draw pictures with numbers from 0 to 1."""
         encoders = self._pipeline.text_encoder, self._pipeline.text_encoder_2
         texts = [str(item["prompt"]) for item in items]
         condition = parts.conditions(encoders, parts.tokens(self._pipeline.tokenizer, texts))
