@@ -14,7 +14,7 @@ DATA = Path(__file__).parent / "data"
 SEEDS: dict[Split, int] = {"search": 10_000, "validation": 20_000, "test": 30_000}
 """The number that fixes the noise of the first item of each split."""
 
-TIMES: dict[Split, int] = {"search": 2, "validation": 2, "test": 8}
+TIMES: dict[Split, int] = {"search": 8, "validation": 4, "test": 8}
 """How often each split asks for each digit in each colour."""
 
 

@@ -1,23 +1,27 @@
-"""Score sources, merges at given weights and a grid of weights, and the sources elsewhere.
+"""Score sources, merges at given weights, a grid of weights and evolved merges.
 
-    python -m experiments.images.grid [--sources DIR] [--weights 0 0.5 1 1.5]
+    python -m experiments.images.grid [--sources DIR] [--weights 0 0.5 1 1.5] [--recipes FILE ...]
 
-The best weights for the whole UNet are chosen on search items and measured on test items. torch
+The best weights for the whole UNet are chosen on search items and measured on test items. Recipes
+of runs are compared with them there, item by item. Sources are also scored in other settings. torch
 draws and judges the pictures, from the noise that a run begins with.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
+from scipy.stats import binomtest
 from transformers import CLIPVisionModel
 
 from evojax_merge.models.diffusion.drawing import noise_of
+from evojax_merge.models.unet.params import group_of
 from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval
 from experiments.images import data, networks, parts, words
@@ -25,9 +29,14 @@ from experiments.images.diffusion import SIGMAS, guided, trailing
 from experiments.images.words import Language, Split
 
 SOURCES = Path(__file__).parent / "sources"
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+WEIGHTS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+GROUPS = ("embedding", "attention", "rest")
+"""The groups of the experiment, in the order of their weights here."""
+
 BATCH = 120
+
+Weights = Callable[[str], tuple[float, float]]
+"""The weights of japanese and fast, by the path of a tensor."""
 
 
 class Setting(NamedTuple):
@@ -46,39 +55,46 @@ SETTINGS = (Setting("en", *MANY), Setting("en", *FEW), Setting("ja", *MANY))
 """The other settings."""
 
 SINGLE = {
-    "base": (0.0, 0.0, 0.0, 0.0),
-    "japanese": (1.0, 0.0, 1.0, 0.0),
-    "fast": (0.0, 1.0, 0.0, 1.0),
+    "base": (0.0, 0.0) * 3,
+    "japanese": (1.0, 0.0) * 3,
+    "fast": (0.0, 1.0) * 3,
 }
 MERGED = {
-    "average of all three": (1 / 3,) * 4,
-    "both task vectors whole": (1.0,) * 4,
-    "attention of japanese, rest of fast": (1.0, 0.0, 0.0, 1.0),
-    "attention of fast, rest of japanese": (0.0, 1.0, 1.0, 0.0),
+    "average of all three": (1 / 3, 1 / 3) * 3,
+    "both task vectors whole": (1.0, 1.0) * 3,
+    "attention of japanese, rest of fast": (0.0, 1.0, 1.0, 0.0, 0.0, 1.0),
+    "attention of fast, rest of japanese": (1.0, 0.0, 0.0, 1.0, 1.0, 0.0),
 }
-"""The weights of japanese and fast in attention, and in the rest."""
+"""The weights of japanese and fast in embeddings, in attention, and in the rest."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sources", type=Path, default=SOURCES)
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
+    parser.add_argument("--recipes", type=Path, nargs="*", default=())
     given = parser.parse_args()
     torch.set_num_threads(1)
     scorer = Scorer(given.sources)
     for name, weights in (SINGLE | MERGED).items():
-        print(f"{name:36}", told(scorer(weights, ASKED, "test")), flush=True)
+        print(f"{name:36}", told(scorer(grouped(weights), ASKED, "test")), flush=True)
     print("on search items, japanese down, fast across", *given.weights)
     found: dict[tuple[float, ...], float] = {}
     for one in given.weights:
         for two in given.weights:
-            found[one, two] = 100 * scorer((one, two) * 2, ASKED, "search").mean()
+            whole = grouped((one, two) * 3)
+            found[one, two] = 100 * scorer(whole, ASKED, "search").mean()
         print(f"{one:5}", *(f"{found[one, two]:5.1f}" for two in given.weights), flush=True)
     best = max(found, key=lambda pair: found[pair])
-    print("best for the whole UNet", best, told(scorer(best * 2, ASKED, "test")), flush=True)
+    simple = scorer(grouped(best * 3), ASKED, "test")
+    print("best for the whole UNet", best, told(simple), flush=True)
+    for recipe in given.recipes:
+        evolved = scorer(grouped(weights_of(recipe)), ASKED, "test")
+        print(recipe, told(evolved), compared(evolved, simple), flush=True)
     for setting in SETTINGS:
         for name, weights in SINGLE.items():
-            print(*setting, f"{name:10}", told(scorer(weights, setting, "test")), flush=True)
+            scored = scorer(grouped(weights), setting, "test")
+            print(*setting, f"{name:10}", told(scored), flush=True)
 
 
 class Scorer:
@@ -104,33 +120,45 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(
-        self, weights: Sequence[float], setting: Setting, split: Split
+        self, weights: Weights, setting: Setting, split: Split
     ) -> Float[np.ndarray, " items"]:
         """Return 1 for each item whose picture is right, and else 0.
 
         Args:
-            weights: Those of japanese and fast in attention, and in the rest.
+            weights: Those of japanese and fast, by the path of a tensor.
             setting: How pictures are asked for and drawn.
             split: The items.
         """
-        self._unet.load_state_dict(self._merged(weights))
         items, right = data.items(split, setting.language), []
         for first in range(0, len(items), BATCH):
             own = items[first : first + BATCH]
-            answers = self._answers(self._drawn(own, setting))
+            answers = self._answers(self.pictures(weights, setting, own))
             right += [answer == item["label"] for answer, item in zip(answers, own, strict=True)]
         return np.array(right, np.float64)
 
-    def _merged(self, weights: Sequence[float]) -> dict[str, torch.Tensor]:
+    @torch.no_grad()
+    def pictures(
+        self, weights: Weights, setting: Setting, items: Sequence[dict[str, object]]
+    ) -> torch.Tensor:
+        """Draw a picture of each item, with numbers from 0 to 1 ``[items, 3, height, width]``.
+
+        Args:
+            weights: Those of japanese and fast, by the path of a tensor.
+            setting: How pictures are drawn.
+            items: The prompts and seeds.
+        """
+        self._unet.load_state_dict(self._merged(weights))
+        return self._drawn(items, setting)
+
+    def _merged(self, weights: Weights) -> dict[str, torch.Tensor]:
         base, one, two = self._states
         found = {}
         for path, leaf in base.items():
-            first, second = weights[:2] if any(part in path for part in ATTENTION) else weights[2:]
+            first, second = weights(path)
             found[path] = leaf + first * (one[path] - leaf) + second * (two[path] - leaf)
         return found
 
     def _drawn(self, items: Sequence[dict[str, object]], setting: Setting) -> torch.Tensor:
-        """Draw pictures with numbers from 0 to 1."""
         encoders = self._pipeline.text_encoder, self._pipeline.text_encoder_2
         texts = [str(item["prompt"]) for item in items]
         condition = parts.conditions(encoders, parts.tokens(self._pipeline.tokenizer, texts))
@@ -150,10 +178,39 @@ class Scorer:
         return [words.label(*divmod(place, len(words.DIGITS))) for place in places]
 
 
+def grouped(weights: Sequence[float]) -> Weights:
+    """Take the same weights for all tensors of a group.
+
+    Args:
+        weights: Those of japanese and fast in embeddings, in attention, and in the rest.
+    """
+
+    def of(path: str) -> tuple[float, float]:
+        group = group_of(path)
+        place = 2 * GROUPS.index(group if group in GROUPS else "rest")
+        return weights[place], weights[place + 1]
+
+    return of
+
+
 def told(items: Float[np.ndarray, " items"]) -> str:
     """Write the mean with its 95 % interval, in percent."""
     low, high = interval(items)
     return f"{100 * items.mean():5.1f} ({100 * low:.1f} - {100 * high:.1f})"
+
+
+def compared(one: Float[np.ndarray, " items"], other: Float[np.ndarray, " items"]) -> str:
+    """Write on how many items each of two merges alone is right, with the exact sign test."""
+    won, lost = int((one > other).sum()), int((one < other).sum())
+    chance = binomtest(won, won + lost).pvalue if won + lost else 1.0
+    return f"wins {won}, loses {lost} (p = {chance:.2g})"
+
+
+def weights_of(recipe: Path) -> list[float]:
+    """Read the weights of a run's recipe, in the order of the groups."""
+    segments = yaml.safe_load(recipe.read_text(encoding="utf-8"))["segments"]
+    by_name = {segment["name"]: segment["weight"] for segment in segments}
+    return [weight for name in GROUPS for weight in by_name[name]]
 
 
 if __name__ == "__main__":

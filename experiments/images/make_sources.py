@@ -21,13 +21,13 @@ from experiments.images.train import Stage
 SOURCES = Path(__file__).parent / "sources"
 
 DRAW = Stage("base", 900, 1e-3, average=0.99)
-READ = Stage("japanese", 260, 5e-4)
-JUMP = Stage("fast", 300, 5e-4)
+READ = Stage("japanese", 700, 5e-4)
+JUMP = Stage("fast", 800, 5e-4)
 
 LITTLE, MUCH = 0.02, 0.9
 """How many prompts are Japanese where the base learns, and where the Japanese source does."""
 
-PATHS = 1280
+PATHS = 2048
 """How many pictures the base draws for the fast source to learn from."""
 
 
