@@ -11,7 +11,6 @@ from evojax_merge.checkpoints.pipeline_exporter import TOKENIZERS
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.models.diffusion.params import layout
-from evojax_merge.models.family import DIFFUSION
 
 
 def with_carriers(
@@ -32,7 +31,7 @@ def with_carriers(
         CheckpointError: There is no such part, it is merged, or it does not fit the others.
     """
     carrier = chosen.carrier
-    if carrier is None or carrier.family is not DIFFUSION:
+    if carrier is None or not carrier.family.pipeline:
         if others:
             raise CheckpointError(
                 f"{chosen.directory}: is no pipeline, and model.carriers gives parts of pipelines; "
@@ -57,7 +56,7 @@ def _with_part(carrier: Checkpoint, part: str, other: Checkpoint) -> Checkpoint:
             f"{', '.join(carrier.config.present)}{nearest(part, carrier.config.present)}"
         )
     prefix = f"{part}/"
-    if other.family is DIFFUSION:
+    if other.family.pipeline:
         if part not in other.config.present:
             raise CheckpointError(f"model.carriers: {other.directory} has no {part}")
         config, hf_config = getattr(other.config, part), other.hf_config[part]
@@ -104,7 +103,7 @@ def _folders(part: str, pipeline: Checkpoint) -> list[str]:
 def _lent(carrier: Checkpoint, model: Checkpoint) -> dict[str, Path]:
     """Return the tokenizers of a model's carrier whose encoders have as many tokens."""
     other = model.carrier
-    if other is None or other.family is not DIFFUSION:
+    if other is None or not other.family.pipeline:
         return {}
     ours, theirs = carrier.config.encoders, other.config.encoders
     return {

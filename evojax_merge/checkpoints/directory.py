@@ -85,7 +85,7 @@ def resolve(source: str | Path) -> Path:
             f"{path}: is a file; give the checkpoint's directory, or a safetensors file"
         )
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
-        raise CheckpointError(f"{path}: no such directory")
+        raise CheckpointError(f"{path}: no such directory or file")
     name, _, revision = source.partition("@")
     from evojax_merge.checkpoints.hub import fetch
 

@@ -17,8 +17,7 @@ from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.models import Slot
-from evojax_merge.models.diffusion.config import UNET as PART
-from evojax_merge.models.family import DIFFUSION, UNET
+from evojax_merge.models.diffusion.config import UNET
 
 _LISTED = 8
 """The number of problems that are listed."""
@@ -45,7 +44,7 @@ def read_lora_file(path: Path, base: Checkpoint) -> Adapter:
     Raises:
         CheckpointError: The file is damaged or of another kind than LoRA, or factors do not fit.
     """
-    if base.family not in (UNET, DIFFUSION):
+    if base.family.unet is None:
         raise CheckpointError(
             f"{path}: is a LoRA file of a diffusion model, and {base.directory} is a "
             f"{base.family.name}; a LoRA of it is the directory that PEFT writes"
@@ -59,8 +58,7 @@ def read_lora_file(path: Path, base: Checkpoint) -> Adapter:
         )
     factors, unread = _by_module(headers)
     slots = _unet_slots(base)
-    config = base.config if base.family is UNET else base.config.unet
-    known = spellings(slots.keys(), config)
+    known = spellings(slots.keys(), base.family.unet(base.config))
     pairs, problems = [], [f"unexpected: {name}" for name in unread]
     scales = _scales_of(path)
     strange = [module for module in factors if module not in known]
@@ -125,7 +123,7 @@ def _unet_slots(base: Checkpoint) -> dict[str, Slot]:
     found = {}
     for name, slot in base.slots.items():
         part, slash, inner = name.rpartition("/")
-        if (not slash or part == PART) and inner.endswith(".weight") and len(slot.shape) in (2, 4):
+        if (not slash or part == UNET) and inner.endswith(".weight") and len(slot.shape) in (2, 4):
             found[inner.removesuffix(".weight")] = slot
     return found
 

@@ -20,7 +20,6 @@ from evojax_merge.exchange.methods import METHODS, Static
 from evojax_merge.exchange.plan import Job, Origin, Plan
 from evojax_merge.exchange.unchanged import check_task_vectors
 from evojax_merge.exchange.writable import reference
-from evojax_merge.models.family import DIFFUSION
 from evojax_merge.models.segments import LeafCoefficients
 from evojax_merge.recipes.build import leaf_coefficients
 from evojax_merge.recipes.coefficients import Recipe
@@ -55,7 +54,7 @@ def apply_to_files(
     operator, prepared = prepared_for(recipe, terms)
     models = _models(prepared)
     carrier = prepared.reference.carrier
-    if models is None or carrier is None or carrier.family is not DIFFUSION:
+    if models is None or carrier is None or not carrier.family.pipeline:
         return None
     plan = _plan(recipe, prepared, models, leaf_coefficients(recipe, operator, prepared.reference))
     check_task_vectors(plan)

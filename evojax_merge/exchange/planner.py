@@ -47,7 +47,6 @@ from evojax_merge.exchange.settings import Settings
 from evojax_merge.exchange.sliding_windows import SliceWindows
 from evojax_merge.exchange.vocabulary import plan_tokens
 from evojax_merge.models import Leaf, Slot
-from evojax_merge.models.family import DIFFUSION
 
 _MOST_LAYERS = 10_000
 """The most layers of a result, which are as many as a configuration that is read may have."""
@@ -66,7 +65,7 @@ def plan_merge(configuration: Configuration) -> Plan:
     parts = [configuration.adapters.get(name, (name, None)) for name in names]
     checkpoints = tuple(load_config(model) for model, _ in parts)
     for checkpoint in checkpoints:
-        if checkpoint.family is DIFFUSION:
+        if checkpoint.family.pipeline:
             raise ExchangeError(
                 f"{checkpoint.directory}: is a pipeline of several models, of which a mergekit "
                 "YAML merges one; give the folder of its unet, or merge pipelines by a recipe"

@@ -8,6 +8,7 @@ needs nothing but names and shapes.
 import dataclasses
 import functools
 import importlib
+import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -98,6 +99,10 @@ class Family:
         sees: Whether the models see pictures. Their folder then has ``vision.py``.
         spelled: The function that spells the name of a tensor as the files of a model of a
             configuration do, ``spelled(config, name)``. It is None where there is one spelling.
+        pipeline: Whether parts are models in folders of their own, as diffusers writes them, or in
+            one file that stands for these.
+        unet: The function that gives the configuration of the UNet of a model, by itself or in a
+            pipeline. It is None where models have none.
     """
 
     name: str
@@ -118,6 +123,8 @@ class Family:
     holding: Callable[[Any, Any], Any] | None = None
     sees: bool = False
     spelled: Callable[[Any, str], str] | None = None
+    pipeline: bool = False
+    unet: Callable[[Any], UNetConfig] | None = None
 
     def computes(self, hf_config: Mapping[str, Any]) -> bool:
         """Tell whether a ``config.json`` is that of a model of the family."""
@@ -272,6 +279,7 @@ UNET = Family(
     hf_fields=unet_params.hf_fields,
     layout=unet_params.layout,
     able=unet_config.computes,
+    unet=lambda config: config,
 )
 
 VAE = Family(
@@ -305,6 +313,8 @@ DIFFUSION = Family(
     ),
     only=DiffusionConfig.only,
     holding=DiffusionConfig.holding,
+    pipeline=True,
+    unet=operator.attrgetter("unet"),
 )
 
 FAMILIES = (DECODER, MLP, CLIP, LLAVA, QWEN_VL, UNET, VAE, DIFFUSION)

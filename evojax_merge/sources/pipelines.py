@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError
 from evojax_merge.models.diffusion.architectures import BY_CONTEXT_WIDTH
-from evojax_merge.models.family import DIFFUSION, UNET
 from evojax_merge.models.unet.config import UNetConfig
 
 _LATENTS = 4
@@ -60,15 +59,14 @@ def _problem(reference: Checkpoint, model: Checkpoint) -> str | None:
 
 
 def _unet(checkpoint: Checkpoint) -> UNetConfig | None:
-    if checkpoint.family is UNET:
-        return checkpoint.config
-    return checkpoint.config.unet if checkpoint.family is DIFFUSION else None
+    found = checkpoint.family.unet
+    return None if found is None else found(checkpoint.config)
 
 
 def _prediction(checkpoint: Checkpoint) -> str | None:
     """Return what a UNet predicts; one by itself does not say it."""
     whole = checkpoint if checkpoint.carrier is None else checkpoint.carrier
-    return whole.config.prediction if whole.family is DIFFUSION else None
+    return whole.config.prediction if whole.family.pipeline else None
 
 
 def _width(unet: UNetConfig) -> str:

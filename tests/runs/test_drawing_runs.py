@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers import DiffusionPipeline
 from PIL import Image
 
 from evojax_merge import api
@@ -112,25 +112,64 @@ def test_m2n2_splits_attention_and_the_rest_apart(folder, monkeypatch):
     assert len(genotypes[0]) == 6
 
 
-def test_diffusers_draws_what_the_gallery_shows(run):
-    file = run.directory / "images" / "evolved" / "000.png"
-    texts = texts_of(file)
-    pipeline = StableDiffusionXLPipeline.from_pretrained(run.directory / "export")
-    pipeline.scheduler = EulerDiscreteScheduler.from_config(
-        pipeline.scheduler.config, timestep_spacing="trailing"
+def assert_diffusers_draws_the_same(run, spacing, guidance=0.0):
+    pipeline = DiffusionPipeline.from_pretrained(run.directory / "export")
+    pipeline.scheduler = pipeline.scheduler.from_config(
+        pipeline.scheduler.config, timestep_spacing=spacing
     )
-    noise = np.array(noise_of(np.array([int(texts["seed"])], np.uint32), (4, 8, 8)))
     pipeline.set_progress_bar_config(disable=True)
-    made = pipeline(
-        texts["prompt"],
-        num_inference_steps=4,
-        guidance_scale=0.0,
-        height=16,
-        width=16,
-        latents=torch.from_numpy(noise),
-        output_type="np",
-    ).images[0]
-    assert np.abs(np.rint(made * 255) - pixels(file)).max() <= 1
+    for file in sorted((run.directory / "images" / "evolved").iterdir()):
+        texts = texts_of(file)
+        noise = np.array(noise_of(np.array([int(texts["seed"])], np.uint32), (4, 8, 8)))
+        made = pipeline(
+            texts["prompt"],
+            num_inference_steps=4,
+            guidance_scale=guidance,
+            height=16,
+            width=16,
+            latents=torch.from_numpy(noise),
+            output_type="np",
+        ).images[0]
+        assert np.abs(np.rint(made * 255) - pixels(file)).max() <= 1
+
+
+def test_diffusers_draws_what_the_gallery_shows(run):
+    assert_diffusers_draws_the_same(run, "trailing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "overrides"),
+    [
+        ("SD 1.x", {}, []),
+        ("SD 2.x", {"scheduler": {"prediction_type": "v_prediction"}}, []),
+        ("SDXL", {}, ["model.parts=[unet,text_encoder]"]),
+    ],
+)
+def test_every_architecture_with_guidance_and_a_prompt_that_is_too_long(
+    kind, changes, overrides, folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    small = {part: dict(own) for part, own in SMALL.items()}
+    if kind != "SDXL":
+        del small["unet"]["transformer_layers_per_block"]
+    for number in range(3):
+        write_drawing_pipeline(tmp_path / f"m{number}", kind, seed=number, **small, **changes)
+    prompts = ("red cat", "a house", "green", "a very large red cat on a small green house")
+    lines = [json.dumps({"prompt": prompt}) + "\n" for prompt in prompts]
+    (tmp_path / "items.jsonl").write_text("".join(lines))
+    spacing = ["fitness.spacing=leading", "fitness.guidance=5", "fitness.shown=2"]
+    scorer = f"fitness.scorer={folder / 'clip'}"
+    task = ["fitness=text_to_image", *RUN, *spacing, scorer]
+    with pytest.warns(UserWarning, match="longer than the 20 tokens") as warned:
+        run = api.evolve([*task, *overrides], tmp_path / "run")
+    assert len([one for one in warned if "longer than" in str(one.message)]) == 1
+    assert_diffusers_draws_the_same(run, "leading", 5.0)
+    main(["apply", str(run.directory), "--out", "again.safetensors"])
+    own = [one for one in task if one.startswith("fitness")]
+    more = ["fitness.tokenizers=m0", "--split", "test", "--out", "measured"]
+    main(["evaluate", "again.safetensors", *own, *more])
+    (result,) = json.loads((tmp_path / "measured" / "results.json").read_text())
+    assert result["score"] == pytest.approx(run.result.score, abs=1e-5)
 
 
 def test_evaluating_a_run_gives_its_score_and_keeps_pictures(run, folder, tmp_path, capsys):
