@@ -68,7 +68,7 @@ def run(arguments: list[str], console: Console) -> None:
         started = api.started_from(config)
     else:
         config = compose(options.overrides, options.config_dir)
-    with keeping(compilation_cache(config)), contextlib.chdir(started):
+    with contextlib.chdir(started), keeping(compilation_cache(config)):
         task = build_task(config)
         if options.split is not None:
             task = task.on(options.split)

@@ -144,6 +144,20 @@ def test_a_directory_that_may_only_be_read_is_read(cache, monkeypatch):
     assert compiled == 0
 
 
+def test_a_relative_directory_stays_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with keeping(CompilationCache(Path("kept"))):
+        monkeypatch.chdir("/")
+        jax.jit(lambda x: x * 7 - 3)(np.float32(2))
+    assert len(entries(CompilationCache(tmp_path / "kept"))) == 1
+
+
+def test_programs_are_found_where_the_directory_was_moved_to(cache, tmp_path):
+    compute(cache)
+    moved = CompilationCache(cache.directory.rename(tmp_path / "moved"))
+    assert compute(moved)[1] == 0
+
+
 def test_a_cache_of_the_users_own_is_left_as_it_is(cache, tmp_path):
     own = str(tmp_path / "own")
     jax.config.update("jax_compilation_cache_dir", own)
