@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -257,6 +258,22 @@ def test_a_strangers_run_brings_no_programs(tmp_path):
 
 
 SMALL = ["+experiment=digits", "search.evaluations=16", "statistics_cache.directory=null"]
+
+
+@pytest.mark.slow
+def test_a_resume_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    first = api.evolve(SMALL, tmp_path / "run")
+    params = jax.tree.map(np.asarray, first.model.params)
+    steps = (first.directory / "checkpoints" / "evolved").glob("[0-9]*")
+    shutil.rmtree(max(steps, key=lambda step: int(step.name)))
+    shutil.rmtree(first.directory / "export")
+    (first.directory / "results.json").unlink()
+    jax.clear_caches()
+    with count_compilations() as counted:
+        resumed = api.resume(first.directory)
+    assert counted.compiled == 0
+    jax.tree.map(np.testing.assert_array_equal, resumed.model.params, params)
 
 
 @pytest.mark.slow
