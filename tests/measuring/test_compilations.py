@@ -257,7 +257,12 @@ def test_a_strangers_run_brings_no_programs(tmp_path):
     assert load_config_file(file).compilation_cache is None
 
 
-SMALL = ["+experiment=digits", "search.evaluations=16", "statistics_cache.directory=null"]
+SMALL = [
+    "+experiment=digits",
+    "operator=dare_ties",
+    "search.evaluations=16",
+    "statistics_cache.directory=null",
+]
 
 
 @pytest.mark.slow
@@ -288,6 +293,10 @@ def test_a_second_run_compiles_nothing_and_ends_the_same(tmp_path):
             assert counted.compiled == 0
         else:
             assert 0 < counted.compiled <= 40
+    jax.clear_caches()
+    with count_compilations() as counted:  # the next job of a sweep
+        api.evolve([*SMALL, kept, "seed=1"], tmp_path / "other")
+    assert counted.compiled == 0
     for run in runs[1:]:
         jax.tree.map(np.testing.assert_array_equal, run.model.params, runs[0].model.params)
         assert [(r.name, r.score) for r in run.results] == [
