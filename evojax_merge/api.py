@@ -363,9 +363,9 @@ def resume(
     _check_regular(directory)
     try:
         with (
-            keeping(compilation_cache(config)),
             locked(directory),
             contextlib.chdir(started_from(config)),
+            keeping(compilation_cache(config)),
         ):
             from evojax_merge.runs.run import run
 

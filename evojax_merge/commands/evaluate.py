@@ -83,7 +83,7 @@ def run(arguments: list[str], console: Console) -> None:
     carriers = _carriers(config, options.overrides)
     if recipe is not None and carriers:
         raise ValueError("model.carriers: a recipe names its own; leave it out")
-    with keeping(compilation_cache(config)), contextlib.chdir(started):
+    with contextlib.chdir(started), keeping(compilation_cache(config)):
         task = build_task(config)
         if options.split is not None:
             task = task.on(options.split)

@@ -82,20 +82,24 @@ def keeping(cache: CompilationCache | None) -> Iterator[None]:
     if cache is None or theirs or not _setting("jax_enable_compilation_cache"):
         yield
         return
-    if (refusal := _refusal(cache.directory)) is not None:
-        _warn(cache.directory, refusal)
+    directory = cache.directory.absolute()  # whatever the block changes to
+    if (refusal := _refusal(directory)) is not None:
+        _warn(directory, refusal)
         yield
         return
-    changed = {
-        "jax_compilation_cache_dir": str(cache.directory),  # where XLA tunes GPUs, too
+    changed: dict[str, Any] = {
+        "jax_compilation_cache_dir": str(directory),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
+    if jax.default_backend() != "gpu" or not os.access(directory, os.W_OK):
+        # XLA tunes nothing elsewhere, and cannot write it here; its folder is part of JAX's keys.
+        changed["jax_persistent_cache_enable_xla_caches"] = "none"
     before = {name: _setting(name) for name in changed}
     try:
         for name, value in changed.items():
             jax.config.update(name, value)
-        _give_to_jax(Programs(cache))
+        _give_to_jax(Programs(dataclasses.replace(cache, directory=directory)))
         yield
     finally:
         for name, value in before.items():

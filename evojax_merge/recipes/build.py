@@ -132,18 +132,18 @@ def _merged(
     stacked = ingredients.layout.stacked
     statistics = ingredients.statistics(operator, evidence, cache)
 
-    run = _program(operator, seed, ingredients.dtype, frozenset(stacked))
-    return run(base, sources, coefficients, statistics)
+    run = _program(operator, ingredients.dtype, frozenset(stacked))
+    return run(base, sources, coefficients, statistics, np.uint32(seed))
 
 
 @functools.lru_cache(maxsize=8)
-def _program(
-    operator: Operator, seed: int, dtype: np.dtype, stacked: frozenset[str]
-) -> Callable[..., Params]:
+def _program(operator: Operator, dtype: np.dtype, stacked: frozenset[str]) -> Callable[..., Params]:
     """The program that merges by an operator, one for all winners of a run."""
 
     @jax.jit
-    def run(base: Params | None, sources: Any, coefficients: Any, statistics: Any) -> Params:
+    def run(
+        base: Params | None, sources: Any, coefficients: Any, statistics: Any, seed: Any
+    ) -> Params:
         return merge(
             operator, base, sources, coefficients, statistics, seed, dtype, stacked=stacked
         )

@@ -44,7 +44,7 @@ class Merging:
         stacked = self.ingredients.layout.stacked
 
         def merge_fn(materials: Any, genotype: Genotype) -> Params:
-            base, sources, statistics = materials
+            base, sources, statistics, seed = materials
             coefficients = space.expand(space.decode(genotype))
             return merge(
                 experiment.operator,
@@ -52,19 +52,23 @@ class Merging:
                 sources,
                 coefficients,
                 statistics,
-                experiment.seed,
+                seed,
                 dtype,
                 stacked=stacked,
             )
 
         return merge_fn
 
-    def materials(self) -> tuple[Any, Any, Any]:
-        """The base, the sources, and the operator's statistics of them."""
+    def materials(self) -> tuple[Any, Any, Any, Any]:
+        """The base, the sources, the operator's statistics of them, and the seed of random masks.
+
+        The seed is data, so that the jobs of a sweep over seeds share their programs.
+        """
         operator, ingredients = self.experiment.operator, self.ingredients
         base, sources = ingredients.base_for(operator), ingredients.source_params
         cache = self.experiment.statistics_cache
-        return base, sources, ingredients.statistics(operator, self.evidence, cache)
+        statistics = ingredients.statistics(operator, self.evidence, cache)
+        return base, sources, statistics, np.uint32(self.experiment.seed)
 
     def recipe(
         self, space: ParameterSpace, genotype: np.ndarray, notes: Mapping[str, Any]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from evojax_merge.documents.files import sha256
@@ -174,7 +175,7 @@ class Checkpointer:
                     DamagedCheckpointWarning,
                     stacklevel=2,
                 )
-            return EvolutionState(**restored)
+            return EvolutionState(**jax.tree.map(_as_free, restored, like._asdict()))
         if damaged:
             raise CheckpointingError(
                 f"{self._directory}: no saved generation can be read: {_listed(damaged)}. Bring "
@@ -247,3 +248,16 @@ def _listed(damaged: dict[int, str]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:100]
+
+
+def _as_free(leaf: Any, like: Any) -> Any:
+    """Leave a restored array as free to move to other devices as the one that it stands for.
+
+    Orbax ties arrays to their device. JAX compiles another program for those.
+    """
+    if getattr(like, "committed", True) or not leaf.is_fully_addressable:
+        return leaf
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        numbers = jax.device_put(np.asarray(jax.random.key_data(leaf)))
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
+    return jax.device_put(np.asarray(leaf))

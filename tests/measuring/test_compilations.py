@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -144,6 +145,20 @@ def test_a_directory_that_may_only_be_read_is_read(cache, monkeypatch):
     assert compiled == 0
 
 
+def test_a_relative_directory_stays_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with keeping(CompilationCache(Path("kept"))):
+        monkeypatch.chdir("/")
+        jax.jit(lambda x: x * 7 - 3)(np.float32(2))
+    assert len(entries(CompilationCache(tmp_path / "kept"))) == 1
+
+
+def test_programs_are_found_where_the_directory_was_moved_to(cache, tmp_path):
+    compute(cache)
+    moved = CompilationCache(cache.directory.rename(tmp_path / "moved"))
+    assert compute(moved)[1] == 0
+
+
 def test_a_cache_of_the_users_own_is_left_as_it_is(cache, tmp_path):
     own = str(tmp_path / "own")
     jax.config.update("jax_compilation_cache_dir", own)
@@ -242,7 +257,28 @@ def test_a_strangers_run_brings_no_programs(tmp_path):
     assert load_config_file(file).compilation_cache is None
 
 
-SMALL = ["+experiment=digits", "search.evaluations=16", "statistics_cache.directory=null"]
+SMALL = [
+    "+experiment=digits",
+    "operator=dare_ties",
+    "search.evaluations=16",
+    "statistics_cache.directory=null",
+]
+
+
+@pytest.mark.slow
+def test_a_resume_compiles_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    first = api.evolve(SMALL, tmp_path / "run")
+    params = jax.tree.map(np.asarray, first.model.params)
+    steps = (first.directory / "checkpoints" / "evolved").glob("[0-9]*")
+    shutil.rmtree(max(steps, key=lambda step: int(step.name)))
+    shutil.rmtree(first.directory / "export")
+    (first.directory / "results.json").unlink()
+    jax.clear_caches()
+    with count_compilations() as counted:
+        resumed = api.resume(first.directory)
+    assert counted.compiled == 0
+    jax.tree.map(np.testing.assert_array_equal, resumed.model.params, params)
 
 
 @pytest.mark.slow
@@ -257,6 +293,10 @@ def test_a_second_run_compiles_nothing_and_ends_the_same(tmp_path):
             assert counted.compiled == 0
         else:
             assert 0 < counted.compiled <= 40
+    jax.clear_caches()
+    with count_compilations() as counted:  # the next job of a sweep
+        api.evolve([*SMALL, kept, "seed=1"], tmp_path / "other")
+    assert counted.compiled == 0
     for run in runs[1:]:
         jax.tree.map(np.testing.assert_array_equal, run.model.params, runs[0].model.params)
         assert [(r.name, r.score) for r in run.results] == [
