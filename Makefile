@@ -1,4 +1,4 @@
-# Everything lives in .venv; a target makes what it needs.
+# Everything lives in .venv, but for `bench-compiled`; a target makes what it needs.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,10 @@ spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joi
 bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
 	$(BIN)/python -m experiments.benchmarks.run
 
+bench-compiled: $(VENV)-compiled/.installed ## what programs for an H100 and a TPU move and hold, compiled without either
+	$(VENV)-compiled/bin/python experiments/benchmarks/run.py compiled
+	$(VENV)-compiled/bin/python experiments/benchmarks/compiled_tables.py
+
 docs: $(VENV)/.installed-docs ## the documentation as web pages, into site/; a broken link is an error
 	$(BIN)/mkdocs build --strict
 
@@ -70,7 +74,7 @@ house: ## rooms, floors and arrows of the package, from its imports
 	$(PYTHON) docs/house.py
 
 clean: ## remove the environment, the runs and the built pages
-	rm -rf $(VENV) runs site
+	rm -rf $(VENV) $(VENV)-compiled runs site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -81,6 +85,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# An environment of its own: in .venv JAX would look for a TPU from then on.
+$(VENV)-compiled/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-compiled
+	$(VENV)-compiled/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[compiled]'
 	touch $@
 
 # torch is only what the Flax models are compared with; by itself, or pip takes a CUDA build.

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 Row = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def seconds(fn: Callable[[], Any], repeats: int) -> float:
@@ -56,8 +57,8 @@ def row(
 
 
 def command() -> str:
-    """The command line, but for where its rows are written: a path of this machine."""
-    words = sys.argv.copy()
+    """The command line from the repository's root, but for where its rows are written."""
+    words = [os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]
     if "--out" in words:
         at = words.index("--out")
         del words[at : at + 2]

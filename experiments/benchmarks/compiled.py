@@ -1,0 +1,340 @@
+"""What decoding, scoring and merging move and hold on an H100 and on a TPU v5p, from shapes alone.
+
+make bench-compiled        (about an hour on two cores; it needs no device and no weights)
+python experiments/benchmarks/compiled.py --devices h100 --only 'decode 32 rows of Mistral'
+
+The programs are the package's own, in bfloat16, compiled ahead of time for a described device. For
+each, its memory and the time that compiling took are printed. Of a decode step the bytes of device
+memory are counted that the body of its loop moves (see `hlo_bytes`), against the least: weights
+once, without an embedding table that is only looked up in, and the cache in use once. Of a merge
+those of the whole program are counted, against base, sources and result once. Prompts have
+``PROMPT`` tokens and answers up to ``NEW``, so that a cache has as many slots as both together. An
+H100's decode step reads the slots in use alone. It is counted with all of them in use, and with
+half.
+"""
+
+import argparse
+import importlib.util
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hlo_bytes import KERNEL, decode_body, moved, parse, total
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from measure import Row, main, row
+
+from evojax_merge import operators
+from evojax_merge.measuring.evaluator import (
+    _laid_out,
+    _make_merge,
+    _pop_spec,
+    _spread,
+    whole_models,
+)
+from evojax_merge.models.decoder.decode_kernel import BLOCK
+from evojax_merge.models.family import DECODER
+from evojax_merge.models.request import Generate, Loglikelihood
+from evojax_merge.params.tree import unflatten
+from evojax_merge.spaces import ParameterSpace
+
+PROMPT, NEW = 256, 1024
+RING = PROMPT + NEW
+SCORED = 128, 256
+"""The texts that are scored, and the tokens of each."""
+
+SOURCES = ("one", "two", "three")
+MISTRAL, QWEN, SMALL = "Mistral 7B", "Qwen2.5 1.5B", "Qwen2.5 0.5B"
+MODELS = {
+    MISTRAL: {
+        "model_type": "mistral",
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 32_000,
+        "max_position_embeddings": 32_768,
+        "sliding_window": 4096,
+        "tie_word_embeddings": False,
+    },
+    QWEN: {
+        "model_type": "qwen2",
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "vocab_size": 151_936,
+        "max_position_embeddings": 32_768,
+        "rope_theta": 1e6,
+        "tie_word_embeddings": True,
+    },
+    SMALL: {
+        "model_type": "qwen2",
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "vocab_size": 151_936,
+        "max_position_embeddings": 32_768,
+        "rope_theta": 1e6,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+class Decode(NamedTuple):
+    """Answers of some candidates to as many prompts as rows, or to more, one after another."""
+
+    model: str
+    rows: int
+    candidates: int = 1
+    continuous: bool = False
+
+    @property
+    def name(self) -> str:
+        kind = "slots" if self.continuous else "rows"
+        each = f"{self.candidates} × " if self.candidates > 1 else ""
+        return f"decode {self.rows} {kind} of {each}{self.model}"
+
+
+class Score(NamedTuple):
+    """The likelihood of texts."""
+
+    model: str
+
+    @property
+    def name(self) -> str:
+        return f"score {SCORED[0]} texts of {self.model}"
+
+
+class Merge(NamedTuple):
+    """A merge of three models, onto a base where the operator has one."""
+
+    model: str
+    operator: str
+
+    @property
+    def name(self) -> str:
+        return f"merge {self.operator} of {self.model}"
+
+
+Program = Decode | Score | Merge
+
+LARGE: tuple[Program, ...] = (
+    Decode(MISTRAL, 32),
+    Decode(MISTRAL, 128),
+    Decode(MISTRAL, 128, continuous=True),
+    Score(MISTRAL),
+    Merge(MISTRAL, "dare_ties"),
+    Merge(MISTRAL, "linear"),
+)
+PROGRAMS: dict[str, tuple[Program, ...]] = {
+    "h100": (
+        *LARGE,
+        Decode(QWEN, 32),
+        Decode(QWEN, 128),
+        Decode(SMALL, 32, candidates=4),
+        Decode(SMALL, 32, candidates=4, continuous=True),
+        Score(SMALL),
+    ),
+    "v5p": LARGE,
+}
+
+NEEDED = {
+    "h100": ("jax_plugins.xla_cuda12", "jax_cuda12_plugin", "nvidia.cuda_nvcc"),
+    "v5p": ("libtpu",),
+}
+"""The modules that compiling for a device takes."""
+
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",  # what JAX itself runs on
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "XLA_FLAGS": "--xla_gpu_autotune_level=0",  # nothing can be tried
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+
+class Target(NamedTuple):
+    """A device that programs are compiled for, and the one mesh that it is."""
+
+    name: str
+    mesh: Mesh
+
+    @classmethod
+    def of(cls, name: str) -> "Target":
+        """Describe a device.
+
+        Raises:
+            SystemExit: A compiler is not installed.
+        """
+        missing = [module for module in NEEDED[name] if not _is_there(module)]
+        if missing:
+            raise SystemExit(
+                f"compiling for {name} needs {', '.join(missing)}: run make bench-compiled, or "
+                "pip install --constraint constraints.txt '.[compiled]' in an environment of its "
+                "own"
+            )
+        if name == "h100":
+            facts = Path(__file__).with_name("h100.txtpb").read_text()
+            topology = topologies.get_topology_desc(
+                platform="cuda", topology_name="", target_config=facts, topology="1x1x1"
+            )
+        else:
+            topology = topologies.get_topology_desc(platform="tpu", topology_name="v5p:2x2x1")
+        devices = np.array([[topology.devices[0]]])
+        return cls(name, Mesh(devices, ("pop", "model"), axis_types=(AxisType.Auto,) * 2))
+
+    def array(self, *shape: int, dtype: Any = jnp.int32, axes: P | None = None) -> Any:
+        sharding = NamedSharding(self.mesh, axes or P())
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+class Model:
+    """A model by its shapes: what is merged, and the memory in which its candidates are."""
+
+    def __init__(self, name: str, target: Target, candidates: int = 1):
+        settings = {**MODELS[name], "hidden_act": "silu", "torch_dtype": "bfloat16"}
+        self.config = DECODER.config_from_hf(settings)
+        self.layout = DECODER.layout(self.config)
+        self.candidates = whole_models(self.layout)
+        shapes = self.layout.shapes.items()
+        self.tree = unflatten(
+            {path: target.array(*shape, dtype=jnp.bfloat16) for path, shape in shapes}
+        )
+        self.buffer = jax.tree.map(
+            lambda leaf, axis: target.array(
+                *leaf.shape[:axis],
+                candidates,
+                *leaf.shape[axis:],
+                dtype=leaf.dtype,
+                axes=_pop_spec(axis),
+            ),
+            jax.eval_shape(self.candidates.form, self.tree),
+            self.candidates.axes,
+        )
+        self.bytes = 2 * sum(math.prod(shape) for _, shape in shapes)
+
+    def least(self, candidates: int, rows: int, slots: int) -> int:
+        """Count the bytes that a decode step cannot do without."""
+        c = self.config
+        looked_up = 0 if c.tie_word_embeddings else 2 * c.vocab_size * c.hidden_size
+        cache = rows * slots * c.num_layers * c.num_kv_heads * c.head_dim * 2 * 2
+        return candidates * (self.bytes - looked_up + cache)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it is in
+        return False
+
+
+def lowered(program: Program, model: Model, target: Target) -> Any:
+    """Trace and lower a program for a device."""
+    array, spread = target.array, model.candidates
+    if isinstance(program, Merge):
+        return _merging(program, model, target)
+    if isinstance(program, Score):
+        request: Any = Loglikelihood()
+        texts, seq = SCORED
+        batch = (array(texts, seq), array(texts), array(texts, seq, dtype=jnp.bool_))
+    else:
+        request = Generate(NEW, (2,), 0, slots=program.rows if program.continuous else None)
+        prompts = program.rows * (4 if program.continuous else 1)
+        batch = (array(prompts, PROMPT), array(prompts))
+    own = DECODER.ability(request).program(model.config, request, spread.param_axes)
+    return _spread(own, spread, target.mesh).lower(model.buffer, (), *batch)
+
+
+def _merging(program: Merge, model: Model, target: Target) -> Any:
+    operator = getattr(operators, program.operator)()
+    layout = model.layout
+    space = ParameterSpace(operator, layout, SOURCES)
+    statistics = dict.fromkeys(layout.leaves, ((),) * len(SOURCES))  # it needs none
+
+    def merge(materials: Any, genotype: Any) -> Any:
+        base, sources = materials
+        coefficients = space.expand(space.decode(genotype))
+        dtype = np.dtype(jnp.bfloat16)
+        return operators.merge(
+            operator, base, sources, coefficients, statistics, 0, dtype, stacked=layout.stacked
+        )
+
+    merge = _laid_out(merge, model.candidates.form)
+    base = model.tree if operator.needs_base else None
+    genotypes = target.array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
+    run = _make_merge(merge, model.candidates.axes, target.mesh)
+    materials = (base, (model.tree,) * len(SOURCES))
+    return run.lower(model.buffer, materials, genotypes, target.array())
+
+
+def measured(program: Program, target: Target) -> list[Row]:
+    """Compile a program and measure what it takes."""
+    candidates = program.candidates if isinstance(program, Decode) else 1
+    model = Model(program.model, target, candidates)
+    low = lowered(program, model, target)
+    began = time.perf_counter()
+    compiled = low.compile()
+    seconds = time.perf_counter() - began
+    memory = compiled.memory_analysis()
+    rows: list[Row] = []
+
+    def say(what: str, value: float, unit: str, peer: str = "", peer_value: float = 0.0) -> None:
+        share = peer_value / value if peer else 0.0
+        name = f"{target.name}: {program.name}: {what}"
+        rows.append(row(name, value, unit, peer, peer_value, share))
+        print(name, f"{value:.5g} {unit}", f"{share:.1%} of {peer}" if peer else "", flush=True)
+
+    say("compiling", seconds, "s")
+    say("arguments", memory.argument_size_in_bytes / 1e9, "GB")
+    say("beside them", memory.temp_size_in_bytes / 1e9, "GB")
+    text = compiled.as_text()
+    module = parse(text)
+    if isinstance(program, Merge):
+        used = len(SOURCES) + (1 if getattr(operators, program.operator)().needs_base else 0)
+        once = (used + 1) * model.bytes / 1e9
+        say("moved", total(moved(module, module.entry)) / 1e9, "GB", "each array once", once)
+    if isinstance(program, Decode):
+        body = decode_body(module)
+        for slots in (RING, RING // 2) if KERNEL in text else (RING,):
+            blocks = min(slots // BLOCK + 1, math.ceil(RING / BLOCK))  # that a stretch touches
+            step = total(moved(module, body, blocks * BLOCK / RING)) / 1e9
+            least = model.least(candidates, program.rows, slots) / 1e9
+            say(f"moved by a step with {slots} slots in use", step, "GB", "the least", least)
+    return rows
+
+
+def benchmark(devices: Sequence[str], only: Sequence[str]) -> list[Row]:
+    os.environ.update(ENVIRONMENT)
+    jax.config.update("jax_platforms", "cpu")
+    targets = [Target.of(name) for name in devices]
+    return [
+        entry
+        for target in targets
+        for program in PROGRAMS[target.name]
+        if not only or any(part in program.name for part in only)
+        for entry in measured(program, target)
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--devices", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="parts of names of programs; by default all"
+    )
+    main(benchmark, parser)
