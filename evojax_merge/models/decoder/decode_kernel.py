@@ -10,6 +10,7 @@ does (Dao et al., 2022, arXiv 2205.14135). It is written in Pallas for GPUs.
 import functools
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -132,9 +133,26 @@ def attend_in_use(
 
 @functools.cache
 def _works() -> bool:
-    """Tell whether the kernel of a GPU gives what plain products give. It is tried once."""
+    """Tell whether the kernel of a GPU gives what plain products give. It is tried once.
+
+    It is tried in a thread of its own. The question comes up while a program is traced, where the
+    trial would become a part of that program, without numbers to compare.
+    """
     if jax.default_backend() != "gpu":
         return True  # nothing runs it here, though a program may be compiled for a GPU elsewhere
+    with ThreadPoolExecutor(max_workers=1) as apart:
+        problem = apart.submit(_problem).result()
+    if problem is not None:
+        warnings.warn(
+            f"the kernel for attention of a decode step is not used on this GPU: {problem}; plain "
+            "products read the whole cache at every step",
+            stacklevel=2,
+        )
+    return problem is None
+
+
+def _problem() -> str | None:
+    """Run the kernel once beside plain products, and tell what is wrong with it, if anything."""
     width, slots, last = 64, 3 * BLOCK, 4 * BLOCK
     keys = jax.random.split(jax.random.key(0), 3)
     shapes = ((2, 2, 4, width), (2, 2, width, slots), (2, 2, slots, width))
@@ -150,16 +168,10 @@ def _works() -> bool:
     try:
         own = attend_in_use(q, k, v, first, jnp.int32(last), 1 / width).normalised()
         if bool(jnp.allclose(own, plain, atol=0.02)):
-            return True
-        problem = f"it is {float(jnp.max(jnp.abs(own - plain))):.2g} from what plain products give"
+            return None
+        return f"it is {float(jnp.max(jnp.abs(own - plain))):.2g} from what plain products give"
     except Exception as error:  # whatever a compiler or a driver says
-        problem = str(error).partition("\n")[0]
-    warnings.warn(
-        f"the kernel for attention of a decode step is not used on this GPU: {problem}; plain "
-        "products read the whole cache at every step",
-        stacklevel=2,
-    )
-    return False
+        return str(error).partition("\n")[0]
 
 
 def _kernel(

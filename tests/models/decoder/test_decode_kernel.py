@@ -112,6 +112,15 @@ def test_what_the_kernel_computes(dtype, width, computed):
     assert decode_kernel.is_computed(dtype, width) == computed
 
 
+@pytest.fixture
+def untried():
+    """What was found out about this machine's kernel is forgotten, and so is what a test finds."""
+    decode_kernel._works.cache_clear()
+    yield
+    decode_kernel._works.cache_clear()
+
+
+@pytest.mark.usefixtures("untried")
 @pytest.mark.parametrize("fault", ["raises", "errs"])
 def test_a_gpu_whose_kernel_fails_is_left_to_plain_products(monkeypatch, fault):
     def broken(q, k, v, *rest, **options):
@@ -122,14 +131,13 @@ def test_a_gpu_whose_kernel_fails_is_left_to_plain_products(monkeypatch, fault):
 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(decode_kernel, "attend_in_use", broken)
-    decode_kernel._works.cache_clear()
     said = "no such instruction; plain" if fault == "raises" else "from what plain products give"
     with pytest.warns(UserWarning, match=said):
         assert not decode_kernel.is_computed(jnp.bfloat16, 128)
     assert not decode_kernel.is_computed(jnp.bfloat16, 128)  # said once
-    decode_kernel._works.cache_clear()
 
 
+@pytest.mark.usefixtures("untried")
 def test_a_gpu_whose_kernel_is_right_uses_it(monkeypatch):
     def interpreted(*args):
         return own(*args, interpret=True)
@@ -137,6 +145,12 @@ def test_a_gpu_whose_kernel_is_right_uses_it(monkeypatch):
     own = decode_kernel.attend_in_use
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(decode_kernel, "attend_in_use", interpreted)
-    decode_kernel._works.cache_clear()
-    assert decode_kernel.is_computed(jnp.bfloat16, 128)
-    decode_kernel._works.cache_clear()
+    answers = []
+
+    def program(x):
+        answers.append(decode_kernel.is_computed(jnp.bfloat16, 128))
+        return x
+
+    jax.eval_shape(jax.vmap(program), jnp.ones(2))  # as where a decode step is traced
+    answers.append(decode_kernel.is_computed(jnp.bfloat16, 128))
+    assert answers == [True, True]
