@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled bench-device clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,12 @@ bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/r
 bench-compiled: $(VENV)-compiled/.installed ## what programs for an H100 and a TPU move and hold, compiled without either
 	$(VENV)-compiled/bin/python experiments/benchmarks/run.py compiled
 	$(VENV)-compiled/bin/python experiments/benchmarks/compiled_tables.py
+
+# DEVICE_PYTHON is for a machine that cannot install, e.g. one with JAX, torch and carried wheels.
+SHAPE ?= 7b
+DEVICE_PYTHON ?= $(BIN)/python
+bench-device: $(if $(filter $(BIN)/python,$(DEVICE_PYTHON)),$(VENV)/.installed-peer) ## one accelerator in nine minutes; SHAPE=25m for a CPU
+	$(DEVICE_PYTHON) experiments/benchmarks/device.py --shape $(SHAPE)
 
 docs: $(VENV)/.installed-docs ## the documentation as web pages, into site/; a broken link is an error
 	$(BIN)/mkdocs build --strict

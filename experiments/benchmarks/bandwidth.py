@@ -69,27 +69,27 @@ class Measured(NamedTuple):
 
 def benchmark(shape: str, names: list[str]) -> list[Row]:
     """All rows."""
-    _, base = random_model(shape)
-    sources = tuple(tuned(base, seed) for seed in range(1, SOURCES + 1))
-    bench = Bench(base, sources, stacked_in(base))
-    dtype = base["embed_tokens"]["weight"].dtype
+    bench = Bench.of(shape, SOURCES)
+    dtype = bench.base["embed_tokens"]["weight"].dtype
     print(f"{bench.model / 1e9:.3g} GB a model, {dtype}")
-    rows: list[Row] = []
-    for name in names:
-        found = bench.measure(name)
-        bandwidth = found.share * found.copied / 1e9
-        head = f"{name}, {shape}"
-        rows += [
-            row(f"{head}: candidate", found.seconds, "s"),
-            row(head, bandwidth, "GB/s", "copy", found.copied / 1e9, found.share),
-            row(f"{head}: accessed", found.accessed, "of once"),
-            row(f"{head}: temporary", found.temporary, "models"),
-            row(f"{head}: compilation", found.compilation, "s"),
-            row(f"{head}: statistics", found.statistics, "s"),
-        ]
-        figures = " ".join(f"{key} {value:.4g}" for key, value in found._asdict().items())
-        print(f"{name:18} {figures}", flush=True)
-    return rows
+    return [one for name in names for one in measured_rows(bench, shape, name)]
+
+
+def measured_rows(bench: "Bench", shape: str, name: str) -> list[Row]:
+    """The rows of one operator."""
+    found = bench.measure(name)
+    figures = " ".join(f"{key} {value:.4g}" for key, value in found._asdict().items())
+    print(f"{name:18} {figures}", flush=True)
+    bandwidth = found.share * found.copied / 1e9
+    head = f"{name}, {shape}"
+    return [
+        row(f"{head}: candidate", found.seconds, "s"),
+        row(head, bandwidth, "GB/s", "copy", found.copied / 1e9, found.share),
+        row(f"{head}: accessed", found.accessed, "of once"),
+        row(f"{head}: temporary", found.temporary, "models"),
+        row(f"{head}: compilation", found.compilation, "s"),
+        row(f"{head}: statistics", found.statistics, "s"),
+    ]
 
 
 class Bench:
@@ -104,6 +104,13 @@ class Bench:
         ]
         self.kept: dict[str, Any] = {}
         self.copies, self.copied = make_copies()
+
+    @classmethod
+    def of(cls, shape: str, sources: int) -> "Bench":
+        """A random model of a shape and fine-tunes of it."""
+        _, base = random_model(shape)
+        tunes = tuple(tuned(base, seed) for seed in range(1, sources + 1))
+        return cls(base, tunes, stacked_in(base))
 
     def measure(self, name: str) -> Measured:
         """Time one operator."""

@@ -7,8 +7,9 @@ Parts:
 
 - ``limits``: a decode step against the time that its bytes (weights and cache, read once) take at
   the measured copy bandwidth; prefill and scoring against the time that their FLOPs take at the
-  measured matmul rate; for a plain model and for a path through it that repeats layers, at batch 1
-  and 32. Beside it transformers' ``generate`` with a static cache, compiled where there is a GPU.
+  measured matmul rate; for a plain model with its layers in buffers of their own, as a search
+  runs it, and for a path that repeats layers of a stacked one, at batch 1 and 32. Beside it
+  transformers' ``generate`` with a static cache, compiled where there is a GPU.
 - ``path``: a decode step against the path's length.
 - ``uneven``: answers of 4 to 256 tokens, log-uniform, in a few slots that finished answers leave,
   against batches of as many, each until its longest answer has ended.
@@ -21,6 +22,7 @@ counts, and the last token of a prompt decides how long the answer is.
 
 import argparse
 import functools
+import math
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,12 +35,14 @@ import numpy as np
 from measure import Row, main, row, seconds, seconds_in_turn
 
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.decoding import Prompts
 from evojax_merge.models.decoder.inference.generation import make_generate
-from evojax_merge.models.decoder.inference.greedy import Greedy
+from evojax_merge.models.decoder.inference.greedy import Greedy, Last
 from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood, sequence_loglikelihood
 from evojax_merge.models.decoder.path import PATH, make_path
 from evojax_merge.models.family import DECODER
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -102,7 +106,7 @@ def measured_limits(dtype: Any) -> Limits:
     source = jnp.ones(2**30 if gpu else 2**26, dtype)
     copy = jax.jit(lambda x: x + 1)
     side = 8192 if gpu else 1024
-    matrix = jnp.ones((side, side), dtype)
+    matrix = jax.random.normal(jax.random.key(0), (side, side)).astype(dtype)
     product = jax.jit(lambda x: x @ x)
     copy_seconds = seconds(waiting(copy, source), 2 * REPEATS)
     product_seconds = seconds(waiting(product, matrix), 2 * REPEATS)
@@ -116,7 +120,7 @@ def waiting(fn: Callable[..., Any], *args: Any) -> Callable[[], Any]:
 
 
 def random_model(shape: str, **changes: Any) -> tuple[DecoderConfig, Params]:
-    """A decoder of a shape."""
+    """A decoder of a shape, with ones for norms."""
     config = DecoderConfig.from_hf({"model_type": "llama", **SHAPES[shape], **changes})
     dtype = jnp.bfloat16 if shape in WIDE else jnp.float32
 
@@ -124,23 +128,63 @@ def random_model(shape: str, **changes: Any) -> tuple[DecoderConfig, Params]:
     def leaf(key: Array, shape: tuple[int, ...]) -> Array:
         return (0.02 * jax.random.normal(key, shape)).astype(dtype)
 
-    leaves, tree = jax.tree.flatten(DECODER.abstract_params(config))
+    leaves = flatten(DECODER.abstract_params(config))
     keys = jax.random.split(jax.random.key(0), len(leaves))
-    return config, tree.unflatten(
-        leaf(key, one.shape) for key, one in zip(keys, leaves, strict=True)
+    return config, unflatten(
+        {
+            path: jnp.ones(one.shape, dtype) if "norm" in path else leaf(key, one.shape)
+            for key, (path, one) in zip(keys, leaves.items(), strict=True)
+        }
     )
 
 
-def alone(config: DecoderConfig, params: Params) -> Params:
-    """A population of one."""
-    axes = DECODER.layout(config).population_axes()
-    return jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), params, axes)
+def counting_model(shape: str) -> tuple[DecoderConfig, Params]:
+    """A model whose next token is the last one plus one; what layers add is small, but not zero."""
+    config, params = random_model(shape)
+    table = 50 * params["embed_tokens"]["weight"]
+    layers = dict(params["layers"])
+    for block, name in (("self_attn", "o_proj"), ("mlp", "down_proj")):
+        small = 0.02 * layers[block][name]["weight"]
+        layers[block] = {**layers[block], name: {"weight": small}}
+    ends = {
+        "embed_tokens": {"weight": table},
+        "lm_head": {"weight": jnp.roll(table, 1, axis=0)},
+    }
+    return config, {**params, "layers": layers, **ends}
 
 
-def weights(params: Params, hops: int) -> int:
+def unrolled(config: DecoderConfig, params: Params) -> Params:
+    """A model with each layer in buffers of its own, as a search runs it."""
+    return DECODER.layout(config).unroll(params)
+
+
+def alone(config: DecoderConfig, params: Params) -> tuple[Params, Any]:
+    """A population of one as a search holds it, and its axes."""
+    axes = DECODER.layout(config).unrolled_axes()
+    return jax.tree.map(jnp.expand_dims, unrolled(config, params), axes), axes
+
+
+def weights(config: DecoderConfig, hops: int) -> int:
     """Numbers that a token meets on its way through so many layers and the head."""
-    layers = jax.tree.leaves(params["layers"])
-    return hops * sum(leaf[0].size for leaf in layers) + params["lm_head"]["weight"].size
+    shapes = DECODER.abstract_params(config)
+    layers = jax.tree.leaves(shapes["layers"])
+    each = sum(math.prod(leaf.shape[1:]) for leaf in layers)
+    return hops * each + math.prod(shapes["lm_head"]["weight"].shape)
+
+
+def decode_bytes(config: DecoderConfig, batch: int, slots: float, itemsize: int) -> float:
+    """What a step reads: the weights and so many slots of the cache of each row, once."""
+    token = 2 * config.num_layers * config.num_kv_heads * config.head_dim
+    return itemsize * (weights(config, config.num_layers) + token * slots * batch)
+
+
+def reading_flops(config: DecoderConfig, batch: int, length: int, heads: int) -> float:
+    """What reading prompts takes, with the head for so many tokens."""
+    head = config.vocab_size * config.hidden_size
+    pairs = batch * length * (length + 1) / 2
+    attention = 4 * pairs * config.num_heads * config.head_dim * config.num_layers
+    layers = 2 * (weights(config, config.num_layers) - head) * batch * length
+    return layers + attention + 2 * head * heads
 
 
 def decode_seconds(config: DecoderConfig, params: Params, batch: int, length: int) -> float:
@@ -156,7 +200,7 @@ def decode_seconds(config: DecoderConfig, params: Params, batch: int, length: in
         def step(number: Any, state: Any) -> Any:
             return greedy.decode(model, state[0], start, state[1], length - STEPS + number)
 
-        return jax.lax.fori_loop(0, STEPS, step, (start, cache))[0]
+        return jax.lax.fori_loop(0, STEPS, step, (Last(start, None), cache))[0].token
 
     return seconds(waiting(run, model), REPEATS) / STEPS
 
@@ -171,7 +215,7 @@ def limits(shape: str, batches: tuple[int, ...]) -> list[Row]:
     ]
     order = np.sort(np.arange(2 * config.num_layers) % config.num_layers)[: config.num_layers]
     routed = {**params, PATH: make_path(order)}
-    for name, model in (("plain", params), ("path", routed)):
+    for name, model in (("plain", unrolled(config, params)), ("path", routed)):
         for batch in batches:
             rows += decoding(f"{shape}, {name}, batch {batch}", config, model, batch, most)
             rows += reading(f"{shape}, {name}, batch {batch}", config, model, batch, most)
@@ -185,9 +229,7 @@ def decoding(
     slots = PROMPT + STEPS
     taken = decode_seconds(config, params, batch, slots)
     itemsize = params["embed_tokens"]["weight"].dtype.itemsize
-    token = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-    read = itemsize * (weights(params, config.num_layers) + token * slots * batch)
-    least = read / most.bandwidth
+    least = decode_bytes(config, batch, slots, itemsize) / most.bandwidth
     theirs = transformers_step(config, batch, itemsize) if PATH not in params else None
     rows = [
         row(f"decode, {name}", batch / taken, "tokens/s", "limit", batch / least, least / taken),
@@ -207,19 +249,16 @@ def reading(
     tokens = jnp.asarray(np.random.default_rng(0).integers(3, 256, (batch, PROMPT)), jnp.int32)
     start = jnp.zeros(batch, jnp.int32)
     greedy = Greedy(config, STEPS, (), 0)
-    prefill = jax.jit(lambda params: greedy.prefill(Primed(params, None), tokens, start, PROMPT))
+    prompts = Prompts(tokens, start, None)
+    prefill = jax.jit(lambda params: greedy.prefill(Primed(params, None), prompts, PROMPT))
     target = jnp.broadcast_to(jnp.arange(PROMPT) > 0, tokens.shape)
     scoring = jax.jit(
         lambda params: sequence_loglikelihood(config, params, tokens, start, target, kernels=True)
     )
-    head = params["lm_head"]["weight"].size
-    pairs = batch * PROMPT * (PROMPT + 1) / 2
-    attention = 4 * pairs * config.num_heads * config.head_dim * config.num_layers
-    layers = 2 * (weights(params, config.num_layers) - head) * batch * PROMPT + attention
     rows = []
     for kind, run, heads in (("prefill", prefill, batch), ("scoring", scoring, batch * PROMPT)):
         taken = seconds(waiting(run, params), REPEATS)
-        least = (layers + 2 * head * heads) / most.rate
+        least = reading_flops(config, batch, PROMPT, heads) / most.rate
         count = batch * PROMPT
         rows.append(
             row(f"{kind}, {name}", count / taken, "tokens/s", "limit", count / least, least / taken)
@@ -293,10 +332,7 @@ def path(shape: str, batches: tuple[int, ...]) -> list[Row]:
 def uneven(shape: str, batches: tuple[int, ...]) -> list[Row]:
     """Tokens of answers per second."""
     del batches
-    config, params = random_model(shape)
-    table = 50 * params["embed_tokens"]["weight"]
-    params["embed_tokens"]["weight"] = table
-    params["lm_head"]["weight"] = jnp.roll(table, 1, axis=0)
+    config, params = counting_model(shape)
     last = LONGEST + 3
     rng = np.random.default_rng(0)
     count = SLOTS * TURNS
@@ -304,10 +340,10 @@ def uneven(shape: str, batches: tuple[int, ...]) -> list[Row]:
     tokens = rng.integers(3, last, (count, 48)).astype(np.int32)
     tokens[:, -1] = last - lengths
     start = rng.integers(0, 24, count).astype(np.int32)
+    population, axes = alone(config, params)
     make = functools.partial(
-        make_generate, config, max_new_tokens=LONGEST, eos_ids=(last,), pad_id=0
+        make_generate, config, axes, max_new_tokens=LONGEST, eos_ids=(last,), pad_id=0
     )
-    population = alone(config, params)
     together, in_turn = jax.jit(make()), jax.jit(make(slots=SLOTS))
 
     def simple() -> np.ndarray:
@@ -318,7 +354,10 @@ def uneven(shape: str, batches: tuple[int, ...]) -> list[Row]:
     def continuous() -> np.ndarray:
         return np.asarray(in_turn(population, tokens, start))
 
-    equal = float((simple() == continuous()).mean())
+    found = continuous()
+    equal = float((simple() == found).mean())
+    if not np.array_equal((found[0] != 0).sum(axis=-1), lengths):
+        raise RuntimeError("the model does not count, and answers are not as long as was drawn")
     slow, fast = seconds_in_turn((simple, continuous), REPEATS)
     total = int(lengths.sum())
     peer = f"batches of {SLOTS} one after another"
@@ -346,10 +385,10 @@ def prefix(shape: str, batches: tuple[int, ...]) -> list[Row]:
         tokens[:, :shared] = tokens[0, :shared]
         start = np.zeros(batch, np.int32)
         target = np.broadcast_to(np.arange(shared + own) > shared, tokens.shape)
-        population = alone(config, params)
+        population, axes = alone(config, params)
         runs = [
             waiting(
-                jax.jit(make_loglikelihood(config, prefix=length)),
+                jax.jit(make_loglikelihood(config, axes, prefix=length)),
                 population,
                 tokens,
                 start,

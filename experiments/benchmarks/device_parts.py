@@ -1,0 +1,490 @@
+"""The parts of `device.py` that run our own programs. Each part yields its steps one after another.
+
+A step is a name and a function that gives rows. What stands between two steps prepares the next.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from bandwidth import ALL, Bench, make_copies, measured_rows, one_layer, tuned
+from engine import (
+    Limits,
+    counting_model,
+    decode_bytes,
+    measured_limits,
+    random_model,
+    reading_flops,
+    unrolled,
+    waiting,
+)
+from layers import stacked_in
+from measure import Row, cores, row, seconds
+
+from evojax_merge.measuring.evaluator import Evaluator
+from evojax_merge.measuring.mesh import make_mesh
+from evojax_merge.models.decoder import decode_kernel
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.models.decoder.inference.decoding import Prompts
+from evojax_merge.models.decoder.inference.greedy import Greedy, Last
+from evojax_merge.models.decoder.inference.prefix import Primed
+from evojax_merge.models.family import DECODER
+from evojax_merge.models.request import Generate
+from evojax_merge.operators import Operator, dare_ties, init_statistics, merge
+from evojax_merge.params.types import Array, Params
+from evojax_merge.recipes.build import _program as export_program
+from evojax_merge.spaces import ParameterSpace
+
+ROOT = Path(__file__).resolve().parents[2]
+Step = tuple[str, Callable[[], list[Row]]]
+REPEATS, SOURCES = 3, 3
+MERGES = ("dare_ties", "linear", "ties", "slerp", "della")
+EXPORTS = ("dare_ties", "linear", "ties", "slerp", "karcher", "sce")
+TESTS = (
+    "tests/operators/test_compiled.py",
+    "tests/models/decoder/test_decode_kernel.py",
+    "tests/operators/test_parity.py",
+    "tests/operators/test_adapters.py",
+    "tests/measuring/test_evaluator.py",
+)
+SPREAD = {"prompts": 0.39, "answers": 0.52}
+"""The standard deviations of the logarithms of the lengths, in characters, of the questions and
+solutions of GSM8K's test items 251 to 1319. Those are the paper's items before translation."""
+
+
+class Work(NamedTuple):
+    """How much of everything a shape is measured with.
+
+    Attributes:
+        rows: Answers that are decoded at a time, the most telling number first.
+        prompt: Tokens of a prompt.
+        steps: Tokens that are decoded.
+        room: Slots of the cache for answers.
+        items: Prompts of a candidate.
+        prompts: The median and the greatest length of those prompts, in tokens.
+        answers: The median and the greatest length of their answers, in tokens.
+    """
+
+    rows: tuple[int, ...]
+    prompt: int
+    steps: int
+    room: int
+    items: int
+    prompts: tuple[int, int]
+    answers: tuple[int, int]
+
+
+LARGE = Work((128, 32, 512, 1), 256, 64, 256, 1069, (150, 384), (180, 1024))
+SMALL = Work((8, 1), 32, 16, 32, 24, (16, 32), (12, 48))
+WORK = {"7b": LARGE, "1b": LARGE, "25m": SMALL, "1m": SMALL}
+
+
+def merges(shape: str, work: Work) -> Iterator[Step]:
+    """Candidates of some operators, as shares of a copy's bandwidth (see `bandwidth.py`)."""
+    del work
+    bench = Bench.of(shape, SOURCES)
+    for name in MERGES:
+        yield name, functools.partial(measured_rows, bench, shape, name)
+    yield "peak memory", lambda: [peak("merges")]
+
+
+def rows(shape: str, work: Work) -> Iterator[Step]:
+    """Prefill and decode steps, as shares of measured FLOP/s and bandwidth."""
+    config, params = plain_model(shape)
+    dtype = params["embed_tokens"]["weight"].dtype
+    limits = device_limits(dtype)
+    yield (
+        "limits",
+        lambda: [
+            row("copy, read and written", limits.bandwidth / 1e9, "GB/s"),
+            row(f"matrix product, {dtype}", limits.rate / 1e12, "TFLOP/s"),
+        ],
+    )
+    for count in work.rows:
+        run = functools.partial(of_batch, config, params, work, count, limits)
+        yield f"batch {count}", run
+    yield "peak memory", lambda: [peak("rows")]
+
+
+def of_batch(
+    config: DecoderConfig, params: Params, work: Work, count: int, limits: Limits
+) -> list[Row]:
+    """Prefill, decode and both together for so many answers at a time."""
+    read_fn, step_fn = reader(config, work, count), stepper(config, work, count)
+    shapes = jax.eval_shape(read_fn, params)
+    with ThreadPoolExecutor(2 if cores() > 4 else 1) as pool:
+        both = (
+            pool.submit(compiled, read_fn, params),
+            pool.submit(compiled, step_fn, params, *shapes, np.int32(0), donate_argnums=2),
+        )
+    reading, stepping = (program.result() for program in both)
+    state = list(reading(params))
+
+    def read() -> None:
+        state.clear()  # or two caches would stand in memory
+        state.extend(jax.block_until_ready(reading(params)))
+
+    def decode(steps: int) -> None:
+        state[:] = jax.block_until_ready(stepping(params, *state, np.int32(steps)))
+
+    decode(1)
+    prefill = seconds(read, REPEATS)
+    step = seconds(lambda: decode(work.steps), REPEATS) / work.steps
+    itemsize = params["embed_tokens"]["weight"].dtype.itemsize
+    used = work.prompt + (work.steps + 1) / 2
+    least = decode_bytes(config, count, used, itemsize) / limits.bandwidth
+    flops = reading_flops(config, count, work.prompt, count)
+    whole = prefill + (work.steps - 1) * step
+    tokens = count * work.prompt
+    return [
+        row(
+            f"prefill, batch {count}",
+            tokens / prefill,
+            "tokens/s",
+            "matrix products",
+            tokens * limits.rate / flops,
+            flops / limits.rate / prefill,
+        ),
+        row(
+            f"decode, batch {count}",
+            count / step,
+            "tokens/s",
+            "copy",
+            count / least,
+            least / step,
+        ),
+        row(f"decode step, batch {count}", 1e3 * step, "ms"),
+        row(f"generate, batch {count}", count * work.steps / whole, "tokens/s"),
+    ]
+
+
+def kernel(shape: str, work: Work) -> Iterator[Step]:
+    """A decode step by the kernel against plain products, on the same tokens."""
+    config, params = plain_model(shape)
+    count = work.rows[1]
+    reading = reader(config, work, count)
+    _, cache = jax.block_until_ready(jax.jit(reading)(params))
+    dtype = params["embed_tokens"]["weight"].dtype
+    used = jax.default_backend() == "gpu" and decode_kernel.is_computed(dtype, config.head_dim)
+    tokens = jnp.asarray(random_tokens(config, 1, (work.steps, count)))
+
+    def both() -> list[Row]:
+        ways = [jax.jit(forced(config, work, count)) for _ in range(2)]
+        own = ways[0](params, cache, tokens)
+        decided, decode_kernel.is_computed = decode_kernel.is_computed, lambda *_: False
+        try:
+            plain = ways[1](params, cache, tokens)
+        finally:
+            decode_kernel.is_computed = decided
+        times = [seconds(waiting(way, params, cache, tokens), REPEATS) for way in ways]
+        fast, slow = (1e3 * taken / work.steps for taken in times)
+        equal = float((own.argmax(-1) == plain.argmax(-1)).mean())
+        far = float(jnp.abs(own - plain).max() / plain.std())
+        name = f"batch {count}, {work.prompt + work.room} slots"
+        return [
+            row("kernel in use (1: yes)", float(used), ""),
+            row(f"step with logits, {name}", fast, "ms", "plain products", slow, slow / fast),
+            row("next tokens equal after the same tokens", equal, "share"),
+            row("greatest difference of logits", far, "std"),
+        ]
+
+    yield "with and without", both
+
+
+def candidate(shape: str, work: Work) -> Iterator[Step]:
+    """A candidate of the paper's search: three sources by dare_ties, answers to 1,069 prompts.
+
+    The prompts are random. The head follows the embedding by one token, and layers add little, so
+    that a merge of such models counts, and the last token of a prompt decides how long the answer
+    is.
+    """
+    config, base = counting_model(shape)
+    sources = tuple(tuned(base, seed) for seed in range(1, SOURCES + 1))
+    search = Search.of(config, dare_ties(), base, sources)
+    task = Counting.of(config, work)
+    evaluator = search.evaluator({"search": task})
+    del base, sources
+    start = np.asarray(search.space.start, np.float32)[None]
+
+    def compilation() -> list[Row]:
+        began = time.perf_counter()
+        compile_without_answers(evaluator, start)
+        taken = time.perf_counter() - began
+        return [row("before it: compilation and one prefill of all prompts", taken, "s")]
+
+    def whole() -> list[Row]:
+        began = time.perf_counter()
+        found = evaluator(start, "search")
+        taken = time.perf_counter() - began
+        count, new = len(task), int(task.lengths.sum())
+        return [
+            row(f"candidate, {count} prompts, {new} new tokens", taken, "s"),
+            row("candidate, answers", new / taken, "tokens/s"),
+            row("answers as long as drawn", float(found.items.mean()), "share"),
+            peak("candidate"),
+        ]
+
+    def merging() -> list[Row]:
+        taken = seconds(lambda: jax.block_until_ready(evaluator.merge(start)), REPEATS)
+        return [row("candidate, its merge, layers apart", taken, "s")]
+
+    yield "compilation", compilation
+    yield "answers", whole
+    yield "merge", merging
+    yield (
+        "bits of its export",
+        lambda: [bits_row(f"dare_ties, {shape}", *search.both(evaluator, start[0]))],
+    )
+
+
+def bits(shape: str, work: Work) -> Iterator[Step]:
+    """Elements of a candidate that are not the same bits in the export of its recipe."""
+    small = shape if WORK[shape] is SMALL else "25m"
+    config, base = random_model(small, num_hidden_layers=2)
+    base = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), base)
+    trees = tuple(tuned(base, seed) for seed in range(1, SOURCES + 1))
+    task = Counting.of(config, work)
+
+    def compare(name: str) -> list[Row]:
+        operator = ALL[name][0]
+        search = Search.of(config, operator, base, trees[: operator.sources[1]])
+        rng = np.random.default_rng(0)
+        genotype = rng.uniform(search.space.lower, search.space.upper).astype(np.float32)
+        found = search.both(search.evaluator({"search": task}), genotype)
+        return [bits_row(f"{name}, two layers of {small}, bfloat16", *found)]
+
+    for name in EXPORTS:
+        yield name, functools.partial(compare, name)
+
+
+def tests(shape: str, work: Work) -> Iterator[Step]:
+    """The project's own tests of what is compiled, with parity where mergekit is installed."""
+    del shape, work
+    for path in TESTS:
+        yield path, functools.partial(run_tests, path)
+
+
+def run_tests(path: str) -> list[Row]:
+    """Counts of one file's tests. The driver ends what takes too long."""
+    options = [
+        "-m",
+        "not slow and not fuzz and not kills",
+        "-p",
+        "no:cacheprovider",
+        "--tb=line",
+        "-q",
+    ]
+    command = [sys.executable, "-m", "pytest", *options, path]
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    print(done.stdout[-4000:], flush=True)
+    counts = {kind: int(n) for n, kind in re.findall(r"(\d+) (passed|failed|error)", done.stdout)}
+    if not counts:
+        last = done.stdout.strip().rpartition("\n")[2]
+        raise RuntimeError(f"pytest ran no test (exit status {done.returncode}): {last}")
+    name = path.removeprefix("tests/")
+    failed = counts.get("failed", 0) + counts.get("error", 0)
+    return [
+        row(f"{name}: passed", float(counts.get("passed", 0)), "tests"),
+        row(f"{name}: failed", float(failed), "tests"),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+    """Random prompts whose last token says how long the answer of a model that counts is.
+
+    Attributes:
+        request: What a model is to do.
+        batches: All prompts, padded to one length, so that one program is compiled.
+        lengths: Tokens of each answer, the end included.
+    """
+
+    request: Generate
+    batches: tuple[tuple[np.ndarray, np.ndarray], ...]
+    lengths: np.ndarray
+
+    @classmethod
+    def of(cls, config: DecoderConfig, work: Work) -> "Counting":
+        """Prompts and answers with log-normal lengths of the spread of real ones."""
+        rng = np.random.default_rng(0)
+
+        def drawn(kind: str, median: int, most: int) -> np.ndarray:
+            found = median * np.exp(SPREAD[kind] * rng.standard_normal(work.items))
+            return np.clip(found, 4, most).astype(int)
+
+        prompts, answers = drawn("prompts", *work.prompts), drawn("answers", *work.answers)
+        longest = int(prompts.max())
+        tokens = random_tokens(config, 2, (work.items, longest))
+        end = config.vocab_size - 1
+        tokens[:, -1] = end - answers
+        start = (longest - prompts).astype(np.int32)
+        tokens[np.arange(longest) < start[:, None]] = 0
+        # A model with zeros for a head says 0, which ends its answer as well.
+        request = Generate(max_new_tokens=work.answers[1], eos_ids=(end, 0), pad_id=0)
+        return cls(request, ((tokens, start),), answers)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def score(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Whether each answer is as long as was drawn."""
+        written = (outputs[0] != self.request.pad_id).sum(axis=-1)
+        return (written == self.lengths).astype(np.float32)
+
+
+class Search(NamedTuple):
+    """The merges of a search in parameter space, with one set of coefficients per source."""
+
+    config: DecoderConfig
+    operator: Operator
+    space: ParameterSpace
+    materials: Any
+
+    @classmethod
+    def of(
+        cls, config: DecoderConfig, operator: Operator, base: Params, sources: tuple[Params, ...]
+    ) -> "Search":
+        """The search over these models. Statistics of large models are those of no elements."""
+        layout = DECODER.layout(config)
+        names = [f"source {index}" for index in range(len(sources))]
+        trees = [base, *sources]
+        if operator.name == "dare_ties":  # it needs none, so that one layer tells their structure
+            trees = [jax.tree.map(np.asarray, one_layer(tree, stacked_in(tree))) for tree in trees]
+        own = trees[0] if operator.needs_base else None
+        statistics = init_statistics(operator, own, tuple(trees[1:]), stacked=layout.stacked)
+        materials = (base if operator.needs_base else None, sources, statistics)
+        return cls(config, operator, ParameterSpace(operator, layout, names), materials)
+
+    def evaluator(self, tasks: dict[str, Any]) -> Evaluator:
+        """What a search measures candidates with, one at a time."""
+
+        def merge_fn(materials: Any, genotype: Array) -> Params:
+            base, sources, statistics = materials
+            coefficients = self.space.expand(self.space.decode(genotype))
+            stacked = self.space.layout.stacked
+            return merge(self.operator, base, sources, coefficients, statistics, 0, stacked=stacked)
+
+        return Evaluator(
+            DECODER,
+            self.config,
+            merge_fn,
+            self.materials,
+            tasks,
+            mesh=make_mesh(1, devices=jax.devices()[:1]),
+            dims=self.space.dims,
+            population_size=1,
+        )
+
+    def both(self, evaluator: Evaluator, genotype: np.ndarray) -> tuple[Params, Params]:
+        """A candidate by the program of a search, and by that of an export."""
+        found = evaluator.merge(genotype[None])
+        coefficients = self.space.expand(self.space.decode_one(jnp.asarray(genotype)))
+        coefficients = jax.tree.map(np.asarray, coefficients)
+        dtype = jax.tree.leaves(self.materials[1][0])[0].dtype
+        run = export_program(self.operator, 0, dtype, frozenset(self.space.layout.stacked))
+        base, sources, statistics = evaluator.materials
+        return found, self.space.layout.unroll(run(base, sources, coefficients, statistics))
+
+
+def compile_without_answers(evaluator: Evaluator, genotypes: np.ndarray) -> None:
+    """Compile what a candidate takes, and run it with a model that ends every answer at once."""
+    merged = evaluator.merge(genotypes)
+    head = merged["lm_head"]["weight"]
+    silent = jax.device_put(jnp.zeros(head.shape, head.dtype), head.sharding)
+    evaluator._params = {**merged, "lm_head": {"weight": silent}}
+    evaluator._run("search", evaluator._batches["search"])
+
+
+def bits_row(name: str, found: Params, exported: Params) -> Row:
+    """How many elements of a candidate, as a population of one, are not those of a model."""
+    count = jax.jit(lambda a, b: jnp.sum(a != b[None], dtype=jnp.int32))
+    leaves = list(zip(jax.tree.leaves(found), jax.tree.leaves(exported), strict=True))
+    different = sum(int(count(a, b)) for a, b in leaves)
+    total = sum(leaf.size for _, leaf in leaves)
+    return row(f"search and export differ: {name}", different, f"of {total / 1e6:.4g} M elements")
+
+
+def plain_model(shape: str) -> tuple[DecoderConfig, Params]:
+    """A random model as a search runs it."""
+    config, params = random_model(shape)
+    return config, unrolled(config, params)
+
+
+def random_tokens(config: DecoderConfig, seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Tokens of the vocabulary, without the first three."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(3, config.vocab_size, shape).astype(np.int32)
+
+
+def reader(config: DecoderConfig, work: Work, count: int) -> Callable[[Params], Any]:
+    """A function that reads so many prompts into a cache with room for answers."""
+    greedy = Greedy(config, work.room, (), 0)
+    tokens = random_tokens(config, 0, (count, work.prompt))
+    prompts = Prompts(jnp.asarray(tokens), jnp.zeros(count, jnp.int32), None)
+    slots = work.prompt + work.room
+    return lambda params: greedy.prefill(Primed(params), prompts, slots)
+
+
+def stepper(config: DecoderConfig, work: Work, count: int) -> Callable[..., Any]:
+    """A function that decodes some steps behind the prompts."""
+    greedy = Greedy(config, work.room, (), 0)
+    start = jnp.zeros(count, jnp.int32)
+
+    def run(params: Params, last: Last, cache: Any, steps: Array) -> tuple[Last, Any]:
+        def step(number: Any, state: Any) -> Any:
+            return greedy.decode(Primed(params), state[0], start, state[1], work.prompt + number)
+
+        return jax.lax.fori_loop(0, steps, step, (last, cache))
+
+    return run
+
+
+def forced(config: DecoderConfig, work: Work, count: int) -> Callable[..., Array]:
+    """A function from given tokens behind the prompts to the logits after each."""
+    greedy = Greedy(config, work.room, (), 0)
+    start = jnp.zeros(count, jnp.int32)
+
+    def run(params: Params, cache: Any, tokens: Array) -> Array:
+        def step(state: Any, token: Array) -> tuple[Any, Array]:
+            time, cache = state
+            logits, cache = greedy.go_on(Primed(params), token[:, None], start, cache, time)
+            return (time + 1, cache), logits[:, -1]
+
+        return jax.lax.scan(step, (jnp.int32(work.prompt), cache), tokens)[1]
+
+    return run
+
+
+def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """A function compiled for these arguments."""
+    return jax.jit(function, **options).lower(*arguments).compile()
+
+
+def device_limits(dtype: Any) -> Limits:
+    """Bandwidth of the faster of two copies, and the rate of a matrix product."""
+    copies, moved = make_copies()
+    return measured_limits(dtype)._replace(bandwidth=moved / seconds(copies, 2 * REPEATS))
+
+
+def peak(part: str) -> Row:
+    """The greatest memory in use: that of the device, or without one the process's pages."""
+    found = jax.devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in found:
+        return row(f"peak memory, {part}, device", found["peak_bytes_in_use"] / 1e9, "GB")
+    pages = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return row(f"peak memory, {part}, process", pages / 1e9, "GB")
