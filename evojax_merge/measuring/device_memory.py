@@ -1,7 +1,8 @@
 """How much fits on a device."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -51,6 +52,30 @@ def longest_that_fits(
         return hops
     each = max(1, work(2) - work(1))
     return max(0, min(hops, (room - work(1)) // each + 1))
+
+
+@contextlib.contextmanager
+def within_memory(device: jax.Device, attempted: Callable[[], str]) -> Iterator[None]:
+    """Say in words what did not fit where a device runs out of memory within the block.
+
+    Args:
+        device: The device.
+        attempted: A function that says what was attempted.
+
+    Raises:
+        ValueError: The device runs out of memory.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        _, full, said = str(error).partition("RESOURCE_EXHAUSTED: ")
+        if not full:
+            raise
+        raise ValueError(
+            f"too little memory for {attempted()}: {' '.join(said.split())[:200]}; "
+            f"{free_bytes(device) / 1e9:.2f} GB are free. Set search.chunk=1, shorten prompts or "
+            "answers (fitness.max_new_tokens), or write fewer answers at a time (fitness.slots)"
+        ) from error
 
 
 def is_held_alone(platform: str, candidate: Params, paths: bool = False) -> bool:

@@ -5,8 +5,10 @@ over the ``pop`` axis of the mesh; every device runs the same program on the sam
 candidates, whatever the mesh, so that a candidate's results do not depend on it.
 """
 
+import contextlib
 import functools
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from evojax_merge.measuring.device_memory import (
     is_held_alone,
     longest_that_fits,
     room_of,
+    within_memory,
 )
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.models import Family, Layout
@@ -181,7 +184,8 @@ class Evaluator:
 
         def finish(part: Float[np.ndarray, "some dims"], running: list[Array]) -> None:
             nonlocal finished
-            outputs = [_fetch(output)[: len(part)] for output in running]
+            with self._within_memory(split, batches):
+                outputs = [_fetch(output)[: len(part)] for output in running]
             items = task.score(outputs)
             items[~self._candidates.is_valid(part)] = np.nan
             results.append(items)
@@ -243,15 +247,33 @@ class Evaluator:
                 yield items, [output[index : index + 1] for output in outputs]
 
     def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
-        return list(map(_fetch, self._start(split, batches)))
+        with self._within_memory(split, batches):
+            return list(map(_fetch, self._start(split, batches)))
 
     def _start(self, split: str, batches: "_Placed") -> list[Array]:
         """What the devices give for each batch, which they may still be computing."""
-        return [
-            program(self._params, self._shared, *batch)
-            for program, own in zip(self._programs[split], batches, strict=True)
-            for batch in own
-        ]
+        with self._within_memory(split, batches):
+            return [
+                program(self._params, self._shared, *batch)
+                for program, own in zip(self._programs[split], batches, strict=True)
+                for batch in own
+            ]
+
+    def _within_memory(
+        self, split: str, batches: "_Placed"
+    ) -> contextlib.AbstractContextManager[None]:
+        """A block in which the devices run candidates on some batches (see `within_memory`)."""
+
+        def attempted() -> str:
+            shapes = [jax.tree.leaves(batch)[0].shape for own in batches for batch in own]
+            largest = " × ".join(map(str, max(shapes, key=math.prod)))
+            held = sum(leaf.nbytes for leaf in jax.tree.leaves((self._params, self._shared)))
+            return (
+                f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share) on "
+                f"the {split} items, of which the largest batch is {largest}"
+            )
+
+        return within_memory(self._mesh.local_devices[0], attempted)
 
     def _place(self, task: BoundTask) -> "_Placed":
         """The batches of a task, or of each of several, on every device."""

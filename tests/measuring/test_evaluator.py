@@ -79,6 +79,40 @@ def test_a_chunk_is_scored_while_the_next_one_runs(digits, population, monkeypat
     assert (evaluation.seconds > 0).all()
 
 
+@pytest.mark.parametrize("way", ["search", "given models"])
+def test_too_little_memory_is_said_in_words(digits, population, way):
+    evaluator = digits.evaluator(chunk=4)
+
+    def full(*args):
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory\nwhile trying to allocate 12.50GiB."
+        )
+
+    evaluator._programs["test"] = [full]
+
+    def measure():
+        if way == "search":
+            evaluator(population, "test")
+        else:
+            merged = digits.merge_fn(digits.materials, population[0])
+            list(evaluator.measure([merged], "test"))
+
+    said = r"for 4 candidates at a time .* on the test items, .*: Out of memory while trying to "
+    with pytest.raises(ValueError, match=said + r"allocate 12.50GiB.*; .* GB are free"):
+        measure()
+
+
+def test_other_faults_of_a_device_stay_what_they_are(digits, population):
+    evaluator = digits.evaluator(chunk=4)
+
+    def broken(*args):
+        raise jax.errors.JaxRuntimeError("INTERNAL: no such thing")
+
+    evaluator._programs["test"] = [broken]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        evaluator(population, "test")
+
+
 def test_leaving_between_chunks(digits, population):
     calls = []
 
