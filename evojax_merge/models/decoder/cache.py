@@ -66,7 +66,11 @@ class Cache(NamedTuple):
         )
 
     def with_room(self, slots: int) -> "Cache":
-        """Return the cache with more, empty slots behind those that it has."""
+        """Return the cache with more, empty slots behind those that it has.
+
+        Prompts begin a cache so. Programs for a TPU that write them into an empty one take up to
+        twice the memory of the cache.
+        """
         return Cache(_longer(self.keys, -1, slots), _longer(self.values, -2, slots))
 
 

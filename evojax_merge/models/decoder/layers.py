@@ -107,7 +107,10 @@ class Attention(nnx.Module):
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
         times = at.query
         if cache is not None:
-            cache = cache.write(k, v, at.slot, layer)
+            if at.fresh and layer is None:
+                cache = Cache(k, v).with_room(cache.keys.shape[-1] - k.shape[-1])
+            else:
+                cache = cache.write(k, v, at.slot, layer)
             if not at.fresh:
                 k, v = cache.of(layer)
                 times = at.times(k.shape[-1])

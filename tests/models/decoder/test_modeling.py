@@ -79,6 +79,20 @@ def test_scanned_layers_are_the_same_as_layers_written_out(name, monkeypatch):
     np.testing.assert_allclose(scanned, written_out, atol=1e-5)
 
 
+def test_a_prompt_begins_the_cache_and_is_not_written_into_an_empty_one():
+    config, params = make(FEW_CONFIGS[0])
+
+    def prefill(fill):
+        empty = init_cache(config, 3, 16, jnp.float32)
+        empty = jax.tree.map(lambda leaf: leaf + fill, empty)
+        return forward(config, params, tokens(), START, empty, 0)[1]
+
+    assert "dynamic_update_slice" not in str(jax.make_jaxpr(prefill)(0.0))
+    for begun, other in zip(*map(jax.tree.leaves, (prefill(0.0), prefill(1.0))), strict=True):
+        np.testing.assert_array_equal(begun, other)
+        assert 16 in begun.shape
+
+
 @pytest.mark.few(1)
 @pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_prefill_and_decode_equal_the_full_forward(name):
