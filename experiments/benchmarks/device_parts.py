@@ -35,7 +35,8 @@ from measure import Row, cores, row, seconds
 
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.mesh import make_mesh
-from evojax_merge.models.decoder import decode_kernel
+from evojax_merge.models.decoder import decode_kernel, modeling
+from evojax_merge.models.decoder.attention import attend
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.decoding import Prompts
 from evojax_merge.models.decoder.inference.greedy import Greedy, Last
@@ -112,6 +113,7 @@ def rows(shape: str, work: Work) -> Iterator[Step]:
             row(f"matrix product, {dtype}", limits.rate / 1e12, "TFLOP/s"),
         ],
     )
+    yield "fused attention", functools.partial(fused, config, jax.tree.leaves(params)[0])
     for count in work.rows:
         run = functools.partial(of_batch, config, params, work, count, limits)
         yield f"batch {count}", run
@@ -168,6 +170,36 @@ def of_batch(
         row(f"decode step, batch {count}", 1e3 * step, "ms"),
         row(f"generate, batch {count}", count * work.steps / whole, "tokens/s"),
     ]
+
+
+def fused(config: DecoderConfig, like: Array) -> list[Row]:
+    """The fused attention of prefill against plain products; where it is wrong, it is not used."""
+    implementation = modeling.implementation_for(like.dtype, config.head_dim)
+    if implementation is None:
+        return []
+    rows, length = 2, 256
+    keys = jax.random.split(jax.random.key(0), 3)
+    shapes = (
+        (rows, length, config.num_heads, config.head_dim),
+        (rows, config.num_kv_heads, config.head_dim, length),
+        (rows, config.num_kv_heads, length, config.head_dim),
+    )
+    arrays = [
+        jax.random.normal(key, shape, like.dtype) for key, shape in zip(keys, shapes, strict=True)
+    ]
+    place, start = jnp.arange(length), jnp.array([0, length // 3])
+    real = place >= start[:, None]
+    seen = (place[:, None] >= place) & real[:, None, :]
+    try:
+        own = jax.jit(functools.partial(attend, kernel=implementation))(*arrays, seen)
+        far = jnp.abs(own.astype(jnp.float32) - attend(*arrays, seen).astype(jnp.float32))
+        greatest = float(jnp.max(jnp.where(real[..., None, None], far, 0)))
+        if not greatest < 0.05:
+            raise RuntimeError(f"it is {greatest:.2g} from what plain products give")
+    except Exception:
+        modeling.implementation_for = lambda *_: None
+        raise
+    return [row(f"{implementation} attention, greatest difference from plain", greatest, "")]
 
 
 def kernel(shape: str, work: Work) -> Iterator[Step]:
@@ -240,6 +272,7 @@ def candidate(shape: str, work: Work) -> Iterator[Step]:
         taken = seconds(lambda: jax.block_until_ready(evaluator.merge(start)), REPEATS)
         return [row("candidate, its merge, layers apart", taken, "s")]
 
+    yield "fused attention", functools.partial(fused, config, jax.tree.leaves(search.materials)[0])
     yield "compilation", compilation
     yield "answers", whole
     yield "merge", merging

@@ -58,14 +58,16 @@ def test_a_part_leaves_later_ones_the_least_that_they_need(device, monkeypatch):
 
     def run_part(name, shape, limit):
         limits[name] = limit
-        return []
+        return [device.row(name, 1.0, "s") | {"part": name}]
 
     monkeypatch.setattr(device, "run_part", run_part)
     parts = {"first": (50, 100), "second": (30, 80), "third": (25, 60), "last": (200, 200)}
     monkeypatch.setattr(device, "PARTS", {name: device.Part(*own) for name, own in parts.items()})
-    (left_out,) = device.benchmark("1m", ["first", "second", "last"], 300.0)
-    assert limits == pytest.approx({"first": 70, "second": 80}, abs=1)
-    assert left_out["name"] == "last"
+    device.benchmark("1m", ["first", "second", "last"], 300.0)
+    assert limits == pytest.approx({"first": 70, "second": 80, "last": 200}, abs=1)
+    first, last = device.benchmark("1m", ["first", "last"], 240.0)
+    assert first["problem"] == "left out: 40 s were left for it"
+    assert "problem" not in last
 
 
 def test_a_part_is_killed_when_its_time_is_up(device, monkeypatch, tmp_path):
