@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from evojax_merge import api
@@ -21,13 +20,13 @@ from evojax_merge.checkpoints import (
 )
 from evojax_merge.config import (
     build_task,
+    carriers_of,
     compilation_cache,
     compose,
     foreign_factories,
     load_config_file,
     read_config_file,
 )
-from evojax_merge.config.experiment import check_carriers
 from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
@@ -80,7 +79,8 @@ def run(arguments: list[str], console: Console) -> None:
         started = api.started_from(config)
     else:
         config = compose(options.overrides, options.config_dir)
-    carriers = _carriers(config, options.overrides)
+    # Carriers of an experiment are for what it merges, and not for what is measured here.
+    carriers = carriers_of(config) if _names_carriers(options.overrides) else {}
     if recipe is not None and carriers:
         raise ValueError("model.carriers: a recipe names its own; leave it out")
     with contextlib.chdir(started), keeping(compilation_cache(config)):
@@ -109,13 +109,6 @@ def run(arguments: list[str], console: Console) -> None:
             if recipe is not None:
                 notes["recipe"] = recipe.read_text(encoding="utf-8")
             save_pictures(evaluation.pictures, options.out / "images", notes)
-
-
-def _carriers(config: DictConfig, overrides: Sequence[str]) -> dict[str, str]:
-    """What parts come from elsewhere, if the command says so. Those of an experiment count not."""
-    if not _names_carriers(overrides):
-        return {}
-    return check_carriers(OmegaConf.to_container(config.model)["carriers"])  # type: ignore[index, call-overload]
 
 
 def _names_carriers(overrides: Sequence[str]) -> bool:

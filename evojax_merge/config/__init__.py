@@ -9,7 +9,7 @@ from evojax_merge.config.composition import (
     resolved_yaml,
 )
 from evojax_merge.config.explanation import ConfigError
-from evojax_merge.config.instantiation import build, build_task, compilation_cache
+from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
 from evojax_merge.config.trust import foreign_factories
 from evojax_merge.documents.bundled import conf_directory
 
@@ -17,6 +17,7 @@ __all__ = [
     "ConfigError",
     "build",
     "build_task",
+    "carriers_of",
     "check_sweep",
     "compilation_cache",
     "compose",

@@ -9,7 +9,14 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from evojax_merge.config.experiment import Baselines, Experiment, ModelChoice, Savers, SearchBudget
+from evojax_merge.config.experiment import (
+    Baselines,
+    Experiment,
+    ModelChoice,
+    Savers,
+    SearchBudget,
+    check_carriers,
+)
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.errors import DocumentError, shown
@@ -75,6 +82,16 @@ def _minibatch(config: DictConfig, seed: int) -> dict[str, dict[str, Any] | None
         )
     asked = known[given]
     return {asked: _enabled(config, seed)} if asked else {}
+
+
+def carriers_of(config: DictConfig) -> dict[str, str]:
+    """Which parts come from elsewhere, and from where.
+
+    Raises:
+        ValueError: A part or a place is no text.
+    """
+    model: Any = OmegaConf.to_container(config.model)
+    return check_carriers(model["carriers"])
 
 
 def compilation_cache(config: DictConfig) -> CompilationCache | None:
