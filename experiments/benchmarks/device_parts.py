@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from bandwidth import ALL, Bench, make_copies, measured_rows, one_layer, tuned
 from engine import (
+    WIDE,
     Limits,
     counting_model,
     decode_bytes,
@@ -56,8 +57,8 @@ EXPORTS = ("dare_ties", "linear", "ties", "slerp", "karcher", "sce")
 TESTS = (
     "tests/operators/test_compiled.py",
     "tests/models/decoder/test_decode_kernel.py",
-    "tests/operators/test_parity.py",
     "tests/operators/test_adapters.py",
+    "tests/operators/test_parity.py",
     "tests/measuring/test_evaluator.py",
 )
 SPREAD = {"prompts": 0.39, "answers": 0.52}
@@ -90,6 +91,12 @@ class Work(NamedTuple):
 LARGE = Work((128, 32, 512, 1), 256, 64, 256, 1069, (150, 384), (180, 1024))
 SMALL = Work((8, 1), 32, 16, 32, 24, (16, 32), (12, 48))
 WORK = {"7b": LARGE, "1b": LARGE, "25m": SMALL, "1m": SMALL}
+
+
+def check_device(shape: str) -> None:
+    """Raise if a large shape would run on a processor, as JAX does where it finds no GPU."""
+    if shape in WIDE and jax.default_backend() == "cpu":
+        raise RuntimeError(f"JAX finds no accelerator for {shape}; SHAPE=25m is for a CPU")
 
 
 def merges(shape: str, work: Work) -> Iterator[Step]:
@@ -317,7 +324,6 @@ def run_tests(path: str) -> list[Row]:
         "-p",
         "no:cacheprovider",
         "--tb=line",
-        "-q",
     ]
     command = [sys.executable, "-m", "pytest", *options, path]
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

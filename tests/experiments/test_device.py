@@ -8,6 +8,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "experiments" / "benchmarks"
@@ -99,6 +100,14 @@ def test_peers_are_compared_with_ours_for_the_same_batch(device):
     rows = device.compared([ours, theirs | {"part": "torch"}])
     assert rows[2]["ratio"] == 3
     assert rows[2]["name"] == "generate, batch 8, against transformers generate on cpu"
+
+
+@pytest.mark.slow
+def test_a_large_shape_is_refused_by_a_processor(device):
+    if jax.default_backend() != "cpu":
+        pytest.skip("there is an accelerator")
+    with pytest.raises(RuntimeError, match="SHAPE=25m is for a CPU"):
+        device.steps_of("merges", "7b")
 
 
 @pytest.mark.slow
