@@ -57,7 +57,7 @@ def both_forms(name, size):
     return config, (stacked(*models), found.population_axes()), (unrolled, axes)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("name", FEW_CONFIGS)
