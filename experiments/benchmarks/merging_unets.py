@@ -16,7 +16,8 @@ from unet import CONFIG
 
 from evojax_merge.models.family import UNET
 
-NAMES = ("linear", "task_arithmetic", "ties", "dare_ties")
+SPAN = ("slerp", "nuslerp", "multislerp", "karcher", "geometric_median")
+NAMES = ("linear", "task_arithmetic", *SPAN, "ties", "dare_ties")
 
 
 def benchmark(names: list[str]) -> list[Row]:
