@@ -192,8 +192,10 @@ def _kernel(
     """Mix one part of the blocks of one row for the queries of one head of keys."""
     first, last = first_ref[...], last_ref[...]
     begin, count = first % slots, pl.cdiv(slots, BLOCK)
+    # Where the last block is short, a stretch that runs over the end of the ring passes its rest.
+    passed = jnp.where(begin + last - first < slots, 0, count * BLOCK - slots)
     # A stretch that fills the ring may begin and end in one block, which is then read once.
-    used = jnp.minimum((begin % BLOCK + last - first) // BLOCK + 1, count)
+    used = jnp.minimum((begin % BLOCK + last - first + passed) // BLOCK + 1, count)
     share = pl.cdiv(used, parts)
     start = pl.program_id(2) * share
     q = q_ref[...]

@@ -69,6 +69,15 @@ def test_what_rows_see_is_mixed(ring, before, window, cap):
     np.testing.assert_allclose(np.asarray(found, np.float32), wide, atol=0.03)
 
 
+def test_the_newest_token_is_read_wherever_a_stretch_begins():
+    slots, last = 200, 264  # the last block is short, and the newest slot begins another
+    first = last - jnp.arange(0, slots, 8)
+    k = jnp.zeros((len(first), 1, WIDTH, slots))
+    q, v = k[..., :1].swapaxes(2, 3), k.swapaxes(2, 3)
+    found = decode_kernel.attend_in_use(q, k, v, first, jnp.int32(last), 1.0, interpret=True)
+    np.testing.assert_array_equal(found.total[:, 0, 0], last - first + 1)
+
+
 def test_other_slots_are_not_read():
     slots, last = RINGS["wrapped"]
     q, k, v = arrays(slots)
