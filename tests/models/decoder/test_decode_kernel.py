@@ -147,6 +147,22 @@ def test_a_gpu_whose_kernel_fails_is_left_to_plain_products(monkeypatch, fault):
 
 
 @pytest.mark.usefixtures("untried")
+def test_a_kernel_is_tried_with_the_channels_and_the_type_that_it_is_asked_for(monkeypatch):
+    def narrow(q, *rest, **options):
+        if q.shape[-1] > 64 or q.dtype != jnp.bfloat16:
+            raise RuntimeError("out of shared memory")
+        return own(q, *rest, interpret=True)
+
+    own = decode_kernel.attend_in_use
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(decode_kernel, "attend_in_use", narrow)
+    assert decode_kernel.is_computed(jnp.bfloat16, 64)
+    for dtype, width in ((jnp.bfloat16, 256), (jnp.float16, 64)):
+        with pytest.warns(UserWarning, match=f"for {width} channels in .*shared memory"):
+            assert not decode_kernel.is_computed(dtype, width)
+
+
+@pytest.mark.usefixtures("untried")
 def test_a_gpu_whose_kernel_is_right_uses_it(monkeypatch):
     def interpreted(*args):
         return own(*args, interpret=True)
