@@ -26,7 +26,7 @@ from evojax_merge.measuring.device_memory import (
     candidates_that_fit,
     is_held_alone,
     longest_that_fits,
-    room_of,
+    room_for_work,
     within_memory,
 )
 from evojax_merge.measuring.evaluation import Evaluation
@@ -339,7 +339,7 @@ class Evaluator:
 
         hops = self._candidates.hops
         device = self._mesh.local_devices[0]
-        room = room_of(device) - model
+        room = room_for_work(device, model)
         requests = {
             name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
         }
@@ -356,7 +356,7 @@ class Evaluator:
                 f"paths may have {hops} hops, and the memory of a device holds the keys and values "
                 f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
             )
-        return candidates_that_fit(device, model + work(hops)), requests
+        return candidates_that_fit(device, model, work(hops)), requests
 
 
 def _laid_out(merge_fn: MergeFn, form: Callable[[Any], Any]) -> MergeFn:
