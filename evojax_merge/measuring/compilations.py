@@ -162,7 +162,9 @@ class Programs:
         for file in self._path.iterdir():
             if _ENTRY.fullmatch(file.name) or (_PARTIAL.fullmatch(file.name) and _is_old(file)):
                 yield file
-        yield from (self._path / _TUNED).glob("*")
+        for file in (self._path / _TUNED).glob("*"):
+            if file.is_file():  # beside a folder for what is being written
+                yield file
 
     def _warn(self, message: str) -> None:
         if not self._warned:  # what is wrong with one program is wrong with a hundred

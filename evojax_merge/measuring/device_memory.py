@@ -11,6 +11,13 @@ from evojax_merge.params.types import Params
 _SHARE = 0.7
 """The share of the free memory that candidates may take; the compiler needs the rest."""
 
+_TAKEN = {"gpu": (1.0, 1.75), "tpu": (1.6, 1.6)}
+"""How many times the bytes that an ability tells programs take at most on a platform: those of one
+candidate, and for each candidate those of several.
+
+That is what compilers say for an H100 and a v5p of the programs in docs/results/compiled.md, of
+which several candidates are in those for the H100 alone. Elsewhere it is about once."""
+
 _SMALL = 2**20
 """The bytes of a model up to which a CPU measures several together in less time.
 
@@ -31,9 +38,22 @@ def room_of(device: jax.Device) -> int:
     return int(_SHARE * free_bytes(device))
 
 
-def candidates_that_fit(device: jax.Device, candidate: int) -> int:
-    """How many candidates of so many bytes a device holds at a time; at least one is tried."""
-    return max(1, room_of(device) // candidate)
+def room_for_work(device: jax.Device, candidate: int) -> int:
+    """The bytes, as abilities tell them, that a program on one candidate of so many may take."""
+    one, _ = _TAKEN.get(device.platform, (1.0, 1.0))
+    return int((room_of(device) - candidate) / one)
+
+
+def candidates_that_fit(device: jax.Device, candidate: int, work: int) -> int:
+    """How many candidates a device holds at a time; at least one is tried.
+
+    Args:
+        device: The device.
+        candidate: The bytes of what each has for itself.
+        work: The bytes that a program takes for each, as abilities tell them.
+    """
+    _, several = _TAKEN.get(device.platform, (1.0, 1.0))
+    return max(1, int(room_of(device) / (candidate + several * work)))
 
 
 def longest_that_fits(
@@ -47,7 +67,7 @@ def longest_that_fits(
         work: The function from a number of hops to the bytes of its cache and activations.
         hops: The number of hops that is asked for.
     """
-    room = room_of(device) - candidate
+    room = room_for_work(device, candidate)
     if work(hops) <= room:
         return hops
     each = max(1, work(2) - work(1))

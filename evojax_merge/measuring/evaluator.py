@@ -26,7 +26,7 @@ from evojax_merge.measuring.device_memory import (
     candidates_that_fit,
     is_held_alone,
     longest_that_fits,
-    room_of,
+    room_for_work,
     within_memory,
 )
 from evojax_merge.measuring.evaluation import Evaluation
@@ -140,8 +140,11 @@ class Evaluator:
         self.chunk = chunk or min(share, fitting)
         axes = self._candidates.axes
         self._merge = _make_merge(merge_fn, axes, mesh)
-        self._stack_models = jax.jit(functools.partial(_stacked, axes))
-        self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
+        self._stack_models = jax.jit(functools.partial(_stacked, self._candidates.form, axes))
+        held = self.chunk * _bytes_of(candidate) + _bytes_of(self._shared)
+        self._held = f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share)"
+        with self._while_made():
+            self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
         self._everywhere = everywhere
         self._common: dict[int, tuple[Any, Array]] = {}
         self._batches = {name: self._place(task) for name, task in self.tasks.items()}
@@ -220,7 +223,8 @@ class Evaluator:
         placed = jax.make_array_from_callback(
             genotypes.shape, sharding, lambda index: genotypes[index]
         )
-        self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
+        with self._while_made():
+            self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
         return self._params
 
     def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
@@ -240,8 +244,8 @@ class Evaluator:
         step = self.chunk * self._devices
         remaining = iter(models)
         while part := list(itertools.islice(remaining, step)):
-            part_of_step = [self._candidates.form(model) for model in part]
-            self._params = self._stack(part_of_step + part_of_step[-1:] * (step - len(part)))
+            with self._while_made():
+                self._params = self._stack(part + part[-1:] * (step - len(part)))
             outputs = self._run(split, self._batches[split])
             for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
                 yield items, [output[index : index + 1] for output in outputs]
@@ -267,13 +271,13 @@ class Evaluator:
         def attempted() -> str:
             shapes = [jax.tree.leaves(batch)[0].shape for own in batches for batch in own]
             largest = " × ".join(map(str, max(shapes, key=math.prod)))
-            held = sum(leaf.nbytes for leaf in jax.tree.leaves((self._params, self._shared)))
-            return (
-                f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share) on "
-                f"the {split} items, of which the largest batch is {largest}"
-            )
+            return f"{self._held} on the {split} items, of which the largest batch is {largest}"
 
         return within_memory(self._mesh.local_devices[0], attempted)
+
+    def _while_made(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which the devices make candidates (see `within_memory`)."""
+        return within_memory(self._mesh.local_devices[0], lambda: f"making {self._held}")
 
     def _place(self, task: BoundTask) -> "_Placed":
         """The batches of a task, or of each of several, on every device."""
@@ -316,9 +320,7 @@ class Evaluator:
         self, family: Family, config: Any, candidate: Params
     ) -> tuple[int, dict[str, list[Request]]]:
         """How many candidates a device holds at a time, and what each is asked, by split."""
-        leaves = jax.tree.leaves(candidate)
-        model = self._candidates.copied
-        model += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        model = self._candidates.copied + _bytes_of(candidate)
         itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
 
         def bytes_of(task: BoundTask, request: Request, hops: int | None) -> int:
@@ -337,7 +339,7 @@ class Evaluator:
 
         hops = self._candidates.hops
         device = self._mesh.local_devices[0]
-        room = room_of(device) - model
+        room = room_for_work(device, model)
         requests = {
             name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
         }
@@ -354,7 +356,7 @@ class Evaluator:
                 f"paths may have {hops} hops, and the memory of a device holds the keys and values "
                 f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
             )
-        return candidates_that_fit(device, model + work(hops)), requests
+        return candidates_that_fit(device, model, work(hops)), requests
 
 
 def _laid_out(merge_fn: MergeFn, form: Callable[[Any], Any]) -> MergeFn:
@@ -416,8 +418,13 @@ def _spread(
     return jax.jit(run)
 
 
-def _stacked(axes: Any, models: Sequence[Params]) -> Params:
-    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *models)
+def _stacked(form: Callable[[Any], Any], axes: Any, models: Sequence[Any]) -> Any:
+    """Lay out candidates and stack them, in one program, which holds no copy but the stack."""
+    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *map(form, models))
+
+
+def _bytes_of(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _pop_spec(axis: int) -> P:

@@ -25,10 +25,13 @@ def measure(model: Model, task: BoundTask) -> tuple[Float[np.ndarray, " items"],
     """
     layout = model.family.layout(model.config)
     axes = layout.unrolled_axes()
-    unrolled = layout.unroll(model.params)
-    alone = jax.tree.map(lambda leaf, axis: jnp.expand_dims(leaf, axis), unrolled, axes)
+
+    @jax.jit
+    def alone(params: Params) -> Params:  # one program, so that no other copy is held besides
+        return jax.tree.map(jnp.expand_dims, layout.unroll(params), axes)
+
     programs = _programs(model.family, model.config, task, axes)
-    return _measure(programs, alone, task)
+    return _measure(programs, alone(model.params), task)
 
 
 def measure_route(

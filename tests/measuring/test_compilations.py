@@ -204,6 +204,20 @@ def test_the_programs_used_longest_ago_are_removed(cache):
     assert len(entries(cache)) == 2
 
 
+def test_what_was_tuned_counts_beside_the_folder_that_it_is_written_in(cache):
+    small = Programs(dataclasses.replace(cache, limit_gb=2.5e-6))
+    tuned = cache.directory / "xla_gpu_per_fusion_autotune_cache_dir"
+    (tuned / "tmp").mkdir(parents=True)
+    (tuned / "fusion.textproto").write_bytes(bytes(1000))
+    for path in (tuned / "tmp", tuned / "fusion.textproto"):
+        os.utime(path, (0, 0))
+    with quiet():
+        for key in KEYS[:2]:
+            small.put(key, bytes(1000))
+    assert len(entries(cache)) == 2
+    assert not (tuned / "fusion.textproto").exists()
+
+
 def test_another_processor_finds_nothing(cache, monkeypatch):
     Programs(cache).put(KEYS[0], b"code")
     monkeypatch.setattr(module, "_processor", lambda: "another")

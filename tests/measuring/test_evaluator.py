@@ -79,27 +79,56 @@ def test_a_chunk_is_scored_while_the_next_one_runs(digits, population, monkeypat
     assert (evaluation.seconds > 0).all()
 
 
+def full(*args):
+    raise jax.errors.JaxRuntimeError(
+        "RESOURCE_EXHAUSTED: Out of memory\nwhile trying to allocate 12.50GiB."
+    )
+
+
+def measured(digits, evaluator, population, way):
+    if way == "search":
+        return evaluator(population, "test")
+    return list(evaluator.measure([digits.merge_fn(digits.materials, population[0])], "test"))
+
+
+FULL = r"Out of memory while trying to allocate 12.50GiB.*; .* GB are free"
+
+
 @pytest.mark.parametrize("way", ["search", "given models"])
 def test_too_little_memory_is_said_in_words(digits, population, way):
     evaluator = digits.evaluator(chunk=4)
-
-    def full(*args):
-        raise jax.errors.JaxRuntimeError(
-            "RESOURCE_EXHAUSTED: Out of memory\nwhile trying to allocate 12.50GiB."
-        )
-
     evaluator._programs["test"] = [full]
+    with pytest.raises(ValueError, match=rf"for 4 candidates .* on the test items, .*: {FULL}"):
+        measured(digits, evaluator, population, way)
 
-    def measure():
-        if way == "search":
-            evaluator(population, "test")
-        else:
-            merged = digits.merge_fn(digits.materials, population[0])
-            list(evaluator.measure([merged], "test"))
 
-    said = r"for 4 candidates at a time .* on the test items, .*: Out of memory while trying to "
-    with pytest.raises(ValueError, match=said + r"allocate 12.50GiB.*; .* GB are free"):
-        measure()
+@pytest.mark.parametrize("way", ["search", "given models"])
+def test_too_little_memory_for_candidates_themselves_is_said_in_words(digits, population, way):
+    evaluator = digits.evaluator(chunk=4)
+    evaluator._merge = evaluator._stack_models = full
+    with pytest.raises(ValueError, match=rf"for making 4 candidates at a time .*: {FULL}"):
+        measured(digits, evaluator, population, way)
+
+
+def test_too_little_memory_for_the_place_of_candidates_is_said_in_words(digits, monkeypatch):
+    monkeypatch.setattr("evojax_merge.measuring.evaluator._allocate", full)
+    with pytest.raises(ValueError, match=rf"for making 4 candidates at a time .*: {FULL}"):
+        digits.evaluator(chunk=4)
+
+
+def test_given_models_are_laid_out_where_they_are_stacked(digits, population):
+    """They are laid out within the program, and no other copy of them is held."""
+    traced = []
+
+    def form(candidate):
+        traced.extend(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(candidate))
+        return candidate
+
+    own = digits.evaluator()._candidates._replace(form=form)
+    evaluator = digits.evaluator(chunk=2, candidates=own)
+    measured(digits, evaluator, population, "given models")
+    assert traced
+    assert all(traced)
 
 
 def test_other_faults_of_a_device_stay_what_they_are(digits, population):

@@ -68,7 +68,8 @@ def is_computed(dtype: Any, head_dim: int) -> bool:
     A GPU whose kernel fails, or gives other numbers than plain products do, is left to those.
     """
     narrow = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
-    return narrow and head_dim >= _ROWS and math.log2(head_dim).is_integer() and _works()
+    able = narrow and head_dim >= _ROWS and math.log2(head_dim).is_integer()
+    return able and _works(jnp.dtype(dtype), head_dim)
 
 
 @functools.partial(jax.jit, static_argnames=("scale", "soft_cap", "interpret"))
@@ -132,8 +133,8 @@ def attend_in_use(
 
 
 @functools.cache
-def _works() -> bool:
-    """Tell whether the kernel of a GPU gives what plain products give. It is tried once.
+def _works(dtype: np.dtype, head_dim: int) -> bool:
+    """Tell whether the kernel of a GPU gives what plain products give. It is tried once for each.
 
     It is tried in a thread of its own. The question comes up while a program is traced, where the
     trial would become a part of that program, without numbers to compare.
@@ -141,25 +142,25 @@ def _works() -> bool:
     if jax.default_backend() != "gpu":
         return True  # nothing runs it here, though a program may be compiled for a GPU elsewhere
     with ThreadPoolExecutor(max_workers=1) as apart:
-        problem = apart.submit(_problem).result()
+        problem = apart.submit(_problem, dtype, head_dim).result()
     if problem is not None:
         warnings.warn(
-            f"the kernel for attention of a decode step is not used on this GPU: {problem}; plain "
-            "products read the whole cache at every step",
+            f"the kernel for attention of a decode step is not used on this GPU for {head_dim} "
+            f"channels in {dtype}: {problem}; plain products read the whole cache at every step",
             stacklevel=2,
         )
     return problem is None
 
 
-def _problem() -> str | None:
+def _problem(dtype: np.dtype, width: int) -> str | None:
     """Run the kernel once beside plain products, and tell what is wrong with it, if anything."""
-    width, slots, last = 64, 3 * BLOCK, 4 * BLOCK
+    slots, last = 3 * BLOCK + 8, 4 * BLOCK + 8
     keys = jax.random.split(jax.random.key(0), 3)
     shapes = ((2, 2, 4, width), (2, 2, width, slots), (2, 2, slots, width))
     q, k, v = (
-        jax.random.normal(key, shape, jnp.bfloat16) for key, shape in zip(keys, shapes, strict=True)
+        jax.random.normal(key, shape, dtype) for key, shape in zip(keys, shapes, strict=True)
     )
-    first = jnp.array([last - slots + 1, last - BLOCK], jnp.int32)
+    first = jnp.array([last - slots + 1, 3 * BLOCK], jnp.int32)  # one fills the ring
     time = last - (last - jnp.arange(slots)) % slots
     scores = jnp.einsum("bkgd,bkds->bkgs", q, k, preferred_element_type=jnp.float32)
     seen = (time >= first[:, None])[:, None, None]
@@ -192,8 +193,10 @@ def _kernel(
     """Mix one part of the blocks of one row for the queries of one head of keys."""
     first, last = first_ref[...], last_ref[...]
     begin, count = first % slots, pl.cdiv(slots, BLOCK)
+    # Where the last block is short, a stretch that runs over the end of the ring passes its rest.
+    passed = jnp.where(begin + last - first < slots, 0, count * BLOCK - slots)
     # A stretch that fills the ring may begin and end in one block, which is then read once.
-    used = jnp.minimum((begin % BLOCK + last - first) // BLOCK + 1, count)
+    used = jnp.minimum((begin % BLOCK + last - first + passed) // BLOCK + 1, count)
     share = pl.cdiv(used, parts)
     start = pl.program_id(2) * share
     q = q_ref[...]

@@ -69,6 +69,15 @@ def test_what_rows_see_is_mixed(ring, before, window, cap):
     np.testing.assert_allclose(np.asarray(found, np.float32), wide, atol=0.03)
 
 
+def test_the_newest_token_is_read_wherever_a_stretch_begins():
+    slots, last = 200, 264  # the last block is short, and the newest slot begins another
+    first = last - jnp.arange(0, slots, 8)
+    k = jnp.zeros((len(first), 1, WIDTH, slots))
+    q, v = k[..., :1].swapaxes(2, 3), k.swapaxes(2, 3)
+    found = decode_kernel.attend_in_use(q, k, v, first, jnp.int32(last), 1.0, interpret=True)
+    np.testing.assert_array_equal(found.total[:, 0, 0], last - first + 1)
+
+
 def test_other_slots_are_not_read():
     slots, last = RINGS["wrapped"]
     q, k, v = arrays(slots)
@@ -135,6 +144,22 @@ def test_a_gpu_whose_kernel_fails_is_left_to_plain_products(monkeypatch, fault):
     with pytest.warns(UserWarning, match=said):
         assert not decode_kernel.is_computed(jnp.bfloat16, 128)
     assert not decode_kernel.is_computed(jnp.bfloat16, 128)  # said once
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_kernel_is_tried_with_the_channels_and_the_type_that_it_is_asked_for(monkeypatch):
+    def narrow(q, *rest, **options):
+        if q.shape[-1] > 64 or q.dtype != jnp.bfloat16:
+            raise RuntimeError("out of shared memory")
+        return own(q, *rest, interpret=True)
+
+    own = decode_kernel.attend_in_use
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(decode_kernel, "attend_in_use", narrow)
+    assert decode_kernel.is_computed(jnp.bfloat16, 64)
+    for dtype, width in ((jnp.bfloat16, 256), (jnp.float16, 64)):
+        with pytest.warns(UserWarning, match=f"for {width} channels in .*shared memory"):
+            assert not decode_kernel.is_computed(dtype, width)
 
 
 @pytest.mark.usefixtures("untried")
