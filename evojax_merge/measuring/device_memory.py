@@ -18,6 +18,9 @@ candidate, and for each candidate those of several.
 That is what compilers say for an H100 and a v5p of the programs in docs/results/compiled.md, of
 which several candidates are in those for the H100 alone. Elsewhere it is about once."""
 
+OVERSTATED = 2.5
+"""How many times too much abilities may tell (see the tests of the decoder's)."""
+
 _SMALL = 2**20
 """The bytes of a model up to which a CPU measures several together in less time.
 

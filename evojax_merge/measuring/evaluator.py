@@ -23,10 +23,12 @@ from jax.sharding import PartitionSpec as P
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.measuring.device_memory import (
+    OVERSTATED,
     candidates_that_fit,
     is_held_alone,
     longest_that_fits,
     room_for_work,
+    room_of,
     within_memory,
 )
 from evojax_merge.measuring.evaluation import Evaluation
@@ -144,7 +146,7 @@ class Evaluator:
         held = self.chunk * _bytes_of(candidate) + _bytes_of(self._shared)
         self._held = f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share)"
         with self._while_made():
-            self._params = _allocate(candidate, axes, self.chunk * self._devices, mesh)
+            self._params = _allocate(_shapes(candidate, axes, self.chunk * self._devices, mesh))
         self._everywhere = everywhere
         self._common: dict[int, tuple[Any, Array]] = {}
         self._batches = {name: self._place(task) for name, task in self.tasks.items()}
@@ -327,10 +329,27 @@ class Evaluator:
             ability = family.ability(request)
             return max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
 
+        def compiled_bytes(task: BoundTask, request: Request) -> float:
+            """What the compiler says that one candidate's program takes on the largest batch."""
+            ability, axes = family.ability(request), self._candidates.axes
+            largest = max(
+                task.batches, key=lambda b: ability.bytes(config, request, b, itemsize, hops)
+            )
+            program = ability.program(config, request, self._candidates.param_axes)
+            alone = _shapes(candidate, axes, self._devices, self._mesh)
+            run: Any = _spread(program, self._candidates, self._mesh)
+            found = run.lower(alone, self._shared, *largest).compile().memory_analysis()
+            return math.inf if found is None else found.temp_size_in_bytes
+
         def fitted(task: BoundTask) -> Request:
-            """The task's request, or one for the same outputs that fits into memory."""
+            """The task's request, or one for the same outputs that fits into memory.
+
+            What abilities tell may be too much. Where that decides, the compiler is asked.
+            """
             request = task.request
-            while bytes_of(task, request, hops) > room:
+            while (told := bytes_of(task, request, hops)) > room:
+                if told < OVERSTATED * room and compiled_bytes(task, request) <= exact_room:
+                    break
                 smaller = family.ability(request).smaller(request, task.batches)
                 if smaller is None:
                     break
@@ -339,7 +358,7 @@ class Evaluator:
 
         hops = self._candidates.hops
         device = self._mesh.local_devices[0]
-        room = room_for_work(device, model)
+        room, exact_room = room_for_work(device, model), room_of(device) - model
         requests = {
             name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
         }
@@ -381,20 +400,26 @@ def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
     return jax.jit(spread, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS)
 
 
-def _allocate(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
-    """Memory for ``count`` candidates, spread over the mesh."""
-    shardings = jax.tree.map(lambda axis: NamedSharding(mesh, _pop_spec(axis)), axes)
+def _shapes(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
+    """The shapes of the parameters of ``count`` candidates, spread over the mesh."""
+    return jax.tree.map(
+        lambda leaf, axis: jax.ShapeDtypeStruct(
+            (*leaf.shape[:axis], count, *leaf.shape[axis:]),
+            leaf.dtype,
+            sharding=NamedSharding(mesh, _pop_spec(axis)),
+        ),
+        candidate,
+        axes,
+    )
+
+
+def _allocate(shapes: Any) -> Any:
+    """Memory for the candidates of such shapes."""
 
     def zeros() -> Params:
-        return jax.tree.map(
-            lambda leaf, axis: jnp.zeros(
-                (*leaf.shape[:axis], count, *leaf.shape[axis:]), leaf.dtype
-            ),
-            candidate,
-            axes,
-        )
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-    return jax.jit(zeros, out_shardings=shardings)()
+    return jax.jit(zeros, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))()
 
 
 def _spread(

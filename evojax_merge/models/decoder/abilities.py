@@ -214,5 +214,7 @@ def _features(request: Generate | Loglikelihood, pictures: Batch, rows: int, ite
 
 
 def _activations(config: DecoderConfig, rows: int, seq: int, prefix: int, itemsize: int) -> int:
-    width = 4 * config.hidden_size + 2 * config.intermediate_size
-    return rows * seq * (width * itemsize + 4 * config.num_heads * (prefix + seq))
+    """Estimate the bytes of reading some tokens of each row, or the prefix of all before that."""
+    width = itemsize * (4 * config.hidden_size + 2 * config.intermediate_size)
+    shared = prefix * (width + 4 * config.num_heads * prefix)
+    return max(shared, rows * seq * (width + 4 * config.num_heads * (prefix + seq)))
