@@ -18,6 +18,8 @@ candidate, and for each candidate those of several.
 That is what compilers say for an H100 and a v5p of the programs in docs/results/compiled.md, of
 which several candidates are in those for the H100 alone. Elsewhere it is about once."""
 
+_EXHAUSTED = "RESOURCE_EXHAUSTED: "
+
 OVERSTATED = 2.5
 """How many times too much abilities may tell (see the tests of the decoder's)."""
 
@@ -77,6 +79,11 @@ def longest_that_fits(
     return max(0, min(hops, (room - work(1)) // each + 1))
 
 
+def is_lack_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
+    """Whether a device, or the compiler for it, says that memory is too little."""
+    return _EXHAUSTED in str(error)
+
+
 @contextlib.contextmanager
 def within_memory(device: jax.Device, attempted: Callable[[], str]) -> Iterator[None]:
     """Say in words what did not fit where a device runs out of memory within the block.
@@ -91,9 +98,9 @@ def within_memory(device: jax.Device, attempted: Callable[[], str]) -> Iterator[
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        _, full, said = str(error).partition("RESOURCE_EXHAUSTED: ")
-        if not full:
+        if not is_lack_of_memory(error):
             raise
+        _, _, said = str(error).partition(_EXHAUSTED)
         raise ValueError(
             f"too little memory for {attempted()}: {' '.join(said.split())[:200]}; "
             f"{free_bytes(device) / 1e9:.2f} GB are free. Set search.chunk=1, shorten prompts or "

@@ -26,6 +26,7 @@ from evojax_merge.measuring.device_memory import (
     OVERSTATED,
     candidates_that_fit,
     is_held_alone,
+    is_lack_of_memory,
     longest_that_fits,
     room_for_work,
     room_of,
@@ -338,17 +339,24 @@ class Evaluator:
             program = ability.program(config, request, self._candidates.param_axes)
             alone = _shapes(candidate, axes, self._devices, self._mesh)
             run: Any = _spread(program, self._candidates, self._mesh)
-            found = run.lower(alone, self._shared, *largest).compile().memory_analysis()
+            try:
+                found = run.lower(alone, self._shared, *largest).compile().memory_analysis()
+            except jax.errors.JaxRuntimeError as error:  # as a TPU's compiler refuses a program
+                if not is_lack_of_memory(error):
+                    raise
+                return math.inf
             return math.inf if found is None else found.temp_size_in_bytes
 
         def fitted(task: BoundTask) -> Request:
             """The task's request, or one for the same outputs that fits into memory.
 
-            What abilities tell may be too much. Where that decides, the compiler is asked.
+            What abilities tell may be too much. Where that decides, the compiler is asked, but for
+            paths, of which what is told says how long they may be.
             """
             request = task.request
             while (told := bytes_of(task, request, hops)) > room:
-                if told < OVERSTATED * room and compiled_bytes(task, request) <= exact_room:
+                asked = hops is None and told < OVERSTATED * room
+                if asked and compiled_bytes(task, request) <= exact_room:
                     break
                 smaller = family.ability(request).smaller(request, task.batches)
                 if smaller is None:
