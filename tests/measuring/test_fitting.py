@@ -70,9 +70,7 @@ def test_the_compiler_is_asked_where_the_estimate_is_too_much(bound, monkeypatch
 
 def test_a_compiler_that_refuses_a_program_says_that_it_does_not_fit(bound, monkeypatch):
     def refuse(lowered):
-        raise jax.errors.JaxRuntimeError(
-            "RESOURCE_EXHAUSTED: Ran out of memory in hbm"
-        )
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in hbm")
 
     config = DecoderConfig.from_hf(tiny_config(vocab_size=259))
     model = sum(4 * np.prod(shape) for shape in DECODER.layout(config).shapes.values())
