@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Self
 
+import jax
+
 from evojax_merge.checkpoints import Checkpoint, load, take_parts
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.fitness.pictures import Picture, PictureProcessor
@@ -79,9 +81,13 @@ class Eyes:
             ) from error
 
     def others(self) -> Params:
-        """Read the parts that candidates do not have of their own, by name."""
+        """Read the parts that candidates do not have of their own, by name.
+
+        The layers of a language model stand in buffers of their own, as those of candidates do.
+        """
         names = tuple(part for part in PARTS if part not in self.merged)
         if self.carrier is None or not names:
             return {}
-        params = load(take_parts(self.carrier, names)).params
+        model = load(take_parts(self.carrier, names))
+        params = jax.jit(model.family.layout(model.config).unroll)(model.params)
         return {LANGUAGE: params} if names == (LANGUAGE,) else params
