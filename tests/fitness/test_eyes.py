@@ -13,7 +13,7 @@ __all__ = ["carrier"]
 
 
 @pytest.mark.parametrize("merged", [(TOWER, PROJECTOR), (TOWER,)])
-def test_a_language_model_that_is_not_merged_has_layers_of_their_own(carrier, merged):  # noqa: F811
+def test_a_language_model_that_is_not_merged_has_layers_of_their_own(carrier, merged):
     checkpoint = load_config(carrier)
     vision = checkpoint.family.vision(checkpoint.config)
     others = Eyes(vision, checkpoint, merged).others()
