@@ -206,7 +206,9 @@ def _refusal(directory: Path) -> str | None:
         return f"cannot be made ({error.strerror})"
     if not os.access(directory, os.R_OK | os.X_OK):
         return "cannot be read"
-    if hasattr(os, "getuid") and state.st_uid not in (os.getuid(), 0):
+    if not hasattr(os, "getuid"):
+        return None  # Windows says nothing of users here
+    if state.st_uid not in (os.getuid(), 0):
         return "belongs to another user, who could have anything run"
     if state.st_mode & stat.S_IWOTH:
         return "can be written by all users, who could have anything run; chmod o-w it"

@@ -117,6 +117,13 @@ def test_a_full_disk_is_one_warning(cache, monkeypatch):
     assert not entries(cache)
 
 
+def test_a_system_without_users_keeps_programs(cache, monkeypatch):
+    cache.directory.mkdir(exist_ok=True)
+    cache.directory.chmod(0o777)  # as Windows says of every directory
+    monkeypatch.delattr(os, "getuid")
+    assert module._refusal(cache.directory) is None
+
+
 def test_programs_that_others_could_have_written_are_not_run(cache, monkeypatch):
     compute(cache)
     cache.directory.chmod(0o777)
