@@ -6,12 +6,11 @@ candidates, whatever the mesh, so that a candidate's results do not depend on it
 """
 
 import contextlib
-import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,66 +21,27 @@ from jax.sharding import PartitionSpec as P
 
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of, tasks_of
-from evojax_merge.measuring.device_memory import (
-    OVERSTATED,
-    candidates_that_fit,
-    is_held_alone,
-    is_lack_of_memory,
-    longest_that_fits,
-    room_for_work,
-    room_of,
-    within_memory,
-)
+from evojax_merge.measuring.candidates import Candidates, MergeFn, whole_models
+from evojax_merge.measuring.device_memory import is_held_alone, within_memory
 from evojax_merge.measuring.evaluation import Evaluation
-from evojax_merge.models import Family, Layout
+from evojax_merge.measuring.fitting import bytes_in, plan
+from evojax_merge.measuring.programs import (
+    allocate,
+    laid_out,
+    merging_program,
+    population_shapes,
+    running_program,
+    stacking_program,
+)
+from evojax_merge.models import Family
 from evojax_merge.models.ability import Common
-from evojax_merge.models.request import Request
-from evojax_merge.params.population import COMPILER_OPTIONS, fill
-from evojax_merge.params.types import Array, Float, Genotype, Int, Params, Population
-
-MergeFn = Callable[[Any, Genotype], Any]
-"""A function from what is merged, e.g. base, sources and statistics, and a genotype to what makes
-up one candidate."""
-
+from evojax_merge.params.types import Array, Float, Int, Params, Population
 
 _Placed = list[list[tuple[Array, ...]]]
 """The fields of each batch of each task, on the devices."""
 
 _CHOICES = 64
 """How many choices of items are kept on the devices; the oldest goes first."""
-
-
-class Candidates(NamedTuple):
-    """How the parameters that a program runs on are put together.
-
-    Attributes:
-        axes: The axes of the population in what ``merge_fn`` gives.
-        params: The function from the candidates of a device and what they share to the parameters.
-        param_axes: The axes of the population in those parameters.
-        form: The function that lays out what ``merge_fn`` gives as the candidates are held.
-        hops: The greatest length of a path, where candidates are paths.
-        copied: The bytes that ``params`` makes for each candidate.
-        is_valid: The function that says of genotypes ``[pop, dims]`` whether each can be run. One
-            that cannot be run has the result nan on every item.
-    """
-
-    axes: Any
-    params: Callable[[Any, Any], Params]
-    param_axes: Any
-    form: Callable[[Any], Any] = lambda candidate: candidate
-    hops: int | None = None
-    copied: int = 0
-    is_valid: Callable[[np.ndarray], np.ndarray] = lambda genotypes: np.ones(len(genotypes), bool)
-
-
-def whole_models(layout: Layout) -> Candidates:
-    """The candidates of which each has all of its parameters for itself.
-
-    The merge writes each layer that programs take in buffers of its own right there, so that no
-    second model is held.
-    """
-    axes = layout.unrolled_axes()
-    return Candidates(axes, lambda candidates, shared: candidates, axes, layout.unroll)
 
 
 class Evaluator:
@@ -127,9 +87,8 @@ class Evaluator:
         self._materials = jax.device_put(materials, everywhere)
         self._shared = jax.device_put(shared, everywhere)
         self._candidates = candidates or whole_models(family.layout(config))
-        merge_fn = _laid_out(merge_fn, self._candidates.form)
         genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
-        candidate = jax.eval_shape(merge_fn, materials, genotype)
+        candidate = jax.eval_shape(laid_out(merge_fn, self._candidates), materials, genotype)
         share = -(-population_size // self._devices)
         platform = mesh.devices.flat[0].platform
         one_by_one = any(
@@ -139,28 +98,30 @@ class Evaluator:
         )
         if one_by_one or is_held_alone(platform, candidate, self._candidates.hops is not None):
             share = 1
-        fitting, requests = self._plan_memory(family, config, candidate)
-        self.chunk = chunk or min(share, fitting)
+        planned = plan(family, config, self._candidates, candidate, self._shared, self.tasks, mesh)
+        self.chunk = chunk or min(share, planned.candidates)
         axes = self._candidates.axes
-        self._merge = _make_merge(merge_fn, axes, mesh)
-        self._stack_models = jax.jit(functools.partial(_stacked, self._candidates.form, axes))
-        held = self.chunk * _bytes_of(candidate) + _bytes_of(self._shared)
+        self._merge = merging_program(merge_fn, self._candidates, mesh)
+        self._stack_models = stacking_program(self._candidates)
+        held = self.chunk * bytes_in(candidate) + bytes_in(self._shared)
         self._held = f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share)"
         with self._while_made():
-            self._params = _allocate(_shapes(candidate, axes, self.chunk * self._devices, mesh))
+            self._params = allocate(
+                population_shapes(candidate, axes, self.chunk * self._devices, mesh)
+            )
         self._everywhere = everywhere
         self._common: dict[int, tuple[Any, Array]] = {}
         self._batches = {name: self._place(task) for name, task in self.tasks.items()}
         self._programs = {
             name: [
-                _spread(
+                running_program(
                     family.ability(request).program(config, request, self._candidates.param_axes),
                     self._candidates,
                     mesh,
                 )
                 for request in own
             ]
-            for name, own in requests.items()
+            for name, own in planned.requests.items()
         }
         self._taken: dict[tuple[str, bytes], tuple[BoundTask, _Placed]] = {}
 
@@ -254,8 +215,9 @@ class Evaluator:
                 yield items, [output[index : index + 1] for output in outputs]
 
     def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
+        running = self._start(split, batches)
         with self._within_memory(split, batches):
-            return list(map(_fetch, self._start(split, batches)))
+            return list(map(_fetch, running))
 
     def _start(self, split: str, batches: "_Placed") -> list[Array]:
         """What the devices give for each batch, which they may still be computing."""
@@ -318,150 +280,6 @@ class Evaluator:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
         del self._params  # or there would be three at once: the model, its copy, and the old one
         return jax.device_put(self._stack_models(models), shardings)
-
-    def _plan_memory(
-        self, family: Family, config: Any, candidate: Params
-    ) -> tuple[int, dict[str, list[Request]]]:
-        """How many candidates a device holds at a time, and what each is asked, by split."""
-        model = self._candidates.copied + _bytes_of(candidate)
-        itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, self._shared)))
-
-        def bytes_of(task: BoundTask, request: Request, hops: int | None) -> int:
-            ability = family.ability(request)
-            return max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
-
-        def compiled_bytes(task: BoundTask, request: Request) -> float:
-            """What the compiler says that one candidate's program takes on the largest batch."""
-            ability, axes = family.ability(request), self._candidates.axes
-            largest = max(
-                task.batches, key=lambda b: ability.bytes(config, request, b, itemsize, hops)
-            )
-            program = ability.program(config, request, self._candidates.param_axes)
-            alone = _shapes(candidate, axes, self._devices, self._mesh)
-            run: Any = _spread(program, self._candidates, self._mesh)
-            try:
-                found = run.lower(alone, self._shared, *largest).compile().memory_analysis()
-            except jax.errors.JaxRuntimeError as error:  # as a TPU's compiler refuses a program
-                if not is_lack_of_memory(error):
-                    raise
-                return math.inf
-            return math.inf if found is None else found.temp_size_in_bytes
-
-        def fitted(task: BoundTask) -> Request:
-            """The task's request, or one for the same outputs that fits into memory.
-
-            What abilities tell may be too much. Where that decides, the compiler is asked, but for
-            paths, of which what is told says how long they may be.
-            """
-            request = task.request
-            while (told := bytes_of(task, request, hops)) > room:
-                asked = hops is None and told < OVERSTATED * room
-                if asked and compiled_bytes(task, request) <= exact_room:
-                    break
-                smaller = family.ability(request).smaller(request, task.batches)
-                if smaller is None:
-                    break
-                request = smaller
-            return request
-
-        hops = self._candidates.hops
-        device = self._mesh.local_devices[0]
-        room, exact_room = room_for_work(device, model), room_of(device) - model
-        requests = {
-            name: [fitted(part) for part in tasks_of(task)] for name, task in self.tasks.items()
-        }
-
-        def work(hops: int | None) -> int:
-            return max(
-                bytes_of(part, request, hops)
-                for name, task in self.tasks.items()
-                for part, request in zip(tasks_of(task), requests[name], strict=True)
-            )
-
-        if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
-            raise ValueError(
-                f"paths may have {hops} hops, and the memory of a device holds the keys and values "
-                f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
-            )
-        return candidates_that_fit(device, model, work(hops)), requests
-
-
-def _laid_out(merge_fn: MergeFn, form: Callable[[Any], Any]) -> MergeFn:
-    """What merges a candidate and lays it out in a form."""
-
-    def merge(materials: Any, genotype: Genotype) -> Any:
-        return form(merge_fn(materials, genotype))
-
-    return merge
-
-
-def _make_merge(merge_fn: MergeFn, axes: Any, mesh: Mesh) -> Callable[..., Any]:
-    """A program that merges a chunk of candidates a device, in the memory of the chunk before."""
-    specs = jax.tree.map(_pop_spec, axes)
-
-    def merge(buffer: Params, materials: Any, genotypes: Population, count: Any) -> Params:
-        return fill(buffer, axes, count, lambda index: merge_fn(materials, genotypes[index]))
-
-    spread = jax.shard_map(
-        merge, mesh=mesh, in_specs=(specs, P(), P("pop"), P()), out_specs=specs, check_vma=False
-    )
-    return jax.jit(spread, donate_argnums=0, keep_unused=True, compiler_options=COMPILER_OPTIONS)
-
-
-def _shapes(candidate: Any, axes: Any, count: int, mesh: Mesh) -> Any:
-    """The shapes of the parameters of ``count`` candidates, spread over the mesh."""
-    return jax.tree.map(
-        lambda leaf, axis: jax.ShapeDtypeStruct(
-            (*leaf.shape[:axis], count, *leaf.shape[axis:]),
-            leaf.dtype,
-            sharding=NamedSharding(mesh, _pop_spec(axis)),
-        ),
-        candidate,
-        axes,
-    )
-
-
-def _allocate(shapes: Any) -> Any:
-    """Memory for the candidates of such shapes."""
-
-    def zeros() -> Params:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-    return jax.jit(zeros, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))()
-
-
-def _spread(
-    program: Callable[..., Array], candidates: Candidates, mesh: Mesh
-) -> Callable[..., Array]:
-    """A program that each device runs on its own candidates, without waiting for the others."""
-    specs = jax.tree.map(_pop_spec, candidates.axes)
-
-    def own(part: Any, shared: Any, *batch: Array) -> Array:
-        return program(candidates.params(part, shared), *batch)
-
-    def run(part: Any, shared: Any, *batch: Array) -> Array:
-        return jax.shard_map(
-            own,
-            mesh=mesh,
-            in_specs=(specs, P(), *(P() for _ in batch)),
-            out_specs=P("pop"),
-            check_vma=False,
-        )(part, shared, *batch)
-
-    return jax.jit(run)
-
-
-def _stacked(form: Callable[[Any], Any], axes: Any, models: Sequence[Any]) -> Any:
-    """Lay out candidates and stack them, in one program, which holds no copy but the stack."""
-    return jax.tree.map(lambda axis, *leaves: jnp.stack(leaves, axis), axes, *map(form, models))
-
-
-def _bytes_of(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _pop_spec(axis: int) -> P:
-    return P(*(None,) * axis, "pop")
 
 
 def _fetch(output: Array) -> np.ndarray:

@@ -14,7 +14,8 @@ from jax.sharding import Mesh
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.base import Task
-from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.candidates import Candidates
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.absorb import AbsorptionError

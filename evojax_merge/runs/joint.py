@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
-from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.candidates import Candidates
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.params import STACK as LAYERS
 from evojax_merge.params.types import Array, Float, Genotype, Params

@@ -10,7 +10,7 @@ import numpy as np
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.text_to_image import drawing_notes
-from evojax_merge.measuring.evaluator import MergeFn
+from evojax_merge.measuring.candidates import MergeFn
 from evojax_merge.operators import Evidence, merge
 from evojax_merge.params.types import Genotype, Params
 from evojax_merge.recipes.build import merge_recipe, published_merges

@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.text_to_image import drawing_notes
-from evojax_merge.measuring.evaluator import Evaluator, MergeFn
+from evojax_merge.measuring.candidates import MergeFn
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.operators import linear
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Float, Genotype, Params

@@ -32,13 +32,8 @@ from jax.sharding import PartitionSpec as P
 from measure import Row, main, row
 
 from evojax_merge import operators
-from evojax_merge.measuring.evaluator import (
-    _laid_out,
-    _make_merge,
-    _pop_spec,
-    _spread,
-    whole_models,
-)
+from evojax_merge.measuring.candidates import whole_models
+from evojax_merge.measuring.programs import merging_program, population_shapes, running_program
 from evojax_merge.models.decoder.decode_kernel import BLOCK
 from evojax_merge.models.family import DECODER
 from evojax_merge.models.request import Generate, Loglikelihood
@@ -213,17 +208,8 @@ class Model:
         self.tree = unflatten(
             {path: target.array(*shape, dtype=jnp.bfloat16) for path, shape in shapes}
         )
-        self.buffer = jax.tree.map(
-            lambda leaf, axis: target.array(
-                *leaf.shape[:axis],
-                candidates,
-                *leaf.shape[axis:],
-                dtype=leaf.dtype,
-                axes=_pop_spec(axis),
-            ),
-            jax.eval_shape(self.candidates.form, self.tree),
-            self.candidates.axes,
-        )
+        formed = jax.eval_shape(self.candidates.form, self.tree)
+        self.buffer = population_shapes(formed, self.candidates.axes, candidates, target.mesh)
         self.bytes = 2 * sum(math.prod(shape) for _, shape in shapes)
 
     def least(self, candidates: int, rows: int, slots: int) -> int:
@@ -255,7 +241,7 @@ def lowered(program: Program, model: Model, target: Target) -> Any:
         prompts = program.rows * (4 if program.continuous else 1)
         batch = (array(prompts, PROMPT), array(prompts))
     own = DECODER.ability(request).program(model.config, request, spread.param_axes)
-    return _spread(own, spread, target.mesh).lower(model.buffer, (), *batch)
+    return running_program(own, spread, target.mesh).lower(model.buffer, (), *batch)
 
 
 def _merging(program: Merge, model: Model, target: Target) -> Any:
@@ -272,10 +258,9 @@ def _merging(program: Merge, model: Model, target: Target) -> Any:
             operator, base, sources, coefficients, statistics, 0, dtype, stacked=layout.stacked
         )
 
-    merge = _laid_out(merge, model.candidates.form)
     base = model.tree if operator.needs_base else None
     genotypes = target.array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    run = _make_merge(merge, model.candidates.axes, target.mesh)
+    run = merging_program(merge, model.candidates, target.mesh)
     materials = (base, (model.tree,) * len(SOURCES))
     return run.lower(model.buffer, materials, genotypes, target.array())
 

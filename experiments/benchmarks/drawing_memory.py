@@ -26,7 +26,8 @@ from measure import Row, main, row
 from seeing_memory import bytes_of, device_of
 
 from evojax_merge.fitness.base import DrawBatch
-from evojax_merge.measuring.evaluator import _make_merge, _pop_spec, _spread, whole_models
+from evojax_merge.measuring.candidates import whole_models
+from evojax_merge.measuring.programs import merging_program, population_shapes, running_program
 from evojax_merge.models.ability import Common, PerItem
 from evojax_merge.models.diffusion.conditions import Conditions
 from evojax_merge.models.diffusion.drawing import decoded
@@ -97,13 +98,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
     shapes = VAE.layout(pictures).shapes.items()
     whole = unflatten({path: array(*shape) for path, shape in shapes})
     vae = {name: whole[name] for name in ("decoder", "post_quant_conv")}
-    buffer = jax.tree.map(
-        lambda leaf, axis: array(
-            *leaf.shape[:axis], 1, *leaf.shape[axis:], dtype=leaf.dtype, axes=_pop_spec(axis)
-        ),
-        model,
-        candidates.axes,
-    )
+    buffer = population_shapes(model, candidates.axes, 1, mesh)
     context, pooled = config.context_width, config.pooled_width
     told = Conditions(array(PROMPTS, TOKENS, context), array(PROMPTS, pooled), array(PROMPTS, 6))
     seeds = array(PROMPTS, dtype=jnp.uint32)
@@ -150,7 +145,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
             sampler=sampler, guidance=0, height=SIDE, width=SIDE, vae=pictures, rows=rows
         )
         own = UNET.ability(request).program(config, request, candidates.param_axes)
-        return request, _spread(own, candidates, mesh)
+        return request, running_program(own, candidates, mesh)
 
     # The package asks which platform it is on where programs differ: that of the target.
     with patch.object(jax, "default_backend", return_value="gpu"):
@@ -165,7 +160,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
         say("of these, the VAE's, in float32", products(decode.jaxpr) / 1e12, "TFLOP")
         if target is None:
             return rows
-        merging = _make_merge(merge_fn, candidates.axes, mesh)
+        merging = merging_program(merge_fn, candidates, mesh)
         genotypes = array(1, space.dims, axes=P("pop"))
         measured("merge", merging.lower(buffer, sources, genotypes, array(dtype=jnp.int32)))
         for count in ROWS:

@@ -25,13 +25,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from measure import Row, main, row
 
-from evojax_merge.measuring.evaluator import (
-    _laid_out,
-    _make_merge,
-    _pop_spec,
-    _spread,
-    whole_models,
-)
+from evojax_merge.measuring.candidates import whole_models
+from evojax_merge.measuring.programs import merging_program, population_shapes, running_program
 from evojax_merge.models.family import DECODER, LLAVA
 from evojax_merge.models.llava.modeling import features
 from evojax_merge.models.request import Generate, Pixels
@@ -92,13 +87,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
     model = tree(DECODER, config)
     eyes = tree(LLAVA, LLAVA.only(whole, ("vision_tower", "projector")))
     candidates = whole_models(DECODER.layout(config))
-    buffer = jax.tree.map(
-        lambda leaf, axis: array(
-            *leaf.shape[:axis], 1, *leaf.shape[axis:], dtype=leaf.dtype, axes=_pop_spec(axis)
-        ),
-        jax.eval_shape(candidates.form, model),
-        candidates.axes,
-    )
+    buffer = population_shapes(jax.eval_shape(candidates.form, model), candidates.axes, 1, mesh)
     rows = [
         row("language model, bfloat16", bytes_of(model) / 1e9, "GB"),
         row("tower and projector, bfloat16", bytes_of(eyes) / 1e9, "GB"),
@@ -136,14 +125,14 @@ def benchmark(target: Path | None = None) -> list[Row]:
     tiles = array(TILES, 3, side, side, dtype=jnp.uint8)
     measured("tower and projector", see.lower(eyes, tiles))
     genotypes = array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    merging = _make_merge(_laid_out(merge_fn, candidates.form), candidates.axes, mesh)
+    merging = merging_program(merge_fn, candidates, mesh)
     materials = (model, (model, model))
     measured("merge", merging.lower(buffer, materials, genotypes, array()))
     request = Generate(NEW, (2,), 0, slots=SLOTS, image_token_id=IMAGE_TOKEN)
     program = DECODER.ability(request).program(config, request, candidates.param_axes)
     seen = array(ITEMS, FEATURES, config.hidden_size, dtype=jnp.bfloat16)
     batch = (array(ITEMS, FEATURES + TEXT), array(ITEMS), seen)
-    measured("answers", _spread(program, candidates, mesh).lower(buffer, (), *batch))
+    measured("answers", running_program(program, candidates, mesh).lower(buffer, (), *batch))
     return rows
 
 

@@ -111,7 +111,7 @@ def test_too_little_memory_for_candidates_themselves_is_said_in_words(digits, po
 
 
 def test_too_little_memory_for_the_place_of_candidates_is_said_in_words(digits, monkeypatch):
-    monkeypatch.setattr("evojax_merge.measuring.evaluator._allocate", full)
+    monkeypatch.setattr("evojax_merge.measuring.evaluator.allocate", full)
     with pytest.raises(ValueError, match=rf"for making 4 candidates at a time .*: {FULL}"):
         digits.evaluator(chunk=4)
 

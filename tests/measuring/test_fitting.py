@@ -6,7 +6,8 @@ import pytest
 
 from evojax_merge.fitness import GenerationTask
 from evojax_merge.measuring import device_memory
-from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.candidates import Candidates
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.models.decoder.abilities import Generation
 from evojax_merge.models.decoder.config import DecoderConfig

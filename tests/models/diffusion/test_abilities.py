@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evojax_merge.fitness.base import DrawBatch
-from evojax_merge.measuring.evaluator import Candidates, Evaluator
+from evojax_merge.measuring.candidates import Candidates
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.models.ability import Common, PerItem
 from evojax_merge.models.diffusion import drawing
