@@ -8,11 +8,11 @@ parameter tree.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from evojax_merge.models.decoder import decode_kernel, rope
@@ -101,26 +101,14 @@ class Decoder(nnx.Module):
         prefix: Any,
         layers: tuple[Params, ...] | None,
     ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
-        windows = np.array([w or UNLIMITED for w in self.config.windows], np.int32)
-        if layers is None:
-            graph, stacked = nnx.split(self.layers)
-            if is_shallow(self.config):
-                layers = tuple(
-                    jax.tree.map(lambda leaf, i=index: leaf[i], stacked)
-                    for index in range(self.config.num_layers)
-                )
-        else:
-            graph = _layer_graph(self.config)
         if layers is not None:
-            caches: list[Any] = []
-            for index, (weights, window) in enumerate(zip(layers, windows, strict=True)):
-                layer = nnx.merge(graph, weights)
-                own: Any = None if cache is None else cache[index]
-                shared = None if prefix is None else prefix[index]
-                x, added, own = layer(x, at, jnp.int32(window), None, own, shared)
-                x = x + added
-                caches.append(own)
-            return x, None if cache is None else tuple(caches)
+            return self._run_apart(x, at, cache, prefix, _layer_graph(self.config), layers)
+        graph, stacked = nnx.split(self.layers)
+        count = self.config.num_layers
+        if is_shallow(self.config):
+            cut = [jax.tree.map(lambda leaf, i=index: leaf[i], stacked) for index in range(count)]
+            return self._run_apart(x, at, cache, prefix, graph, cut)
+        windows = jnp.asarray([w or UNLIMITED for w in self.config.windows], jnp.int32)
 
         def hop(
             carry: tuple[Array, Any], layer: tuple[nnx.State, Array, Array]
@@ -130,9 +118,28 @@ class Decoder(nnx.Module):
             x, added, cache = nnx.merge(graph, weights)(x, at, window, number, cache, prefix)
             return (x + added, cache), None
 
-        numbers = jnp.arange(self.config.num_layers)
-        (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, jnp.asarray(windows), numbers))
+        (x, cache), _ = jax.lax.scan(hop, (x, cache), (stacked, windows, jnp.arange(count)))
         return x, cache
+
+    def _run_apart(
+        self,
+        x: Float[Array, "batch seq hidden"],
+        at: Positions,
+        cache: Any,
+        prefix: Any,
+        graph: nnx.GraphDef,
+        layers: Sequence[Any],
+    ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
+        """Run layers that are written out one after another. Each has a cache of its own."""
+        caches: list[Any] = []
+        for index, window in enumerate(self.config.windows):
+            own: Any = None if cache is None else cache[index]
+            shared = None if prefix is None else prefix[index]
+            layer = nnx.merge(graph, layers[index])
+            x, added, own = layer(x, at, jnp.int32(window or UNLIMITED), None, own, shared)
+            x = x + added
+            caches.append(own)
+        return x, None if cache is None else tuple(caches)
 
     def _run_path(
         self,
@@ -218,13 +225,14 @@ def forward(
     Returns:
         The logits in float32, and the cache with the new slots filled.
     """
-    model, layers = _parts(config, params, probed)
-    read, cache = model(
+    model, read, cache = _read(
+        config,
+        params,
         tokens,
         start,
         cache,
         offset,
-        path=params.get(PATH),
+        probed=probed,
         prefix=prefix,
         last_only=last_only,
         kernels=kernels,
@@ -232,7 +240,6 @@ def forward(
         image_token_id=image_token_id,
         branches=branches,
         shift=shift,
-        layers=layers,
     )
     return model.logits(read), cache
 
@@ -242,30 +249,21 @@ def token_loglikelihood(
     params: Params,
     tokens: Tokens,
     start: Int[Array, " batch"],
-    *,
-    prefix: Caches | None = None,
-    kernels: bool = False,
-    features: Float[Array, "batch slots hidden"] | None = None,
-    image_token_id: int | None = None,
-    shift: Int[Array, "batch slots axes"] | None = None,
+    **shown: Any,
 ) -> Float[Array, "batch later"]:
     """Compute log p of each token but the first, given those before it, in float32.
 
     Where the logits of all positions would take more than `LOGIT_BYTES`, they are made for some
-    positions after others. The arguments are those of `forward`.
+    positions after others.
+
+    Args:
+        config: The decoder.
+        params: The parameters, as `forward` takes them.
+        tokens: Token ids, left-padded.
+        start: The first slot of each sequence that holds a token.
+        shown: What else `forward` may be given by name.
     """
-    model, layers = _parts(config, params, False)
-    read, _ = model(
-        tokens,
-        start,
-        path=params.get(PATH),
-        prefix=prefix,
-        kernels=kernels,
-        features=features,
-        image_token_id=image_token_id,
-        shift=shift,
-        layers=layers,
-    )
+    model, read, _ = _read(config, params, tokens, start, **shown)
 
     def of(x: Float[Array, "batch some hidden"], following: Tokens) -> Float[Array, "batch some"]:
         logits = model.logits(x)
@@ -299,15 +297,20 @@ def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
 
 
-def _parts(
-    config: DecoderConfig, params: Params, probed: bool
-) -> tuple[Decoder, tuple[Params, ...] | None]:
-    """Return the decoder with its parameters, and its layers where they are unrolled."""
+def _read(
+    config: DecoderConfig,
+    params: Params,
+    *tokens: Any,
+    probed: bool = False,
+    **shown: Any,
+) -> tuple[Decoder, Float[Array, "batch read hidden"], Caches | None]:
+    """Return the decoder with its parameters, what its head reads of tokens, and the cache."""
     layers = params[STACK] if is_unrolled(params) else None
     apart = {PATH} if layers is None else {PATH, STACK}
     weights = {name: part for name, part in params.items() if name not in apart}
     model: Decoder = nnx.merge(_graph(config, probed, layers is None), weights)
-    return model, layers
+    read, cache = model(*tokens, path=params.get(PATH), layers=layers, **shown)
+    return model, read, cache
 
 
 @functools.cache
