@@ -194,7 +194,8 @@ def _kernel(
     first, last = first_ref[...], last_ref[...]
     begin, count = first % slots, pl.cdiv(slots, BLOCK)
     # Where the last block is short, a stretch that runs over the end of the ring passes its rest.
-    passed = jnp.where(begin + last - first < slots, 0, count * BLOCK - slots)
+    runs_over = (begin + last - first >= slots).astype(jnp.int32)
+    passed = runs_over * (count * BLOCK - slots)
     # A stretch that fills the ring may begin and end in one block, which is then read once.
     used = jnp.minimum((begin % BLOCK + last - first + passed) // BLOCK + 1, count)
     share = pl.cdiv(used, parts)

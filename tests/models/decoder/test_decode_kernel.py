@@ -95,6 +95,17 @@ def test_other_slots_are_not_read():
     np.testing.assert_array_equal(found, whole)
 
 
+@pytest.mark.parametrize("slots", [20, 1280, 1300])
+@pytest.mark.parametrize("cap", [None, 5.0], ids=["plain", "soft cap"])
+def test_the_kernel_is_lowered_for_a_gpu(slots, cap):
+    """What is interpreted here may still be refused by the compiler of a GPU's kernels."""
+    shapes = ((2, 2, 4, 64), (2, 2, 64, slots), (2, 2, slots, 64))
+    q, k, v = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes)
+    first, last = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((2,), ()))
+    traced = decode_kernel.attend_in_use.trace(q, k, v, first, last, 0.1, cap)
+    assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
 def test_a_population_is_mixed_as_its_members_are():
     slots, last = RINGS["wrapped"]
     at, window = positions(slots, last), jnp.int32(UNLIMITED)
