@@ -1,6 +1,6 @@
 """What decoding, scoring and merging move and hold on an H100 and on a TPU v5p, from shapes alone.
 
-make bench-compiled        (about 40 minutes on two cores; it needs no device or weights)
+make bench-compiled        (about 4 minutes on two cores; it needs no device or weights)
 python experiments/benchmarks/compiled.py --devices h100 --only 'decode 32 rows of Mistral'
 
 The programs are the package's own, in bfloat16, compiled ahead of time for a described device. For
