@@ -146,7 +146,8 @@ def _spread(
     """Read the parts of a leaf that the devices of this process hold, each once."""
     held: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         ends = [each.indices(size)[:2] for each, size in zip(index, shape, strict=True)]
         key = tuple(ends)
         if key not in held:

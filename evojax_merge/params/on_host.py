@@ -19,8 +19,7 @@ def is_on_host(leaf: Any) -> bool:
     """Whether the host reads a leaf where it stands, as a processor's own arrays."""
     if not isinstance(leaf, jax.Array):
         return True
-    devices = leaf.sharding.device_set
-    return len(devices) == 1 and next(iter(devices)).platform == "cpu"
+    return {device.platform for device in leaf.devices()} == {"cpu"} and len(leaf.devices()) == 1
 
 
 def on_host(leaf: Any, layered: bool) -> Any:

@@ -60,8 +60,8 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
 
 def _platform() -> str:
     """Where arrays are made now: on the default backend, or the device that stands in for it."""
-    device = jax.config.jax_default_device
-    return jax.default_backend() if device is None else getattr(device, "platform", device)
+    (device,) = jnp.zeros(()).devices()
+    return device.platform
 
 
 def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, " elements"]:
