@@ -60,6 +60,9 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
         dtype: The dtype of all parameters, by default the stored one. Where a checkpoint mixes
             several, it is float32, which holds each exactly.
 
+    Returns:
+        The model. Of a checkpoint that is only described its parameters are shapes.
+
     Raises:
         CheckpointError: `load_config` refuses the checkpoint, or no checkpoint can have the dtype.
     """
@@ -91,6 +94,8 @@ def _checked_dtype(dtype: Any) -> np.dtype:
 
 def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     parts: dict[str, list[tuple[str, int | None]]] = {}
+    if checkpoint.described:
+        return _shapes(checkpoint, dtype)
     for name, slot in checkpoint.slots.items():
         parts.setdefault(slot.path, []).append((name, slot.layer))
     shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
@@ -110,6 +115,19 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
                 leaf[... if layer is None else layer] = tensor
             leaves[path] = jax.device_put(leaf)
     return unflatten(leaves)
+
+
+def _shapes(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
+    """Return the shapes of the parameters, of a checkpoint that is described alone."""
+    shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
+    return unflatten(
+        {
+            path: Unchanged(leaf.shape, dtype)
+            if path in checkpoint.unchanged
+            else jax.ShapeDtypeStruct(leaf.shape, dtype)
+            for path, leaf in shapes.items()
+        }
+    )
 
 
 def _reader(stack: contextlib.ExitStack) -> Callable[[TensorInfo], np.ndarray]:

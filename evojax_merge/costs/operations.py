@@ -79,5 +79,3 @@ def _inner(params: Any) -> Iterator[Any]:
         if hasattr(params.get(name), "eqns") or hasattr(params.get(name), "jaxpr"):
             yield params[name]
             return
-
-
