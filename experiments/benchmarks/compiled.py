@@ -209,7 +209,9 @@ class Model:
             {path: target.array(*shape, dtype=jnp.bfloat16) for path, shape in shapes}
         )
         formed = jax.eval_shape(self.candidates.form, self.tree)
-        self.buffer = population_shapes(formed, self.candidates.axes, candidates, target.mesh)
+        self.buffer = population_shapes(
+            formed, self.candidates.axes, candidates, target.mesh, self.layout
+        )
         self.bytes = 2 * sum(math.prod(shape) for _, shape in shapes)
 
     def least(self, candidates: int, rows: int, slots: int) -> int:
@@ -260,7 +262,7 @@ def _merging(program: Merge, model: Model, target: Target) -> Any:
 
     base = model.tree if operator.needs_base else None
     genotypes = target.array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    run = merging_program(merge, model.candidates, target.mesh)
+    run = merging_program(merge, model.candidates, model.buffer, target.mesh)
     materials = (base, (model.tree,) * len(SOURCES))
     return run.lower(model.buffer, materials, genotypes, target.array())
 
