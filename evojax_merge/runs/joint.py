@@ -14,9 +14,9 @@ from jax.sharding import Mesh
 from evojax_merge.checkpoints import Model
 from evojax_merge.measuring.candidates import Candidates
 from evojax_merge.measuring.evaluator import Evaluator
-from evojax_merge.measuring.fitting import bytes_in
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.params import STACK as LAYERS
+from evojax_merge.models.split import bytes_per_device
 from evojax_merge.params.abstract import computed
 from evojax_merge.params.types import Array, Float, Genotype, Params
 from evojax_merge.recipes.coefficients import Recipe
@@ -207,7 +207,7 @@ def make_joint_evaluator(
             params=pooled,
             param_axes={**own_axes, **frame_axes, paths.PATH: paths.PATH_AXES},
             hops=space.dataflow.hops,
-            copied=len(names) * bytes_in(reference.params[LAYERS]),
+            copied=len(names) * bytes_per_device(reference.params[LAYERS]),
             is_valid=lambda genotypes: space.dataflow.decode_all(
                 np.stack([space.split(one)[1] for one in genotypes])
             )[1],
