@@ -14,8 +14,10 @@ from evojax_merge.fitness.base import BoundTask
 from evojax_merge.measuring.candidates import Candidates, MergeFn
 from evojax_merge.measuring.device_memory import Memory
 from evojax_merge.measuring.mesh import make_mesh
+from evojax_merge.measuring.programs import placed
 from evojax_merge.measuring.workload import Workload, workload
 from evojax_merge.models import Family
+from evojax_merge.models.split import bytes_per_device, shardings
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import Winner
 from evojax_merge.runs.setup import Setup, Stage
@@ -39,6 +41,13 @@ class Outlined:
     chunk: int | None = None
     shared: Any = ()
     candidates: Candidates | None = None
+
+    def held(self, mesh: Mesh) -> int:
+        """Count the bytes of ``materials`` and ``shared`` on each device."""
+        layout = self.family.layout(self.config)
+        return bytes_per_device(
+            [placed(one, shardings(one, layout, mesh)) for one in (self.materials, self.shared)]
+        )
 
     def on(self, mesh: Mesh, memory: Memory) -> Workload:
         """What devices would hold and run.
