@@ -250,7 +250,7 @@ def task_of(config: DictConfig, assumption: Assumption, notes: list[str]) -> Any
         weights = fitness.get("weights")
         return SeveralTasks(tasks, None if weights is None else dict(weights))
     kind = _KINDS.get(str(fitness.get("_target_")).rpartition(".")[2])
-    missing = OmegaConf.missing_keys(fitness)
+    missing = {str(key).removeprefix("fitness.") for key in OmegaConf.missing_keys(fitness)}
     if kind is None or missing - {"data"}:
         return build_task(config)  # which says what is wrong with it
     settings = {str(key): fitness[key] for key in fitness if not OmegaConf.is_missing(fitness, key)}
