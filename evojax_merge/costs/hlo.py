@@ -44,7 +44,7 @@ _LINE = re.compile(r"\s+(ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
-    *("copy-done", "async-done", "partition-id"),
+    *("copy-done", "slice-done", "dynamic-slice-done", "async-done", "partition-id"),
 }
 _COLLECTIVES = (
     "all-reduce",
@@ -56,6 +56,7 @@ _COLLECTIVES = (
     "collective-broadcast",
 )
 _SLICING = {"slice", "dynamic-slice", "gather"}
+_SLICING_APART = {"slice-start", "dynamic-slice-start"}
 _IN_PLACE = {"dynamic-update-slice", "scatter"}
 
 
@@ -262,13 +263,14 @@ def _divided(rest: str) -> tuple[str, str]:
     return rest, ""
 
 
-def _sizes(kind: str) -> list[int]:
-    """Count the bytes of each array of a type; those in another memory have none."""
+def _sizes(kind: str, anywhere: bool = False) -> list[int]:
+    """Count the bytes of each array of a type; those in another memory have none, unless asked."""
     found = []
     for dtype, shape, layout in _ARRAY.findall(kind):
         if dtype in _BYTES:
             elements = math.prod(int(side) for side in shape.split(",") if side)
-            found.append(0 if _ELSEWHERE.search(layout) else _BYTES[dtype] * elements)
+            elsewhere = _ELSEWHERE.search(layout) and not anywhere
+            found.append(0 if elsewhere else _BYTES[dtype] * elements)
     return found
 
 
@@ -300,6 +302,8 @@ def _read_by(module: Module, own: Computation, one: Instruction, place: int) -> 
     whole = size(own.instructions[operand].type)
     if place == 0 and one.op in _SLICING:
         return min(whole, size(one.type))
+    if place == 0 and one.op in _SLICING_APART:
+        return min(whole, _sizes(one.type, anywhere=True)[1])
     if (place == 0 and one.op in _IN_PLACE) or one.op == "tuple":
         return 0
     if one.op == "bitcast":
@@ -323,6 +327,8 @@ def _written(module: Module, own: Computation, one: Instruction) -> int:
     arrays = _sizes(one.type)
     if one.op == "copy-start":  # which gives the source, too, where it stands
         return arrays[0]
+    if one.op in _SLICING_APART:  # which gives the source first
+        return arrays[1]
     if one.op == "custom-call" and "gemm" in one.attributes.partition(",")[2][:80]:
         return arrays[0]  # the others are room to work in
     updates = _updates(module, own, one)
