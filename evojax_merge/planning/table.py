@@ -9,18 +9,6 @@ from rich.table import Table
 from evojax_merge.documents.terminal import cell, say
 from evojax_merge.planning.plan import Plan, Planned, SearchPlan
 
-_COLUMNS = (
-    "program",
-    "arguments",
-    "temporaries",
-    "peak",
-    "fits",
-    "moved / needed",
-    "operations",
-    "collectives",
-    "at least",
-)
-
 
 def show(plan: Plan, console: Console) -> None:
     """Print a plan: what fits, by how much, and how long it takes at least."""
@@ -43,11 +31,13 @@ def show(plan: Plan, console: Console) -> None:
 
 def _show_search(search: SearchPlan, plan: Plan, console: Console) -> None:
     memory = plan.figures.memory
+    columns = [_column(one, memory) for one in search.programs]
     table = Table(title=cell(f"{search.name}, on each device"), title_justify="left")
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "program" else "right")
+    table.add_column("", no_wrap=True)
     for one in search.programs:
-        table.add_row(*map(cell, _row(one, memory)))
+        table.add_column(cell(_head(one)), justify="right", overflow="fold")
+    for row in columns[0]:
+        table.add_row(row, *(cell(column[row]) for column in columns))
     console.print(table)
     say(console, f"{search.space}; {search.parameters / 1e9:.4g} B parameters in {search.dtype}")
     slots = ", ".join(f"{n} in {split}" for split, n in search.slots.items() if n) or "all answers"
@@ -84,27 +74,28 @@ def document(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def _row(one: Planned, memory: float) -> tuple[str, ...]:
+def _head(one: Planned) -> str:
+    return "\n".join([one.cost.name, *([", ".join(one.splits)] if one.splits else [])])
+
+
+def _column(one: Planned, memory: float) -> dict[str, str]:
+    """What is said of a program, by the names of rows."""
     cost, left = one.cost, one.left(memory)
-    where = f" [{', '.join(one.splits)}]" if one.splits else ""
-    name = f"{cost.name}{where}"
-    fits = f"{_gb(left)} left" if left >= 0 else f"no: {_gb(-left)} short"
-    if cost.refused is not None:
-        return (name, "–", _gb(cost.temporaries), "refused", fits, "–", "–", "–", "–")
-    moved = "–" if cost.moved is None else _gb(cost.moved)
-    ratio = "" if not cost.moved or not cost.needed else f" ({cost.moved / cost.needed:.2f}×)"
+    refused = cost.refused is not None
     kinds = ", ".join(f"{count} {kind}" for kind, count in cost.collectives.items())
-    return (
-        name,
-        _gb(cost.arguments),
-        _gb(cost.temporaries),
-        _gb(one.peak),
-        fits,
-        f"{moved} / {_gb(cost.needed)}{ratio}",
-        f"{cost.operations:.3g}",
-        kinds or "none",
-        f"{_time(one.seconds)} ({one.bound})",
-    )
+    return {
+        "arguments": "–" if refused else _gb(cost.arguments),
+        "temporaries": _gb(cost.temporaries) if cost.temporaries or not refused else "–",
+        "peak with all else": "refused" if refused else _gb(one.peak),
+        "fits": f"{_gb(left)} left" if left >= 0 else f"no, {_gb(-left)} short",
+        "moved": "–" if cost.moved is None else _gb(cost.moved),
+        "needed": _gb(cost.needed),
+        "operations": f"{cost.operations:.3g}",
+        "collectives": "–" if refused else kinds or "none",
+        "seconds at least": _time(one.seconds),
+        "bound by": one.bound,
+        "compiled in": _time(cost.compiling),
+    }
 
 
 def _verdict(plan: Plan) -> str:
