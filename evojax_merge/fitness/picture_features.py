@@ -60,7 +60,8 @@ class CarriedEyes:
         if is_abstract(model.params):
             see, shown = self._vision.features, [jnp.asarray(one)[None] for one in pictures[0]]
             made = jax.eval_shape(lambda params: see(params, self._pixels, *shown)[0], model.params)
-            return [jax.ShapeDtypeStruct(made.shape, model.dtype)] * len(pictures), None
+            shape: Any = jax.ShapeDtypeStruct(made.shape, model.dtype)
+            return [shape] * len(pictures), None
         extra = self._vision.extra(model.params)
         entries = self._entries(model.params, pictures)
         found = [None if entry is None else entry.read() for entry in entries]

@@ -111,10 +111,10 @@ def _init(
 ) -> Any:
     draw = np.random.default_rng(0)
 
-    def numbers(shape: _Shape) -> np.ndarray:
+    def numbers(shape: _Shape) -> Any:
         return draw.standard_normal(shape).astype(np.float32)
 
-    tiny = None if base is None else numbers(probe)
+    tiny: Any = None if base is None else numbers(probe)
 
     def source(leaf: Any) -> Any:
         own = leaf.own if isinstance(leaf, Adapted) else leaf

@@ -11,10 +11,11 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config import build_task
-from evojax_merge.fitness.base import ACCURACY, BoundTask, Measure, Task
+from evojax_merge.fitness.base import ACCURACY, Measure, Task
 from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.fitness.text import TextTask
+from evojax_merge.models.ability import Common
 from evojax_merge.models.request import (
     Classify,
     ClassifyPictures,
@@ -123,7 +124,7 @@ class AssumedTask:
         whole = (_integers(items, seq), _integers(items))
         match self.kind.name:
             case "texts":
-                target = jax.ShapeDtypeStruct((items, seq), jnp.bool_)
+                target = _shape((items, seq), jnp.bool_)
                 return Loglikelihood(), (*whole, target)
             case "answers":
                 return _generate(given), whole
@@ -131,7 +132,7 @@ class AssumedTask:
                 return self._seen(model, given)
             case "vectors":
                 width = model.config.hidden_sizes[0]
-                return Classify(), (jax.ShapeDtypeStruct((items, width), jnp.float32),)
+                return Classify(), (_shape((items, width), jnp.float32),)
             case "pictures":
                 return ClassifyPictures(), self._pictures(model)
             case _:
@@ -142,8 +143,7 @@ class AssumedTask:
         items, seq = self.assumption.items, self.assumption.prompt_tokens
         eyes = Eyes.of(model, True, self.name)
         slots, vision = eyes.vision.positions, eyes.vision
-        text = getattr(vision.config, "text", vision.config)
-        features = jax.ShapeDtypeStruct((items, slots, text.hidden_size), model.dtype)
+        features = _shape((items, slots, vision.config.text.hidden_size), model.dtype)
         shifts = (_integers(items, slots, 3),) if vision.shifted else ()
         request = dataclasses.replace(_generate(given), image_token_id=vision.token_id)
         batch = (_integers(items, seq + slots), _integers(items), features, *shifts)
@@ -155,13 +155,11 @@ class AssumedTask:
             raise ValueError(f"{self.name}: this task needs a model that sees; this one does not")
         size, channels = vision.image_size, vision.num_channels
         shape = (items, channels, size, size)
-        numbers = jax.ShapeDtypeStruct((channels,), jnp.float32)
+        numbers = _shape((channels,), jnp.float32)
         width = vision.projection_dim or vision.hidden_size
-        head = Head(jax.ShapeDtypeStruct((self.assumption.classes, width), jnp.float32))
-        from evojax_merge.models.ability import Common
-
+        head = Head(_shape((self.assumption.classes, width), jnp.float32))
         return (
-            jax.ShapeDtypeStruct(shape, jnp.uint8),
+            _shape(shape, jnp.uint8),
             Common(Pixels(numbers, numbers)),
             Common(head),
         )
@@ -194,7 +192,7 @@ class AssumedItems:
 
         def cut(leaf: Any) -> Any:
             full = leaf.shape[:1] == (self._items,)
-            return jax.ShapeDtypeStruct((len(rows), *leaf.shape[1:]), leaf.dtype) if full else leaf
+            return _shape((len(rows), *leaf.shape[1:]), leaf.dtype) if full else leaf
 
         return AssumedItems(self.request, jax.tree.map(cut, self.batches[0]), len(rows))
 
@@ -207,7 +205,7 @@ class OrAssumed:
         otherwise: The task in its place.
     """
 
-    def __init__(self, task: TextTask, otherwise: AssumedTask) -> None:
+    def __init__(self, task: Any, otherwise: AssumedTask) -> None:
         self._task, self._otherwise = task, otherwise
 
     def __getattr__(self, name: str) -> Any:
@@ -221,7 +219,7 @@ class OrAssumed:
         otherwise = copy.copy(self._otherwise)
         return OrAssumed(self._task.on(split), otherwise)
 
-    def bind(self, model: Any) -> BoundTask:
+    def bind(self, model: Any) -> Any:
         """Bind the task, or assume as many items."""
         if model.tokenizer is not None:
             return self._task.bind(model)
@@ -255,7 +253,8 @@ def task_of(config: DictConfig, assumption: Assumption, notes: list[str]) -> Any
         return build_task(config)  # which says what is wrong with it
     settings = {str(key): fitness[key] for key in fitness if not OmegaConf.is_missing(fitness, key)}
     plain = {
-        key: OmegaConf.to_object(OmegaConf.create({"x": v}))["x"] for key, v in settings.items()
+        key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        for key, value in settings.items()
     }
     name = str(settings.get("name", "assumed"))
     assumed = AssumedTask(kind, plain, assumption, notes, "fitness.data is not given", name)
@@ -277,5 +276,9 @@ def _generate(given: Mapping[str, Any]) -> Generate:
     )
 
 
-def _integers(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.int32)
+def _integers(*shape: int) -> Any:
+    return _shape(shape, jnp.int32)
+
+
+def _shape(shape: tuple[int, ...], dtype: Any) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype)

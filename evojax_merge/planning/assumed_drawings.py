@@ -45,12 +45,13 @@ def drawings(model: Any, given: Mapping[str, Any], items: int) -> tuple[Draw, tu
 
     def conditions(rows: int) -> Conditions | PromptTokens:
         tokens = {
-            name: jax.ShapeDtypeStruct((rows, one.text.max_position_embeddings), jnp.int32)
+            name: _shape((rows, one.text.max_position_embeddings), jnp.int32)
             for name, one in config.encoders.items()
+            if one.text is not None
         }
         sizes = None
         if conditioning.pooled is not None:
-            sizes = jax.ShapeDtypeStruct((rows, 6), jnp.float32)
+            sizes = _shape((rows, 6), jnp.float32)
         if reads:
             return PromptTokens(tokens, sizes)
         params = parts_of(whole, tuple(config.encoders), np.float32)
@@ -69,8 +70,12 @@ def drawings(model: Any, given: Mapping[str, Any], items: int) -> tuple[Draw, tu
         conditioning=conditioning if reads else None,
         rows=sampling.rows,
     )
-    seeds = jax.ShapeDtypeStruct((items,), jnp.uint32)
+    seeds = _shape((items,), jnp.uint32)
     return request, (PerItem(conditions(items)), seeds, PerItem(()), Common(drawing))
+
+
+def _shape(shape: tuple[int, ...], dtype: Any) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype)
 
 
 def _lacking(whole: Any, config: DiffusionConfig, merged: Any, reads: bool) -> dict[str, Any]:

@@ -16,9 +16,7 @@ from evojax_merge.costs.programs import Cost, cost_of
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.measuring.device_memory import Memory
 from evojax_merge.measuring.mesh import least_split, make_mesh
-from evojax_merge.models.split import MODEL, POP, bytes_per_device
-from evojax_merge.planning.least import least_bytes
-from evojax_merge.planning.needs import (
+from evojax_merge.measuring.needs import (
     Work,
     itemsize_of,
     merging_bytes,
@@ -26,6 +24,8 @@ from evojax_merge.planning.needs import (
     running_bytes,
     work_of,
 )
+from evojax_merge.models.split import MODEL, POP, bytes_per_device
+from evojax_merge.planning.least import least_bytes
 from evojax_merge.planning.outline import Search, outline
 
 
@@ -40,6 +40,8 @@ class Planned:
         bound: What bounds that time: ``memory`` or ``arithmetic``.
         splits: The splits whose items it measures; empty for the merge.
         steps: The tokens of answers that it writes one after another.
+        whole_cache: The bytes that it needs if each step reads all of the cache, used or not, as
+            all programs do but those of whole models on a GPU.
     """
 
     cost: Cost
@@ -48,6 +50,7 @@ class Planned:
     bound: str
     splits: tuple[str, ...] = ()
     steps: float = 0.0
+    whole_cache: float = 0.0
 
     @property
     def peak(self) -> int:
@@ -262,7 +265,11 @@ def _planned(
                 in_use=done.in_use,
             )
             own = bytes_per_device(batch)
-            counted[key] = made(cost, materials + given - own, (split,), done.steps)
+            all_slots = done._replace(in_use=1.0)
+            counted[key] = dataclasses.replace(
+                made(cost, materials + given - own, (split,), done.steps),
+                whole_cache=running_bytes(work, request, all_slots, outlined.config, batch, parts),
+            )
         elif split not in counted[key].splits:
             known = counted[key]
             counted[key] = dataclasses.replace(known, splits=(*known.splits, split))
@@ -286,7 +293,7 @@ def _planned(
         model=parts,
         chunk=work.chunk,
         slots={
-            split: min((one.slots for one in own if getattr(one, "slots", None)), default=None)
+            split: min((n for one in own if (n := getattr(one, "slots", None))), default=None)
             for split, own in work.requests.items()
         },
         materials=materials,
