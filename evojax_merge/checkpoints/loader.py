@@ -64,6 +64,9 @@ def load(source: str | Path | Checkpoint, dtype: Any = None, *, mesh: Mesh | Non
         mesh: The devices that the parameters are split over (see `evojax_merge.models.split`); by
             default, all of them go to one device.
 
+    Returns:
+        The model. Of a checkpoint that is only described its parameters are shapes.
+
     Raises:
         CheckpointError: `load_config` refuses the checkpoint, or no checkpoint can have the dtype.
     """
@@ -95,6 +98,8 @@ def _checked_dtype(dtype: Any) -> np.dtype:
 
 def _read_params(checkpoint: Checkpoint, dtype: np.dtype, mesh: Mesh | None) -> Params:
     parts: dict[str, list[tuple[str, int | None]]] = {}
+    if checkpoint.described:
+        return _shapes(checkpoint, dtype)
     for name, slot in checkpoint.slots.items():
         parts.setdefault(slot.path, []).append((name, slot.layer))
     abstract = checkpoint.family.abstract_params(checkpoint.config)
@@ -113,6 +118,19 @@ def _read_params(checkpoint: Checkpoint, dtype: np.dtype, mesh: Mesh | None) -> 
             else:
                 leaves[path] = _spread(names, read, dtype, shape, where[path])
     return unflatten(leaves)
+
+
+def _shapes(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
+    """Return the shapes of the parameters, of a checkpoint that is described alone."""
+    shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
+    return unflatten(
+        {
+            path: Unchanged(leaf.shape, dtype)
+            if path in checkpoint.unchanged
+            else jax.ShapeDtypeStruct(leaf.shape, dtype)
+            for path, leaf in shapes.items()
+        }
+    )
 
 
 _Read = Callable[[str, tuple[slice, ...]], np.ndarray]

@@ -75,6 +75,7 @@ class Evaluator:
         candidates: Candidates | None = None,
     ):
         self.tasks = dict(tasks)
+        self.config = config
         self._mesh = mesh
         self._devices = mesh.shape[POP]
         self._layout = layout = family.layout(config)
@@ -153,6 +154,11 @@ class Evaluator:
         if before is not None:
             finish(*before)
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices."""
+        return self._mesh
 
     @property
     def materials(self) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from evojax_merge.params.loops import CANDIDATES
 from evojax_merge.params.types import Params
 
 
@@ -66,7 +67,8 @@ def fill(
             axes,
         )
 
-    return jax.lax.fori_loop(0, count, put, buffer)
+    with jax.named_scope(CANDIDATES):
+        return jax.lax.fori_loop(0, count, put, buffer)
 
 
 def _reshaped(old: Any, leaf: Any, axis: int) -> Any:

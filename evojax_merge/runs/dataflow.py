@@ -158,6 +158,7 @@ def make_path_evaluator(
     pool: Pool,
     tasks: dict[str, Any],
     mesh: Mesh,
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> Evaluator:
     """What runs and measures the paths of an experiment; the pool is held once."""
 
@@ -165,7 +166,7 @@ def make_path_evaluator(
         del materials
         return space.decode(genotype)
 
-    return Evaluator(
+    return make(
         pool.skeleton.family,
         pool.config,
         path_of,
@@ -234,13 +235,15 @@ def routed_problem(
     tasks: dict[str, Any],
     mesh: Mesh | None,
     shown_as: Mapping[str, str] = MappingProxyType({}),
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> DataflowProblem:
     """A data-flow search over loaded models, of which those outside the space are baselines."""
     assert mesh is not None
     names = space.sources
     dtype = np.dtype(prepared.dtype)
     pool = make_pool([models[name] for name in names], names, space.skeleton, dtype)
-    evaluator = make_path_evaluator(experiment, space, strategy.population_size, pool, tasks, mesh)
+    size = strategy.population_size
+    evaluator = make_path_evaluator(experiment, space, size, pool, tasks, mesh, make)
     shown = {shown_as.get(name, name): model for name, model in models.items()}
     own = {name: members[name] for name in names}
     return DataflowProblem(experiment, space, pool, own, shown, prepared.base_ingredient, evaluator)
@@ -263,7 +266,14 @@ class DataflowSetup(Setup):
                 "model.carriers: layers can be routed in decoders only, which have no parts; leave "
                 "it out"
             )
-        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype, choice.parts)
+        prepared = plan_pool(
+            choice.base,
+            choice.sources,
+            names,
+            choice.dtype,
+            choice.parts,
+            experiment.described,
+        )
         layers = [source.config.num_layers for source in prepared.wholes]
         if choice.carrier is not None:
             raise ValueError(
@@ -295,6 +305,7 @@ class DataflowSetup(Setup):
                 members,
                 setup.bound,
                 setup._mesh,
+                make=setup.measuring,
             )
 
         setup.stages = [Stage("dataflow", space, strategy, experiment.budget.evaluations, problem)]

@@ -131,6 +131,7 @@ class MergingSetup(Setup):
             choice.dtype,
             choice.parts,
             choice.carriers,
+            experiment.described,
         )
         _check_carrier(choice, prepared)
         setup = cls(experiment, prepared)

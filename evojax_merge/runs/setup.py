@@ -15,6 +15,7 @@ from evojax_merge.config.experiment import Experiment, MinibatchConfig, Savers
 from evojax_merge.fitness.drawing.showing import shown_of
 from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.measuring.device_memory import Memory
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.mesh import fits_on
 from evojax_merge.operators import Evidence
 from evojax_merge.runs.problem import GALLERY, RANDOM, Problem, Winner
@@ -52,6 +53,7 @@ class Setup(abc.ABC):
 
     Attributes:
         stages: The searches, usually one.
+        measuring: What makes the evaluator of a search, from the arguments of `Evaluator`.
     """
 
     def __init__(self, experiment: Experiment, prepared: Plan):
@@ -69,6 +71,7 @@ class Setup(abc.ABC):
             self.bound[GALLERY] = shown
         for part in tasks_of(self.bound["search"]):
             prepared.reference.family.ability(part.request)  # refused before weights are read
+        self.measuring: Callable[..., Evaluator] = Evaluator
         self._items: tuple[Items, ...] = ()
         self._ingredients: Ingredients | None = None
         self._members: list[Model] = []

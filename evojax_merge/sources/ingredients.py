@@ -38,6 +38,7 @@ from evojax_merge.operators import (
 from evojax_merge.operators.merge import Statistics
 from evojax_merge.operators.statistics import processor
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.low_rank import is_adapter, materialise
 from evojax_merge.params.placing import place
 from evojax_merge.params.types import Params
@@ -184,7 +185,7 @@ class Ingredients:
 
     def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
         """The place where an operator's statistics of these weights are kept, if they are."""
-        if cache is None or operator.statistics_name is None:
+        if cache is None or operator.statistics_name is None or self.plan.reference.described:
             return None
         base = None if self.base_for(operator) is None else self.plan.base_ingredient
         sources = self.plan.source_ingredients
@@ -204,7 +205,8 @@ class Ingredients:
         Raises:
             ValueError: The task vector of a source is zero everywhere.
         """
-        if operator.needs_base and self.base is not None:
+        known = not is_abstract(self.base_params, self.source_params)
+        if operator.needs_base and self.base is not None and known:
             check_task_vectors(self.base.params, self.source_params, names, self.layout.stacked)
 
     def whole_sources(self) -> Iterator[Model]:
@@ -224,6 +226,7 @@ def plan(
     dtype: str | None = None,
     parts: Sequence[str] | None = None,
     carriers: Mapping[str, str] | None = None,
+    described: bool = False,
 ) -> Plan:
     """Check that checkpoints can be merged.
 
@@ -238,11 +241,12 @@ def plan(
             are models by themselves.
         carriers: The directories, files or hub ids of what single parts come from that are not
             merged, by the names of the parts; by default, the carrier has all.
+        described: Whether shapes are all that is wanted, so that weights need not be there.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, source_checkpoints = open_all(base, sources, parts)
+    base_checkpoint, source_checkpoints = open_all(base, sources, parts, described)
     if reference == BASE:
         reference = _carrier(base_checkpoint, source_checkpoints)
     chosen = _named(reference, base_checkpoint, source_checkpoints)
@@ -263,7 +267,7 @@ def plan(
     check_pipelines(chosen, whole)
     audit(chosen, whole)
     wanted = chosen.dtype if dtype is None else np.dtype(dtype)
-    others = {name: load_config(path) for name, path in (carriers or {}).items()}
+    others = {name: load_config(path, described) for name, path in (carriers or {}).items()}
     carried = with_carriers(chosen, others, whole)
 
     def replaced(one: Any) -> Any:
@@ -284,6 +288,7 @@ def plan_pool(
     names: Sequence[str],
     dtype: str | None = None,
     parts: Sequence[str] | None = None,
+    described: bool = False,
 ) -> Plan:
     """Check that layers of checkpoints can follow one another; their numbers may differ.
 
@@ -293,11 +298,12 @@ def plan_pool(
         names: What messages call the sources.
         dtype: The dtype of the pool; by default the first source's.
         parts: The parts whose layers they are, as for `plan`.
+        described: Whether shapes are all that is wanted, as for `plan`.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, found = open_all(base, sources, parts)
+    base_checkpoint, found = open_all(base, sources, parts, described)
     kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
     wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
     prepared = Plan(kept, found, 0, wanted)
@@ -326,6 +332,8 @@ def load_members(plan: Plan, mesh: Mesh | None = None) -> list[Model]:
         else:
             models.append(load(source, mesh=mesh))
     for source, model in zip(plan.sources, models, strict=True):
+        if is_abstract(model.params):
+            continue
         stacked = model.family.layout(model.config).stacked
         check_finite(_origin(source), model.params, stacked)
     return models
@@ -426,6 +434,8 @@ def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -
 
 
 def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
+    if _whole(checkpoint).described:
+        return Ingredient(str(checkpoint.directory.absolute()), "")
     path, sha256 = str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory)
     if isinstance(checkpoint, Checkpoint) and checkpoint.baked is not None:
         lora, strength = checkpoint.baked.adapter.directory.absolute(), checkpoint.baked.strength
