@@ -72,6 +72,16 @@ class Instruction(NamedTuple):
         found = re.search(r"known_trip_count[^\d]*(\d+)", self.attributes)
         return int(found[1]) if found else None
 
+    def known_turns(self) -> int:
+        """Return how often a loop turns.
+
+        Raises:
+            ValueError: The compiler does not know.
+        """
+        if self.turns is None:
+            raise ValueError(f"it is not known how often the loop {self.name} turns")
+        return self.turns
+
     def branches(self) -> list[str]:
         """Return the names of the computations between which a conditional chooses."""
         pattern = r"(?:branch_computations=\{|true_computation=)([^}\n]*)"
@@ -161,6 +171,12 @@ def size(kind: str) -> int:
     return sum(_sizes(kind))
 
 
+def shape_of(kind: str) -> tuple[int, ...]:
+    """Return the shape of a type, of a tuple that of its first array."""
+    found = _ARRAY.search(kind)
+    return tuple(int(side) for side in found[2].split(",") if side) if found else ()
+
+
 def decode_body(module: Module) -> str:
     """Return the body of the innermost loop of which it is not known how often it turns.
 
@@ -176,13 +192,27 @@ def decode_body(module: Module) -> str:
     return found[-1]
 
 
-def moved(module: Module, computation: str, in_use: float = 1.0) -> list[Moved]:
+def around(module: Module, body: str) -> str:
+    """Return the name of the computation in which the loop with this body stands.
+
+    Raises:
+        ValueError: There is no such loop.
+    """
+    for name, computation in module.computations.items():
+        every = computation.instructions.values()
+        if any(one.op == "while" and one.called("body") == body for one in every):
+            return name
+    raise ValueError(f"no loop has the body {body}")
+
+
+def moved(module: Module, computation: str, in_use: float = 1.0, without: str = "") -> list[Moved]:
     """Count what each instruction of a computation, and of those that it runs, moves.
 
     Args:
         module: The module.
         computation: The name of the computation.
         in_use: The share of the slots that `KERNEL` reads, in the programs that have it.
+        without: The body of a loop that is left out.
 
     Raises:
         ValueError: It is not known how often a loop turns.
@@ -193,14 +223,15 @@ def moved(module: Module, computation: str, in_use: float = 1.0) -> list[Moved]:
         if one.op in _FREE:
             continue
         if one.op == "while":
-            if one.turns is None:
-                raise ValueError(f"it is not known how often the loop {one.name} turns")
-            for part in moved(module, one.called("body"), in_use):
-                found.append(Moved(part[0], *(one.turns * count for count in part[1:])))
+            if one.called("body") == without:
+                continue
+            turns = one.known_turns()
+            for part in moved(module, one.called("body"), in_use, without):
+                found.append(Moved(part[0], *(turns * count for count in part[1:])))
         elif one.op in ("call", "async-start"):
-            found += moved(module, one.called("(?:calls|to_apply)"), in_use)
+            found += moved(module, one.called("(?:calls|to_apply)"), in_use, without)
         elif one.op == "conditional":
-            ways = [moved(module, name, in_use) for name in one.branches()]
+            ways = [moved(module, name, in_use, without) for name in one.branches()]
             found += max(ways, key=total)
         else:
             reads = [_read_by(module, own, one, place) for place in range(len(one.operands))]
