@@ -21,6 +21,9 @@ from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.folder import lay_out
 from evojax_merge.sweeps.running import carry_out
 
+MULTIRUN = "hydra.mode=MULTIRUN"
+"""What Hydra takes for ``-m``."""
+
 
 def run(arguments: list[str], console: Console) -> None:
     """Run the command.
@@ -39,7 +42,7 @@ def run(arguments: list[str], console: Console) -> None:
     for word in flags:  # Hydra repeats those that it does not know, as they are
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
-    if known.multirun:
+    if known.multirun or MULTIRUN in overrides:
         if flags:
             raise ValueError(f"{flags[0]}: does not go with -m")
         _sweep(overrides, known.config_dir, known.gpu_each, console)
@@ -61,7 +64,8 @@ def run(arguments: list[str], console: Console) -> None:
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
-            raise ValueError("hydra.mode=MULTIRUN: give -m for a sweep")
+            failures.append(ValueError(f"{MULTIRUN}: a file cannot say so; give -m for a sweep"))
+            return
         directory = Path(settings.runtime.output_dir)
         chosen = list(settings.overrides.task)
         start = functools.partial(_point_latest, directory)

@@ -55,6 +55,11 @@ def run(arguments: list[str], console: Console) -> None:
             f"{directory}: is no sweep, and only a sweep has a launcher; leave out "
             f"{printable(' '.join(options.overrides) or '--gpu-each')}"
         )
+    if not (directory / api.CONFIG_FILE).exists():
+        raise ValueError(
+            f"{directory}: holds neither a run ({api.CONFIG_FILE}) nor a sweep (sweep.yaml); give "
+            "the directory of one"
+        )
     if options.trust_config:
         config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))

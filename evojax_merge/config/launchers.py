@@ -121,8 +121,7 @@ def launch(
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = directory
             config.hydra.overrides.hydra = []  # a worker needs no launcher
-            for key, value in launcher.settings.items():
-                config.hydra.launcher[key] = value
+            config.hydra.launcher = _merged(config.hydra.launcher, launcher.settings)
         context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks())
         made = Plugins.instance().instantiate_launcher(context, task, config)
         returned = made.launch([[f"job={number}"] for number in jobs], initial_job_idx=0)
@@ -139,6 +138,14 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
         return hydra.compose("sweep_job", list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, [], overrides)) from error
+
+
+def _merged(node: DictConfig, settings: Mapping[str, Any]) -> Any:
+    try:
+        return OmegaConf.merge(node, dict(settings))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"hydra.launcher.{key}: {str(error).splitlines()[0]}") from error
 
 
 def _plain(value: Any) -> Any:

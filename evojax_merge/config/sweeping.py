@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from evojax_merge.config.composition import expand_overrides, resolved_yaml
+from evojax_merge.config.composition import expand_overrides, resolved_yaml, values_of
 from evojax_merge.config.explanation import ConfigError, explain
 from evojax_merge.config.launchers import Launcher, chosen_launcher
 from evojax_merge.documents.bundled import conf_directory
@@ -125,19 +125,7 @@ def _plan(overrides: list[str]) -> Plan:
 
 
 def _combinations(overrides: list[str]) -> Iterator[tuple[str, ...]]:
-    choices = []
-    for override in OverridesParser.create().parse_overrides(overrides):
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            choices.append([str(override.input_line)])
-        elif override.is_discrete_sweep():
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            raise ConfigError(
-                f"{override.input_line}: a sweep goes over given values, as {key}=1,2,3 or "
-                f"{key}=range(4)"
-            )
-    return itertools.product(*choices)
+    return itertools.product(*map(values_of, OverridesParser.create().parse_overrides(overrides)))
 
 
 def _job(config: DictConfig) -> PlannedJob:
