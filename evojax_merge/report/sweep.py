@@ -1,8 +1,9 @@
 """One table and one picture of everything a multirun did."""
 
+import contextlib
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,29 @@ def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
         jobs: How its jobs stand.
         console: Where the tables are printed.
     """
-    if rows := collect(folder, [job.name for job in jobs]):
-        write_table(rows, folder / TABLE)
+    names = [job.name for job in jobs]
+    if rows := collect(folder, names):
         console.print(sweep_table(rows))
         if line := choice_line([row.result for row in evolved(rows)]):
             say(console, line)
-        say(console, f"all methods and splits: {folder / TABLE}")
-    if curves := collect_curves(folder, [job.name for job in jobs]):
-        plot_curves(curves, folder / PICTURE)
-        say(console, f"progress on held-out items: {folder / PICTURE}")
+        with _written(folder / TABLE, "all methods and splits", console):
+            write_table(rows, folder / TABLE)
+    if curves := collect_curves(folder, names):
+        with _written(folder / PICTURE, "progress on held-out items", console):
+            plot_curves(curves, folder / PICTURE)
     if any(job.state != "done" for job in jobs):
         console.print(jobs_table(jobs))
+
+
+@contextlib.contextmanager
+def _written(file: Path, content: str, console: Console) -> Iterator[None]:
+    """Say that a file was written in the block; a full disk hides nothing of what else there is."""
+    try:
+        yield
+    except OSError as error:
+        say(console, f"{file}: cannot be written ({error.strerror})")
+    else:
+        say(console, f"{content}: {file}")
 
 
 @dataclasses.dataclass(frozen=True)
