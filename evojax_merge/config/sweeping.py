@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -105,7 +106,7 @@ def _plan(overrides: list[str]) -> Plan:
             "given values; leave the sweeper out"
         )
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    given += list(shared.hydra.overrides.task)
+    given += _unresolved(shared.hydra.overrides.task)
     jobs: list[PlannedJob] = []
     for number, chosen in enumerate(_combinations(given)):
         config = loader.load_sweep_config(shared, list(chosen))
@@ -129,8 +130,14 @@ def _combinations(overrides: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _job(config: DictConfig) -> PlannedJob:
-    folder, chosen = str(config.hydra.sweep.subdir), list(config.hydra.overrides.task)
+    folder = str(config.hydra.sweep.subdir)
+    chosen = _unresolved(config.hydra.overrides.task)
     with open_dict(config):
         del config["hydra"]
         config.working_directory = str(Path.cwd())
     return PlannedJob(folder, chosen, resolved_yaml(config))
+
+
+def _unresolved(overrides: Any) -> list[str]:
+    """Overrides as they were given, in which Hydra's own list would look up what is in ``${…}``."""
+    return [str(one) for one in OmegaConf.to_container(overrides, resolve=False)]
