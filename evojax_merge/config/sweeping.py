@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -16,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from evojax_merge.config.composition import expand_overrides, resolved_yaml, values_of
@@ -138,6 +137,8 @@ def _job(config: DictConfig) -> PlannedJob:
     return PlannedJob(folder, chosen, resolved_yaml(config))
 
 
-def _unresolved(overrides: Any) -> list[str]:
+def _unresolved(overrides: ListConfig) -> list[str]:
     """Overrides as they were given, in which Hydra's own list would look up what is in ``${…}``."""
-    return [str(one) for one in OmegaConf.to_container(overrides, resolve=False)]
+    plain = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(plain, list)
+    return [str(one) for one in plain]
