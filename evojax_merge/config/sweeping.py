@@ -104,6 +104,9 @@ def _plan(overrides: list[str]) -> Plan:
             f"hydra/sweeper={shared.hydra.runtime.choices['hydra/sweeper']}: a sweep goes over "
             "given values; leave the sweeper out"
         )
+    for key, instead in (("job.env_set", "set variables before the command"), ("callbacks", "")):
+        if OmegaConf.select(shared.hydra, key):
+            raise ConfigError(f"hydra.{key}: is for single runs; {instead or 'leave it out'}")
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     given += _unresolved(shared.hydra.overrides.task)
     jobs: list[PlannedJob] = []

@@ -63,3 +63,15 @@ def test_values_that_cannot_be_counted_are_refused(function):
 def test_two_jobs_do_not_share_a_folder():
     with pytest.raises(ConfigError, match="two jobs would have the folder all"):
         plan_sweep(["+experiment=digits", "seed=0,1", "hydra.sweep.subdir=all"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+hydra.job.env_set.A=b", "set variables before the command"),
+        ("+hydra.callbacks.mine._target_=mine.Callback", "is for single runs"),
+    ],
+)
+def test_what_would_count_for_nothing_is_refused(override, message):
+    with pytest.raises(ConfigError, match=message):
+        plan_sweep(["+experiment=digits", "seed=0,1", override])

@@ -1,11 +1,12 @@
 """submitit's way to a queue, with stand-ins for SLURM's commands."""
 
 import os
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from evojax_merge import cli
+from tests.processes import environment
 from tests.sweeps.small import evolve, outcome
 
 SBATCH = r"""#!/bin/bash
@@ -31,33 +32,42 @@ echo "JobID|State|NodeList"
 
 
 @pytest.fixture
-def cluster(tmp_path, monkeypatch) -> Path:
-    """A directory in which SLURM's commands run the jobs of a queue at once."""
+def _cluster(tmp_path, monkeypatch) -> None:
+    """SLURM's commands, which run the jobs of a queue at once."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    return folder
+
+
+def failed(arguments: list[str]) -> str:
+    """What a command that fails complains of, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "evojax_merge", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
 
 
 @pytest.mark.slow
-def test_jobs_go_through_a_queue_and_those_that_failed_once_more(whole, tmp_path, cluster, capsys):
+@pytest.mark.usefixtures("_cluster")
+def test_jobs_go_through_a_queue_and_those_that_failed_once_more(whole, tmp_path):
     directory = tmp_path / "sweep"
     slurm = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
-    with pytest.raises(SystemExit):
-        cli.main(evolve(directory, "seed=0,1", "search.curve=0,1", *slurm))
-    assert "of 4 jobs 2 done, 2 failed" in capsys.readouterr().err
+    told = failed(evolve(directory, "seed=0,1", "search.curve=0,1", *slurm))
+    assert "of 4 jobs 2 done, 2 failed" in told
     assert outcome(directory / "2") == outcome(whole / "1")
     (script, *_) = (directory / ".submitit").rglob("*submission*.sh")
     assert "--partition=gpu" in script.read_text()
 
     (directory / "0" / "finished").unlink()
     (directory / "0" / "results.json").unlink()
-    with pytest.raises(SystemExit):
-        cli.main(["resume", str(directory)])
-    assert "of 4 jobs 2 done, 2 failed" in capsys.readouterr().err
+    told = failed(["resume", str(directory)])
+    assert "of 4 jobs 2 done, 2 failed" in told
     assert outcome(directory / "0") == outcome(whole / "0")
     assert list((directory / ".submitit").glob("resume-*/*/*_result.pkl"))
