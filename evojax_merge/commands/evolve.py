@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from evojax_merge import api
+from evojax_merge import api, hosts
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.documents.terminal import Parser, printable, say
 from evojax_merge.report.sweep import ERROR_FILE
@@ -49,8 +49,10 @@ def run(arguments: list[str], console: Console) -> None:
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
+        hosts.start(hosts.DistributedConfig(**config.distributed))
+        console.quiet = not hosts.is_first()
         settings = HydraConfig.get()
-        directory = Path(settings.runtime.output_dir)
+        directory = Path(hosts.agree(settings.runtime.output_dir))  # its name holds the second
         chosen = list(settings.overrides.task)
         swept = settings.mode == RunMode.MULTIRUN
 
@@ -64,6 +66,8 @@ def run(arguments: list[str], console: Console) -> None:
                 say(console, f"continue with: evojax-merge resume {directory}")
             raise
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
+            if hosts.active():  # but where the others wait for this process
+                raise
             failures.append(error)
             if swept and not isinstance(error, LockedError):
                 api.keep_overrides(directory, chosen)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evojax_merge import api
-from evojax_merge.config import foreign_factories, read_config_file
+from evojax_merge import api, hosts
+from evojax_merge.config import compose, foreign_factories, read_config_file
 from evojax_merge.documents.terminal import Parser, announce_imports, say
 from evojax_merge.search.interruption import Interrupted
 
@@ -24,13 +24,29 @@ def run(arguments: list[str], console: Console) -> None:
         action="store_true",
         help="import and run what the run's configuration names from outside this package",
     )
-    options = parser.parse_args(arguments)
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="distributed.KEY=VALUE",
+        help="the processes that continue the run together; conf/config.yaml has the keys",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    for word in options.settings:
+        if not word.startswith("distributed."):
+            raise ValueError(
+                f"{word}: a run goes on as it was configured; only distributed.KEY=VALUE is taken"
+            )
+    distributed = hosts.DistributedConfig(**compose(options.settings).distributed)
+    hosts.start(distributed)
+    console.quiet = not hosts.is_first()
     directory = options.directory
     if options.trust_config:
         config = read_config_file(Path(directory) / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console, trust_config=options.trust_config)
+        api.resume(
+            directory, console, trust_config=options.trust_config, distributed=distributed
+        )
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
+from evojax_merge import hosts
 from evojax_merge.params.types import Params
 
 _SHARE = 0.7
@@ -39,8 +40,11 @@ def free_bytes(device: jax.Device) -> int:
 
 
 def room_of(device: jax.Device) -> int:
-    """The bytes that candidates may take on a device."""
-    return int(_SHARE * free_bytes(device))
+    """The bytes that candidates may take on a device.
+
+    Of several processes it is the least: they run the same program on as many candidates at a time.
+    """
+    return hosts.least(int(_SHARE * free_bytes(device)))
 
 
 def room_for_work(device: jax.Device, candidate: int) -> int:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge import hosts
 from evojax_merge.documents.terminal import cell, say
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
 from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
@@ -26,6 +27,8 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collect the results of all runs, write them and print a table of them."""
+        if not hosts.is_first():
+            return
         folder = Path(config.hydra.sweep.dir)
         rows = collect(folder)
         if not rows:

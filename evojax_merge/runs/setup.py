@@ -2,10 +2,13 @@
 
 import abc
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
@@ -101,6 +104,25 @@ class Setup(abc.ABC):
             return []
         name = whole.directory.name
         return [f"{name} sees pictures and the task has none: only its language model is measured"]
+
+    def hashes(self) -> dict[str, str]:
+        """The hashes of the weights that are read and of the items that are measured, by name."""
+        prepared, found = self.prepared, {}
+        ingredients = dict(
+            zip(self.experiment.model.source_names, prepared.source_ingredients, strict=True)
+        )
+        if prepared.base_ingredient is not None:
+            ingredients["base"] = prepared.base_ingredient
+        for name, one in {**prepared.carrier_ingredients, **ingredients}.items():
+            found[f"the sha256 of {name}, {one.path},"] = str(one.sha256)[:12]
+        for split, task in self.bound.items():
+            digest = hashlib.sha256()
+            for leaf in jax.tree.leaves([part.batches for part in tasks_of(task)]):
+                array = np.ascontiguousarray(leaf)
+                digest.update(f"{array.dtype} {array.shape}".encode())
+                digest.update(array.reshape(-1).view(np.uint8).data)
+            found[f"the sha256 of the items of the {split} split"] = digest.hexdigest()[:12]
+        return found
 
     @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from evojax_merge import hosts
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.caches import cache_directory, shrink
 from evojax_merge.documents.files import write_whole
@@ -91,7 +92,12 @@ class Entry:
         return arrays
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep the arrays, and remove the oldest entries beyond the limit."""
+        """Keep the arrays, and remove the oldest entries beyond the limit.
+
+        Of several processes the first one does.
+        """
+        if not hosts.is_first():
+            return
         limit = self.cache.limit_gb * 1e9
         if sum(array.nbytes for array in arrays.values()) > limit:
             return

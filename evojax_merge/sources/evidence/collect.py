@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.operators import Operator
 from evojax_merge.operators.evidence import EvidenceRequest
@@ -62,6 +63,8 @@ def collect(
 ) -> tuple[dict[str, np.ndarray], ...] | None:
     """Collect the evidence for `operators.init_statistics`; None where the operator asks for none.
 
+    Of several processes the first one collects, and the others read what it has written.
+
     Args:
         operator: The operator, which asks for the evidence.
         items: The items that `prepare` gave.
@@ -83,6 +86,8 @@ def collect(
         wanted = {"kind": request.kind, "items_sha256": own.items_sha256}
         if file is not None:
             wanted["weights_sha256"] = params_hash(source.params)
+        if not hosts.is_first():
+            hosts.barrier()
         leaves = None if file is None else store.read(file, wanted)
         if leaves is None:
             report(f"{request.kind} evidence of {name} on the {own.count} items of {own.path}")
@@ -95,7 +100,10 @@ def collect(
                     "data_sha256": own.file_sha256,
                     "items": own.count,
                 }
-                store.write(file, leaves, wanted, notes)
+                if hosts.is_first():
+                    store.write(file, leaves, wanted, notes)
+        if hosts.is_first():
+            hosts.barrier()
         found.append(
             by_leaf(source.family, source.config, leaves) if request.kind == "gram" else leaves
         )
