@@ -73,7 +73,7 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
     # Not above, or Ctrl-C would meet Python's own handler for as long as the imports take.
     from rich.console import Console
 
-    from evojax_merge.documents.terminal import say, show_warning
+    from evojax_merge.documents.terminal import complain, say, show_warning
 
     console = Console()
     warnings.showwarning = functools.partial(show_warning, console)
@@ -103,6 +103,9 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
             raise
         if isinstance(error, hosts.HostsError) and error.common and not hosts.is_first():
             sys.exit(2)  # process 0 says it for all
+        if isinstance(error, hosts.HostsError):  # where it came from is another process
+            complain(f"error: {error}")
+            sys.exit(2)
         _fail(str(error))
     finally:
         if shows_traceback is None:

@@ -66,9 +66,9 @@ def run(arguments: list[str], console: Console) -> None:
                 say(console, f"continue with: evojax-merge resume {directory}")
             raise
         except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
-            if hosts.active():  # but where the others wait for this process
-                raise
             failures.append(error)
+            if swept and hosts.active():  # but where the others wait for this process
+                raise
             if swept and not isinstance(error, LockedError):
                 api.keep_overrides(directory, chosen)
                 (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")

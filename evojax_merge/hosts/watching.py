@@ -179,7 +179,8 @@ class Watcher:
             return
 
         def on_abort(number: int) -> None:
-            complain(f"error: {self._group.failure or self.gone([0])}")
+            if not self._group.told:
+                complain(f"error: {self._group.failure or self.gone([0])}")
             end_now(FAILED, None)
 
         with contextlib.suppress(OSError, AttributeError):

@@ -264,9 +264,7 @@ def _first_line(error: Exception) -> str:
 
 def _saved(state: EvolutionState) -> dict[str, Any]:
     """A state as orbax takes it: of several processes it refuses arrays that one has by itself."""
-    if not hosts.active():
-        return state._asdict()
-    return jax.tree.unflatten(jax.tree.structure(state._asdict()), on_host(state))
+    return on_host(state._asdict()) if hosts.active() else state._asdict()
 
 
 def _as_free(leaf: Any, like: Any) -> Any:

@@ -54,12 +54,11 @@ class Spent(NamedTuple):
         )
 
 
-def on_host(state: EvolutionState) -> list[np.ndarray]:
-    """The leaves of a state in the memory of the host; a key is there as its numbers."""
-    return [
-        np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-        for leaf in jax.tree.leaves(state)
-    ]
+def on_host(tree: Any) -> Any:
+    """A state, or a part of it, in the memory of the host; a key is there as its numbers."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree
+    )
 
 
 def is_key(leaf: Any) -> bool:
@@ -75,14 +74,14 @@ def placed(like: Any, numbers: np.ndarray) -> Any:
 
 def as_bytes(state: EvolutionState) -> bytes:
     """A state as `from_bytes` reads it."""
-    return b"".join(leaf.tobytes() for leaf in on_host(state))
+    return b"".join(leaf.tobytes() for leaf in jax.tree.leaves(on_host(state)))
 
 
 def from_bytes(like: EvolutionState, content: bytes) -> EvolutionState:
     """A state with the structure, shapes and dtypes of another one."""
     leaves, structure = jax.tree.flatten(like)
     found, first = [], 0
-    for leaf, shape in zip(leaves, on_host(like), strict=True):
+    for leaf, shape in zip(leaves, on_host(leaves), strict=True):
         count = shape.size * shape.itemsize
         numbers = np.frombuffer(content[first : first + count], shape.dtype).reshape(shape.shape)
         found.append(placed(leaf, numbers))
