@@ -1,11 +1,12 @@
 """The check that all processes see the directory of a run, which one writes and all read."""
 
 import contextlib
+import json
 import time
 import uuid
 from pathlib import Path
 
-from evojax_merge.hosts.group import HostsError, active, agree
+from evojax_merge.hosts.group import Group, HostsError, active
 
 _SEEN_WITHIN = 10.0
 """The seconds after which a network disk shows on one host what another one has written."""
@@ -20,16 +21,19 @@ def check_shared(directory: Path) -> None:
     Raises:
         HostsError: A process does not see it; in all processes alike.
     """
-    group = active()
-    if group is None:
-        return
+    if (group := active()) is not None:
+        check_seen(group, directory)
+
+
+def check_seen(group: Group, directory: Path) -> None:
+    """Do what `check_shared` says for the processes of a group."""
     file = directory / f".hosts-{uuid.uuid4().hex}"
     name = None
     if group.index == 0:
         with contextlib.suppress(OSError):
             file.touch()
             name = file.name
-    name = agree(name)
+    name = json.loads(group.agree(json.dumps(name).encode() if group.index == 0 else None))
     if name is None:
         return
     try:

@@ -21,6 +21,9 @@ _CHUNK = 2**20
 _LONGEST = 100
 """The characters of a fact that a message shows."""
 
+_MOST = 3
+"""How many facts that differ a message lists."""
+
 
 class HostsError(ValueError):
     """The error that processes cannot go on together; its message says which and why.
@@ -76,6 +79,23 @@ class Group:
             self._kept = self._number
             return json.loads(every)
         return json.loads(self.wait(f"{key}/all"))
+
+    def compare(self, what: str, facts: Mapping[str, str], remedy: str) -> None:
+        """Check that all processes know the same facts (see `compare`)."""
+        first, *others = self.gather(dict(facts))
+        for index, other in enumerate(others, start=1):
+            apart = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+            if apart:
+                listed = "; ".join(
+                    f"{name} is {_shown(other.get(name))} instead of {_shown(first.get(name))}"
+                    for name in apart[:_MOST]
+                )
+                more = f"; and {len(apart) - _MOST} more" if len(apart) > _MOST else ""
+                raise HostsError(
+                    f"{self.names[index]} has other {what} than {self.names[0]}: {listed}{more}. "
+                    f"{remedy}",
+                    common=True,
+                )
 
     def wait(self, key: str) -> bytes:
         """The value of a key, as soon as it is there.
@@ -184,22 +204,8 @@ def compare(what: str, facts: Mapping[str, str], remedy: str) -> None:
     Raises:
         HostsError: They differ; in all processes alike, with the names of the hosts.
     """
-    if _group is None:
-        return
-    first, *others = _group.gather(dict(facts))
-    for index, other in enumerate(others, start=1):
-        apart = [name for name in {**first, **other} if first.get(name) != other.get(name)]
-        if apart:
-            listed = "; ".join(
-                f"{name} is {_shown(other.get(name))} instead of {_shown(first.get(name))}"
-                for name in apart[:3]
-            )
-            more = f"; and {len(apart) - 3} more" if len(apart) > 3 else ""
-            raise HostsError(
-                f"{_group.names[index]} has other {what} than {_group.names[0]}: {listed}{more}. "
-                f"{remedy}",
-                common=True,
-            )
+    if _group is not None:
+        _group.compare(what, facts, remedy)
 
 
 def check_same(what: str, *content: bytes) -> None:

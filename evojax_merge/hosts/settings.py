@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from evojax_merge.documents.arguments import check_number, check_whole
-
 _CLUSTERS = ("gcetpu", "gketpu", "slurm", "ompi")
 """What JAX recognises by itself, as it calls it: TPU pods, SLURM and Open MPI."""
 
@@ -75,6 +73,8 @@ def place_of(
         ValueError: A setting makes no sense, something is missing, or several are asked for and
             nothing tells of them.
     """
+    from evojax_merge.documents.arguments import check_number  # which imports JAX
+
     enabled = str(settings.enabled).lower()
     if enabled not in ("auto", "true", "false"):
         raise ValueError(f"distributed.enabled is {settings.enabled!r}; use true, false, or auto")
@@ -143,6 +143,8 @@ def _told(settings: DistributedConfig) -> dict[str, Any]:
 
 
 def _checked(cluster: str | None, coordinator: str | None, count: int, index: int) -> Place | None:
+    from evojax_merge.documents.arguments import check_whole
+
     check_whole("distributed.processes", count, 1)
     check_whole("distributed.process", index, 0)
     if index >= count:

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from evojax_merge.documents.terminal import complain
 from evojax_merge.hosts.group import Group, first_line
 
 _NEWS = "evojax-merge-news"
@@ -167,7 +166,7 @@ class Watcher:
             return
         if time.monotonic() - since < _GRACE:
             return
-        complain(f"error: {self._group.failure}")
+        _say(f"error: {self._group.failure}")
         end_now(self._code, self)
 
     def _expect_abort(self) -> None:
@@ -180,12 +179,18 @@ class Watcher:
 
         def on_abort(number: int) -> None:
             if not self._group.told:
-                complain(f"error: {self._group.failure or self.gone([0])}")
+                _say(f"error: {self._group.failure or self.gone([0])}")
             end_now(FAILED, None)
 
         with contextlib.suppress(OSError, AttributeError):
             self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
             ctypes.CDLL(None).signal(int(signal.SIGABRT), self._handler)
+
+
+def _say(message: str) -> None:
+    from evojax_merge.documents.terminal import complain  # later, as it takes its time to import
+
+    complain(message)
 
 
 def end_now(code: int, watcher: Watcher | None) -> None:
