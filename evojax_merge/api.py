@@ -381,8 +381,9 @@ def resume(
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
-    It may go on with other numbers of hosts and devices than it began with. Relative paths in its configuration are read from where it was started. What a finished run
-    left is read where it cannot be written.
+    It may go on with other numbers of hosts and devices than it began with. Relative paths in its
+    configuration are read from where it was started. What a finished run left is read where it
+    cannot be written.
 
     Args:
         directory: The directory of the run.

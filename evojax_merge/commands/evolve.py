@@ -37,7 +37,9 @@ def run(arguments: list[str], console: Console) -> None:
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
     if not flags:  # a misspelt key is named before Hydra starts
-        (check_sweep if known.multirun else compose)(overrides, known.config_dir)
+        if known.multirun:
+            check_sweep(overrides, known.config_dir)
+        _connect(overrides, known.config_dir, known.multirun, console)
     flags += ["--multirun"] * known.multirun
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
     sys.argv = [
@@ -49,8 +51,6 @@ def run(arguments: list[str], console: Console) -> None:
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
-        hosts.start(hosts.DistributedConfig(**config.distributed))
-        console.quiet = not hosts.is_first()
         settings = HydraConfig.get()
         directory = Path(hosts.agree(settings.runtime.output_dir))  # its name holds the second
         chosen = list(settings.overrides.task)
@@ -82,6 +82,14 @@ def run(arguments: list[str], console: Console) -> None:
         raise ValueError(str(error)) from error
     if failures:
         raise failures[0]
+
+
+def _connect(overrides: list[str], config_dir: str | None, swept: bool, console: Console) -> None:
+    """Connect with the other processes, of which the first one alone speaks."""
+    if swept:  # all of its jobs are carried out by the same processes
+        overrides = [override for override in overrides if override.startswith("distributed.")]
+    hosts.start(hosts.DistributedConfig(**compose(overrides, config_dir).distributed))
+    console.quiet = not hosts.is_first()
 
 
 def _point_latest(target: Path) -> None:

@@ -44,9 +44,7 @@ def run(arguments: list[str], console: Console) -> None:
         config = read_config_file(Path(directory) / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(
-            directory, console, trust_config=options.trust_config, distributed=distributed
-        )
+        api.resume(directory, console, trust_config=options.trust_config, distributed=distributed)
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise

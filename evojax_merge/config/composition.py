@@ -226,7 +226,7 @@ def resolved_yaml(config: DictConfig) -> str:
     assert isinstance(plain, dict)
     for group in GROUPS:
         _check_found(plain.get(group), group)
-    kept = OmegaConf.masked_copy(config, [key for key in config if key != "distributed"])
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key != "distributed"])
     return OmegaConf.to_yaml(kept, resolve=True)
 
 

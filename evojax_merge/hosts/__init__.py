@@ -1,8 +1,8 @@
 """Several processes, usually one a host, that carry out one run together.
 
-JAX's own runtime connects them (``jax.distributed``). What it does not say is here: who writes, what
-all agree on, and how nobody is left waiting when one stops or fails. With one process everything
-here is free, and touches no device.
+JAX's own runtime connects them (``jax.distributed``). What it does not say is here: who writes,
+what all agree on, and how nobody is left waiting when one stops or fails. With one process
+everything here is free, and touches no device.
 """
 
 from evojax_merge.hosts.directory import check_shared

@@ -45,8 +45,8 @@ def check_seen(group: Group, directory: Path) -> None:
     if blind:
         raise HostsError(
             f"{directory}: {', '.join(blind)} {'do' if len(blind) > 1 else 'does'} not see what "
-            f"{group.names[0]} writes there; one process writes a run and all read it, so put it on "
-            "a file system that all hosts mount at the same path",
+            f"{group.names[0]} writes there; one process writes a run and all read it, so put it "
+            "on a file system that all hosts mount at the same path",
             common=True,
         )
 

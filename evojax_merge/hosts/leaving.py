@@ -18,22 +18,34 @@ _UNTIL_LEFT = 10.0
 """The seconds that processes which end wait for one another."""
 
 _watcher: Watcher | None = None
-_told_stop: Callable[[int], None] = lambda number: None
+_abandoned = False
+_told_stop: Callable[[int], None] | None = None
 
 
 def watch_over(group: Group, heartbeat: float) -> None:
     """Run together from now on."""
     global _watcher
     set_group(group)
-    _watcher = Watcher(group, heartbeat, lambda number: _told_stop(number))
+    _watcher = Watcher(group, heartbeat, _on_stop)
     _watcher.start()
     atexit.register(_part)  # before JAX's own, which closes what the watcher speaks through
 
 
-def on_stop(told: Callable[[int], None]) -> None:
-    """Have a function told the number of a signal that has come to another process."""
+def abandon() -> None:
+    """Say that processes could not be connected, so that JAX's runtime is left as it is."""
+    global _abandoned
+    _abandoned = True
+
+
+def on_stop(told: Callable[[int], None] | None) -> None:
+    """Have a function told the number of a signal that has come to another process, or none."""
     global _told_stop
     _told_stop = told
+
+
+def _on_stop(number: int) -> None:
+    if (told := _told_stop) is not None:
+        told(number)
 
 
 def tell_stop(number: int) -> None:
@@ -80,6 +92,8 @@ def leave(code: int) -> None:
     """
     group, watcher = active(), _watcher
     if group is None or watcher is None:
+        if _abandoned:
+            end_now(code, None)
         return
     group.told = True
     watcher.tell_left()
@@ -96,7 +110,7 @@ def _explain(group: Group, watcher: Watcher, error: Exception) -> None:
     until = time.monotonic() + _UNTIL_KNOWN
     while time.monotonic() < until:
         group.raise_failure()
-        if gone := watcher.silent(4.0):
+        if gone := watcher.silent(4.0) or watcher.left():
             group.told = True
             message = watcher.gone(gone)
             watcher.tell_failure(message)

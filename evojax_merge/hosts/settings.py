@@ -48,14 +48,14 @@ class Place(NamedTuple):
     Attributes:
         cluster: What JAX calls the cluster that it recognises; None where all is told.
         coordinator: The address of process 0; None where JAX finds it out.
-        count: How many processes there are.
-        index: Which one this is.
+        processes: How many there are.
+        process: Which one this is.
     """
 
     cluster: str | None
     coordinator: str | None
-    count: int
-    index: int
+    processes: int
+    process: int
 
 
 def place_of(
@@ -86,19 +86,19 @@ def place_of(
     if len(told) == len(_VARIABLES):
         return _checked(None, told["coordinator"], told["processes"], told["process"])
     cluster = (recognise or recognised)()
-    if cluster is not None and cluster.count > 1:
+    if cluster is not None and cluster.processes > 1:
         return _checked(
             cluster.cluster,
             told.get("coordinator", cluster.coordinator),
-            told.get("processes", cluster.count),
-            told.get("process", cluster.index),
+            told.get("processes", cluster.processes),
+            told.get("process", cluster.process),
         )
     if told:
         lacking = [name for name in _VARIABLES if name not in told]
         raise ValueError(
             f"{' and '.join(f'distributed.{name} is' for name in told)} given, and "
-            f"{' and '.join(f'distributed.{name}' for name in lacking)} not; several processes need "
-            "all three (or, as environment variables, "
+            f"{' and '.join(f'distributed.{name}' for name in lacking)} not; several processes "
+            "need all three (or, as environment variables, "
             f"{', '.join(_VARIABLES[name] for name in lacking)})"
         )
     if enabled == "true" and cluster is None:
@@ -156,8 +156,8 @@ def _checked(cluster: str | None, coordinator: str | None, count: int, index: in
         found = _ADDRESS.fullmatch(coordinator)
         if found is None or not 0 < int(found[2]) < 2**16:
             raise ValueError(
-                f"distributed.coordinator is {coordinator!r}; give HOST:PORT, the address of process "
-                "0 and a free port there"
+                f"distributed.coordinator is {coordinator!r}; give HOST:PORT, the address of "
+                "process 0 and a free port there"
             )
     return Place(cluster, coordinator, count, index) if count > 1 else None
 

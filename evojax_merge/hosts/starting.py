@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from evojax_merge.hosts.group import Group, HostsError, active, compare, first_line
-from evojax_merge.hosts.leaving import watch_over
+from evojax_merge.hosts.leaving import abandon, together, watch_over
 from evojax_merge.hosts.settings import DistributedConfig, Place, place_of, whole_seconds
+from evojax_merge.hosts.watching import expect_abort
 
 _PACKAGES = (
     "evojax-merge",
@@ -30,6 +31,9 @@ _PACKAGES = (
 
 _LATER = 30
 """The seconds by which JAX's own runtime ends a process later than we do, who say why."""
+
+_NEVER = 10**6
+"""The seconds after which JAX would abort a process that waits for the others; we say why first."""
 
 _SHUTDOWN = 30
 """The seconds that JAX waits for the others at the end, where all have agreed to be done."""
@@ -61,8 +65,13 @@ def start(settings: DistributedConfig | None = None) -> None:
         return
     else:
         _initialise(place, settings)
-    watch_over(_group(), settings.heartbeat)
-    compare("packages", _versions(), "Install the same versions on all hosts")
+    group = _group()
+    watch_over(group, settings.heartbeat)
+    with together():
+        told = {"distributed.processes": str(group.count)}
+        compare("settings", told, "Give all processes the same number")
+        compare("packages", _versions(), "Install the same versions on all hosts")
+        jax.devices()  # found in all processes at once; later, one may be waiting for another
 
 
 def _group() -> Group:
@@ -85,18 +94,18 @@ def _initialise(place: Place, settings: DistributedConfig) -> None:
     began = time.monotonic()
     address = place.coordinator
     if address is not None:
-        (_check_port if place.index == 0 else _reach)(address, settings.timeout)
-    left = max(1.0, settings.timeout - (time.monotonic() - began))
+        (_check_port if place.process == 0 else _reach)(address, settings.timeout)
+    expect_abort(lambda: _refusal(place, time.monotonic() - began, "JAX's runtime aborted"))
     raised: list[Exception] = []
 
     def connect() -> None:
         try:
             jax.distributed.initialize(
                 coordinator_address=address,
-                num_processes=place.count,
-                process_id=place.index,
+                num_processes=place.processes,
+                process_id=place.process,
                 cluster_detection_method=place.cluster or "deactivate",
-                initialization_timeout=whole_seconds(left),
+                initialization_timeout=_NEVER,
                 heartbeat_timeout_seconds=whole_seconds(settings.heartbeat) + _LATER,
                 shutdown_timeout_seconds=_SHUTDOWN,
             )
@@ -104,24 +113,32 @@ def _initialise(place: Place, settings: DistributedConfig) -> None:
             raised.append(error)
 
     thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    while thread.is_alive():  # so that Ctrl-C is heard
-        thread.join(0.2)
+    try:
+        thread.start()
+        while thread.is_alive() and time.monotonic() < began + settings.timeout:
+            thread.join(0.2)  # so that Ctrl-C is heard
+        if thread.is_alive():
+            raise HostsError(_refusal(place, settings.timeout, "not all of them came"))
+    except BaseException:
+        abandon()
+        raise
     if raised:
-        raise HostsError(_refusal(place, time.monotonic() - began, raised[0])) from raised[0]
+        abandon()
+        waited = time.monotonic() - began
+        if "before" in str(raised[0]) and isinstance(raised[0], RuntimeError):
+            raise HostsError(
+                "the processes of a run are connected before JAX uses a device, and this program "
+                "has used one; call evojax_merge.evolve, or jax.distributed.initialize, first"
+            ) from raised[0]
+        raise HostsError(_refusal(place, waited, first_line(raised[0]))) from raised[0]
 
 
-def _refusal(place: Place, waited: float, error: Exception) -> str:
-    if "before" in str(error) and isinstance(error, RuntimeError) and waited < 1:
-        return (
-            "the processes of a run are connected before JAX uses a device, and this program has "
-            "used one; call evojax_merge.evolve, or jax.distributed.initialize, first"
-        )
+def _refusal(place: Place, waited: float, reason: str) -> str:
     where = "" if place.coordinator is None else f" at {place.coordinator}"
     return (
-        f"process {place.index} of {place.count} could not be connected with the others{where} "
-        f"within {waited:.0f} s ({first_line(error)}); check that {place.count} processes were "
-        f"started, with the numbers 0 to {place.count - 1}, each with the same coordinator and "
+        f"process {place.process} of {place.processes} could not be connected with the others{where} "
+        f"within {waited:.0f} s ({reason}); check that {place.processes} processes were "
+        f"started, with the numbers 0 to {place.processes - 1}, each with the same coordinator and "
         "number of processes"
     )
 

@@ -1,8 +1,8 @@
 """The thread that tells the other processes of this one, and listens to what they tell.
 
-Whoever waits in a collective of the devices hears nothing. So each process says every moment that it
-is there, and what has stopped or failed; where that ends the run, and the program does not come back
-from where it waits, the thread ends the process with one line.
+Whoever waits in a collective of the devices hears nothing. So each process says every moment that
+it is there, and what has stopped or failed; where that ends the run, and the program does not come
+back from where it waits, the thread ends the process with one line.
 """
 
 import contextlib
@@ -49,12 +49,11 @@ class Watcher:
         self._stop: int | None = None
         self._beats, self._code = 0, FAILED
         self._since: float | None = None
-        self._handler: Any = None
         self._thread = threading.Thread(target=self._run, name="hosts", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
-        self._expect_abort()
+        expect_abort(self._why_aborted)
         self._thread.start()
 
     def is_alive(self) -> bool:
@@ -65,8 +64,7 @@ class Watcher:
         """Watch no longer."""
         self._ended.set()
         self._thread.join(5)
-        if self._handler is not None:
-            signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        expect_abort(None)
 
     def tell_failure(self, message: str) -> bool:
         """Tell the others what has failed; whether this process is the first to tell."""
@@ -82,9 +80,14 @@ class Watcher:
         self._stop = number
 
     def tell_left(self) -> None:
-        """Tell the others that this process ends now."""
+        """Tell the others that this process ends now, and of the signal if one has come."""
         with contextlib.suppress(RuntimeError):
+            self._tell_of_signal()
             self._group.client.key_value_set(f"{_NEWS}/left/{self._group.index}", "")
+
+    def left(self) -> list[int]:
+        """The processes that have said that they end."""
+        return sorted(self._left)
 
     def all_left(self) -> bool:
         """Whether all other processes have ended, or are silent."""
@@ -129,9 +132,12 @@ class Watcher:
         client, own = self._group.client, self._group.index
         self._beats += 1
         client.key_value_set(f"{_NEWS}/beat/{own}", str(self._beats), allow_overwrite=True)
+        self._tell_of_signal()
+
+    def _tell_of_signal(self) -> None:
         if self._stop is not None:
             with contextlib.suppress(RuntimeError):  # another one was first
-                client.key_value_set(f"{_NEWS}/stop", str(self._stop))
+                self._group.client.key_value_set(f"{_NEWS}/stop", str(self._stop))
             self._stop = None
 
     def _listen(self) -> None:
@@ -151,7 +157,7 @@ class Watcher:
                 if teller != self._group.index:
                     self._fail(message)
         if stopped is not None and self._left:  # who ends because of it comes to no meeting
-            names = ", ".join(self._group.names[one] for one in sorted(self._left))
+            names = ", ".join(self._group.names[one] for one in self.left())
             self._fail(f"{names}: stopped by {signal.Signals(stopped).name}", STOPPED)
 
     def _fail(self, message: str, code: int = FAILED) -> None:
@@ -169,22 +175,38 @@ class Watcher:
         _say(f"error: {self._group.failure}")
         end_now(self._code, self)
 
-    def _expect_abort(self) -> None:
-        """Have the line said if JAX's own runtime ends this process, as when process 0 is gone.
+    def _why_aborted(self) -> str | None:
+        return None if self._group.told else self._group.failure or self.gone([0])
 
-        It aborts in a thread of its own, after a message with addresses of code.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return
 
-        def on_abort(number: int) -> None:
-            if not self._group.told:
-                _say(f"error: {self._group.failure or self.gone([0])}")
-            end_now(FAILED, None)
+_handler: Any = None
+"""What is called when this process aborts, kept as long as it may be."""
 
-        with contextlib.suppress(OSError, AttributeError):
-            self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
-            ctypes.CDLL(None).signal(int(signal.SIGABRT), self._handler)
+
+def expect_abort(why: Callable[[], str | None] | None) -> None:
+    """Have one line said last if JAX's own runtime ends this process, as when process 0 is gone.
+
+    It aborts in a thread of its own, after a message with addresses of code.
+
+    Args:
+        why: The function that gives the line; None expects it no longer.
+    """
+    global _handler
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if why is None:
+        signal.signal(signal.SIGABRT, signal.SIG_DFL)
+        return
+
+    def on_abort(number: int) -> None:
+        if (line := why()) is not None:
+            _say(f"error: {line}")
+        end_now(FAILED, None)
+
+    with contextlib.suppress(OSError, AttributeError):
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
+        ctypes.CDLL(None).signal(int(signal.SIGABRT), handler)
+        _handler = handler  # which must outlive the call
 
 
 def _say(message: str) -> None:

@@ -114,7 +114,7 @@ class Setup(abc.ABC):
         if prepared.base_ingredient is not None:
             ingredients["base"] = prepared.base_ingredient
         for name, one in {**prepared.carrier_ingredients, **ingredients}.items():
-            found[f"the sha256 of {name}, {one.path},"] = str(one.sha256)[:12]
+            found[f"the sha256 of {name}"] = str(one.sha256)[:12]
         for split, task in self.bound.items():
             digest = hashlib.sha256()
             for leaf in jax.tree.leaves([part.batches for part in tasks_of(task)]):

@@ -129,7 +129,7 @@ def watch() -> Iterator[Interruption]:
     try:
         yield interruption
     finally:
-        hosts.on_stop(lambda number: None)
+        hosts.on_stop(None)
         _watching = None
         sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0)

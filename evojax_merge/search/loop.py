@@ -193,7 +193,8 @@ def _begin(
     first = init_state(strategy, key, archive_size)
     if not hosts.active():
         return _found(name, strategy, first, checkpointer, history)
-    state, rows = first, []
+    state = first
+    rows: list[dict[str, Any]] = []
     if hosts.is_first():
         state, rows = _found(name, strategy, first, checkpointer, history)
     spent, lost = ((), ()) if history is None else (history.spent, history.lost)

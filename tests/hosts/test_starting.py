@@ -20,7 +20,9 @@ def test_a_coordinator_that_is_not_there_is_named_with_what_to_check():
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(HostsError, match=rf"localhost:{port} could not be reached within 1 s \(") as found:
+    with pytest.raises(
+        HostsError, match=rf"localhost:{port} could not be reached within 1 s \("
+    ) as found:
         _reach(f"localhost:{port}", 1)
     assert time.monotonic() - began < 30
     assert "check that process 0 runs there" in str(found.value)
