@@ -1,5 +1,6 @@
 """``evojax-merge evolve`` searches for the best merge of some models."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -52,7 +53,11 @@ def run(arguments: list[str], console: Console) -> None:
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
-        directory = Path(hosts.agree(settings.runtime.output_dir))  # its name holds the second
+        own = Path(settings.runtime.output_dir)
+        directory = Path(hosts.agree(str(own)))  # its name holds the second
+        if directory != own:  # which Hydra has made
+            with contextlib.suppress(OSError):
+                own.rmdir()
         chosen = list(settings.overrides.task)
         swept = settings.mode == RunMode.MULTIRUN
 

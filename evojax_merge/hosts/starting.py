@@ -136,10 +136,10 @@ def _initialise(place: Place, settings: DistributedConfig) -> None:
 def _refusal(place: Place, waited: float, reason: str) -> str:
     where = "" if place.coordinator is None else f" at {place.coordinator}"
     return (
-        f"process {place.process} of {place.processes} could not be connected with the others{where} "
-        f"within {waited:.0f} s ({reason}); check that {place.processes} processes were "
-        f"started, with the numbers 0 to {place.processes - 1}, each with the same coordinator and "
-        "number of processes"
+        f"process {place.process} of {place.processes} could not be connected with the others"
+        f"{where} within {waited:.0f} s ({reason}); check that {place.processes} processes were "
+        f"started, with the numbers 0 to {place.processes - 1}, each with the same coordinator "
+        "and number of processes"
     )
 
 

@@ -29,7 +29,7 @@ def test_a_coordinator_that_is_not_there_is_named_with_what_to_check():
 
 
 def test_a_name_that_nobody_knows_is_said():
-    with pytest.raises(HostsError, match="nobody.invalid:80 could not be reached within 1 s"):
+    with pytest.raises(HostsError, match=r"nobody\.invalid:80 could not be reached within 1 s"):
         _reach("nobody.invalid:80", 1)
 
 

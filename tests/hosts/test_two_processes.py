@@ -53,14 +53,11 @@ class Pair:
         with socket.create_server(("", 0)) as server:
             port = server.getsockname()[1]
         told = [f"distributed.coordinator=localhost:{port}", "distributed.processes=2"]
+        told.append("distributed.heartbeat=6")
         self._zygote = zygote
         self._logs = [folder / f"log{index}-{port}" for index in (0, 1)]
         self.ids = [
-            zygote.run(
-                [*command, *told, f"distributed.process={index}", "distributed.heartbeat=6"]
-                + list(own[index]),
-                log,
-            )
+            zygote.run([*command, *told, f"distributed.process={index}", *own[index]], log)
             for index, log in enumerate(self._logs)
         ]
 
@@ -207,14 +204,14 @@ def test_other_weights_on_another_host_are_named(tmp_path):
         place.mkdir()
         for name, source in {"base": "base", "low": "low", "high": high}.items():
             (place / name).symlink_to(sources / source)
-    models = ["model.base=base", "model.sources=[low,high]"]
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
+    command = [sys.executable, "-m", "evojax_merge", *SEARCH, "model.base=base"]
+    command += ["model.sources=[low,high]", f"hydra.run.dir={tmp_path / 'run'}"]
+    command += [f"distributed.coordinator=localhost:{port}", "distributed.processes=2"]
     began = [
         subprocess.Popen(
-            [sys.executable, "-m", "evojax_merge", *SEARCH, *models]
-            + [f"hydra.run.dir={tmp_path / 'run'}", f"distributed.coordinator=localhost:{port}"]
-            + ["distributed.processes=2", f"distributed.process={index}"],
+            [*command, f"distributed.process={index}"],
             cwd=place,
             env=environment(PYTHONPATH=os.pathsep.join(path for path in sys.path if path)),
             stdout=subprocess.PIPE,
