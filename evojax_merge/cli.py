@@ -1,4 +1,4 @@
-"""The command line, with the commands evolve, resume, apply, convert and evaluate."""
+"""The command line, with the commands evolve, plan, resume, apply, convert and evaluate."""
 
 import functools
 import importlib
@@ -21,6 +21,8 @@ from evojax_merge.search.interruption import (
 
 USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
+       evojax-merge plan [--topology local|v5e:4x4|h100:8|...] [--json FILE] [--items N]
+                              [--prompt-tokens N] [--answer-tokens N] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR [--trust-config] [distributed.KEY=VALUE ...]
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force]
                               [--seed N] [--strict]
@@ -33,6 +35,8 @@ usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
        evojax-merge --version
 
 evolve    search for the best merge of some models; -m sweeps comma-separated values
+plan      say whether that search fits on a machine, and how long it takes at least, before
+          anything is downloaded or rented
 resume    continue a run after any interruption
 apply     build the checkpoint that a recipe, or a YAML of mergekit, describes
 convert   write a recipe as a YAML of mergekit
@@ -44,7 +48,7 @@ operator=ties space=parameter_groups strategy=cma_es fitness=generation fitness.
 seed=1 search.evaluations=500 +experiment=NAME. All keys: conf/config.yaml and its groups in
 """
 
-COMMANDS = ("evolve", "resume", "apply", "convert", "evaluate")
+COMMANDS = ("evolve", "plan", "resume", "apply", "convert", "evaluate")
 
 TRACEBACK = "HYDRA_FULL_ERROR"
 """The environment variable that brings the traceback of an error back, as in Hydra."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -181,6 +182,8 @@ def _aligned_leaf(leaf: Any, reference: Any, rows: np.ndarray) -> Any:
     """Align a leaf. An adapter adds nothing to the rows that come from the reference."""
     if isinstance(leaf, Unchanged):
         return Unchanged((len(rows), *leaf.shape[1:]), leaf.dtype)
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((len(rows), *leaf.shape[1:]), leaf.dtype)
     if isinstance(leaf, LowRank):
         none = jnp.zeros((len(rows), leaf.b.shape[1]), leaf.b.dtype)
         return dataclasses.replace(leaf, b=align_rows(leaf.b, none, rows))

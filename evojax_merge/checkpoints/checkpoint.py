@@ -13,6 +13,7 @@ from evojax_merge.checkpoints.adapter_config import is_adapter_directory
 from evojax_merge.checkpoints.carried_tensors import carried_of
 from evojax_merge.checkpoints.comparison import same_tensor
 from evojax_merge.checkpoints.contents import Contents
+from evojax_merge.checkpoints.described import headers_of, lacks_weights
 from evojax_merge.checkpoints.directory import member, read_json, resolve
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, read_headers
@@ -58,6 +59,7 @@ class Checkpoint:
             that stands for a part of other models, and is unchanged in their other parts.
         components: The folders of a pipeline by name, such as ``tokenizer``, where there are some.
         baked: The LoRA that is added to the weights as they are read, if one is.
+        described: Whether shapes are all that is wanted of it. Its weights may not be there.
     """
 
     directory: Path
@@ -72,6 +74,7 @@ class Checkpoint:
     parts: tuple[str, ...] = ()
     components: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     baked: Baked | None = None
+    described: bool = False
 
     @functools.cached_property
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
@@ -91,7 +94,7 @@ class Checkpoint:
         return stored.pop() if len(stored) == 1 else np.dtype(np.float32)
 
 
-def load_config(source: str | Path) -> Checkpoint:
+def load_config(source: str | Path, described: bool = False) -> Checkpoint:
     """Read and audit a checkpoint's configuration and headers, but no weights.
 
     A checkpoint that is tied by its ``config.json`` and also stores a head is the exception: the
@@ -101,22 +104,24 @@ def load_config(source: str | Path) -> Checkpoint:
     Args:
         source: A directory, a single file in the original layout of Stable Diffusion, or a hub id
             (see `resolve`).
+        described: Whether shapes are all that is wanted. Weights then need not be there, and none
+            are fetched from the hub.
 
     Raises:
         CheckpointError: Files are missing or damaged, the model is of no supported family, or
             tensors are missing, unexpected, of another shape or of an unsupported dtype. Every
             such tensor is listed.
     """
-    directory = resolve(source)
+    directory = resolve(source, weights=not described)
     if directory.is_file():
-        return _fitted(directory, read_single_file(directory))
+        return _fitted(directory, read_single_file(directory), described)
     if is_adapter_directory(directory):
         raise CheckpointError(
             f"{directory}: is a LoRA adapter, no model; list it in model.sources and give the "
             "model that it was trained on as model.base"
         )
     if is_pipeline(directory):
-        return _fitted(directory, read_pipeline(directory))
+        return _fitted(directory, read_pipeline(directory, described), described)
     hf_config = read_json(member(directory, "config.json"))
     if hf_config.get("quantization_config"):
         raise CheckpointError(
@@ -126,6 +131,8 @@ def load_config(source: str | Path) -> Checkpoint:
         family = family_of(hf_config)
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
+    if described and lacks_weights(directory):
+        return _described(directory, family, hf_config)
     stored = functools.cache(lambda: _stored(directory, family))
     try:
         config = family.read_config(
@@ -156,10 +163,23 @@ def load_config(source: str | Path) -> Checkpoint:
         config = family.untied(config)
         slots, copies = family.layout(config).slots, []
     held = {name: copied for name, _, copied in copies}
-    return Checkpoint(directory, family, config, hf_config, headers, held, slots, carried)
+    return Checkpoint(
+        directory, family, config, hf_config, headers, held, slots, carried, described=described
+    )
 
 
-def _fitted(directory: Path, contents: Contents) -> Checkpoint:
+def _described(directory: Path, family: Family, hf_config: dict[str, Any]) -> Checkpoint:
+    """Make the checkpoint of a configuration, whose tensors are those that it says."""
+    try:
+        config = family.config_from_hf(hf_config)
+    except ValueError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+    slots = family.layout(config).slots
+    headers = headers_of(slots, hf_config, directory)
+    return Checkpoint(directory, family, config, hf_config, headers, {}, slots, described=True)
+
+
+def _fitted(directory: Path, contents: Contents, described: bool) -> Checkpoint:
     """Make the checkpoint of a pipeline, whose headers must fit its configuration."""
     family, (hf_config, tensors, carried, components) = family_of(contents.hf_config), contents
     try:
@@ -168,9 +188,20 @@ def _fitted(directory: Path, contents: Contents) -> Checkpoint:
     except ValueError as error:
         raise CheckpointError(f"{directory}: {error}") from error
     slots = family.layout(config).slots
+    if described and not tensors:
+        tensors = headers_of(slots, hf_config, directory)
     _audit(directory, slots, tensors, ())
     return Checkpoint(
-        directory, family, config, hf_config, tensors, {}, slots, carried, components=components
+        directory,
+        family,
+        config,
+        hf_config,
+        tensors,
+        {},
+        slots,
+        carried,
+        components=components,
+        described=described,
     )
 
 

@@ -36,9 +36,8 @@ PROCESSOR_FILES = (
 """The names of the files that say how what is no text is brought to the model."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index*.json")
 _DOWNLOADED = (
-    "*.safetensors",
-    "*.safetensors.index*.json",
     "config.json",
     "generation_config.json",
     "adapter_config.json",
@@ -54,13 +53,14 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 """The ends of the names of files of weights that run code when they are read."""
 
 
-def resolve(source: str | Path) -> Path:
+def resolve(source: str | Path, weights: bool = True) -> Path:
     """Find the directory of a checkpoint, or its file where one file is all of it.
 
     Args:
         source: A directory, a safetensors file, or ``owner/name`` or ``owner/name@revision`` on the
             Hugging Face hub, of which only safetensors, configuration and tokenizer are fetched.
             What is on disk wins.
+        weights: Whether weights are fetched, too.
 
     Raises:
         CheckpointError: There is no such directory, file or repository, or the file is none of
@@ -89,7 +89,7 @@ def resolve(source: str | Path) -> Path:
     name, _, revision = source.partition("@")
     from evojax_merge.checkpoints.hub import fetch
 
-    wanted = (*_DOWNLOADED, *TOKENIZER_FILES, *PROCESSOR_FILES)
+    wanted = (*(_WEIGHTS if weights else ()), *_DOWNLOADED, *TOKENIZER_FILES, *PROCESSOR_FILES)
     return fetch(name, revision or None, wanted)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evojax_merge.checkpoints.contents import Contents
+from evojax_merge.checkpoints.described import lacks_weights
 from evojax_merge.checkpoints.directory import member, read_json, subfolder
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import TensorInfo, read_headers
@@ -34,8 +35,12 @@ def is_pipeline(directory: Path) -> bool:
     return index.exists() and not config.exists()
 
 
-def read_pipeline(directory: Path) -> Contents:
+def read_pipeline(directory: Path, described: bool = False) -> Contents:
     """Read the configurations and headers of a pipeline's parts, but no weights.
+
+    Args:
+        directory: The directory of the pipeline.
+        described: Whether weights need not be there. If a part has none, there are no headers.
 
     Raises:
         CheckpointError: The pipeline is of no known kind, a part is missing or damaged, or a folder
@@ -55,10 +60,11 @@ def read_pipeline(directory: Path) -> Contents:
     hf_config: dict[str, Any] = {INDEX_KEY: index, "_class_name": PIPELINES[TEXT_2 in parts]}
     tensors: dict[str, TensorInfo] = {}
     carried: dict[str, TensorInfo] = {}
+    known = not (described and any(lacks_weights(folders[name]) for name in parts))
     for name in parts:
         hf_config[name] = read_json(member(folders[name], "config.json"))
         family = _family(folders[name], hf_config[name])
-        for stored, info in read_headers(folders[name]).items():
+        for stored, info in read_headers(folders[name]).items() if known else ():
             ignored = family.ignored is not None and family.ignored.fullmatch(stored)
             (carried if ignored else tensors)[f"{name}/{stored}"] = info
     if SCHEDULER in folders and folders[SCHEDULER].is_dir():

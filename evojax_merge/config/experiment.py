@@ -271,6 +271,8 @@ class Experiment:
         export: Whether the winner is written as a checkpoint.
         statistics_cache: Where operators' statistics are kept between runs, if anywhere.
         savers: What saves evaluations.
+        described: Whether shapes are all that is wanted of the models, as where a search is planned
+            and not run. Their weights need not be there.
     """
 
     name: str
@@ -282,12 +284,13 @@ class Experiment:
     space: Any
     strategy: "Callable[..., Strategy]"
     task: Task
-    mesh: Callable[[], Mesh]
+    mesh: Callable[..., Mesh]
     budget: SearchBudget
     baselines: Baselines
     export: bool = True
     statistics_cache: StatisticsCache | None = None
     savers: Savers = Savers()
+    described: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

@@ -28,16 +28,23 @@ from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.operators.statistics.cache import StatisticsCache
 
 
-def build(config: DictConfig) -> Experiment:
+def build(config: DictConfig, task: Any = None, described: bool = False) -> Experiment:
     """The experiment that a configuration describes; no weights are loaded.
+
+    Args:
+        config: The configuration.
+        task: What is measured, in the place of the configuration's fitness task.
+        described: Whether shapes are all that is wanted of the models (see `Experiment`).
 
     Raises:
         ConfigError: Something mandatory is missing.
         ValueError: A part refuses its arguments.
     """
-    if missing := sorted(OmegaConf.missing_keys(config)):
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing := [key for key in missing if task is None or not key.startswith("fitness.")]:
         raise ConfigError("give a value for " + ", ".join(missing))
-    for group in ("operator", "space", "strategy", "fitness", "mesh"):
+    groups = ("operator", "space", "strategy", "fitness", "mesh")
+    for group in groups if task is None else (one for one in groups if one != "fitness"):
         _check_option(config[group], group)
         _check_arguments(config[group], group)
     operator = _instantiate(config.operator)
@@ -51,7 +58,7 @@ def build(config: DictConfig) -> Experiment:
         operator_arguments=arguments,
         space=_instantiate(config.space),
         strategy=_instantiate(config.strategy),
-        task=build_task(config),
+        task=build_task(config) if task is None else task,
         mesh=_instantiate(config.mesh),
         budget=SearchBudget(**_plain(config.search)),
         baselines=Baselines(**_plain(config.baselines)),
@@ -63,6 +70,7 @@ def build(config: DictConfig) -> Experiment:
             _enabled(config.savers.anchors, config.seed),
             **_minibatch(config.savers.minibatch, config.seed),
         ),
+        described=described,
     )
 
 

@@ -13,6 +13,7 @@ from evojax_merge.models import kind_of
 from evojax_merge.models.family import NAMED
 from evojax_merge.models.seeing.config import LANGUAGE, PARTS, PROJECTOR, TOWER
 from evojax_merge.models.seeing.vision import Look, Vision
+from evojax_merge.params.abstract import computed
 from evojax_merge.params.types import Params
 
 SEEING = (TOWER, PROJECTOR)
@@ -89,5 +90,5 @@ class Eyes:
         if self.carrier is None or not names:
             return {}
         model = load(take_parts(self.carrier, names))
-        params = jax.jit(model.family.layout(model.config).unroll)(model.params)
+        params = computed(jax.jit(model.family.layout(model.config).unroll), model.params)
         return {LANGUAGE: params} if names == (LANGUAGE,) else params

@@ -15,6 +15,7 @@ from evojax_merge.fitness.kept import array_hash, params_hash, storable
 from evojax_merge.models.request import Pixels
 from evojax_merge.models.seeing.vision import Tiles
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.types import Params
 
 FORMAT = 2
@@ -51,8 +52,16 @@ class CarriedEyes:
     def __call__(
         self, pictures: Sequence[Tiles]
     ) -> tuple[list[TileFeatures], Float[np.ndarray, " hidden"] | None]:
-        """The features of pictures that are all different, and the row `EXTRA` if there is one."""
+        """The features of pictures that are all different, and the row `EXTRA` if there is one.
+
+        Of a carrier that is described alone they are shapes.
+        """
         model = load(self._part)
+        if is_abstract(model.params):
+            see, shown = self._vision.features, [jnp.asarray(one)[None] for one in pictures[0]]
+            made = jax.eval_shape(lambda params: see(params, self._pixels, *shown)[0], model.params)
+            shape: Any = jax.ShapeDtypeStruct(made.shape, model.dtype)
+            return [shape] * len(pictures), None
         extra = self._vision.extra(model.params)
         entries = self._entries(model.params, pictures)
         found = [None if entry is None else entry.read() for entry in entries]

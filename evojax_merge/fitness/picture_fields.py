@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
@@ -14,6 +15,7 @@ from evojax_merge.fitness.picture_features import CarriedEyes
 from evojax_merge.models.ability import Common
 from evojax_merge.models.request import Pixels, Sight
 from evojax_merge.models.seeing.vision import EXTRA, Look
+from evojax_merge.params.abstract import is_abstract
 
 
 @dataclasses.dataclass
@@ -92,6 +94,8 @@ class FixedFeatures(PictureFields):
     def _seen(self, rows: Int[np.ndarray, " batch"], length: int) -> tuple[Any, ...]:
         tiles, extra = self._features
         width, dtype = tiles[0].shape[-1], tiles[0].dtype
+        if is_abstract(tiles):
+            return (jax.ShapeDtypeStruct((len(rows), self._slots(length), width), dtype),)
         features = np.zeros((len(rows), self._slots(length), width), dtype)
         for own, row in zip(features, rows, strict=True):
             seen = [tiles[number].reshape(-1, width) for number in self.shown[row]]

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 
@@ -39,48 +40,55 @@ def free_bytes(device: jax.Device) -> int:
     return free // max(jax.local_device_count(), 1)
 
 
-def room_of(device: jax.Device) -> int:
-    """The bytes that candidates may take on a device.
+class Memory(NamedTuple):
+    """The memory of a device that candidates are measured on, which need not be there.
 
-    Of several processes it is the least: they run the same program on as many candidates at a time.
+    Attributes:
+        platform: The platform of the device, as JAX names it.
+        free: The bytes that are free once what is merged lies there.
     """
-    return hosts.least(int(_SHARE * free_bytes(device)))
 
+    platform: str
+    free: int
 
-def room_for_work(device: jax.Device, candidate: int) -> int:
-    """The bytes, as abilities tell them, that a program on one candidate of so many may take."""
-    one, _ = _TAKEN.get(device.platform, (1.0, 1.0))
-    return int((room_of(device) - candidate) / one)
+    @classmethod
+    def of(cls, device: jax.Device) -> "Memory":
+        """What a device has free now; of several processes, the least that one of them has."""
+        return cls(device.platform, hosts.least(free_bytes(device)))
 
+    @property
+    def room(self) -> int:
+        """The bytes that candidates may take."""
+        return int(_SHARE * self.free)
 
-def candidates_that_fit(device: jax.Device, candidate: int, work: int) -> int:
-    """How many candidates a device holds at a time; at least one is tried.
+    def room_for_work(self, candidate: int) -> int:
+        """The bytes, as abilities tell them, that a program on one such candidate may take."""
+        one, _ = _TAKEN.get(self.platform, (1.0, 1.0))
+        return int((self.room - candidate) / one)
 
-    Args:
-        device: The device.
-        candidate: The bytes of what each has for itself.
-        work: The bytes that a program takes for each, as abilities tell them.
-    """
-    _, several = _TAKEN.get(device.platform, (1.0, 1.0))
-    return max(1, int(room_of(device) / (candidate + several * work)))
+    def candidates(self, candidate: int, work: int) -> int:
+        """How many candidates fit at a time; at least one is tried.
 
+        Args:
+            candidate: The bytes of what each has for itself.
+            work: The bytes that a program takes for each, as abilities tell them.
+        """
+        _, several = _TAKEN.get(self.platform, (1.0, 1.0))
+        return max(1, int(self.room / (candidate + several * work)))
 
-def longest_that_fits(
-    device: jax.Device, candidate: int, work: Callable[[int], int], hops: int
-) -> int:
-    """The longest path of one candidate that a device holds, at most ``hops``.
+    def longest(self, candidate: int, work: Callable[[int], int], hops: int) -> int:
+        """The longest path of one candidate that fits, at most ``hops``.
 
-    Args:
-        device: The device.
-        candidate: The bytes of what the candidate has for itself.
-        work: The function from a number of hops to the bytes of its cache and activations.
-        hops: The number of hops that is asked for.
-    """
-    room = room_for_work(device, candidate)
-    if work(hops) <= room:
-        return hops
-    each = max(1, work(2) - work(1))
-    return max(0, min(hops, (room - work(1)) // each + 1))
+        Args:
+            candidate: The bytes of what the candidate has for itself.
+            work: The function from a number of hops to the bytes of its cache and activations.
+            hops: The number of hops that is asked for.
+        """
+        room = self.room_for_work(candidate)
+        if work(hops) <= room:
+            return hops
+        each = max(1, work(2) - work(1))
+        return max(0, min(hops, (room - work(1)) // each + 1))
 
 
 def is_lack_of_memory(error: jax.errors.JaxRuntimeError) -> bool:

@@ -13,28 +13,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import parts_of, tasks_of
-from evojax_merge.measuring.candidates import Candidates, MergeFn, whole_models
-from evojax_merge.measuring.device_memory import is_held_alone, within_memory
+from evojax_merge.measuring.candidates import Candidates, MergeFn
+from evojax_merge.measuring.device_memory import Memory, within_memory
 from evojax_merge.measuring.evaluation import Evaluation
-from evojax_merge.measuring.fitting import bytes_in, plan
-from evojax_merge.measuring.programs import (
-    allocate,
-    laid_out,
-    merging_program,
-    population_shapes,
-    running_program,
-    stacking_program,
-)
+from evojax_merge.measuring.programs import allocate
+from evojax_merge.measuring.workload import workload
 from evojax_merge.models import Family
 from evojax_merge.models.ability import Common
+from evojax_merge.models.split import MODEL, POP, bytes_per_device, check_split, shardings
+from evojax_merge.params.on_host import fetch
+from evojax_merge.params.placing import place
 from evojax_merge.params.types import Array, Float, Int, Params, Population
 
 _Placed = list[list[tuple[Array, ...]]]
@@ -81,48 +75,36 @@ class Evaluator:
         candidates: Candidates | None = None,
     ):
         self.tasks = dict(tasks)
+        self.config = config
         self._mesh = mesh
-        self._devices = mesh.shape["pop"]
-        everywhere = NamedSharding(mesh, P())
-        self._materials = jax.device_put(materials, everywhere)
-        self._shared = jax.device_put(shared, everywhere)
-        self._candidates = candidates or whole_models(family.layout(config))
-        genotype = jax.ShapeDtypeStruct((dims,), jnp.float32)
-        candidate = jax.eval_shape(laid_out(merge_fn, self._candidates), materials, genotype)
-        share = -(-population_size // self._devices)
-        platform = mesh.devices.flat[0].platform
-        one_by_one = any(
-            family.ability(part.request).one_by_one
-            for task in self.tasks.values()
-            for part in tasks_of(task)
+        self._devices = mesh.shape[POP]
+        self._layout = layout = family.layout(config)
+        check_split(layout, mesh.shape[MODEL])
+        self._materials = place(materials, shardings(materials, layout, mesh))
+        self._shared = place(shared, shardings(shared, layout, mesh))
+        work = workload(
+            family,
+            config,
+            merge_fn,
+            self._materials,
+            self.tasks,
+            mesh=mesh,
+            memory=Memory.of(mesh.local_devices[0]),
+            dims=dims,
+            population_size=population_size,
+            chunk=chunk,
+            shared=self._shared,
+            candidates=candidates,
         )
-        if one_by_one or is_held_alone(platform, candidate, self._candidates.hops is not None):
-            share = 1
-        planned = plan(family, config, self._candidates, candidate, self._shared, self.tasks, mesh)
-        self.chunk = chunk or min(share, planned.candidates)
-        axes = self._candidates.axes
-        self._merge = merging_program(merge_fn, self._candidates, mesh)
-        self._stack_models = stacking_program(self._candidates)
-        held = self.chunk * bytes_in(candidate) + bytes_in(self._shared)
-        self._held = f"{self.chunk} candidates at a time ({held / 1e9:.2f} GB with what they share)"
+        self.chunk = work.chunk
+        self.workload = work
+        held = bytes_per_device((work.buffer, work.shared)) / 1e9
+        self._held = f"{self.chunk} candidates at a time ({held:.2f} GB with what they share)"
         with self._while_made():
-            self._params = allocate(
-                population_shapes(candidate, axes, self.chunk * self._devices, mesh)
-            )
-        self._everywhere = everywhere
+            self._params = allocate(work.buffer)
+        self._everywhere = NamedSharding(mesh, P())
         self._common: dict[int, tuple[Any, Array]] = {}
         self._batches = {name: self._place(task) for name, task in self.tasks.items()}
-        self._programs = {
-            name: [
-                running_program(
-                    family.ability(request).program(config, request, self._candidates.param_axes),
-                    self._candidates,
-                    mesh,
-                )
-                for request in own
-            ]
-            for name, own in planned.requests.items()
-        }
         self._taken: dict[tuple[str, bytes], tuple[BoundTask, _Placed]] = {}
 
     def __call__(
@@ -152,9 +134,9 @@ class Evaluator:
         def finish(part: Float[np.ndarray, "some dims"], running: list[Array]) -> None:
             nonlocal finished
             with self._within_memory(split, batches):
-                outputs = [_fetch(output)[: len(part)] for output in running]
+                outputs = [fetch(output)[: len(part)] for output in running]
             items = task.score(outputs)
-            items[~self._candidates.is_valid(part)] = np.nan
+            items[~self.workload.candidates.is_valid(part)] = np.nan
             results.append(items)
             began, finished = finished, time.perf_counter()
             seconds.extend([(finished - began) / len(part)] * len(part))
@@ -174,6 +156,11 @@ class Evaluator:
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
 
     @property
+    def mesh(self) -> Mesh:
+        """The devices."""
+        return self._mesh
+
+    @property
     def materials(self) -> Any:
         """What ``merge_fn`` merges, where it lies on the devices."""
         return self._materials
@@ -183,12 +170,10 @@ class Evaluator:
 
         They are what is measured, in memory that the next chunk overwrites.
         """
-        sharding = NamedSharding(self._mesh, P("pop"))
-        placed = jax.make_array_from_callback(
-            genotypes.shape, sharding, lambda index: genotypes[index]
-        )
+        placed = place(genotypes, self.workload.genotypes.sharding)
+        count = np.int32(self.chunk)
         with self._while_made():
-            self._params = self._merge(self._params, self._materials, placed, np.int32(self.chunk))
+            self._params = self.workload.merge(self._params, self._materials, placed, count)
         return self._params
 
     def outputs(self, genotypes: Float[np.ndarray, "pop dims"], split: str) -> list[np.ndarray]:
@@ -217,14 +202,14 @@ class Evaluator:
     def _run(self, split: str, batches: "_Placed") -> list[np.ndarray]:
         running = self._start(split, batches)
         with self._within_memory(split, batches):
-            return list(map(_fetch, running))
+            return list(map(fetch, running))
 
     def _start(self, split: str, batches: "_Placed") -> list[Array]:
         """What the devices give for each batch, which they may still be computing."""
         with self._within_memory(split, batches):
             return [
                 program(self._params, self._shared, *batch)
-                for program, own in zip(self._programs[split], batches, strict=True)
+                for program, own in zip(self.workload.programs[split], batches, strict=True)
                 for batch in own
             ]
 
@@ -254,12 +239,12 @@ class Evaluator:
     def _put(self, field: Any) -> Any:
         """A field on every device; what rows have in common is there once for all batches."""
         if not isinstance(field, Common):
-            return jax.device_put(field, self._everywhere)
+            return place(field, self._everywhere)
         return jax.tree.map(self._put_once, field)
 
     def _put_once(self, leaf: Any) -> Array:
         if id(leaf) not in self._common:  # which keeps the leaf, so that no other gets its id
-            self._common[id(leaf)] = (leaf, jax.device_put(leaf, self._everywhere))
+            self._common[id(leaf)] = (leaf, place(leaf, self._everywhere))
         return self._common[id(leaf)][1]
 
     def _chosen(
@@ -277,12 +262,8 @@ class Evaluator:
         return self._taken[choice]
 
     def _stack(self, models: list[Params]) -> Params:
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, self._params)
         del self._params  # or there would be three at once: the model, its copy, and the old one
-        return jax.device_put(self._stack_models(models), shardings)
+        return self.workload.stack([self._on_devices(model) for model in models])
 
-
-def _fetch(output: Array) -> np.ndarray:
-    if output.is_fully_addressable:
-        return np.asarray(output)
-    return np.asarray(multihost_utils.process_allgather(output, tiled=True))
+    def _on_devices(self, model: Params) -> Params:
+        return place(model, shardings(model, self._layout, self._mesh))

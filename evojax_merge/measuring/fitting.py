@@ -10,17 +10,11 @@ from jax.sharding import Mesh
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.measuring.candidates import Candidates
-from evojax_merge.measuring.device_memory import (
-    OVERSTATED,
-    candidates_that_fit,
-    is_lack_of_memory,
-    longest_that_fits,
-    room_for_work,
-    room_of,
-)
+from evojax_merge.measuring.device_memory import OVERSTATED, Memory, is_lack_of_memory
 from evojax_merge.measuring.programs import population_shapes, running_program
 from evojax_merge.models import Family
 from evojax_merge.models.request import Request
+from evojax_merge.models.split import MODEL, POP, bytes_per_device
 
 
 class Plan(NamedTuple):
@@ -43,6 +37,7 @@ def plan(
     shared: Any,
     tasks: Mapping[str, BoundTask],
     mesh: Mesh,
+    memory: Memory,
 ) -> Plan:
     """Plan what fits.
 
@@ -50,27 +45,31 @@ def plan(
         family: The family of all models.
         config: The configuration of the models.
         candidates: How candidates are held.
-        candidate: The shapes of one.
-        shared: The parameters that all have in common.
+        candidate: The shapes of one, and where its parts are.
+        shared: The shapes of the parameters that all have in common, and where they are.
         tasks: The bound task of each split.
         mesh: The devices.
+        memory: What each device has free.
 
     Raises:
         ValueError: A path of the greatest length does not fit.
     """
-    model = candidates.copied + bytes_in(candidate)
+    parts = mesh.shape[MODEL]
+    model = candidates.copied // parts + bytes_per_device(candidate)
+    layout = family.layout(config)
     itemsize = max(leaf.dtype.itemsize for leaf in jax.tree.leaves((candidate, shared)))
 
     def bytes_of(task: BoundTask, request: Request, hops: int | None) -> int:
         ability = family.ability(request)
-        return max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
+        most = max(ability.bytes(config, request, b, itemsize, hops) for b in task.batches)
+        return -(-most // parts)
 
     def compiled_bytes(task: BoundTask, request: Request) -> float:
         """What the compiler says that one candidate's program takes on the largest batch."""
         ability, axes = family.ability(request), candidates.axes
         largest = max(task.batches, key=lambda b: ability.bytes(config, request, b, itemsize, hops))
         program = ability.program(config, request, candidates.param_axes)
-        alone = population_shapes(candidate, axes, mesh.shape["pop"], mesh)
+        alone = population_shapes(candidate, axes, mesh.shape[POP], mesh, layout)
         run = running_program(program, candidates, mesh)
         try:
             found = run.lower(alone, shared, *largest).compile().memory_analysis()
@@ -98,8 +97,7 @@ def plan(
         return request
 
     hops = candidates.hops
-    device = mesh.local_devices[0]
-    room, exact_room = room_for_work(device, model), room_of(device) - model
+    room, exact_room = memory.room_for_work(model), memory.room - model
     requests = {name: [fitted(part) for part in tasks_of(task)] for name, task in tasks.items()}
 
     def work(hops: int | None) -> int:
@@ -109,14 +107,9 @@ def plan(
             for part, request in zip(tasks_of(task), requests[name], strict=True)
         )
 
-    if hops is not None and (most := longest_that_fits(device, model, work, hops)) < hops:
+    if hops is not None and (most := memory.longest(model, work, hops)) < hops:
         raise ValueError(
             f"paths may have {hops} hops, and the memory of a device holds the keys and values "
             f"of {most}; set space.max_hops={most}, or shorten prompts and answers"
         )
-    return Plan(candidates_that_fit(device, model, work(hops)), requests)
-
-
-def bytes_in(tree: Any) -> int:
-    """How many bytes the arrays of a tree take."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return Plan(memory.candidates(model, work(hops)), requests)

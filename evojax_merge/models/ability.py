@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from evojax_merge.models.request import Request
+from evojax_merge.params.abstract import computed
 from evojax_merge.params.types import Array, Float
 
 Batch = tuple[Any, ...]
@@ -42,7 +43,7 @@ class PerItem:
     value: Any
 
     def __getitem__(self, rows: Any) -> "PerItem":
-        return PerItem(jax.tree.map(lambda leaf: leaf[rows], self.value))
+        return PerItem(jax.tree.map(lambda leaf: computed(lambda own: own[rows], leaf), self.value))
 
 
 Program = Callable[..., Array]

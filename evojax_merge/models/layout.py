@@ -32,11 +32,14 @@ class Stack(NamedTuple):
         depth: How many layers there are.
         unrolled: Whether the programs that run the model take each layer in buffers of its own (see
             `Layout.unroll`).
+        heads: How many heads of keys each layer has, where a model is only to be split between
+            whole heads (see `evojax_merge.models.split`).
     """
 
     name: str
     depth: int
     unrolled: bool = False
+    heads: int | None = None
 
 
 class Leaf(NamedTuple):
@@ -55,6 +58,9 @@ class Leaf(NamedTuple):
         token_table: Whether the leaf has a row for each token of the tokenizer.
         reads: The path of the linear layer that stands for all that read the same input, where the
             leaf is a linear layer's weight (see `evojax_merge.models.probe`).
+        split: The axis along which a model that is split over devices is cut in this leaf, counted
+            from the end; by default, the first axis of its tensor (see
+            `evojax_merge.models.split`).
     """
 
     shape: tuple[int, ...]
@@ -64,6 +70,7 @@ class Leaf(NamedTuple):
     place: Place = "last"
     token_table: bool = False
     reads: str | None = None
+    split: int | None = None
 
     @property
     def stacked(self) -> bool:

@@ -12,8 +12,11 @@ from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import Origin, check, check_finite
 from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
+from evojax_merge.operators.statistics_shapes import shapes_of
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.low_rank import on_base
+from evojax_merge.params.on_host import on_host
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
@@ -45,11 +48,16 @@ def init_statistics(
         origins: What messages call the base, if there is one, and the sources; by default, by their
             numbers.
 
+    Returns:
+        The statistics by leaf path; of trees that are shapes alone, their shapes.
+
     Raises:
         ValueError: The trees cannot be merged, or hold NaN or infinite numbers, or the evidence
             that the operator asks for is not given.
     """
     check(operator, base, sources, stacked)
+    if is_abstract(base, sources):
+        return _shapes(operator, base, sources, evidence, stacked)
     kept = _kept(operator, base, sources, entry, stacked)
     if kept is not None:  # computed from the same bytes, which have passed what follows
         return kept
@@ -61,15 +69,16 @@ def init_statistics(
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
-    statistics = {
-        path: operator.init(
-            bases.get(path),
-            tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            path in stacked,
-            *of_leaf(path),
+
+    def of(path: str) -> Any:
+        layered = path in stacked
+        first = on_host(bases.get(path), layered)
+        own = [on_host(source[path], layered) for source in leaves]
+        return operator.init(
+            first, tuple(on_base(first, leaf) for leaf in own), layered, *of_leaf(path)
         )
-        for path in leaves[0]
-    }
+
+    statistics = {path: of(path) for path in leaves[0]}
     if entry is not None:
         entry.write(
             {
@@ -205,6 +214,37 @@ def _kept(
             structure, [jax.device_put(arrays[name]) for name in names]
         )
     return statistics
+
+
+def _shapes(
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    evidence: Evidence | None,
+    stacked: Collection[str],
+) -> Statistics:
+    """The shapes of the statistics of trees that are shapes; alike leaves are looked at once."""
+    bases = flatten(base) if base is not None else {}
+    leaves = [flatten(source) for source in sources]
+    of_leaf = _leaf_evidence(operator, evidence, len(sources))
+    known: dict[Any, Any] = {}
+    statistics = {}
+    for path in leaves[0]:
+        given = (
+            bases.get(path),
+            tuple(on_base(bases.get(path), source[path]) for source in leaves),
+            path in stacked,
+            *of_leaf(path),
+        )
+        kind = jax.tree.structure(given), *map(_as_key, jax.tree.leaves(given))
+        if kind not in known:
+            known[kind] = shapes_of(operator, *given)
+        statistics[path] = known[kind]
+    return statistics
+
+
+def _as_key(leaf: Any) -> Any:
+    return (tuple(leaf.shape), str(leaf.dtype)) if hasattr(leaf, "shape") else leaf
 
 
 def _leaf_evidence(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import sequential_vmap
 
+from evojax_merge.params.abstract import computed
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Params
 
@@ -149,7 +150,10 @@ def materialise(base: Params, source: Params) -> Params:
     """The dense parameters of a source, in the base's dtypes where it adds to the base."""
     bases = flatten(base)
     return unflatten(
-        {path: _dense(on_base(bases[path], leaf)) for path, leaf in flatten(source).items()}
+        {
+            path: computed(_dense, on_base(bases[path], leaf))
+            for path, leaf in flatten(source).items()
+        }
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from evojax_merge.params.loops import CANDIDATES
 from evojax_merge.params.types import Params
 
 
@@ -35,7 +36,9 @@ COMPILER_OPTIONS = {"xla_disable_hlo_passes": "while-loop-invariant-code-motion"
 vectors, random bits) would be moved out of the loop, and take several models' worth of memory."""
 
 
-def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -> Params:
+def fill(
+    buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params], *, whole: bool = True
+) -> Params:
     """Put ``make(index)`` into a tree of candidates for each ``index < count``, one by one.
 
     A merge is bound by memory, so that nothing is gained by merging candidates at once. The body of
@@ -49,10 +52,12 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
         count: How many candidates there are. It must be traced, or the compiler would unroll short
             loops.
         make: A function of the index that makes the parameters of one candidate.
+        whole: Whether a device holds whole candidates, and not parts of them.
     """
 
     if capacity(axes, buffer) == 1:
-        return jax.tree.map(_in_place_of, buffer, make(0), axes)
+        put_alone = _in_place_of if whole else _reshaped
+        return jax.tree.map(put_alone, buffer, make(0), axes)
 
     def put(index: Any, tree: Params) -> Params:
         return jax.tree.map(
@@ -62,7 +67,13 @@ def fill(buffer: Params, axes: Any, count: Any, make: Callable[[Any], Params]) -
             axes,
         )
 
-    return jax.lax.fori_loop(0, count, put, buffer)
+    with jax.named_scope(CANDIDATES):
+        return jax.lax.fori_loop(0, count, put, buffer)
+
+
+def _reshaped(old: Any, leaf: Any, axis: int) -> Any:
+    del axis
+    return leaf.reshape(old.shape)
 
 
 def _in_place_of(old: Any, leaf: Any, axis: int) -> Any:

@@ -17,6 +17,7 @@ from evojax_merge.fitness.base import Task
 from evojax_merge.measuring.candidates import Candidates
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
+from evojax_merge.measuring.mesh import split_over
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.params.types import Float, Genotype, Params
@@ -157,6 +158,7 @@ def make_path_evaluator(
     pool: Pool,
     tasks: dict[str, Any],
     mesh: Mesh,
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> Evaluator:
     """What runs and measures the paths of an experiment; the pool is held once."""
 
@@ -164,7 +166,7 @@ def make_path_evaluator(
         del materials
         return space.decode(genotype)
 
-    return Evaluator(
+    return make(
         pool.skeleton.family,
         pool.config,
         path_of,
@@ -233,13 +235,15 @@ def routed_problem(
     tasks: dict[str, Any],
     mesh: Mesh | None,
     shown_as: Mapping[str, str] = MappingProxyType({}),
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> DataflowProblem:
     """A data-flow search over loaded models, of which those outside the space are baselines."""
     assert mesh is not None
     names = space.sources
     dtype = np.dtype(prepared.dtype)
     pool = make_pool([models[name] for name in names], names, space.skeleton, dtype)
-    evaluator = make_path_evaluator(experiment, space, strategy.population_size, pool, tasks, mesh)
+    size = strategy.population_size
+    evaluator = make_path_evaluator(experiment, space, size, pool, tasks, mesh, make)
     shown = {shown_as.get(name, name): model for name, model in models.items()}
     own = {name: members[name] for name in names}
     return DataflowProblem(experiment, space, pool, own, shown, prepared.base_ingredient, evaluator)
@@ -262,7 +266,14 @@ class DataflowSetup(Setup):
                 "model.carriers: layers can be routed in decoders only, which have no parts; leave "
                 "it out"
             )
-        prepared = plan_pool(choice.base, choice.sources, names, choice.dtype, choice.parts)
+        prepared = plan_pool(
+            choice.base,
+            choice.sources,
+            names,
+            choice.dtype,
+            choice.parts,
+            experiment.described,
+        )
         layers = [source.config.num_layers for source in prepared.wholes]
         if choice.carrier is not None:
             raise ValueError(
@@ -294,11 +305,13 @@ class DataflowSetup(Setup):
                 members,
                 setup.bound,
                 setup._mesh,
+                make=setup.measuring,
             )
 
         setup.stages = [Stage("dataflow", space, strategy, experiment.budget.evaluations, problem)]
         return setup
 
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
-        self._mesh = self.experiment.mesh()
-        self._members = load_members(self.prepared)
+        prepared = self.prepared
+        self._mesh = self.mesh_for(prepared.wholes, prepared.dtype)
+        self._members = load_members(prepared, split_over(self._mesh))

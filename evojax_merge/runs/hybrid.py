@@ -50,6 +50,7 @@ class HybridSetup(MergingSetup):
                 self.bound,
                 self._mesh,
                 shown_as={MERGED: PARAMETER_SPACE},
+                make=self.measuring,
             )
 
         left = max(1, evaluations - spent)

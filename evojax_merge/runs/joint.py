@@ -1,7 +1,8 @@
 """Both spaces at once: a merge and a path through its layers and those of its sources."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from evojax_merge.measuring.candidates import Candidates
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.params import STACK as LAYERS
+from evojax_merge.models.split import bytes_per_device
+from evojax_merge.params.abstract import computed
 from evojax_merge.params.types import Array, Float, Genotype, Params
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
@@ -136,6 +139,7 @@ def make_joint_evaluator(
     population_size: int,
     tasks: dict[str, Any],
     mesh: Mesh,
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> Evaluator:
     """What merges, routes and measures candidates, which share the sources but not the merge."""
     merge_fn = merging.merge_fn(space.parameter)
@@ -143,7 +147,8 @@ def make_joint_evaluator(
     whole = merging.whole_sources()
     stacks = {
         name: jax.tree.map(
-            lambda leaf: jnp.asarray(leaf, ingredients.dtype), whole[name].params[LAYERS]
+            functools.partial(computed, lambda leaf: jnp.asarray(leaf, ingredients.dtype)),
+            whole[name].params[LAYERS],
         )
         for name in names
         if name != space.merged
@@ -186,7 +191,7 @@ def make_joint_evaluator(
     )
     own_axes = reference.family.layout(reference.config).population_axes()
     frame_axes = jax.tree.map(lambda leaf: None, frame)
-    return Evaluator(
+    return make(
         reference.family,
         config,
         candidate,
@@ -202,7 +207,7 @@ def make_joint_evaluator(
             params=pooled,
             param_axes={**own_axes, **frame_axes, paths.PATH: paths.PATH_AXES},
             hops=space.dataflow.hops,
-            copied=len(names) * sum(x.nbytes for x in jax.tree.leaves(reference.params[LAYERS])),
+            copied=len(names) * bytes_per_device(reference.params[LAYERS]),
             is_valid=lambda genotypes: space.dataflow.decode_all(
                 np.stack([space.split(one)[1] for one in genotypes])
             )[1],
@@ -231,7 +236,7 @@ class JointSetup(MergingSetup):
             del winners
             merging, mesh = self.loaded()
             size = strategy.population_size
-            evaluator = make_joint_evaluator(merging, space, size, self.bound, mesh)
+            evaluator = make_joint_evaluator(merging, space, size, self.bound, mesh, self.measuring)
             return JointProblem(merging, space, evaluator)
 
         self.stages = [Stage("joint", space, strategy, experiment.budget.evaluations, problem)]

@@ -1,7 +1,7 @@
 """Merging in parameter space."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,11 @@ def make_evaluator(
     population_size: int,
     tasks: dict[str, Any],
     mesh: Mesh,
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> Evaluator:
     """What merges and measures the candidates of an experiment."""
     reference = merging.ingredients.reference
-    return Evaluator(
+    return make(
         reference.family,
         reference.config,
         merging.merge_fn(space),
@@ -92,7 +93,7 @@ def parameter_stage(setup: MergingSetup, name: str, factory: Any, evaluations: i
         del winners
         merging, mesh = setup.loaded()
         size = strategy.population_size
-        evaluator = make_evaluator(merging, space, size, setup.bound, mesh)
+        evaluator = make_evaluator(merging, space, size, setup.bound, mesh, setup.measuring)
         return ParameterProblem(merging, evaluator, space)
 
     return Stage(name, space, strategy, evaluations, problem)

@@ -9,10 +9,12 @@ import numpy as np
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.config.experiment import Experiment
+from evojax_merge.config.experiment import Experiment, MinibatchConfig
+from evojax_merge.documents.terminal import say
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.measuring.heldout import Heldout
+from evojax_merge.measuring.outlook import outlook
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.progress import SearchProgress
 from evojax_merge.runs.pairing import pair
@@ -60,6 +62,8 @@ class Searcher:
         strategy, score_fn, resume = pair(
             problem, stage.strategy, stage.savers, self.interruption.agreed
         )
+        if not strategy.scores_itself:
+            self._say_outlook(problem, stage)
         history = History(self.directory / HISTORY, genotypes=problem.keeps_genotypes)
         progress = SearchProgress(
             self.console,
@@ -94,6 +98,15 @@ class Searcher:
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)
         spent = history.spent
         return Found(winner, spent.evaluations, spent.seconds, spent.item_evaluations, front)
+
+    def _say_outlook(self, problem: Problem, stage: Stage) -> None:
+        """Say on which devices a search runs, and how long it takes at least."""
+        items, given = len(problem.evaluator.tasks["search"]), stage.savers.minibatch
+        if given is not None:
+            items = min(items, given.get("size", MinibatchConfig.size))
+        size = stage.strategy.population_size
+        for line in outlook(problem.evaluator, size, stage.evaluations, items):
+            say(self.console, line)
 
     def _choose(
         self,

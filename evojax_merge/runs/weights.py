@@ -1,7 +1,8 @@
 """A search in the space of models themselves."""
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from evojax_merge.fitness.text_to_image import drawing_notes
 from evojax_merge.measuring.candidates import MergeFn
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.operators import linear
+from evojax_merge.params.abstract import computed
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Float, Genotype, Params
 from evojax_merge.recipes.weights import WeightsRecipe
@@ -86,14 +88,17 @@ def make_weights_evaluator(
     population_size: int,
     tasks: dict[str, Any],
     mesh: Mesh,
+    make: Callable[..., Evaluator] = Evaluator,
 ) -> Evaluator:
     """What measures the candidates of an experiment."""
     reference, base = merging.ingredients.reference, merging.ingredients.base
     start: Params = {}
     if space.origin == "base":
         assert base is not None  # else it is refused before weights are read
-        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), base.params)
-    return Evaluator(
+        start = jax.tree.map(
+            functools.partial(computed, lambda leaf: jnp.asarray(leaf, jnp.float32)), base.params
+        )
+    return make(
         reference.family,
         reference.config,
         _merge_fn(space),
@@ -147,7 +152,9 @@ class WeightsSetup(MergingSetup):
             del winners
             merging, mesh = self.loaded()
             size = strategy.population_size
-            evaluator = make_weights_evaluator(merging, space, size, self.bound, mesh)
+            evaluator = make_weights_evaluator(
+                merging, space, size, self.bound, mesh, self.measuring
+            )
             return WeightsProblem(merging, evaluator, space)
 
         self.stages = [Stage("weights", space, strategy, experiment.budget.evaluations, problem)]

@@ -1,12 +1,15 @@
 """The checkpoints of a merge, which are checked from their headers first and loaded later."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import (
     Adapter,
@@ -23,6 +26,7 @@ from evojax_merge.checkpoints import (
     with_carriers,
 )
 from evojax_merge.models import Layout
+from evojax_merge.models.split import shardings
 from evojax_merge.operators import (
     Evidence,
     Operator,
@@ -32,8 +36,11 @@ from evojax_merge.operators import (
     init_statistics,
 )
 from evojax_merge.operators.merge import Statistics
+from evojax_merge.operators.statistics import processor
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.low_rank import is_adapter, materialise
+from evojax_merge.params.placing import place
 from evojax_merge.params.types import Params
 from evojax_merge.sources.baked import Baked
 from evojax_merge.sources.opening import open_all
@@ -102,6 +109,7 @@ class Ingredients:
         dtype: The dtype of the merged parameters.
         vocabulary: How rows were aligned, or None where nothing had to be done.
         plan: The plan that the checkpoints were loaded from.
+        mesh: The devices that parameters are split over, or None where they are on one.
     """
 
     base: Model | None
@@ -110,6 +118,7 @@ class Ingredients:
     dtype: np.dtype
     vocabulary: dict[str, Any] | None
     plan: Plan
+    mesh: Mesh | None = None
 
     @property
     def reference(self) -> Model:
@@ -150,15 +159,18 @@ class Ingredients:
         """
         base = self.base_for(operator)
         files = [self.plan.base, *self.plan.sources]
-        return init_statistics(
-            operator,
-            base,
-            self.source_params,
-            evidence,
-            self.statistics_entry(operator, cache),
-            stacked=self.layout.stacked,
-            origins=[_origin(one) for one in files[base is None :] if one is not None],
-        )
+        here = contextlib.nullcontext() if self.mesh is None else jax.default_device(processor())
+        with here:  # or they would all lie on the first device before they are split
+            found = init_statistics(
+                operator,
+                base,
+                self.source_params,
+                evidence,
+                self.statistics_entry(operator, cache),
+                stacked=self.layout.stacked,
+                origins=[_origin(one) for one in files[base is None :] if one is not None],
+            )
+        return found if self.mesh is None else _placed(found, self.layout, self.mesh)
 
     def check_finite(self) -> None:
         """Check that every number of every model is finite.
@@ -173,7 +185,7 @@ class Ingredients:
 
     def statistics_entry(self, operator: Operator, cache: StatisticsCache | None) -> Entry | None:
         """The place where an operator's statistics of these weights are kept, if they are."""
-        if cache is None or operator.statistics_name is None:
+        if cache is None or operator.statistics_name is None or self.plan.reference.described:
             return None
         base = None if self.base_for(operator) is None else self.plan.base_ingredient
         sources = self.plan.source_ingredients
@@ -193,7 +205,8 @@ class Ingredients:
         Raises:
             ValueError: The task vector of a source is zero everywhere.
         """
-        if operator.needs_base and self.base is not None:
+        known = not is_abstract(self.base_params, self.source_params)
+        if operator.needs_base and self.base is not None and known:
             check_task_vectors(self.base.params, self.source_params, names, self.layout.stacked)
 
     def whole_sources(self) -> Iterator[Model]:
@@ -213,6 +226,7 @@ def plan(
     dtype: str | None = None,
     parts: Sequence[str] | None = None,
     carriers: Mapping[str, str] | None = None,
+    described: bool = False,
 ) -> Plan:
     """Check that checkpoints can be merged.
 
@@ -227,11 +241,12 @@ def plan(
             are models by themselves.
         carriers: The directories, files or hub ids of what single parts come from that are not
             merged, by the names of the parts; by default, the carrier has all.
+        described: Whether shapes are all that is wanted, so that weights need not be there.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, source_checkpoints = open_all(base, sources, parts)
+    base_checkpoint, source_checkpoints = open_all(base, sources, parts, described)
     if reference == BASE:
         reference = _carrier(base_checkpoint, source_checkpoints)
     chosen = _named(reference, base_checkpoint, source_checkpoints)
@@ -252,7 +267,7 @@ def plan(
     check_pipelines(chosen, whole)
     audit(chosen, whole)
     wanted = chosen.dtype if dtype is None else np.dtype(dtype)
-    others = {name: load_config(path) for name, path in (carriers or {}).items()}
+    others = {name: load_config(path, described) for name, path in (carriers or {}).items()}
     carried = with_carriers(chosen, others, whole)
 
     def replaced(one: Any) -> Any:
@@ -273,6 +288,7 @@ def plan_pool(
     names: Sequence[str],
     dtype: str | None = None,
     parts: Sequence[str] | None = None,
+    described: bool = False,
 ) -> Plan:
     """Check that layers of checkpoints can follow one another; their numbers may differ.
 
@@ -282,11 +298,12 @@ def plan_pool(
         names: What messages call the sources.
         dtype: The dtype of the pool; by default the first source's.
         parts: The parts whose layers they are, as for `plan`.
+        described: Whether shapes are all that is wanted, as for `plan`.
 
     Raises:
         CheckpointError: A checkpoint is damaged, or the checkpoints do not fit each other.
     """
-    base_checkpoint, found = open_all(base, sources, parts)
+    base_checkpoint, found = open_all(base, sources, parts, described)
     kept = base_checkpoint if any(isinstance(one, Adapter) for one in found) else None
     wanted = _whole(found[0]).dtype if dtype is None else np.dtype(dtype)
     prepared = Plan(kept, found, 0, wanted)
@@ -294,43 +311,53 @@ def plan_pool(
     return prepared
 
 
-def load_members(plan: Plan) -> list[Model]:
+def load_members(plan: Plan, mesh: Mesh | None = None) -> list[Model]:
     """Load the models of a pool, each with its own vocabulary; adapters are added to their base.
+
+    Args:
+        plan: The plan.
+        mesh: The devices that parameters are split over; by default, all go to one.
 
     Raises:
         CheckpointError: An adapter's factors are not finite.
         ValueError: A model holds NaN or infinite numbers. The message names its path and tensors.
     """
-    base = None if plan.base is None else load(plan.base)
+    base = None if plan.base is None else load(plan.base, mesh=mesh)
     models = []
     for source in plan.sources:
         if isinstance(source, Adapter):
             assert base is not None  # else it is refused in `plan_pool`
-            factors = load_adapter(source, base).params
+            factors = _spread(load_adapter(source, base), mesh).params
             models.append(dataclasses.replace(base, params=materialise(base.params, factors)))
         else:
-            models.append(load(source))
+            models.append(load(source, mesh=mesh))
     for source, model in zip(plan.sources, models, strict=True):
+        if is_abstract(model.params):
+            continue
         stacked = model.family.layout(model.config).stacked
         check_finite(_origin(source), model.params, stacked)
     return models
 
 
-def load_ingredients(plan: Plan) -> Ingredients:
+def load_ingredients(plan: Plan, mesh: Mesh | None = None) -> Ingredients:
     """Read the weights of a plan, and bring them to the reference's vocabulary.
+
+    Args:
+        plan: The plan.
+        mesh: The devices that parameters are split over; by default, all go to one.
 
     Raises:
         CheckpointError: An adapter's factors are not finite.
     """
     checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
-    base = None if plan.base is None else load(plan.base)
+    base = None if plan.base is None else load(plan.base, mesh=mesh)
     loaded = [] if base is None else [base]
     for source in plan.sources:
         if isinstance(source, Adapter):
             assert base is not None  # else it is refused in `plan`
-            loaded.append(load_adapter(source, base))
+            loaded.append(_spread(load_adapter(source, base), mesh))
         else:
-            loaded.append(load(source))
+            loaded.append(load(source, mesh=mesh))
     reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
     aligned, accounts = align_vocabularies(reference, loaded)
     models = tuple(_within(reference, model) for model in aligned)
@@ -342,7 +369,20 @@ def load_ingredients(plan: Plan) -> Ingredients:
         dtype=plan.dtype,
         vocabulary=_accounts(checkpoints, accounts),
         plan=plan,
+        mesh=mesh,
     )
+
+
+def _spread(model: Model, mesh: Mesh | None) -> Model:
+    """Put what a model adds to its base on the devices that the base is split over."""
+    if mesh is None:
+        return model
+    layout = model.family.layout(model.config)
+    return dataclasses.replace(model, params=_placed(model.params, layout, mesh))
+
+
+def _placed(tree: Any, layout: Layout, mesh: Mesh) -> Any:
+    return place(tree, shardings(tree, layout, mesh))
 
 
 def _origin(checkpoint: Checkpoint | Adapter) -> Origin:
@@ -394,6 +434,8 @@ def _carrier(base: Checkpoint | None, sources: Sequence[Checkpoint | Adapter]) -
 
 
 def _ingredient(checkpoint: Checkpoint | Adapter) -> Ingredient:
+    if _whole(checkpoint).described:
+        return Ingredient(str(checkpoint.directory.absolute()), "")
     path, sha256 = str(checkpoint.directory.absolute()), weights_hash(checkpoint.directory)
     if isinstance(checkpoint, Checkpoint) and checkpoint.baked is not None:
         lora, strength = checkpoint.baked.adapter.directory.absolute(), checkpoint.baked.strength

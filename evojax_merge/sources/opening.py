@@ -23,7 +23,12 @@ from evojax_merge.sources.baked import Baked, split_baked
 Opened = tuple[Checkpoint | None, tuple[Checkpoint | Adapter, ...]]
 
 
-def open_all(base: str | None, sources: Sequence[str], parts: Sequence[str] | None) -> Opened:
+def open_all(
+    base: str | None,
+    sources: Sequence[str],
+    parts: Sequence[str] | None,
+    described: bool = False,
+) -> Opened:
     """Read the headers of a base and of sources, and take the merged parts of each.
 
     A model by itself stands for the part that it is. It is unchanged from the base in the others.
@@ -34,14 +39,15 @@ def open_all(base: str | None, sources: Sequence[str], parts: Sequence[str] | No
             of the base, and models with a LoRA baked in (see `split_baked`).
         parts: The names of the merged parts, where a model consists of parts; by default, those
             that are models by themselves.
+        described: Whether shapes are all that is wanted, so that weights need not be there.
 
     Raises:
         CheckpointError: A checkpoint is damaged or lacks a part, or no source has some part.
     """
     spelled = [split_baked(source) or Baked(source, "") for source in sources]
-    paths = [resolve(source.model) for source in spelled]
-    whole_base = None if base is None else load_config(base)
-    models = {path: load_config(path) for path in paths if not is_adapter(path)}
+    paths = [resolve(source.model, weights=not described) for source in spelled]
+    whole_base = None if base is None else load_config(base, described)
+    models = {path: load_config(path, described) for path in paths if not is_adapter(path)}
     opened = [one for one in (whole_base, *models.values()) if one is not None]
     first = next((one for one in opened if has_parts(one)), None)
     if first is None:

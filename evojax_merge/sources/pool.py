@@ -1,9 +1,12 @@
 """A pool: the layers of several models one after another, for paths to run through."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.checkpoints import Checkpoint, CheckpointError, Model
@@ -12,6 +15,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.models.decoder.windows import window_fields
 from evojax_merge.models.family import DECODER
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
@@ -105,11 +109,11 @@ def make_pool(
     params = {}
     stacked = frame.family.layout(frame.config).stacked
     for path, leaf in flatten(frame.params).items():
-        if path in stacked:
-            parts = [np.asarray(own[path]).astype(wanted, copy=False) for own in leaves]
-            params[path] = np.concatenate(parts)
+        parts = [own[path] for own in leaves] if path in stacked else [leaf]
+        if is_abstract(parts):
+            params[path] = jax.eval_shape(functools.partial(_laid, wanted, jnp), parts)
         else:
-            params[path] = np.asarray(leaf).astype(wanted, copy=False)
+            params[path] = _laid(wanted, np, parts)
     layers = tuple(model.config.num_layers for model in models)
     windows = tuple(window for model in models for window in model.config.windows)
     config = dataclasses.replace(frame.config, num_layers=sum(layers), windows=windows)
@@ -120,6 +124,12 @@ def make_pool(
         config,
         unflatten(params),
     )
+
+
+def _laid(dtype: np.dtype, library: Any, parts: Sequence[Any]) -> Any:
+    """Lay arrays one after another, by NumPy or by JAX."""
+    cast = [library.asarray(part).astype(dtype, copy=False) for part in parts]
+    return cast[0] if len(cast) == 1 else library.concatenate(cast)
 
 
 def _window_problems(names: Sequence[str], models: Sequence[Model | Checkpoint]) -> list[str]:

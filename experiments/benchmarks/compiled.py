@@ -5,33 +5,30 @@ python experiments/benchmarks/compiled.py --devices h100 --only 'decode 32 rows 
 
 The programs are the package's own, in bfloat16, compiled ahead of time for a described device. For
 each, its memory and the time that compiling took are printed. Of a decode step the bytes of device
-memory are counted that the body of its loop moves (see `hlo_bytes`), against the least: weights
-once, without an embedding table that is only looked up in, and the cache in use once. Of a merge
-those of the whole program are counted, against base, sources and result once. Prompts have
-``PROMPT`` tokens and answers up to ``NEW``, so that a cache has as many slots as both together. An
-H100's decode step reads the slots in use alone. It is counted with all of them in use, and with
-half.
+memory are counted that the body of its loop moves (see `evojax_merge.costs.hlo`), against the
+least: weights once, without an embedding table that is only looked up in, and the cache in use
+once. Of a merge those of the whole program are counted, against base, sources and result once.
+Prompts have ``PROMPT`` tokens and answers up to ``NEW``, so that a cache has as many slots as both
+together. An H100's decode step reads the slots in use alone. It is counted with all of them in use,
+and with half.
 """
 
 import argparse
-import importlib.util
 import math
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hlo_bytes import KERNEL, decode_body, moved, parse, total
-from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from measure import Row, main, row
 
 from evojax_merge import operators
+from evojax_merge.costs import topologies
+from evojax_merge.costs.hlo import KERNEL, decode_body, moved, parse, total
 from evojax_merge.measuring.candidates import whole_models
 from evojax_merge.measuring.programs import merging_program, population_shapes, running_program
 from evojax_merge.models.decoder.decode_kernel import BLOCK
@@ -145,20 +142,8 @@ PROGRAMS: dict[str, tuple[Program, ...]] = {
     "v5p": LARGE,
 }
 
-NEEDED = {
-    "h100": ("jax_plugins.xla_cuda12", "jax_cuda12_plugin", "nvidia.cuda_nvcc"),
-    "v5p": ("libtpu",),
-}
-"""The modules that compiling for a device takes."""
-
-ENVIRONMENT = {
-    "JAX_PLATFORMS": "cpu",  # what JAX itself runs on
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "XLA_FLAGS": "--xla_gpu_autotune_level=0",  # nothing can be tried
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
+TOPOLOGIES = {"h100": "h100:1", "v5p": "v5p:2x2x1"}
+"""The machine of each device, of which one device is taken."""
 
 
 class Target(NamedTuple):
@@ -174,22 +159,15 @@ class Target(NamedTuple):
         Raises:
             SystemExit: A compiler is not installed.
         """
-        missing = [module for module in NEEDED[name] if not _is_there(module)]
-        if missing:
-            raise SystemExit(
-                f"compiling for {name} needs {', '.join(missing)}: run make bench-compiled, or "
-                "pip install --constraint constraints.txt '.[compiled]' in an environment of its "
-                "own"
-            )
-        if name == "h100":
-            facts = Path(__file__).with_name("h100.txtpb").read_text()
-            topology = topologies.get_topology_desc(
-                platform="cuda", topology_name="", target_config=facts, topology="1x1x1"
-            )
-        else:
-            topology = topologies.get_topology_desc(platform="tpu", topology_name="v5p:2x2x1")
-        devices = np.array([[topology.devices[0]]])
-        return cls(name, Mesh(devices, ("pop", "model"), axis_types=(AxisType.Auto,) * 2))
+        topology = topologies.parse(TOPOLOGIES[name])
+        try:
+            topologies.check_installed(topology)
+        except ValueError as error:
+            raise SystemExit(f"{error}; or run make bench-compiled") from error
+        device = topologies.devices_of(topology)[0]
+        return cls(
+            name, Mesh(np.array([[device]]), ("pop", "model"), axis_types=(AxisType.Auto,) * 2)
+        )
 
     def array(self, *shape: int, dtype: Any = jnp.int32, axes: P | None = None) -> Any:
         sharding = NamedSharding(self.mesh, axes or P())
@@ -209,7 +187,9 @@ class Model:
             {path: target.array(*shape, dtype=jnp.bfloat16) for path, shape in shapes}
         )
         formed = jax.eval_shape(self.candidates.form, self.tree)
-        self.buffer = population_shapes(formed, self.candidates.axes, candidates, target.mesh)
+        self.buffer = population_shapes(
+            formed, self.candidates.axes, candidates, target.mesh, self.layout
+        )
         self.bytes = 2 * sum(math.prod(shape) for _, shape in shapes)
 
     def least(self, candidates: int, rows: int, slots: int) -> int:
@@ -218,13 +198,6 @@ class Model:
         looked_up = 0 if c.tie_word_embeddings else 2 * c.vocab_size * c.hidden_size
         cache = rows * slots * c.num_layers * c.num_kv_heads * c.head_dim * 2 * 2
         return candidates * (self.bytes - looked_up + cache)
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # nor is the package that it is in
-        return False
 
 
 def lowered(program: Program, model: Model, target: Target) -> Any:
@@ -260,7 +233,7 @@ def _merging(program: Merge, model: Model, target: Target) -> Any:
 
     base = model.tree if operator.needs_base else None
     genotypes = target.array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    run = merging_program(merge, model.candidates, target.mesh)
+    run = merging_program(merge, model.candidates, model.buffer, target.mesh)
     materials = (base, (model.tree,) * len(SOURCES))
     return run.lower(model.buffer, materials, genotypes, target.array())
 
@@ -302,7 +275,8 @@ def measured(program: Program, target: Target) -> list[Row]:
 
 
 def benchmark(devices: Sequence[str], only: Sequence[str]) -> list[Row]:
-    os.environ.update(ENVIRONMENT)
+    for name in devices:
+        topologies.set_environment(topologies.parse(TOPOLOGIES[name]))
     jax.config.update("jax_platforms", "cpu")
     targets = [Target.of(name) for name in devices]
     return [

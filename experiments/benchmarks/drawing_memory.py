@@ -98,7 +98,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
     shapes = VAE.layout(pictures).shapes.items()
     whole = unflatten({path: array(*shape) for path, shape in shapes})
     vae = {name: whole[name] for name in ("decoder", "post_quant_conv")}
-    buffer = population_shapes(model, candidates.axes, 1, mesh)
+    buffer = population_shapes(model, candidates.axes, 1, mesh, layout)
     context, pooled = config.context_width, config.pooled_width
     told = Conditions(array(PROMPTS, TOKENS, context), array(PROMPTS, pooled), array(PROMPTS, 6))
     seeds = array(PROMPTS, dtype=jnp.uint32)
@@ -160,7 +160,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
         say("of these, the VAE's, in float32", products(decode.jaxpr) / 1e12, "TFLOP")
         if target is None:
             return rows
-        merging = merging_program(merge_fn, candidates, mesh)
+        merging = merging_program(merge_fn, candidates, buffer, mesh)
         genotypes = array(1, space.dims, axes=P("pop"))
         measured("merge", merging.lower(buffer, sources, genotypes, array(dtype=jnp.int32)))
         for count in ROWS:

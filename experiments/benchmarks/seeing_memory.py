@@ -87,7 +87,8 @@ def benchmark(target: Path | None = None) -> list[Row]:
     model = tree(DECODER, config)
     eyes = tree(LLAVA, LLAVA.only(whole, ("vision_tower", "projector")))
     candidates = whole_models(DECODER.layout(config))
-    buffer = population_shapes(jax.eval_shape(candidates.form, model), candidates.axes, 1, mesh)
+    formed, layout = jax.eval_shape(candidates.form, model), DECODER.layout(config)
+    buffer = population_shapes(formed, candidates.axes, 1, mesh, layout)
     rows = [
         row("language model, bfloat16", bytes_of(model) / 1e9, "GB"),
         row("tower and projector, bfloat16", bytes_of(eyes) / 1e9, "GB"),
@@ -125,7 +126,7 @@ def benchmark(target: Path | None = None) -> list[Row]:
     tiles = array(TILES, 3, side, side, dtype=jnp.uint8)
     measured("tower and projector", see.lower(eyes, tiles))
     genotypes = array(1, space.dims, dtype=jnp.float32, axes=P("pop"))
-    merging = merging_program(merge_fn, candidates, mesh)
+    merging = merging_program(merge_fn, candidates, buffer, mesh)
     materials = (model, (model, model))
     measured("merge", merging.lower(buffer, materials, genotypes, array()))
     request = Generate(NEW, (2,), 0, slots=SLOTS, image_token_id=IMAGE_TOKEN)

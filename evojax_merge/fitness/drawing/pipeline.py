@@ -27,7 +27,7 @@ from evojax_merge.params.types import Float, Params
 CLASS = "_class_name"
 """The key of the class of diffusers that runs a pipeline."""
 
-_DECODING = ("decoder", "post_quant_conv")
+DECODING = ("decoder", "post_quant_conv")
 """The parts of an autoencoder that latents pass on their way to a picture."""
 
 
@@ -67,10 +67,10 @@ class Pipeline:
         self._whole, self._merged, self._sampling = whole, set(merged), sampling
         self._config: DiffusionConfig = whole.config
         self.guided = sampling.guidance > 1
-        self.size = _size(self._config, sampling, f"{task}: {whole.directory}")
+        self.size = size_of(self._config, sampling, f"{task}: {whole.directory}")
         try:
-            self._sampler = _sampler(whole, sampling)
-            self._conditioning = _conditioning(whole, sampling)
+            self._sampler = sampler_of(whole, sampling)
+            self._conditioning = conditioning_of(whole, sampling)
         except ValueError as error:
             raise ValueError(f"{task}: {whole.directory}: {error}") from error
         given = None if tokenizers is None else resolve(tokenizers)
@@ -159,7 +159,7 @@ class Pipeline:
         if VAE not in self._merged:
             exact = np.float32 if self._config.vae.force_upcast else None
             whole = parts_of(self._whole, (VAE,), exact)[VAE]
-            found[VAE] = {name: own for name, own in whole.items() if name in _DECODING}
+            found[VAE] = {name: own for name, own in whole.items() if name in DECODING}
         others = (*self._config.encoders, UNET) if self.reads else (UNET,)
         lacking = tuple(name for name in others if name not in self._merged)
         return found | parts_of(self._whole, lacking)
@@ -191,7 +191,12 @@ class Pipeline:
         return np.repeat(time_ids(*self.size)[None], rows, axis=0)
 
 
-def _sampler(whole: Checkpoint, sampling: Sampling) -> Sampler:
+def sampler_of(whole: Checkpoint, sampling: Sampling) -> Sampler:
+    """How noise becomes latents, by a pipeline's scheduler and what was chosen.
+
+    Raises:
+        ValueError: The scheduler cannot do so.
+    """
     return Sampler.from_hf(
         whole.hf_config.get(SCHEDULER) or {},
         sampling.steps,
@@ -201,7 +206,12 @@ def _sampler(whole: Checkpoint, sampling: Sampling) -> Sampler:
     )
 
 
-def _conditioning(whole: Checkpoint, sampling: Sampling) -> Conditioning:
+def conditioning_of(whole: Checkpoint, sampling: Sampling) -> Conditioning:
+    """How the states of a pipeline's text encoders become conditions.
+
+    Raises:
+        ValueError: The pipeline cannot have them so.
+    """
     found = Conditioning.from_hf(
         {**whole.hf_config.get(INDEX_KEY, {}), CLASS: whole.hf_config[CLASS]},
         pooled=sampling.pooled,
@@ -212,7 +222,7 @@ def _conditioning(whole: Checkpoint, sampling: Sampling) -> Conditioning:
     return found
 
 
-def _size(config: DiffusionConfig, sampling: Sampling, where: str) -> tuple[int, int]:
+def size_of(config: DiffusionConfig, sampling: Sampling, where: str) -> tuple[int, int]:
     """The height and width of pictures.
 
     Raises:

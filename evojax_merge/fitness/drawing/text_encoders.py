@@ -78,6 +78,9 @@ class TextEncoders:
                 if parts[0] is not None
             }
 
+        if self._whole.described:
+            params = parts_of(self._whole, tuple(encoders), np.float32)
+            return jax.eval_shape(program, params, tokens)
         settings = {
             "format": FORMAT,
             "conditioning": repr(self._conditioning),

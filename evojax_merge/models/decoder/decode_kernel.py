@@ -19,6 +19,7 @@ import numpy as np
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from evojax_merge.models.target import target
 from evojax_merge.params.types import Array, Float, Int
 
 BLOCK = 64
@@ -65,11 +66,12 @@ def join(parts: Partial) -> Partial:
 def is_computed(dtype: Any, head_dim: int) -> bool:
     """Tell whether the kernel computes attention of such keys: 16 bits, 2ⁿ channels from 16 on.
 
-    A GPU whose kernel fails, or gives other numbers than plain products do, is left to those.
+    It computes whole models alone. A GPU whose kernel fails, or gives other numbers than plain
+    products do, is left to those.
     """
     narrow = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
     able = narrow and head_dim >= _ROWS and math.log2(head_dim).is_integer()
-    return able and _works(jnp.dtype(dtype), head_dim)
+    return able and target().whole and _works(jnp.dtype(dtype), head_dim)
 
 
 @functools.partial(jax.jit, static_argnames=("scale", "soft_cap", "interpret"))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 from jax.extend.backend import get_backend
 
+from evojax_merge.models.target import target
 from evojax_merge.params.types import Array, Bool, Float
 
 Implementation = Literal["xla", "cudnn"]
@@ -20,9 +21,13 @@ Implementation = Literal["xla", "cudnn"]
 def implementation_for(dtype: Any, head_dim: int) -> Implementation | None:
     """Return the fused kernel for arrays like these on the default backend, or None.
 
+    It computes whole models alone.
+
     cuDNN computes half precision with heads of a multiple of 8 channels, up to 128 of them, from
     NVIDIA's Ampere generation on, and up to 256 from Hopper on.
     """
+    if not target().whole:
+        return None
     if jax.default_backend() != "gpu" or "cuda" not in get_backend().platform_version:
         return None
     if jnp.dtype(dtype) not in (jnp.bfloat16, jnp.float16) or head_dim % 8:

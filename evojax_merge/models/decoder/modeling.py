@@ -24,6 +24,7 @@ from evojax_merge.models.decoder.layers import DecoderLayer, Embedding, Linear, 
 from evojax_merge.models.decoder.params import STACK, is_unrolled, layout
 from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
+from evojax_merge.params.loops import HOPS, while_loop
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
 
 LOGIT_BYTES = 2**28
@@ -173,7 +174,7 @@ class Decoder(nnx.Module):
             )
 
         begin = (jnp.int32(0), jnp.zeros_like(x), x, cache)
-        _, stream, branch, cache = jax.lax.while_loop(unfinished, hop, begin)
+        _, stream, branch, cache = while_loop(HOPS, unfinished, hop, begin)
         return stream + branch, cache
 
 

@@ -69,6 +69,10 @@ _READS = {
 } | {"lm_head.weight": "lm_head"}
 
 
+_SUMMED = ("o_proj.weight", "down_proj.weight")
+"""The weights whose inputs are split, as they read what split heads and split products give."""
+
+
 def _shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
     """Map each leaf's path to its shape, in tree order. Stacked ones begin with the layers."""
     c = config
@@ -119,7 +123,7 @@ def layout(config: DecoderConfig) -> Layout:
     leaves = {path: _leaf(path, shape) for path, shape in _shapes(config).items()}
     return Layout(
         leaves,
-        {STACK: Stack(STACK, config.num_layers, unrolled=True)},
+        {STACK: Stack(STACK, config.num_layers, unrolled=True, heads=config.num_kv_heads)},
         {NAMES["lm_head.weight"]: NAMES["embed_tokens.weight"]} if tied else {},
     )
 
@@ -140,6 +144,7 @@ def _leaf(path: str, shape: tuple[int, ...]) -> Leaf:
         place="each" if path.startswith(STACK + ".") else place,
         token_table=group in ("embedding", "head"),
         reads=_READS.get(path),
+        split=-1 if path.endswith(_SUMMED) else None,
     )
 
 

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping
 
-import jax
-
 from evojax_merge.models.clip.abilities import activation_bytes
 from evojax_merge.models.clip.config import CLIPConfig
 from evojax_merge.models.diffusion.conditions import Conditions, PromptTokens
 from evojax_merge.models.diffusion.drawing import decoded_at_a_time
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import Draw
+from evojax_merge.models.target import target
 from evojax_merge.models.unet import params as unet_params
 from evojax_merge.models.unet.attention import scores_at_a_time
 from evojax_merge.models.unet.config import UNetConfig
@@ -59,7 +58,7 @@ def drawing_bytes(
             if encoder.text is not None
         )
     pictures = 4 * 3 * request.height * request.width * rows
-    if itemsize < 4 and jax.default_backend() == "cpu":
+    if itemsize < 4 and target().platform == "cpu":
         # A processor computes in float32, and keeps the weights in it while it takes steps.
         steps += 4 * _size(unet_params.layout(config))
     if itemsize < 4 and request.vae.force_upcast:

@@ -45,7 +45,7 @@ def seeing_layout(
             leaves[f"{TOWER}.{path}"] = _within(TOWER, own, f"{TOWER}.layers")
     if LANGUAGE in config.present:
         stack, language = f"{LANGUAGE}.layers", decoder_params.layout(config.text)
-        stacks[stack] = Stack(stack, config.text.num_layers, unrolled=True)
+        stacks[stack] = language.stacks[decoder_params.STACK]._replace(name=stack)
         for path, leaf in language.leaves.items():
             own = leaf._replace(tensor=language_name(leaf.tensor))
             leaves[f"{LANGUAGE}.{path}"] = _within(LANGUAGE, own, stack)

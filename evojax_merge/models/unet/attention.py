@@ -8,6 +8,7 @@ from flax import nnx
 
 from evojax_merge.models.decoder.flash import implementation_for
 from evojax_merge.models.pieces import in_pieces
+from evojax_merge.models.target import target
 from evojax_merge.models.unet.layers import Linear, numbered
 from evojax_merge.params.types import Array, Float
 
@@ -55,7 +56,7 @@ def scores_at_a_time(sequences: int, seq: int, keys: int) -> int:
 
 
 def _most() -> int:
-    return _SCORES["cpu" if jax.default_backend() == "cpu" else "accelerator"]
+    return _SCORES["cpu" if target().platform == "cpu" else "accelerator"]
 
 
 def _mix(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from evojax_merge.models.probe import observed
+from evojax_merge.models.target import target
 from evojax_merge.params.types import Array, Float
 
 Grid = Float[Array, "batch _ _ _"]
@@ -67,7 +68,7 @@ class Conv(nnx.Module):
         if weight.shape[2:] == (1, 1):
             return jnp.einsum("...i,oi->...o", x, weight[:, :, 0, 0]) + self.bias[...]
         # A CPU's convolution lays the kernel out anew, which for few pixels takes longer than that.
-        few = math.prod(x.shape[:3]) <= len(weight) and jax.default_backend() == "cpu"
+        few = math.prod(x.shape[:3]) <= len(weight) and target().platform == "cpu"
         if few and self.stride == 1:
             return _of_few_pixels(x, weight, self.padding) + self.bias[...]
         y = jax.lax.conv_general_dilated(

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.operators import Operator
 from evojax_merge.operators.evidence import EvidenceRequest
+from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 from evojax_merge.sources.evidence import store
@@ -83,6 +85,9 @@ def collect(
     found = []
     for index, (own, source, name) in enumerate(zip(items, sources, names, strict=True)):
         file = None if directory is None else directory / f"{request.kind}-{index}.safetensors"
+        if is_abstract(source.params):
+            found.append(_shapes(request.kind, source))
+            continue
         wanted = {"kind": request.kind, "items_sha256": own.items_sha256}
         if file is not None:
             wanted["weights_sha256"] = params_hash(source.params)
@@ -108,6 +113,15 @@ def collect(
             by_leaf(source.family, source.config, leaves) if request.kind == "gram" else leaves
         )
     return tuple(found)
+
+
+def _shapes(kind: str, source: Model) -> dict[str, Any]:
+    """The shapes of the evidence of a model whose parameters are shapes."""
+    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(source.params).items()}
+    if kind == "gram":
+        read = source.family.layout(source.config).linear_inputs
+        shapes = {path: (*shapes[path][:-2], *shapes[path][-1:] * 2) for path in read}
+    return {path: jax.ShapeDtypeStruct(shape, np.float32) for path, shape in shapes.items()}
 
 
 def params_hash(params: Params) -> str:

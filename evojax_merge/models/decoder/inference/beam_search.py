@@ -20,6 +20,7 @@ from evojax_merge.models.decoder.inference.decoding import Decoding, Prompts
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed
 from evojax_merge.models.decoder.inference.repetition import penalised, with_token
+from evojax_merge.params.loops import STEPS, while_loop
 from evojax_merge.params.types import Array, Bool, Float, Int
 
 
@@ -151,5 +152,5 @@ def _search(search: BeamSearch, lanes: Lanes, prompts: Prompts) -> Int[Array, "*
         return search.prefill(model, prompts)
 
     begun = (jnp.int32(1), lanes.each(prefill))
-    _, state = jax.lax.while_loop(unfinished, decode, begun)
+    _, state = while_loop(STEPS, unfinished, decode, begun)
     return state.beams.answers[..., 0, :]

@@ -22,6 +22,7 @@ from evojax_merge.models.decoder.inference.decoding import Prompts
 from evojax_merge.models.decoder.inference.greedy import Greedy, Last
 from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.prefix import Primed, empty_cache
+from evojax_merge.params.loops import REFILLS, STEPS, while_loop
 from evojax_merge.params.types import Array, Bool, Int
 
 _DUE = 0.75
@@ -107,13 +108,13 @@ def answer_in_turn(
         def fill(model: Primed, queue: _Queue) -> _Queue:
             return _refill(greedy, model, queue, time, prompts, refill)
 
-        return jax.lax.while_loop(goes_on, decode, (time, lanes.each(fill, queue)))
+        return while_loop(STEPS, goes_on, decode, (time, lanes.each(fill, queue)))
 
     def empty(model: Primed) -> _Queue:
         return _empty(greedy, model, slots, count, length)
 
     begin = (jnp.int32(length), lanes.each(empty))
-    _, queue = jax.lax.while_loop(unfinished, turn, begin)
+    _, queue = while_loop(REFILLS, unfinished, turn, begin)
     return lanes.each(lambda _, queue: _with_answers(queue), queue)
 
 

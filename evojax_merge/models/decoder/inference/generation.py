@@ -22,6 +22,7 @@ from evojax_merge.models.decoder.inference.lanes import Lanes
 from evojax_merge.models.decoder.inference.pictures import Pictures
 from evojax_merge.models.decoder.inference.prefix import Primed, candidates, prime
 from evojax_merge.models.decoder.params import layout
+from evojax_merge.params.loops import STEPS, while_loop
 from evojax_merge.params.types import Array, Bool, Int, Params, Tokens
 
 
@@ -133,4 +134,4 @@ def _answer_together(
 
     answers = jnp.full((*lanes.lead, batch, new), greedy.pad_id, jnp.int32)
     first = _Answers(jnp.int32(1), last, ended, write(answers, last.token, 0), cache)
-    return jax.lax.while_loop(unfinished, decode, first).output
+    return while_loop(STEPS, unfinished, decode, first).output

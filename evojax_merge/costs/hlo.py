@@ -1,11 +1,14 @@
 """Bytes of device memory that a compiled program moves, counted in its scheduled HLO text.
 
+Collectives between devices are counted there, too.
+
 XLA counts for a TPU, for whole programs and with loops as one turn, and not for a GPU. Here each
 instruction of a computation counts what it reads of its operands and what it writes:
 
 - Of an operand that is only sliced or looked up in, the slices count.
 - Of an array that is updated in place, the update counts.
-- A loop counts as often as it turns. Of branches the one counts that moves most.
+- A loop counts as often as it turns; where the compiler does not know it, as `loops` says. Of
+  branches the one counts that moves most.
 - An array in another memory does not count: ``S(1)`` is a TPU's vector memory. A copy into it is
   one read, and products that read it there are none.
 
@@ -16,9 +19,11 @@ import dataclasses
 import functools
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+from evojax_merge.costs.turns import Turns
 
 KERNEL = "attention_of_slots_in_use"
 """The name of the kernel of decoding, which reads the slots in use of its keys and values alone."""
@@ -39,9 +44,19 @@ _LINE = re.compile(r"\s+(ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
 
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
-    *("copy-done", "async-done", "partition-id"),
+    *("copy-done", "slice-done", "dynamic-slice-done", "async-done", "partition-id"),
 }
+_COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-permute",
+    "collective-broadcast",
+)
 _SLICING = {"slice", "dynamic-slice", "gather"}
+_SLICING_APART = {"slice-start", "dynamic-slice-start"}
 _IN_PLACE = {"dynamic-update-slice", "scatter"}
 
 
@@ -71,6 +86,12 @@ class Instruction(NamedTuple):
         """How often a loop turns, or None where the compiler does not know."""
         found = re.search(r"known_trip_count[^\d]*(\d+)", self.attributes)
         return int(found[1]) if found else None
+
+    @property
+    def origin(self) -> str:
+        """The names of what it was made for, from the outermost to the innermost."""
+        found = re.search(r'op_name="([^"]*)"', self.attributes)
+        return found[1] if found else ""
 
     def branches(self) -> list[str]:
         """Return the names of the computations between which a conditional chooses."""
@@ -176,13 +197,16 @@ def decode_body(module: Module) -> str:
     return found[-1]
 
 
-def moved(module: Module, computation: str, in_use: float = 1.0) -> list[Moved]:
+def moved(
+    module: Module, computation: str, in_use: float = 1.0, turns: Turns | None = None
+) -> list[Moved]:
     """Count what each instruction of a computation, and of those that it runs, moves.
 
     Args:
         module: The module.
         computation: The name of the computation.
         in_use: The share of the slots that `KERNEL` reads, in the programs that have it.
+        turns: How often loops turn of which the compiler does not know it.
 
     Raises:
         ValueError: It is not known how often a loop turns.
@@ -193,14 +217,13 @@ def moved(module: Module, computation: str, in_use: float = 1.0) -> list[Moved]:
         if one.op in _FREE:
             continue
         if one.op == "while":
-            if one.turns is None:
-                raise ValueError(f"it is not known how often the loop {one.name} turns")
-            for part in moved(module, one.called("body"), in_use):
-                found.append(Moved(part[0], *(one.turns * count for count in part[1:])))
+            often = _turns(one, turns)
+            for part in moved(module, one.called("body"), in_use, turns):
+                found.append(Moved(part[0], *(round(often * count) for count in part[1:])))
         elif one.op in ("call", "async-start"):
-            found += moved(module, one.called("(?:calls|to_apply)"), in_use)
+            found += moved(module, one.called("(?:calls|to_apply)"), in_use, turns)
         elif one.op == "conditional":
-            ways = [moved(module, name, in_use) for name in one.branches()]
+            ways = [moved(module, name, in_use, turns) for name in one.branches()]
             found += max(ways, key=total)
         else:
             reads = [_read_by(module, own, one, place) for place in range(len(one.operands))]
@@ -209,6 +232,20 @@ def moved(module: Module, computation: str, in_use: float = 1.0) -> list[Moved]:
                     reads[place] = round(reads[place] * in_use)
             found.append(Moved(one, sum(reads), _written(module, own, one)))
     return found
+
+
+def collectives(module: Module) -> dict[str, int]:
+    """Count the collective instructions of a program by kind, those that are begun apart, too.
+
+    Args:
+        module: The module. An instruction in a loop counts once.
+    """
+    kinds = Counter(
+        one.op.removesuffix("-start")
+        for computation in module.computations.values()
+        for one in computation.instructions.values()
+    )
+    return {kind: kinds[kind] for kind in _COLLECTIVES if kinds[kind]}
 
 
 def total(parts: list[Moved]) -> int:
@@ -226,13 +263,24 @@ def _divided(rest: str) -> tuple[str, str]:
     return rest, ""
 
 
-def _sizes(kind: str) -> list[int]:
-    """Count the bytes of each array of a type; those in another memory have none."""
+def _sizes(kind: str, anywhere: bool = False) -> list[int]:
+    """Count the bytes of each array of a type; those in another memory have none, unless asked."""
     found = []
     for dtype, shape, layout in _ARRAY.findall(kind):
         if dtype in _BYTES:
             elements = math.prod(int(side) for side in shape.split(",") if side)
-            found.append(0 if _ELSEWHERE.search(layout) else _BYTES[dtype] * elements)
+            elsewhere = _ELSEWHERE.search(layout) and not anywhere
+            found.append(0 if elsewhere else _BYTES[dtype] * elements)
+    return found
+
+
+def _turns(loop: Instruction, turns: Turns | None) -> float:
+    often = loop.turns
+    if often is not None:
+        return often
+    found = None if turns is None else turns.of(loop.origin)
+    if found is None:
+        raise ValueError(f"it is not known how often the loop {loop.name} turns")
     return found
 
 
@@ -254,6 +302,8 @@ def _read_by(module: Module, own: Computation, one: Instruction, place: int) -> 
     whole = size(own.instructions[operand].type)
     if place == 0 and one.op in _SLICING:
         return min(whole, size(one.type))
+    if place == 0 and one.op in _SLICING_APART:
+        return min(whole, _sizes(one.type, anywhere=True)[1])
     if (place == 0 and one.op in _IN_PLACE) or one.op == "tuple":
         return 0
     if one.op == "bitcast":
@@ -277,6 +327,8 @@ def _written(module: Module, own: Computation, one: Instruction) -> int:
     arrays = _sizes(one.type)
     if one.op == "copy-start":  # which gives the source, too, where it stands
         return arrays[0]
+    if one.op in _SLICING_APART:  # which gives the source first
+        return arrays[1]
     if one.op == "custom-call" and "gemm" in one.attributes.partition(",")[2][:80]:
         return arrays[0]  # the others are room to work in
     updates = _updates(module, own, one)

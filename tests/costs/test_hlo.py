@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.benchmarks.hlo_bytes import decode_body, moved, parse, size, total
+from evojax_merge.costs.hlo import decode_body, moved, parse, size, total
 
 WEIGHT, STATE, CACHE, LOGITS = 2 * 64 * 32, 2 * 4 * 32, 2 * 4 * 16 * 8, 2 * 4 * 64
 
