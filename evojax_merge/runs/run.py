@@ -19,6 +19,8 @@ from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say
 from evojax_merge.measuring.heldout import Heldout
+from evojax_merge.params.on_host import of_this_process
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.recipes.weights import WeightsRecipe
@@ -186,10 +188,22 @@ class _Runner:
         if hosts.is_first():
             stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
             outcome.plot(problem, recipe, stages)
-        if self.experiment.export and model is not None and hosts.is_first():
+        if self.experiment.export and model is not None:
+            self._export(model)
+        return Run(self.directory, recipe, model, [*results, *members])
+
+    def _export(self, model: Model) -> None:
+        """Write the winner, which processes may hold in parts, by the first one."""
+        stacked = model.family.layout(model.config).stacked
+        own = {}
+        for path, leaf in flatten(model.params).items():
+            read = of_this_process(leaf, path in stacked)
+            if hosts.is_first():
+                own[path] = read
+        if hosts.is_first():
+            model = dataclasses.replace(model, params=unflatten(own))
             export(model, self.directory / EXPORT, overwrite=True)
             say(self.console, f"exported to {self.directory / EXPORT}")
-        return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; None where there can be none, so that no search is lost."""

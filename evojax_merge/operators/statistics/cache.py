@@ -75,7 +75,14 @@ class Entry:
     file: Path
 
     def read(self) -> dict[str, np.ndarray] | None:
-        """The arrays of the entry; None where there are none, or none that can be trusted."""
+        """The arrays of the entry; None where there are none, or none that can be trusted.
+
+        Of several processes all have them or none: they compute statistics together.
+        """
+        arrays = self._read()
+        return arrays if hosts.least(int(arrays is not None)) else None
+
+    def _read(self) -> dict[str, np.ndarray] | None:
         if not self.file.is_file():
             return None
         try:
@@ -94,10 +101,17 @@ class Entry:
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the arrays, and remove the oldest entries beyond the limit.
 
-        Of several processes the first one does.
+        Of several processes the first one does, and others where they have a directory of their
+        own.
         """
         if not hosts.is_first():
-            return
+            hosts.barrier()
+        if hosts.is_first() or not self.file.is_file():
+            self._write(arrays)
+        if hosts.is_first():
+            hosts.barrier()
+
+    def _write(self, arrays: Mapping[str, np.ndarray]) -> None:
         limit = self.cache.limit_gb * 1e9
         if sum(array.nbytes for array in arrays.values()) > limit:
             return
