@@ -143,7 +143,14 @@ class Setup(abc.ABC):
             )
             held.append((shapes, model.family.layout(model.config)))
         fits = fits_on(Memory.of(jax.local_devices()[0]), held)
-        return self.experiment.mesh(fits=fits)
+        mesh = self.experiment.mesh(fits=fits)
+        taking_part = {device.process_index for device in mesh.devices.flat}
+        if len(taking_part) < jax.process_count():
+            raise ValueError(
+                f"the mesh has devices of {len(taking_part)} of {jax.process_count()} processes; "
+                "use mesh=auto, or start as many processes as take part"
+            )
+        return mesh
 
     @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
