@@ -6,7 +6,7 @@ from rich.console import Console
 
 from evojax_merge import api, hosts
 from evojax_merge.config import compose, foreign_factories, read_config_file
-from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.documents.terminal import Parser, announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
 
@@ -25,18 +25,20 @@ def run(arguments: list[str], console: Console) -> None:
         help="import and run what the run's configuration names from outside this package",
     )
     parser.add_argument(
-        "settings",
+        "overrides",
         nargs="*",
         metavar="distributed.KEY=VALUE",
         help="the processes that continue the run together; conf/config.yaml has the keys",
     )
-    options = parser.parse_intermixed_args(arguments)
-    for word in options.settings:
-        if not word.startswith("distributed."):
+    flags_first = sorted(arguments, key=lambda word: not word.startswith("-"))
+    options = parser.parse_args(flags_first)
+    for override in options.overrides:
+        if not override.startswith("distributed."):
             raise ValueError(
-                f"{word}: a run goes on as it was configured; only distributed.KEY=VALUE is taken"
+                f"{printable(override)}: a run stays what it was; a resume takes "
+                "distributed.KEY=VALUE only"
             )
-    distributed = hosts.DistributedConfig(**compose(options.settings).distributed)
+    distributed = hosts.DistributedConfig(**compose(options.overrides).distributed)
     hosts.start(distributed)
     console.quiet = not hosts.is_first()
     directory = options.directory
