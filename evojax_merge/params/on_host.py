@@ -15,6 +15,18 @@ def fetch(array: Any) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def of_this_process(leaf: Any, layered: bool) -> Any:
+    """A leaf that this process can read without the others, as when one of them writes it.
+
+    Args:
+        leaf: An array, or what is none. All processes must ask for it together.
+        layered: Whether its first axis counts layers, which are fetched one after another.
+    """
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return leaf
+    return leaf.addressable_data(0) if leaf.is_fully_replicated else on_host(leaf, layered)
+
+
 def is_on_host(leaf: Any) -> bool:
     """Whether the host reads a leaf where it stands, as a processor's own arrays."""
     if not isinstance(leaf, jax.Array):
