@@ -15,16 +15,36 @@ def fetch(array: Any) -> np.ndarray:
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
-def of_this_process(leaf: Any, layered: bool) -> Any:
-    """A leaf that this process can read without the others, as when one of them writes it.
+def is_apart(leaf: Any) -> bool:
+    """Whether no process holds the whole of a leaf, so that all must ask for it together."""
+    return isinstance(leaf, jax.Array) and not (
+        leaf.is_fully_addressable or leaf.is_fully_replicated
+    )
+
+
+def numbers(leaf: Any, layer: int | None) -> np.ndarray:
+    """A leaf, or one layer of it, on the host; whoever else holds parts of it must ask as well.
+
+    A leaf that a process holds whole is read without the others.
 
     Args:
-        leaf: An array, or what is none. All processes must ask for it together.
-        layered: Whether its first axis counts layers, which are fetched one after another.
+        leaf: An array, of which a layer is one index of the first axis.
+        layer: The layer; None for the whole leaf.
     """
-    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
-        return leaf
-    return leaf.addressable_data(0) if leaf.is_fully_replicated else on_host(leaf, layered)
+    if is_apart(leaf):
+        return fetch(leaf if layer is None else leaf[layer])
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        leaf = leaf.addressable_data(0)
+    if layer is not None:
+        leaf = (np.asarray(leaf) if _in_host_memory(leaf) else leaf)[layer]
+    return np.asarray(jax.device_get(leaf))
+
+
+def _in_host_memory(leaf: Any) -> bool:
+    """Whether NumPy can look at a leaf without a copy, so that no program cuts layers out."""
+    return not isinstance(leaf, jax.Array) or all(
+        device.platform == "cpu" for device in leaf.devices()
+    )
 
 
 def is_on_host(leaf: Any) -> bool:

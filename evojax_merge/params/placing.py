@@ -3,8 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 from evojax_merge.params.types import Array
 
@@ -22,6 +23,22 @@ def place(tree: Any, shardings: Any) -> Any:
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
     return jax.tree.map(_place, tree, shardings)
+
+
+def zeros_beside(leaf: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Zeros that programs take together with a leaf.
+
+    Args:
+        leaf: The leaf. Where processes share it, zeros of its shape are split as it is, and others
+            are whole on every device.
+        shape: The shape of the zeros.
+        dtype: Their dtype.
+    """
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return jnp.zeros(shape, dtype)
+    assert isinstance(leaf.sharding, NamedSharding)
+    whole = NamedSharding(leaf.sharding.mesh, PartitionSpec())
+    return place(np.zeros(shape, dtype), leaf.sharding if leaf.shape == shape else whole)
 
 
 def _place(leaf: Any, sharding: NamedSharding) -> Array:

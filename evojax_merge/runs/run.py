@@ -13,14 +13,12 @@ from typing import Any
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.checkpoints import Model, export, load_parts
+from evojax_merge.checkpoints import Model, export, lend, load_parts
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say
 from evojax_merge.measuring.heldout import Heldout
-from evojax_merge.params.on_host import of_this_process
-from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.recipes.weights import WeightsRecipe
@@ -193,15 +191,10 @@ class _Runner:
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _export(self, model: Model) -> None:
-        """Write the winner, which processes may hold in parts, by the first one."""
-        stacked = model.family.layout(model.config).stacked
-        own = {}
-        for path, leaf in flatten(model.params).items():
-            read = of_this_process(leaf, path in stacked)
-            if hosts.is_first():
-                own[path] = read
-        if hosts.is_first():
-            model = dataclasses.replace(model, params=unflatten(own))
+        """Write the winner by the first process, to which the others lend their parts of it."""
+        if not hosts.is_first():
+            lend(model)
+        else:
             export(model, self.directory / EXPORT, overwrite=True)
             say(self.console, f"exported to {self.directory / EXPORT}")
 
