@@ -10,16 +10,19 @@ from jax.experimental import multihost_utils
 
 def fetch(array: Any) -> np.ndarray:
     """An array on the host, wherever its parts are; all processes must ask for it together."""
-    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    if not is_apart(array):
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
+def is_shared(leaf: Any) -> bool:
+    """Whether a leaf lies on devices of several processes, in parts or as copies."""
+    return isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+
+
 def is_apart(leaf: Any) -> bool:
     """Whether no process holds the whole of a leaf, so that all must ask for it together."""
-    return isinstance(leaf, jax.Array) and not (
-        leaf.is_fully_addressable or leaf.is_fully_replicated
-    )
+    return is_shared(leaf) and not leaf.is_fully_replicated
 
 
 def numbers(leaf: Any, layer: int | None) -> np.ndarray:
@@ -33,7 +36,7 @@ def numbers(leaf: Any, layer: int | None) -> np.ndarray:
     """
     if is_apart(leaf):
         return fetch(leaf if layer is None else leaf[layer])
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+    if is_shared(leaf):
         leaf = leaf.addressable_data(0)
     if layer is not None:
         leaf = (np.asarray(leaf) if _in_host_memory(leaf) else leaf)[layer]

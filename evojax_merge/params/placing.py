@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from evojax_merge.params.on_host import is_shared
 from evojax_merge.params.types import Array
 
 
@@ -34,7 +35,7 @@ def zeros_beside(leaf: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         shape: The shape of the zeros.
         dtype: Their dtype.
     """
-    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+    if not is_shared(leaf):
         return jnp.zeros(shape, dtype)
     assert isinstance(leaf.sharding, NamedSharding)
     whole = NamedSharding(leaf.sharding.mesh, PartitionSpec())
@@ -42,7 +43,7 @@ def zeros_beside(leaf: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 def _place(leaf: Any, sharding: NamedSharding) -> Array:
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+    if is_shared(leaf):
         return jax.device_put(leaf, sharding)
     there = np.asarray(leaf)
     return jax.make_array_from_callback(there.shape, sharding, lambda index: there[index])
