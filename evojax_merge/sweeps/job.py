@@ -3,6 +3,7 @@
 import contextlib
 import os
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -80,3 +81,13 @@ def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) 
             raise
         return text
     return None
+
+
+def in_turn(task: Callable[[DictConfig], str | None], jobs: Sequence[int]) -> list[str | None]:
+    """Do jobs one after another until one fails, as launchers do not.
+
+    Args:
+        task: What is done for a job, as for a launcher.
+        jobs: The numbers of the jobs.
+    """
+    return [task(DictConfig({"job": job})) for job in jobs]

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
 from rich.console import Console
 
 from evojax_merge import hosts
@@ -26,7 +25,7 @@ from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.folder import Sweep, read_sweep
-from evojax_merge.sweeps.job import do_job
+from evojax_merge.sweeps.job import do_job, in_turn
 from evojax_merge.sweeps.several import connect
 
 
@@ -58,7 +57,7 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
         if waiting:
             task = functools.partial(do_job, str(sweep.directory), trust_config, os.getpid())
             if hosts.active() is not None:  # where a failure ends the sweep
-                returned = [task(DictConfig({"job": job})) for job in waiting]
+                returned = in_turn(task, waiting)
             else:
                 returned = launch(sweep.launcher, JOB_NAME, str(sweep.directory), task, waiting)
             told = dict(zip(waiting, returned, strict=True))
