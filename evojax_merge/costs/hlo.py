@@ -224,7 +224,7 @@ def moved(
             found += moved(module, one.called("(?:calls|to_apply)"), in_use, turns)
         elif one.op == "conditional":
             ways = [moved(module, name, in_use, turns) for name in one.branches()]
-            found += max(ways, key=total)
+            found += max(ways, key=lambda way: total(way))
         else:
             reads = [_read_by(module, own, one, place) for place in range(len(one.operands))]
             if KERNEL in one.attributes:
@@ -333,7 +333,7 @@ def _written(module: Module, own: Computation, one: Instruction) -> int:
         return arrays[0]  # the others are room to work in
     updates = _updates(module, own, one)
     pairs = zip(arrays, updates, strict=True) if len(arrays) == len(updates) else ()
-    return sum(min(array, update) for array, update in pairs) if pairs else sum(arrays)
+    return sum(int(min(array, update)) for array, update in pairs) if pairs else sum(arrays)
 
 
 def _updates(module: Module, own: Computation, one: Instruction) -> list[float]:
