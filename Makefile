@@ -33,7 +33,7 @@ test-slow: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal
 
 parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
-	$(BIN)/python -m pytest -m parity
+	$(BIN)/python -m pytest -m 'parity and not slow'
 
 fuzz: $(VENV)/.installed-test ## ten thousand damaged files, none of which may do harm
 	$(BIN)/python -m pytest -m fuzz --capture no --numprocesses 0 tests/fuzz

@@ -50,7 +50,6 @@ ONLY_IN = {
     "PIL": {"fitness", "report/pictures.py"},
     "matplotlib": {
         "report/curves.py",
-        "report/front.py",
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
@@ -107,6 +106,7 @@ def test_a_library_is_imported_in_its_place_only(library):
             ["transformers", "huggingface_hub", "flax", "optax", "orbax", "evosax", "hydra"],
         ),
         ("evojax_merge.api", ["transformers", "huggingface_hub", "orbax", "matplotlib"]),
+        ("evojax_merge.runs.run", ["transformers", "matplotlib"]),
     ],
 )
 def test_a_command_starts_without_what_others_need(module, unneeded):

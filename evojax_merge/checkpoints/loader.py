@@ -2,23 +2,25 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 
 from evojax_merge.checkpoints.adapter_factors import load_additions
 from evojax_merge.checkpoints.checkpoint import Checkpoint, load_config
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.headers import DTYPES, TensorInfo, open_safetensors
-from evojax_merge.checkpoints.reading import tensor_in
+from evojax_merge.checkpoints.headers import DTYPES, open_safetensors
+from evojax_merge.checkpoints.reading import part_in
 from evojax_merge.documents.errors import shown
 from evojax_merge.models import Family
+from evojax_merge.models.split import shardings
 from evojax_merge.params.low_rank import Unchanged
 from evojax_merge.params.tree import flatten, unflatten
-from evojax_merge.params.types import Params
+from evojax_merge.params.types import Array, Params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,16 +51,18 @@ class Model:
     parts: tuple[str, ...] = ()
 
 
-def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
+def load(source: str | Path | Checkpoint, dtype: Any = None, *, mesh: Mesh | None = None) -> Model:
     """Load a checkpoint, streamed tensor by tensor into its stacked leaves.
 
     Beyond the parameters themselves this needs host memory for one tensor, or with an accelerator
-    for one stacked leaf.
+    for one stacked leaf. On a mesh every process reads what its own devices hold, and nothing else.
 
     Args:
         source: A directory, a hub id (see `resolve`), or what `load_config` returned.
         dtype: The dtype of all parameters, by default the stored one. Where a checkpoint mixes
             several, it is float32, which holds each exactly.
+        mesh: The devices that the parameters are split over (see `evojax_merge.models.split`); by
+            default, all of them go to one device.
 
     Returns:
         The model. Of a checkpoint that is only described its parameters are shapes.
@@ -72,7 +76,7 @@ def load(source: str | Path | Checkpoint, dtype: Any = None) -> Model:
         family=checkpoint.family,
         config=checkpoint.config,
         hf_config=checkpoint.hf_config,
-        params=_read_params(checkpoint, wanted),
+        params=_read_params(checkpoint, wanted, mesh),
         tokenizer=checkpoint.tokenizer,
         directory=checkpoint.directory,
         dtype=wanted,
@@ -92,28 +96,27 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     return found
 
 
-def _read_params(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
+def _read_params(checkpoint: Checkpoint, dtype: np.dtype, mesh: Mesh | None) -> Params:
     parts: dict[str, list[tuple[str, int | None]]] = {}
     if checkpoint.described:
         return _shapes(checkpoint, dtype)
     for name, slot in checkpoint.slots.items():
         parts.setdefault(slot.path, []).append((name, slot.layer))
-    shapes = flatten(checkpoint.family.abstract_params(checkpoint.config))
-    baked = checkpoint.baked
-    additions = {} if baked is None else load_additions(baked.adapter)
+    abstract = checkpoint.family.abstract_params(checkpoint.config)
+    shapes = flatten(abstract)
+    layout = checkpoint.family.layout(checkpoint.config)
+    where = {} if mesh is None else flatten(shardings(abstract, layout, mesh))
     with contextlib.ExitStack() as stack:
-        read = _reader(stack)
+        read = _reader(checkpoint, stack)
         leaves: dict[str, Any] = {
             path: Unchanged(shapes[path].shape, dtype) for path in checkpoint.unchanged
         }
         for path, names in parts.items():
-            leaf = _empty(shapes[path].shape, dtype)
-            for name, layer in names:
-                tensor = read(checkpoint.tensors[name])
-                if baked is not None and name in additions:
-                    tensor = additions[name].to(tensor, baked.strength)
-                leaf[... if layer is None else layer] = tensor
-            leaves[path] = jax.device_put(leaf)
+            shape = shapes[path].shape
+            if mesh is None:
+                leaves[path] = jax.device_put(_part(names, read, dtype, _whole(shape)))
+            else:
+                leaves[path] = _spread(names, read, dtype, shape, where[path])
     return unflatten(leaves)
 
 
@@ -130,15 +133,63 @@ def _shapes(checkpoint: Checkpoint, dtype: np.dtype) -> Params:
     )
 
 
-def _reader(stack: contextlib.ExitStack) -> Callable[[TensorInfo], np.ndarray]:
+_Read = Callable[[str, tuple[slice, ...]], np.ndarray]
+"""A function from the name of a tensor and an index to that part of the tensor."""
+
+
+def _reader(checkpoint: Checkpoint, stack: contextlib.ExitStack) -> _Read:
+    baked = checkpoint.baked
+    additions = {} if baked is None else load_additions(baked.adapter)
     files: dict[Path, Any] = {}
 
-    def read(info: TensorInfo) -> np.ndarray:
+    def read(name: str, index: tuple[slice, ...]) -> np.ndarray:
+        info = checkpoint.tensors[name]
         if info.file not in files:
             files[info.file] = stack.enter_context(open_safetensors(info.file))
-        return tensor_in(files[info.file], info)
+        if baked is None or name not in additions:
+            return part_in(files[info.file], info, index)
+        whole = part_in(files[info.file], info, _whole(info.shape))
+        return additions[name].to(whole, baked.strength)[index]
 
     return read
+
+
+def _spread(
+    names: Sequence[tuple[str, int | None]],
+    read: _Read,
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    sharding: NamedSharding,
+) -> Array:
+    """Read the parts of a leaf that the devices of this process hold, each once."""
+    held: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
+
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
+        ends = [each.indices(size)[:2] for each, size in zip(index, shape, strict=True)]
+        key = tuple(ends)
+        if key not in held:
+            held[key] = _part(names, read, dtype, tuple(slice(*end) for end in ends))
+        return held[key]
+
+    return jax.make_array_from_callback(shape, sharding, part)
+
+
+def _part(
+    names: Sequence[tuple[str, int | None]], read: _Read, dtype: np.dtype, index: tuple[slice, ...]
+) -> np.ndarray:
+    """Read a part of a leaf, tensor by tensor where it is stacked."""
+    part = _empty(tuple(each.stop - each.start for each in index), dtype)
+    for name, layer in names:
+        if layer is None:
+            part[...] = read(name, index)
+        elif index[0].start <= layer < index[0].stop:
+            part[layer - index[0].start] = read(name, index[1:])
+    return part
+
+
+def _whole(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(0, size) for size in shape)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

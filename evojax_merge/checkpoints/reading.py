@@ -21,6 +21,16 @@ def tensor_in(file: safe_open, info: TensorInfo) -> np.ndarray:
     return np.asarray(stored.T if info.transposed else stored).reshape(info.shape)
 
 
+def part_in(file: safe_open, info: TensorInfo, index: tuple[slice, ...]) -> np.ndarray:
+    """Read a part of a tensor from its open file, and nothing else where it is stored alike."""
+    if all(range(*one.indices(n)) == range(n) for one, n in zip(index, info.shape, strict=True)):
+        return tensor_in(file, info)
+    stored = file.get_slice(info.name)
+    if info.rows is None and not info.transposed and tuple(stored.get_shape()) == info.shape:
+        return np.asarray(stored[index])
+    return tensor_in(file, info)[index]
+
+
 def rows_in(file: safe_open, info: TensorInfo, first: int, stop: int) -> np.ndarray:
     """Read some rows of a tensor from its open file. A transposed one is read whole for them."""
     if info.transposed or not info.shape:

@@ -132,7 +132,7 @@ def _recipe_of(given: Path, select: str | None) -> Path:
         return given / RECIPE_FILE if given.is_dir() else given
     if not given.is_dir():
         raise ValueError(f"--select {select}: chooses a merge of a run; {given} is no directory")
-    from evojax_merge.report.front import Front  # and matplotlib
+    from evojax_merge.report.front import Front
 
     front = Front.load(given)
     return given / front.members[front.select(select)].recipe

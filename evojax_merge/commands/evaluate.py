@@ -103,7 +103,7 @@ def run(arguments: list[str], console: Console) -> None:
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
         (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if evaluation.pictures:
-            from evojax_merge.report.pictures import save_pictures  # and matplotlib
+            from evojax_merge.report.pictures import save_pictures
 
             notes = {"model": evaluation.result.name}
             if recipe is not None:

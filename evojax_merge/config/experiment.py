@@ -284,7 +284,7 @@ class Experiment:
     space: Any
     strategy: "Callable[..., Strategy]"
     task: Task
-    mesh: Callable[[], Mesh]
+    mesh: Callable[..., Mesh]
     budget: SearchBudget
     baselines: Baselines
     export: bool = True

@@ -21,6 +21,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from evojax_merge.costs.turns import Turns
@@ -182,6 +183,12 @@ def size(kind: str) -> int:
     return sum(_sizes(kind))
 
 
+def shape_of(kind: str) -> tuple[int, ...]:
+    """Return the shape of a type, of a tuple that of its first array."""
+    found = _ARRAY.search(kind)
+    return tuple(int(side) for side in found[2].split(",") if side) if found else ()
+
+
 def decode_body(module: Module) -> str:
     """Return the body of the innermost loop of which it is not known how often it turns.
 
@@ -197,8 +204,25 @@ def decode_body(module: Module) -> str:
     return found[-1]
 
 
+def around(module: Module, body: str) -> str:
+    """Return the name of the computation in which the loop with this body stands.
+
+    Raises:
+        ValueError: There is no such loop.
+    """
+    for name, computation in module.computations.items():
+        every = computation.instructions.values()
+        if any(one.op == "while" and one.called("body") == body for one in every):
+            return name
+    raise ValueError(f"no loop has the body {body}")
+
+
 def moved(
-    module: Module, computation: str, in_use: float = 1.0, turns: Turns | None = None
+    module: Module,
+    computation: str,
+    in_use: float = 1.0,
+    turns: Turns | None = None,
+    without: str = "",
 ) -> list[Moved]:
     """Count what each instruction of a computation, and of those that it runs, moves.
 
@@ -207,6 +231,7 @@ def moved(
         computation: The name of the computation.
         in_use: The share of the slots that `KERNEL` reads, in the programs that have it.
         turns: How often loops turn of which the compiler does not know it.
+        without: The body of a loop that is left out.
 
     Raises:
         ValueError: It is not known how often a loop turns.
@@ -217,14 +242,16 @@ def moved(
         if one.op in _FREE:
             continue
         if one.op == "while":
-            often = _turns(one, turns)
-            for part in moved(module, one.called("body"), in_use, turns):
+            if one.called("body") == without:
+                continue
+            often = turns_of(one, turns)
+            for part in moved(module, one.called("body"), in_use, turns, without):
                 found.append(Moved(part[0], *(round(often * count) for count in part[1:])))
         elif one.op in ("call", "async-start"):
-            found += moved(module, one.called("(?:calls|to_apply)"), in_use, turns)
+            found += moved(module, one.called("(?:calls|to_apply)"), in_use, turns, without)
         elif one.op == "conditional":
-            ways = [moved(module, name, in_use, turns) for name in one.branches()]
-            found += max(ways, key=lambda way: total(way))
+            ways = [moved(module, name, in_use, turns, without) for name in one.branches()]
+            found += max(zip(map(total, ways), ways, strict=True), key=itemgetter(0))[1]
         else:
             reads = [_read_by(module, own, one, place) for place in range(len(one.operands))]
             if KERNEL in one.attributes:
@@ -274,7 +301,16 @@ def _sizes(kind: str, anywhere: bool = False) -> list[int]:
     return found
 
 
-def _turns(loop: Instruction, turns: Turns | None) -> float:
+def turns_of(loop: Instruction, turns: Turns | None = None) -> float:
+    """Return how often a loop turns.
+
+    Args:
+        loop: The loop.
+        turns: How often loops turn of which the compiler does not know it.
+
+    Raises:
+        ValueError: It is not known.
+    """
     often = loop.turns
     if often is not None:
         return often

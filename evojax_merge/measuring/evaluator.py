@@ -22,12 +22,13 @@ from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.measuring.candidates import Candidates, MergeFn
 from evojax_merge.measuring.device_memory import Memory, within_memory
 from evojax_merge.measuring.evaluation import Evaluation
-from evojax_merge.measuring.placing import fetch, place
 from evojax_merge.measuring.programs import allocate
 from evojax_merge.measuring.workload import workload
 from evojax_merge.models import Family
 from evojax_merge.models.ability import Common
 from evojax_merge.models.split import MODEL, POP, bytes_per_device, check_split, shardings
+from evojax_merge.params.on_host import fetch
+from evojax_merge.params.placing import place
 from evojax_merge.params.types import Array, Float, Int, Params, Population
 
 _Placed = list[list[tuple[Array, ...]]]

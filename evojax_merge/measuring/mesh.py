@@ -1,13 +1,15 @@
 """The devices of a search, over which ``pop`` spreads candidates and ``model`` one candidate."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from evojax_merge.documents.arguments import check_whole
-from evojax_merge.models.split import MODEL, POP
+from evojax_merge.measuring.device_memory import Memory
+from evojax_merge.models import Layout
+from evojax_merge.models.split import MODEL, POP, bytes_per_device, check_split, placed, shardings
 
 
 def make_mesh(
@@ -63,3 +65,30 @@ def least_split(devices: int, fits: Callable[[int], bool]) -> int:
         f"mesh.model=auto: a candidate and what it is merged from do not fit on {devices} devices, "
         "however they are split; take more devices, fewer sources, or model.dtype=bfloat16"
     )
+
+
+def fits_on(memory: Memory, held: Sequence[tuple[Any, Layout]]) -> Callable[[int], bool]:
+    """Make the function that says whether models fit on each device that they are split over.
+
+    Args:
+        memory: What each device has free before anything lies there.
+        held: The shapes of the models and of a candidate, and the layout of each.
+    """
+
+    def fits(parts: int) -> bool:
+        mesh = AbstractMesh((1, parts), (POP, MODEL), axis_types=(AxisType.Auto, AxisType.Auto))
+        taken = 0
+        for tree, layout in held:
+            try:
+                check_split(layout, parts)
+            except ValueError:
+                return False
+            taken += bytes_per_device(placed(tree, shardings(tree, layout, mesh)))
+        return taken <= memory.room
+
+    return fits
+
+
+def split_over(mesh: Mesh) -> Mesh | None:
+    """The devices that models are loaded onto together, or None where each holds them whole."""
+    return mesh if mesh.shape[MODEL] > 1 or jax.process_count() > 1 else None

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from evojax_merge.measuring.candidates import Candidates, MergeFn
 from evojax_merge.models import Layout
-from evojax_merge.models.split import MODEL, POP, shardings
+from evojax_merge.models.split import MODEL, POP, placed, shardings
 from evojax_merge.models.target import built_for
 from evojax_merge.params.population import COMPILER_OPTIONS, fill
 from evojax_merge.params.types import Array, Genotype, Params, Population
@@ -100,15 +100,6 @@ def population_shapes(candidate: Any, axes: Any, count: int, mesh: Mesh, layout:
         axes,
     )
     return placed(together, shardings(together, layout, mesh, axes))
-
-
-def placed(tree: Any, where: Any) -> Any:
-    """The shapes of the arrays of a tree, with the place of each."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        tree,
-        where,
-    )
 
 
 def allocate(shapes: Any) -> Any:

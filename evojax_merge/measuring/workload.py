@@ -15,14 +15,13 @@ from evojax_merge.measuring.fitting import plan
 from evojax_merge.measuring.programs import (
     laid_out,
     merging_program,
-    placed,
     population_shapes,
     running_program,
     stacking_program,
 )
 from evojax_merge.models import Family
 from evojax_merge.models.request import Request
-from evojax_merge.models.split import MODEL, POP, check_split, shardings
+from evojax_merge.models.split import MODEL, POP, check_split, placed, shardings
 from evojax_merge.models.target import built_for
 
 

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.tree_util import DictKey, KeyPath
 
@@ -39,7 +39,7 @@ def check_split(layout: Layout, parts: int) -> None:
         )
 
 
-def shardings(tree: Any, layout: Layout, mesh: Mesh, axes: Any = None) -> Any:
+def shardings(tree: Any, layout: Layout, mesh: Mesh | AbstractMesh, axes: Any = None) -> Any:
     """Say where the parts of every array of a tree are.
 
     An array is known by the path of its leaf, which its own path ends with, whatever stands around
@@ -71,6 +71,15 @@ def shardings(tree: Any, layout: Layout, mesh: Mesh, axes: Any = None) -> Any:
         return jax.tree_util.tree_map_with_path(of, tree)
     return jax.tree_util.tree_map_with_path(
         lambda path, axis, leaf: of(path, leaf, axis), axes, tree, is_leaf=lambda axis: axis is None
+    )
+
+
+def placed(tree: Any, where: Any) -> Any:
+    """The shapes of the arrays of a tree, with the place of each."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        where,
     )
 
 

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +13,7 @@ from evojax_merge.operators.base import Operator
 from evojax_merge.operators.statistics import in_threads, rows
 from evojax_merge.params.finite import is_finite
 from evojax_merge.params.low_rank import LowRank, Unchanged, is_adapter
+from evojax_merge.params.on_host import is_on_host, on_host
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 
@@ -124,10 +126,15 @@ def check_finite(origin: Origin, params: Params, stacked: Collection[str] = ()) 
         where = origin.tensors.get((path, layer if path in stacked else None), known)
         return [f"{where}: {count} of {row.size} elements"]
 
-    places = [
-        (path, leaf, layer)
+    suspects = {
+        path: leaf
         for path, leaf in flatten(params).items()
         if not isinstance(leaf, LowRank | Unchanged)  # its factors are checked when they are read
+        if is_on_host(leaf) or not _all_finite(leaf)
+    }
+    places = [
+        (path, on_host(leaf, path in stacked), layer)
+        for path, leaf in suspects.items()
         for layer in range(leaf.shape[0] if path in stacked else 1)
     ]
     broken = list(itertools.chain.from_iterable(in_threads(broken_in, places)))
@@ -206,11 +213,23 @@ def conflicts(operator: Operator, values: Mapping[str, Any]) -> Iterator[tuple[i
             yield source, problem
 
 
+@jax.jit
+def _all_finite(leaf: Any) -> Any:
+    return jnp.isfinite(leaf).all()
+
+
+@jax.jit
+def _all_equal(base: Any, leaf: Any) -> Any:
+    return (base == leaf).all()
+
+
 def _is_base(base: Any, leaf: Any, stacked: bool) -> bool:
     if isinstance(leaf, Unchanged):
         return True
     if isinstance(leaf, LowRank):
         return not (np.any(leaf.b) and np.any(leaf.a))
+    if not is_on_host(base) and not is_on_host(leaf):
+        return bool(_all_equal(base, leaf))
     pairs = zip(rows(base, stacked), rows(leaf, stacked), strict=True)
     return all(
         np.array_equal(own[first : first + COMPARED], other[first : first + COMPARED])

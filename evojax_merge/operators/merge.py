@@ -16,6 +16,7 @@ from evojax_merge.operators.statistics_shapes import shapes_of
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.low_rank import on_base
+from evojax_merge.params.on_host import on_host
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Params
 
@@ -68,15 +69,16 @@ def init_statistics(
     bases = flatten(base) if base is not None else {}
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
-    statistics = {
-        path: operator.init(
-            bases.get(path),
-            tuple(on_base(bases.get(path), source[path]) for source in leaves),
-            path in stacked,
-            *of_leaf(path),
+
+    def of(path: str) -> Any:
+        layered = path in stacked
+        first = on_host(bases.get(path), layered)
+        own = [on_host(source[path], layered) for source in leaves]
+        return operator.init(
+            first, tuple(on_base(first, leaf) for leaf in own), layered, *of_leaf(path)
         )
-        for path in leaves[0]
-    }
+
+    statistics = {path: of(path) for path in leaves[0]}
     if entry is not None:
         entry.write(
             {

@@ -175,7 +175,7 @@ def plan(
     for line in setup.describe():
         tell(line)
     fits = _fitting(searches, devices, figures)
-    mesh = experiment.mesh(devices=devices, fits=fits)  # type: ignore[call-arg]
+    mesh = experiment.mesh(devices=devices, fits=fits)
     try:
         least = least_split(len(devices), fits)
     except ValueError:

@@ -5,16 +5,17 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.params.types import Float
-from evojax_merge.report.plots import assured, save_figure
+from evojax_merge.report.plots import assured, blank_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 FILE = "curve.json"
 COSTS = {
@@ -120,7 +121,7 @@ def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], pat
             last = run[-1]
             scale = Measure(last["measure"], last["unit"]), last["split"], last["items"]
             rows.setdefault(scale, {}).setdefault(label, []).append(run)
-    figure = Figure(figsize=(14, 4.2 * len(rows)), layout="constrained")
+    figure = blank_figure(14, 4.2 * len(rows))
     every = figure.subplots(len(rows), len(COSTS), sharey="row", squeeze=False)
     for panels, ((measure, split, items), labelled) in zip(every, rows.items(), strict=True):
         for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
@@ -138,8 +139,8 @@ def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], pat
 
 
 def _draw_runs(
-    axes: Axes, runs: Sequence[Sequence[Mapping[str, Any]]], cost: str, factor: float, colour: str
-) -> Line2D:
+    axes: "Axes", runs: Sequence[Sequence[Mapping[str, Any]]], cost: str, factor: float, colour: str
+) -> "Line2D":
     ends = [run[-1][cost] for run in runs]
     grid = np.linspace(max(run[0][cost] for run in runs), max(ends), 100)
     steps = factor * np.stack([_step(run, cost, grid) for run in runs])

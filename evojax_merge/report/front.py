@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from evojax_merge.documents import schema
 from evojax_merge.documents.errors import DocumentError, named
@@ -18,7 +17,7 @@ from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import Measure
 from evojax_merge.params.types import Float
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
-from evojax_merge.report.plots import save_figure
+from evojax_merge.report.plots import blank_figure, save_figure
 
 FILE = "front.json"
 FOLDER = "front"
@@ -200,7 +199,7 @@ def hypervolumes(
 
 def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, path: Path) -> None:
     """Draw candidates and the front in the first two tasks, and each generation's hypervolume."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = blank_figure(10, 4.2)
     places, progress = figure.subplots(1, 2)
     own = [row["objectives"] for row in history if row["search"] == search and "objectives" in row]
     seen = np.array(own, np.float64)

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from evojax_merge.recipes.path import Hop
-from evojax_merge.report.plots import drawable, save_figure
+from evojax_merge.report.plots import blank_figure, drawable, save_figure
 from evojax_merge.spaces.dataflow import DataflowSpace
 
 _SCALED = 1e-3
@@ -29,10 +27,7 @@ def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> Non
     first = dict(zip(layers, np.cumsum([0, *layers.values()])[:-1], strict=True))
     rows = np.array([first[hop.model] + hop.layer for hop in hops])
     total = sum(layers.values())
-    figure = Figure(
-        figsize=(max(4.0, 1.5 + 0.42 * len(hops)), max(2.5, 1.0 + 0.24 * total)),
-        layout="constrained",
-    )
+    figure = blank_figure(max(4.0, 1.5 + 0.42 * len(hops)), max(2.5, 1.0 + 0.24 * total))
     axes = figure.add_subplot()
     colours = {name: f"C{number % 10}" for number, name in enumerate(layers)}
     for name, count in layers.items():
@@ -85,6 +80,8 @@ def plot_path_history(
         space: The space that decodes their genotypes.
         path: The PNG that is written.
     """
+    from matplotlib.ticker import MaxNLocator
+
     generations: dict[int, list[Any]] = {}
     for row in history:
         if row["search"] == search:
@@ -100,7 +97,7 @@ def plot_path_history(
         owner = owners[paths.layer]
         shares.append([(on_path & (owner == k)).sum() for k in range(len(space.sources))])
     at = np.array(sorted(generations)) + 1  # the history may lack some
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
+    figure = blank_figure(7, 4.6)
     above, below = figure.subplots(2, sharex=True)
     mark = "o" if len(at) == 1 else None
     above.plot(at, [length.mean() for length in lengths], color="C0", lw=2, marker=mark)

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib import font_manager
-from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from evojax_merge.documents.files import naming, write_whole
 from evojax_merge.fitness.drawing.showing import Drawn
-from evojax_merge.report.plots import drawable, save_figure
+from evojax_merge.report.plots import blank_figure, drawable, save_figure
 
 FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "TakaoGothic",
          "Hiragino Sans", "Yu Gothic", "MS Gothic")  # fmt: skip
@@ -72,10 +70,10 @@ def plot_gallery(methods: Mapping[str, Sequence[Drawn]], path: Path) -> None:
         methods: The pictures of each method, by its name; all of the same prompts.
         path: The PNG that is written.
     """
+    from matplotlib import font_manager
+
     prompts = [str(one.record["prompt"]) for one in next(iter(methods.values()))]
-    figure = Figure(
-        figsize=(1.2 + 1.5 * len(prompts), 0.6 + 1.5 * len(methods)), layout="constrained"
-    )
+    figure = blank_figure(1.2 + 1.5 * len(prompts), 0.6 + 1.5 * len(methods))
     table = figure.subplots(len(methods), len(prompts), squeeze=False)
     known = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(font for font in FONTS if font in known)][:2]

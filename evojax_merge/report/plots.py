@@ -4,26 +4,36 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.models.segments import Segment
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def save_figure(figure: Figure, path: Path) -> None:
+
+def blank_figure(width: float, height: float) -> "Figure":
+    """Make a figure with nothing in it, of a size in inches."""
+    from matplotlib.figure import Figure  # only here: a run draws at its end, and may start before
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, without a display; all of its texts are shown as they are.
 
     Names are the users': a ``$`` in one begins no formula, and what the font has no character for
     is drawn as a box.
     """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)
@@ -86,7 +96,7 @@ def plot_fitness(
             panel = panels.setdefault(label, _Panel(measure, {}))
             generations = panel.searches.setdefault(row["search"], {})
             generations.setdefault(row["generation"], []).append((_number(value), sure))
-    figure = Figure(figsize=(7, 4.2 * max(len(panels), 1)), layout="constrained")
+    figure = blank_figure(7, 4.2 * max(len(panels), 1))
     for axes, (label, panel) in zip(
         figure.subplots(max(len(panels), 1), squeeze=False)[:, 0], panels.items(), strict=False
     ):
@@ -118,7 +128,7 @@ class _Panel(NamedTuple):
     searches: dict[str, dict[int, list[tuple[float, float]]]]
 
 
-def _draw_searches(axes: Axes, panel: _Panel) -> None:
+def _draw_searches(axes: "Axes", panel: _Panel) -> None:
     for colour, (name, generations) in zip(
         ["C0", "C7", "C1", "C2", "C3", "C4"] * len(panel.searches),
         panel.searches.items(),
@@ -164,7 +174,7 @@ def plot_coefficients(
     labels = [drawable(segment.label) for segment in segments]
     width = max(4.0, 1.2 + 0.75 * len(labels))
     height = 1.1 + 0.55 * len(sources)
-    figure = Figure(figsize=(width, height * len(coefficients)), layout="constrained")
+    figure = blank_figure(width, height * len(coefficients))
     panels = figure.subplots(len(coefficients), squeeze=False)[:, 0]
     for axes, (name, values) in zip(panels, coefficients.items(), strict=True):
         table = np.atleast_2d(np.asarray(values, np.float32))

@@ -17,6 +17,7 @@ from evojax_merge.fitness.base import Task
 from evojax_merge.measuring.candidates import Candidates
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
+from evojax_merge.measuring.mesh import split_over
 from evojax_merge.models.decoder import path as paths
 from evojax_merge.models.decoder.absorb import AbsorptionError
 from evojax_merge.params.types import Float, Genotype, Params
@@ -311,5 +312,6 @@ class DataflowSetup(Setup):
         return setup
 
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
-        self._mesh = self.experiment.mesh()
-        self._members = load_members(self.prepared)
+        prepared = self.prepared
+        self._mesh = self.mesh_for(prepared.wholes, prepared.dtype)
+        self._members = load_members(prepared, split_over(self._mesh))

@@ -14,6 +14,7 @@ from evojax_merge.config.experiment import Experiment, ModelChoice
 from evojax_merge.fitness.drawing.showing import Drawn, ShownDrawings, flawed
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
+from evojax_merge.measuring.mesh import split_over
 from evojax_merge.models import Layout
 from evojax_merge.operators import check_sources
 from evojax_merge.params.types import Float, Params
@@ -150,8 +151,10 @@ class MergingSetup(Setup):
 
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:
         experiment = self.experiment
-        self._mesh = experiment.mesh()
-        self._ingredients = load_ingredients(self.prepared)
+        prepared, choice = self.prepared, experiment.model
+        models = len(choice.sources) + (choice.base is not None) + 1  # and a candidate
+        self._mesh = self.mesh_for([prepared.reference] * models, prepared.dtype)
+        self._ingredients = load_ingredients(prepared, split_over(self._mesh))
         names = experiment.model.source_names
         self._ingredients.check_task_vectors(experiment.operator, names)
         self._evidence = collect(

@@ -2,17 +2,21 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from evojax_merge.checkpoints import Model
+from evojax_merge.checkpoints import Checkpoint, Model
 from evojax_merge.config.experiment import Experiment, MinibatchConfig, Savers
 from evojax_merge.fitness.drawing.showing import shown_of
 from evojax_merge.fitness.several import parts_of, tasks_of
+from evojax_merge.measuring.device_memory import Memory
 from evojax_merge.measuring.evaluator import Evaluator
+from evojax_merge.measuring.mesh import fits_on
 from evojax_merge.operators import Evidence
 from evojax_merge.runs.problem import GALLERY, RANDOM, Problem, Winner
 from evojax_merge.sources.evidence import Items
@@ -104,6 +108,22 @@ class Setup(abc.ABC):
             return []
         name = whole.directory.name
         return [f"{name} sees pictures and the task has none: only its language model is measured"]
+
+    def mesh_for(self, models: Sequence[Checkpoint], dtype: np.dtype) -> Mesh:
+        """The devices of the search, which are to hold so many models.
+
+        Raises:
+            ValueError: The devices are not arranged as asked, or do not hold them.
+        """
+        held = []
+        for model in models:
+            shapes = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype),
+                model.family.abstract_params(model.config),
+            )
+            held.append((shapes, model.family.layout(model.config)))
+        fits = fits_on(Memory.of(jax.local_devices()[0]), held)
+        return self.experiment.mesh(fits=fits)
 
     @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:

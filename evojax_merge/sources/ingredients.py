@@ -1,12 +1,15 @@
 """The checkpoints of a merge, which are checked from their headers first and loaded later."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import (
     Adapter,
@@ -23,6 +26,7 @@ from evojax_merge.checkpoints import (
     with_carriers,
 )
 from evojax_merge.models import Layout
+from evojax_merge.models.split import shardings
 from evojax_merge.operators import (
     Evidence,
     Operator,
@@ -32,9 +36,11 @@ from evojax_merge.operators import (
     init_statistics,
 )
 from evojax_merge.operators.merge import Statistics
+from evojax_merge.operators.statistics import processor
 from evojax_merge.operators.statistics.cache import Entry, StatisticsCache
 from evojax_merge.params.abstract import is_abstract
 from evojax_merge.params.low_rank import is_adapter, materialise
+from evojax_merge.params.placing import place
 from evojax_merge.params.types import Params
 from evojax_merge.sources.baked import Baked
 from evojax_merge.sources.opening import open_all
@@ -103,6 +109,7 @@ class Ingredients:
         dtype: The dtype of the merged parameters.
         vocabulary: How rows were aligned, or None where nothing had to be done.
         plan: The plan that the checkpoints were loaded from.
+        mesh: The devices that parameters are split over, or None where they are on one.
     """
 
     base: Model | None
@@ -111,6 +118,7 @@ class Ingredients:
     dtype: np.dtype
     vocabulary: dict[str, Any] | None
     plan: Plan
+    mesh: Mesh | None = None
 
     @property
     def reference(self) -> Model:
@@ -151,15 +159,18 @@ class Ingredients:
         """
         base = self.base_for(operator)
         files = [self.plan.base, *self.plan.sources]
-        return init_statistics(
-            operator,
-            base,
-            self.source_params,
-            evidence,
-            self.statistics_entry(operator, cache),
-            stacked=self.layout.stacked,
-            origins=[_origin(one) for one in files[base is None :] if one is not None],
-        )
+        here = contextlib.nullcontext() if self.mesh is None else jax.default_device(processor())
+        with here:  # or they would all lie on the first device before they are split
+            found = init_statistics(
+                operator,
+                base,
+                self.source_params,
+                evidence,
+                self.statistics_entry(operator, cache),
+                stacked=self.layout.stacked,
+                origins=[_origin(one) for one in files[base is None :] if one is not None],
+            )
+        return found if self.mesh is None else _placed(found, self.layout, self.mesh)
 
     def check_finite(self) -> None:
         """Check that every number of every model is finite.
@@ -300,22 +311,26 @@ def plan_pool(
     return prepared
 
 
-def load_members(plan: Plan) -> list[Model]:
+def load_members(plan: Plan, mesh: Mesh | None = None) -> list[Model]:
     """Load the models of a pool, each with its own vocabulary; adapters are added to their base.
+
+    Args:
+        plan: The plan.
+        mesh: The devices that parameters are split over; by default, all go to one.
 
     Raises:
         CheckpointError: An adapter's factors are not finite.
         ValueError: A model holds NaN or infinite numbers. The message names its path and tensors.
     """
-    base = None if plan.base is None else load(plan.base)
+    base = None if plan.base is None else load(plan.base, mesh=mesh)
     models = []
     for source in plan.sources:
         if isinstance(source, Adapter):
             assert base is not None  # else it is refused in `plan_pool`
-            factors = load_adapter(source, base).params
+            factors = _spread(load_adapter(source, base), mesh).params
             models.append(dataclasses.replace(base, params=materialise(base.params, factors)))
         else:
-            models.append(load(source))
+            models.append(load(source, mesh=mesh))
     for source, model in zip(plan.sources, models, strict=True):
         if is_abstract(model.params):
             continue
@@ -324,21 +339,25 @@ def load_members(plan: Plan) -> list[Model]:
     return models
 
 
-def load_ingredients(plan: Plan) -> Ingredients:
+def load_ingredients(plan: Plan, mesh: Mesh | None = None) -> Ingredients:
     """Read the weights of a plan, and bring them to the reference's vocabulary.
+
+    Args:
+        plan: The plan.
+        mesh: The devices that parameters are split over; by default, all go to one.
 
     Raises:
         CheckpointError: An adapter's factors are not finite.
     """
     checkpoints = [c for c in (plan.base, *plan.sources) if c is not None]
-    base = None if plan.base is None else load(plan.base)
+    base = None if plan.base is None else load(plan.base, mesh=mesh)
     loaded = [] if base is None else [base]
     for source in plan.sources:
         if isinstance(source, Adapter):
             assert base is not None  # else it is refused in `plan`
-            loaded.append(load_adapter(source, base))
+            loaded.append(_spread(load_adapter(source, base), mesh))
         else:
-            loaded.append(load(source))
+            loaded.append(load(source, mesh=mesh))
     reference = _named(plan.reference_name, base, loaded[len(loaded) - len(plan.sources) :])
     aligned, accounts = align_vocabularies(reference, loaded)
     models = tuple(_within(reference, model) for model in aligned)
@@ -350,7 +369,20 @@ def load_ingredients(plan: Plan) -> Ingredients:
         dtype=plan.dtype,
         vocabulary=_accounts(checkpoints, accounts),
         plan=plan,
+        mesh=mesh,
     )
+
+
+def _spread(model: Model, mesh: Mesh | None) -> Model:
+    """Put what a model adds to its base on the devices that the base is split over."""
+    if mesh is None:
+        return model
+    layout = model.family.layout(model.config)
+    return dataclasses.replace(model, params=_placed(model.params, layout, mesh))
+
+
+def _placed(tree: Any, layout: Layout, mesh: Mesh) -> Any:
+    return place(tree, shardings(tree, layout, mesh))
 
 
 def _origin(checkpoint: Checkpoint | Adapter) -> Origin:

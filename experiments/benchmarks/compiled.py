@@ -11,6 +11,12 @@ once. Of a merge those of the whole program are counted, against base, sources a
 Prompts have ``PROMPT`` tokens and answers up to ``NEW``, so that a cache has as many slots as both
 together. An H100's decode step reads the slots in use alone. It is counted with all of them in use,
 and with half.
+
+Prefill is all around the loop of decoding. The operations of its matrix products are counted (see
+`hlo_flops`), against those needed: two for each weight and each token that it meets, and those of
+attention to the tokens before. With the bytes they bound the share of the device's operations that
+prefill may reach, by the figures of `PEAKS`: once as if all its kernels ran together, and once as
+if each waited for the one before.
 """
 
 import argparse
@@ -22,16 +28,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hlo_flops import flops
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from measure import Row, main, row
 
 from evojax_merge import operators
 from evojax_merge.costs import topologies
-from evojax_merge.costs.hlo import KERNEL, decode_body, moved, parse, total
+from evojax_merge.costs.hlo import KERNEL, Module, around, decode_body, moved, parse, total
 from evojax_merge.measuring.candidates import whole_models
 from evojax_merge.measuring.programs import merging_program, population_shapes, running_program
 from evojax_merge.models.decoder.decode_kernel import BLOCK
+from evojax_merge.models.decoder.inference.continuous import refill_of
 from evojax_merge.models.family import DECODER
 from evojax_merge.models.request import Generate, Loglikelihood
 from evojax_merge.params.tree import unflatten
@@ -98,6 +106,11 @@ class Decode(NamedTuple):
         each = f"{self.candidates} × " if self.candidates > 1 else ""
         return f"decode {self.rows} {kind} of {each}{self.model}"
 
+    @property
+    def read(self) -> int:
+        """How many prompts are prefilled at a time."""
+        return refill_of(self.rows) if self.continuous else self.rows
+
 
 class Score(NamedTuple):
     """The likelihood of texts."""
@@ -144,6 +157,10 @@ PROGRAMS: dict[str, tuple[Program, ...]] = {
 
 TOPOLOGIES = {"h100": "h100:1", "v5p": "v5p:2x2x1"}
 """The machine of each device, of which one device is taken."""
+
+PEAKS = {"h100": (989e12, 3.35e12), "v5p": (459e12, 2.77e12)}
+"""The operations of dense products in bfloat16 and the bytes of memory that a device can do in a
+second, as makers say of an H100 SXM and of a chip of a v5p."""
 
 
 class Target(NamedTuple):
@@ -198,6 +215,20 @@ class Model:
         looked_up = 0 if c.tie_word_embeddings else 2 * c.vocab_size * c.hidden_size
         cache = rows * slots * c.num_layers * c.num_kv_heads * c.head_dim * 2 * 2
         return candidates * (self.bytes - looked_up + cache)
+
+    def needed(self, candidates: int, prompts: int) -> int:
+        """Count the operations of products that prefill cannot do without.
+
+        Of the last layer, the prompts need keys and values, and all else for their last tokens.
+        """
+        c = self.config
+        channels = c.num_heads * c.head_dim
+        keys = 2 * c.num_kv_heads * c.head_dim * c.hidden_size
+        others = 2 * channels * c.hidden_size + 3 * c.hidden_size * c.intermediate_size
+        weights = PROMPT * (c.num_layers * keys + (c.num_layers - 1) * others)
+        weights += others + c.vocab_size * c.hidden_size
+        pairs = (c.num_layers - 1) * PROMPT * (PROMPT + 1) // 2 + PROMPT
+        return 2 * candidates * prompts * (weights + 2 * channels * pairs)
 
 
 def lowered(program: Program, model: Model, target: Target) -> Any:
@@ -266,12 +297,37 @@ def measured(program: Program, target: Target) -> list[Row]:
         say("moved", total(moved(module, module.entry)) / 1e9, "GB", "each array once", once)
     if isinstance(program, Decode):
         body = decode_body(module)
+        work, bytes_moved, together, in_turn = prefill(module, body, *PEAKS[target.name])
+        needed = model.needed(candidates, program.read)
+        say("products of prefill", work / 1e12, "TFLOP", "those needed", needed / 1e12)
+        say("moved by prefill", bytes_moved / 1e9, "GB")
+        share = 100 * needed / PEAKS[target.name][0]
+        say("share of the peak, kernels together", share / together, "%")
+        say("share of the peak, kernels in turn", share / in_turn, "%")
         for slots in (RING, RING // 2) if KERNEL in text else (RING,):
             blocks = min(slots // BLOCK + 1, math.ceil(RING / BLOCK))  # that a stretch touches
             step = total(moved(module, body, blocks * BLOCK / RING)) / 1e9
             least = model.least(candidates, program.rows, slots) / 1e9
             say(f"moved by a step with {slots} slots in use", step, "GB", "the least", least)
     return rows
+
+
+def prefill(module: Module, decode: str, peak: float, bandwidth: float) -> tuple[float, ...]:
+    """Count what a program does around the body of the loop in which it decodes.
+
+    Returns:
+        The operations of its products, the bytes that it moves, and the seconds that they take at
+        least, if all kernels run together and if they run one after another.
+    """
+    whole = around(module, decode)
+    operations = flops(module, whole, decode)
+    parts = moved(module, whole, without=decode)
+    work, all_moved = operations.total(), total(parts)
+    in_turn = sum(
+        max(operations[part.instruction.name] / peak, (part.read + part.written) / bandwidth)
+        for part in parts
+    )
+    return work, all_moved, max(work / peak, all_moved / bandwidth), in_turn
 
 
 def benchmark(devices: Sequence[str], only: Sequence[str]) -> list[Row]:

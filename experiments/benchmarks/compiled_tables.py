@@ -17,8 +17,16 @@ PAGE = HERE.parent.parent / "docs" / "results" / "compiled.md"
 
 DEVICES = {"h100": "H100", "v5p": "v5p"}
 MEMORY = ("arguments", "beside them", "compiling")
+PREFILL = (
+    *("moved by prefill", "share of the peak, kernels together"),
+    "share of the peak, kernels in turn",
+)
 HEADS = {
     "decode": ("answers of", "device", "slots in use", "moved, GB", "least, GB", "share, %"),
+    "prefill": (
+        *("answers of", "device", "products, TFLOP", "needed, TFLOP", "moved, GB"),
+        *("kernels together, %", "in turn, %"),
+    ),
     "merge": ("operator", "device", "moved, GB", "each array once, GB", "times"),
     "memory": ("program", "device", "arguments, GB", "beside them, GB", "compiling, s"),
 }
@@ -50,6 +58,11 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
                 lines[kind].append([what, device, slots[1], *figures, f"{100 * row['ratio']:.1f}"])
             if kind == "merge" and name == "moved":
                 lines[kind].append([what, device, *figures, f"{1 / row['ratio']:.2f}"])
+        if kind == "decode":
+            products = quantities["products of prefill"]
+            rest = (quantities[name]["value"] for name in PREFILL)
+            figures = [products["value"], products["peer_value"], *rest]
+            lines["prefill"].append([what, device, *(f"{figure:#.4g}" for figure in figures)])
         memory = (f"{quantities[name]['value']:.3g}" for name in MEMORY)
         lines["memory"].append([program, device, *memory])
     return {

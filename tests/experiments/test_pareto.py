@@ -1,5 +1,7 @@
 """NSGA-II and NSGA-III find as much hypervolume as pymoo's, in as many evaluations."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from experiments.search.pareto import compare, make_cases
 
 CASES = make_cases()
+FIRST = ("nsga2", "zdt1"), ("nsga3", "dtlz2")
+OTHERS = [pair for pair in itertools.product(("nsga2", "nsga3"), CASES) if pair not in FIRST]
 
 
 @pytest.mark.parametrize("problem", CASES)
@@ -20,8 +24,8 @@ def test_problems_are_pymoos(problem: str) -> None:
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("problem", CASES)
-@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+@pytest.mark.few(2)  # each takes half a minute
+@pytest.mark.parametrize(("name", "problem"), [*FIRST, *OTHERS])
 def test_hypervolume_is_pymoos(name: str, problem: str) -> None:
     row = compare(name, problem, seeds=11)
     low, median, high = np.quantile(row["pymoo"], (0.25, 0.5, 0.75))

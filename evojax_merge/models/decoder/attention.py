@@ -81,6 +81,19 @@ class Positions(NamedTuple):
         """The time, or with branches the slot, from which the new tokens stand in a cache."""
         return self.query[0] if self.branches is None else self.branches.slot
 
+    @property
+    def last(self) -> "Positions":
+        """Where the last query of each row stands. Plain products compute its attention."""
+        own = (self.rotation, self.position, self.local_rotation)
+        rotation, position, local = jax.tree.map(lambda leaf: leaf[:, -1:], own)
+        return self._replace(
+            rotation=rotation,
+            position=position,
+            query=self.query[-1:],
+            kernel=None,
+            local_rotation=local,
+        )
+
     def times(self, slots: int) -> Int[Array, " slots"]:
         """Return the time of the token in each slot of a cache."""
         if self.branches is None:

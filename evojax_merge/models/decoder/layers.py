@@ -96,14 +96,15 @@ class Attention(nnx.Module):
         layer: Int[Array, ""] | None,
         cache: Cache | None,
         prefix: Cache | None = None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Cache | None]:
+        last_only: bool = False,
+    ) -> tuple[Float[Array, "batch read hidden"], Cache | None]:
         c = self.config
-        split = (*x.shape[:2], -1, c.head_dim)
-        q, k, v = (y.reshape(split) for y in self._projected(x))
+        asking = at.last if last_only else at
+        q, k, v = (y.reshape(*y.shape[:2], -1, c.head_dim) for y in self._projected(x, last_only))
         if c.qk_norm == "head":
             q, k = self.q_norm(q), self.k_norm(k)
-        rotation = at.rotation_of(window)
-        q, k = rope.rotate(q, *rotation), rope.rotate(k, *rotation)
+        q = rope.rotate(q, *asking.rotation_of(window))
+        k = rope.rotate(k, *at.rotation_of(window))
         k, v = k.transpose(0, 2, 3, 1), v.swapaxes(1, 2)
         times = at.query
         if cache is not None:
@@ -114,29 +115,31 @@ class Attention(nnx.Module):
             if not at.fresh:
                 k, v = cache.of(layer)
                 times = at.times(k.shape[-1])
-        shared = None if prefix is None else shared_part(*prefix.of(layer), at, window)
+        shared = None if prefix is None else shared_part(*prefix.of(layer), asking, window)
         scale, soft_cap = c.attention_scale, c.attention_soft_cap
-        if at.in_use:
-            mixed = attend_newest(q, k, v, at, window, shared, scale, soft_cap)
+        if asking.in_use:
+            mixed = attend_newest(q, k, v, asking, window, shared, scale, soft_cap)
         else:
-            seen = visible(at, times, window)
-            mixed = attend(q, k, v, seen, shared, at.kernel, scale, soft_cap)
-        return self.o_proj(mixed.reshape(*x.shape[:2], -1)), cache
+            seen = visible(asking, times, window)
+            mixed = attend(q, k, v, seen, shared, asking.kernel, scale, soft_cap)
+        return self.o_proj(mixed.reshape(*mixed.shape[:2], -1)), cache
 
     def _projected(
-        self, x: Float[Array, "batch seq hidden"]
-    ) -> Iterator[Float[Array, "batch seq channels"]]:
-        """Compute queries, keys and values of all heads."""
+        self, x: Float[Array, "batch seq hidden"], last_only: bool
+    ) -> Iterator[Float[Array, "batch some channels"]]:
+        """Compute queries, of all tokens or the last ones, and keys and values, of all heads."""
         c = self.config
+        asking = x[:, -1:] if last_only else x
         if c.fused:
             queries, keys = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-            yield from jnp.split(self.qkv_proj(x), (queries, queries + keys), axis=-1)
+            q, k, v = jnp.split(self.qkv_proj(x), (queries, queries + keys), axis=-1)
+            yield from (q[:, -1:] if last_only else q, k, v)
         elif c.qk_norm == "projection":
-            yield self.q_norm(self.q_proj(x))
+            yield self.q_norm(self.q_proj(asking))
             yield self.k_norm(self.k_proj(x))
             yield self.v_proj(x)
         else:
-            yield self.q_proj(x)
+            yield self.q_proj(asking)
             yield self.k_proj(x)
             yield self.v_proj(x)
 
@@ -182,10 +185,15 @@ class DecoderLayer(nnx.Module):
         layer: Int[Array, ""] | None,
         cache: Cache | None,
         prefix: Cache | None = None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Float[Array, "batch seq hidden"], Cache | None]:
-        """Return the stream after attention, what the MLP adds to it, and the cache."""
+        last_only: bool = False,
+    ) -> tuple[Float[Array, "batch read hidden"], Float[Array, "batch read hidden"], Cache | None]:
+        """Return the stream after attention, what the MLP adds to it, and the cache.
+
+        With ``last_only`` they are those of each row's last token, but for the cache.
+        """
         read = self._normed(self.names.attention_input, x)
-        attended, cache = self.self_attn(read, at, window, layer, cache, prefix)
+        attended, cache = self.self_attn(read, at, window, layer, cache, prefix, last_only)
+        x = x[:, -1:] if last_only else x
         x = x + self._normed(self.names.attention_output, attended)
         added = self.mlp(self._normed(self.names.mlp_input, x))
         return x, self._normed(self.names.mlp_output, added), cache

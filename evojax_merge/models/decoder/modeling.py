@@ -81,7 +81,7 @@ class Decoder(nnx.Module):
         if kernels and not at.fresh and length == 1 and branches is None:
             at = at._replace(in_use=decode_kernel.is_computed(x.dtype, self.config.head_dim))
         if path is None:
-            x, cache = self._run_layers(x, at, cache, prefix, layers)
+            x, cache = self._run_layers(x, at, cache, prefix, layers, last_only)
         else:
             x, cache = self._run_path(x, at, cache, prefix, path)
         return self.norm(x[:, -1:] if last_only else x), cache
@@ -101,14 +101,17 @@ class Decoder(nnx.Module):
         cache: Caches | None,
         prefix: Any,
         layers: tuple[Params, ...] | None,
-    ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
+        last_only: bool,
+    ) -> tuple[Float[Array, "batch some hidden"], Caches | None]:
+        """Run all layers. What is written out gives the last tokens alone where these are read."""
         if layers is not None:
-            return self._run_apart(x, at, cache, prefix, _layer_graph(self.config), layers)
+            graph = _layer_graph(self.config)
+            return self._run_apart(x, at, cache, prefix, graph, layers, last_only)
         graph, stacked = nnx.split(self.layers)
         count = self.config.num_layers
         if is_shallow(self.config):
             cut = [jax.tree.map(lambda leaf, i=index: leaf[i], stacked) for index in range(count)]
-            return self._run_apart(x, at, cache, prefix, graph, cut)
+            return self._run_apart(x, at, cache, prefix, graph, cut, last_only)
         windows = jnp.asarray([w or UNLIMITED for w in self.config.windows], jnp.int32)
 
         def hop(
@@ -130,14 +133,20 @@ class Decoder(nnx.Module):
         prefix: Any,
         graph: nnx.GraphDef,
         layers: Sequence[Any],
-    ) -> tuple[Float[Array, "batch seq hidden"], Caches | None]:
-        """Run layers that are written out one after another. Each has a cache of its own."""
+        last_only: bool,
+    ) -> tuple[Float[Array, "batch read hidden"], Caches | None]:
+        """Run layers that are written out one after another. Each has a cache of its own.
+
+        Where only the last tokens are read, the last layer has keys and values of all tokens, and
+        computes all else for these.
+        """
         caches: list[Any] = []
         for index, window in enumerate(self.config.windows):
             own: Any = None if cache is None else cache[index]
             shared = None if prefix is None else prefix[index]
             layer = nnx.merge(graph, layers[index])
-            x, added, own = layer(x, at, jnp.int32(window or UNLIMITED), None, own, shared)
+            alone = last_only and index == self.config.num_layers - 1
+            x, added, own = layer(x, at, jnp.int32(window or UNLIMITED), None, own, shared, alone)
             x = x + added
             caches.append(own)
         return x, None if cache is None else tuple(caches)

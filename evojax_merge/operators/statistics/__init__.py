@@ -7,7 +7,7 @@ a piece at a time. Which elements are the largest is answered on the host by `on
 
 from evojax_merge.operators.statistics.gram import geometry, geometry_name
 from evojax_merge.operators.statistics.layers import rows, stack_layers, task_vector_row
-from evojax_merge.operators.statistics.numbers import variance_of
+from evojax_merge.operators.statistics.numbers import processor, variance_of
 from evojax_merge.operators.statistics.on_file import (
     Tensors,
     cuts_of,
@@ -47,6 +47,7 @@ __all__ = [
     "ordered",
     "orders_of_magnitude",
     "orders_of_variance",
+    "processor",
     "rank_in_rows",
     "rows",
     "select",

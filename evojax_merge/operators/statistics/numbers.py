@@ -15,7 +15,7 @@ from evojax_merge.params.low_rank import Adapted
 
 
 @functools.cache
-def cpu() -> Any:
+def processor() -> Any:
     """This machine's processor, or None where it is not among the backends."""
     try:
         return jax.local_devices(backend="cpu")[0]
@@ -26,7 +26,7 @@ def cpu() -> Any:
 @contextmanager
 def programs_here() -> Iterator[None]:
     """Run programs on this machine's processor, with 64 bits, even while another is traced."""
-    with jax.default_device(cpu()), jax.enable_x64(True), jax.ensure_compile_time_eval():
+    with jax.default_device(processor()), jax.enable_x64(True), jax.ensure_compile_time_eval():
         yield
 
 

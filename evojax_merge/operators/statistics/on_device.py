@@ -49,13 +49,19 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
         elements: The number of elements of each.
         tensors: The number of tensors that are held there together.
     """
-    if jax.default_backend() != "gpu" or not LEAST <= elements < MOST:
+    if _platform() != "gpu" or not LEAST <= elements < MOST:
         return False
     if any(isinstance(leaf, Adapted) for leaf in leaves):  # made on the host
         return False
     memory = jax.local_devices()[0].memory_stats() or {}
     free = memory.get("bytes_limit", 0) - memory.get("bytes_in_use", 0)
     return elements * tensors * ROOM + FIXED <= free
+
+
+def _platform() -> str:
+    """Where arrays are made now: on the default backend, or the device that stands in for it."""
+    (device,) = jnp.zeros(()).devices()
+    return device.platform
 
 
 def task_vector(base: Any, source: Any, layered: bool, layer: int) -> Float[Array, " elements"]:

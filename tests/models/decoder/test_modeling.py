@@ -110,13 +110,36 @@ def test_prefill_and_decode_equal_the_full_forward(name):
     )
 
 
-@pytest.mark.few(1)
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.few(3)
+@pytest.mark.parametrize("name", ALL_CONFIGS)
 def test_last_only_is_the_last_of_all(name):
     config, params = make(name)
-    full, _ = step(config, params, tokens(), START)
-    last, _ = step(config, params, tokens(), START, last_only=True)
+    empty = init_cache(config, 3, 16, jnp.float32)
+    full, filled = step(config, params, tokens(), START, empty, 0)
+    last, also = step(config, params, tokens(), START, empty, 0, last_only=True)
     np.testing.assert_allclose(last[:, 0], full[:, -1], atol=1e-5)
+    for one, other in zip(*map(jax.tree.leaves, (filled, also)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [1, 10])
+def test_the_last_layer_computes_for_the_last_tokens_alone_what_is_read_of_them_alone(prompt):
+    config, params = make("llama")
+
+    def mlps(last_only):
+        """How many tokens of a row each MLP is computed for."""
+        shown = jax.make_jaxpr(
+            lambda: forward(config, params, tokens()[:, :prompt], START, last_only=last_only)
+        )()
+        return [
+            equation.outvars[0].aval.shape[1]
+            for equation in shown.eqns
+            if equation.primitive.name == "dot_general"
+            and equation.invars[0].aval.shape[-1] == config.intermediate_size
+        ]
+
+    assert mlps(False) == [prompt] * config.num_layers
+    assert mlps(True) == [prompt] * (config.num_layers - 1) + [1]
 
 
 @pytest.mark.parametrize("name", CONFIGS)

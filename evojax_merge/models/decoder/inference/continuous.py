@@ -60,7 +60,11 @@ _State = tuple[Int[Array, ""], _Queue]
 
 
 def refill_of(slots: int) -> int:
-    """Return how many prompts are prefilled at a time where it is not said: 1 / 8 of the slots."""
+    """Return how many prompts are prefilled at a time where it is not said: 1 / 8 of the slots.
+
+    A larger group reads the weights less often. It also waits for more slots to fall free, which
+    idle in the meantime, and that costs more (see docs/results/compiled.md).
+    """
     return max(1, slots // 8)
 
 

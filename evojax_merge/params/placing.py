@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 
 from evojax_merge.params.types import Array
@@ -17,7 +16,7 @@ def place(tree: Any, shardings: Any) -> Any:
     each array over the network instead, to make sure that it is the same everywhere.
 
     Args:
-        tree: The arrays. Those that are there already are taken as they are.
+        tree: The arrays. Those that all processes share already are moved where it is needed.
         shardings: The place of each.
     """
     if jax.process_count() == 1:
@@ -25,15 +24,8 @@ def place(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(_place, tree, shardings)
 
 
-def fetch(array: Array) -> np.ndarray:
-    """An array on the host, wherever its parts are."""
-    if array.is_fully_addressable:
-        return np.asarray(array)
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
-
-
 def _place(leaf: Any, sharding: NamedSharding) -> Array:
-    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
-        return leaf
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
     there = np.asarray(leaf)
     return jax.make_array_from_callback(there.shape, sharding, lambda index: there[index])
