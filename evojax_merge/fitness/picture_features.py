@@ -52,7 +52,7 @@ class CarriedEyes:
     def __call__(
         self, pictures: Sequence[Tiles]
     ) -> tuple[list[Any], Float[np.ndarray, " hidden"] | None]:
-        """The `TileFeatures` of pictures that are all different, and the row `EXTRA` if there is one.
+        """The `TileFeatures` of pictures that are all different, and the row `EXTRA` if any.
 
         Of a carrier that is described alone they are shapes.
         """

@@ -30,7 +30,7 @@ def test_a_plan_is_printed_and_written(tmp_path, capsys):
         (["--topology", "v9:4"], "there is no such machine; give a name as one of these: local"),
         (["model.sorces=[a]"], "model.sorces"),
         (["fitness=generation"], "give a value for model.sources"),
-        (["model.sources=[nowhere]"], "nowhere: no such directory"),
+        (["model.sources=[nowhere]", "operator=linear"], "nowhere: no such directory"),
     ],
 )
 def test_errors_are_one_line(arguments, message, capsys):

@@ -9,7 +9,7 @@ from tests.checkpoints_factory import tiny_config
 
 def write_configs(directory: Path, names: str = "abc", **changes: Any) -> list[str]:
     """Write a tiny decoder's ``config.json`` for each letter; the first is the base."""
-    config = tiny_config("llama", torch_dtype="bfloat16", **changes)
+    config = tiny_config("llama", **{"torch_dtype": "bfloat16", "num_hidden_layers": 1, **changes})
     for name in names:
         (directory / name).mkdir(parents=True)
         (directory / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
