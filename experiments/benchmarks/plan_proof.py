@@ -70,7 +70,7 @@ class Case(NamedTuple):
         model: The devices that share a candidate.
         sources: The number of sources.
         items: The number of prompts, of 256 tokens.
-        new: The tokens of the longest answer.
+        new: The tokens of the longest answer; with 0 the merge alone is planned.
         base: Whether there is a base, too.
     """
 
@@ -93,12 +93,12 @@ class Case(NamedTuple):
 PAPER = {"items": 1069, "new": 1024}
 CASES = (
     Case("v5p:2x2x1", "7b", "dare_ties", 1),
-    Case("v5p:2x2x1", "7b", "ties", 1),
+    Case("v5p:2x2x1", "7b", "ties", 1, new=0),
     Case("v5e:4x4", "7b", "dare_ties", 8),
-    Case("v5e:4x4", "7b", "ties", 8),
+    Case("v5e:4x4", "7b", "ties", 8, new=0),
+    Case("v5p:2x2x4", "70b", "ties", 8, new=0),
     Case("v5p:2x2x4", "70b", "dare_ties", 8),
-    Case("v5p:2x2x4", "70b", "ties", 8),
-    Case("h100:8", "70b", "linear", 8, base=False),
+    Case("h100:8", "70b", "linear", 8, new=0, base=False),
     Case("h200:1", "7b", "dare_ties", 1, **PAPER),
     Case("h100:8", "7b", "dare_ties", 2, **PAPER),
     Case("v5e:16x16", "7b", "dare_ties", 8, **PAPER),
@@ -120,7 +120,7 @@ def planned(case: Case) -> Mapping[str, Any] | str:
         *([f"model.base={places[0]}"] if case.base else []),
         f"model.sources=[{','.join(map(str, places[1:]))}]",
         *(f"operator={case.operator}", f"mesh.model={case.model}", "search.chunk=1"),
-        f"fitness.max_new_tokens={case.new}",
+        f"fitness.max_new_tokens={case.new}" if case.new else "fitness=size",
         "savers.minibatch.enabled=false",
     ]
     file.unlink(missing_ok=True)
@@ -155,7 +155,7 @@ def problems(plan: Mapping[str, Any]) -> list[str]:
 def line(case: Case, plan: Mapping[str, Any]) -> Iterable[list[str]]:
     """Make the lines of a case, one for each program."""
     for search in plan["searches"]:
-        for one in search["programs"]:
+        for one in search["programs"][: None if case.new else 1]:
             kinds = ", ".join(f"{n} {kind}" for kind, n in one["collectives"].items()) or "none"
             least = max(one["needed"], one["whole_cache"])
             ratio = "–" if one["moved"] is None else f"{one['moved'] / least:.2f}"
