@@ -19,10 +19,11 @@ from evojax_merge.search.interruption import (
 )
 
 USAGE = """\
-usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
+usage: evojax-merge evolve [--config-dir DIR] [-m [--gpu-each]] [KEY=VALUE ...]
        evojax-merge plan [--topology local|v5e:4x4|h100:8|...] [--json FILE] [--items N]
                               [--prompt-tokens N] [--answer-tokens N] [KEY=VALUE ...]
        evojax-merge resume RUN_DIR [--trust-config]
+       evojax-merge resume SWEEP_DIR [--trust-config] [--gpu-each] [hydra/launcher=NAME ...]
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force]
                               [--seed N] [--strict]
        evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
@@ -36,7 +37,7 @@ usage: evojax-merge evolve [--config-dir DIR] [-m] [KEY=VALUE ...]
 evolve    search for the best merge of some models; -m sweeps comma-separated values
 plan      say whether that search fits on a machine, and how long it takes at least, before
           anything is downloaded or rented
-resume    continue a run after any interruption
+resume    continue a run, or all jobs of a sweep, after any interruption
 apply     build the checkpoint that a recipe, or a YAML of mergekit, describes
 convert   write a recipe as a YAML of mergekit
 evaluate  measure a checkpoint or a recipe, e.g. fitness=generation fitness.data=items.jsonl;

@@ -34,6 +34,7 @@ ORDER = (
     "runs",
     "planning",
     "api",
+    "sweeps",
     "commands",
     "cli",
     "__main__",
@@ -43,8 +44,8 @@ ORDER = (
 ONLY_IN = {
     "pydantic": {"documents/schema.py"},
     "orbax": {"search/checkpointer.py"},
-    "omegaconf": {"config", "api.py", "commands/evolve.py", "report/sweep.py"},
-    "hydra": {"config", "commands/evolve.py", "report/sweep.py"},
+    "omegaconf": {"config", "api.py", "commands/evolve.py", "sweeps/job.py"},
+    "hydra": {"config", "commands/evolve.py"},
     "evosax": {"strategies"},
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},

@@ -1,5 +1,6 @@
 """``evojax-merge evolve`` searches for the best merge of some models."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -14,10 +15,14 @@ from rich.console import Console
 
 from evojax_merge import api
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
+from evojax_merge.config.sweeping import plan_sweep
 from evojax_merge.documents.terminal import Parser, printable, say
-from evojax_merge.report.sweep import ERROR_FILE
 from evojax_merge.search.interruption import Interrupted
-from evojax_merge.search.lock import LockedError
+from evojax_merge.sweeps.folder import lay_out
+from evojax_merge.sweeps.running import carry_out
+
+MULTIRUN = "hydra.mode=MULTIRUN"
+"""What Hydra takes for ``-m``."""
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -30,45 +35,48 @@ def run(arguments: list[str], console: Console) -> None:
     parser = Parser("evojax-merge evolve", add_help=False)
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--gpu-each", action="store_true")
     known, rest = parser.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word or word.startswith("~")]
     flags = [word for word in rest if word not in overrides]
     for word in flags:  # Hydra repeats those that it does not know, as they are
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
+    if known.multirun or MULTIRUN in overrides:
+        if flags:
+            raise ValueError(f"{flags[0]}: does not go with -m")
+        _sweep(overrides, known.config_dir, known.gpu_each, console)
+        return
+    if known.gpu_each:
+        raise ValueError("--gpu-each: is for the jobs of a sweep; add -m, or leave it out")
     if not flags:  # a misspelt key is named before Hydra starts
-        (check_sweep if known.multirun else compose)(overrides, known.config_dir)
-    flags += ["--multirun"] * known.multirun
+        compose(overrides, known.config_dir)
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
     sys.argv = [
         "evojax-merge",
         *flags,
         *expand_overrides(overrides),
     ]  # Hydra wants its flags before any override
+
     failures: list[Exception] = []
 
     @hydra.main(config_path=str(conf_directory()), config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
+        if settings.mode == RunMode.MULTIRUN:
+            failures.append(ValueError(f"{MULTIRUN}: a file cannot say so; give -m for a sweep"))
+            return
         directory = Path(settings.runtime.output_dir)
         chosen = list(settings.overrides.task)
-        swept = settings.mode == RunMode.MULTIRUN
-
-        def start() -> None:
-            _point_latest(directory.parent if swept else directory)
-
+        start = functools.partial(_point_latest, directory)
         try:
             api.evolve(config, directory, console, overrides=chosen, on_start=start)
         except Interrupted:
             if directory.exists():  # something was begun
                 say(console, f"continue with: evojax-merge resume {directory}")
             raise
-        except (ValueError, OSError) as error:  # one job of a sweep that fails does not end it
+        except (ValueError, OSError) as error:  # which Hydra would comment on
             failures.append(error)
-            if swept and not isinstance(error, LockedError):
-                api.keep_overrides(directory, chosen)
-                (directory / ERROR_FILE).write_text(f"{error}\n", encoding="utf-8")
-                say(console, f"{' '.join(chosen)}\n{error}", label="failed:")
             return
         say(console, f"everything is in {directory}")
 
@@ -78,6 +86,14 @@ def run(arguments: list[str], console: Console) -> None:
         raise ValueError(str(error)) from error
     if failures:
         raise failures[0]
+
+
+def _sweep(overrides: list[str], config_dir: str | None, gpu_each: bool, console: Console) -> None:
+    """Run every combination of the values that are swept over."""
+    check_sweep(overrides, config_dir)  # a misspelt key is named by the override that has it
+    sweep = lay_out(plan_sweep(overrides, config_dir), gpu_each)
+    _point_latest(sweep.directory)
+    carry_out(sweep, console, trust_config=True)
 
 
 def _point_latest(target: Path) -> None:

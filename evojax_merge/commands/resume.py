@@ -1,4 +1,4 @@
-"""``evojax-merge resume`` continues a run after any interruption."""
+"""``evojax-merge resume`` continues a run or a sweep after any interruption."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from rich.console import Console
 
 from evojax_merge import api
 from evojax_merge.config import foreign_factories, read_config_file
-from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.documents.terminal import Parser, announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
 
@@ -18,19 +18,69 @@ def run(arguments: list[str], console: Console) -> None:
         console: Where the command says what it did.
     """
     parser = Parser("evojax-merge resume")
-    parser.add_argument("directory", metavar="RUN_DIR")
+    parser.add_argument("directory", metavar="RUN_DIR|SWEEP_DIR")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="of a sweep: another launcher, hydra/launcher=NAME, or its settings, "
+        "hydra.launcher.KEY=VALUE",
+    )
+    parser.add_argument(
+        "--gpu-each",
+        action="store_true",
+        help="of a sweep: give each process that runs jobs a GPU of its own",
+    )
     parser.add_argument(
         "--trust-config",
         action="store_true",
         help="import and run what the run's configuration names from outside this package",
     )
-    options = parser.parse_args(arguments)
-    directory = options.directory
+    flags_first = sorted(arguments, key=lambda word: not word.startswith("-"))
+    options = parser.parse_args(flags_first)
+    directory = Path(options.directory)
+    if _is_sweep(directory):
+        from evojax_merge.sweeps.running import resume_sweep
+
+        resume_sweep(
+            directory,
+            console,
+            overrides=_of_launchers(options.overrides),
+            gpu_each=options.gpu_each,
+            trust_config=options.trust_config,
+        )
+        return
+    if options.overrides or options.gpu_each:
+        raise ValueError(
+            f"{directory}: is no sweep, and only a sweep has a launcher; leave out "
+            f"{printable(' '.join(options.overrides) or '--gpu-each')}"
+        )
+    if not (directory / api.CONFIG_FILE).exists():
+        raise ValueError(
+            f"{directory}: holds neither a run ({api.CONFIG_FILE}) nor a sweep (sweep.yaml); give "
+            "the directory of one"
+        )
     if options.trust_config:
-        config = read_config_file(Path(directory) / api.CONFIG_FILE)
+        config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
         api.resume(directory, console, trust_config=options.trust_config)
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise
+
+
+def _is_sweep(directory: Path) -> bool:
+    from evojax_merge.sweeps.folder import is_sweep
+
+    return is_sweep(directory)
+
+
+def _of_launchers(overrides: list[str]) -> list[str]:
+    for override in overrides:
+        if not override.startswith(("hydra/launcher=", "hydra.launcher.")):
+            raise ValueError(
+                f"{printable(override)}: the jobs of a sweep stay what they were; a resume takes "
+                "hydra/launcher=NAME and hydra.launcher.KEY=VALUE only"
+            )
+    return overrides

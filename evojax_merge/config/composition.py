@@ -10,6 +10,7 @@ import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -72,17 +73,29 @@ def check_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) 
             parsed = OverridesParser.create().parse_overrides(expand_overrides(overrides))
         except HydraException as error:
             raise ConfigError(explain(error, search_path)) from error
-        choices = [
-            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-            if override.is_sweep_override()
-            else [str(override.input_line)]
-            for override in parsed
-        ]
+        choices = [values_of(override) for override in parsed]
         first = [values[0] for values in choices]
         _compose(first, search_path)
         for position, values in enumerate(choices):
             for value in values[1:]:
                 _compose([*first[:position], value, *first[position + 1 :]], search_path)
+
+
+def values_of(override: Override) -> list[str]:
+    """The overrides that one with values to sweep over stands for; else the one itself.
+
+    Raises:
+        ConfigError: The values cannot be counted.
+    """
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    key = override.get_key_element()
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line}: a sweep goes over given values, as {key}=1,2,3 or "
+            f"{key}=range(4)"
+        )
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 _SEVERAL = re.compile(r"fitness=\[([\w\s,-]+)\]")

@@ -26,6 +26,17 @@ class ConfigError(ValueError):
     """A configuration that names something that is not there, or asks for the impossible."""
 
 
+_PACKAGES = {
+    "joblib": "hydra-joblib-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+    "ray": "hydra-ray-launcher",
+    "ray_aws": "hydra-ray-launcher",
+    "rq": "hydra-rq-launcher",
+}
+"""The package that brings each launcher of a sweep."""
+
+
 def explain(error: Exception, search_path: list[str], overrides: Sequence[str] = ()) -> str:
     """The message of Hydra, with the nearest key or option that exists."""
     message = str(error)
@@ -49,6 +60,11 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
         return f"there is no configuration key {key!r}{_nearest_key(key, search_path)}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, option = found.groups()
+        if group == "hydra/launcher" and option in _PACKAGES:
+            return (
+                f"hydra/launcher={option} needs a package that is not installed; "
+                f"pip install {_PACKAGES[option]}"
+            )
         options = _options(group)
         hint = nearest(option, options, f"{group}=")
         return f"there is no option {group}={option}{hint}; options are {', '.join(options)}"

@@ -1,47 +1,55 @@
 """One table and one picture of everything a multirun did."""
 
+import contextlib
 import csv
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.documents.terminal import cell, say
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
+from evojax_merge.report.jobs import Job, jobs_table, kept_overrides, shared
 from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
 
 TABLE = "results.csv"
 PICTURE = "curves.png"
-ERROR_FILE = "error.txt"
-"""What a failed job leaves in its folder."""
 
 
-class SweepTable(Callback):
-    """What writes ``results.csv`` and ``curves.png`` beside the runs of a multirun."""
+def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
+    """Write ``results.csv`` and ``curves.png`` beside the runs of a sweep, and print its tables.
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the results of all runs, write them and print a table of them."""
-        folder = Path(config.hydra.sweep.dir)
-        rows = collect(folder)
-        if not rows:
-            return
-        write_table(rows, folder / TABLE)
-        console = Console()
+    Args:
+        folder: The folder of the sweep.
+        jobs: How its jobs stand.
+        console: Where the tables are printed.
+    """
+    names = [job.name for job in jobs]
+    if rows := collect(folder, names):
         console.print(sweep_table(rows))
         if line := choice_line([row.result for row in evolved(rows)]):
             say(console, line)
-        failed = sorted(path.parent.name for path in folder.glob(f"*/{ERROR_FILE}"))
-        if failed:
-            say(console, f"failed, see their {ERROR_FILE}: runs {', '.join(failed)}")
-        say(console, f"all methods and splits: {folder / TABLE}")
-        if curves := collect_curves(folder):
+        with _written(folder / TABLE, "all methods and splits", console):
+            write_table(rows, folder / TABLE)
+    if curves := collect_curves(folder, names):
+        with _written(folder / PICTURE, "progress on held-out items", console):
             plot_curves(curves, folder / PICTURE)
-            say(console, f"progress on held-out items: {folder / PICTURE}")
+    if any(job.state != "done" for job in jobs):
+        console.print(jobs_table(jobs))
+
+
+@contextlib.contextmanager
+def _written(file: Path, content: str, console: Console) -> Iterator[None]:
+    """Say that a file was written in the block; a full disk hides nothing of what else there is."""
+    try:
+        yield
+    except OSError as error:
+        say(console, f"{file}: cannot be written ({error.strerror})")
+    else:
+        say(console, f"{content}: {file}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,37 +61,35 @@ class SweepRow:
     result: Result
 
 
-def collect(folder: Path) -> list[SweepRow]:
-    """The results of all finished runs below a folder."""
+def collect(folder: Path, runs: Sequence[str]) -> list[SweepRow]:
+    """The results of those runs below a folder that have some.
+
+    Args:
+        folder: The folder of a sweep.
+        runs: The folders of its runs, relative to that.
+    """
     rows = []
-    for path in sorted(folder.glob("*/results.json"), key=lambda path: _order(path.parent.name)):
-        overrides = path.parent / "overrides.yaml"
-        chosen = yaml.safe_load(overrides.read_text()) if overrides.exists() else []
-        name = " ".join(chosen or [])
-        rows += [SweepRow(path.parent.name, name, result) for result in load_results(path)]
+    for run in runs:
+        if (path := folder / run / "results.json").is_file():
+            name = " ".join(kept_overrides(path.parent))
+            rows += [SweepRow(run, name, result) for result in load_results(path)]
     return rows
 
 
-def collect_curves(folder: Path) -> dict[str, list[list[dict[str, Any]]]]:
-    """The curves of all runs; those whose overrides differ in the seed alone stand together."""
+def collect_curves(folder: Path, runs: Sequence[str]) -> dict[str, list[list[dict[str, Any]]]]:
+    """The curves of runs; those whose overrides differ in the seed alone stand together."""
     curves: dict[str, list[list[dict[str, Any]]]] = {}
-    for path in sorted(folder.glob(f"*/{FILE}"), key=lambda path: _order(path.parent.name)):
-        if not (curve := load_curve(path)):
+    for run in runs:
+        path = folder / run / FILE
+        if not path.is_file() or not (curve := load_curve(path)):
             continue
-        overrides = path.parent / "overrides.yaml"
-        chosen = yaml.safe_load(overrides.read_text()) if overrides.exists() else []
-        label = " ".join(one for one in chosen or [] if not one.startswith("seed="))
+        label = " ".join(one for one in kept_overrides(path.parent) if not one.startswith("seed="))
         curves.setdefault(label, []).append(curve)
-    common = _common([label.split() for label in curves])
+    common = shared([label.split() for label in curves])
     return {
         " ".join(one for one in label.split() if one not in common) or "all": runs
         for label, runs in curves.items()
     }
-
-
-def _common(labels: list[list[str]]) -> set[str]:
-    """Overrides that all labels share, which tell none from another."""
-    return set.intersection(*map(set, labels)) if len(labels) > 1 else set()
 
 
 def write_table(rows: list[SweepRow], path: Path) -> None:
@@ -118,7 +124,7 @@ def sweep_table(rows: list[SweepRow]) -> Table:
 
     Runs that measured different things have columns of their own.
     """
-    common = _common([row.overrides.split() for row in rows])
+    common = shared([row.overrides.split() for row in rows])
     shown = evolved(rows)
     heads = list(dict.fromkeys(row.result.head for row in shown))
     tasks = list(
@@ -150,7 +156,3 @@ def sweep_table(rows: list[SweepRow]) -> Table:
         )
         table.add_row(*map(cell, texts))
     return table
-
-
-def _order(name: str) -> tuple[int, str]:
-    return (int(name), name) if name.isdigit() else (-1, name)

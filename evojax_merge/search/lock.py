@@ -68,12 +68,9 @@ def _take(file: BinaryIO, directory: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        file.seek(0)
-        owner = file.read(300).decode(errors="replace").split()
-        by = f"process {owner[0]} on {owner[1]}" if len(owner) == 2 else "another process"
         raise LockedError(
-            f"{directory}: is being written by {by}; wait until it has ended, or end it, and then "
-            "resume"
+            f"{directory}: is being written by {_owner(file)}; wait until it has ended, "
+            "or end it, and then resume"
         ) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
@@ -83,3 +80,25 @@ def _take(file: BinaryIO, directory: Path) -> None:
             "other process writes this run",
             stacklevel=4,
         )
+
+
+def holder(directory: Path) -> str | None:
+    """Who writes a directory at this moment; None if nobody does, or nobody can tell."""
+    path = directory / FILE
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return None  # whoever holds it says so in the file
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _owner(file)
+    except OSError:
+        pass
+    return None
+
+
+def _owner(file: BinaryIO) -> str:
+    file.seek(0)
+    owner = file.read(300).decode(errors="replace").split()
+    return f"process {owner[0]} on {owner[1]}" if len(owner) == 2 else "another process"

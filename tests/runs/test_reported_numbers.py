@@ -151,7 +151,7 @@ def test_a_sweep_over_different_measures_mixes_none(tmp_path):
     for number, result in enumerate(runs):
         (tmp_path / str(number)).mkdir()
         save_results([result], tmp_path / str(number) / "results.json")
-    rows = collect(tmp_path)
+    rows = collect(tmp_path, [str(number) for number in range(len(runs))])
     console = Console(width=200, file=io.StringIO())
     console.print(sweep_table(rows))
     printed = printed_on(console)
