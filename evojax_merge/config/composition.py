@@ -251,12 +251,14 @@ def settings_by_key(config: DictConfig) -> dict[str, str]:
     """What hosts that carry out one run must be told alike, as texts by dotted key."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return {
+    told = {
         key: repr(value)
         for name, part in plain.items()
         if name not in _OF_A_HOST
         for key, value in _leaves(str(name), part)
     }
+    kept = plain.get("statistics_cache") or {}  # where is a host's own affair, but not whether
+    return {**told, "statistics_cache": "kept" if kept.get("directory") else "not kept"}
 
 
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -5,11 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
+import sklearn.datasets
 
-from evojax_merge.documents.bundled import experiments_directory
 from tests.processes import environment
 
 LONGEST = 400.0
@@ -23,7 +23,6 @@ QUICKSTART = [
     "baselines.published=false",
     *FEW,
 ]
-TEXTS = Path(experiments_directory()) / "quickstart" / "data" / "validation.jsonl"
 
 
 def run(folder, overrides, processes):
@@ -89,11 +88,25 @@ def test_generation(tmp_path, operator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("operator", ["fisher", "regmean"])
-def test_evidence(tmp_path, operator):
-    own = [f"operator={operator}", f"operator.data={TEXTS}", "operator.template='{question}'"]
-    own += ["operator.text=answer", "operator.limit=8"]
-    check_split(tmp_path, [*QUICKSTART, *own])
+@pytest.mark.parametrize(("operator", "parts"), [("fisher", (1,)), ("regmean", (1, 2))])
+def test_evidence(tmp_path, operator, parts):
+    """Fisher evidence of a split model is rounded otherwise, as docs/pods.md says."""
+    digits = sklearn.datasets.load_digits()
+    inputs = (digits.data[:64] / 16).astype(np.float32)
+    np.savez(tmp_path / "digits.npz", inputs=inputs, label=digits.target[:64])
+    own = [f"operator={operator}", f"operator.data={tmp_path / 'digits.npz'}"]
+    check_split(tmp_path, [*DIGITS, "baselines.published=false", *own], parts)
+
+
+@pytest.mark.slow
+def test_paths(tmp_path):
+    """The plain model of a path is made whole on each host."""
+    own = ["+experiment=quickstart_dataflow", "search.evaluations=8", "space.max_hops=8", *FEW]
+    own.append("fitness.limit=8")
+    run(tmp_path / "whole", own, 1)
+    for model in (1, 2):
+        run(tmp_path / f"split{model}", [*own, f"mesh.model={model}"], 2)
+        check_same(tmp_path / f"split{model}", tmp_path / "whole")
 
 
 @pytest.mark.slow
