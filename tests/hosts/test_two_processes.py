@@ -18,7 +18,7 @@ from tests.processes import environment
 SEARCH = [
     "evolve",
     "+experiment=digits",
-    "search.evaluations=48",
+    "search.evaluations=96",
     "strategy.population_size=8",
     "search.curve=2",
     "baselines.published=false",
@@ -101,7 +101,7 @@ def begun(run, lines=24):
 def shorten(run):
     """Have a run that was stopped end as early as that of `SEARCH` does."""
     config = run / "config.yaml"
-    config.write_text(config.read_text().replace("evaluations: 4000", "evaluations: 48"))
+    config.write_text(config.read_text().replace("evaluations: 4000", "evaluations: 96"))
 
 
 def test_two_processes_end_in_the_bits_of_one(zygote, whole, tmp_path):
@@ -130,7 +130,7 @@ def test_a_signal_to_one_stops_all_and_one_goes_on(zygote, whole, tmp_path):
     done = len(rows(run))
     assert done % 8 == 0
     assert (run / "checkpoints" / "evolved" / str(done // 8)).is_dir()
-    if done > 48:
+    if done > 96:
         pytest.skip("the machine is too fast for the signal to come in time")
     shorten(run)
     log = tmp_path / "log"
