@@ -67,6 +67,8 @@ def on_host(leaf: Any, layered: bool) -> Any:
         leaf: An array, or what is none. All processes must ask together for one that they share.
         layered: Whether its first axis counts layers, which are fetched one after another.
     """
+    if any(map(is_shared, jax.tree.leaves(leaf))) and not isinstance(leaf, jax.Array):
+        return jax.tree.map(fetch, leaf)  # the factors of an adapter
     if is_on_host(leaf):
         return leaf
     if not layered:
