@@ -61,13 +61,11 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
             else:
                 returned = launch(sweep.launcher, JOB_NAME, str(sweep.directory), task, waiting)
             told = dict(zip(waiting, returned, strict=True))
-    except ConfigError:
-        raise
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {sweep.directory}")
         raise
     except Exception as error:  # of the launcher: a killed worker, a queue that is not there
-        if not hosts.is_first():
+        if not hosts.is_first() or (isinstance(error, ConfigError) and hosts.active() is None):
             raise
         stopped = error
     if hosts.is_first():
