@@ -187,6 +187,11 @@ def any_of(flag: bool) -> bool:
     return bool(most(int(flag)))
 
 
+def gather(value: Any) -> list[Any]:
+    """What each process gives, in their order; it must be plain values."""
+    return [value] if _group is None else _group.gather(value)
+
+
 def barrier() -> None:
     """Return when all processes have come here."""
     if _group is not None:

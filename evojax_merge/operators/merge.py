@@ -12,6 +12,7 @@ from evojax_merge.operators.base import Coefficients, Operator
 from evojax_merge.operators.check import Origin, check, check_finite
 from evojax_merge.operators.evidence import Evidence
 from evojax_merge.operators.statistics.cache import Entry
+from evojax_merge.operators.statistics.dealt import dealt
 from evojax_merge.operators.statistics_shapes import shapes_of
 from evojax_merge.operators.steps.random_mask import layer_keys, leaf_key
 from evojax_merge.params.abstract import is_abstract
@@ -70,15 +71,21 @@ def init_statistics(
     leaves = [flatten(source) for source in sources]
     of_leaf = _leaf_evidence(operator, evidence, len(sources))
 
-    def of(path: str) -> Any:
+    def given(path: str) -> tuple[Any, ...]:
         layered = path in stacked
         first = on_host(bases.get(path), layered)
         own = [on_host(source[path], layered) for source in leaves]
-        return operator.init(
-            first, tuple(on_base(first, leaf) for leaf in own), layered, *of_leaf(path)
-        )
+        return first, tuple(on_base(first, leaf) for leaf in own), layered, *of_leaf(path)
 
-    statistics = {path: of(path) for path in leaves[0]}
+    def init(path: str, taken: tuple[Any, ...]) -> Any:
+        return operator.init(*taken)
+
+    takes_long = operator.statistics_name is not None and operator.evidence is None
+    if takes_long and jax.process_count() > 1:
+        example = _example(operator, base, sources, stacked)
+        statistics = dealt(list(leaves[0]), given, init, example)
+    else:
+        statistics = {path: init(path, given(path)) for path in leaves[0]}
     if entry is not None:
         entry.write(
             {
@@ -201,12 +208,9 @@ def _kept(
     if arrays is None:
         return None
     statistics = {}
-    for path, leaf in flatten(sources[0]).items():
-        # Structure is that of the smallest leaf there can be; what is kept fills it.
-        tiny = np.zeros((1,) * len(leaf.shape), np.float32)
-        origin = None if base is None else tiny
-        example = operator.init(origin, (tiny,) * len(sources), path in stacked)
-        leaves, structure = jax.tree.flatten(example)
+    example = _example(operator, base, sources, stacked)
+    for path in flatten(sources[0]):
+        leaves, structure = jax.tree.flatten(example(path))
         names = [f"{path} {index}" for index in range(len(leaves))]
         if not arrays.keys() >= set(names):
             return None
@@ -245,6 +249,26 @@ def _shapes(
 
 def _as_key(leaf: Any) -> Any:
     return (tuple(leaf.shape), str(leaf.dtype)) if hasattr(leaf, "shape") else leaf
+
+
+def _example(
+    operator: Operator,
+    base: Params | None,
+    sources: tuple[Params, ...],
+    stacked: Collection[str],
+) -> Callable[[str], Any]:
+    """A function from a leaf's path to the statistics of the smallest leaf there can be.
+
+    Those of the leaf have the same structure.
+    """
+    axes = {path: len(leaf.shape) for path, leaf in flatten(sources[0]).items()}
+
+    def example(path: str) -> Any:
+        tiny = np.zeros((1,) * axes[path], np.float32)
+        origin = None if base is None else tiny
+        return operator.init(origin, (tiny,) * len(sources), path in stacked)
+
+    return example
 
 
 def _leaf_evidence(
