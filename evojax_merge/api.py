@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from omegaconf import DictConfig
 
-from evojax_merge import operators
+from evojax_merge import hosts, operators
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import (
     ConfigError,
@@ -24,6 +24,7 @@ from evojax_merge.config import (
     compose,
     load_config_file,
     resolved_yaml,
+    settings_by_key,
 )
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
 from evojax_merge.exchange import apply_mergekit, to_mergekit
@@ -277,38 +278,73 @@ def evolve(
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: A function that is called when all is checked and the weights are read.
 
+    With several processes (the configuration's ``distributed``) each calls this, and the first one
+    writes.
+
     Raises:
         ValueError: The configuration, a checkpoint or the data cannot be used; nothing expensive
             has happened then.
+        HostsError: Several processes cannot go on together.
         LockedError: Another process is writing the directory.
         Interrupted: A signal came; `resume` continues.
     """
     if not isinstance(config, DictConfig):
         overrides = list(config)
         config = compose(config)
+    hosts.start(hosts.DistributedConfig(**config.distributed))
     if directory is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         directory = Path("runs") / config.name / stamp
-    directory = Path(directory)
-    with keeping(compilation_cache(config)), _kept_once_begun(directory):
-        from evojax_merge.runs.run import run
+    with hosts.together():
+        directory = _directory_of_all(directory)
+        with keeping(compilation_cache(config)), _kept_once_begun(directory):
+            from evojax_merge.runs.run import run
 
-        config.working_directory = str(Path.cwd())
-        text = resolved_yaml(config)
-        experiment = build(config)
-        directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory):
-            kept = directory / CONFIG_FILE
-            if kept.exists() and kept.read_text(encoding="utf-8") != text:
-                raise ValueError(
-                    f"{directory}: holds a run of another configuration; give another directory, "
-                    "or continue that run with resume"
-                )
-            if overrides is not None and not kept.exists():
-                keep_overrides(directory, overrides)  # a run that has begun has them
-            with naming(kept):
-                write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
-            return run(experiment, directory, console, on_start)
+            config.working_directory = str(Path.cwd())
+            text = resolved_yaml(config)
+            hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
+            experiment = build(config)
+            with _held(directory):
+                if hosts.is_first():
+                    _keep_config(directory, text, overrides)
+                hosts.check_shared(directory)
+                return run(experiment, directory, console, on_start)
+
+
+def _directory_of_all(directory: str | Path) -> Path:
+    """The directory that process 0 writes; that of this process, where it is alone."""
+    if hosts.active() is None:
+        return Path(directory)
+    return Path(hosts.agree(str(Path(directory).absolute())))
+
+
+@contextlib.contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, which is made if need be, in the process that writes."""
+    if not hosts.is_first():
+        yield
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        yield
+
+
+def _keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> None:
+    """Keep a run's configuration in its directory, which may hold the beginning of this run.
+
+    Raises:
+        ValueError: The directory holds another run.
+    """
+    kept = directory / CONFIG_FILE
+    if kept.exists() and kept.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{directory}: holds a run of another configuration; give another directory, or "
+            "continue that run with resume"
+        )
+    if overrides is not None and not kept.exists():
+        keep_overrides(directory, overrides)  # a run that has begun has them
+    with naming(kept):
+        write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
@@ -322,6 +358,9 @@ def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
 @contextlib.contextmanager
 def _kept_once_begun(directory: Path) -> Iterator[None]:
     """Remove a directory that was not there, or empty, if the block fails before a search."""
+    if not hosts.is_first():
+        yield
+        return
     new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
     try:
         yield
@@ -334,25 +373,40 @@ def _kept_once_begun(directory: Path) -> Iterator[None]:
 
 
 def resume(
-    directory: str | Path, console: "Console | None" = None, *, trust_config: bool = False
+    directory: str | Path,
+    console: "Console | None" = None,
+    *,
+    trust_config: bool = False,
+    distributed: hosts.DistributedConfig | None = None,
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
-    Relative paths in its configuration are read from where it was started. What a finished run
-    left is read where it cannot be written.
+    It may go on with other numbers of hosts and devices than it began with. Relative paths in its
+    configuration are read from where it was started. What a finished run left is read where it
+    cannot be written.
 
     Args:
         directory: The directory of the run.
         console: Where progress is shown; by default, nowhere.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
+        distributed: The processes that continue it together, each of which calls this; by default,
+            those of a cluster that is recognised, or this one alone.
 
     Raises:
         ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
     """
-    directory = Path(directory).absolute()
+    hosts.start(distributed)
+    with hosts.together():
+        directory = _directory_of_all(Path(directory).absolute())
+        hosts.check_shared(directory)
+        return _resume(directory, console, trust_config)
+
+
+def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "Run":
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     if (links := links_out(directory)) and not trust_config:
         raise ConfigError(
@@ -363,7 +417,7 @@ def resume(
     _check_regular(directory)
     try:
         with (
-            locked(directory),
+            _held(directory),
             contextlib.chdir(started_from(config)),
             keeping(compilation_cache(config)),
         ):
@@ -373,7 +427,7 @@ def resume(
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 
-        if (finished := left_by(directory, console)) is not None:
+        if hosts.active() is None and (finished := left_by(directory, console)) is not None:
             return finished
         raise ValueError(
             f"{error.filename}: cannot be written ({error.strerror}), and the run is not finished; "

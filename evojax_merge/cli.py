@@ -4,11 +4,12 @@ import functools
 import importlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from evojax_merge import __version__
+from evojax_merge import __version__, hosts
 from evojax_merge.documents.bundled import conf_directory
 from evojax_merge.search.interruption import (
     EXIT_CODE,
@@ -22,8 +23,9 @@ USAGE = """\
 usage: evojax-merge evolve [--config-dir DIR] [-m [--gpu-each]] [KEY=VALUE ...]
        evojax-merge plan [--topology local|v5e:4x4|h100:8|...] [--json FILE] [--items N]
                               [--prompt-tokens N] [--answer-tokens N] [KEY=VALUE ...]
-       evojax-merge resume RUN_DIR [--trust-config]
+       evojax-merge resume RUN_DIR [--trust-config] [distributed.KEY=VALUE ...]
        evojax-merge resume SWEEP_DIR [--trust-config] [--gpu-each] [hydra/launcher=NAME ...]
+                              [distributed.KEY=VALUE ...]
        evojax-merge apply RECIPE --out DIR [--overwrite] [--trust-operator] [--force]
                               [--seed N] [--strict]
        evojax-merge apply RUN_DIR --select knee|INDEX|TASK=WEIGHT,... --out DIR
@@ -60,14 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with watch() as interruption, end_if_asked_twice():
             _main(list(sys.argv[1:] if arguments is None else arguments), interruption)
     except KeyboardInterrupt:  # before or after the command, or one that is not ours
+        hosts.leave(EXIT_CODE)
         sys.exit(EXIT_CODE)
+    except SystemExit as ended:
+        if ended.code:
+            hosts.leave(int(ended.code))
+        raise
+    except Exception:
+        if hosts.active():  # Python's own end would wait for processes that may be gone
+            traceback.print_exc()
+            hosts.leave(1)
+        raise
 
 
 def _main(given: Sequence[str], interruption: Interruption) -> None:
     # Not above, or Ctrl-C would meet Python's own handler for as long as the imports take.
     from rich.console import Console
 
-    from evojax_merge.documents.terminal import say, show_warning
+    from evojax_merge.documents.terminal import complain, say, show_warning
 
     console = Console()
     warnings.showwarning = functools.partial(show_warning, console)
@@ -79,7 +91,7 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
         asked = command in ("-h", "--help", "help")
         print(USAGE + f"{conf_directory()}", file=sys.stdout if asked else sys.stderr)
         sys.exit(0 if asked else 2)
-    traceback = os.environ.get(TRACEBACK)
+    shows_traceback = os.environ.get(TRACEBACK)
     os.environ[TRACEBACK] = "1"  # else Hydra exits by itself, with its own message
     try:
         try:
@@ -93,11 +105,16 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
         say(console, "everything completed is saved", label=f"stopped by {interrupted};")
         sys.exit(EXIT_CODE)
     except (ValueError, OSError) as error:
-        if traceback:
+        if shows_traceback:
             raise
+        if isinstance(error, hosts.HostsError) and error.common and not hosts.is_first():
+            sys.exit(2)  # process 0 says it for all
+        if isinstance(error, hosts.HostsError):  # where it came from is another process
+            complain(f"error: {error}")
+            sys.exit(2)
         _fail(str(error))
     finally:
-        if traceback is None:
+        if shows_traceback is None:
             del os.environ[TRACEBACK]
 
 

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 
 ORDER = (
     "documents",
+    "hosts",
     "params",
     "costs",
     "models",

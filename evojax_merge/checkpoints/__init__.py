@@ -7,7 +7,7 @@ from evojax_merge.checkpoints.carriers import with_carriers
 from evojax_merge.checkpoints.checkpoint import Baked, Checkpoint, load_config
 from evojax_merge.checkpoints.directory import resolve
 from evojax_merge.checkpoints.errors import CheckpointError
-from evojax_merge.checkpoints.exporter import export
+from evojax_merge.checkpoints.exporter import export, lend
 from evojax_merge.checkpoints.hashes import weights_hash
 from evojax_merge.checkpoints.loader import Model, load
 from evojax_merge.checkpoints.parts import (
@@ -34,6 +34,7 @@ __all__ = [
     "has_parts",
     "is_adapter",
     "is_adapter_directory",
+    "lend",
     "load",
     "load_adapter",
     "load_adapter_config",

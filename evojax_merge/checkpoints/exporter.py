@@ -17,7 +17,11 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import TensorInfo, read_headers, stem_of
 from evojax_merge.checkpoints.loader import Model
 from evojax_merge.checkpoints.parts import take_parts
-from evojax_merge.checkpoints.pipeline_exporter import export_pipeline, is_pipeline_model
+from evojax_merge.checkpoints.pipeline_exporter import (
+    export_pipeline,
+    is_pipeline_model,
+    within_pipeline,
+)
 from evojax_merge.checkpoints.special_tokens import read_special_tokens
 from evojax_merge.checkpoints.target import checked_target, is_single, replacement
 from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE, ShardWriter
@@ -31,6 +35,8 @@ from evojax_merge.checkpoints.written_config import with_dtype, without_origin
 from evojax_merge.documents.json_text import write_json
 from evojax_merge.models import Slot
 from evojax_merge.models.part import OUTSIDE
+from evojax_merge.params.on_host import is_apart
+from evojax_merge.params.tree import flatten
 
 
 def export(
@@ -96,6 +102,23 @@ def export(
         for name, text in (extra or {}).items():
             (work / name).write_text(text, encoding="utf-8")
     return target
+
+
+def lend(model: Model) -> None:
+    """Give the process that exports a model the parts of its tensors that lie on devices here.
+
+    They go one tensor at a time, in the order in which they are written, so that no host holds the
+    whole. Processes that write nothing call it while another one exports.
+
+    Raises:
+        CheckpointError: A tensor holds NaN or infinity; whoever exports meets the same.
+    """
+    if is_pipeline_model(model):
+        model = within_pipeline(model)
+    slots, leaves = written_slots(model), flatten(model.params)
+    apart = {name: slot for name, slot in slots.items() if is_apart(leaves[slot.path])}
+    for tensor in merged_tensors(model.params, apart):
+        tensor.read()
 
 
 def _carried_headers(model: Model, slots: Mapping[str, Slot]) -> dict[str, TensorInfo]:

@@ -70,9 +70,7 @@ def export_pipeline(
             are not finite, or a folder lacks what a pipeline needs.
     """
     check_writable(model)
-    if model.carrier is None:
-        whole = load_config(model.directory)
-        model = dataclasses.replace(model, carrier=whole, parts=whole.config.present)
+    model = within_pipeline(model)
     carrier = model.carrier
     assert carrier is not None
     tensors = [*merged_tensors(model.params, written_slots(model))]
@@ -83,6 +81,14 @@ def export_pipeline(
         for tensor in tensors:
             writer.write(tensor.piece.name, 0, tensor.read())
     return Path(target).expanduser().absolute()
+
+
+def within_pipeline(model: Model) -> Model:
+    """The same model with the pipeline that it is written in, which is its own if it is whole."""
+    if model.carrier is not None:
+        return model
+    whole = load_config(model.directory)
+    return dataclasses.replace(model, carrier=whole, parts=whole.config.present)
 
 
 @contextlib.contextmanager

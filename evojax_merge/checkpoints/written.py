@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from evojax_merge.checkpoints.errors import CheckpointError
@@ -15,6 +14,7 @@ from evojax_merge.checkpoints.reading import read_tensor
 from evojax_merge.checkpoints.tensor_files import Piece
 from evojax_merge.models import Slot
 from evojax_merge.params.finite import is_finite
+from evojax_merge.params.on_host import numbers
 from evojax_merge.params.tree import flatten
 
 _FLOATS = frozenset(DTYPES.values())
@@ -78,19 +78,10 @@ def _finite(name: str, leaf: Any, layer: int | None) -> np.ndarray:
     Raises:
         CheckpointError: The numbers hold NaN or infinity.
     """
-    if layer is not None:
-        leaf = (np.asarray(leaf) if _in_host_memory(leaf) else leaf)[layer]
-    tensor = np.asarray(jax.device_get(leaf)).reshape(-1)
+    tensor = numbers(leaf, layer).reshape(-1)
     if not is_finite(tensor):
         raise CheckpointError(
             f"{name}: holds NaN, or numbers that {tensor.dtype} cannot hold; nothing was "
             "written. Give another model.dtype, or smaller weights"
         )
     return tensor
-
-
-def _in_host_memory(leaf: Any) -> bool:
-    """Tell whether NumPy can look at a leaf without a copy, so that no program cuts layers out."""
-    return not isinstance(leaf, jax.Array) or all(
-        device.platform == "cpu" for device in leaf.devices()
-    )

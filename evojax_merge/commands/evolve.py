@@ -1,5 +1,6 @@
 """``evojax-merge evolve`` searches for the best merge of some models."""
 
+import contextlib
 import functools
 import os
 import sys
@@ -13,13 +14,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from evojax_merge import api
+from evojax_merge import api, hosts
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.config.sweeping import plan_sweep
 from evojax_merge.documents.terminal import Parser, printable, say
 from evojax_merge.search.interruption import Interrupted
-from evojax_merge.sweeps.folder import lay_out
 from evojax_merge.sweeps.running import carry_out
+from evojax_merge.sweeps.several import connect, lay_out_together
 
 MULTIRUN = "hydra.mode=MULTIRUN"
 """What Hydra takes for ``-m``."""
@@ -50,7 +51,8 @@ def run(arguments: list[str], console: Console) -> None:
     if known.gpu_each:
         raise ValueError("--gpu-each: is for the jobs of a sweep; add -m, or leave it out")
     if not flags:  # a misspelt key is named before Hydra starts
-        compose(overrides, known.config_dir)
+        hosts.start(hosts.DistributedConfig(**compose(overrides, known.config_dir).distributed))
+        console.quiet = not hosts.is_first()
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
     sys.argv = [
         "evojax-merge",
@@ -66,7 +68,11 @@ def run(arguments: list[str], console: Console) -> None:
         if settings.mode == RunMode.MULTIRUN:
             failures.append(ValueError(f"{MULTIRUN}: a file cannot say so; give -m for a sweep"))
             return
-        directory = Path(settings.runtime.output_dir)
+        own = Path(settings.runtime.output_dir)
+        directory = Path(hosts.agree(str(own)))  # its name holds the second
+        if directory != own:  # which Hydra has made
+            with contextlib.suppress(OSError):
+                own.rmdir()
         chosen = list(settings.overrides.task)
         start = functools.partial(_point_latest, directory)
         try:
@@ -91,8 +97,13 @@ def run(arguments: list[str], console: Console) -> None:
 def _sweep(overrides: list[str], config_dir: str | None, gpu_each: bool, console: Console) -> None:
     """Run every combination of the values that are swept over."""
     check_sweep(overrides, config_dir)  # a misspelt key is named by the override that has it
-    sweep = lay_out(plan_sweep(overrides, config_dir), gpu_each)
-    _point_latest(sweep.directory)
+    plan = plan_sweep(overrides, config_dir)
+    connect(plan.launcher, hosts.DistributedConfig(**plan.distributed), gpu_each)
+    console.quiet = not hosts.is_first()
+    with hosts.together():
+        sweep = lay_out_together(plan, gpu_each)
+        if hosts.is_first():
+            _point_latest(sweep.directory)
     carry_out(sweep, console, trust_config=True)
 
 

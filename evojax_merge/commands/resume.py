@@ -4,10 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evojax_merge import api
-from evojax_merge.config import foreign_factories, read_config_file
+from evojax_merge import api, hosts
+from evojax_merge.config import ConfigError, compose, foreign_factories, read_config_file
 from evojax_merge.documents.terminal import Parser, announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
+
+DISTRIBUTED = "distributed."
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -23,7 +25,8 @@ def run(arguments: list[str], console: Console) -> None:
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="of a sweep: another launcher, hydra/launcher=NAME, or its settings, "
+        help="the processes that go on together, distributed.KEY=VALUE (conf/config.yaml has the "
+        "keys); of a sweep also another launcher, hydra/launcher=NAME, or its settings, "
         "hydra.launcher.KEY=VALUE",
     )
     parser.add_argument(
@@ -39,32 +42,40 @@ def run(arguments: list[str], console: Console) -> None:
     flags_first = sorted(arguments, key=lambda word: not word.startswith("-"))
     options = parser.parse_args(flags_first)
     directory = Path(options.directory)
+    given = [one for one in options.overrides if one.startswith(DISTRIBUTED)]
+    others = [one for one in options.overrides if not one.startswith(DISTRIBUTED)]
+    distributed = hosts.DistributedConfig(**compose(given).distributed)
     if _is_sweep(directory):
         from evojax_merge.sweeps.running import resume_sweep
 
         resume_sweep(
             directory,
             console,
-            overrides=_of_launchers(options.overrides),
+            overrides=_of_launchers(others),
             gpu_each=options.gpu_each,
             trust_config=options.trust_config,
+            distributed=distributed,
         )
         return
-    if options.overrides or options.gpu_each:
+    if others or options.gpu_each:
         raise ValueError(
-            f"{directory}: is no sweep, and only a sweep has a launcher; leave out "
-            f"{printable(' '.join(options.overrides) or '--gpu-each')}"
+            f"{directory}: is no sweep, and a resume of a run takes distributed.KEY=VALUE only; "
+            f"leave out {printable(' '.join(others) or '--gpu-each')}"
         )
-    if not (directory / api.CONFIG_FILE).exists():
-        raise ValueError(
+    hosts.start(distributed)
+    console.quiet = not hosts.is_first()
+    if hosts.is_first() and not (directory / api.CONFIG_FILE).exists():
+        error = ConfigError(
             f"{directory}: holds neither a run ({api.CONFIG_FILE}) nor a sweep (sweep.yaml); give "
             "the directory of one"
         )
+        with hosts.together():
+            raise error
     if options.trust_config:
         config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console, trust_config=options.trust_config)
+        api.resume(directory, console, trust_config=options.trust_config, distributed=distributed)
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise
@@ -81,6 +92,6 @@ def _of_launchers(overrides: list[str]) -> list[str]:
         if not override.startswith(("hydra/launcher=", "hydra.launcher.")):
             raise ValueError(
                 f"{printable(override)}: the jobs of a sweep stay what they were; a resume takes "
-                "hydra/launcher=NAME and hydra.launcher.KEY=VALUE only"
+                "hydra/launcher=NAME, hydra.launcher.KEY=VALUE and distributed.KEY=VALUE only"
             )
     return overrides

@@ -7,6 +7,7 @@ from evojax_merge.config.composition import (
     load_config_file,
     read_config_file,
     resolved_yaml,
+    settings_by_key,
 )
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
@@ -27,4 +28,5 @@ __all__ = [
     "load_config_file",
     "read_config_file",
     "resolved_yaml",
+    "settings_by_key",
 ]

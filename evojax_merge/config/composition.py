@@ -230,6 +230,8 @@ def _literal(value: Any) -> Any:
 def resolved_yaml(config: DictConfig) -> str:
     """The configuration with nothing left to look up, as `load_config_file` reads it.
 
+    On how many hosts a run is carried out is left out: it may go on with others.
+
     Raises:
         ConfigError: A part that objects are made from holds ``${`` as a text.
     """
@@ -237,4 +239,31 @@ def resolved_yaml(config: DictConfig) -> str:
     assert isinstance(plain, dict)
     for group in GROUPS:
         _check_found(plain.get(group), group)
-    return OmegaConf.to_yaml(config, resolve=True)
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key != "distributed"])
+    return OmegaConf.to_yaml(kept, resolve=True)
+
+
+_OF_A_HOST = ("distributed", "statistics_cache", "compilation_cache", "working_directory")
+"""The keys of a configuration that may differ between hosts that carry out one run."""
+
+
+def settings_by_key(config: DictConfig) -> dict[str, str]:
+    """What hosts that carry out one run must be told alike, as texts by dotted key."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    told = {
+        key: repr(value)
+        for name, part in plain.items()
+        if name not in _OF_A_HOST
+        for key, value in _leaves(str(name), part)
+    }
+    kept = plain.get("statistics_cache") or {}  # where is a host's own affair, but not whether
+    return {**told, "statistics_cache": "kept" if kept.get("directory") else "not kept"}
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, part in value.items():
+        yield from _leaves(f"{key}.{name}", part)

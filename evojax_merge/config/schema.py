@@ -14,6 +14,7 @@ from evojax_merge.config.experiment import (
     RacingConfig,
     SearchBudget,
 )
+from evojax_merge.hosts import DistributedConfig
 from evojax_merge.measuring import compilations
 from evojax_merge.operators.statistics.cache import LIMIT_GB
 
@@ -64,6 +65,7 @@ class Config:
         default_factory=StatisticsCacheConfig
     )
     compilation_cache: CompilationCacheConfig | None = None
+    distributed: DistributedConfig = dataclasses.field(default_factory=DistributedConfig)
     working_directory: str | None = None
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -53,12 +54,14 @@ class Plan:
         jobs: The jobs, in order.
         launcher: How they are started.
         composed: The configuration that all jobs share, with Hydra's part, as Hydra keeps it.
+        distributed: What the first job is told of the processes that do it together.
     """
 
     directory: Path
     jobs: list[PlannedJob]
     launcher: Launcher
     composed: str
+    distributed: dict[str, Any]
 
 
 def plan_sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> Plan:
@@ -110,11 +113,13 @@ def _plan(overrides: list[str]) -> Plan:
     given = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     given += _unresolved(shared.hydra.overrides.task)
     jobs: list[PlannedJob] = []
+    distributed: list[Any] = []
     for number, chosen in enumerate(_combinations(given)):
         config = loader.load_sweep_config(shared, list(chosen))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         HydraConfig.instance().set_config(config)
+        distributed.append(OmegaConf.to_container(config.distributed, resolve=True))
         jobs.append(_job(config))
     folders = [job.folder for job in jobs]
     if twice := next((one for one in folders if folders.count(one) > 1), None):
@@ -122,9 +127,14 @@ def _plan(overrides: list[str]) -> Plan:
             f"hydra.sweep.subdir={shared.hydra.sweep._get_node('subdir')}: two jobs would have "
             f"the folder {twice}"
         )
+    if any(one != distributed[0] for one in distributed):
+        raise ConfigError(
+            "distributed: the jobs of a sweep are done by the same hosts; give each key one value"
+        )
     HydraConfig.instance().set_config(shared)
     directory = Path(str(shared.hydra.sweep.dir))
-    return Plan(directory, jobs, chosen_launcher(shared), OmegaConf.to_yaml(shared))
+    launcher = chosen_launcher(shared)
+    return Plan(directory, jobs, launcher, OmegaConf.to_yaml(shared), distributed[0])
 
 
 def _combinations(overrides: list[str]) -> Iterator[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from evojax_merge import hosts
 from evojax_merge.params.types import Params
 
 _SHARE = 0.7
@@ -52,8 +53,8 @@ class Memory(NamedTuple):
 
     @classmethod
     def of(cls, device: jax.Device) -> "Memory":
-        """What a device has free now."""
-        return cls(device.platform, free_bytes(device))
+        """What a device has free now; of several processes, the least that one of them has."""
+        return cls(device.platform, hosts.least(free_bytes(device)))
 
     @property
     def room(self) -> int:

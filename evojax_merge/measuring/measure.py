@@ -13,6 +13,7 @@ from evojax_merge.fitness.several import tasks_of
 from evojax_merge.models import Family
 from evojax_merge.models.ability import Program
 from evojax_merge.models.decoder.path import PATH, PATH_AXES
+from evojax_merge.params.on_host import fetch, is_shared
 from evojax_merge.params.types import Float, Params
 from evojax_merge.sources.pool import Route
 
@@ -55,9 +56,10 @@ def _programs(family: Family, config: Any, task: BoundTask, axes: Any) -> list[P
 def _measure(
     programs: Sequence[Program], params: Params, task: BoundTask
 ) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
-    params = jax.device_put(params)
+    if not any(map(is_shared, jax.tree.leaves(params))):
+        params = jax.device_put(params)
     outputs = [
-        np.asarray(run(params, *batch))
+        fetch(run(params, *batch))
         for run, part in zip(map(jax.jit, programs), tasks_of(task), strict=True)
         for batch in part.batches
     ]

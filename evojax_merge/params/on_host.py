@@ -10,9 +10,44 @@ from jax.experimental import multihost_utils
 
 def fetch(array: Any) -> np.ndarray:
     """An array on the host, wherever its parts are; all processes must ask for it together."""
-    if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    if not is_apart(array):
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def is_shared(leaf: Any) -> bool:
+    """Whether a leaf lies on devices of several processes, in parts or as copies."""
+    return isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+
+
+def is_apart(leaf: Any) -> bool:
+    """Whether no process holds the whole of a leaf, so that all must ask for it together."""
+    return is_shared(leaf) and not leaf.is_fully_replicated
+
+
+def numbers(leaf: Any, layer: int | None) -> np.ndarray:
+    """A leaf, or one layer of it, on the host; whoever else holds parts of it must ask as well.
+
+    A leaf that a process holds whole is read without the others.
+
+    Args:
+        leaf: An array, of which a layer is one index of the first axis.
+        layer: The layer; None for the whole leaf.
+    """
+    if is_apart(leaf):
+        return fetch(leaf if layer is None else leaf[layer])
+    if is_shared(leaf):
+        leaf = leaf.addressable_data(0)
+    if layer is not None:
+        leaf = (np.asarray(leaf) if _in_host_memory(leaf) else leaf)[layer]
+    return np.asarray(jax.device_get(leaf))
+
+
+def _in_host_memory(leaf: Any) -> bool:
+    """Whether NumPy can look at a leaf without a copy, so that no program cuts layers out."""
+    return not isinstance(leaf, jax.Array) or all(
+        device.platform == "cpu" for device in leaf.devices()
+    )
 
 
 def is_on_host(leaf: Any) -> bool:
@@ -32,6 +67,8 @@ def on_host(leaf: Any, layered: bool) -> Any:
         leaf: An array, or what is none. All processes must ask together for one that they share.
         layered: Whether its first axis counts layers, which are fetched one after another.
     """
+    if any(map(is_shared, jax.tree.leaves(leaf))) and not isinstance(leaf, jax.Array):
+        return jax.tree.map(fetch, leaf)  # the factors of an adapter
     if is_on_host(leaf):
         return leaf
     if not layered:

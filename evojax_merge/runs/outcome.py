@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.terminal import say
@@ -43,6 +44,8 @@ PLOTS, IMAGES = "plots", "images"
 class Outcome:
     """Measures, keeps and shows what the searches of a run found.
 
+    Of several processes all measure, and the first one keeps and shows.
+
     Attributes:
         experiment: What was done.
         directory: The run's directory.
@@ -56,8 +59,11 @@ class Outcome:
     def keep_curve(self, found: Found, known: Heldout) -> None:
         """Keep how the search's best candidate got better on items that the search never saw."""
         most = self.experiment.budget.curve
+        if not most:
+            return
+        hosts.barrier()  # what one has written is read by all
         points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
-        if not most or not points:
+        if not points:
             return
         if points[-1].evaluations != found.evaluations:
             warnings.warn(
@@ -70,7 +76,8 @@ class Outcome:
         split = known.splits[0]
         genotypes = np.array([point.genotype for point in points], np.float32)
         heldout = [float(score) for score in known.fitness(genotypes, split)]
-        save_curve(points, heldout, self.experiment.task.on(split), self.directory / CURVE)
+        if hosts.is_first():
+            save_curve(points, heldout, self.experiment.task.on(split), self.directory / CURVE)
 
     def keep_front(
         self, problem: Problem, found: Found, known: Heldout
@@ -89,11 +96,16 @@ class Outcome:
         kept = best_members(measured[splits[0]])
         if not kept.any():
             return None
+        recipes = [
+            problem.recipe(dataclasses.replace(found, genotype=found.front[place]))
+            for place in np.flatnonzero(kept)
+        ]
+        if not hosts.is_first():
+            return found.front[kept]
         folder = self.directory / FOLDER
         folder.mkdir(exist_ok=True)
         members = []
-        for index, place in enumerate(np.flatnonzero(kept)):
-            recipe = problem.recipe(dataclasses.replace(found, genotype=found.front[place]))
+        for index, (place, recipe) in enumerate(zip(np.flatnonzero(kept), recipes, strict=True)):
             recipe.save(folder / f"{index}.yaml")
             scores: dict[str, dict[str, float]] = {
                 split: dict(zip(tasks, map(float, means[place]), strict=True))
@@ -168,13 +180,16 @@ class Outcome:
         self, problem: Problem, model: Model | None, found: Mapping[str, Found]
     ) -> None:
         """Keep what the methods draw of some prompts from the same noise, side by side too."""
-        recipe = (self.directory / RECIPE_FILE).read_text(encoding="utf-8")
         methods: dict[str, list[Drawn]] = {}
         for name, pictures in problem.drawn(model, found):
-            notes = {"model": name} | ({"recipe": recipe} if name == EVOLVED else {})
-            save_pictures(pictures, self.directory / IMAGES / folder_of(name), notes)
             methods[name] = pictures
-        if methods:
+            if not hosts.is_first():
+                continue
+            notes = {"model": name}
+            if name == EVOLVED:
+                notes["recipe"] = (self.directory / RECIPE_FILE).read_text(encoding="utf-8")
+            save_pictures(pictures, self.directory / IMAGES / folder_of(name), notes)
+        if methods and hosts.is_first():
             plots = self.directory / PLOTS
             plots.mkdir(exist_ok=True)
             plot_gallery(methods, plots / "gallery.png")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evojax_merge import hosts
 from evojax_merge.config.experiment import Savers
 from evojax_merge.fitness.several import parts_of
 from evojax_merge.measuring.evaluation import Evaluation
@@ -70,6 +71,7 @@ def _make_scorer(
     every = np.arange(items)
 
     def measure(genotypes: np.ndarray, rows: np.ndarray) -> Evaluation:
+        hosts.check_same("what is measured next", genotypes.tobytes(), rows.tobytes())
         chosen = None if np.array_equal(rows, every) else rows
         return problem.evaluator(genotypes, "search", interrupted, chosen)
 

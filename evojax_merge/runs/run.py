@@ -12,7 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from evojax_merge.checkpoints import Model, export, load_parts
+from evojax_merge import hosts
+from evojax_merge.checkpoints import Model, export, lend, load_parts
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
@@ -74,30 +75,40 @@ def run(
 ) -> Run:
     """Carry out an experiment, or the rest of it if the directory holds its beginning.
 
+    Of several processes all measure, and the first one writes and speaks.
+
     Args:
         experiment: What is to be done.
         directory: Where everything is left; it is made if it is not there.
         console: Where progress is shown; by default, nowhere.
-        on_start: A function that is called when all is checked and the weights are read.
+        on_start: A function that is called when all is checked and the weights are read, by the
+            process that writes.
 
     Raises:
         ValueError: Something makes the experiment impossible; no weights are read by then.
         Interrupted: A signal came; everything completed is saved.
         CheckpointingError: The disk is full or broken; the last good generation is kept.
     """
-    console = console or Console(quiet=True)
+    if console is None or not hosts.is_first():
+        console = Console(quiet=True)
     with naming(directory), watch() as interruption:
         setup = set_up(experiment)
-        directory.mkdir(parents=True, exist_ok=True)
-        _tidy(directory)
+        if hosts.active():
+            hosts.compare("files", setup.hashes(), "All hosts must read the same models and data")
+        if hosts.is_first():
+            directory.mkdir(parents=True, exist_ok=True)
+            _tidy(directory)
         for line in setup.describe():
             say(console, line)
-        interruption.check()
+        interruption.agreed()
         setup.load(directory, functools.partial(say, console))
-        interruption.check()
-        on_start()
+        interruption.agreed()
+        if hosts.is_first():
+            on_start()
         runner = _Runner(experiment, directory, console, interruption)
-        return runner.run(setup)
+        done = runner.run(setup)
+        hosts.barrier()  # or those that write nothing would be gone before it is written
+        return done
 
 
 def _tidy(directory: Path) -> None:
@@ -145,7 +156,7 @@ class _Runner:
         winners: dict[str, Winner] = {}
         for stage in setup.stages[:-1]:
             problem = stage.problem(winners)
-            known = Heldout(problem.evaluator, self.interruption.check)
+            known = Heldout(problem.evaluator, self.interruption.agreed)
             found = searcher.search(stage.name, problem, stage, known)
             recipe = problem.recipe(found)
             winners[stage.name] = Winner(found, recipe, problem.build(recipe))
@@ -153,10 +164,11 @@ class _Runner:
         earlier = {name: winner.found for name, winner in winners.items()}
         stage = setup.stages[-1]
         problem = stage.problem(winners)
-        known = Heldout(problem.evaluator, self.interruption.check)
+        known = Heldout(problem.evaluator, self.interruption.agreed)
         found = searcher.search(EVOLVED, problem, stage, known)
         recipe = problem.recipe(found)
-        recipe.save(self.directory / RECIPE_FILE)
+        if hosts.is_first():
+            recipe.save(self.directory / RECIPE_FILE)
         front = outcome.keep_front(problem, found, known)
         outcome.keep_curve(found, known)
         others: dict[str, Found] = {}
@@ -164,17 +176,27 @@ class _Runner:
             beside = random_search(problem.space, stage)
             others[stage.random] = searcher.search(stage.random, problem, beside, known)
         model = self._built(problem, recipe)
-        self.interruption.check()
+        self.interruption.agreed()
         results = outcome.compare(problem, model, {**others, EVOLVED: found}, earlier)
         members = outcome.compare_front(found, front, earlier, known)
-        save_results([*results, *members], self.directory / RESULTS)
+        if hosts.is_first():
+            save_results([*results, *members], self.directory / RESULTS)
         outcome.show(results, members)
         outcome.keep_pictures(problem, model, {**others, EVOLVED: found})
-        outcome.plot(problem, recipe, {**{one.name: one for one in setup.stages}, EVOLVED: stage})
+        if hosts.is_first():
+            stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
+            outcome.plot(problem, recipe, stages)
         if self.experiment.export and model is not None:
+            self._export(model)
+        return Run(self.directory, recipe, model, [*results, *members])
+
+    def _export(self, model: Model) -> None:
+        """Write the winner by the first process, to which the others lend their parts of it."""
+        if not hosts.is_first():
+            lend(model)
+        else:
             export(model, self.directory / EXPORT, overwrite=True)
             say(self.console, f"exported to {self.directory / EXPORT}")
-        return Run(self.directory, recipe, model, [*results, *members])
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; None where there can be none, so that no search is lost."""

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from evojax_merge import hosts
 from evojax_merge.config.experiment import Experiment, MinibatchConfig
 from evojax_merge.documents.terminal import say
 from evojax_merge.fitness.base import Measure, Task
@@ -59,7 +60,7 @@ class Searcher:
         """
         generations = -(-stage.evaluations // stage.strategy.population_size)
         strategy, score_fn, resume = pair(
-            problem, stage.strategy, stage.savers, self.interruption.check
+            problem, stage.strategy, stage.savers, self.interruption.agreed
         )
         if not strategy.scores_itself:
             self._say_outlook(problem, stage)
@@ -72,6 +73,8 @@ class Searcher:
             measure_of(stage, self.experiment.task),
             assured=stage.savers.minibatch is not None,
         )
+        kept = self.directory / CHECKPOINTS / name
+        self.interruption.agreed()
         with self.interruption.deferred(), progress as on_generation:
             state = search(
                 name,
@@ -80,16 +83,16 @@ class Searcher:
                 key=jax.random.key(self.experiment.seed),
                 generations=generations,
                 archive_size=self.experiment.budget.finalists,
-                checkpointer=Checkpointer(self.directory / "checkpoints" / name),
+                checkpointer=Checkpointer(kept) if hosts.is_first() else None,
                 history=history,
                 item_evaluations=self.experiment.budget.item_evaluations,
                 on_resume=resume,
                 on_generation=on_generation,
-                interrupted=self.interruption.check,
+                interrupted=self.interruption.agreed,
             )
         front = None
-        if (kept := strategy.front(state.strategy)) is not None:
-            members, objectives = (np.asarray(part) for part in kept)
+        if (best := strategy.front(state.strategy)) is not None:
+            members, objectives = (np.asarray(part) for part in best)
             known.add(members, "search", objectives)
             front = members[best_members(objectives)]
         winner = self._choose(known, state, strategy, bool(stage.savers.partial), front)

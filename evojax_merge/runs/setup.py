@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,25 @@ class Setup(abc.ABC):
         name = whole.directory.name
         return [f"{name} sees pictures and the task has none: only its language model is measured"]
 
+    def hashes(self) -> dict[str, str]:
+        """The hashes of the weights that are read and of the items that are measured, by name."""
+        prepared, found = self.prepared, {}
+        ingredients = dict(
+            zip(self.experiment.model.source_names, prepared.source_ingredients, strict=True)
+        )
+        if prepared.base_ingredient is not None:
+            ingredients["base"] = prepared.base_ingredient
+        for name, one in {**prepared.carrier_ingredients, **ingredients}.items():
+            found[f"the sha256 of {name}"] = str(one.sha256)[:12]
+        for split, task in self.bound.items():
+            digest = hashlib.sha256()
+            for leaf in jax.tree.leaves([part.batches for part in tasks_of(task)]):
+                array = np.ascontiguousarray(leaf)
+                digest.update(f"{array.dtype} {array.shape}".encode())
+                digest.update(array.reshape(-1).view(np.uint8).data)
+            found[f"the sha256 of the items of the {split} split"] = digest.hexdigest()[:12]
+        return found
+
     def mesh_for(self, models: Sequence[Checkpoint], dtype: np.dtype) -> Mesh:
         """The devices of the search, which are to hold so many models.
 
@@ -123,7 +143,14 @@ class Setup(abc.ABC):
             )
             held.append((shapes, model.family.layout(model.config)))
         fits = fits_on(Memory.of(jax.local_devices()[0]), held)
-        return self.experiment.mesh(fits=fits)
+        mesh = self.experiment.mesh(fits=fits)
+        taking_part = {device.process_index for device in mesh.devices.flat}
+        if len(taking_part) < jax.process_count():
+            raise ValueError(
+                f"the mesh has devices of {len(taking_part)} of {jax.process_count()} processes; "
+                "use mesh=auto, or start as many processes as take part"
+            )
+        return mesh
 
     @abc.abstractmethod
     def load(self, directory: Path, tell: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ from evojax_merge.measuring.candidates import MergeFn
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.operators import linear
 from evojax_merge.params.abstract import computed
+from evojax_merge.params.on_host import fetch
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Float, Genotype, Params
 from evojax_merge.recipes.weights import WeightsRecipe
@@ -64,7 +65,7 @@ class WeightsProblem(MergedProblem):
         assert ingredient is not None
         return WeightsRecipe(
             model=ingredient,
-            params=jax.tree.map(np.asarray, params),
+            params=jax.tree.map(fetch, params),
             parts=prepared.reference.parts or None,
             notes={
                 "experiment": self.merging.experiment.name,

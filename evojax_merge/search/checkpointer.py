@@ -15,8 +15,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from evojax_merge import hosts
 from evojax_merge.documents.files import sha256
-from evojax_merge.search.state import EvolutionState, Spent
+from evojax_merge.search.state import EvolutionState, Spent, is_key, on_host, placed
 
 logging.getLogger("absl").setLevel(logging.CRITICAL)  # what fails is raised, once
 
@@ -66,20 +67,29 @@ class Checkpointer:
     What a killed process left half-written is removed when the directory is opened. Each
     generation is sealed with the hashes of its files, so that damage is found before anything is
     read: orbax checks none of the numbers, and takes damaged structure for another one.
+
+    Of several processes the first one has it, by itself: all of them hold the whole state, and none
+    waits for another in a save. What it writes is the same, so that any number of processes can go
+    on from it.
     """
 
     def __init__(self, directory: Path):
         self._directory = directory.absolute()
         self._saving = (0, Spent())
+        alone = ocp.options.MultiprocessingOptions()
+        if hosts.active():
+            alone = ocp.options.MultiprocessingOptions(0, {0}, barrier_sync_key_prefix="first")
         try:
+            self._directory.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(
                 self._directory,
                 # Else orbax would tell what is saved by the newest generation, damaged or not.
-                item_handlers=ocp.StandardCheckpointHandler(),
+                item_handlers=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
                 options=ocp.CheckpointManagerOptions(
                     max_to_keep=2,
-                    create=True,
+                    create=False,
                     cleanup_tmp_directories=True,
+                    multiprocessing_options=alone,
                     async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
                 ),
             )
@@ -119,7 +129,7 @@ class Checkpointer:
                     shutil.rmtree(self._directory / str(later))
                     self._manager.reload()
             self._saving = generation, spent
-            self._manager.save(generation, args=ocp.args.StandardSave(state._asdict()))
+            self._manager.save(generation, args=ocp.args.StandardSave(_saved(state)))
         except Exception as error:  # orbax wraps what the disk says in errors of many kinds
             raise self._failure(error) from error
 
@@ -149,7 +159,9 @@ class Checkpointer:
         Warns:
             DamagedCheckpointWarning: A newer generation is damaged.
         """
-        abstract: Any = jax.tree.map(ocp.utils.to_shape_dtype_struct, like._asdict())
+        abstract: Any = _saved(like)
+        if not hosts.active():
+            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, abstract)
         damaged: dict[int, str] = {}
         for step in sorted(self._steps(), reverse=True):
             if most is not None and step > most:
@@ -250,14 +262,20 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
+def _saved(state: EvolutionState) -> dict[str, Any]:
+    """A state as orbax takes it: of several processes it refuses arrays that one has by itself."""
+    return on_host(state._asdict()) if hosts.active() else state._asdict()
+
+
 def _as_free(leaf: Any, like: Any) -> Any:
     """Leave a restored array as free to move to other devices as the one that it stands for.
 
-    Orbax ties arrays to their device. JAX compiles another program for those.
+    Orbax ties arrays to their device. JAX compiles another program for those. A key that several
+    processes have saved is there as its numbers.
     """
-    if getattr(like, "committed", True) or not leaf.is_fully_addressable:
-        return leaf
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        numbers = jax.device_put(np.asarray(jax.random.key_data(leaf)))
-        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(leaf))
-    return jax.device_put(np.asarray(leaf))
+    if isinstance(leaf, jax.Array) and is_key(like) == is_key(leaf):
+        if getattr(like, "committed", True) or not leaf.is_fully_addressable:
+            return leaf
+        if is_key(leaf):
+            leaf = jax.random.key_data(leaf)
+    return placed(like, np.asarray(leaf))

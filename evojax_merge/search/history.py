@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evojax_merge import hosts
 from evojax_merge.documents.files import naming, write_whole
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.params.types import Population
@@ -134,7 +135,10 @@ class History:
     def append(
         self, search: str, generation: int, population: Population, evaluation: Evaluation
     ) -> None:
-        """Write one generation, which is on the disk before its state can be."""
+        """Write one generation, which is on the disk before its state can be.
+
+        Of several processes the first one writes.
+        """
         rows = zip(
             np.asarray(population),
             evaluation.items,
@@ -164,10 +168,11 @@ class History:
             | further[candidate]
             for candidate, (genotype, items, fitness, seconds, spent) in enumerate(rows)
         ]
-        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in written))
-            file.flush()
-            os.fsync(file.fileno())
+        if hosts.is_first():
+            with naming(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(json.dumps(row) + "\n" for row in written))
+                file.flush()
+                os.fsync(file.fileno())
         self.spent = self.spent.plus(spent_on(written))
 
     def _keep(self, lines: Sequence["_Line"], of: int) -> None:

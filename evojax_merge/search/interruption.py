@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from evojax_merge import hosts
+
 _CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 _TWICE = 0.5
@@ -48,6 +50,15 @@ class Interruption:
         if self._signal is not None:
             raise Interrupted(signal.Signals(self._signal).name)
 
+    def agreed(self) -> None:
+        """Raise `Interrupted` in all processes of a run if a signal has come to one of them.
+
+        All of them must call it; none is left waiting for one that stops.
+        """
+        if number := hosts.most(self._signal or 0):
+            self._signal = self._signal or number
+            self.check()
+
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Only remember the first signal within the block, for `check`."""
@@ -63,8 +74,15 @@ class Interruption:
         again = self._signal is not None and time.monotonic() - self._since > _TWICE
         if self._signal is None:
             self._signal, self._since = number, time.monotonic()
+            hosts.tell_stop(number)
         if again or not self._deferred:
             self.check()
+
+    def on_told(self, number: int) -> None:
+        """What another thread calls when the signal has come to another process of the run."""
+        if self._signal is None:
+            self._signal, self._since = number, time.monotonic()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     def on_alarm(self, number: int, frame: FrameType | None) -> None:
         """The handler of the alarm that `on_unraisable` sets."""
@@ -107,9 +125,11 @@ def watch() -> Iterator[Interruption]:
 
     sys.unraisablehook = unraisable
     _watching = interruption
+    hosts.on_stop(interruption.on_told)
     try:
         yield interruption
     finally:
+        hosts.on_stop(None)
         _watching = None
         sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0)

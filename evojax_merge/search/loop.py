@@ -9,11 +9,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from evojax_merge import hosts
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.params.types import Array, Int, Population, PRNGKey
 from evojax_merge.search.checkpointer import Checkpointer, CheckpointingError
 from evojax_merge.search.history import History, HistoryWarning, numbered
-from evojax_merge.search.state import EvolutionState, Spent, init_archive, update_archive
+from evojax_merge.search.state import (
+    EvolutionState,
+    Spent,
+    as_bytes,
+    from_bytes,
+    init_archive,
+    update_archive,
+)
 from evojax_merge.strategies.base import Strategy
 
 EvaluateFn = Callable[[Population], Evaluation]
@@ -70,6 +78,8 @@ def step(
     began, before = time.perf_counter(), strategy.spent(state.strategy)
     key_ask, key_tell = _keys(state.key, state.generation)
     population, asked = strategy.ask(key_ask, state.strategy)
+    if hosts.active():
+        hosts.check_same("the candidates of a generation", np.asarray(population).tobytes())
     evaluation = evaluate_fn(population)
     told = jax.device_put(evaluation.heard(strategy.hears))
     learned = strategy.tell(key_tell, population, told, asked)
@@ -116,6 +126,8 @@ def search(
     Generations whose results are missing in the history are done again if a checkpoint before
     them is kept. Otherwise they stay missing, and what they cost is known from the checkpoint.
 
+    Several processes search alike. The first one alone reads what was left, and saves.
+
     Args:
         name: What the history calls the search.
         strategy: The strategy that proposes genotypes.
@@ -123,7 +135,8 @@ def search(
         key: The root of the search's randomness.
         generations: The number of generations in all.
         archive_size: How many of the best candidates are kept.
-        checkpointer: What holds earlier generations and saves the new ones, if any.
+        checkpointer: What holds earlier generations and saves the new ones, if any; of several
+            processes, in the first one.
         history: The history that every candidate is written to, if any.
         item_evaluations: The number of measured items after which the search stops, at the end of
             a generation; by default, there is no limit.
@@ -178,6 +191,27 @@ def _begin(
 ) -> tuple[EvolutionState, list[dict[str, Any]]]:
     """The newest state with which the history can be continued, and the rows of the history."""
     first = init_state(strategy, key, archive_size)
+    if not hosts.active():
+        return _found(name, strategy, first, checkpointer, history)
+    state = first
+    rows: list[dict[str, Any]] = []
+    if hosts.is_first():
+        state, rows = _found(name, strategy, first, checkpointer, history)
+    spent, lost = ((), ()) if history is None else (history.spent, history.lost)
+    rows, spent, lost = hosts.agree([rows, list(spent), list(lost)])
+    if history is not None:
+        history.spent, history.lost = Spent(*spent), lost
+    return from_bytes(first, hosts.agree_bytes(lambda: as_bytes(state))), rows
+
+
+def _found(
+    name: str,
+    strategy: Strategy,
+    first: EvolutionState,
+    checkpointer: Checkpointer | None,
+    history: History | None,
+) -> tuple[EvolutionState, list[dict[str, Any]]]:
+    """What `_begin` gives, by what this process finds."""
     state = first
     if checkpointer is not None:
         state = checkpointer.restore(first) or first

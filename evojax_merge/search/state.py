@@ -54,6 +54,41 @@ class Spent(NamedTuple):
         )
 
 
+def on_host(tree: Any) -> Any:
+    """A state, or a part of it, in the memory of the host; a key is there as its numbers."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf), tree
+    )
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf of a state is a key of randomness."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def placed(like: Any, numbers: np.ndarray) -> Any:
+    """A leaf of the host on the device, free to move to others, as the key that it stands for."""
+    leaf = jax.device_put(numbers)
+    return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like)) if is_key(like) else leaf
+
+
+def as_bytes(state: EvolutionState) -> bytes:
+    """A state as `from_bytes` reads it."""
+    return b"".join(leaf.tobytes() for leaf in jax.tree.leaves(on_host(state)))
+
+
+def from_bytes(like: EvolutionState, content: bytes) -> EvolutionState:
+    """A state with the structure, shapes and dtypes of another one."""
+    leaves, structure = jax.tree.flatten(like)
+    found, first = [], 0
+    for leaf, shape in zip(leaves, on_host(leaves), strict=True):
+        count = shape.size * shape.itemsize
+        numbers = np.frombuffer(content[first : first + count], shape.dtype).reshape(shape.shape)
+        found.append(placed(leaf, numbers))
+        first += count
+    return jax.tree.unflatten(structure, found)
+
+
 def init_archive(size: int, dims: int) -> Archive:
     """An archive with ``size`` empty places."""
     genotypes, fitness = np.zeros((size, dims), np.float32), np.full(size, -np.inf, np.float32)

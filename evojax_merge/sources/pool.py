@@ -16,6 +16,7 @@ from evojax_merge.models.decoder.path import Path
 from evojax_merge.models.decoder.windows import window_fields
 from evojax_merge.models.family import DECODER
 from evojax_merge.params.abstract import is_abstract
+from evojax_merge.params.on_host import is_apart
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
@@ -113,7 +114,7 @@ def make_pool(
         if is_abstract(parts):
             params[path] = jax.eval_shape(functools.partial(_laid, wanted, jnp), parts)
         else:
-            params[path] = _laid(wanted, np, parts)
+            params[path] = _laid(wanted, jnp if any(map(is_apart, parts)) else np, parts)
     layers = tuple(model.config.num_layers for model in models)
     windows = tuple(window for model in models for window in model.config.windows)
     config = dataclasses.replace(frame.config, num_layers=sum(layers), windows=windows)

@@ -14,6 +14,7 @@ import numpy as np
 from evojax_merge.documents.arguments import check_number, check_whole
 from evojax_merge.models import Layout
 from evojax_merge.models.segments import assign
+from evojax_merge.params.on_host import fetch
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Genotype, Int, Params
 from evojax_merge.spaces.blocks import segments_of
@@ -135,7 +136,7 @@ class WeightsSpace:
     def _flat(self, params: Params) -> Float[np.ndarray, " dims"]:
         leaves: dict[str, Array] = flatten(params)
         return np.concatenate(
-            [np.asarray(leaves[path], np.float32).ravel() for path in self.shapes]
+            [fetch(leaves[path]).astype(np.float32, copy=False).ravel() for path in self.shapes]
         )
 
     def _matrices(self, layout: Layout, sizes: Sequence[int]) -> list[tuple[int, int, int]]:

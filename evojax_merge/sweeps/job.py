@@ -3,12 +3,13 @@
 import contextlib
 import os
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from evojax_merge import api
+from evojax_merge import api, hosts
 from evojax_merge.documents.files import write_whole
 from evojax_merge.documents.terminal import complain, say
 from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, kept_overrides
@@ -17,11 +18,16 @@ from evojax_merge.search.lock import LockedError
 from evojax_merge.sweeps.devices import claim_gpu
 from evojax_merge.sweeps.folder import read_sweep
 
+_CONNECTED = hosts.DistributedConfig(enabled=False)
+"""Whoever does a job is connected with others by now, or is to do it alone."""
+
 
 def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) -> str | None:
     """Begin a job of a sweep, or go on with it, and leave in its folder how it ended.
 
-    A job that is done, or that another process is doing, is passed over.
+    A job that is done, or that another process is doing, is passed over. Several hosts do a job
+    together, of which the first one writes. There, whatever ends a job ends the sweep: the others
+    cannot know whether they meet the same.
 
     Args:
         directory: The folder of the sweep.
@@ -34,28 +40,36 @@ def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) 
 
     Raises:
         Interrupted: A signal came, and this is the process that started the sweep.
+        Exception: Several hosts do the job, and it failed.
     """
     sweep = read_sweep(Path(directory))
     folder = sweep.folder(config.job)
-    if (folder / FINISHED_FILE).exists():
+    if hosts.agree((folder / FINISHED_FILE).exists()):
         return None
     alone = os.getpid() == parent
     console = Console() if alone else Console(force_terminal=False)  # no bars over one another
+    console.quiet = not hosts.is_first()
     say(console, f"{folder}: {' '.join(kept_overrides(folder))}", label="job")
     try:
         with watch():
-            if sweep.gpu_each:
+            if sweep.gpu_each and hosts.active() is None:
                 claim_gpu()
-            (folder / ERROR_FILE).unlink(missing_ok=True)
-            api.resume(folder, console, trust_config=trust_config)
-            write_whole(folder / FINISHED_FILE, lambda partial: partial.touch())
+            if hosts.is_first():
+                (folder / ERROR_FILE).unlink(missing_ok=True)
+            api.resume(folder, console, trust_config=trust_config, distributed=_CONNECTED)
+            if hosts.is_first():
+                write_whole(folder / FINISHED_FILE, lambda partial: partial.touch())
     except LockedError as error:
+        if hosts.active() is not None:
+            raise
         say(console, str(error))
     except Interrupted as interrupted:
         if alone:
             raise
         return f"stopped by {interrupted}"
     except Exception as error:  # one job that fails does not end the sweep
+        if isinstance(error, hosts.HostsError) or not hosts.is_first():
+            raise
         expected = isinstance(error, ValueError | OSError)
         if not expected:
             complain(traceback.format_exc())
@@ -63,5 +77,17 @@ def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) 
         with contextlib.suppress(OSError):  # of a full disk; the parent tells
             (folder / ERROR_FILE).write_text(f"{text}\n", encoding="utf-8")
         say(console, f"{folder}: {text}", label="failed:")
+        if hosts.active() is not None:
+            raise
         return text
     return None
+
+
+def in_turn(task: Callable[[DictConfig], str | None], jobs: Sequence[int]) -> list[str | None]:
+    """Do jobs one after another until one fails, as launchers do not.
+
+    Args:
+        task: What is done for a job, as for a launcher.
+        jobs: The numbers of the jobs.
+    """
+    return [task(DictConfig({"job": job})) for job in jobs]

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from evojax_merge import hosts
 from evojax_merge.api import CONFIG_FILE
 from evojax_merge.config import (
     ConfigError,
@@ -20,11 +21,12 @@ from evojax_merge.config.launchers import IN_TURN, Launcher, given_launcher, lau
 from evojax_merge.config.sweeping import JOB_NAME
 from evojax_merge.documents.files import irregular, links_out
 from evojax_merge.documents.terminal import announce_imports, say
-from evojax_merge.report.jobs import FINISHED_FILE, counted, look_at
+from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.folder import Sweep, read_sweep
-from evojax_merge.sweeps.job import do_job
+from evojax_merge.sweeps.job import do_job, in_turn
+from evojax_merge.sweeps.several import connect
 
 
 class SweepError(ValueError):
@@ -34,6 +36,9 @@ class SweepError(ValueError):
 def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
     """Do the jobs of a sweep that are not done, and show how all of them stand.
 
+    Several hosts do every job together. A job that fails ends the sweep there, and those that have
+    failed before come last.
+
     Args:
         sweep: The sweep.
         console: Where it is shown.
@@ -42,30 +47,45 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
     Raises:
         SweepError: Jobs are not done in the end.
         ConfigError: The launcher or one of its settings does not exist.
+        HostsError: This process is not the first one of several, and they cannot go on.
         Interrupted: A signal came.
     """
-    waiting = [job for job in range(len(sweep.jobs)) if not _is_done(sweep, job)]
+    waiting = hosts.agree(_waiting(sweep))
     told: dict[int, str | None] = {}
     stopped: Exception | None = None
     try:
         if waiting:
             task = functools.partial(do_job, str(sweep.directory), trust_config, os.getpid())
-            returned = launch(sweep.launcher, JOB_NAME, str(sweep.directory), task, waiting)
+            if hosts.active() is not None:  # where a failure ends the sweep
+                returned = in_turn(task, waiting)
+            else:
+                returned = launch(sweep.launcher, JOB_NAME, str(sweep.directory), task, waiting)
             told = dict(zip(waiting, returned, strict=True))
-    except ConfigError:
-        raise
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {sweep.directory}")
         raise
     except Exception as error:  # of the launcher: a killed worker, a queue that is not there
+        if not hosts.is_first() or (isinstance(error, ConfigError) and hosts.active() is None):
+            raise
         stopped = error
+    if hosts.is_first():
+        _conclude(sweep, told, stopped, console)
+    hosts.barrier()  # or those that write nothing would be gone before it is written
+
+
+def _conclude(
+    sweep: Sweep, told: Mapping[int, str | None], stopped: Exception | None, console: Console
+) -> None:
+    """Show how all jobs stand, and raise if some are not done."""
     jobs = [look_at(sweep.directory, name, told.get(at)) for at, name in enumerate(sweep.jobs)]
     show_sweep(sweep.directory, jobs, console)
     if all(job.state == "done" for job in jobs):
         say(console, f"everything is in {sweep.directory}")
         return
     message = f"{sweep.directory}: of {len(jobs)} jobs {counted(jobs)}"
-    if stopped is not None:
+    if stopped is not None and hosts.active() is not None:
+        message += f"; {stopped}"
+    elif stopped is not None:
         message += (
             f"; the launcher {sweep.launcher.name} stopped with {type(stopped).__name__}: {stopped}"
         )
@@ -81,6 +101,7 @@ def resume_sweep(
     overrides: Sequence[str] = (),
     gpu_each: bool = False,
     trust_config: bool = False,
+    distributed: hosts.DistributedConfig | None = None,
 ) -> None:
     """Go on with a sweep: half-done jobs go on, the rest begins, and what failed is tried again.
 
@@ -92,14 +113,22 @@ def resume_sweep(
         gpu_each: Whether each process that runs jobs has a GPU of its own; it has as well if the
             sweep was begun so.
         trust_config: Whether code that the folder names from elsewhere may be run.
+        distributed: The hosts that go on together, each of which calls this; by default, those of
+            a cluster that is recognised, or this one alone.
 
     Raises:
         ConfigError: The folder holds no sweep, or is not to be trusted; nothing was run.
+        HostsError: Several hosts cannot go on together.
         SweepError: Jobs are not done in the end.
         Interrupted: A signal came.
     """
     sweep = read_sweep(directory.absolute())
     kept, launcher = _launchers(sweep, overrides)
+    connect(launcher, distributed or hosts.DistributedConfig(), gpu_each)
+    console.quiet = console.quiet or not hosts.is_first()
+    with hosts.together():
+        sweep = dataclasses.replace(sweep, directory=Path(hosts.agree(str(sweep.directory))))
+        hosts.check_shared(sweep.directory)
     if trust_config:
         _announce(sweep, kept, console)
     else:
@@ -165,6 +194,14 @@ def _apart(directory: Path, launcher: Launcher) -> Launcher:
     files.mkdir(exist_ok=True)
     fresh = tempfile.mkdtemp(prefix="resume-", dir=files)
     return Launcher(launcher.name, {**launcher.settings, "submitit_folder": f"{fresh}/%j"})
+
+
+def _waiting(sweep: Sweep) -> list[int]:
+    """The jobs that are not done; those that failed come last, where a failure ends a sweep."""
+    waiting = [job for job in range(len(sweep.jobs)) if not _is_done(sweep, job)]
+    if hosts.active() is None:
+        return waiting
+    return sorted(waiting, key=lambda job: (sweep.folder(job) / ERROR_FILE).exists())
 
 
 def _is_done(sweep: Sweep, job: int) -> bool:

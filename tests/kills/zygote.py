@@ -36,6 +36,7 @@ def run(arguments: list[str], log: str) -> int:
             os.dup2(file, stream)
         sys.stdin.close()
         main(arguments)
+        sys.modules["jax"].distributed.shutdown()  # as at the end of any other process
         code = 0
     except SystemExit as error:
         code = int(error.code or 0)

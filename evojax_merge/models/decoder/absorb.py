@@ -22,6 +22,7 @@ from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.params import layout
 from evojax_merge.models.decoder.path import Path
 from evojax_merge.models.decoder.variants import LayerNorms
+from evojax_merge.params.on_host import fetch
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 
@@ -138,10 +139,10 @@ def absorb(config: DecoderConfig, params: Params, path: Path) -> tuple[DecoderCo
     for name, leaf in flatten(params).items():
         if name in stacked:
             factor = found.of(name, config.norms)
-            absorbed[name] = _scaled(np.asarray(leaf)[layers], factor, name, name in plus_one)
+            absorbed[name] = _scaled(fetch(leaf)[layers], factor, name, name in plus_one)
         elif name == FINAL_NORM:
             final = np.array(found.final)
-            absorbed[name] = _scaled(np.asarray(leaf), final, name, name in plus_one)
+            absorbed[name] = _scaled(fetch(leaf), final, name, name in plus_one)
         else:
             absorbed[name] = leaf
     windows = tuple(config.windows[layer] for layer in layers)

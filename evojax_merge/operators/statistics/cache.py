@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from evojax_merge import hosts
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.caches import cache_directory, shrink
 from evojax_merge.documents.files import write_whole
@@ -74,7 +75,14 @@ class Entry:
     file: Path
 
     def read(self) -> dict[str, np.ndarray] | None:
-        """The arrays of the entry; None where there are none, or none that can be trusted."""
+        """The arrays of the entry; None where there are none, or none that can be trusted.
+
+        Of several processes all have them or none: they compute statistics together.
+        """
+        arrays = self._read()
+        return arrays if hosts.least(int(arrays is not None)) else None
+
+    def _read(self) -> dict[str, np.ndarray] | None:
         if not self.file.is_file():
             return None
         try:
@@ -91,7 +99,19 @@ class Entry:
         return arrays
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep the arrays, and remove the oldest entries beyond the limit."""
+        """Keep the arrays, and remove the oldest entries beyond the limit.
+
+        Of several processes the first one does, and others where they have a directory of their
+        own.
+        """
+        if not hosts.is_first():
+            hosts.barrier()
+        if hosts.is_first() or not self.file.is_file():
+            self._write(arrays)
+        if hosts.is_first():
+            hosts.barrier()
+
+    def _write(self, arrays: Mapping[str, np.ndarray]) -> None:
         limit = self.cache.limit_gb * 1e9
         if sum(array.nbytes for array in arrays.values()) > limit:
             return

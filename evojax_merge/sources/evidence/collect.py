@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.operators import Operator
 from evojax_merge.operators.evidence import EvidenceRequest
 from evojax_merge.params.abstract import is_abstract
+from evojax_merge.params.on_host import fetch
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 from evojax_merge.sources.evidence import store
@@ -64,6 +66,8 @@ def collect(
 ) -> tuple[dict[str, np.ndarray], ...] | None:
     """Collect the evidence for `operators.init_statistics`; None where the operator asks for none.
 
+    Several processes collect it together, and the first one keeps it.
+
     Args:
         operator: The operator, which asks for the evidence.
         items: The items that `prepare` gave.
@@ -89,6 +93,8 @@ def collect(
         if file is not None:
             wanted["weights_sha256"] = params_hash(source.params)
         leaves = None if file is None else store.read(file, wanted)
+        if not hosts.least(int(leaves is not None)):  # all measure, or none
+            leaves = None
         if leaves is None:
             report(f"{request.kind} evidence of {name} on the {own.count} items of {own.path}")
             leaves = _COLLECT[request.kind](source.family, source.config, source.params, own)
@@ -100,7 +106,8 @@ def collect(
                     "data_sha256": own.file_sha256,
                     "items": own.count,
                 }
-                store.write(file, leaves, wanted, notes)
+                if hosts.is_first():
+                    store.write(file, leaves, wanted, notes)
         found.append(
             by_leaf(source.family, source.config, leaves) if request.kind == "gram" else leaves
         )
@@ -121,7 +128,7 @@ def params_hash(params: Params) -> str:
     digest = hashlib.sha256()
     for path, leaf in flatten(params).items():
         digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+        digest.update(np.ascontiguousarray(fetch(leaf)).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models import Family
+from evojax_merge.params.on_host import fetch
+from evojax_merge.params.placing import zeros_beside
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Array, Params
 from evojax_merge.sources.evidence.items import Items, labelled
@@ -40,11 +42,11 @@ def collect_fisher(
 
         return jax.lax.scan(one, total, (fields, real))[0]
 
-    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
+    total = jax.tree.map(lambda leaf: zeros_beside(leaf, leaf.shape, jnp.float32), params)
     for batch in items.batches():
         total = add(total, params, batch.fields, batch.real)
     count = np.float32(items.count)
-    return {path: np.asarray(leaf) / count for path, leaf in flatten(total).items()}
+    return {path: fetch(leaf) / count for path, leaf in flatten(total).items()}
 
 
 def _wide(leaf: Array) -> Array:

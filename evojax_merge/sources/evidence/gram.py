@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.models import Family
+from evojax_merge.params.on_host import fetch
+from evojax_merge.params.placing import zeros_beside
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Params
 from evojax_merge.sources.evidence.items import Items, labelled
@@ -44,7 +46,7 @@ def collect_gram(
         return jax.tree.map(jnp.add, total, grams)
 
     total = {
-        probe: jnp.zeros((*layers, inputs, inputs))
+        probe: zeros_beside(leaves[f"{probe}.weight"], (*layers, inputs, inputs), jnp.float32)
         for probe, (*layers, _, inputs) in shapes.items()
     }
     read = 0.0
@@ -52,7 +54,7 @@ def collect_gram(
         fields, rows = ability.rows(batch.fields, batch.real)
         total = add(total, params, fields, rows)
         read += float(rows.sum())
-    return {probe: np.asarray(gram) / np.float32(read) for probe, gram in total.items()}
+    return {probe: fetch(gram) / np.float32(read) for probe, gram in total.items()}
 
 
 def by_leaf(family: Family, config: Any, grams: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
