@@ -1,6 +1,8 @@
 """Searches are planned from shapes: of every bundled experiment, and of configurations alone."""
 
 import functools
+import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -31,6 +33,7 @@ BUNDLED = {
     "images": ["parameter"],
 }
 QUIET = Console(quiet=True)
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
 def described(overrides):
@@ -91,6 +94,29 @@ def test_other_tasks_from_configurations_alone(tmp_path):
         _, (search,) = outline(experiment, jax.devices()[:1], lambda line: None)
         (batch,) = search.outlined.tasks["search"].batches
         assert [leaf.shape for leaf in batch] == [(6, 16), (6,), (6, 16)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "sources", "fitness", "shapes"),
+    [
+        ("vision", "seer japanese", "visual_question", [(6, 16 + 16), (6,), (6, 16, 96)]),
+        ("images", "fast japanese", "text_to_image", [(6, 12, 96), (6, 64), (6, 6), (6,)]),
+        ("digits_clip", "turned upright", "image_classification", [(6, 3, 8, 8), (3,), (3,)]),
+    ],
+)
+def test_models_with_pictures_from_configurations_alone(folder, sources, fitness, shapes, tmp_path):
+    here = EXPERIMENTS / folder / "sources"
+    shutil.copytree(here, tmp_path / folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    base, *others = (str(tmp_path / folder / name) for name in ("base", *sources.split()))
+    overrides = [f"model.base={base}", f"model.sources=[{','.join(others)}]"]
+    experiment = described([*overrides, f"fitness={fitness}", "operator=task_arithmetic"])
+    devices = jax.devices()[:1]
+    _, (search,) = outline(experiment, devices, lambda line: None)
+    (batch,) = search.outlined.tasks["search"].batches
+    assert [leaf.shape for leaf in jax.tree.leaves(batch)][: len(shapes)] == shapes
+    work = search.outlined.on(make_mesh(1, 1, devices), Memory("cpu", 2**33))
+    (program,) = work.programs["search"]
+    assert program.trace(work.buffer, work.shared, *batch).jaxpr.eqns
 
 
 def test_what_does_not_fit_says_by_how_much(tmp_path):

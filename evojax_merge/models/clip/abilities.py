@@ -1,6 +1,7 @@
 """What CLIP can do: classify pictures."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class PictureClassification(Ability):
         pictures, _, classes = batch
         assert config.vision is not None  # else no batch could be made
         rows = min(request.rows, len(pictures))
-        most = 4 * rows * pictures[0].size
+        most = 4 * rows * math.prod(pictures.shape[1:])
         most += rows * activation_bytes(config.vision, config.vision.num_positions, itemsize)
         if isinstance(classes.value, Prompts) and config.text is not None:
             *prompts, seq = classes.value.tokens.shape
