@@ -47,6 +47,7 @@ def test_a_machine_whose_compiler_is_missing(monkeypatch, capsys):
     assert "pip install 'evojax-merge[cuda-plan]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("topology", "module", "model"),
     [("v5e:2x2", "libtpu", 2), ("v5p:2x2x1", "libtpu", 1), ("h100:2", "jax_cuda12_plugin", 1)],
