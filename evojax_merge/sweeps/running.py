@@ -68,9 +68,10 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
         if not hosts.is_first() or (isinstance(error, ConfigError) and hosts.active() is None):
             raise
         stopped = error
-    if hosts.is_first():
-        _conclude(sweep, told, stopped, console)
-    hosts.barrier()  # or those that write nothing would be gone before it is written
+    with hosts.together():
+        if hosts.is_first():
+            _conclude(sweep, told, stopped, console)
+        hosts.barrier()  # or those that write nothing would be gone before it is written
 
 
 def _conclude(
