@@ -55,7 +55,7 @@ def merging_program(
         _spread(merge, mesh, (specs, P(), P(POP), P()), specs),
         donate_argnums=0,
         keep_unused=True,
-        compiler_options=COMPILER_OPTIONS,
+        compiler_options=_options(mesh),
         out_shardings=jax.tree.map(lambda leaf: leaf.sharding, buffer),
     )
 
@@ -114,6 +114,19 @@ def allocate(shapes: Any) -> Any:
 def pop_spec(axis: int) -> P:
     """The way that a leaf with the axis of a population is spread over the mesh."""
     return P(*(None,) * axis, POP)
+
+
+def _options(mesh: Mesh) -> dict[str, str]:
+    """The compiler's options for a merge.
+
+    Where devices share a candidate, each leaf keeps the constants that it is computed with, such as
+    zeros or the positions of its elements. A TPU's compiler would let leaves of one shape share
+    them, and split them as it splits the first leaf. If the next is cut along another axis, as the
+    weights behind attention are, devices then send each other all of it.
+    """
+    if mesh.shape[MODEL] == 1 or mesh.devices.flat[0].platform != "tpu":
+        return COMPILER_OPTIONS
+    return {name: f"{passes},cse" for name, passes in COMPILER_OPTIONS.items()}
 
 
 def _spread(fn: Callable[..., Any], mesh: Mesh, in_specs: Any, out_specs: Any) -> Any:
