@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled bench-device clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled bench-device plan-proof clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +66,9 @@ bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/r
 bench-compiled: $(VENV)-compiled/.installed ## what programs for an H100 and a TPU move and hold, compiled without either
 	$(VENV)-compiled/bin/python experiments/benchmarks/run.py compiled
 	$(VENV)-compiled/bin/python experiments/benchmarks/compiled_tables.py
+
+plan-proof: $(VENV)-compiled/.installed ## whether searches of 7 B and 70 B fit on TPUs and GPUs, without either; ONLY=v5p for some
+	$(VENV)-compiled/bin/python experiments/benchmarks/plan_proof.py $(if $(ONLY),--only $(ONLY))
 
 # DEVICE_PYTHON is for a machine that cannot install, e.g. one with JAX, torch and carried wheels.
 SHAPE ?= 7b

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "evojax_merge"
 ORDER = (
     "documents",
     "params",
+    "costs",
     "models",
     "operators",
     "strategies",
@@ -31,6 +32,7 @@ ORDER = (
     "savers",
     "report",
     "runs",
+    "planning",
     "api",
     "sweeps",
     "commands",

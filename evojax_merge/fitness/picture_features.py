@@ -51,8 +51,8 @@ class CarriedEyes:
 
     def __call__(
         self, pictures: Sequence[Tiles]
-    ) -> tuple[list[TileFeatures], Float[np.ndarray, " hidden"] | None]:
-        """The features of pictures that are all different, and the row `EXTRA` if there is one.
+    ) -> tuple[list[Any], Float[np.ndarray, " hidden"] | None]:
+        """The `TileFeatures` of pictures that are all different, and the row `EXTRA` if any.
 
         Of a carrier that is described alone they are shapes.
         """

@@ -3,14 +3,14 @@
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config import build_task
+from evojax_merge.config.fitness_settings import FitnessSettings, several_of
 from evojax_merge.fitness.base import ACCURACY, Measure, Task
 from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.several import SeveralTasks
@@ -44,34 +44,19 @@ class Assumption:
 
     def say(self, kind: str, reason: str) -> str:
         """A line that says what is assumed and why."""
-        each = {"answers": f" of {self.prompt_tokens} tokens", "texts": f" of {self.prompt_tokens}"}
-        return f"{reason}: {self.items} items{each.get(kind, '')} are assumed"
-
-
-class Kind(NamedTuple):
-    """What a kind of task asks for.
-
-    Attributes:
-        name: What it is about, e.g. ``answers``.
-        keys: The keys of the configuration that its request has.
-    """
-
-    name: str
-    keys: tuple[str, ...] = ()
+        reads = kind in ("answers", "answers about pictures", "texts")
+        each = f" of {self.prompt_tokens} tokens" if reads else ""
+        return f"{reason}: {self.items} items{each} are assumed"
 
 
 _KINDS = {
-    "GenerationTask": Kind(
-        "answers", ("max_new_tokens", "slots", "beams", "repetition_penalty", "stop")
-    ),
-    "VisualQuestionTask": Kind(
-        "answers about pictures", ("max_new_tokens", "slots", "beams", "repetition_penalty")
-    ),
-    "PerplexityTask": Kind("texts"),
-    "MultipleChoiceTask": Kind("texts"),
-    "classification_task": Kind("vectors"),
-    "image_classification_task": Kind("pictures"),
-    "TextToImageTask": Kind("drawings"),
+    "GenerationTask": "answers",
+    "VisualQuestionTask": "answers about pictures",
+    "PerplexityTask": "texts",
+    "MultipleChoiceTask": "texts",
+    "classification_task": "vectors",
+    "image_classification_task": "pictures",
+    "TextToImageTask": "drawings",
 }
 """The kinds of tasks whose items can be assumed, by the last part of their factory's name."""
 
@@ -81,14 +66,14 @@ class AssumedTask:
     """A task of some kind whose items are assumed.
 
     Attributes:
-        kind: The kind.
+        kind: What it is about, e.g. ``answers``.
         settings: The keys of the configuration of the task.
         assumption: What is assumed.
         notes: Where lines are put that say what was assumed.
         reason: Why.
     """
 
-    kind: Kind
+    kind: str
     settings: Mapping[str, Any]
     assumption: Assumption
     notes: list[str]
@@ -113,7 +98,7 @@ class AssumedTask:
 
     def bind(self, model: Any) -> "AssumedItems":
         """Make the shapes of the items for models like this one."""
-        line = self.assumption.say(self.kind.name, self.reason)
+        line = self.assumption.say(self.kind, self.reason)
         if line not in self.notes:
             self.notes.append(line)
         return AssumedItems(*self._asked(model), self.assumption.items)
@@ -122,7 +107,7 @@ class AssumedTask:
         items, seq = self.assumption.items, self.assumption.prompt_tokens
         given = {key: value for key, value in self.settings.items() if value is not None}
         whole = (_integers(items, seq), _integers(items))
-        match self.kind.name:
+        match self.kind:
             case "texts":
                 target = _shape((items, seq), jnp.bool_)
                 return Loglikelihood(), (*whole, target)
@@ -228,7 +213,7 @@ class OrAssumed:
         return dataclasses.replace(self._otherwise, assumption=known, reason=reason).bind(model)
 
 
-def task_of(config: DictConfig, assumption: Assumption, notes: list[str]) -> Any:
+def task_of(config: Any, assumption: Assumption, notes: list[str]) -> Any:
     """The fitness task of a configuration, or one of its kind whose items are assumed.
 
     Args:
@@ -239,29 +224,23 @@ def task_of(config: DictConfig, assumption: Assumption, notes: list[str]) -> Any
     Raises:
         ValueError: Something but the data is missing, or items of this kind cannot be assumed.
     """
-    fitness = config.fitness
-    if "tasks" in fitness:
+    if (several := several_of(config)) is not None:
         tasks: dict[str, Task] = {
-            str(name): task_of(DictConfig({"fitness": own}), assumption, notes)
-            for name, own in fitness.tasks.items()
+            name: task_of(own, assumption, notes) for name, own in several.items()
         }
-        weights = fitness.get("weights")
-        return SeveralTasks(tasks, None if weights is None else dict(weights))
-    kind = _KINDS.get(str(fitness.get("_target_")).rpartition(".")[2])
-    missing = {str(key).removeprefix("fitness.") for key in OmegaConf.missing_keys(fitness)}
-    if kind is None or missing - {"data"}:
+        weights = FitnessSettings.of(config).values.get("weights")
+        return SeveralTasks(tasks, weights)
+    settings = FitnessSettings.of(config)
+    kind = _KINDS.get(settings.factory)
+    if kind is None or settings.missing - {"data"}:
         return build_task(config)  # which says what is wrong with it
-    settings = {str(key): fitness[key] for key in fitness if not OmegaConf.is_missing(fitness, key)}
-    plain = {
-        key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-        for key, value in settings.items()
-    }
-    name = str(settings.get("name", "assumed"))
-    assumed = AssumedTask(kind, plain, assumption, notes, "fitness.data is not given", name)
-    if missing:
+    name = str(settings.values.get("name", "assumed"))
+    reason = "fitness.data is not given"
+    assumed = AssumedTask(kind, settings.values, assumption, notes, reason, name)
+    if settings.missing:
         return assumed
     task = build_task(config)
-    reads = isinstance(task, TextTask) and kind.name in ("answers", "texts")
+    reads = isinstance(task, TextTask) and kind in ("answers", "texts")
     return OrAssumed(task, assumed) if reads else task
 
 

@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.measuring.candidates import whole_models
-from evojax_merge.measuring.programs import laid_out, placed
-from evojax_merge.models.split import MODEL, bytes_per_device, check_split, shardings
+from evojax_merge.measuring.programs import laid_out
+from evojax_merge.models.split import MODEL, bytes_per_device, check_split, placed, shardings
 
 
 def least_bytes(outlined: Any, mesh: Mesh) -> float:

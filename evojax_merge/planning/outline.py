@@ -14,10 +14,9 @@ from evojax_merge.fitness.base import BoundTask
 from evojax_merge.measuring.candidates import Candidates, MergeFn
 from evojax_merge.measuring.device_memory import Memory
 from evojax_merge.measuring.mesh import make_mesh
-from evojax_merge.measuring.programs import placed
 from evojax_merge.measuring.workload import Workload, workload
 from evojax_merge.models import Family
-from evojax_merge.models.split import bytes_per_device, shardings
+from evojax_merge.models.split import bytes_per_device, placed, shardings
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import Winner
 from evojax_merge.runs.setup import Setup, Stage
@@ -102,7 +101,8 @@ def outline(
         ValueError: Something makes the experiment impossible.
     """
 
-    def one_device() -> Mesh:
+    def one_device(**others: Any) -> Mesh:
+        del others
         return make_mesh(1, 1, devices)
 
     setup = set_up(dataclasses.replace(experiment, mesh=one_device))

@@ -116,12 +116,16 @@ def _verdict(plan: Plan) -> str:
 
 
 def _gb(count: float) -> str:
-    if abs(count) >= 1e8:
-        return f"{count / 1e9:.2f} GB"
-    return f"{count / 1e6:.3g} MB"
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if abs(count) >= unit / 10:
+            digits = f"{count / unit:.2f}" if unit == 1e9 else f"{count / unit:.3g}"
+            return f"{digits} {name}"
+    return f"{count:.0f} B"
 
 
 def _time(seconds: float) -> str:
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.3g} µs"
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
     if seconds < 120:

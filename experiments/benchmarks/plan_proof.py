@@ -68,10 +68,10 @@ class Case(NamedTuple):
         shape: The model, a key of `MODELS`.
         operator: How it is merged.
         model: The devices that share a candidate.
-        sources: The number of sources, beside a base.
+        sources: The number of sources.
         items: The number of prompts, of 256 tokens.
-        new: The tokens of the longest answer.
-        more: Further overrides.
+        new: The tokens of the longest answer; with 0 the merge alone is planned.
+        base: Whether there is a base, too.
     """
 
     topology: str
@@ -81,7 +81,7 @@ class Case(NamedTuple):
     sources: int = 3
     items: int = 64
     new: int = 512
-    more: tuple[str, ...] = ()
+    base: bool = True
 
     @property
     def name(self) -> str:
@@ -92,17 +92,16 @@ class Case(NamedTuple):
 
 PAPER = {"items": 1069, "new": 1024}
 CASES = (
+    Case("v5p:2x2x1", "7b", "dare_ties", 1),
+    Case("v5p:2x2x1", "7b", "ties", 1, new=0),
+    Case("v5e:4x4", "7b", "dare_ties", 8),
+    Case("v5e:4x4", "7b", "ties", 8, new=0),
+    Case("v5p:2x2x4", "70b", "ties", 8, new=0),
+    Case("v5p:2x2x4", "70b", "dare_ties", 8),
+    Case("h100:8", "70b", "linear", 8, new=0, base=False),
     Case("h200:1", "7b", "dare_ties", 1, **PAPER),
     Case("h100:8", "7b", "dare_ties", 2, **PAPER),
-    Case("h100:8", "70b", "dare_ties", 8),
-    Case("h200:8", "70b", "dare_ties", 8),
-    Case("v5p:2x2x1", "7b", "dare_ties", 1),
-    Case("v5e:4x4", "7b", "dare_ties", 8),
-    Case("v5p:2x2x4", "70b", "dare_ties", 8),
     Case("v5e:16x16", "7b", "dare_ties", 8, **PAPER),
-    Case("v5p:2x2x1", "7b", "ties", 1),
-    Case("v5e:4x4", "7b", "ties", 8),
-    Case("v5p:2x2x4", "70b", "ties", 8),
 )
 
 
@@ -118,12 +117,11 @@ def planned(case: Case) -> Mapping[str, Any] | str:
         sys.executable,
         *("-m", "evojax_merge", "plan", "--topology", case.topology, "--json", str(file)),
         *("--items", str(case.items), "--prompt-tokens", "256"),
-        f"model.base={places[0]}",
+        *([f"model.base={places[0]}"] if case.base else []),
         f"model.sources=[{','.join(map(str, places[1:]))}]",
         *(f"operator={case.operator}", f"mesh.model={case.model}", "search.chunk=1"),
-        f"fitness.max_new_tokens={case.new}",
+        f"fitness.max_new_tokens={case.new}" if case.new else "fitness=size",
         "savers.minibatch.enabled=false",
-        *case.more,
     ]
     file.unlink(missing_ok=True)
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -157,7 +155,7 @@ def problems(plan: Mapping[str, Any]) -> list[str]:
 def line(case: Case, plan: Mapping[str, Any]) -> Iterable[list[str]]:
     """Make the lines of a case, one for each program."""
     for search in plan["searches"]:
-        for one in search["programs"]:
+        for one in search["programs"][: None if case.new else 1]:
             kinds = ", ".join(f"{n} {kind}" for kind, n in one["collectives"].items()) or "none"
             least = max(one["needed"], one["whole_cache"])
             ratio = "–" if one["moved"] is None else f"{one['moved'] / least:.2f}"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from evojax_merge.costs.hlo import decode_body, moved, parse, size, total
+from evojax_merge.costs.hlo import collectives, decode_body, moved, parse, size, total
+from evojax_merge.costs.turns import Turns
 
 WEIGHT, STATE, CACHE, LOGITS = 2 * 64 * 32, 2 * 4 * 32, 2 * 4 * 16 * 8, 2 * 4 * 64
 
@@ -120,3 +121,56 @@ def test_a_copy_into_vector_memory_is_one_read():
 def test_what_is_no_module_is_refused():
     with pytest.raises(ValueError, match="ENTRY"):
         parse("HloModule jit_run")
+
+
+LOOP = """
+HloModule jit_run, is_scheduled=true
+
+%body (carry: (bf16[8,64], bf16[64])) -> (bf16[8,64], bf16[64]) {
+  %carry = (bf16[8,64]{1,0}, bf16[64]{0}) parameter(0)
+  %table = bf16[8,64]{1,0} get-tuple-element(%carry), index=0
+  %old = bf16[64]{0} get-tuple-element(%carry), index=1
+  %begun = ((bf16[8,64]{1,0}), bf16[1,64]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%table), \
+slice={[0:1], [0:64]}
+  %row = bf16[1,64]{1,0:S(1)} slice-done(%begun)
+  %flat = bf16[64]{0:S(1)} bitcast(%row)
+  %sum = bf16[64]{0} add(%flat, %old)
+  %all = bf16[64]{0} all-reduce(%sum), to_apply=%adds
+  ROOT %next = (bf16[8,64], bf16[64]) tuple(%table, %all)
+}
+
+%going (carry.1: (bf16[8,64], bf16[64])) -> pred[] {
+  %carry.1 = (bf16[8,64]{1,0}, bf16[64]{0}) parameter(0)
+  ROOT %yes = pred[] constant(true)
+}
+
+ENTRY %main (start: (bf16[8,64], bf16[64])) -> (bf16[8,64], bf16[64]) {
+  %start = (bf16[8,64]{1,0}, bf16[64]{0}) parameter(0)
+  %later = bf16[64]{0} get-tuple-element(%start), index=1
+  %begun.1 = bf16[64]{0} all-gather-start(%later), dimensions={0}
+  %ended.1 = bf16[64]{0} all-gather-done(%begun.1)
+  ROOT %loop = (bf16[8,64], bf16[64]) while(%start), condition=%going, body=%body, \
+metadata={op_name="jit(run)/vmap(steps_of_answers)/while"}
+}
+"""
+
+
+def test_a_slice_that_is_begun_apart_reads_the_slice_alone():
+    module = parse(LOOP)
+    row = 2 * 64
+    (begun,) = [one for one in moved(module, "body") if one.instruction.op == "slice-start"]
+    assert (begun.read, begun.written) == (row, 0)
+
+
+def test_a_loop_that_data_end_turns_as_often_as_is_said():
+    module = parse(LOOP)
+    with pytest.raises(ValueError, match="how often the loop loop turns"):
+        moved(module, module.entry)
+    once = total(moved(module, "body"))
+    before = total(moved(module, module.entry, turns=Turns({"steps_of_answers": 0})))
+    often = total(moved(module, module.entry, turns=Turns({"steps_of_answers": 7.0})))
+    assert often - before == 7 * once
+
+
+def test_collectives_are_counted_by_kind_those_begun_apart_among_them():
+    assert collectives(parse(LOOP)) == {"all-reduce": 1, "all-gather": 1}
