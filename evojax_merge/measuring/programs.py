@@ -55,9 +55,22 @@ def merging_program(
         _spread(merge, mesh, (specs, P(), P(POP), P()), specs),
         donate_argnums=0,
         keep_unused=True,
-        compiler_options=COMPILER_OPTIONS,
+        compiler_options=merging_options(mesh),
         out_shardings=jax.tree.map(lambda leaf: leaf.sharding, buffer),
     )
+
+
+def merging_options(mesh: Mesh) -> dict[str, str]:
+    """The options of the compiler for a merge on the devices of a mesh.
+
+    A TPU's compiler lets leaves of one shape share constants, such as zeros and the positions of
+    elements, and cuts those as it cuts the first leaf. Where the next leaf is cut along another
+    axis, as weights before and behind attention are, devices then send each other all of it. Where
+    devices share a candidate, every leaf keeps its own constants.
+    """
+    if mesh.shape[MODEL] == 1 or mesh.devices.flat[0].platform != "tpu":
+        return COMPILER_OPTIONS
+    return {name: f"{passes},cse" for name, passes in COMPILER_OPTIONS.items()}
 
 
 def stacking_program(candidates: Candidates, buffer: Any) -> Callable[[Sequence[Any]], Any]:
