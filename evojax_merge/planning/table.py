@@ -21,7 +21,6 @@ def show(plan: Plan, console: Console) -> None:
         label=plan.topology,
     )
     for search in plan.searches:
-        console.print()
         _show_search(search, plan, console)
     for note in plan.notes:
         say(console, f"assumed: {note}")
@@ -37,7 +36,7 @@ def _show_search(search: SearchPlan, plan: Plan, console: Console) -> None:
     for one in search.programs:
         table.add_column(cell(_head(one)), justify="right", overflow="fold")
     for row in columns[0]:
-        table.add_row(row, *(cell(column[row]) for column in columns))
+        table.add_row(cell(row), *(cell(column[row]) for column in columns))
     console.print(table)
     say(console, f"{search.space}; {search.parameters / 1e9:.4g} B parameters in {search.dtype}")
     slots = ", ".join(f"{n} in {split}" for split, n in search.slots.items() if n) or "all answers"

@@ -82,7 +82,7 @@ def jobs_table(jobs: Sequence[Job]) -> Table:
     """The jobs that are not done, and why."""
     table = Table(title="jobs that are not done", title_justify="left", show_lines=True)
     for column in ("run", "overrides", "state", "why"):
-        table.add_column(column, overflow="fold")
+        table.add_column(cell(column), overflow="fold")
     common = shared([job.overrides for job in jobs])
     for job in jobs:
         if job.state != "done":

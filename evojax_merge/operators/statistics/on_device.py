@@ -60,7 +60,8 @@ def pays(leaves: Sequence[Any], elements: int, tensors: int = 1) -> bool:
 
 def _platform() -> str:
     """Where arrays are made now: on the default backend, or the device that stands in for it."""
-    (device,) = jnp.zeros(()).devices()
+    with jax.ensure_compile_time_eval():
+        (device,) = jnp.zeros(()).devices()
     return device.platform
 
 
