@@ -4,6 +4,8 @@ Its programs are compiled from shapes alone. Neither the machine nor the weights
 """
 
 import json
+import os
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,9 +38,9 @@ def run(arguments: list[str], console: Console) -> None:
         "--topology",
         default=LOCAL,
         help="local, or a machine that need not be there: v5e:4x4, v6e:2x2, v5p:2x2x4, h100:8, "
-        "h200:1, a100:8, b200:8",
+        "tpu7x:2x2x1, h200:1, a100:8, b200:8",
     )
-    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-dir", "-cd", help="a directory with configurations of your own")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan there, too")
     parser.add_argument(
         "--items", type=_whole, default=128, help="how many items are assumed without fitness.data"
@@ -57,8 +59,8 @@ def run(arguments: list[str], console: Console) -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for evolve")
     options = parser.parse_args(arguments)
-    if options.json is not None and options.json.is_dir():
-        raise ValueError(f"--json {options.json}: is a directory; give a file")
+    if options.json is not None:
+        _check_file(options.json)
     topology = parse(options.topology)
     check_installed(topology)
     set_environment(topology)  # before JAX starts
@@ -144,7 +146,15 @@ def make_plan(
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _check_file(path: Path) -> None:
+    """Check that a file can be written, before anything is compiled."""
+    if path.is_dir():
+        raise ValueError(f"--json {path}: is a directory; give a file")
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"--json {path}: {folder} is no directory that can be written; make it")

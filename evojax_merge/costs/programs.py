@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 
-from evojax_merge.costs.devices import Figures
 from evojax_merge.costs.hlo import collectives, moved, parse, total
 from evojax_merge.costs.operations import operations
 from evojax_merge.costs.turns import Turns
@@ -52,11 +51,6 @@ class Cost:
     def peak(self) -> int:
         """The most bytes that the program has at a time."""
         return self.arguments + self.temporaries + self.results
-
-    def seconds(self, figures: Figures, itemsize: int) -> float:
-        """The least time that a device takes, by what it moves and by what it computes."""
-        moved = self.needed if self.moved is None else self.moved
-        return figures.seconds(moved, self.operations, itemsize)
 
 
 def cost_of(

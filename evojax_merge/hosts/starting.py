@@ -1,6 +1,7 @@
 """The start of processes that run together, before any of them uses a device."""
 
 import importlib.metadata
+import os
 import platform
 import socket
 import threading
@@ -94,7 +95,10 @@ def _initialise(place: Place, settings: DistributedConfig) -> None:
     began = time.monotonic()
     address = place.coordinator
     if address is not None:
-        (_check_port if place.process == 0 else _reach)(address, settings.timeout)
+        if place.process == 0:
+            _check_port(address)
+        else:
+            _reach(address, settings.timeout)
     expect_abort(lambda: _refusal(place, time.monotonic() - began, "JAX's runtime aborted"))
     raised: list[Exception] = []
 
@@ -138,14 +142,13 @@ def _refusal(place: Place, waited: float, reason: str) -> str:
     return (
         f"process {place.process} of {place.processes} could not be connected with the others"
         f"{where} within {waited:.0f} s ({reason}); check that {place.processes} processes were "
-        f"started, with the numbers 0 to {place.processes - 1}, each with the same coordinator "
-        "and number of processes"
+        f"started, each with a number of its own from 0 to {place.processes - 1}, and all with the "
+        "same coordinator and number of processes; see what the others printed"
     )
 
 
-def _check_port(address: str, timeout: float) -> None:
+def _check_port(address: str) -> None:
     """Raise if process 0 cannot be found at its own address."""
-    del timeout
     port = int(address.rpartition(":")[2])
     try:
         with socket.create_server(("", port)):
@@ -153,7 +156,7 @@ def _check_port(address: str, timeout: float) -> None:
     except OSError as error:
         raise HostsError(
             f"distributed.coordinator={address}: port {port} cannot be opened here "
-            f"({error.strerror or error}); is another run using it? Give another one to all "
+            f"({os.strerror(error.errno or 0)}); is another run using it? Give another one to all "
             "processes"
         ) from error
 

@@ -1,5 +1,6 @@
 """The devices of a search, over which ``pop`` spreads candidates and ``model`` one candidate."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -39,11 +40,18 @@ def make_mesh(
     check_whole("mesh.model", model, 1)
     if model > len(available):
         raise ValueError(f"mesh.model is {model}, but there are {len(available)} devices")
+    asked = pop
     if pop == -1:
         pop = len(available) // model
     if not 1 <= pop * model <= len(available):
         groups = f", which make {len(available) // model} groups of {model}" * (model > 1)
         raise ValueError(f"mesh.pop is {pop}, but there are {len(available)} devices{groups}")
+    if idle := len(available) - pop * model if asked == -1 else 0:
+        warnings.warn(
+            f"mesh.model is {model}, which does not divide {len(available)} devices: {idle} of "
+            "them have nothing to do",
+            stacklevel=2,
+        )
     return jax.make_mesh(
         (pop, model),
         (POP, MODEL),

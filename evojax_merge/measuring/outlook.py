@@ -37,14 +37,12 @@ def outlook(evaluator: Evaluator, population: int, evaluations: int, items: int)
     work, mesh = evaluator.workload, evaluator.mesh
     device = mesh.local_devices[0]
     parts, groups = mesh.shape[MODEL], mesh.shape[POP]
-    leaves = jax.tree.leaves(work.buffer)
-    count = sum(math.prod(leaf.shape) for leaf in leaves) // (work.chunk * groups)
     held = bytes_per_device((work.materials, work.shared, work.buffer))
     split = f", each split over {parts}" if parts > 1 else ""
     first = (
-        f"{mesh.size} × {device.device_kind}: {_count(count)} parameters in {_dtype(leaves)}, "
-        f"{work.chunk} candidate{'s' * (work.chunk > 1)} at a time on each{split}; models take "
-        f"{held / 1e9:.3g} GB"
+        f"{mesh.size} × {device.device_kind}: {_count(work.parameters)} parameters in "
+        f"{work.dtype.name}, {work.chunk} candidate{'s' * (work.chunk > 1)} at a time on "
+        f"each{split}; models take {held / 1e9:.3g} GB"
     )
     figures = figures_of(device)
     if figures is None:
@@ -53,13 +51,15 @@ def outlook(evaluator: Evaluator, population: int, evaluations: int, items: int)
     config, task = evaluator.config, evaluator.tasks["search"]
     share = min(1.0, items / len(task))
     chunk = _chunk_seconds(work, config, task, figures, mesh, share)
-    turns = math.ceil(population / (groups * work.chunk)) * math.ceil(evaluations / population)
+    generations = math.ceil(evaluations / population)
+    turns = math.ceil(population / (groups * work.chunk)) * generations
     writes = any(isinstance(request, Generate) for request in work.requests["search"])
     long = " if answers are as long as they may be" if writes else ""
     return [
         first,
-        f"by its arithmetic and memory alone, at least {_time(turns * chunk)} for {evaluations} "
-        f"candidates × {items} items{long}; `evojax-merge plan` says more",
+        f"by its arithmetic and memory alone, at least {_time(turns * chunk)} for "
+        f"{generations * population} candidates × {items} items{long}; `evojax-merge plan` says "
+        "more",
     ]
 
 
@@ -91,11 +91,6 @@ def _chunk_seconds(
             moved = running_bytes(work, request, on_batch, config, batch, parts)
             seconds += share * figures.seconds(moved, counted, itemsize)
     return seconds
-
-
-def _dtype(leaves: list[Any]) -> str:
-    largest = max(leaves, key=lambda leaf: leaf.size)
-    return str(largest.dtype.name)
 
 
 def _count(number: int) -> str:

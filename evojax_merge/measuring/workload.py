@@ -1,10 +1,12 @@
 """What the devices of a search hold and run, which is known from shapes alone."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.fitness.base import BoundTask
@@ -52,6 +54,24 @@ class Workload(NamedTuple):
     stack: Callable[..., Any]
     requests: dict[str, list[Request]]
     programs: dict[str, list[Any]]
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters a candidate has, with those that all candidates share."""
+        together = self.genotypes.shape[0]
+        own = sum(math.prod(leaf.shape) for leaf in _numbers(self.buffer)) // together
+        return own + sum(math.prod(leaf.shape) for leaf in _numbers(self.shared))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of most of them."""
+        leaves = [*_numbers(self.buffer), *_numbers(self.shared)]
+        return np.dtype(max(leaves, key=lambda leaf: math.prod(leaf.shape)).dtype)
+
+
+def _numbers(tree: Any) -> list[Any]:
+    """The leaves that are parameters, and not the layers of a path."""
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
 
 
 def workload(

@@ -1,7 +1,8 @@
 """How one model is split over the ``model`` axis of a mesh, as its layout says.
 
-Weights of linear layers, convolutions and tables are cut along one of their axes; norms and biases
-are whole on every device. Only the axis is said here. How the products of parts become that of the
+Weights of linear layers, convolutions and tables are cut along one of their axes: the one that
+their layout names, or where that cannot be divided one of the last two. Norms and biases are whole
+on every device. Only the axis is said here. How the products of parts become that of the
 whole is the compiler's affair (GSPMD; Xu et al., 2021, arXiv 2105.04663).
 """
 
@@ -20,14 +21,15 @@ POP, MODEL = "pop", "model"
 
 
 def check_split(layout: Layout, parts: int) -> None:
-    """Check that a model can be split into parts without a cut through a head of attention.
+    """Check that a model can be split into parts, and without a cut through a head of attention.
 
     Args:
         layout: The layout of the model.
         parts: The number of parts.
 
     Raises:
-        ValueError: A cut would go through heads. The message names the most parts that fit.
+        ValueError: A cut would go through heads, or nothing can be cut. The message names the most
+            parts below those asked for that do not.
     """
     for stack in layout.stacks.values():
         if stack.heads is None or stack.heads % parts == 0:
@@ -36,6 +38,11 @@ def check_split(layout: Layout, parts: int) -> None:
         raise ValueError(
             f"mesh.model is {parts}, and the {stack.heads} heads of keys in {stack.name} cannot be "
             f"divided by it; set mesh.model={most}, or another divisor of {stack.heads}"
+        )
+    if parts > 1 and not _cuts(layout, parts):
+        raise ValueError(
+            f"mesh.model is {parts}, and no axis of a weight can be divided by it, so that every "
+            "device would hold the whole model; set mesh.model=1, or a divisor of its widths"
         )
 
 
@@ -101,12 +108,16 @@ def _cuts(layout: Layout, parts: int) -> dict[str, tuple[tuple[int, ...], int]]:
     found = {}
     for path, leaf in layout.leaves.items():
         tensor = leaf.shape[1:] if leaf.stacked else leaf.shape
-        axis = leaf.split if leaf.split is not None else -len(tensor)
-        if len(tensor) < 2 or tensor[axis] % parts:
+        if len(tensor) < 2:
             continue
-        found[path] = tensor, axis
+        wanted = leaf.split if leaf.split is not None else -len(tensor)
+        others = (axis for axis in (-1, -2) if axis != wanted)
+        fitting = [axis for axis in (wanted, *others) if tensor[axis] % parts == 0]
+        if not fitting:
+            continue
+        found[path] = tensor, fitting[0]
         if leaf.stacked:
-            found[path.removeprefix(f"{leaf.stack}.")] = tensor, axis
+            found[path.removeprefix(f"{leaf.stack}.")] = tensor, fitting[0]
     return found
 
 

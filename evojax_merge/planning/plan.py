@@ -280,15 +280,14 @@ def _planned(
     population, evaluations = stage.strategy.population_size, stage.evaluations
     turns = math.ceil(population / (groups * work.chunk))
     generations = math.ceil(evaluations / population)
-    leaves = jax.tree.leaves(work.buffer)
     return SearchPlan(
         name=stage.name,
         space=stage.space.describe(),
         population=population,
         evaluations=evaluations,
         items=round(share * len(outlined.tasks["search"])),
-        parameters=sum(math.prod(leaf.shape) for leaf in leaves) // (work.chunk * groups),
-        dtype=max(leaves, key=lambda leaf: leaf.size).dtype.name,
+        parameters=work.parameters,
+        dtype=work.dtype.name,
         pop=groups,
         model=parts,
         chunk=work.chunk,

@@ -39,7 +39,7 @@ def test_a_coordinator_that_listens_is_found(taken):
 
 def test_a_port_that_is_taken_is_named(taken):
     with pytest.raises(HostsError, match=f"port {taken} cannot be opened here .*is another run"):
-        _check_port(f"localhost:{taken}", 1)
+        _check_port(f"localhost:{taken}")
 
 
 def test_versions_are_those_of_this_process():
