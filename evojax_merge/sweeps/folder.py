@@ -133,14 +133,22 @@ def read_sweep(directory: Path) -> Sweep:
         raise ConfigError(f"{file}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: is not YAML ({error}); restore it from a copy") from None
-    lost = [job for job in found.jobs if not (directory / job / CONFIG_FILE).is_file()]
-    if lost:
-        raise ConfigError(
-            f"{directory / lost[0] / CONFIG_FILE}: missing, so that job {lost[0]} cannot be gone on "
-            "with; start the sweep again by the command that began it, which lays out what is lost"
-        )
     launcher = Launcher(found.launcher, found.settings)
     return Sweep(directory.absolute(), tuple(found.jobs), launcher, found.gpu_each)
+
+
+def check_whole(sweep: Sweep) -> None:
+    """Check that every job of a sweep has its configuration.
+
+    Raises:
+        ConfigError: One has lost it.
+    """
+    lost = [job for job in sweep.jobs if not (sweep.directory / job / CONFIG_FILE).is_file()]
+    if lost:
+        raise ConfigError(
+            f"{sweep.directory / lost[0] / CONFIG_FILE}: missing, so that this job cannot go on; "
+            "start the sweep again by the command that began it, which lays out what is lost"
+        )
 
 
 def _inner_folder(name: str) -> str:

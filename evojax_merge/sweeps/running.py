@@ -24,7 +24,7 @@ from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.search.interruption import Interrupted
-from evojax_merge.sweeps.folder import Sweep, read_sweep
+from evojax_merge.sweeps.folder import Sweep, check_whole, read_sweep
 from evojax_merge.sweeps.job import do_job, in_turn
 from evojax_merge.sweeps.several import connect
 
@@ -124,6 +124,7 @@ def resume_sweep(
         Interrupted: A signal came.
     """
     sweep = read_sweep(directory.absolute())
+    check_whole(sweep)
     kept, launcher = _launchers(sweep, overrides)
     connect(launcher, distributed or hosts.DistributedConfig(), gpu_each)
     console.quiet = console.quiet or not hosts.is_first()

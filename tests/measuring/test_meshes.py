@@ -1,5 +1,6 @@
 """A candidate that is split over devices is the one that a single device holds."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from evojax_merge.measuring.mesh import least_split, make_mesh
-from evojax_merge.models.family import DECODER
+from evojax_merge.models.family import DECODER, MLP
 from evojax_merge.models.split import check_split, shardings
 from tests.measuring.on_meshes import CONFIG, LAYOUT, MESHES, every
 from tests.processes import WITHOUT_TORCH
@@ -125,3 +126,23 @@ def test_the_least_split_that_fits_is_taken():
     assert make_mesh(model="auto").shape["model"] == 1
     with pytest.raises(ValueError, match="do not fit on 8 devices, however they are split"):
         least_split(8, lambda parts: False)
+
+
+def test_a_split_that_splits_nothing_is_refused():
+    mlp = MLP.layout(MLP.config_from_hf({"model_type": "mlp", "hidden_sizes": [64, 16, 10]}))
+    check_split(mlp, 5)  # the head alone is cut
+    with pytest.raises(ValueError, match="no axis of a weight can be divided by it"):
+        check_split(mlp, 7)
+
+
+def test_a_table_of_an_odd_vocabulary_is_cut_along_its_other_axis():
+    config = dataclasses.replace(CONFIG, vocab_size=65)
+    mesh = jax.sharding.AbstractMesh((1, 4), ("pop", "model"), axis_types=(AxisType.Auto,) * 2)
+    where = shardings(DECODER.abstract_params(config), DECODER.layout(config), mesh)
+    assert where["embed_tokens"]["weight"].spec == P(None, "model")
+
+
+def test_devices_without_anything_to_do_are_said():
+    device = jax.devices()[0]
+    with pytest.warns(UserWarning, match="does not divide 3 devices: 1 of them have nothing to do"):
+        assert make_mesh(model=2, devices=[device] * 3).shape == {"pop": 1, "model": 2}

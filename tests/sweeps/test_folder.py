@@ -88,6 +88,11 @@ def test_a_folder_without_a_sweep_is_refused(laid_out, tmp_path, capsys):
     assert "is no sweep" in refused(tmp_path, capsys, "hydra/launcher=joblib")
 
 
+def test_a_job_that_lost_its_configuration_is_named(laid_out, capsys):
+    (laid_out / "1" / "config.yaml").unlink()
+    assert "1/config.yaml: missing, so that this job cannot go on" in refused(laid_out, capsys)
+
+
 def test_only_the_launcher_can_be_changed(laid_out, capsys):
     assert "the jobs of a sweep stay what they were" in refused(laid_out, capsys, "seed=3")
 
