@@ -97,7 +97,7 @@ _PNDM_STARTS = (
 _PNDM_GOES_ON = (55 / 24, -59 / 24, 37 / 24, -9 / 24, 0)
 
 
-def _pndm(schedule: Schedule, steps: int) -> tuple[_Row, ...]:
+def _pndm(schedule: Schedule, steps: int) -> tuple[Shaped[np.ndarray, "steps ..."], ...]:
     """Return the calls of PLMS (Liu et al., 2022, arXiv 2202.09778, equations 9 and 12).
 
     Without the paper's Runge-Kutta steps, as diffusers has it with ``skip_prk_steps``, the first
