@@ -54,7 +54,7 @@ def run(arguments: list[str], console: Console) -> None:
         hosts.start(hosts.DistributedConfig(**compose(overrides, known.config_dir).distributed))
         console.quiet = not hosts.is_first()
         told = {word.partition("=")[0]: word for word in overrides if "hydra.run.dir=" in word}
-        hosts.compare("settings", told, "Give all hosts the same directory.")
+        hosts.compare("settings", told, "Give all hosts the same directory")
     flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
     sys.argv = [
         "evojax-merge",

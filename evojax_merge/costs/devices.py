@@ -42,8 +42,15 @@ class Figures(NamedTuple):
 
     def seconds(self, moved: float, operations: float, itemsize: int) -> float:
         """The least time that moving so many bytes beside so many operations takes."""
-        carried = 0.0 if self.bandwidth is None else moved / self.bandwidth
-        return max(carried, operations / self.operations(itemsize))
+        return max(self.carrying(moved), self.computing(operations, itemsize))
+
+    def carrying(self, moved: float) -> float:
+        """The seconds that moving so many bytes takes; 0 where the bandwidth is not known."""
+        return 0.0 if self.bandwidth is None else moved / self.bandwidth
+
+    def computing(self, operations: float, itemsize: int) -> float:
+        """The seconds that so many operations take."""
+        return operations / self.operations(itemsize)
 
 
 _TPU = {
@@ -76,7 +83,7 @@ def figures_of(device: Any, described: bool = False) -> Figures | None:
     if device.platform == "cpu":
         return None if described else _measured()
     found = _published(device.device_kind)
-    if found is None or found.memory is None:
+    if found is None:
         return None
     if described:
         share = _share() if device.platform == "gpu" else 1.0

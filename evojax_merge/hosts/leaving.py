@@ -9,7 +9,7 @@ from evojax_merge.hosts.group import Group, HostsError, active, first_line, set_
 from evojax_merge.hosts.watching import Watcher, end_now
 
 _LOST = ("Gloo", "onnection", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "NCCL", "heartbeat")
-"""What errors of collectives say where another process is gone."""
+"""What errors of collectives, which are JAX's, say where another process is gone."""
 
 _UNTIL_KNOWN = 12.0
 """The seconds in which it turns out which process is gone, or what another one failed of."""
@@ -71,7 +71,7 @@ def together() -> Iterator[None]:
     except HostsError:
         raise
     except Exception as error:
-        if any(sign in str(error) for sign in _LOST):
+        if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _LOST):
             _explain(group, watcher, error)
         group.told = True
         said = str(error) if isinstance(error, ValueError | OSError) else first_line(error)

@@ -229,8 +229,8 @@ def _planned(
             own = bytes_per_device(work.materials) if not splits else shared
             resident += own + candidates
         moved = cost.needed if cost.moved is None else cost.moved
-        carried = 0.0 if figures.bandwidth is None else moved / figures.bandwidth
-        computed = cost.operations / figures.operations(itemsize)
+        carried = figures.carrying(moved)
+        computed = figures.computing(cost.operations, itemsize)
         bound = "memory" if carried > computed else "arithmetic"
         return Planned(cost, resident, max(carried, computed), bound, splits, steps)
 

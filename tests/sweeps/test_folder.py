@@ -67,7 +67,7 @@ def test_every_job_has_its_resolved_configuration(laid_out):
         assert overrides == [*SMALL, f"seed={seed}"]
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", ".", "a/../../b", 3, "a\0b"])
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", ".", "a/../../b", 3, "a\0b"])
 def test_a_job_lies_within_the_sweep(laid_out, capsys, name):
     change(laid_out / "sweep.yaml", jobs=["0", name])
     assert "give the path of a folder within the sweep" in refused(laid_out, capsys)
