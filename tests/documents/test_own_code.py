@@ -99,7 +99,7 @@ def test_a_file_that_is_called_like_a_library_does_not_take_its_place(here):
             "(judge_of_mine.py, line 3)",
         ),
         ("judge_of_mine.py:f", "def f(:\n", "SyntaxError: invalid syntax (judge_of_mine.py, line"),
-        ("judge_of_mine.py:f", "import sys\nsys.exit(1)\n", "SystemExit: 1 (judge_of_mine.py, line"),
+        ("judge_of_mine.py:f", "import sys\nsys.exit(1)\n", "SystemExit: 1 (judge_of_mine.py, l"),
         (
             "judge_of_mine.py:f",
             "import no_module_of_mine\n",
