@@ -20,9 +20,12 @@ from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import (
     ConfigError,
     build,
+    check_own_code,
     compilation_cache,
     compose,
+    keep_own_code,
     load_config_file,
+    own_code_of,
     resolved_yaml,
     settings_by_key,
 )
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from evojax_merge.runs.run import Run
 
 CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
+
+_SAME_CODE = "All hosts must read the same code of your own"
 
 __all__ = [
     "Evaluation",
@@ -304,9 +309,13 @@ def evolve(
             text = resolved_yaml(config)
             hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
             experiment = build(config)
+            code = own_code_of(config)
+            hosts.compare("code", {name: repr(files) for name, files in code.items()}, _SAME_CODE)
             with _held(directory):
                 if hosts.is_first():
                     _keep_config(directory, text, overrides)
+                    check_own_code(directory, code)
+                    keep_own_code(directory, code)
                 hosts.check_shared(directory)
                 return run(experiment, directory, console, on_start)
 
@@ -377,6 +386,7 @@ def resume(
     console: "Console | None" = None,
     *,
     trust_config: bool = False,
+    force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
@@ -390,11 +400,13 @@ def resume(
         console: Where progress is shown; by default, nowhere.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
+        force: Whether code of the user's own may have changed since the run was begun.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
 
     Raises:
-        ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        ConfigError: The directory holds no run, its configuration is not to be trusted, or code of
+            the user's own has changed.
         HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
@@ -403,10 +415,10 @@ def resume(
     with hosts.together():
         directory = _directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, trust_config)
+        return _resume(directory, console, trust_config, force)
 
 
-def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "Run":
+def _resume(directory: Path, console: "Console | None", trust_config: bool, force: bool) -> "Run":
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     if (links := links_out(directory)) and not trust_config:
         raise ConfigError(
@@ -423,7 +435,14 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "
         ):
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console)
+            experiment = build(config)
+            code = own_code_of(config)
+            hosts.compare("code", {name: repr(files) for name, files in code.items()}, _SAME_CODE)
+            if not force:
+                check_own_code(directory, code)
+            if hosts.is_first():
+                keep_own_code(directory, code)
+            return run(experiment, directory, console)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 
