@@ -66,7 +66,7 @@ def difference(
     result: Result,
     items: Float[np.ndarray, " items"],
     against: Result,
-    against_items: Float[np.ndarray, " items"],
+    against_items: Float[np.ndarray, " others"],
 ) -> Difference:
     """Compare two methods on the items that both were measured on.
 
