@@ -7,10 +7,9 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config.explanation import ConfigError
-from evojax_merge.config.trust import GROUPS, TARGET, foreign_factories
+from evojax_merge.config.trust import TARGET, foreign_factories
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import naming, read_text, write_whole
 from evojax_merge.documents.own_code import OwnCode, OwnCodeError, load_own, printed
@@ -81,17 +80,16 @@ def recipe_name(target: str, where: str) -> str:
     return f"{own.file}:{target.rpartition(':')[2]}"
 
 
-def own_code_of(config: DictConfig) -> dict[str, dict[str, str]]:
+def own_code_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The hashes of the user's own code that a configuration names, which is imported for that.
 
     What is installed as a package is left out.
 
     Args:
-        config: The configuration, which is trusted.
+        config: The configuration as plain values, which is trusted.
     """
-    plain: Any = OmegaConf.to_container(config, resolve=True)
     found = {}
-    for name in foreign_factories({group: plain.get(group) for group in GROUPS}):
+    for name in foreign_factories(config):
         own = _own(name)
         if own is not None and own.file is not None and "site-packages" not in own.file.parts:
             found[name] = {printed(file): digest for file, digest in own.files.items()}
@@ -101,7 +99,7 @@ def own_code_of(config: DictConfig) -> dict[str, dict[str, str]]:
 def keep_own_code(directory: Path, hashes: Hashes) -> None:
     """Keep hashes in a run's directory, which is made if need be, if there is code of one's own."""
     file = directory / FILE
-    if hashes:
+    if hashes and _kept(file) != hashes:
         text = yaml.safe_dump(dict(hashes), sort_keys=False, allow_unicode=True)
         with naming(file):
             write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
