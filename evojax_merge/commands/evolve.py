@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from evojax_merge import api, hosts
+from evojax_merge.commands.continuing import say_how_to_go_on
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.config.sweeping import plan_sweep
 from evojax_merge.documents.terminal import printable, say
@@ -81,7 +82,7 @@ def run(
             api.evolve(config, directory, console, overrides=chosen, on_start=start)
         except Interrupted:
             if directory.exists():  # something was begun
-                say(console, f"continue with: evojax-merge resume {directory}")
+                say_how_to_go_on(console, directory)
             raise
         except (ValueError, OSError) as error:  # which Hydra would comment on
             failures.append(error)

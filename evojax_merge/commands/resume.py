@@ -5,8 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge import api, hosts
+from evojax_merge.commands.continuing import say_how_to_go_on
 from evojax_merge.config import ConfigError, compose, foreign_factories, read_config_file
-from evojax_merge.documents.terminal import announce_imports, printable, say
+from evojax_merge.documents.terminal import announce_imports, printable
 from evojax_merge.search.interruption import Interrupted
 
 DISTRIBUTED = "distributed."
@@ -64,7 +65,7 @@ def run(
     try:
         api.resume(directory, console, trust_config=trust_config, distributed=distributed)
     except Interrupted:
-        say(console, f"continue with: evojax-merge resume {directory}")
+        say_how_to_go_on(console, directory)
         raise
 
 

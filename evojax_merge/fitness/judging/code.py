@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.documents.errors import shown
 from evojax_merge.fitness.base import FRACTION, Measure
 from evojax_merge.fitness.data import Record
 from evojax_merge.fitness.judging.fences import fenced_blocks
@@ -36,6 +35,9 @@ _RUNNER = Path(__file__).with_name("code_process.py")
 
 _LARGEST = 65_536
 """The most bytes that are read of what the process says."""
+
+_LONGEST_NOTE = 500
+"""The most characters of a message that are kept."""
 
 _REMEMBERED = 1_000_000
 """How many programs' verdicts are remembered."""
@@ -129,7 +131,7 @@ class CodeScore(Score):
                 stacklevel=2,
             )
         error = said.get("error")
-        return Verdict(float(error is None), shown(str(error), 200) if error else "")
+        return Verdict(float(error is None), str(error)[:_LONGEST_NOTE] if error else "")
 
 
 _RUNNING = threading.BoundedSemaphore(os.cpu_count() or 1)

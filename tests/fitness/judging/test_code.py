@@ -45,7 +45,7 @@ def test_programs(task, text, score, note):
 
 def test_a_program_without_end_is_stopped(task):
     verdict = judged(task(code_seconds=0.5), "while True: pass")
-    assert (verdict.score, verdict.note) == (0, "'it takes longer than 0.5 seconds'")
+    assert (verdict.score, verdict.note) == (0, "it takes longer than 0.5 seconds")
 
 
 def test_a_program_has_an_empty_folder_and_no_environment(task, monkeypatch):
