@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.bundled import conf_directory
@@ -45,6 +47,23 @@ def public_factories(group: str) -> frozenset[str]:
     files = sorted((conf_directory() / group).rglob("*.yaml"))
     options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
     return frozenset(factory.name for factory in _factories(group, options))
+
+
+def plain_of(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, with nothing left to look up."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def continuing(directory: Path, trust: bool) -> str:
+    """The command that continues a run or a sweep.
+
+    Args:
+        directory: Its directory.
+        trust: Whether it names code from outside this package.
+    """
+    return f"evojax-merge resume {directory}{' --trust-config' if trust else ''}"
 
 
 def foreign_factories(config: Mapping[str, Any]) -> list[str]:
