@@ -19,6 +19,12 @@ GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
 FUNCTION = "function"
 """The key of a fitness task that names a function of the user's own, which is imported."""
 
+JUDGE = "evojax_merge.fitness.ChatJudge"
+"""The factory of judges, which sends answers, and perhaps a key, to an address."""
+
+CODE = "run_code"
+"""The key of a fitness task that lets the programs run that models write."""
+
 _UNPICKLED = ("_args_", "params", "params_path")
 """Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
 
@@ -84,13 +90,15 @@ def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
     foreign = foreign_factories(config)
     if foreign and not trust:
         raise ConfigError(
-            f"{where}: names code that is no part of this package, or that reads a pickle: "
-            f"{', '.join(foreign)}. It would be imported and run; if you trust it, say so with "
-            "trust_config=True (--trust-config)"
+            f"{where}: names code that is no part of this package, reads a pickle, runs programs "
+            f"that models write, or sends their answers elsewhere: {', '.join(foreign)}. It would "
+            "be imported and run; if you trust it, say so with trust_config=True (--trust-config)"
         )
 
 
 def _is_public(factory: Factory) -> bool:
+    if factory.name.startswith((JUDGE, CODE)):
+        return False
     if factory.group not in GROUPS or factory.name not in public_factories(factory.group):
         return False
     own = factory.name.startswith("evojax_merge.")
@@ -100,9 +108,13 @@ def _is_public(factory: Factory) -> bool:
 def _factories(group: str, tree: Any) -> Iterator[Factory]:
     if isinstance(tree, Mapping):
         if tree.get(TARGET, MISSING) != MISSING:  # an option may leave it to those built on it
-            yield Factory(group, str(tree[TARGET]), tree)
+            name = str(tree[TARGET])
+            to = f" at {tree.get('url')}" if name == JUDGE else ""
+            yield Factory(group, name + to, tree)
         if group == "fitness" and isinstance(tree.get(FUNCTION), str):
             yield Factory(group, tree[FUNCTION], {})
+        if group == "fitness" and tree.get(CODE):
+            yield Factory(group, f"{CODE}={tree[CODE]}", {})
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:
