@@ -28,7 +28,7 @@ class MultipleChoiceTask(SeeingTask):
 
     Attributes:
         template: The context of the choices, with fields of the item in braces.
-        choices: The field with the list of choices.
+        choices: The field with the list of choices, or a list of fields of which each has one.
         reference: The field of the right choice: its index from 0, its text, or its letter.
         delimiter: The text between context and choice.
         normalize: What is compared: with ``none``, sums (the harness's ``acc``); with
@@ -37,7 +37,7 @@ class MultipleChoiceTask(SeeingTask):
     """
 
     template: str = "{question}"
-    choices: str = "choices"
+    choices: str | Sequence[str] = "choices"
     reference: str = "answer"
     delimiter: str = " "
     normalize: str = "none"
@@ -50,8 +50,10 @@ class MultipleChoiceTask(SeeingTask):
                 f"{self.name}: no normalization {self.normalize!r}; there are "
                 f"{', '.join(NORMALIZATIONS)}{nearest(self.normalize, NORMALIZATIONS)}"
             )
-        for key in ("choices", "reference", "delimiter"):
+        for key in ("reference", "delimiter"):
             check_text(f"{self.name}: {key}", getattr(self, key))
+        for field in [self.choices] if isinstance(self.choices, str) else self.choices:
+            check_text(f"{self.name}: choices", field)
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
@@ -89,17 +91,21 @@ class MultipleChoiceTask(SeeingTask):
         )
 
     def _choices(self, record: Record) -> list[str]:
-        choices = record.field(self.choices)
+        if isinstance(self.choices, str):
+            where, choices = repr(self.choices), record.field(self.choices)
+        else:
+            where = " and ".join(map(repr, self.choices))
+            choices = [record.text(field) for field in self.choices]
         texts = isinstance(choices, list) and all(isinstance(one, str) and one for one in choices)
         if not texts or len(choices) < 2:
             raise DataError(
-                f"{record.place}: field {self.choices!r} must be a list of two or more texts, "
+                f"{record.place}: field {where} must be a list of two or more texts, "
                 f"none empty; it is {shown(choices)}"
             )
         if len(set(choices)) < len(choices):
             twice = next(one for one in choices if choices.count(one) > 1)
             raise DataError(
-                f"{record.place}: field {self.choices!r} holds {shown(twice)} twice; the answer "
+                f"{record.place}: field {where} holds {shown(twice)} twice; the answer "
                 "could be either of them"
             )
         return list(choices)
@@ -108,7 +114,8 @@ class MultipleChoiceTask(SeeingTask):
         choices, answer = self._choices(record), record.field(self.reference)
         if isinstance(answer, str):
             letters = [chr(ord("A") + number) for number in range(len(choices))]
-            for names in (choices, letters):
+            indices = list(map(str, range(len(choices))))  # of tables of texts
+            for names in (choices, letters, indices):
                 if answer in names:
                     return names.index(answer)
         elif type(answer) in (int, float) and answer in range(len(choices)):
