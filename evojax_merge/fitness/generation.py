@@ -15,7 +15,6 @@ from evojax_merge.documents.arguments import check_text
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.answering import AnsweringTask, Answers
 from evojax_merge.fitness.base import ACCURACY, Measure
-from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.numbers import EXTRACTORS, Extractor
@@ -53,7 +52,7 @@ class GenerationTask(AnsweringTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            fill(self.template, record)
+            self.own_text(record)
             self._canonical_reference(record)
             if self.reference_text is not None:
                 fill(self.reference_text, record)
@@ -66,9 +65,7 @@ class GenerationTask(AnsweringTask):
                 prompt and its answer do not fit into the model's context.
         """
         encoder = Encoder(model, self.name)
-        prompts = [self.prefix + fill(self.template, record) for record in self.records]
-        if self.chat:
-            prompts = as_chats(encoder.tokenizer, prompts, encoder.directory or self.name)
+        prompts = self.prompts(encoder)
         encoded = encoder(prompts)
         self.check_prompts(encoder, prompts, encoded)
         return BoundGeneration(
@@ -78,6 +75,9 @@ class GenerationTask(AnsweringTask):
             encoded,
             references=[self._canonical_reference(record) for record in self.records],
         )
+
+    def answer_of(self, example: Record) -> str:
+        return self.answer_text(example)
 
     def answer_text(self, record: Record) -> str:
         """The whole text of an item's right answer.

@@ -71,15 +71,17 @@ class TextTask:
             paths = {"search": self.data} | files
             return {s: read_data(path, self.limit) for s, path in paths.items() if path is not None}
         records = read_data(self.data, self.limit)
-        parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
+        parts = divide(
+            list(map(content_of, records)), self.split, self.split_seed, self.name, files
+        )
         return {s: tuple(records[place] for place in places) for s, places in parts.items()}
 
     @property
     def repeated(self) -> int:
         """How many items of the current split are items of an earlier one too."""
         earlier = itertools.takewhile(lambda split: split != self.current_split, self._records)
-        seen = {_content(record) for split in earlier for record in self._records[split]}
-        return sum(_content(record) in seen for record in self.records)
+        seen = {content_of(record) for split in earlier for record in self._records[split]}
+        return sum(content_of(record) in seen for record in self.records)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class TextTask:
             )
 
 
-def _content(record: Record) -> bytes:
+def content_of(record: Record) -> bytes:
     """What is the same for equal items, wherever they stand."""
     return json.dumps(record.fields, sort_keys=True).encode()
 

@@ -16,20 +16,14 @@ from evojax_merge.fitness.base import (
     Measure,
     SeenBatch,
 )
-from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.judging import Judge, Known
 from evojax_merge.fitness.language import as_language
 from evojax_merge.fitness.picture_fields import PictureFields
-from evojax_merge.fitness.picture_prompts import (
-    PLACE,
-    as_content,
-    chat_template_of,
-    spelled,
-)
-from evojax_merge.fitness.seeing import SeeingTask, Sights
-from evojax_merge.fitness.text import fill
+from evojax_merge.fitness.picture_prompts import PLACE
+from evojax_merge.fitness.prompted import first_answer
+from evojax_merge.fitness.seeing import SeeingTask
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -66,7 +60,7 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            self.check_pictures(record, self.prompt_of(record))
+            self.check_pictures(record, self.prefix + self.own_text(record))
             self.known_of(record)
 
     def bind(self, model: Any) -> "BoundVisualQuestion":
@@ -81,16 +75,14 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
         sights = self.seen_by(model)
         assert sights is not None
         encoder = Encoder(model, self.name)
-        prompts = [self.prompt_of(record) for record in self.records]
-        texts = self._written(encoder, prompts, sights)
+        texts = self.prompts(encoder, sights)
         encoded = [sights.expanded(item, ids) for item, ids in enumerate(encoder(texts))]
-        self.check_prompts(encoder, prompts, encoded)
+        self.check_prompts(encoder, texts, encoded)
         fields = sights.fields(list(map(len, encoded)), range(len(encoded)))
         return BoundVisualQuestion(self, encoder, texts, encoded, fields, sights.token_id)
 
-    def prompt_of(self, record: Record) -> str:
-        """The prompt of an item, with places for its pictures."""
-        return self.prefix + fill(self.template, record)
+    def answer_of(self, example: Record) -> str:
+        return first_answer(example, self.reference)
 
     def known_of(self, record: Record) -> tuple[Known, ...]:
         """The answers of an item that are known to be right.
@@ -112,16 +104,6 @@ class VisualQuestionTask(SeeingTask, AnsweringTask):
             return tuple(map(self.judge.known, answers))
         except ValueError as error:
             raise DataError(f"{record.place}: field {self.reference!r}: {error}") from error
-
-    def _written(self, encoder: Encoder, prompts: Sequence[str], sights: Sights) -> list[str]:
-        if not self.chat:
-            return spelled(prompts, encoder.tokenizer, sights.place)
-        return as_chats(
-            encoder.tokenizer,
-            [as_content(prompt) for prompt in prompts],
-            sights.directory,
-            chat_template_of(sights.directory),
-        )
 
 
 class BoundVisualQuestion(Answers):
