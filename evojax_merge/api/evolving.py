@@ -31,6 +31,7 @@ from evojax_merge.config import (
     settings_by_key,
 )
 from evojax_merge.documents.files import links_out
+from evojax_merge.documents.terminal import notebook_console
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.search.lock import ReadOnlyError
 
@@ -55,7 +56,8 @@ def evolve(
             ``["model.base=DIR", "model.sources=[DIR,DIR]", "fitness.data=items.jsonl"]``.
         directory: Where everything is left; by default, ``runs/NAME/DATE_TIME``. If it holds the
             beginning of the same run, that is continued. A refused start leaves no directory.
-        console: Where progress is shown; by default, nowhere.
+        console: Where progress is shown; by default, in a notebook below the cell, and else
+            nowhere. ``Console(quiet=True)`` shows it nowhere in a notebook, too.
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: A function that is called when all is checked and the weights are read.
 
@@ -72,6 +74,7 @@ def evolve(
     if not isinstance(config, DictConfig):
         overrides = list(config)
         config = compose(config)
+    console = console or notebook_console()
     hosts.start(hosts.DistributedConfig(**config.distributed))
     if directory is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -107,7 +110,7 @@ def resume(
 
     Args:
         directory: The directory of the run.
-        console: Where progress is shown; by default, nowhere.
+        console: Where progress is shown; by default, as by `evolve`.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
         distributed: The processes that continue it together, each of which calls this; by default,
@@ -119,6 +122,7 @@ def resume(
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
     """
+    console = console or notebook_console()
     hosts.start(distributed)
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from evojax_merge.documents.terminal import cell, say
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
+from evojax_merge.report.frames import result_row
 from evojax_merge.report.jobs import Job, jobs_table, kept_overrides, shared
-from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
+from evojax_merge.report.results import Result, choice_line, load_results, score_text
 
 TABLE = "results.csv"
 PICTURE = "curves.png"
@@ -94,16 +95,7 @@ def collect_curves(folder: Path, runs: Sequence[str]) -> dict[str, list[list[dic
 
 def write_table(rows: list[SweepRow], path: Path) -> None:
     """Write every result of every run, one a line."""
-    cells = [
-        {"run": row.run, "overrides": row.overrides}
-        | flat(row.result)
-        | {
-            f"{name}.{key}": value
-            for name, task in row.result.tasks.items()
-            for key, value in flat(task).items()
-        }
-        for row in rows
-    ]
+    cells = [{"run": row.run, "overrides": row.overrides} | result_row(row.result) for row in rows]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in cells for key in row)))
         writer.writeheader()
