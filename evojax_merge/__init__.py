@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         resume,
         to_mergekit,
     )
-    from evojax_merge.runs.run import Run, read_run
+    from evojax_merge.runs.left import Run, read_run
 
 __version__ = "0.1.0"
 
@@ -68,9 +68,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _OF_RUNS:
-        from evojax_merge.runs import run
+        from evojax_merge.runs import left
 
-        return getattr(run, name)
+        return getattr(left, name)
     from evojax_merge import api
 
     return getattr(api, name)

@@ -7,7 +7,7 @@ import contextlib
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -27,6 +27,7 @@ from evojax_merge.config import (
     compilation_cache,
     compose,
     load_config_file,
+    named_files,
     resolved_yaml,
     settings_by_key,
 )
@@ -92,7 +93,12 @@ def evolve(
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
                 hosts.check_shared(directory)
-                return run(experiment, directory, console, on_start)
+                return run(experiment, directory, console, on_start, _facts(config))
+
+
+def _facts(config: DictConfig) -> dict[str, Any]:
+    """What a configuration tells of where numbers come from, in the process that writes."""
+    return {"files": named_files(config)} if hosts.is_first() else {}
 
 
 def resume(
@@ -147,7 +153,7 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "
         ):
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console)
+            return run(build(config), directory, console, facts=_facts(config))
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 

@@ -11,6 +11,7 @@ from evojax_merge.config.composition import (
 )
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
+from evojax_merge.config.named_files import named_files
 from evojax_merge.config.trust import foreign_factories
 from evojax_merge.documents.bundled import conf_directory
 
@@ -26,6 +27,7 @@ __all__ = [
     "expand_overrides",
     "foreign_factories",
     "load_config_file",
+    "named_files",
     "read_config_file",
     "resolved_yaml",
     "settings_by_key",

@@ -77,6 +77,12 @@ def test_a_run_leaves_everything_behind(whole):
         assert row["low"] <= row["score"] <= row["high"]
     assert final["evolved"]["score"] > final["average"]["score"]
     assert final["evolved"]["evaluations"] == 96
+    (session,) = json.loads((whole / "provenance.json").read_text())["sessions"]
+    assert session["outcome"] == "finished"
+    assert session["command"][2:5] == ["evojax_merge", "evolve", "+experiment=digits"]
+    assert set(session["items"]) == {"search", "validation", "test"}
+    recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
+    assert session["weights"]["low"] == recipe["sources"][0]["sha256"]
     for name in ("config.yaml", "recipe.yaml", "history.jsonl", "export/model.safetensors"):
         assert (whole / name).stat().st_size
     assert {path.name for path in (whole / "plots").iterdir()} == {
