@@ -14,7 +14,7 @@ from evojax_merge.operators import FACTORIES, Coefficient, Operator, make_operat
 from evojax_merge.operators.factories import PREFIX, arguments_of
 from evojax_merge.params.types import Float
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
-from evojax_merge.sources.ingredients import BASE, Plan, plan
+from evojax_merge.sources.plan import BASE, Plan, plan
 from evojax_merge.sources.reference import Ingredient
 
 

@@ -186,8 +186,8 @@ def test_a_sweep_ends_in_one_table(tmp_path):
     sweep = ["search.evaluations=16", "seed=0,1", "strategy=cma_es,random", "-m"]
     out = command("evolve", *DIGITS, *sweep, "hydra.sweep.dir=sweep", cwd=tmp_path)
     rows = (tmp_path / "sweep" / "results.csv").read_text().splitlines()
-    assert rows[0].startswith("run,overrides,name,split,score")
+    assert rows[0].startswith("run,seed,strategy,name,split,score")
     evolved = [row for row in rows if ",evolved,test," in row]
     assert len(evolved) == 4
-    assert any("seed=1" in row and "strategy=random" in row for row in evolved)
+    assert any(row.startswith("3,1,random,evolved,test,") for row in evolved)
     assert "evolved merges of the sweep" in out
