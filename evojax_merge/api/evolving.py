@@ -7,7 +7,7 @@ import contextlib
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -28,10 +28,12 @@ from evojax_merge.config import (
     compilation_cache,
     compose,
     load_config_file,
+    named_files,
     resolved_yaml,
     settings_by_key,
 )
 from evojax_merge.documents.files import links_out
+from evojax_merge.documents.terminal import notebook_console
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.search.lock import ReadOnlyError
 
@@ -56,7 +58,8 @@ def evolve(
             ``["model.base=DIR", "model.sources=[DIR,DIR]", "fitness.data=items.jsonl"]``.
         directory: Where everything is left; by default, ``runs/NAME/DATE_TIME``. If it holds the
             beginning of the same run, that is continued. A refused start leaves no directory.
-        console: Where progress is shown; by default, nowhere.
+        console: Where progress is shown; by default, in a notebook below the cell, and else
+            nowhere. ``Console(quiet=True)`` shows it nowhere in a notebook, too.
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: A function that is called when all is checked and the weights are read.
 
@@ -73,6 +76,7 @@ def evolve(
     if not isinstance(config, DictConfig):
         overrides = list(config)
         config = compose(config)
+    console = console or notebook_console()
     hosts.start(hosts.DistributedConfig(**config.distributed))
     if directory is None:
         stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -91,7 +95,12 @@ def evolve(
                     keep_config(directory, text, overrides)
                 keep_code(directory, config)
                 hosts.check_shared(directory)
-                return run(experiment, directory, console, on_start)
+                return run(experiment, directory, console, on_start, _facts(config))
+
+
+def _facts(config: DictConfig) -> dict[str, Any]:
+    """What a configuration tells of where numbers come from, in the process that writes."""
+    return {"files": named_files(config)} if hosts.is_first() else {}
 
 
 def resume(
@@ -110,7 +119,7 @@ def resume(
 
     Args:
         directory: The directory of the run.
-        console: Where progress is shown; by default, nowhere.
+        console: Where progress is shown; by default, as by `evolve`.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
         force: Whether code of the user's own may have changed since the run was begun.
@@ -124,6 +133,7 @@ def resume(
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
     """
+    console = console or notebook_console()
     hosts.start(distributed)
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())
@@ -150,7 +160,7 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool, forc
 
             experiment = build(config)
             keep_code(directory, config, force)
-            return run(experiment, directory, console)
+            return run(experiment, directory, console, facts=_facts(config))
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 

@@ -11,6 +11,7 @@ from evojax_merge.config.composition import (
 )
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
+from evojax_merge.config.named_files import named_files
 from evojax_merge.config.own_code import check_own_code, keep_own_code, own_code_of
 from evojax_merge.config.trust import continuing, foreign_factories, plain_of
 from evojax_merge.documents.bundled import conf_directory
@@ -30,6 +31,7 @@ __all__ = [
     "foreign_factories",
     "keep_own_code",
     "load_config_file",
+    "named_files",
     "own_code_of",
     "plain_of",
     "read_config_file",
