@@ -6,6 +6,7 @@ What only runs need (orbax, evosax, matplotlib) is imported by the functions tha
 import contextlib
 import dataclasses
 import datetime
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,11 @@ from omegaconf import DictConfig
 from evojax_merge import hosts, operators
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import (
+    Change,
     ConfigError,
     build,
+    changed,
+    check_budget,
     compilation_cache,
     compose,
     load_config_file,
@@ -27,6 +31,7 @@ from evojax_merge.config import (
     settings_by_key,
 )
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
+from evojax_merge.documents.terminal import say
 from evojax_merge.exchange import apply_mergekit, to_mergekit
 from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.fitness.base import Task
@@ -339,7 +344,7 @@ def _keep_config(directory: Path, text: str, overrides: Sequence[str] | None) ->
     if kept.exists() and kept.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{directory}: holds a run of another configuration; give another directory, or "
-            "continue that run with resume"
+            "continue that run with resume, which takes search.evaluations=N for a larger budget"
         )
     if overrides is not None and not kept.exists():
         keep_overrides(directory, overrides)  # a run that has begun has them
@@ -376,6 +381,7 @@ def resume(
     directory: str | Path,
     console: "Console | None" = None,
     *,
+    overrides: Sequence[str] = (),
     trust_config: bool = False,
     distributed: hosts.DistributedConfig | None = None,
 ) -> "Run":
@@ -385,16 +391,22 @@ def resume(
     configuration are read from where it was started. What a finished run left is read where it
     cannot be written.
 
+    With a larger budget a run goes on from its last generation, whether or not it was finished.
+    The configuration and the results until then are kept as ``config.1.yaml`` and the like.
+
     Args:
         directory: The directory of the run.
         console: Where progress is shown; by default, nowhere.
+        overrides: What changes, as ``["search.evaluations=2000"]``; see
+            `evojax_merge.config.continuation.FREE`.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
 
     Raises:
-        ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        ConfigError: The directory holds no run, its configuration is not to be trusted, or a change
+            cannot be.
         HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
@@ -403,11 +415,18 @@ def resume(
     with hosts.together():
         directory = _directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, trust_config)
+        return _resume(directory, console, list(overrides), trust_config)
 
 
-def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "Run":
+def _resume(
+    directory: Path, console: "Console | None", overrides: list[str], trust_config: bool
+) -> "Run":
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
+    files_from = files_of_change(config)
+    change = changed(config, overrides, files_from)
+    if change.values:
+        told = settings_by_key(change.config)
+        hosts.compare("settings", told, "Give all hosts the same changes")
     if (links := links_out(directory)) and not trust_config:
         raise ConfigError(
             f"{links[0]}: leads out of the run's directory, and going on would write elsewhere; "
@@ -421,18 +440,76 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "
             contextlib.chdir(started_from(config)),
             keeping(compilation_cache(config)),
         ):
+            from evojax_merge.runs.budgets import spent
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console)
+            if not change.values:
+                return run(build(config), directory, console)
+            check_budget(change, config, spent(directory))
+            keep = functools.partial(keep_change, directory, overrides, files_from)
+            return _run_on(directory, console, change, keep)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 
-        if hosts.active() is None and (finished := left_by(directory, console)) is not None:
+        if (
+            hosts.active() is None
+            and not change.values
+            and (finished := left_by(directory, console)) is not None
+        ):
             return finished
         raise ValueError(
             f"{error.filename}: cannot be written ({error.strerror}), and the run is not finished; "
             "copy it to where it can be, and resume the copy"
         ) from error
+
+
+def _run_on(
+    directory: Path, console: "Console | None", change: Change, keep: Callable[[], object]
+) -> "Run":
+    """Go on with a run whose configuration was changed, which is kept once all is checked."""
+    from evojax_merge.report.jobs import FINISHED_FILE
+    from evojax_merge.runs.run import run
+
+    experiment = build(change.config)
+    if console is not None and hosts.is_first():
+        for key, (before, now) in change.values.items():
+            say(console, f"{key}={now}, until now {before}")
+        for note in change.notes:
+            say(console, note)
+    job_of_sweep = (directory / FINISHED_FILE).exists()
+    done = run(experiment, directory, console, keep)
+    if job_of_sweep and hosts.is_first():
+        (directory / FINISHED_FILE).touch()
+    return done
+
+
+def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | None) -> None:
+    """Change the settings of a run in its directory; those until now, and results, stay beside.
+
+    Args:
+        directory: The run's directory.
+        overrides: The changes, which `evojax_merge.config.changed` has taken.
+        files_from: The directory that relative paths among them are read from, where that is
+            another one than for the run's.
+    """
+    from evojax_merge.report.jobs import kept_overrides
+    from evojax_merge.runs.budgets import set_aside
+
+    set_aside(directory, (CONFIG_FILE, OVERRIDES_FILE))
+    new = {one.partition("=")[0] for one in overrides}
+    others = [one for one in kept_overrides(directory) if one.partition("=")[0] not in new]
+    keep_overrides(directory, [*others, *overrides])
+    kept = load_config_file(directory / CONFIG_FILE, trust=True)  # of which nothing is run
+    text = resolved_yaml(changed(kept, overrides, files_from).config)
+    file = directory / CONFIG_FILE
+    with naming(file):
+        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def files_of_change(config: DictConfig) -> Path | None:
+    """Where relative paths of a change are read from; None where the run reads its own there."""
+    here = Path.cwd()
+    return None if started_from(config).absolute() == here else here
 
 
 def started_from(config: DictConfig) -> Path:

@@ -10,6 +10,7 @@ from evojax_merge.documents.terminal import Parser, announce_imports, printable,
 from evojax_merge.search.interruption import Interrupted
 
 DISTRIBUTED = "distributed."
+LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
 
 
 def run(arguments: list[str], console: Console) -> None:
@@ -25,9 +26,9 @@ def run(arguments: list[str], console: Console) -> None:
         "overrides",
         nargs="*",
         metavar="KEY=VALUE",
-        help="the processes that go on together, distributed.KEY=VALUE (conf/config.yaml has the "
-        "keys); of a sweep also another launcher, hydra/launcher=NAME, or its settings, "
-        "hydra.launcher.KEY=VALUE",
+        help="a larger budget, search.evaluations=N, and what else may change; the processes that "
+        "go on together, distributed.KEY=VALUE (conf/config.yaml has the keys); of a sweep also "
+        "another launcher, hydra/launcher=NAME, or its settings, hydra.launcher.KEY=VALUE",
     )
     parser.add_argument(
         "--gpu-each",
@@ -51,17 +52,16 @@ def run(arguments: list[str], console: Console) -> None:
         resume_sweep(
             directory,
             console,
-            overrides=_of_launchers(others),
+            overrides=[one for one in others if one.startswith(LAUNCHER)],
+            changes=[one for one in others if not one.startswith(LAUNCHER)],
             gpu_each=options.gpu_each,
             trust_config=options.trust_config,
             distributed=distributed,
         )
         return
-    if others or options.gpu_each:
-        raise ValueError(
-            f"{directory}: is no sweep, and a resume of a run takes distributed.KEY=VALUE only; "
-            f"leave out {printable(' '.join(others) or '--gpu-each')}"
-        )
+    if options.gpu_each or (launcher := [one for one in others if one.startswith(LAUNCHER)]):
+        what = "--gpu-each" if options.gpu_each else launcher[0]
+        raise ValueError(f"{directory}: is no sweep, which {printable(what)} is for; leave it out")
     hosts.start(distributed)
     console.quiet = not hosts.is_first()
     if hosts.is_first() and not (directory / api.CONFIG_FILE).exists():
@@ -75,7 +75,13 @@ def run(arguments: list[str], console: Console) -> None:
         config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console, trust_config=options.trust_config, distributed=distributed)
+        api.resume(
+            directory,
+            console,
+            overrides=others,
+            trust_config=options.trust_config,
+            distributed=distributed,
+        )
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise
@@ -85,13 +91,3 @@ def _is_sweep(directory: Path) -> bool:
     from evojax_merge.sweeps.folder import is_sweep
 
     return is_sweep(directory)
-
-
-def _of_launchers(overrides: list[str]) -> list[str]:
-    for override in overrides:
-        if not override.startswith(("hydra/launcher=", "hydra.launcher.")):
-            raise ValueError(
-                f"{printable(override)}: the jobs of a sweep stay what they were; a resume takes "
-                "hydra/launcher=NAME, hydra.launcher.KEY=VALUE and distributed.KEY=VALUE only"
-            )
-    return overrides

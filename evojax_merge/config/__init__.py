@@ -9,16 +9,20 @@ from evojax_merge.config.composition import (
     resolved_yaml,
     settings_by_key,
 )
+from evojax_merge.config.continuation import Change, changed, check_budget
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
 from evojax_merge.config.trust import foreign_factories
 from evojax_merge.documents.bundled import conf_directory
 
 __all__ = [
+    "Change",
     "ConfigError",
     "build",
     "build_task",
     "carriers_of",
+    "changed",
+    "check_budget",
     "check_sweep",
     "compilation_cache",
     "compose",
