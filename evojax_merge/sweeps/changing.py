@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from evojax_merge.api import CONFIG_FILE, files_of_change, keep_change
+from evojax_merge.api.run_directory import CONFIG_FILE, files_of_change, keep_change
 from evojax_merge.config import changed, check_budget, load_config_file
 from evojax_merge.documents.terminal import say
 from evojax_merge.runs.budgets import spent
