@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -33,6 +33,18 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
         source = name if revision is None else f"{name}@{revision}"
         raise CheckpointError(f"{source}: no such directory, and {_reason(error)}") from error
     return Path(found)
+
+
+def in_cache(name: str, revision: str | None, file: str) -> Path | None:
+    """Return a file of a repository that was downloaded before; None where it was not.
+
+    Args:
+        name: The name of the repository, ``owner/name``.
+        revision: A branch, tag or commit, or None for the default branch.
+        file: The name of the file.
+    """
+    found = try_to_load_from_cache(name, file, revision=revision)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _reason(error: Exception) -> str:
