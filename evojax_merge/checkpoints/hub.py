@@ -43,7 +43,10 @@ def in_cache(name: str, revision: str | None, file: str) -> Path | None:
         revision: A branch, tag or commit, or None for the default branch.
         file: The name of the file.
     """
-    found = try_to_load_from_cache(name, file, revision=revision)
+    try:
+        found = try_to_load_from_cache(name, file, revision=revision)
+    except HFValidationError:  # no name that a repository can have
+        return None
     return Path(found) if isinstance(found, str) else None
 
 
