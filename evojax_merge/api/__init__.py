@@ -3,6 +3,7 @@
 from evojax_merge.api.evaluating import Evaluation, draw, evaluate
 from evojax_merge.api.evolving import evolve, resume
 from evojax_merge.api.merging import apply, apply_mergekit, foreign_operators, merge, route
+from evojax_merge.api.publishing import push
 from evojax_merge.api.run_directory import CONFIG_FILE, OVERRIDES_FILE, keep_overrides, started_from
 from evojax_merge.checkpoints import export, load
 from evojax_merge.exchange import to_mergekit
@@ -21,6 +22,7 @@ __all__ = [
     "keep_overrides",
     "load",
     "merge",
+    "push",
     "resume",
     "route",
     "started_from",

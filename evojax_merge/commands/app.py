@@ -273,6 +273,41 @@ def evaluate(
     )
 
 
+@app.command()
+def push(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="EXPORT|RUN", help="The directory of an export, or of a run.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository a private one.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="The branch; by default, the main one.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The message of the commit.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look at the files and list them, no more.")
+    ] = False,
+) -> None:
+    """Upload an export, with its model card, to the Hugging Face hub.
+
+    The token is that of HF_TOKEN, or of hf auth login.
+    """
+    _hand_over(
+        context,
+        directory=directory,
+        name=name,
+        private=private,
+        revision=revision,
+        message=message,
+        dry_run=dry_run,
+    )
+
+
 COMMANDS = tuple(one.callback.__name__ for one in app.registered_commands if one.callback)
 """The names of the commands."""
 
