@@ -20,6 +20,7 @@ from evojax_merge.api.run_directory import (
     files_of_change,
     held,
     keep_change,
+    keep_code,
     keep_config,
     kept_once_begun,
     started_from,
@@ -36,6 +37,7 @@ from evojax_merge.config import (
     resolved_yaml,
     settings_by_key,
 )
+from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import links_out
 from evojax_merge.documents.terminal import say
 from evojax_merge.measuring.compilations import keeping
@@ -95,6 +97,7 @@ def evolve(
             with held(directory):
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
+                keep_code(directory, config)
                 hosts.check_shared(directory)
                 return run(experiment, directory, console, on_start)
 
@@ -105,6 +108,7 @@ def resume(
     *,
     overrides: Sequence[str] = (),
     trust_config: bool = False,
+    force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
@@ -123,12 +127,13 @@ def resume(
             `evojax_merge.config.continuation.FREE`.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
+        force: Whether code of the user's own may have changed since the run was begun.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
 
     Raises:
-        ConfigError: The directory holds no run, its configuration is not to be trusted, or a change
-            cannot be.
+        ConfigError: The directory holds no run, its configuration is not to be trusted, code of the
+            user's own has changed, or a change cannot be.
         HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
@@ -137,11 +142,15 @@ def resume(
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, list(overrides), trust_config)
+        return _resume(directory, console, list(overrides), trust_config, force)
 
 
 def _resume(
-    directory: Path, console: "Console | None", overrides: list[str], trust_config: bool
+    directory: Path,
+    console: "Console | None",
+    overrides: list[str],
+    trust_config: bool,
+    force: bool,
 ) -> "Run":
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     files_from = files_of_change(config)
@@ -165,11 +174,13 @@ def _resume(
             from evojax_merge.runs.budgets import spent
             from evojax_merge.runs.run import run
 
+            experiment = build(change.config)
+            keep_code(directory, config, force)
             if not change.values:
-                return run(build(config), directory, console)
+                return run(experiment, directory, console)
             check_budget(change, config, spent(directory))
             keep = functools.partial(keep_change, directory, overrides, files_from)
-            return _run_on(directory, console, change, keep)
+            return _run_on(directory, console, experiment, change, keep)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 
@@ -183,13 +194,16 @@ def _resume(
 
 
 def _run_on(
-    directory: Path, console: "Console | None", change: Change, keep: Callable[[], object]
+    directory: Path,
+    console: "Console | None",
+    experiment: Experiment,
+    change: Change,
+    keep: Callable[[], object],
 ) -> "Run":
     """Go on with a run whose configuration was changed, which is kept once all is checked."""
     from evojax_merge.report.jobs import FINISHED_FILE
     from evojax_merge.runs.run import run
 
-    experiment = build(change.config)
     if console is not None and hosts.is_first():
         for key, (before, now) in change.values.items():
             say(console, f"{key}={now}, until now {before}")

@@ -5,7 +5,13 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge import api, hosts
-from evojax_merge.config import ConfigError, compose, foreign_factories, read_config_file
+from evojax_merge.config import (
+    ConfigError,
+    compose,
+    continuing,
+    foreign_factories,
+    read_config_file,
+)
 from evojax_merge.documents.terminal import announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
@@ -20,6 +26,7 @@ def run(
     overrides: list[str],
     gpu_each: bool,
     trust_config: bool,
+    force: bool,
 ) -> None:
     """Run the command.
 
@@ -30,6 +37,7 @@ def run(
             also its launcher.
         gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
         trust_config: Whether what the configuration names from outside this package may be run.
+        force: Whether code of the user's own may have changed since.
     """
     given = [one for one in overrides if one.startswith(DISTRIBUTED)]
     others = [one for one in overrides if not one.startswith(DISTRIBUTED)]
@@ -44,6 +52,7 @@ def run(
             changes=[one for one in others if not one.startswith(LAUNCHER)],
             gpu_each=gpu_each,
             trust_config=trust_config,
+            force=force,
             distributed=distributed,
         )
         return
@@ -69,10 +78,11 @@ def run(
             console,
             overrides=others,
             trust_config=trust_config,
+            force=force,
             distributed=distributed,
         )
     except Interrupted:
-        say(console, f"continue with: evojax-merge resume {directory}")
+        say(console, f"continue with: {continuing(directory, trust_config)}")
         raise
 
 
