@@ -24,6 +24,7 @@ from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.front import FOLDER
 from evojax_merge.report.results import (
+    Result,
     choice_line,
     results_table,
     save_results,
