@@ -45,9 +45,10 @@ ORDER = (
 ONLY_IN = {
     "pydantic": {"documents/schema.py"},
     "orbax": {"search/checkpointer.py"},
-    "omegaconf": {"config", "api.py", "commands/evolve.py", "sweeps/job.py"},
+    "omegaconf": {"config", "api", "commands/evolve.py", "sweeps/job.py"},
     "hydra": {"config", "commands/evolve.py"},
     "evosax": {"strategies"},
+    "openai": {"fitness/judging/chat_client.py"},
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),

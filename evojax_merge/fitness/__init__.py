@@ -23,6 +23,7 @@ from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
     image_classification_task,
 )
+from evojax_merge.fitness.judging import ChatJudge
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
 from evojax_merge.fitness.length import LengthTask
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
@@ -38,6 +39,7 @@ __all__ = [
     "AgreementTask",
     "Batch",
     "BoundTask",
+    "ChatJudge",
     "ClassificationTask",
     "ClassifyBatch",
     "DataError",

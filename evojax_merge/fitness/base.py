@@ -114,6 +114,12 @@ class DistanceBatch(NamedTuple):
     base: Common
 
 
+class HandedBatch(NamedTuple):
+    """The places of the numbers that a function on the host gives; no program reads them."""
+
+    numbers: Int32[np.ndarray, " batch"]
+
+
 Batch = (
     GenerateBatch
     | LoglikelihoodBatch
@@ -123,6 +129,7 @@ Batch = (
     | DrawBatch
     | SizeBatch
     | DistanceBatch
+    | HandedBatch
 )
 
 

@@ -60,13 +60,7 @@ class DistanceTask:
             ValueError: The base has other weights.
         """
         base = load_config(self.model)
-        own, other = (
-            {
-                path: leaf.shape
-                for path, leaf in flatten(one.family.abstract_params(one.config)).items()
-            }
-            for one in (model, base)
-        )
+        own, other = (one.family.layout(one.config).shapes for one in (model, base))
         if own != other:
             path = next(one for one in {**own, **other} if own.get(one) != other.get(one))
             raise ValueError(
