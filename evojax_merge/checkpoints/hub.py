@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -43,6 +43,21 @@ def fetch(
         before = "no such directory, and " if kind == "model" else ""
         raise CheckpointError(f"{source}: {before}{_reason(error, kind)}") from error
     return Path(found)
+
+
+def in_cache(name: str, revision: str | None, file: str) -> Path | None:
+    """Return a file of a repository that was downloaded before; None where it was not.
+
+    Args:
+        name: The name of the repository, ``owner/name``.
+        revision: A branch, tag or commit, or None for the default branch.
+        file: The name of the file.
+    """
+    try:
+        found = try_to_load_from_cache(name, file, revision=revision)
+    except HFValidationError:  # no name that a repository can have
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def _reason(error: Exception, kind: str) -> str:

@@ -102,7 +102,7 @@ def test_agreement_with_another_model(compare, models, asked, tmp_path, monkeypa
 
 
 def test_models_that_cannot_be_agreed_with(models, asked):
-    with pytest.raises(ValueError, match="there is no model to agree with; give model.base"):
+    with pytest.raises(ValueError, match=r"there is no model to agree with; give model\.base"):
         AgreementTask(None)
     with pytest.raises(ValueError, match="compare"):
         AgreementTask("x", compare="words")
@@ -129,7 +129,7 @@ def test_distance_of_weights(models):
 
 
 def test_bases_that_do_not_fit(models, tmp_path):
-    with pytest.raises(ValueError, match="there is no base to be close to; give model.base"):
+    with pytest.raises(ValueError, match=r"there is no base to be close to; give model\.base"):
         DistanceTask(None)
     smaller = write_family(tmp_path, intermediate_size=8)
     with pytest.raises(ValueError, match=r"of the models is \(.*name a base of the same shapes"):
