@@ -1,6 +1,6 @@
 """The package's functions for Python, which the command line uses too."""
 
-from evojax_merge.api.evaluating import Evaluation, draw, evaluate
+from evojax_merge.api.evaluating import Evaluation, compare, draw, evaluate
 from evojax_merge.api.evolving import evolve, resume
 from evojax_merge.api.merging import apply, apply_mergekit, foreign_operators, merge, route
 from evojax_merge.api.publishing import push
@@ -17,6 +17,7 @@ __all__ = [
     "Recipe",
     "apply",
     "apply_mergekit",
+    "compare",
     "draw",
     "evaluate",
     "evolve",
