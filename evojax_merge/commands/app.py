@@ -286,7 +286,9 @@ def push(
     directory: Annotated[
         Path, typer.Argument(metavar="EXPORT|RUN", help="The directory of an export, or of a run.")
     ],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")
+    ],
     private: Annotated[
         bool, typer.Option("--private", help="Make a new repository a private one.")
     ] = False,
@@ -307,7 +309,7 @@ def push(
     _hand_over(
         context,
         directory=directory,
-        name=name,
+        repository=repository,
         private=private,
         revision=revision,
         message=message,
