@@ -5,8 +5,8 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 
 from evojax_merge import api
@@ -113,7 +113,7 @@ def _configured(
     config_dir: Path | None,
     trust: bool,
     console: Console,
-) -> tuple[DictConfig, Path]:
+) -> tuple[Any, Path]:
     """The configuration of the task, and the directory that its paths are relative to.
 
     Args:
