@@ -58,16 +58,15 @@ class Searches:
     @classmethod
     def of(cls, task: Task, searches: Mapping[str, Search]) -> "Searches":
         """The searches of a run that measures a task."""
-        parts = task.tasks if isinstance(task, SeveralTasks) else {}
+        parts: Mapping[str, Task] = task.tasks if isinstance(task, SeveralTasks) else {}
         items = {}
         for split in task.splits:
             if split != "train":
                 on = task.on(split)
                 own = on.tasks if isinstance(on, SeveralTasks) else {"": on}
                 items[split] = {name: len(part) for name, part in own.items()}
-        weights = {}
-        if isinstance(task, SeveralTasks):
-            weights = {name: task.weight(name) for name in parts}
+        weigh = task.weight if isinstance(task, SeveralTasks) else lambda name: 1.0
+        weights = {name: weigh(name) for name in parts}
         measures = {name: part.measure for name, part in parts.items()}
         return cls(task.name, task.measure, measures, weights, items, searches)
 

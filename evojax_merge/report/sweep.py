@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from evojax_merge.report.results import Result, choice_line, flat, load_results,
 
 TABLE = "results.csv"
 PICTURE = "curves.png"
+PAGE = "report.html"
 
 
 def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
-    """Write ``results.csv`` and ``curves.png`` beside the runs of a sweep, and print its tables.
+    """Write the table, the picture and the report of a sweep beside its runs, and print its tables.
 
     Args:
         folder: The folder of the sweep.
@@ -37,8 +39,23 @@ def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
     if curves := collect_curves(folder, names):
         with _written(folder / PICTURE, "progress on held-out items", console):
             plot_curves(curves, folder / PICTURE)
+    with _written(folder / PAGE, "report", console):
+        _write_page(folder, jobs)
     if any(job.state != "done" for job in jobs):
         console.print(jobs_table(jobs))
+
+
+def _write_page(folder: Path, jobs: Sequence[Job]) -> None:
+    """Write the report; what is wrong in it hides nothing of what else there is."""
+    from evojax_merge.report.html.sweep import write_sweep_report  # and with it jinja2
+
+    try:
+        write_sweep_report(folder, jobs)
+    except OSError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"{folder / PAGE}: is not written ({reason})", RuntimeWarning, stacklevel=2)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 320
@@ -53,7 +53,7 @@ class Scale:
         """Places of round numbers."""
         step = _round((self.high - self.low) / 5)
         first = math.ceil(self.low / step)
-        count = int(math.floor(self.high / step)) - first + 1
+        count = math.floor(self.high / step) - first + 1
         places = max(0, -math.floor(math.log10(step)))
         values = [(first + number) * step for number in range(max(0, count))]
         return [Tick(self(value), _number(value, places)) for value in values]
@@ -126,6 +126,19 @@ class Chart:
     levels: Sequence[Level] = ()
     width: int = WIDTH
     height: int = HEIGHT
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """The charts of what is measured on one scale, one for each kind of cost.
+
+    Attributes:
+        title: What is measured.
+        charts: The charts by the name of the cost.
+    """
+
+    title: str
+    charts: Mapping[str, Chart]
 
 
 def points(across: Scale, up: Scale, xs: Sequence[float], ys: Sequence[float]) -> str:

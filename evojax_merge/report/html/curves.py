@@ -17,6 +17,7 @@ from evojax_merge.report.html.charts import (
     Chart,
     Level,
     Line,
+    Panel,
     Scale,
     level_labels,
     points,
@@ -51,19 +52,6 @@ class Progress:
     high: list[float]
 
 
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """The charts of what is measured on one scale, one for each kind of cost.
-
-    Attributes:
-        title: What is measured.
-        charts: The charts by the name of the cost.
-    """
-
-    title: str
-    charts: Mapping[str, Chart]
-
-
 def panels(
     history: Iterable[Mapping[str, Any]],
     searches: Searches | None,
@@ -87,7 +75,7 @@ def panels(
         known = searches.searches.get(name) if searches else None
         goes_by = known.measure if known else measure
         whole = goes_by._replace(name="fitness") if names and goes_by == measure else goes_by
-        groups.setdefault(whole, {})[name] = _progress(own, None)
+        groups.setdefault(whole, {})[name] = progress(own, None)
     for one, lines in groups.items():
         comparable = one.unit == measure.unit and one.name in (measure.name, "fitness")
         levels = [(r.name, r.score) for r in results] if comparable else []
@@ -95,7 +83,7 @@ def panels(
     for place, name in enumerate(names):
         one = searches.tasks[name] if searches else results[0].tasks[name].measure
         lines = {
-            search: _progress(own, place)
+            search: progress(own, place)
             for search, own in rows.items()
             if any(len(row.get("objectives") or ()) > place for row in own)
         }
@@ -119,7 +107,7 @@ def _measure(searches: Searches | None, results: Sequence[Result]) -> Measure:
     return searches.measure if searches else Measure("fitness", "as it is computed")
 
 
-def _progress(rows: Sequence[Mapping[str, Any]], objective: int | None) -> Progress:
+def progress(rows: Sequence[Mapping[str, Any]], objective: int | None) -> Progress:
     """The scores of a search: its fitness, or an objective by its number."""
     generations: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:

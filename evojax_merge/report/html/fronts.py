@@ -78,13 +78,13 @@ class Row(NamedTuple):
     """A member of the front in a table.
 
     Attributes:
-        index: Its number.
+        number: Its number, from 0.
         is_knee: Whether it is the one in the middle.
         scores: Its scores by task and split.
         intervals: The 95 % intervals of those on the compared split, by task.
     """
 
-    index: int
+    number: int
     is_knee: bool
     scores: Mapping[str, Mapping[str, str]]
     intervals: Mapping[str, str]
@@ -211,11 +211,11 @@ def _candidates(
     return np.array(rows[::step], np.float64).reshape(-1, tasks)
 
 
-def _point(name: str, across: Scale, up: Scale, one: Sequence[float]) -> Place:
+def _point(name: str, across: Scale, up: Scale, one: Float[np.ndarray, " tasks"]) -> Place:
     x, y = across(one[0]), up(one[1])
     return Place(name, f"{x:g},{y:g}", x, y)
 
 
-def _line(name: str, axes: Sequence[Axis], one: Sequence[float]) -> Place:
+def _line(name: str, axes: Sequence[Axis], one: Float[np.ndarray, " tasks"]) -> Place:
     places = [(axis.at, axis.scale(value)) for axis, value in zip(axes, one, strict=True)]
     return Place(name, " ".join(f"{x:g},{y:g}" for x, y in places), *places[0])

@@ -1,7 +1,7 @@
 """Pictures that methods drew, small and within the page."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,15 +66,18 @@ def gallery(folder: Path, names: Sequence[str]) -> Gallery | None:
         }
         if sum(len(one.content) for own in shown.values() for one in own if one) <= _BYTES:
             break
-    prompts = [
-        next((own[at].prompt for own in shown.values() if at < len(own) and own[at]), "")
-        for at in range(min(count, _PROMPTS))
-    ]
+    prompts = [_prompt(shown.values(), at) for at in range(min(count, _PROMPTS))]
     rows = [
         Drawings(name, [_shown(own[at] if at < len(own) else None) for at in range(len(prompts))])
         for name, own in shown.items()
     ]
     return Gallery(prompts, rows, (count - len(prompts), len(found) - len(rows)))
+
+
+def _prompt(methods: Iterable[Sequence[Thumbnail | None]], place: int) -> str:
+    """The prompt in a place, which is the same for all methods."""
+    found = (own[place] for own in methods if place < len(own))
+    return next((one.prompt for one in found if one), "")
 
 
 def _shown(one: Thumbnail | None) -> Shown | None:

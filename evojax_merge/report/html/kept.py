@@ -78,12 +78,13 @@ class Kept:
         ]
 
 
-def read_run(directory: Path, finished: bool = False) -> Kept:
+def read_run(directory: Path, finished: bool = False, history: bool = True) -> Kept:
     """Read what a run has kept.
 
     Args:
         directory: Its directory.
         finished: Whether it is known to have finished, by whoever holds its lock.
+        history: Whether its candidates are read.
     """
     problems: list[str] = []
 
@@ -98,7 +99,7 @@ def read_run(directory: Path, finished: bool = False) -> Kept:
 
     text = read(CONFIG, read_text, "")
     config = read(CONFIG, lambda path: load_yaml(text), None)
-    results = read(RESULTS, load_results, [])
+    results: list[Result] = read(RESULTS, load_results, [])
     recipe = read(RECIPE_FILE, load_recipe, None) if results or finished else None
     if finished or (results and recipe):
         state = "finished"
@@ -111,7 +112,7 @@ def read_run(directory: Path, finished: bool = False) -> Kept:
         text,
         kept_overrides(directory),
         read("searches.json", lambda path: Searches.load(directory), None),
-        read(HISTORY, lambda path: list(read_history(path)), []),
+        read(HISTORY, lambda path: list(read_history(path)), []) if history else [],
         results,
         recipe,
         read(FRONT, lambda path: Front.load(directory), None),

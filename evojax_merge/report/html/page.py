@@ -1,7 +1,7 @@
 """Pages of one file from templates.
 
-Names, answers and paths come from strangers. Jinja escapes what would be markup, `printable` what
-would act on a reader's eyes, and a policy in the page forbids all scripts but ours and all fetching.
+Names, answers and paths come from strangers. Jinja escapes what would be markup, and `printable`
+what would act on a reader's eyes. A policy in the page forbids all scripts but ours, and fetching.
 """
 
 import base64

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evojax_merge.fitness.base import Measure
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.report.examples import Examples
-from evojax_merge.report.html.charts import Scale
+from evojax_merge.report.html.bars import bars
 from evojax_merge.report.html.curves import panels
 from evojax_merge.report.html.fronts import front_view
 from evojax_merge.report.html.gallery import gallery
@@ -19,7 +20,6 @@ from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.recipes import coefficients, path_view
 from evojax_merge.report.results import (
     Result,
-    TaskScore,
     choice_line,
     flaw_line,
     interval_text,
@@ -31,9 +31,6 @@ EVOLVED = "evolved"
 
 _MOST_ANSWERS = 240_000
 """About how many characters of answers a page has."""
-
-_BAR = 160
-"""The width of a picture of an interval."""
 
 _LONGEST_CONFIG = 100_000
 
@@ -187,8 +184,9 @@ def facts(kept: Kept) -> list[tuple[str, str]]:
         found.append(("operator", operator))
     if not searches:
         found.append(("space", _part(config, "space")))
-    for name, one in (searches.searches if searches else {}).items():
-        head = "search" if name == EVOLVED and len(searches.searches) == 1 else f"search, {name}"
+    planned = searches.searches if searches else {}
+    for name, one in planned.items():
+        head = "search" if name == EVOLVED and len(planned) == 1 else f"search, {name}"
         found.append(
             (head, f"{one.space}; {one.strategy}, population {one.population}, "
                    f"{one.evaluations} evaluations by {one.measure.head}")
@@ -289,38 +287,6 @@ def flattened(tree: Mapping[str, Any], most: int = 80) -> list[tuple[str, str]]:
     return [(head, text[:500]) for head, text in found[:most]]
 
 
-class Bar(NamedTuple):
-    """An interval as a picture: its ends, its middle, and whether there is an interval."""
-
-    low: float
-    at: float
-    high: float
-    is_wide: bool
-
-
-def bars(results: Sequence[Result]) -> dict[str, list[Bar | None]]:
-    """Pictures of the intervals of each method, in the scale of each column.
-
-    The first column is the fitness, by the key ``""``, and each task has one of its own.
-    """
-    columns: dict[str, list[Result | TaskScore]] = {"": list(results)}
-    for name in results[0].tasks if results else ():
-        columns[name] = [one.tasks[name] for one in results if name in one.tasks]
-    found: dict[str, list[Bar | None]] = {}
-    for name, scores in columns.items():
-        ends = [end for one in scores for end in (one.low, one.high, one.score)]
-        scale = Scale.over(ends, 4, _BAR - 4, room=0.02)
-        found[name] = [_bar(one, scale) for one in scores]
-    return found
-
-
-def _bar(one: Result | TaskScore, scale: Scale) -> Bar | None:
-    if not math.isfinite(one.score):
-        return None
-    low, high = (end if math.isfinite(end) else one.score for end in (one.low, one.high))
-    return Bar(scale(low), scale(one.score), scale(high), low < high)
-
-
 def remarks(kept: Kept) -> list[str]:
     """What one must know to read the results."""
     compared = kept.compared
@@ -352,8 +318,6 @@ def answer_length(examples: Examples | None) -> int:
 
 def score_text(examples: Examples | None, example: Any, answer: Any) -> str:
     """The result of an answer, in the unit that people read."""
-    from evojax_merge.fitness.base import Measure
-
     if examples is None or answer.score is None:
         return "–"
     name, unit = examples.measures.get(example.task or "", ("", ""))

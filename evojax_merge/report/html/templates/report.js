@@ -59,7 +59,8 @@
   for (const table of all("table.sortable")) {
     const body = table.tBodies[0];
     const heads = all("thead th", table);
-    heads.slice(0, -1).forEach((head, column) => {
+    heads.forEach((head, column) => {
+      if (!head.textContent.trim() || head.textContent === "build it") return;
       const button = make("button", { type: "button", class: "sort" }, head.textContent);
       head.replaceChildren(button);
       button.addEventListener("click", () => {

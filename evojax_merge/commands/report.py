@@ -1,0 +1,29 @@
+"""``evojax-merge report`` makes the web page of a run or of a sweep again."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from evojax_merge.documents.terminal import say
+from evojax_merge.report.html.run import write_report
+from evojax_merge.report.html.sweep import write_sweep_report
+from evojax_merge.report.jobs import look_at
+from evojax_merge.sweeps.folder import is_sweep, read_sweep
+
+
+def run(console: Console, *, directory: Path) -> None:
+    """Run the command.
+
+    Args:
+        console: Where the command says what it did.
+        directory: The directory of a run or of a sweep, which may be going on or have stopped.
+    """
+    if not is_sweep(directory):
+        say(console, f"report: {write_report(directory)}")
+        return
+    names = read_sweep(directory).jobs
+    jobs = [look_at(directory, name) for name in names]
+    for job in jobs:
+        if (directory / job.name / "config.yaml").is_file():
+            write_report(directory / job.name, finished=job.state == "done")
+    say(console, f"report: {write_sweep_report(directory, jobs)}")
