@@ -258,7 +258,7 @@ def _answer(method: str, record: Mapping[str, Any], score: float) -> Answer:
         text, answer = answer, None
     right = record.get("right")
     notes = [
-        (str(key), f"{value:.4g}" if isinstance(value, float) else str(_text(value)))
+        (str(key).replace("_", " "), _note(value))
         for key, value in record.items()
         if key not in _KNOWN and isinstance(value, str | bool | int | float) and value != ""
     ]
@@ -272,6 +272,12 @@ def _answer(method: str, record: Mapping[str, Any], score: float) -> Answer:
         bool(right) if isinstance(right, bool | np.bool_) else None,
         dict(notes),
     )
+
+
+def _note(value: str | bool | int | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(_text(value))
 
 
 def _text(value: Any) -> str | None:

@@ -116,6 +116,7 @@ class Chart:
         up: The scale of y, and its label.
         lines: The lines.
         levels: The horizontal lines.
+        band: What bands show.
     """
 
     key: str
@@ -124,6 +125,7 @@ class Chart:
     up: tuple[Scale, str]
     lines: Sequence[Line]
     levels: Sequence[Level] = ()
+    band: str = "range of a generation"
     width: int = WIDTH
     height: int = HEIGHT
 

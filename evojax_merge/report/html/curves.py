@@ -155,7 +155,7 @@ def _panel(
     levels = sorted(levels, key=lambda one: one[1], reverse=True)
     held = [factor * (np.nan if p["heldout"] is None else p["heldout"]) for p in heldout]
     values = [factor * v for one in searches.values() for v in (*one.low, *one.high, *one.best)]
-    right = WIDTH - LABELS
+    right = WIDTH - (LABELS if levels else 16)
     up = Scale.over([*values, *(score for _, score in levels), *held], HEIGHT - BOTTOM, TOP)
     placed = level_labels([up(score) for _, score in levels], TOP + 4, HEIGHT - BOTTOM)
     shown = [

@@ -14,6 +14,9 @@ from evojax_merge.report.results import Result, interval_text
 _SIDE = 60
 """The room beside the first and the last of parallel axes, for their labels."""
 
+_NAME = 100
+"""The width that the name of a method takes."""
+
 _MOST = 4_000
 """How many candidates are drawn."""
 
@@ -32,6 +35,20 @@ class Place(NamedTuple):
     points: str
     x: float
     y: float
+
+
+class Named(NamedTuple):
+    """A method in a picture of two axes.
+
+    Attributes:
+        place: Its place.
+        down: How far below the middle of its mark its name stands.
+        is_left: Whether its name stands at the left of its mark.
+    """
+
+    place: Place
+    down: float
+    is_left: bool
 
 
 class Axis(NamedTuple):
@@ -67,6 +84,22 @@ class View:
     methods: Sequence[Place]
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def named(self) -> list[Named]:
+        """The methods with places for their names, on none of which another one stands."""
+        taken: list[tuple[float, float]] = []
+        found = []
+        for one in self.methods:
+            is_left = one.x > self.width * 0.7
+            text = one.x - _NAME if is_left else one.x
+            for down in (0.0, 13.0, -13.0, 26.0, -26.0, 39.0, -39.0):
+                at = (text, one.y + down)
+                if not any(abs(x - text) < _NAME and abs(y - at[1]) < 12 for x, y in taken):
+                    break
+            taken.append(at)
+            found.append(Named(one, down + 4, is_left))
+        return found
 
     @property
     def crossed(self) -> bool:
@@ -123,7 +156,7 @@ def front_view(
     """
     splits = [
         split
-        for split in ("validation", "test", "search")
+        for split in dict.fromkeys([front.split, "test", "validation", "search"])
         if all(split in member.scores for member in front.members)
     ]
     own = {result.name: result for result in results if result.name.startswith("front ")}
@@ -187,11 +220,11 @@ def _view(
             [_point(str(number), across, up, one) for number, one in enumerate(members)],
             [_point(name, across, up, one) for name, one in methods.items()],
         )
-    height = HEIGHT + 20
+    height = HEIGHT - 10
     steps = np.linspace(_SIDE, WIDTH - _SIDE, len(labels))
     shown = np.concatenate([members, *(one[None] for one in methods.values())])
     axes = [
-        Axis(label, Scale.over(shown[:, place], height - BOTTOM, 2 * TOP), round(float(at), 1))
+        Axis(label, Scale.over(shown[:, place], height - 14, 2 * TOP), round(float(at), 1))
         for place, (label, at) in enumerate(zip(labels, steps, strict=True))
     ]
     lines = [_line(str(number), axes, one) for number, one in enumerate(members)]

@@ -9,7 +9,8 @@ import numpy as np
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 
-_STEP, _ROW = 22, 15
+_STEP, _ROW = 26, 20
+_WIDEST = 64
 _LEFT, _TOP = 16, 12
 _MOST_ROWS = 400
 
@@ -103,7 +104,13 @@ def coefficients(recipe: Recipe) -> list[Table]:
         else:
             rows, columns, corner = sources, labels, "source"
         cells = [
-            (head, [Heat(f"{v:.3g}", round(abs(v) / most, 3), v < 0) for v in own])
+            (
+                head,
+                [
+                    Heat(f"{v:.2f}" if most >= 0.1 else f"{v:.3g}", round(abs(v) / most, 3), v < 0)
+                    for v in own
+                ],
+            )
             for head, own in zip(rows, table, strict=True)
         ]
         tables.append(Table(name, corner, columns, cells))
@@ -131,9 +138,10 @@ def path_view(recipe: PathRecipe) -> PathView:
         lanes.append(Lane(name, colour, top, round(height, 1), layers))
         begins[name] = top + _ROW * squeeze / 2
         top += height + 6
+    step = max(_STEP, min(_WIDEST, 640 / max(1, len(recipe.hops))))
     steps = [
         Step(
-            _LEFT + _STEP * number + _STEP / 2,
+            round(_LEFT + step * (number + 0.5), 1),
             round(begins[hop.model] + hop.layer * _ROW * squeeze, 1),
             models.index(hop.model),
             hop.model,
@@ -143,5 +151,5 @@ def path_view(recipe: PathRecipe) -> PathView:
         )
         for number, hop in enumerate(recipe.hops)
     ]
-    width = 2 * _LEFT + _STEP * max(8, len(steps))
-    return PathView(steps, lanes, recipe.scaling, width, round(top + 26, 1))
+    width = round(2 * _LEFT + step * max(8, len(steps)), 1)
+    return PathView(steps, lanes, recipe.scaling, width, round(top + 6, 1))

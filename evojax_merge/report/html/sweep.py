@@ -111,9 +111,10 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     started = next((run.config.get("working_directory") for run in kept.values()), None)
     common = shared([job.overrides for job in jobs])
     notes = choice_line(list(winners.values()))
+    place = place_of(directory, started if isinstance(started, str) else None)
     return {
         "name": directory.name,
-        "place": place_of(directory, started if isinstance(started, str) else None),
+        "place": place,
         "started": started,
         "state": _state(jobs),
         "counted": counted(jobs),
@@ -125,7 +126,7 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
         "common": [one for one in jobs[0].overrides if one in common] if jobs else [],
         "remarks": [notes] if notes else [],
         "problems": [f"{name}: {line}" for name, run in kept.items() for line in run.problems],
-        "commands": _commands(place_of(directory, None), jobs),
+        "commands": _commands(place, jobs),
     }
 
 

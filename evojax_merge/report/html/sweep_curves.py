@@ -9,7 +9,6 @@ from evojax_merge.fitness.base import Measure
 from evojax_merge.report.html.charts import (
     BOTTOM,
     HEIGHT,
-    LABELS,
     LEFT,
     TOP,
     WIDTH,
@@ -73,11 +72,13 @@ def _panel(key: str, title: str, measure: Measure, groups: Mapping[str, Sequence
         every = [value for grid, table in steps.values() for value in table.ravel()]
         up = Scale.over(every, HEIGHT - BOTTOM, TOP)
         end = max((float(grid[-1]) for grid, _ in steps.values()), default=1.0)
-        across = Scale(0.0, max(end, 1e-9), LEFT, WIDTH - LABELS)
+        across = Scale(0.0, max(end, 1e-9), LEFT, WIDTH - 16)
         lines: list[Line] = []
         for colour, (label, (grid, table)) in enumerate(steps.items()):
             lines += _lines(label, colour, across, up, grid, table)
-        charts[cost] = Chart(f"{key}-{cost}", title, (across, name), (up, measure.head), lines)
+        charts[cost] = Chart(
+            f"{key}-{cost}", title, (across, name), (up, measure.head), lines, band="range of runs"
+        )
     return Panel(title, charts)
 
 
