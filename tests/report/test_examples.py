@@ -40,12 +40,11 @@ def test_many_items_that_differ_are_taken_evenly_over_the_split():
 
 def test_each_of_several_tasks_has_its_share_and_items_are_counted_from_its_own_first():
     task = several({"math": 1, "text": 1}, math=Counted(40), text=Counted(30, LOG_LIKELIHOOD))
-    own = lambda _: (
-        [{"task": "math", **r} for r in records(40)]
-        + [  # noqa: E731
-            {"task": "text", "item": n, "text": f"t{n}", "tokens": 7} for n in range(30)
-        ]
-    )
+
+    def own(_):
+        texts = [{"task": "text", "item": n, "text": f"t{n}", "tokens": 7} for n in range(30)]
+        return [{"task": "math", **record} for record in records(40)] + texts
+
     scores = {"base": np.zeros(70), "evolved": np.arange(70.0)}
     found = gathered(task, scores, own).choose()
     assert [sum(one.task == name for one in found.items) for name in ("math", "text")] == [12, 12]
@@ -59,7 +58,10 @@ def test_each_of_several_tasks_has_its_share_and_items_are_counted_from_its_own_
 
 def test_what_was_kept_is_read_again_whatever_was_answered(tmp_path):
     hostile = "\ud800 </script> \u202e 言葉"
-    details = lambda n: records(n, hostile, right=True, answer="5", extra=object())  # noqa: E731
+
+    def details(items):
+        return records(items, hostile, right=True, answer="5", extra=object())
+
     scores = {"base": np.array([np.nan, 1.0]), "evolved": np.array([0.0, np.inf])}
     examples = gathered(Counted(2), scores, details).choose()
     examples.save(tmp_path)

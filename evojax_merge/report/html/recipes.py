@@ -117,6 +117,11 @@ def coefficients(recipe: Recipe) -> list[Table]:
     return tables
 
 
+def _heat(value: float, most: float) -> Heat:
+    text = f"{value:.2f}" if most >= 0.1 else f"{value:.3g}"
+    return Heat(text, round(abs(value) / most, 3), value < 0)
+
+
 def _names(recipe: Recipe) -> list[str]:
     given = recipe.notes.get("source_names")
     if isinstance(given, list) and len(given) == len(recipe.sources):
