@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from evojax_merge.cli import main
 from evojax_merge.report.html.run import write_report
+from evojax_merge.runs.outcome import Outcome
 from tests.report.kept_factory import leave_path, leave_run, write_yaml
 from tests.report.page_reader import read_page
 
@@ -193,3 +195,21 @@ def test_commands_are_words_of_a_shell(tmp_path):
     page = report(leave_run(tmp_path / "it's $HOME"))
     (words,) = re.findall(r"evojax-merge apply (.*) --out DIR", page.text)
     assert shlex.split(words) == ["it's $HOME"]
+
+
+def test_a_page_shows_nothing_from_outside_the_run(tmp_path, capsys):
+    directory = leave_run(tmp_path / "run")
+    (tmp_path / "secret").write_text("name: secret")
+    (directory / "config.yaml").unlink()
+    (directory / "config.yaml").symlink_to(tmp_path / "secret")
+    with pytest.raises(SystemExit):
+        main(["report", str(directory)])
+    assert "leads out of the directory" in capsys.readouterr().err
+    assert not (directory / "report.html").exists()
+
+
+def test_a_report_that_fails_is_a_warning_and_costs_no_run(tmp_path):
+    (tmp_path / "config.yaml").mkdir()
+    outcome = Outcome(None, tmp_path, Console(quiet=True))
+    with pytest.warns(RuntimeWarning, match=r"report\.html: is not written.*holds neither a run"):
+        outcome.report()

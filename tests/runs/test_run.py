@@ -77,7 +77,8 @@ def test_a_run_leaves_everything_behind(whole):
         assert row["low"] <= row["score"] <= row["high"]
     assert final["evolved"]["score"] > final["average"]["score"]
     assert final["evolved"]["evaluations"] == 96
-    for name in ("config.yaml", "recipe.yaml", "history.jsonl", "export/model.safetensors"):
+    for name in ("config.yaml", "recipe.yaml", "history.jsonl", "export/model.safetensors",
+                 "report.html", "examples.json"):  # fmt: skip
         assert (whole / name).stat().st_size
     assert {path.name for path in (whole / "plots").iterdir()} == {
         "coefficients.png",
@@ -185,3 +186,4 @@ def test_a_sweep_ends_in_one_table(tmp_path):
     assert len(evolved) == 4
     assert any("seed=1" in row and "strategy=random" in row for row in evolved)
     assert "evolved merges of the sweep" in out
+    assert "./3/report.html" in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from evojax_merge.recipes.path import PathRecipe
 _STEP, _ROW = 26, 20
 _WIDEST = 64
 _LEFT, _TOP = 16, 12
-_MOST_ROWS = 400
+_TALLEST = 520
+"""The height of a picture of a path, whatever the number of layers."""
 
 
 class Heat(NamedTuple):
@@ -134,7 +135,7 @@ def path_view(recipe: PathRecipe) -> PathView:
     models = list(recipe.pool)
     met = {name: [hop.layer for hop in recipe.hops if hop.model == name] for name in models}
     rows = {name: max(own, default=0) + 1 for name, own in met.items()}
-    squeeze = min(1.0, _MOST_ROWS / max(1, sum(rows.values())))
+    squeeze = min(1.0, _TALLEST / (_ROW * max(1, sum(rows.values()))))
     lanes, top = [], float(_TOP)
     begins = {}
     for colour, name in enumerate(models):
