@@ -57,7 +57,7 @@ class AgreementTask(BesideTask):
         self.measure = Measure(f"agreement ({COMPARED[compare]})", FRACTION)
 
     def bound(self, source: Any, model: Any) -> "BoundAgreement":
-        other = load_config(self.model)
+        other = load_config(self.model, getattr(model, "described", False))
         if other.family != model.family:
             raise ValueError(
                 f"{self.name}: {self.model} is a {other.family.name}, and the answers are those of "
