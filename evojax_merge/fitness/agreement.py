@@ -17,7 +17,7 @@ from evojax_merge.fitness.beside import BesideTask, BoundBeside
 from evojax_merge.fitness.kept import Kept, Rows, params_hash
 from evojax_merge.fitness.rouge import rouge_l
 
-COMPARED = {"tokens": "ROUGE-L of tokens", "whole": "equal answers"}
+COMPARED = {"tokens": "tokens in common (ROUGE-L)", "whole": "equal answers"}
 """What answers are compared by, and what the result is called."""
 
 
@@ -54,7 +54,7 @@ class AgreementTask(BesideTask):
         self.model = check_text(f"{name}: model", model, empty=False)
         check_option(f"{name}: compare", compare, tuple(COMPARED))
         self._compare, self._keep = compare, keep
-        self.measure = Measure(f"agreement ({COMPARED[compare]})", FRACTION)
+        self.measure = Measure(COMPARED[compare], FRACTION)
 
     def bound(self, source: Any, model: Any) -> "BoundAgreement":
         other = load_config(self.model, getattr(model, "described", False))
