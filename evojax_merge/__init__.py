@@ -14,6 +14,8 @@ apply(file, directory)            write the model of a recipe or of a mergekit Y
 load(directory)                   a checkpoint as a model
 export(model, directory)          write a model as a checkpoint of Hugging Face
 evaluate(model, task)             measure a model, item by item
+compare(evaluations)              how models differ on the same items
+push(directory, "OWNER/NAME")     upload an export to the Hugging Face hub
 draw(model, prompts)              pictures by a model that draws
 to_mergekit(recipe)               a recipe as a YAML of mergekit
 
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
         Model,
         Recipe,
         apply,
+        compare,
         draw,
         evaluate,
         evolve,
         export,
         load,
         merge,
+        push,
         resume,
         to_mergekit,
     )
@@ -49,12 +53,14 @@ __all__ = [
     "Run",
     "__version__",
     "apply",
+    "compare",
     "draw",
     "evaluate",
     "evolve",
     "export",
     "load",
     "merge",
+    "push",
     "read_run",
     "resume",
     "to_mergekit",

@@ -1,11 +1,18 @@
 """The package's functions for Python, which the command line uses too."""
 
-from evojax_merge.api.evaluating import Evaluation, draw, evaluate
+from evojax_merge.api.evaluating import Evaluation, compare, draw, evaluate
 from evojax_merge.api.evolving import evolve, resume
-from evojax_merge.api.merging import apply, apply_mergekit, foreign_operators, merge, route
+from evojax_merge.api.merging import (
+    apply,
+    apply_mergekit,
+    export,
+    foreign_operators,
+    merge,
+    route,
+)
 from evojax_merge.api.publishing import push
 from evojax_merge.api.run_directory import CONFIG_FILE, OVERRIDES_FILE, keep_overrides, started_from
-from evojax_merge.checkpoints import Model, export, load
+from evojax_merge.checkpoints import Model, load
 from evojax_merge.exchange import to_mergekit
 from evojax_merge.recipes.coefficients import Recipe
 
@@ -17,6 +24,7 @@ __all__ = [
     "Recipe",
     "apply",
     "apply_mergekit",
+    "compare",
     "draw",
     "evaluate",
     "evolve",

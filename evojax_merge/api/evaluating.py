@@ -14,6 +14,7 @@ from evojax_merge.sources.pool import Route
 if TYPE_CHECKING:
     from evojax_merge.fitness.drawing.notes import DrawingNotes
     from evojax_merge.fitness.drawing.showing import Drawn
+    from evojax_merge.report.pairs import Difference
     from evojax_merge.report.results import Result
 
 
@@ -71,6 +72,24 @@ def evaluate(
 
 def _name_of(model: Model) -> str:
     return model.directory.name if model.recipe is None else "merged"
+
+
+def compare(evaluations: "Sequence[Evaluation]") -> "list[Difference]":
+    """Compare models with the first of them, item by item.
+
+    Args:
+        evaluations: What `evaluate` returned of each, by one task on one split.
+
+    Returns:
+        The difference of each other model from the first, with a 95 % interval and a p-value (see
+        `evojax_merge.report.pairs.difference`).
+
+    Raises:
+        ValueError: They were measured on other items.
+    """
+    from evojax_merge.report import pairs
+
+    return pairs.compare(evaluations)
 
 
 def draw(

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 from evojax_merge import exchange, operators
 from evojax_merge.cards import described, described_merge
-from evojax_merge.checkpoints import Model, export
+from evojax_merge.checkpoints import Model, exporter
+from evojax_merge.checkpoints.tensor_files import MAX_SHARD_SIZE
 from evojax_merge.documents.files import irregular
 from evojax_merge.exchange import is_mergekit
 from evojax_merge.exchange.pipeline_recipes import apply_to_files
@@ -178,8 +179,41 @@ def apply(
         if done := apply_to_files(read, directory, terms, overwrite, describe):
             return done
     model = merge(recipe, trust_operator=trust_operator, force=force)
-    beside = described(read, model, directory)
-    return export(model, directory, overwrite=overwrite, extra=beside)
+    return export(model, directory, overwrite=overwrite)
+
+
+def export(
+    model: Model,
+    directory: str | Path,
+    *,
+    max_shard_size: int = MAX_SHARD_SIZE,
+    overwrite: bool = False,
+    extra: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a checkpoint that transformers or diffusers loads; of a merge, its card and recipe too.
+
+    The directory appears complete or not at all (see `evojax_merge.checkpoints.export`).
+
+    Args:
+        model: The model, which is written in the dtypes of its parameters.
+        directory: The directory of the export, or ``NAME.safetensors`` for a pipeline in one file.
+            It must not exist, or be empty, unless ``overwrite``.
+        max_shard_size: How many bytes of tensors a file may hold. A larger model is split and
+            indexed.
+        overwrite: Whether to replace what the directory holds.
+        extra: The texts of files that are written beside the weights, by the files' names, such as
+            a ``README.md`` of your own.
+
+    Raises:
+        CheckpointError: The directory holds something, parameters do not fit the configuration or
+            are not finite, or a file that is carried over is damaged or leads out of the model's
+            directory.
+    """
+    own = {} if model.recipe is None else described(model.recipe, model, directory)
+    files = {**own, **(extra or {})}
+    return exporter.export(
+        model, directory, max_shard_size=max_shard_size, overwrite=overwrite, extra=files
+    )
 
 
 def apply_mergekit(

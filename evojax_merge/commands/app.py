@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that help and completion come at once. Each c
 options over to the function ``run`` of the module of its name.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -252,15 +253,15 @@ def convert(
 @app.command()
 def evaluate(
     context: typer.Context,
-    model: Annotated[
-        str,
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="MODEL|RUN",
-            help="A directory, a single file, a hub id, a recipe.yaml, or a run, whose winner is "
-            "measured by the run's own measure.",
+            metavar="MODEL|RUN|KEY=VALUE",
+            help="Directories, single files, hub ids, a recipe.yaml each, or runs, whose winners "
+            "are measured; then the task, by default that of the first run.",
+            autocompletion=complete_override,
         ),
     ],
-    overrides: Overrides = None,
     config_dir: ConfigDir = None,
     split: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="search, validation or test.")
@@ -275,11 +276,12 @@ def evaluate(
     force: Force = False,
     trust_operator: TrustOperator = False,
 ) -> None:
-    """Measure a checkpoint or a recipe."""
+    """Measure checkpoints or recipes, and compare them with the first one, item by item."""
+    overrides = [word for word in words if _is_override(word)]
     _hand_over(
         context,
-        model=model,
-        overrides=overrides or [],
+        models=[word for word in words if word not in overrides],
+        overrides=overrides,
         config_dir=config_dir,
         split=split,
         dtype=dtype,
@@ -295,7 +297,9 @@ def push(
     directory: Annotated[
         Path, typer.Argument(metavar="EXPORT|RUN", help="The directory of an export, or of a run.")
     ],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")
+    ],
     private: Annotated[
         bool, typer.Option("--private", help="Make a new repository a private one.")
     ] = False,
@@ -316,7 +320,7 @@ def push(
     _hand_over(
         context,
         directory=directory,
-        name=name,
+        repository=repository,
         private=private,
         revision=revision,
         message=message,
@@ -326,6 +330,12 @@ def push(
 
 COMMANDS = tuple(one.callback.__name__ for one in app.registered_commands if one.callback)
 """The names of the commands."""
+
+
+def _is_override(word: str) -> bool:
+    """Whether a word changes configuration, and is no path that holds an equals sign."""
+    changes = re.match(r"~|[+]*[\w./@]+=", word) is not None
+    return changes and not Path(word).exists()
 
 
 def _hand_over(context: typer.Context, **options: Any) -> None:

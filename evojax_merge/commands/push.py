@@ -18,7 +18,7 @@ def run(
     console: Console,
     *,
     directory: Path,
-    name: str,
+    repository: str,
     private: bool,
     revision: str | None,
     message: str | None,
@@ -29,13 +29,13 @@ def run(
     Args:
         console: Where the command says what it did.
         directory: The directory of an export, or of a run that has one.
-        name: The repository, ``owner/name``.
+        repository: Its name, ``owner/name``.
         private: Whether a new repository is private.
         revision: The branch; None for the main one.
         message: The message of the commit.
         dry_run: Whether files are only looked at and listed.
     """
-    check_name(name)
+    check_name(repository)
     export = export_of(directory)
     items = listed(export)
     console.print(_table(export, items))
@@ -49,7 +49,7 @@ def run(
     if dry_run:
         say(console, "nothing was uploaded (--dry-run)")
         return
-    address = upload(export, name, private=private, revision=revision, message=message)
+    address = upload(export, repository, private=private, revision=revision, message=message)
     say(console, f"uploaded: {address}")
 
 

@@ -5,9 +5,11 @@ differ. What tells is the mean of the differences item by item.
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from rich.table import Table
@@ -123,6 +125,34 @@ def difference(
     )
 
 
+class Measured(Protocol):
+    """What was measured of a method, as `evojax_merge.evaluate` returns it."""
+
+    @property
+    def result(self) -> Result:
+        """The score."""
+        ...
+
+    @property
+    def items(self) -> np.ndarray:
+        """The result of every item."""
+        ...
+
+
+def compare(measured: Sequence[Measured]) -> list[Difference]:
+    """Compare methods with the first of them (see `difference`).
+
+    The p-values are those of single comparisons. Of many, a few are small by chance.
+
+    Raises:
+        ValueError: They were measured on other items, or by another measure.
+    """
+    if not measured:
+        return []
+    first, *others = measured
+    return [difference(one.result, one.items, first.result, first.items) for one in others]
+
+
 def mcnemar(differences: Float[np.ndarray, " items"]) -> float:
     """The p-value of the exact test of McNemar, of differences between results of 0 and 1."""
     from scipy import stats  # two seconds of import
@@ -223,3 +253,17 @@ def p_text(p_value: float) -> str:
     if not math.isfinite(p_value):
         return "–"
     return f"{p_value:.2g}" if p_value >= 0.0001 else "< 0.0001"
+
+
+def save_differences(differences: Sequence[Difference], path: Path) -> None:
+    """Write a JSON list of differences; what is not finite becomes null."""
+    rows = []
+    for one in differences:
+        fields = dataclasses.asdict(one) | {"measure": one.measure.name, "unit": one.measure.unit}
+        rows.append(
+            {
+                key: None if isinstance(value, float) and not math.isfinite(value) else value
+                for key, value in fields.items()
+            }
+        )
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

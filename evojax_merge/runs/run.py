@@ -177,7 +177,8 @@ class _Runner:
         if self.experiment.export and model is not None:
             self._export(model, recipe, results)
         outcome.report()
-        return Run(self.directory, recipe, model, [*results, *members])
+        built = None if model is None else dataclasses.replace(model, recipe=recipe)
+        return Run(self.directory, recipe, built, [*results, *members])
 
     def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
         """Write the winner by the first process, to which the others lend their parts of it."""
