@@ -55,6 +55,12 @@ def test_modules_beside_a_file_can_be_imported_also_when_the_function_is_called(
     assert names == {"helper_of_mine.py", "kit_of_mine/__init__.py", "kit_of_mine/parts.py"}
 
 
+def test_this_package_beside_a_file_is_not_the_users(here):
+    write(here / "evojax_merge" / "__init__.py", "")
+    write(here / "judge_of_mine.py", "import evojax_merge\n\ndef score():\n    return 1\n")
+    assert not load_own("judge_of_mine.py:score", "where").imported
+
+
 def test_a_file_is_read_once_until_it_or_what_it_imports_changes(here):
     helper = write(here / "helper_of_mine.py", "ONE = 1\n")
     write(
