@@ -5,14 +5,13 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-
 _PACKAGE = __name__.partition(".")[0]
 
 
 def imported_beside(file: Path, root: Path) -> dict[Path, str]:
     """The SHA-256 of each file below a directory that a file imports, itself or through another.
 
-    Imports within functions count, too. What else a file reads is not found, and this package, which
+    Imports within functions count, too. What else a file reads is not found. This package, which
     stands beside a file in a checkout, is left out.
 
     Args:
