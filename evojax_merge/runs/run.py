@@ -20,6 +20,7 @@ from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say
+from evojax_merge.fitness.beside import prepare
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.front import FOLDER
@@ -82,6 +83,8 @@ def run(
         interruption.agreed()
         with recorded(directory, {"seed": experiment.seed, **machine(), **hashes, **facts}):
             setup.load(directory, functools.partial(say, console))
+            for bound in setup.bound.values():
+                prepare(bound)
             interruption.agreed()
             if hosts.is_first():
                 on_start()

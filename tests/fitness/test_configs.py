@@ -29,7 +29,8 @@ def composed(*overrides):
     "option",
     sorted(
         {*OPTIONS}
-        - {"several", "size", "external", "image_classification", "digit_pictures"}
+        - {"several", "size", "external", "own", "image_classification", "digit_pictures"}
+        - {"agreement", "distance", "length"}
         - {"visual_question", "text_to_image"}
         - {"external", "own"}
     ),
