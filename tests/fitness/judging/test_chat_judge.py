@@ -107,6 +107,13 @@ def test_unreadable_replies_may_have_a_score_of_their_own(task, server):
     assert len(server.requests) == 3
 
 
+def test_what_is_no_reply_is_not_kept(task, server):
+    server.replies = [(200, "<html>")]
+    assert judged(task(unreadable=0.25), "2").score == 0.25
+    server.replies = [completion("10")]
+    assert judged(task(unreadable=0.25), "2").score == 1
+
+
 def test_a_used_up_budget_stops_and_what_was_replied_is_kept(task, model, server):
     answers = [[str(number)] for number in range(5)]
     bound = task(requests=3, concurrency=1).bind(model)
