@@ -58,6 +58,7 @@ ONLY_IN = {
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
+        "report/settings_plot.py",
     },
     "huggingface_hub": {"checkpoints"},
 }

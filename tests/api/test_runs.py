@@ -100,7 +100,9 @@ def test_progress_is_shown_in_notebooks_unless_a_console_says_otherwise(monkeypa
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     assert notebook_console() is not None
     seen = []
-    monkeypatch.setattr(evolving, "_resume", lambda directory, console, trust: seen.append(console))
+    monkeypatch.setattr(
+        evolving, "_resume", lambda directory, console, *others: seen.append(console)
+    )
     quiet = rich.console.Console(quiet=True)
     em.resume(tmp_path)
     em.resume(tmp_path, quiet)
