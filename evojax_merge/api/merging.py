@@ -1,14 +1,16 @@
 """Carrying out recipes, and merging by an operator at given coefficients."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from evojax_merge import operators
+from evojax_merge import exchange, operators
+from evojax_merge.cards import described, described_merge
 from evojax_merge.checkpoints import Model, export
 from evojax_merge.documents.files import irregular
-from evojax_merge.exchange import apply_mergekit, is_mergekit
+from evojax_merge.exchange import is_mergekit
 from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe, RecipeError
 from evojax_merge.recipes.constant import constant_recipe, with_hashes
@@ -146,6 +148,8 @@ def apply(
     Diffusion go from file to file, a piece at a time, in little memory. So do all merges of
     mergekit.
 
+    The recipe and a model card are written beside the weights, or into the one file.
+
     Args:
         recipe: The path of a recipe of any kind, of a run, whose winner it is, or of a YAML of
             mergekit.
@@ -169,10 +173,41 @@ def apply(
         return apply_mergekit(recipe, directory, seed=seed, overwrite=overwrite, strict=strict)
     read = load_recipe(recipe)
     terms = Terms(trust_operator, force, True, None)
-    if isinstance(read, Recipe) and (done := apply_to_files(read, directory, terms, overwrite)):
-        return done
+    if isinstance(read, Recipe):
+        describe = functools.partial(described, read, target=directory)
+        if done := apply_to_files(read, directory, terms, overwrite, describe):
+            return done
     model = merge(recipe, trust_operator=trust_operator, force=force)
-    return export(model, directory, overwrite=overwrite)
+    beside = described(read, model, directory)
+    return export(model, directory, overwrite=overwrite, extra=beside)
+
+
+def apply_mergekit(
+    file: str | Path,
+    directory: str | Path,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    strict: bool = False,
+) -> Path:
+    """Run a YAML of mergekit, and write a model card and the YAML beside the weights.
+
+    Args:
+        file: The path of the YAML.
+        directory: The directory of the merged checkpoint.
+        seed: The seed of random masks, which the YAML does not hold.
+        overwrite: Whether to replace what the directory holds.
+        strict: Whether to refuse what would be warned of.
+
+    Raises:
+        ExchangeError: The YAML, or how it fits the models, is not supported. No weights were read
+            but those of earlier documents.
+        CheckpointError: A checkpoint is missing or damaged.
+    """
+    describe = functools.partial(described_merge, name=Path(directory).name, seed=seed)
+    return exchange.apply_mergekit(
+        file, directory, seed=seed, overwrite=overwrite, strict=strict, describe=describe
+    )
 
 
 def _kept_evidence(directory: Path) -> Path | None:

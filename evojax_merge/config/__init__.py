@@ -9,6 +9,7 @@ from evojax_merge.config.composition import (
     resolved_yaml,
     settings_by_key,
 )
+from evojax_merge.config.continuation import Change, changed, check_budget
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
 from evojax_merge.config.named_files import named_files
@@ -17,10 +18,13 @@ from evojax_merge.config.trust import continuing, foreign_factories, plain_of
 from evojax_merge.documents.bundled import conf_directory
 
 __all__ = [
+    "Change",
     "ConfigError",
     "build",
     "build_task",
     "carriers_of",
+    "changed",
+    "check_budget",
     "check_own_code",
     "check_sweep",
     "compilation_cache",

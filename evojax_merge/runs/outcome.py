@@ -115,6 +115,9 @@ class Outcome:
             }
             members.append(Member(f"{FOLDER}/{index}.yaml", scores))
         measures = tuple(one.measure for one in task.tasks.values())
+        for file in folder.glob("[0-9]*.yaml"):  # of a larger front, before the budget grew
+            if file.stem.isdigit() and int(file.stem) >= len(members):
+                file.unlink()
         front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
         plots = self.directory / "plots"

@@ -6,7 +6,7 @@ It goes on from wherever it stopped.
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,15 +14,18 @@ from typing import Any
 from rich.console import Console
 
 from evojax_merge import hosts
+from evojax_merge.cards import described
 from evojax_merge.checkpoints import Model, export, lend
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say
+from evojax_merge.fitness.beside import prepare
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.front import FOLDER
 from evojax_merge.report.results import (
+    Result,
     choice_line,
     results_table,
     save_results,
@@ -80,6 +83,8 @@ def run(
         interruption.agreed()
         with recorded(directory, {"seed": experiment.seed, **machine(), **hashes, **facts}):
             setup.load(directory, functools.partial(say, console))
+            for bound in setup.bound.values():
+                prepare(bound)
             interruption.agreed()
             if hosts.is_first():
                 on_start()
@@ -169,16 +174,18 @@ class _Runner:
             stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
             outcome.plot(problem, recipe, stages)
         if self.experiment.export and model is not None:
-            self._export(model)
+            self._export(model, recipe, results)
         return Run(self.directory, recipe, model, [*results, *members])
 
-    def _export(self, model: Model) -> None:
+    def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
         """Write the winner by the first process, to which the others lend their parts of it."""
         if not hosts.is_first():
             lend(model)
-        else:
-            export(model, self.directory / EXPORT, overwrite=True)
-            say(self.console, f"exported to {self.directory / EXPORT}")
+            return
+        target = self.directory / EXPORT
+        beside = described(recipe, model, target, results)
+        export(model, target, overwrite=True, extra=beside)
+        say(self.console, f"exported to {target}")
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; None where there can be none, so that no search is lost."""
