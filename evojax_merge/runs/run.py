@@ -175,6 +175,8 @@ class _Runner:
             outcome.plot(problem, recipe, stages)
         if self.experiment.export and model is not None:
             self._export(model, recipe, results)
+        if model is not None:
+            model = dataclasses.replace(model, recipe=recipe)
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
