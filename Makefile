@@ -2,7 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What is imported is compiled when it is first imported; most of what is installed never is.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help: ## show the targets
 evolve: $(VENV)/.installed ## evolve a merge of the bundled sources
 	$(BIN)/evojax-merge evolve +experiment=quickstart
 
-digits: $(VENV)/.installed ## the instant experiment on scikit-learn's digits
+digits: $(VENV)/.installed ## the instant experiment on handwritten digits
 	$(BIN)/evojax-merge evolve +experiment=digits
 
 digits-clip: $(VENV)/.installed ## the same on pictures of them, of a small CLIP
