@@ -59,8 +59,11 @@ ONLY_IN = {
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
+        "report/settings_plot.py",
     },
     "huggingface_hub": {"checkpoints"},
+    "jinja2": {"exchange", "report/html"},
+    "markupsafe": {"report/html"},
 }
 
 

@@ -35,6 +35,8 @@ from evojax_merge.config import (
     compose,
     load_config_file,
     named_files,
+    own_code_of,
+    plain_of,
     resolved_yaml,
     settings_by_key,
 )
@@ -107,7 +109,9 @@ def evolve(
 
 def _facts(config: DictConfig) -> dict[str, Any]:
     """What a configuration tells of where numbers come from, in the process that writes."""
-    return {"files": named_files(config)} if hosts.is_first() else {}
+    if not hosts.is_first():
+        return {}
+    return {"files": named_files(config), "code": own_code_of(plain_of(config))}
 
 
 def resume(

@@ -104,6 +104,11 @@ def merge(
             raise RecipeError(f"sources: go with the name of an operator, not with {recipe!r}")
         if isinstance(sources, str | Path):
             raise RecipeError(f"sources is {str(sources)!r}; give a list of checkpoints")
+        for where, one in [*((f"sources[{i}]", s) for i, s in enumerate(sources)), ("base", base)]:
+            if not isinstance(one, str | Path | None):
+                raise RecipeError(
+                    f"{where} is {one!r}; give the directory of a checkpoint, or its hub id"
+                )
         described, found = constant_recipe(
             recipe,
             settings if weights is None else {"weight": weights, **settings},
@@ -125,6 +130,8 @@ def merge(
         )
     if isinstance(recipe, str) and recipe in operators.FACTORIES and not Path(recipe).exists():
         raise RecipeError(f"{recipe} is an operator; give the models that it merges as sources")
+    if isinstance(recipe, Model):
+        raise RecipeError(f"{recipe!r} is no recipe; give one, or the path of one")
     kept = None
     if isinstance(recipe, str | Path):
         kept = _kept_evidence(Path(recipe).parent)

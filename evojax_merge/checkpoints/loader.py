@@ -59,7 +59,7 @@ class Model:
         count = sum(math.prod(leaf.shape) for leaf in leaves)
         made = f"merged by {self.recipe!r}" if self.recipe is not None else str(self.directory)
         whole = f" ({', '.join(self.parts)})" if self.parts else ""
-        name = f"{self.family.name}{whole}"
+        name = f"{self.hf_config.get('model_type') or self.family.name}{whole}"
         return printable(f"Model({name}, {count:,} parameters, {self.dtype.name}, {made})")
 
 

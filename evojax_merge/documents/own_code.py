@@ -139,6 +139,7 @@ def _read(file: Path, where: str) -> tuple[ModuleType, dict[Path, str]]:
         if _READ[file][1] == files:
             return _READ[file]
         _forget(_READ.pop(file))
+    _make_way(file.parent, files)
     name = _module_name(file, own[file])
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
@@ -176,6 +177,16 @@ def _import(place: str, where: str) -> tuple[ModuleType, dict[Path, str]]:
     installed = "site-packages" in file.parts
     beside = {} if installed else imported_beside(file, root)
     return module, {file: hashlib.sha256(file.read_bytes()).hexdigest()} | beside
+
+
+def _make_way(directory: Path, files: Mapping[Path, str]) -> None:
+    """Forget modules of the user's own in other directories that have the names of these files."""
+    below = [file.relative_to(directory) for file in files if file.is_relative_to(directory)]
+    names = {path.parts[0].removesuffix(".py") for path in below}
+    others = {str(file) for _, own in _READ.values() for file in own if file not in files}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in names and getattr(module, "__file__", None) in others:
+            del sys.modules[name]
 
 
 def _module_name(file: Path, digest: str) -> str:

@@ -5,11 +5,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+_PACKAGE = __name__.partition(".")[0]
+
 
 def imported_beside(file: Path, root: Path) -> dict[Path, str]:
     """The SHA-256 of each file below a directory that a file imports, itself or through another.
 
-    Imports within functions count, too. What else a file reads is not found.
+    Imports within functions count, too. What else a file reads is not found. This package, which
+    stands beside a file in a checkout, is left out.
 
     Args:
         file: The Python file.
@@ -56,6 +59,8 @@ def _imports(content: bytes, file: Path, root: Path) -> Iterator[Path]:
 
 def _modules(top: Path, parts: list[str]) -> Iterator[Path]:
     """The files that importing a dotted name runs: every package on its way, and itself."""
+    if parts[:1] == [_PACKAGE]:
+        return
     for count in range(1, len(parts) + 1):
         place = top.joinpath(*parts[:count])
         for file in (place / "__init__.py", place.with_suffix(".py")):

@@ -13,7 +13,6 @@ PACKAGES = (
     "evosax",
     "optax",
     "orbax-checkpoint",
-    "scikit-learn",
     "scipy",
     "safetensors",
     "tokenizers",

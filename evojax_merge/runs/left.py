@@ -119,6 +119,8 @@ def read_run(directory: str | Path, *, with_model: bool = False) -> Run:
     exported = directory / EXPORT
     parts = None if isinstance(recipe, PathRecipe) else recipe.parts
     model = load_parts(exported, parts=parts) if with_model and exported.is_dir() else None
+    if model is not None:
+        model = dataclasses.replace(model, recipe=recipe)
     return Run(directory, recipe, model, results)
 
 

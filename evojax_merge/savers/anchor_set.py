@@ -4,6 +4,7 @@ import numpy as np
 
 from evojax_merge.params.types import Float, Int
 from evojax_merge.savers.base import Items
+from evojax_merge.savers.clusters import clusters
 from evojax_merge.savers.item_response import ItemResponse, fit
 
 
@@ -77,15 +78,13 @@ def choose_anchors(known: Items, anchors: int, dimensions: int, seed: int) -> An
         dimensions: The number of dimensions of ability.
         seed: The seed of the model's start and of the clustering.
     """
-    from sklearn.cluster import KMeans  # a second of import, for searches that ask for it
-
     model = fit(known, dimensions, seed)
     places = np.column_stack([model.discrimination, model.difficulty])
     places = places / np.maximum(places.std(axis=0), 1e-9)
-    clusters = KMeans(anchors, n_init=4, random_state=seed).fit(places)
+    centres, labels = clusters(places, anchors, seed)
     rows, weights = [], []
-    for cluster, centre in enumerate(clusters.cluster_centers_):
-        members = np.flatnonzero(clusters.labels_ == cluster)
+    for cluster, centre in enumerate(centres):
+        members = np.flatnonzero(labels == cluster)
         if len(members):  # fewer distinct items than clusters leave some empty
             distance = np.square(places[members] - centre).sum(axis=1)
             rows.append(int(members[distance.argmin()]))

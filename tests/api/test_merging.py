@@ -78,11 +78,19 @@ def test_wrong_settings_are_refused_before_weights_are_read(
         (("recipe.yaml",), {"weights": 1, "lam": 2}, "weights, lam: go with the name of"),
         (("ties", BASE), {}, "give a list"),
         (("ties", []), {}, "sources is empty"),
+        (("ties", [1, BASE]), {}, r"sources\[0\] is 1; give the directory"),
     ],
 )
 def test_operators_and_recipes_are_told_apart(arguments, settings, message):
     with pytest.raises(RecipeError, match=message):
         em.merge(*arguments, **settings)
+
+
+def test_a_model_is_no_recipe_and_no_path():
+    model = em.load(BASE)
+    for arguments in ((model,), ("linear", [model, BASE]), ("ties", PAIR, model)):
+        with pytest.raises(RecipeError, match=r"Model\(mlp.* give"):
+            em.merge(*arguments)
 
 
 def test_models_say_in_a_line_what_they_are():

@@ -55,6 +55,21 @@ def test_modules_beside_a_file_can_be_imported_also_when_the_function_is_called(
     assert names == {"helper_of_mine.py", "kit_of_mine/__init__.py", "kit_of_mine/parts.py"}
 
 
+def test_modules_of_one_name_in_two_directories_are_told_apart(here):
+    for number, folder in enumerate("ab"):
+        write(here / folder / "helper_of_mine.py", f"NUMBER = {number}\n")
+        text = "from helper_of_mine import NUMBER\n\ndef score():\n    return NUMBER\n"
+        write(here / folder / "judge_of_mine.py", text)
+    specs = [f"{folder}/judge_of_mine.py:score" for folder in "abab"]
+    assert [load_own(spec, "where").function() for spec in specs] == [0, 1, 0, 1]
+
+
+def test_this_package_beside_a_file_is_not_the_users(here):
+    write(here / "evojax_merge" / "__init__.py", "")
+    write(here / "judge_of_mine.py", "import evojax_merge\n\ndef score():\n    return 1\n")
+    assert not load_own("judge_of_mine.py:score", "where").imported
+
+
 def test_a_file_is_read_once_until_it_or_what_it_imports_changes(here):
     helper = write(here / "helper_of_mine.py", "ONE = 1\n")
     write(

@@ -22,7 +22,6 @@ IMPORTED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
     "optax",
-    "sklearn.datasets",
 )
 
 

@@ -52,7 +52,7 @@ def here(tmp_path, monkeypatch):
 
 
 def evolve(*more, directory="run", function="near"):
-    chosen = [f"fitness.function=near_of_mine.py:{function}", "search.evaluations=8"]
+    chosen = [f"fitness.function=near_of_mine.py:{function}", "search.evaluations=4"]
     return api.evolve([*SMALL, *chosen, *more], directory)
 
 
@@ -65,7 +65,7 @@ def test_the_measure_sees_what_is_exported_and_nothing_is_left(here, capsys):
     run = evolve("fitness.test=held.txt", "fitness.directory=candidates")
     assert not list((here / "candidates").iterdir())
     seen = [line.split() for line in (here / "seen.txt").read_text().splitlines()]
-    assert [line[1] for line in seen] == ["search"] * 8 + ["test"] * 4 + ["search"]
+    assert [line[1] for line in seen] == ["search"] * 4 + ["test"] * 4 + ["search"]
     assert {line[2] for line in seen} == {"None", str(here / "held.txt")}
     assert {"config.json", "model.safetensors"} <= set(seen[0][3:])
     weights = load_file(here / "run" / "export" / "model.safetensors")
@@ -80,7 +80,7 @@ def test_the_measure_sees_what_is_exported_and_nothing_is_left(here, capsys):
 def test_a_candidate_on_which_it_fails_is_recorded_and_the_search_ends_the_same(here, monkeypatch):
     monkeypatch.setenv("FAILS_AT", "2")
     with pytest.warns(MeasureWarning, match=r"out of luck \(near_of_mine\.py, line 13, in near\)"):
-        evolve()
+        evolve("search.evaluations=8")
     whole = fitness()
     assert [place for place, one in enumerate(whole) if one is None] == [2]
     monkeypatch.setenv("FAILS_AT", "-1")
@@ -179,6 +179,3 @@ def test_numbers_that_were_not_announced_end_the_search_at_the_first_candidate(h
         MeasureError, match=r"gives a mapping .*fitness\.objectives=\[small,parts\]"
     ):
         evolve(function="both")
-    both = (here / "near_of_mine.py").read_text().replace('{"small": -float', "-float")
-    (here / "near_of_mine.py").write_text(both.split(', "parts"')[0])
-    api.resume("run", trust_config=True)  # nothing has been measured that would not compare

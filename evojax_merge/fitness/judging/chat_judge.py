@@ -5,9 +5,7 @@ Zheng et al., "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena", arXiv 23
 
 import importlib.util
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +15,10 @@ from evojax_merge.fitness.base import FRACTION, Measure
 from evojax_merge.fitness.data import Record
 from evojax_merge.fitness.judging.chat_client import ChatClient
 from evojax_merge.fitness.judging.kept_replies import KeptReplies
-from evojax_merge.fitness.judging.replies import Reading, UnreadableReplyError
+from evojax_merge.fitness.judging.questions import Budget, Question, Questions
+from evojax_merge.fitness.judging.replies import Reading
 from evojax_merge.fitness.judging.score import Case, Score, Verdict
 from evojax_merge.fitness.text import fill, template_fields
-from evojax_merge.hosts import Interrupted
 
 TEMPLATE = (
     "Question:\n{question}\n\nRight answer:\n{reference}\n\nAnswer to be judged:\n{answer}\n\n"
@@ -107,8 +105,8 @@ class ChatJudge(Score):
         check_whole(f"{where}.concurrency", concurrency, 1, 1_000)
         check_whole(f"{where}.attempts", attempts, 1, 100)
         check_number(f"{where}.seconds", seconds, 0.01)
-        self._read = Reading(reads, least, most, pattern, where)
-        self._template, self._unreadable = template, unreadable
+        read = Reading(reads, least, most, pattern, where)
+        self._template = template
         self.compares = "reference" in template_fields(template)
         self._request: dict[str, Any] = {"url": url, "model": model, **dict(options or {})}
         if temperature is not None:
@@ -121,11 +119,11 @@ class ChatJudge(Score):
             self._before = [{"role": "system", "content": check_text(f"{where}.system", system)}]
         if importlib.util.find_spec("openai") is None:
             raise ValueError(f"{where}: a judge needs the package openai; {INSTALL}")
-        self._client = ChatClient(url, _key(key_variable, where), seconds, attempts)
-        self._attempts, self._concurrency = attempts, concurrency
-        self._left = self._requests = requests
-        self._lock = threading.Lock()
-        self._kept = KeptReplies(keep_replies)
+        client = ChatClient(url, _key(key_variable, where), seconds, attempts)
+        kept = KeptReplies(keep_replies)
+        self._questions = Questions(
+            client, read, kept, unreadable, Budget(requests), concurrency, attempts
+        )
         self.measure = Measure(f"score by {model}", FRACTION)
 
     def known(self, value: Any) -> Any:
@@ -149,85 +147,15 @@ class ChatJudge(Score):
             None if other or not text.strip() else self._question(text, case)
             for text, case, other in zip(answers, cases, foreign, strict=True)
         ]
-        questions = {KeptReplies.name(one): one for one in asked if one is not None}
-        places = {
-            KeptReplies.name(one): case.record.place
-            for one, case in zip(asked, cases, strict=True)
-            if one is not None
-        }
-        found = {name: self._known(name) for name in questions}
-        missing = [name for name, verdict in found.items() if verdict is None]
-        found |= self._ask_all({name: questions[name] for name in missing}, places)
-        unasked = Verdict(0.0, "not asked")
-        return [
-            unasked if one is None else found[KeptReplies.name(one)] or unasked for one in asked
-        ]
+        places = [case.record.place for case in cases]
+        found = self._questions({one: at for one, at in zip(asked, places, strict=True) if one})
+        return [Verdict(0.0, "not asked") if one is None else found[one] for one in asked]
 
-    def _question(self, answer: str, case: Case) -> dict[str, Any]:
+    def _question(self, answer: str, case: Case) -> Question:
         reference = "\n".join(one.text for one in case.known)
         content = fill(self._template, _with(case.record, answer, reference))
-        return {**self._request, "messages": [*self._before, {"role": "user", "content": content}]}
-
-    def _known(self, name: str) -> Verdict | None:
-        reply = self._kept.get(name)
-        try:
-            return None if reply is None else Verdict(self._read(reply), reply)
-        except UnreadableReplyError:
-            return None if self._unreadable is None else Verdict(self._unreadable, reply or "")
-
-    def _ask_all(
-        self, questions: Mapping[str, Mapping[str, Any]], places: Mapping[str, str]
-    ) -> dict[str, Verdict]:
-        """Ask several questions at a time; what was replied before an error is kept."""
-        if not questions:
-            return {}
-        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="judge")
-        try:
-            running = {
-                name: pool.submit(self._ask, name, question, places[name])
-                for name, question in questions.items()
-            }
-            done, waiting = wait(running.values(), return_when=FIRST_EXCEPTION)
-            for future in waiting:
-                future.cancel()
-            failed = [error for future in done if (error := future.exception()) is not None]
-            if failed:  # a used-up budget is no failure, whatever else failed beside it
-                raise next((one for one in failed if isinstance(one, Interrupted)), failed[0])
-            return {name: future.result() for name, future in running.items()}
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _ask(self, name: str, question: Mapping[str, Any], place: str) -> Verdict:
-        reply, reason = "", ""
-        for _ in range(self._attempts):
-            self._spend()
-            try:
-                reply = self._client(question, place)
-                score = self._read(reply)
-            except UnreadableReplyError as error:
-                reason = str(error)
-            else:
-                self._kept.put(name, question, reply)
-                return Verdict(score, reply)
-        if self._unreadable is None:
-            raise ValueError(
-                f"the judge's reply to the answer to {place} cannot be read, {self._attempts} "
-                f"times: {reason}: {shown(reply, 200)}; change fitness.judge.template or reads, or "
-                "give fitness.judge.unreadable as the score of such answers"
-            )
-        self._kept.put(name, question, reply)
-        return Verdict(self._unreadable, reply)
-
-    def _spend(self) -> None:
-        with self._lock:
-            if self._left is None:
-                return
-            if self._left == 0:
-                raise Interrupted(
-                    f"the budget of {self._requests} questions to the judge "
-                    "(fitness.judge.requests); its replies are kept"
-                )
-            self._left -= 1
+        messages = [*self._before, {"role": "user", "content": content}]
+        return Question.of({**self._request, "messages": messages})
 
 
 def _with(record: Record, answer: str, reference: str) -> Record:

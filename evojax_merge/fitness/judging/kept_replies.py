@@ -1,6 +1,5 @@
 """What judges replied, kept on disk, so that the same question is asked once."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -29,12 +28,6 @@ class KeptReplies:
         if directory is not None:
             found = cache_directory("replies") if directory == "default" else directory
             self._folder = Path(at_home(found))
-
-    @staticmethod
-    def name(request: Mapping[str, Any]) -> str:
-        """The name of a request, which is the same for equal ones."""
-        text = json.dumps(request, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
     def get(self, name: str) -> str | None:
         """The reply to a request; None where it is not known."""

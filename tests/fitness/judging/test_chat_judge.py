@@ -1,9 +1,5 @@
 """A language model judges answers, from a server of the test's own."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from evojax_merge.fitness import ChatJudge, DataError, GenerationTask
@@ -11,65 +7,17 @@ from evojax_merge.fitness.judging.replies import Reading, UnreadableReplyError
 from evojax_merge.hosts import Interrupted
 from tests.fitness.conftest import written
 from tests.fitness.judging.judged import judged, scores
+from tests.fitness.judging.server import completion, serving
 
 pytest.importorskip("openai")
 
 ITEM = {"question": "1 + 1?", "answer": ["2", "two"]}
 
 
-def completion(content):
-    return 200, {"choices": [{"message": {"role": "assistant", "content": content}}]}
-
-
-class Server(ThreadingHTTPServer):
-    """A server that replies in turn what it is told, the last one again and again.
-
-    Attributes:
-        requests: The bodies that came.
-        keys: The keys that came with them.
-    """
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies, self.requests, self.keys = [completion("10")], [], []
-        self.lock = threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        server = self.server
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with server.lock:
-            server.requests.append({"path": self.path, **json.loads(body)})
-            server.keys.append(self.headers["Authorization"])
-            status, reply = server.replies[0]
-            if len(server.replies) > 1:
-                server.replies.pop(0)
-        if status == 0:
-            self.connection.close()
-            return
-        content = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("retry-after-ms", "1")
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server():
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -157,6 +105,13 @@ def test_unreadable_replies_may_have_a_score_of_their_own(task, server):
     assert len(server.requests) == 3
     assert judged(task(unreadable=0.5), "2").score == 0.5  # the reply is kept, not the score
     assert len(server.requests) == 3
+
+
+def test_what_is_no_reply_is_not_kept(task, server):
+    server.replies = [(200, "<html>")]
+    assert judged(task(unreadable=0.25), "2").score == 0.25
+    server.replies = [completion("10")]
+    assert judged(task(unreadable=0.25), "2").score == 1
 
 
 def test_a_used_up_budget_stops_and_what_was_replied_is_kept(task, model, server):

@@ -177,7 +177,7 @@ def test_graded_results_of_a_population_and_their_records(write, model):
 @pytest.mark.parametrize(
     ("answer", "options", "message"),
     [
-        (" ", {"score": "rouge_l"}, "line 1: field 'answer': it is blank"),
+        (" ", {"score": "rouge_l", "words": "characters"}, "line 1: field 'answer': it is blank"),
         ("none", {}, "line 1: field 'answer': no number in 'none'"),
         ([], {}, "field 'answer' is an empty list; give an answer, or leave the item out"),
         ({"a": 1}, {"score": "exact"}, "field 'answer' is an object; give a text or a number"),
