@@ -13,7 +13,6 @@ from jaxtyping import Float, Int, Integer
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.documents.arguments import (
     check_number,
-    check_switch,
     check_text,
     check_whole,
 )
@@ -29,7 +28,7 @@ from evojax_merge.fitness.encoder import (
     shared_prefix,
 )
 from evojax_merge.fitness.language import Language, as_language
-from evojax_merge.fitness.text import TextTask
+from evojax_merge.fitness.prompted import PromptedTask
 from evojax_merge.models.request import Generate
 
 _JUDGED_BYTES = 2**27
@@ -37,15 +36,13 @@ _JUDGED_BYTES = 2**27
 
 
 @dataclasses.dataclass(kw_only=True)
-class AnsweringTask(TextTask):
+class AnsweringTask(PromptedTask):
     """Items that a model answers in text.
 
     Attributes:
-        template: The prompt, with fields of the item in braces.
         language: A condition on the text, ``ja`` for the script rule, or None for any language.
         max_new_tokens: The largest number of tokens in an answer.
         stop: The strings that end an answer; its text is cut before the first of them.
-        chat: Whether the prompt is given as a user's turn in the model's chat template.
         slots: How many answers a model writes at a time; those that end make room for prompts that
             wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
         beams: How many continuations of a prompt beam search follows, of which the best is the
@@ -54,11 +51,9 @@ class AnsweringTask(TextTask):
             penalised by, from 0.01 to 100. With 1 they are not.
     """
 
-    template: str = "{question}"
     language: Language | str | None = None
     max_new_tokens: int = 256
     stop: Sequence[str] = ()
-    chat: bool = False
     slots: int | None = None
     beams: int = 1
     repetition_penalty: float = 1.0
@@ -69,7 +64,6 @@ class AnsweringTask(TextTask):
             check_whole(f"{self.name}: slots", self.slots, 1)
         check_whole(f"{self.name}: beams", self.beams, 1)
         check_number(f"{self.name}: repetition_penalty", self.repetition_penalty, 0.01, 100)
-        check_switch(f"{self.name}: chat", self.chat)
         if not isinstance(self.stop, list | tuple):
             raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
         self.stop = tuple(check_text(f"{self.name}: stop", one, empty=False) for one in self.stop)
@@ -139,7 +133,6 @@ class Answers:
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._ends = np.array(encoder.eos_ids, np.int32)
-        self._condition = as_language(task.language)
         self._judged: dict[tuple[int, bytes], float] = {}
 
     @functools.cached_property
@@ -177,7 +170,7 @@ class Answers:
         self,
         tokens: Integer[np.ndarray, "pop batch new"],
         items: Int[np.ndarray, " batch"],
-        judge: Callable[[str, int], float],
+        judge: Callable[[Sequence[str], Sequence[int]], Sequence[float]],
     ) -> Float[np.ndarray, "pop batch"]:
         """Judge what a population wrote, each distinct answer to an item once.
 
@@ -186,7 +179,7 @@ class Answers:
         Args:
             tokens: The answers.
             items: The item of each row, or one number for all where all are judged alike.
-            judge: The function from the text of an answer and its item to the verdict.
+            judge: The function from the texts of answers and their items to the verdicts.
         """
         written = _rows_as_keys(tokens)
         keys = list(zip(np.tile(items, len(tokens)).tolist(), written, strict=True))
@@ -195,13 +188,12 @@ class Answers:
             self._judged.clear()
             new = {key: row for row, key in enumerate(keys)}
         flat = tokens.reshape(len(keys), -1)
-        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
-            self._judged[key] = judge(text, key[0])
+        texts = self._texts(flat[list(new.values())])
+        if new:
+            found = judge(texts, [item for item, _ in new])
+            self._judged |= zip(new, found, strict=True)
         verdicts = np.fromiter((self._judged[key] for key in keys), np.float64, len(keys))
         return verdicts.reshape(tokens.shape[:-1])
-
-    def _in_language(self, text: str) -> bool | None:
-        return None if self._condition is None else self._condition(text)
 
     def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
         if len(tokens) == 0:
