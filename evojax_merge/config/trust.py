@@ -17,6 +17,9 @@ GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
 FUNCTION = "function"
 """The key of a fitness task that names a function of the user's own, which is imported."""
 
+INCLUDED, UNSAFE = "include_path", "confirm_run_unsafe_code"
+"""The keys of a fitness task that name a directory whose code is run, and that run answers."""
+
 _UNPICKLED = ("_args_", "params", "params_path")
 """Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
 
@@ -84,6 +87,10 @@ def _factories(group: str, tree: Any) -> Iterator[Factory]:
             yield Factory(group, str(tree[TARGET]), tree)
         if group == "fitness" and isinstance(tree.get(FUNCTION), str):
             yield Factory(group, tree[FUNCTION], {})
+        if group == "fitness" and tree.get(INCLUDED) is not None:
+            yield Factory(group, f"the tasks of lm-eval in {tree[INCLUDED]}", {})
+        if group == "fitness" and tree.get(UNSAFE):
+            yield Factory(group, "what models write, for tasks of lm-eval", {})
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:

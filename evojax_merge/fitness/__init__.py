@@ -16,6 +16,7 @@ from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.digit_pictures import digit_pictures_task
 from evojax_merge.fitness.digits import digits_task, load_digits
 from evojax_merge.fitness.generation import GenerationTask
+from evojax_merge.fitness.harness.task import HarnessTask, lm_eval_task
 from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
     image_classification_task,
@@ -39,6 +40,7 @@ __all__ = [
     "FastText",
     "GenerateBatch",
     "GenerationTask",
+    "HarnessTask",
     "ImageClassificationTask",
     "LangId",
     "Language",
@@ -58,5 +60,6 @@ __all__ = [
     "digit_pictures_task",
     "digits_task",
     "image_classification_task",
+    "lm_eval_task",
     "load_digits",
 ]

@@ -9,9 +9,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evojax_merge.documents.errors import shown
 
@@ -40,6 +40,18 @@ Content = str | list[dict[str, str]]
 """What a turn says: a text, or parts of which each has a ``type``, as transformers has them."""
 
 
+class Conversation(NamedTuple):
+    """Turns of a chat.
+
+    Attributes:
+        messages: The turns, each with a ``role`` and a ``content``.
+        open: Whether a new turn of the model begins after them. Otherwise the last turn goes on.
+    """
+
+    messages: Sequence[Mapping[str, Content]]
+    open: bool = True
+
+
 def as_chats(
     tokenizer: Any, prompts: Sequence[Content], owner: str | Path, template: str | None = None
 ) -> list[str]:
@@ -57,11 +69,46 @@ def as_chats(
     Raises:
         ChatTemplateError: There is no template, or it fails, takes too long or too much memory.
     """
+    turns = [Conversation([{"role": "user", "content": prompt}]) for prompt in prompts]
+    return as_conversations(tokenizer, turns, owner, template=template)
+
+
+def as_conversations(
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    owner: str | Path,
+    switch: str = "fitness.chat",
+    template: str | None = None,
+) -> list[str]:
+    """Each conversation as a text. What a template refuses for its system turn goes without.
+
+    Args:
+        tokenizer: The tokenizer, which gives the special tokens.
+        conversations: The conversations.
+        owner: The directory of the tokenizer, or another name for it in messages.
+        switch: The key that asks for chats, for messages.
+        template: The template; by default, that of the tokenizer.
+
+    Raises:
+        ChatTemplateError: There is no template, or it fails, takes too long or too much memory.
+    """
+    try:
+        return _rendered(tokenizer, conversations, owner, template)
+    except ChatTemplateError as error:
+        raise ChatTemplateError(f"{error}{switch}=false") from error.__cause__
+
+
+def _rendered(
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    owner: str | Path,
+    template: str | None,
+) -> list[str]:
     given = {
         "template": _template(tokenizer, owner) if template is None else template,
         "tokens": tokenizer.special_tokens_map,
-        "prompts": list(prompts),
-        "seconds": SECONDS + len(prompts) // 1_000,
+        "conversations": [[list(one.messages), one.open] for one in conversations],
+        "seconds": SECONDS + len(conversations) // 1_000,
         "memory": MEMORY,
     }
     seconds = int(given["seconds"])
@@ -93,9 +140,7 @@ def as_chats(
 def _template(tokenizer: Any, owner: str | Path) -> str:
     written = getattr(tokenizer, "chat_template", None)
     if not written:
-        raise ChatTemplateError(
-            f"{owner}: the tokenizer has no chat template; set fitness.chat=false"
-        )
+        raise ChatTemplateError(f"{owner}: the tokenizer has no chat template; set ")
     if isinstance(written, dict):
         written = written.get("default")
     if not isinstance(written, str):
@@ -106,5 +151,4 @@ def _template(tokenizer: Any, owner: str | Path) -> str:
 def _error(owner: str | Path, reason: str) -> ChatTemplateError:
     return ChatTemplateError(
         f"{owner}: its chat template cannot be used: {reason}; correct it, or set "
-        "fitness.chat=false"
     )

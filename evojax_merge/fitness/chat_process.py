@@ -10,6 +10,7 @@ import resource
 import sys
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 _LONGEST = 10_000_000
@@ -21,7 +22,7 @@ def main() -> None:
     given = json.load(sys.stdin)
     _limit(given["seconds"], given["memory"])
     try:
-        answer = json.dumps({"texts": [_rendered(given, prompt) for prompt in given["prompts"]]})
+        answer = json.dumps({"texts": [_rendered(given, *one) for one in given["conversations"]]})
     except Exception as error:  # of a stranger's program
         names = [base.__name__ for base in type(error).__mro__]
         known = ("SecurityError", "TemplateSyntaxError", "UndefinedError", "MemoryError")
@@ -30,11 +31,23 @@ def main() -> None:
     sys.stdout.write(answer)
 
 
-def _rendered(given: dict[str, Any], prompt: str | list[dict[str, str]]) -> str:
+def _rendered(given: dict[str, Any], messages: list[dict[str, Any]], begun: bool) -> str:
+    """The text of a conversation, without its system turn where the template refuses that."""
+    try:
+        return _text(given, messages, begun)
+    except TemplateError:
+        others = [message for message in messages if message["role"] != "system"]
+        if len(others) == len(messages):
+            raise
+        return _text(given, others, begun)
+
+
+def _text(given: dict[str, Any], messages: list[dict[str, Any]], begun: bool) -> str:
     texts, _ = render_jinja_template(
-        conversations=[[{"role": "user", "content": prompt}]],
+        conversations=[messages],
         chat_template=given["template"],
-        add_generation_prompt=True,
+        add_generation_prompt=begun,
+        continue_final_message=not begun,
         **given["tokens"],
     )
     if len(texts[0]) > _LONGEST:
