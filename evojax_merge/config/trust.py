@@ -85,8 +85,8 @@ def _factories(group: str, tree: Any) -> Iterator[Factory]:
     if isinstance(tree, Mapping):
         if tree.get(TARGET, MISSING) != MISSING:  # an option may leave it to those built on it
             yield Factory(group, str(tree[TARGET]), tree)
-        if group == "fitness" and isinstance(tree.get(FUNCTION), str):
-            yield Factory(group, tree[FUNCTION], {})
+        if group == "fitness" and tree.get(FUNCTION, MISSING) not in (None, MISSING):
+            yield Factory(group, str(tree[FUNCTION]), {})
         if group == "fitness" and tree.get(INCLUDED) is not None:
             yield Factory(group, f"the tasks of lm-eval in {tree[INCLUDED]}", {})
         if group == "fitness" and tree.get(UNSAFE):

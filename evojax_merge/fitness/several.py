@@ -57,21 +57,8 @@ class SeveralTasks:
             check_number(f"fitness.weights.{name}", weight, 0)
         if not sum(self.weights.values()) > 0:
             raise ValueError("fitness.weights are all 0; at least one task must count")
-        self._flatten()
         self.name = self.name or " + ".join(self.tasks)
         self.tasks = {name: task.on(self.current_split) for name, task in self.tasks.items()}
-
-    def _flatten(self) -> None:
-        """Put the tasks of several that stand for one into its place, with its weight as theirs."""
-        tasks: dict[str, Task] = {}
-        weights: dict[str, float] = {}
-        for name, task in self.tasks.items():
-            inner = task.tasks if isinstance(task, SeveralTasks) else {"": task}
-            for own, part in inner.items():
-                label = f"{name}.{own}" if own else name
-                share = task.weight(own) if isinstance(task, SeveralTasks) else 1.0
-                tasks[label], weights[label] = part, self.weight(name) * share
-        self.tasks, self.weights = tasks, weights
 
     @property
     def reported_split(self) -> str | None:

@@ -23,13 +23,13 @@ def composed(*overrides):
 
 
 # The others are in test_several.py, test_image_classification.py, test_visual_question.py and
-# test_text_to_image.py, and run in tests/config and tests/runs.
+# test_text_to_image.py, and run in tests/config and tests/runs; or in the folder harness.
 @pytest.mark.parametrize(
     "option",
     sorted(
         {*OPTIONS}
         - {"several", "size", "image_classification", "digit_pictures"}
-        - {"visual_question", "text_to_image"}
+        - {"visual_question", "text_to_image", "lm_eval"}
     ),
 )
 def test_every_option_measures(option, write, model, tmp_path):

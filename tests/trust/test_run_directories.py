@@ -80,6 +80,8 @@ def change(run: Path, edit) -> None:
         lambda config: config["strategy"].update(algorithm={"options": [PICKLED]}),
         lambda config: config["fitness"].update(function="strangers_task.task"),
         lambda config: config["fitness"].update(tasks={"a": {"function": "strangers_task.task"}}),
+        lambda config: config["fitness"].update(include_path="tasks"),
+        lambda config: config["fitness"].update(tasks={"a": {"confirm_run_unsafe_code": True}}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["resume", "evaluate"])

@@ -60,10 +60,6 @@ class BoundAnswers(Answers):
         end = None if eos is None else tokenizer.decode(eos, skip_special_tokens=False)
         decoding = decoding_of(kwargs[0], encoder.encoder.directory, end, task)
         encoded = encoder.prompts(prompts, decoding.room)
-        longest = max(map(len, encoded)) + decoding.max_new_tokens
-        encoder.encoder.require_context(
-            longest, "a prompt with its answer", "lower max_new_tokens in generation_config.json"
-        )
         settings = _Settings(
             range(len(items)),
             decoding.max_new_tokens,
