@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -110,7 +110,8 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
 
 def shortened(config: DictConfig) -> DictConfig:
     """A configuration whose answers fit into the 128 tokens that the bundled models read."""
-    for task in (config.fitness, *(config.fitness.get("tasks") or {}).values()):
+    tasks = config.fitness.get("tasks") or {}
+    for task in (config.fitness, *(tasks.values() if OmegaConf.is_dict(tasks) else ())):
         if "max_new_tokens" in task:
             task.max_new_tokens = 20
     return config

@@ -1,6 +1,7 @@
 """Requests as arrays, and answers given back in their order, to a stand-in for the harness."""
 
 import dataclasses
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from evojax_merge.fitness.harness.answers import Limits
 from evojax_merge.fitness.harness.bound import bound_task
 from evojax_merge.fitness.harness.encoding import HarnessEncoder
 from evojax_merge.fitness.harness.judging import Item, Judge
+from evojax_merge.fitness.harness.loading import seeded
 from evojax_merge.fitness.harness.metrics import ItemMetric
 from tests.fitness.conftest import language_model
 
@@ -157,6 +159,19 @@ def test_what_one_program_cannot_do_is_refused():
 def test_a_metric_that_cannot_be_told_is_refused_before_anything_is_computed(process, message):
     with pytest.raises(ValueError, match=f"fake: .*{message}"):
         bound(choices(["a", "b"]), process)
+
+
+def test_numbers_drawn_for_the_harness_are_no_others():
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    expected = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    with seeded():
+        inside = random.random(), np.random.random()  # noqa: NPY002
+    with seeded():
+        assert (random.random(), np.random.random()) == inside  # noqa: NPY002
+    assert (random.random(), np.random.random()) == expected  # noqa: NPY002
 
 
 def test_without_the_harness_the_command_that_installs_it_is_named(monkeypatch):

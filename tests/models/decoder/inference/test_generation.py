@@ -131,18 +131,20 @@ def test_logits_in_pieces_score_as_whole_ones(llama, prompts, monkeypatch, posit
 
 
 def test_what_greedy_decoding_writes_is_told(llama, prompts, monkeypatch):
-    """A model's own next token is marked, and in two of the rows another one, in pieces."""
-    tokens, start = prompts
-    config, params = llama[0].config, alone(llama[0].params)
-    own = modeling.forward(config, llama[0].params, tokens, start, last_only=True)[0].argmax(-1)
-    following = (np.asarray(own) + np.array([[1], [1], [0], [0]])) % config.vocab_size
-    whole = np.concatenate([tokens, following.astype(np.int32)], axis=1)
-    target = np.arange(whole.shape[1])[None] >= np.full((len(whole), 1), tokens.shape[1])
-    monkeypatch.setattr(modeling, "LOGIT_BYTES", 8 * len(tokens) * config.vocab_size)
-    told = jax.jit(make_loglikelihood(config, greedy=True))(params, whole, start, target)[0]
-    np.testing.assert_array_equal(told[:, 1], [0, 0, 1, 1])
-    alike = jax.jit(make_loglikelihood(config))(params, whole, start, target)[0]
-    np.testing.assert_allclose(told[:, 0], alike, rtol=1e-6)
+    """Of all tokens after a prompt it is the likeliest; of two marked ones, if both are."""
+    (first, *_), (begin, *_) = prompts
+    config, size = llama[0].config, llama[0].config.vocab_size
+    tokens = np.tile(np.append(first, 0), (size, 1))
+    tokens[:, -1] = np.arange(size)
+    start, target = np.full(size, begin), np.zeros_like(tokens, bool)
+    target[:, -1] = True
+    monkeypatch.setattr(modeling, "LOGIT_BYTES", 12 * size * size)  # three positions at a time
+    scoring = jax.jit(make_loglikelihood(config, greedy=True))
+    ((values, greedy),) = np.moveaxis(scoring(alone(llama[0].params), tokens, start, target), -1, 1)
+    np.testing.assert_allclose(np.exp(values).sum(), 1, rtol=1e-5)
+    np.testing.assert_array_equal(greedy, np.arange(size) == values.argmax())
+    target[:, 1] = True  # a token of the prompt, at random
+    assert not scoring(alone(llama[0].params), tokens, start, target)[0, :, 1].any()
 
 
 def test_what_stands_in_padding_does_not_matter(llama, prompts):
