@@ -17,6 +17,7 @@ from evojax_merge.api.run_directory import (
     CONFIG_FILE,
     directory_of_all,
     held,
+    keep_code,
     keep_config,
     kept_once_begun,
     started_from,
@@ -88,6 +89,7 @@ def evolve(
             with held(directory):
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
+                keep_code(directory, config)
                 hosts.check_shared(directory)
                 return run(experiment, directory, console, on_start)
 
@@ -97,6 +99,7 @@ def resume(
     console: "Console | None" = None,
     *,
     trust_config: bool = False,
+    force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
@@ -110,11 +113,13 @@ def resume(
         console: Where progress is shown; by default, nowhere.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
+        force: Whether code of the user's own may have changed since the run was begun.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
 
     Raises:
-        ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        ConfigError: The directory holds no run, its configuration is not to be trusted, or code of
+            the user's own has changed.
         HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
@@ -123,10 +128,10 @@ def resume(
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, trust_config)
+        return _resume(directory, console, trust_config, force)
 
 
-def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "Run":
+def _resume(directory: Path, console: "Console | None", trust_config: bool, force: bool) -> "Run":
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     if (links := links_out(directory)) and not trust_config:
         raise ConfigError(
@@ -143,7 +148,9 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "
         ):
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console)
+            experiment = build(config)
+            keep_code(directory, config, force)
+            return run(experiment, directory, console)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 

@@ -22,6 +22,7 @@ from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
     image_classification_task,
 )
+from evojax_merge.fitness.judging import ChatJudge
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
@@ -35,6 +36,7 @@ __all__ = [
     "FRACTION",
     "Batch",
     "BoundTask",
+    "ChatJudge",
     "ClassificationTask",
     "ClassifyBatch",
     "DataError",

@@ -87,6 +87,6 @@ def test_a_run_that_includes_tasks_of_a_stranger_is_refused(folder, tmp_path, ca
     for command in ("resume", "evaluate"):
         with pytest.raises(SystemExit):
             cli.main([command, str(tmp_path / "run")])
-        assert f"the tasks of lm-eval in {folder}" in capsys.readouterr().err
+        assert f"include_path={folder}" in capsys.readouterr().err
     cli.main(["evaluate", str(tmp_path / "run"), "--trust-config"])
     assert "acc" in capsys.readouterr().out
