@@ -5,6 +5,7 @@ import functools
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,8 @@ def _manager_of(names: Sequence[str], include_path: str | None) -> Any:
     """The index of the user's own tasks where that suffices, as that of all takes seconds."""
     if include_path is not None:
         directory = str(at_home(include_path))
+        if not Path(directory).is_dir():
+            raise ValueError(f"fitness.include_path {include_path}: no such directory")
         own = _manager(directory, False)
         if all(name in own.all_subtasks or name in own.all_tags for name in names):
             return own

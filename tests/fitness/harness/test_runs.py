@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import yaml
 
 from evojax_merge import api, cli
 from evojax_merge.search.loop import search
@@ -79,7 +80,9 @@ def test_the_harness_gives_the_export_the_same_scores(folder, tmp_path):
 
 def test_a_search_is_planned(folder, capsys):
     cli.main(["plan", *overrides(folder, "qs_generate,qs_choice")])
-    assert "qs" in capsys.readouterr().out or True
+    printed = capsys.readouterr().out
+    assert "8 evaluations of 64 items" in printed
+    assert "everything fits" in printed
 
 
 def test_a_run_that_includes_tasks_of_a_stranger_is_refused(folder, tmp_path, capsys):
@@ -90,3 +93,5 @@ def test_a_run_that_includes_tasks_of_a_stranger_is_refused(folder, tmp_path, ca
         assert f"include_path={folder}" in capsys.readouterr().err
     cli.main(["evaluate", str(tmp_path / "run"), "--trust-config"])
     assert "acc" in capsys.readouterr().out
+    kept = yaml.safe_load((tmp_path / "run/own_code.yaml").read_text())
+    assert str(folder / "metrics.py") in kept[f"include_path={folder}"]

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.parity
 
 
 def task(folder, *names, **settings):
-    return lm_eval_task(names, include_path=str(folder), **settings)
+    return lm_eval_task(names, **{"include_path": str(folder), **settings})
 
 
 def asked(bound):
@@ -80,6 +80,7 @@ def test_a_configuration_builds_them(folder):
         (["qs_chioce"], {}, "no task 'qs_chioce'.*did you mean qs_choice"),
         (["qs_choice"], {"metric": {"qs_other": "acc"}}, "there is no task 'qs_other'"),
         (["qs_choice"], {"weights": {"qs_choice": 1}}, "there is one task"),
+        (["qs_choice"], {"include_path": "no/such"}, "include_path no/such: no such directory"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(folder, names, settings, message):
