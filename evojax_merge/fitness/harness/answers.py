@@ -11,7 +11,7 @@ from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.fitness.answering import Answers
 from evojax_merge.fitness.harness.decoding import decoding_of
 from evojax_merge.fitness.harness.encoding import HarnessEncoder
-from evojax_merge.fitness.harness.judging import Item
+from evojax_merge.fitness.harness.judging import Item, judged
 
 
 class Limits(NamedTuple):
@@ -80,7 +80,7 @@ class BoundAnswers(Answers):
         found = np.zeros((len(outputs[0]), len(self)), np.float32)
         for rows, tokens in zip(self._rows, outputs, strict=True):
             items = np.array([self._records[row] for row in rows])
-            found[:, rows] = self._verdicts(np.asarray(tokens), items, self._value)
+            found[:, rows] = self._verdicts(np.asarray(tokens), items, self._values)
         return found
 
     def details(
@@ -95,9 +95,8 @@ class BoundAnswers(Answers):
                 found[row] = {"item": int(row), **item.judge.record(item.place, [text])}
         return found
 
-    def _value(self, text: str, number: int) -> float:
-        item = self._all[number]
-        return item.judge.values([(item.place, [text])])[0]
+    def _values(self, texts: Sequence[str], numbers: Sequence[int]) -> list[float]:
+        return judged([self._all[number] for number in numbers], [[text] for text in texts])
 
     def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
         """The texts as the harness's models give them, cut at each text that ends one in turn."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from evojax_merge.fitness.base import Batch
 from evojax_merge.fitness.harness.answers import BoundAnswers, Limits
 from evojax_merge.fitness.harness.encoding import HarnessEncoder
-from evojax_merge.fitness.harness.judging import Item
+from evojax_merge.fitness.harness.judging import Item, judged
 from evojax_merge.fitness.likelihood import Likelihood
 
 
@@ -132,18 +132,6 @@ class BoundLikelihoods:
         """The first row of each item."""
         ends = np.cumsum(self._windows)[np.cumsum(self._requests) - 1]
         return np.concatenate([[0], ends[:-1]])
-
-
-def judged(items: Sequence[Item], answered: Sequence[Sequence[Any]]) -> list[float]:
-    """The numbers of items, of which those of one judge are judged together."""
-    values = [0.0] * len(items)
-    judges = {id(item.judge): item.judge for item in items}
-    for key, judge in judges.items():
-        places = [n for n, item in enumerate(items) if id(item.judge) == key]
-        found = judge.values([(items[n].place, answered[n]) for n in places])
-        for place, value in zip(places, found, strict=True):
-            values[place] = value
-    return values
 
 
 def _spans(

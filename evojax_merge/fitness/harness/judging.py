@@ -148,6 +148,18 @@ class Item(NamedTuple):
         return self.judge.requests[self.place]
 
 
+def judged(items: Sequence[Item], answered: Sequence[Sequence[Any]]) -> list[float]:
+    """The numbers of items, of which those of one judge are judged together."""
+    values = [0.0] * len(items)
+    judges = {id(item.judge): item.judge for item in items}
+    for key, judge in judges.items():
+        places = [n for n, item in enumerate(items) if id(item.judge) == key]
+        found = judge.values([(items[n].place, answered[n]) for n in places])
+        for place, value in zip(places, found, strict=True):
+            values[place] = value
+    return values
+
+
 def plain(value: Any) -> Any:
     """The same value in types of JSON, where it has NumPy's."""
     if isinstance(value, np.generic):

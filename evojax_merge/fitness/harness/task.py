@@ -8,9 +8,9 @@ from typing import Any
 
 from evojax_merge.documents.arguments import check_switch, check_text, check_whole
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.base import BoundTask, Measure
-from evojax_merge.fitness.harness.answers import Limits
-from evojax_merge.fitness.harness.bound import bound_task
+from evojax_merge.fitness.base import Measure
+from evojax_merge.fitness.harness.answers import BoundAnswers, Limits
+from evojax_merge.fitness.harness.bound import BoundLikelihoods, bound_task
 from evojax_merge.fitness.harness.documents import Documents, Wanted
 from evojax_merge.fitness.harness.encoding import HarnessEncoder
 from evojax_merge.fitness.harness.judging import Item, Judge
@@ -118,7 +118,7 @@ class HarnessTask:
         task.current_split = split
         return task
 
-    def bind(self, model: Any) -> BoundTask:
+    def bind(self, model: Any) -> BoundAnswers | BoundLikelihoods:
         """Make the harness's requests of the items, and arrays of these for models like this one.
 
         Raises:
@@ -236,7 +236,7 @@ def lm_eval_task(
         Limits(slots, buckets),
         max_length,
     )
-    found = {}
+    found: dict[str, Any] = {}
     for name, leaves in loaded.items():
         parts = [
             Leaf(task, Documents(task, wanted), choose(task, chosen.get(name))) for task in leaves
