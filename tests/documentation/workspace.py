@@ -97,7 +97,9 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
         fitness = ["text_to_image"]
         given += ["fitness=text_to_image", "fitness.data=prompts.jsonl"]
     own_data = any(word.startswith("fitness.data=") for word in given)
-    several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
+    several = any(
+        name.startswith("[") or name in ("several", "size", "lm_eval") for name in fitness
+    )
     base, sources = SEEN_BY.get(fitness[0] if fitness else "", ("base", ("math", "japanese")))
     if any("text_to_image" in word for word in given):
         base, sources = SEEN_BY["text_to_image"]

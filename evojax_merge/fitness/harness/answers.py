@@ -37,7 +37,6 @@ class _Settings:
     repetition_penalty: float
     beams: int = 1
     stop: tuple[str, ...] = ()
-    language: None = None
 
 
 class BoundAnswers(Answers):
