@@ -32,6 +32,7 @@ ORDER = (
     "config",
     "savers",
     "report",
+    "cards",
     "runs",
     "planning",
     "api",

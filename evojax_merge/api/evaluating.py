@@ -33,6 +33,9 @@ class Evaluation:
     details: list[dict[str, Any]]
     pictures: "Sequence[Drawn]" = ()
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.result!r})"
+
 
 def evaluate(
     model: Model | Route, task: Task, name: str | None = None, *, keep_pictures: bool = False
@@ -42,25 +45,32 @@ def evaluate(
     Args:
         model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
         task: What is measured.
-        name: What the result calls the model; by default, the name of its directory.
+        name: What the result calls the model; by default, the name of its directory, or ``merged``
+            where it was merged from several.
         keep_pictures: Whether the pictures of a task that draws are kept; they are drawn once more.
 
     Raises:
         ValueError: The model cannot be measured by this task.
     """
+    from evojax_merge.fitness.beside import prepare
     from evojax_merge.fitness.drawing.showing import flawed, shown_of
     from evojax_merge.measuring.measure import measure, measure_route
     from evojax_merge.report.results import Result
 
     own = model.pool.skeleton if isinstance(model, Route) else model
     bound = task.bind(own)
+    prepare(bound)
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task, items, flawed=flawed(bound, outputs))
+    result = Result.of(name or _name_of(own), task, items, flawed=flawed(bound, outputs))
     shown: Any = shown_of(bound, every=True) if keep_pictures else None
     pictures = [] if shown is None else shown.pictures(measure(own, shown)[1])
     return Evaluation(result, items, bound.details(outputs, 0), pictures)
+
+
+def _name_of(model: Model) -> str:
+    return model.directory.name if model.recipe is None else "merged"
 
 
 def draw(

@@ -18,11 +18,12 @@ _LONGEST = 10_000_000
 
 
 def main() -> None:
-    """Render every prompt, or say what went wrong with the first that fails."""
+    """Render every chat, or say what went wrong with the first that fails."""
     given = json.load(sys.stdin)
     _limit(given["seconds"], given["memory"])
     try:
-        answer = json.dumps({"texts": [_rendered(given, *one) for one in given["conversations"]]})
+        chats = zip(given["chats"], given["open"], strict=True)
+        answer = json.dumps({"texts": [_rendered(given, turns, begun) for turns, begun in chats]})
     except Exception as error:  # of a stranger's program
         names = [base.__name__ for base in type(error).__mro__]
         known = ("SecurityError", "TemplateSyntaxError", "UndefinedError", "MemoryError")
@@ -31,20 +32,20 @@ def main() -> None:
     sys.stdout.write(answer)
 
 
-def _rendered(given: dict[str, Any], messages: list[dict[str, Any]], begun: bool) -> str:
-    """The text of a conversation, without its system turn where the template refuses that."""
+def _rendered(given: dict[str, Any], turns: list[dict[str, Any]], begun: bool) -> str:
+    """The text of a chat, perhaps without the system's turn where the template refuses that."""
     try:
-        return _text(given, messages, begun)
+        return _text(given, turns, begun)
     except TemplateError:
-        others = [message for message in messages if message["role"] != "system"]
-        if len(others) == len(messages):
+        others = [turn for turn in turns if turn["role"] != "system"]
+        if not given["lenient"] or len(others) == len(turns):
             raise
         return _text(given, others, begun)
 
 
-def _text(given: dict[str, Any], messages: list[dict[str, Any]], begun: bool) -> str:
+def _text(given: dict[str, Any], turns: list[dict[str, Any]], begun: bool) -> str:
     texts, _ = render_jinja_template(
-        conversations=[messages],
+        conversations=[turns],
         chat_template=given["template"],
         add_generation_prompt=begun,
         continue_final_message=not begun,

@@ -6,33 +6,36 @@ It goes on from wherever it stopped.
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.checkpoints import Model, export, lend, load_parts
+from evojax_merge.cards import described
+from evojax_merge.checkpoints import Model, export, lend
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say
+from evojax_merge.fitness.beside import prepare
 from evojax_merge.measuring.heldout import Heldout
-from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
-from evojax_merge.recipes.path import PathRecipe, load_recipe
-from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.front import FOLDER
 from evojax_merge.report.results import (
     Result,
     choice_line,
-    load_results,
     results_table,
     save_results,
 )
+from evojax_merge.runs.left import EXPORT, RESULTS, Run, is_finished, read_run
+from evojax_merge.runs.machine import machine
 from evojax_merge.runs.outcome import Outcome
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
+from evojax_merge.runs.provenance import recorded
 from evojax_merge.runs.searcher import Searcher, random_search
 from evojax_merge.runs.setup import Setup
 from evojax_merge.search.interruption import Interruption, watch
@@ -40,38 +43,13 @@ from evojax_merge.sources.evidence import FOLDER as EVIDENCE
 
 __all__ = ["EVOLVED", "RANDOM", "Run", "left_by", "run"]
 
-RESULTS, EXPORT = "results.json", "export"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a run leaves behind.
-
-    Attributes:
-        directory: The run's directory, which holds ``results.json``, ``recipe.yaml``,
-            ``history.jsonl``, ``checkpoints/``, ``plots/`` and ``export/``, ``evidence/`` where the
-            operator asks for some, and ``images/`` where models draw.
-        recipe: The recipe of the winner.
-        model: The winner; None where plain weights cannot express its path.
-        results: The scores of all methods, on every split that was measured.
-    """
-
-    directory: Path
-    recipe: Recipe | PathRecipe | WeightsRecipe
-    model: Model | None
-    results: list[Result]
-
-    @property
-    def result(self) -> Result:
-        """The winner's result on the split furthest from the search, test where there is one."""
-        return next(result for result in self.results if result.name == EVOLVED)
-
 
 def run(
     experiment: Experiment,
     directory: Path,
     console: Console | None = None,
     on_start: Callable[[], object] = lambda: None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """Carry out an experiment, or the rest of it if the directory holds its beginning.
 
@@ -83,6 +61,7 @@ def run(
         console: Where progress is shown; by default, nowhere.
         on_start: A function that is called when all is checked and the weights are read, by the
             process that writes.
+        facts: What ``provenance.json`` is to say beside versions, machine, hashes and times.
 
     Raises:
         ValueError: Something makes the experiment impossible; no weights are read by then.
@@ -93,22 +72,35 @@ def run(
         console = Console(quiet=True)
     with naming(directory), watch() as interruption:
         setup = set_up(experiment)
+        hashes = setup.hashes()
         if hosts.active():
-            hosts.compare("files", setup.hashes(), "All hosts must read the same models and data")
+            hosts.compare("files", _told(hashes), "All hosts must read the same models and data")
         if hosts.is_first():
             directory.mkdir(parents=True, exist_ok=True)
             _tidy(directory)
         for line in setup.describe():
             say(console, line)
         interruption.agreed()
-        setup.load(directory, functools.partial(say, console))
-        interruption.agreed()
-        if hosts.is_first():
-            on_start()
-        runner = _Runner(experiment, directory, console, interruption)
-        done = runner.run(setup)
+        with recorded(directory, {"seed": experiment.seed, **machine(), **hashes, **facts}):
+            setup.load(directory, functools.partial(say, console))
+            for bound in setup.bound.values():
+                prepare(bound)
+            interruption.agreed()
+            if hosts.is_first():
+                on_start()
+            done = _Runner(experiment, directory, console, interruption).run(setup)
         hosts.barrier()  # or those that write nothing would be gone before it is written
         return done
+
+
+def _told(hashes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Hashes as messages show them."""
+    weights = {f"the sha256 of {name}": one[:12] for name, one in hashes["weights"].items()}
+    items = {
+        f"the sha256 of the items of the {split} split": one[:12]
+        for split, one in hashes["items"].items()
+    }
+    return weights | items
 
 
 def _tidy(directory: Path) -> None:
@@ -126,19 +118,14 @@ def left_by(directory: Path, console: Console | None = None) -> Run | None:
         console: Where it is shown; by default, nowhere.
     """
     console = console or Console(quiet=True)
-    if not (directory / RESULTS).is_file() or not (directory / RECIPE_FILE).is_file():
+    if not is_finished(directory):
         return None
-    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
-    exported = directory / EXPORT
-    parts = None if isinstance(recipe, PathRecipe) else recipe.parts
-    model = load_parts(exported, parts=parts) if exported.is_dir() else None
-    final = results[0].split
-    shown = [result for result in results if result.split == final]
-    console.print(results_table(shown, directory.name))
-    if line := choice_line(shown):
+    found = read_run(directory, with_model=True)
+    console.print(results_table(found.compared, directory.name))
+    if line := choice_line(found.compared):
         say(console, line)
     say(console, f"{directory}: is finished and cannot be written; these are its results as kept")
-    return Run(directory, recipe, model, results)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,16 +174,18 @@ class _Runner:
             stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
             outcome.plot(problem, recipe, stages)
         if self.experiment.export and model is not None:
-            self._export(model)
+            self._export(model, recipe, results)
         return Run(self.directory, recipe, model, [*results, *members])
 
-    def _export(self, model: Model) -> None:
+    def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
         """Write the winner by the first process, to which the others lend their parts of it."""
         if not hosts.is_first():
             lend(model)
-        else:
-            export(model, self.directory / EXPORT, overwrite=True)
-            say(self.console, f"exported to {self.directory / EXPORT}")
+            return
+        target = self.directory / EXPORT
+        beside = described(recipe, model, target, results)
+        export(model, target, overwrite=True, extra=beside)
+        say(self.console, f"exported to {target}")
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; None where there can be none, so that no search is lost."""
