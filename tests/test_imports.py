@@ -62,6 +62,8 @@ ONLY_IN = {
         "report/pictures.py",
     },
     "huggingface_hub": {"checkpoints"},
+    "jinja2": {"exchange", "report/html"},
+    "markupsafe": {"report/html"},
 }
 
 

@@ -1,8 +1,9 @@
 """What a run tells of its searches at their end: curve, front, results and plots."""
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from evojax_merge.params.types import Float
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
+from evojax_merge.report.examples import FILE as EXAMPLES
+from evojax_merge.report.examples import Gathering
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.items import FILE as ITEMS
@@ -34,12 +37,14 @@ from evojax_merge.report.results import (
     noise_line,
     results_table,
 )
+from evojax_merge.report.searches import FILE as SEARCHES
+from evojax_merge.report.searches import Search, Searches
 from evojax_merge.runs.problem import EVOLVED, EXPORTED, Found, Problem
-from evojax_merge.runs.searcher import HISTORY, measure_of
+from evojax_merge.runs.searcher import HISTORY, measure_of, random_search
 from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import HistoryWarning, read_history
 
-PLOTS, IMAGES = "plots", "images"
+PLOTS, IMAGES, REPORT = "plots", "images", "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,11 +164,18 @@ class Outcome:
                 flawed=flawed,
             )
 
-        compared = list(problem.compare(model, found, splits[0]))
-        results = [result(one.name, splits[0], one.items, one.flawed) for one in compared]
-        items: dict[str, dict[str, np.ndarray]] = {
-            splits[0]: {one.name: one.items for one in compared}
-        }
+        gathering = Gathering(self.experiment.task.on(splits[0]), EVOLVED)
+        results: list[Result] = []
+        items: dict[str, dict[str, np.ndarray]] = {splits[0]: {}}
+        for one in problem.compare(model, found, splits[0]):
+            results.append(result(one.name, splits[0], one.items, one.flawed))
+            items[splits[0]][one.name] = one.items
+            if hosts.is_first():
+                with self._beside(EXAMPLES):
+                    gathering.add(one.name, one.items, one.details)
+        if hosts.is_first():
+            with self._beside(EXAMPLES):
+                gathering.save(self.directory)
         for split in splits[1:]:
             own = problem.measure(model, found[EVOLVED], split)
             results.append(result(EVOLVED, split, own))
@@ -220,6 +232,56 @@ class Outcome:
         }
         plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
         problem.plot(recipe, history, plots)
+
+    def keep_searches(self, stages: Sequence[Stage]) -> None:
+        """Keep what the searches are, for reports."""
+        if not hosts.is_first():
+            return
+        task, last = self.experiment.task, stages[-1]
+        every = {stage.name: stage for stage in stages[:-1]} | {EVOLVED: last}
+        if self.experiment.baselines.random_search:
+            every[last.random] = random_search(last.space, last)
+        with self._beside(SEARCHES):
+            Searches.of(
+                task,
+                {
+                    name: Search(
+                        stage.space.describe(),
+                        int(stage.space.dims),
+                        stage.strategy.title,
+                        int(stage.strategy.population_size),
+                        stage.evaluations,
+                        measure_of(stage, task),
+                    )
+                    for name, stage in every.items()
+                },
+            ).save(self.directory)
+
+    def report(self) -> None:
+        """Write the report of the run."""
+        if not hosts.is_first():
+            return
+        with self._beside(REPORT):
+            from evojax_merge.report.html.run import write_report  # and with it jinja2
+
+            write_report(self.directory, finished=True)
+            say(self.console, f"report: {self.directory / REPORT}")
+
+    @contextlib.contextmanager
+    def _beside(self, file: str) -> Iterator[None]:
+        """Do what only helps to read what was found, so that no failure of it ends the run.
+
+        Tasks of strangers, and what they answer, can fail in any way.
+        """
+        try:
+            yield
+        except Exception as error:
+            warnings.warn(
+                f"{self.directory / file}: is not written ({type(error).__name__}: {error}); the "
+                "results are not touched by that",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def show(self, results: list[Result], front: list[Result]) -> None:
         """Print the tables of results."""

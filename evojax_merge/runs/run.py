@@ -140,6 +140,7 @@ class _Runner:
     def run(self, setup: Setup) -> Run:
         searcher = Searcher(self.experiment, self.directory, self.console, self.interruption)
         outcome = Outcome(self.experiment, self.directory, self.console)
+        outcome.keep_searches(setup.stages)
         winners: dict[str, Winner] = {}
         for stage in setup.stages[:-1]:
             problem = stage.problem(winners)
@@ -175,6 +176,7 @@ class _Runner:
             outcome.plot(problem, recipe, stages)
         if self.experiment.export and model is not None:
             self._export(model, recipe, results)
+        outcome.report()
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
