@@ -53,6 +53,7 @@ ONLY_IN = {
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
+    "lm_eval": {"fitness/harness"},
     "PIL": {"fitness", "report/pictures.py"},
     "matplotlib": {
         "report/curves.py",
