@@ -6,8 +6,11 @@ What only runs need (orbax, evosax, matplotlib) is imported by the functions tha
 import contextlib
 import dataclasses
 import datetime
+import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ import numpy as np
 import yaml
 from omegaconf import DictConfig
 
-from evojax_merge import hosts, operators
+from evojax_merge import __version__, hosts, operators
 from evojax_merge.checkpoints import Model, export, load
 from evojax_merge.config import (
     ConfigError,
@@ -27,6 +30,7 @@ from evojax_merge.config import (
     settings_by_key,
 )
 from evojax_merge.documents.files import irregular, links_out, naming, write_whole
+from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.exchange import apply_mergekit, to_mergekit
 from evojax_merge.exchange.pipeline_recipes import apply_to_files
 from evojax_merge.fitness.base import Task
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
     from evojax_merge.report.results import Result
     from evojax_merge.runs.run import Run
 
-CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
+CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
 
 __all__ = [
     "Evaluation",
@@ -266,6 +270,7 @@ def evolve(
     *,
     overrides: Sequence[str] | None = None,
     on_start: Callable[[], object] = lambda: None,
+    callbacks: Sequence[Any] = (),
 ) -> "Run":
     """Search for the best merge.
 
@@ -277,6 +282,9 @@ def evolve(
         console: Where progress is shown; by default, nowhere.
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: A function that is called when all is checked and the weights are read.
+        callbacks: Functions that are told of each generation, with a
+            `evojax_merge.report.course.Generation`, and `evojax_merge.report.course.Listener`
+            objects. What they raise ends the run, which `resume` continues.
 
     With several processes (the configuration's ``distributed``) each calls this, and the first one
     writes.
@@ -298,8 +306,10 @@ def evolve(
     with hosts.together():
         directory = _directory_of_all(directory)
         with keeping(compilation_cache(config)), _kept_once_begun(directory):
+            from evojax_merge.report.course import listeners_of
             from evojax_merge.runs.run import run
 
+            listeners = listeners_of(callbacks)
             config.working_directory = str(Path.cwd())
             text = resolved_yaml(config)
             hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
@@ -308,7 +318,8 @@ def evolve(
                 if hosts.is_first():
                     _keep_config(directory, text, overrides)
                 hosts.check_shared(directory)
-                return run(experiment, directory, console, on_start)
+                with _log_of(directory):
+                    return run(experiment, directory, console, on_start, listeners)
 
 
 def _directory_of_all(directory: str | Path) -> Path:
@@ -327,6 +338,23 @@ def _held(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with locked(directory):
         yield
+
+
+@contextlib.contextmanager
+def _log_of(directory: Path) -> Iterator[None]:
+    """Keep what a run says in its log, in the process that speaks."""
+    if not hosts.is_first():
+        yield
+        return
+    with keeping_log(directory / LOG_FILE):
+        note(
+            f"evojax-merge {__version__}, {_versions()}, process {os.getpid()} on {socket.gethostname()}"
+        )
+        yield
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "transformers"))
 
 
 def _keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> None:
@@ -378,6 +406,7 @@ def resume(
     *,
     trust_config: bool = False,
     distributed: hosts.DistributedConfig | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
@@ -392,6 +421,7 @@ def resume(
             imported and called.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
+        callbacks: As for `evolve`.
 
     Raises:
         ConfigError: The directory holds no run, or its configuration is not to be trusted.
@@ -403,10 +433,15 @@ def resume(
     with hosts.together():
         directory = _directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, trust_config)
+        return _resume(directory, console, trust_config, callbacks)
 
 
-def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "Run":
+def _resume(
+    directory: Path, console: "Console | None", trust_config: bool, callbacks: Sequence[Any]
+) -> "Run":
+    from evojax_merge.report.course import listeners_of
+
+    listeners = listeners_of(callbacks)
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     if (links := links_out(directory)) and not trust_config:
         raise ConfigError(
@@ -420,10 +455,11 @@ def _resume(directory: Path, console: "Console | None", trust_config: bool) -> "
             _held(directory),
             contextlib.chdir(started_from(config)),
             keeping(compilation_cache(config)),
+            _log_of(directory),
         ):
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console)
+            return run(build(config), directory, console, listeners=listeners)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 

@@ -12,12 +12,16 @@ from rich.console import Console
 from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
-from evojax_merge.documents.terminal import say
+from evojax_merge.documents.terminal import say, show
 from evojax_merge.fitness.drawing.showing import Drawn
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.params.types import Float
-from evojax_merge.recipes.coefficients import RECIPE_FILE
+from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
+from evojax_merge.recipes.path import PathRecipe
+from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.report.coefficients import recipe_tables
+from evojax_merge.report.course import Course
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
@@ -32,6 +36,7 @@ from evojax_merge.report.results import (
     noise_line,
     results_table,
 )
+from evojax_merge.runs import steps
 from evojax_merge.runs.problem import EVOLVED, EXPORTED, Found, Problem
 from evojax_merge.runs.searcher import HISTORY, measure_of
 from evojax_merge.runs.setup import Stage
@@ -50,17 +55,20 @@ class Outcome:
         experiment: What was done.
         directory: The run's directory.
         console: Where results are shown.
+        course: What is told how far this is.
     """
 
     experiment: Experiment
     directory: Path
     console: Console
+    course: Course
 
     def keep_curve(self, found: Found, known: Heldout) -> None:
         """Keep how the search's best candidate got better on items that the search never saw."""
         most = self.experiment.budget.curve
         if not most:
             return
+        self.course.begin(steps.CURVE)
         hosts.barrier()  # what one has written is read by all
         points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
         if not points:
@@ -90,6 +98,7 @@ class Outcome:
         task = self.experiment.task
         if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
             return None
+        self.course.begin(steps.FRONT)
         splits = [s for s in ("validation", "search", "test") if s in known.splits]
         tasks = tuple(task.tasks)
         measured = {split: known.objectives(found.front, split) for split in splits}
@@ -151,10 +160,12 @@ class Outcome:
                 flawed=flawed,
             )
 
-        results = [
-            result(one.name, splits[0], one.items, one.flawed)
-            for one in problem.compare(model, found, splits[0])
-        ]
+        results = []
+        self.course.begin(steps.COMPARING)
+        for one in problem.compare(model, found, splits[0]):
+            results.append(result(one.name, splits[0], one.items, one.flawed))
+            self.course.reached(len(results), one.name)
+        self.course.begin(steps.SPLITS)
         for split in splits[1:]:
             results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
         return results
@@ -169,6 +180,7 @@ class Outcome:
         """The results of the front's members on the split that methods are compared on."""
         if front is None:
             return []
+        self.course.begin(steps.MEMBERS)
         task = self.experiment.task.on(known.splits[0])
         cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
         return [
@@ -180,9 +192,11 @@ class Outcome:
         self, problem: Problem, model: Model | None, found: Mapping[str, Found]
     ) -> None:
         """Keep what the methods draw of some prompts from the same noise, side by side too."""
+        self.course.begin(steps.PICTURES)
         methods: dict[str, list[Drawn]] = {}
         for name, pictures in problem.drawn(model, found):
             methods[name] = pictures
+            self.course.reached(len(methods), name)
             if not hosts.is_first():
                 continue
             notes = {"model": name}
@@ -197,6 +211,7 @@ class Outcome:
 
     def plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
         """Draw what the searches did and what they found."""
+        self.course.begin(steps.PLOTS)
         plots = self.directory / PLOTS
         plots.mkdir(exist_ok=True)
         history = self.directory / HISTORY
@@ -214,12 +229,17 @@ class Outcome:
         compared = [result for result in results if result.split == final]
         for name, shown in ((self.experiment.task.name, compared), ("front", front)):
             if shown:
-                self.console.print(results_table(shown, name))
+                show(self.console, results_table(shown, name))
             for line in (choice_line(shown), flaw_line(shown)):
                 if line:
                     say(self.console, line)
         line = noise_line([result for result in results if result.name == EVOLVED])
         say(self.console, line)
+
+    def show_recipe(self, recipe: Recipe | PathRecipe | WeightsRecipe) -> None:
+        """Print the coefficients or the path of the winner."""
+        for table in recipe_tables(recipe):
+            show(self.console, table)
 
 
 def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:

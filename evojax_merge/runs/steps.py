@@ -1,0 +1,119 @@
+"""The steps of a run, as they are known before it begins."""
+
+import math
+
+from evojax_merge.config.experiment import MinibatchConfig
+from evojax_merge.fitness.base import BoundTask
+from evojax_merge.report.course import GENERATION, Step
+from evojax_merge.runs.problem import EVOLVED, GALLERY
+from evojax_merge.runs.setup import Setup, Stage
+from evojax_merge.spaces import kind_of
+
+READING, BUILDING, COMPARING = "reading the models", "building the winner", "comparing"
+FRONT, CURVE, SPLITS, MEMBERS = "front", "curve", "the other splits", "comparing the front"
+PICTURES, PLOTS, EXPORTING = "pictures", "plots", "exporting"
+
+_DRAWING = 4.0
+"""The seconds that pictures of a search take, most of them for importing what draws."""
+
+_DISK = 2e8
+"""The bytes a second that an export is assumed to write."""
+
+_PUBLISHED = 3
+
+
+def steps_of(setup: Setup) -> list[Step]:
+    """The steps of an experiment that is set up, in order.
+
+    How many candidates are measured after the search is an upper bound: what is known by then is
+    not measured again.
+    """
+    experiment, last = setup.experiment, setup.stages[-1]
+    searched = [*setup.stages[:-1]]
+    steps = [Step(READING)]
+    for stage in searched:
+        steps += _searching(setup, stage, stage.name)
+    steps += _searching(setup, last, EVOLVED)
+    splits = [one for one in ("test", "validation", "search") if one in setup.bound]
+    final, measured = splits[0], setup.bound
+    if _keeps_front(last):
+        size = last.strategy.population_size
+        steps.append(Step(FRONT, "merge", size, size, len(measured[final])))
+    if points := experiment.budget.curve:
+        steps.append(Step(CURVE, "merge", points, points, len(measured[final])))
+    if experiment.baselines.random_search:
+        steps += _searching(setup, last, last.random)
+    steps.append(Step(BUILDING, seconds=1.0))
+    methods = contestants(setup)
+    steps.append(Step(COMPARING, "merge", methods, methods, len(measured[final])))
+    if others := sum(len(measured[split]) for split in splits[1:]):
+        steps.append(Step(SPLITS, "split", len(splits) - 1, 1, others))
+    if _keeps_front(last):
+        size = last.strategy.population_size
+        steps.append(Step(MEMBERS, "merge", size, size, len(measured[final])))
+    if GALLERY in measured:
+        steps.append(Step(PICTURES, "merge", methods, methods, len(measured[GALLERY])))
+    steps.append(Step(PLOTS, seconds=_DRAWING))
+    if experiment.export:
+        steps.append(Step(EXPORTING, seconds=_bytes(setup) / _DISK))
+    return steps
+
+
+def finalists(name: str) -> str:
+    """What the step is called that chooses the winner of a search."""
+    return f"{name}: finalists"
+
+
+def generations_of(setup: Setup, stage: Stage) -> int:
+    """How many generations a search has, at most."""
+    population = stage.strategy.population_size
+    found = math.ceil(stage.evaluations / population)
+    if (most := setup.experiment.budget.item_evaluations) is not None:
+        found = min(found, math.ceil(most / (population * items_of(setup.bound["search"], stage))))
+    return max(found, 1)
+
+
+def items_of(task: BoundTask, stage: Stage) -> int:
+    """On how many items each candidate of a search is measured."""
+    given = stage.savers.minibatch
+    items = len(task)
+    return items if given is None else min(items, given.get("size", MinibatchConfig.size))
+
+
+def contestants(setup: Setup) -> int:
+    """How many merges and models are compared at the end."""
+    experiment = setup.experiment
+    choice, baselines = experiment.model, experiment.baselines
+    routed = kind_of(experiment.space) == "dataflow"
+    found = 1 + baselines.random_search
+    if baselines.sources:
+        found += len(choice.sources) + (choice.base is not None and not routed)
+    if routed:
+        return found + experiment.export
+    return found + (_PUBLISHED if baselines.published else 0)
+
+
+def _searching(setup: Setup, stage: Stage, name: str) -> list[Step]:
+    """The search of a stage and the choice of its winner."""
+    task, size = setup.bound["search"], stage.strategy.population_size
+    generations = generations_of(setup, stage)
+    items = items_of(task, stage)
+    steps = [Step(name, GENERATION, generations, generations * size, items)]
+    chosen = setup.bound.get("validation")
+    if chosen is None and stage.savers.partial:
+        chosen = task
+    if chosen is not None:
+        count = setup.experiment.budget.finalists
+        steps.append(Step(finalists(name), "merge", count, count, len(chosen)))
+    return steps
+
+
+def _keeps_front(stage: Stage) -> bool:
+    return stage.strategy.hears == "objectives"
+
+
+def _bytes(setup: Setup) -> float:
+    """The bytes of an export, at least."""
+    reference = setup.prepared.reference
+    shapes = reference.family.layout(reference.config).shapes.values()
+    return float(sum(math.prod(shape) for shape in shapes) * setup.prepared.dtype.itemsize)
