@@ -347,9 +347,8 @@ def _log_of(directory: Path) -> Iterator[None]:
         yield
         return
     with keeping_log(directory / LOG_FILE):
-        note(
-            f"evojax-merge {__version__}, {_versions()}, process {os.getpid()} on {socket.gethostname()}"
-        )
+        writer = f"process {os.getpid()} on {socket.gethostname()}"
+        note(f"evojax-merge {__version__}, {_versions()}, {writer}")
         yield
 
 
