@@ -1,121 +1,115 @@
 """``evojax-merge apply`` builds the checkpoint that a recipe, or a mergekit YAML, describes."""
 
-from argparse import Namespace
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.exchange import apply_mergekit, is_mergekit
 from evojax_merge.measuring.compilations import default_cache, keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 
 
-def run(arguments: list[str], console: Console) -> None:
+def run(
+    console: Console,
+    *,
+    recipe: Path,
+    out: Path | None,
+    select: str | None,
+    images: Path | None,
+    overwrite: bool,
+    trust_operator: bool,
+    force: bool,
+    seed: int | None,
+    strict: bool,
+) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows the name of the command.
         console: Where the command says what it did.
+        recipe: The recipe, the YAML of mergekit or the run.
+        out: Where the checkpoint is written, or the pictures.
+        select: Which merge of a front is meant, see `evojax_merge.report.front.Front.select`.
+        images: The prompts to draw instead of writing a checkpoint.
+        overwrite: Whether to replace what is in ``out``.
+        trust_operator: Whether an operator from outside this package may be imported.
+        force: Whether checkpoints may have changed since the recipe was made.
+        seed: The seed of the random masks of a YAML of mergekit.
+        strict: Whether what a YAML of mergekit is warned of is refused.
     """
-    parser = Parser("evojax-merge apply")
-    parser.add_argument("recipe", type=Path, help="recipe.yaml, YAML of mergekit, or a run")
-    parser.add_argument(
-        "--select", help="of a run with a front: knee, an index, or weights as math=0.7,ja=0.3"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="directory, or NAME.safetensors for a pipeline of Stable Diffusion in one file",
-    )
-    parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="PROMPTS",
-        help="draw the prompts of a text file, one a line, or of JSON Lines, and export nothing",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace what is in DIR")
-    parser.add_argument(
-        "--trust-operator",
-        "--trust-config",
-        action="store_true",
-        help="import and run the operator that a recipe or a run names from outside this package",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="merge checkpoints that changed since the recipe"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=None, help="of random masks, for a YAML of mergekit"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="refuse what a YAML of mergekit is warned of"
-    )
-    options = parser.parse_args(arguments)
-    if options.images is None and options.out is None:
-        parser.error("the following arguments are required: --out, or --images")
+    trust = Trust(trust_operator, force)
     with keeping(default_cache()):
-        (_write if options.images is None else _draw)(options, console)
+        if images is not None:
+            _draw(recipe, select, images, out, trust, console)
+            return
+        assert out is not None  # the command line asks for one of the two
+        _check_free(out, overwrite)
+        chosen = _recipe_of(recipe, select)
+        if chosen.resolve().is_relative_to(out.resolve()):
+            raise ValueError(
+                f"{out}: holds {chosen}, which would go with all else in it; give another directory"
+            )
+        if is_mergekit(chosen):
+            apply_mergekit(chosen, out, seed=seed or 0, overwrite=overwrite, strict=strict)
+        else:
+            if strict:
+                raise ValueError(f"--strict: {chosen} is a recipe, which is always read strictly")
+            if seed is not None:
+                raise ValueError(f"--seed: {chosen} is a recipe, which has a seed of its own")
+            _write(chosen, out, overwrite, trust, console)
+    say(console, f"exported to {out}")
 
 
-def _write(options: Namespace, console: Console) -> None:
-    """Build the model that is described, and write it."""
-    if _occupied(options.out) and not options.overwrite:
-        directory = options.out.is_dir()
+class Trust(NamedTuple):
+    """What a user lets a recipe do.
+
+    Attributes:
+        operator: Whether an operator from outside this package may be imported.
+        changed: Whether checkpoints may have changed since the recipe was made.
+    """
+
+    operator: bool
+    changed: bool
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if _occupied(out) and not overwrite:
+        directory = out.is_dir()
         kind = "is not empty; give another directory" if directory else "exists; give another name"
-        raise ValueError(f"{options.out}: {kind}, or --overwrite")
-    options.recipe = _recipe_of(options.recipe, options.select)
-    if options.recipe.resolve().is_relative_to(options.out.resolve()):
-        raise ValueError(
-            f"{options.out}: holds {options.recipe}, which would go with all else in it; give "
-            "another directory"
-        )
-    if is_mergekit(options.recipe):
-        apply_mergekit(
-            options.recipe,
-            options.out,
-            seed=options.seed or 0,
-            overwrite=options.overwrite,
-            strict=options.strict,
-        )
-    elif options.strict:
-        raise ValueError(f"--strict: {options.recipe} is a recipe, which is always read strictly")
-    elif options.seed is not None:
-        raise ValueError(f"--seed: {options.recipe} is a recipe, which has a seed of its own")
-    else:
-        from evojax_merge import api
-        from evojax_merge.recipes.path import load_recipe
-
-        if options.trust_operator:
-            announce_imports(console, api.foreign_operators(load_recipe(options.recipe)))
-        api.apply(
-            options.recipe,
-            options.out,
-            trust_operator=options.trust_operator,
-            force=options.force,
-            overwrite=options.overwrite,
-        )
-    say(console, f"exported to {options.out}")
+        raise ValueError(f"{out}: {kind}, or --overwrite")
 
 
-def _draw(options: Namespace, console: Console) -> None:
+def _write(recipe: Path, out: Path, overwrite: bool, trust: Trust, console: Console) -> None:
+    """Build the model that a recipe describes, and write it."""
+    from evojax_merge import api
+    from evojax_merge.recipes.path import load_recipe
+
+    if trust.operator:
+        announce_imports(console, api.foreign_operators(load_recipe(recipe)))
+    api.apply(recipe, out, trust_operator=trust.operator, force=trust.changed, overwrite=overwrite)
+
+
+def _draw(
+    given: Path, select: str | None, prompts: Path, out: Path | None, trust: Trust, console: Console
+) -> None:
     """Draw pictures by the model of a recipe, as the recipe says."""
     from evojax_merge import api
     from evojax_merge.fitness.drawing.notes import DrawingNotes
     from evojax_merge.recipes.path import load_recipe
     from evojax_merge.report.pictures import save_pictures
 
-    place = options.recipe if options.recipe.is_dir() else options.recipe.parent
-    recipe = _recipe_of(options.recipe, options.select)
+    place = given if given.is_dir() else given.parent
+    recipe = _recipe_of(given, select)
     if is_mergekit(recipe):
         raise ValueError(f"--images: {recipe} is a YAML of mergekit, and pictures need a recipe")
     loaded = load_recipe(recipe)
     notes = DrawingNotes.of(loaded.notes, str(recipe))
-    if options.trust_operator:
+    if trust.operator:
         announce_imports(console, api.foreign_operators(loaded))
-    model = api.merge(recipe, trust_operator=options.trust_operator, force=options.force)
-    pictures = api.draw(model, options.images, notes)
-    folder = options.out or place / "images" / options.images.stem
+    model = api.merge(recipe, trust_operator=trust.operator, force=trust.changed)
+    pictures = api.draw(model, prompts, notes)
+    folder = out or place / "images" / prompts.stem
     texts = {"model": str(recipe), "recipe": recipe.read_text(encoding="utf-8")}
     save_pictures(pictures, folder, texts)
     say(console, f"{len(pictures)} pictures in {folder}")

@@ -27,88 +27,86 @@ from evojax_merge.config import (
     load_config_file,
     read_config_file,
 )
-from evojax_merge.documents.terminal import Parser, announce_imports, say
+from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.report.results import flaw_line, results_table, save_results
 
 
-def run(arguments: list[str], console: Console) -> None:
+def run(
+    console: Console,
+    *,
+    model: str,
+    overrides: list[str],
+    config_dir: Path | None,
+    split: str | None,
+    dtype: str | None,
+    out: Path | None,
+    force: bool,
+    trust: bool,
+) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows the name of the command.
         console: Where the command says what it did.
+        model: The checkpoint, the recipe or the run.
+        overrides: The task; of a run, by default its own.
+        config_dir: A directory of further configuration.
+        split: Which items are measured; by default, those of the search.
+        dtype: The dtype to compute in; by default, that of the checkpoint.
+        out: A directory that keeps the results item by item.
+        force: Whether checkpoints may have changed since the recipe was made.
+        trust: Whether what a recipe or a run names from outside this package may be run.
     """
-    parser = Parser("evojax-merge evaluate")
-    parser.add_argument(
-        "model", help="directory, single file, hub id, recipe.yaml, or the directory of a run"
-    )
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("--split", default=None, help="search, validation or test")
-    parser.add_argument("--dtype", default=None, help="compute in this dtype")
-    parser.add_argument(
-        "--force", action="store_true", help="use checkpoints that changed since the recipe"
-    )
-    parser.add_argument(
-        "--trust-operator",
-        "--trust-config",
-        action="store_true",
-        help="import and run what a recipe or a run names from outside this package",
-    )
-    parser.add_argument("--out", type=Path, default=None, metavar="DIR")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_args(arguments)
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise ValueError(f"--out {options.out}: is a file; give a directory")
-    _check_model_keys(options.overrides)
-    trust = options.trust_operator
-    given, started = Path(options.model).absolute(), Path()
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: is a file; give a directory")
+    _check_model_keys(overrides)
+    given, started = Path(model).absolute(), Path()
     run_config = given / api.CONFIG_FILE
     is_run = run_config.is_file() and not (given / "config.json").exists()
     recipe = None
     if is_run or (given.is_file() and given.suffix != ".safetensors"):
         recipe = given / RECIPE_FILE if is_run else given
-    if recipe is not None and options.dtype is not None:
+    if recipe is not None and dtype is not None:
         raise ValueError("--dtype: a recipe has a dtype of its own")
-    if is_run and not options.overrides:  # by its own measure
+    if is_run and not overrides:  # by its own measure
         if trust:
             announce_imports(console, foreign_factories(read_config_file(run_config)))
         config = load_config_file(run_config, trust=trust)
         started = api.started_from(config)
     else:
-        config = compose(options.overrides, options.config_dir)
+        config = compose(overrides, config_dir)
     # Carriers of an experiment are for what it merges, and not for what is measured here.
-    carriers = carriers_of(config) if _names_carriers(options.overrides) else {}
+    carriers = carriers_of(config) if _names_carriers(overrides) else {}
     if recipe is not None and carriers:
         raise ValueError("model.carriers: a recipe names its own; leave it out")
     with contextlib.chdir(started), keeping(compilation_cache(config)):
         task = build_task(config)
-        if options.split is not None:
-            task = task.on(options.split)
+        if split is not None:
+            task = task.on(split)
         if recipe is None:
-            model = load(_checkpoint(options.model, carriers), options.dtype)
+            measured: Any = load(_checkpoint(model, carriers), dtype)
         else:
-            model = _merged(recipe, options.force, trust, console)
+            measured = _merged(recipe, force, trust, console)
         # Pictures are opened where the paths of the data are relative to.
         name = None if recipe is None else recipe.stem
-        evaluation = api.evaluate(model, task, name, keep_pictures=options.out is not None)
+        evaluation = api.evaluate(measured, task, name, keep_pictures=out is not None)
     console.print(results_table([evaluation.result], task.name))
     if line := flaw_line([evaluation.result]):
         say(console, line)
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        save_results([evaluation.result], options.out / "results.json")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        save_results([evaluation.result], out / "results.json")
         lines = [json.dumps(row, ensure_ascii=False, default=str) for row in evaluation.details]
-        (options.out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (out / "items.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if evaluation.pictures:
             from evojax_merge.report.pictures import save_pictures
 
             notes = {"model": evaluation.result.name}
             if recipe is not None:
                 notes["recipe"] = recipe.read_text(encoding="utf-8")
-            save_pictures(evaluation.pictures, options.out / "images", notes)
+            save_pictures(evaluation.pictures, out / "images", notes)
 
 
 def _names_carriers(overrides: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ from rich.console import Console
 from evojax_merge import api, hosts
 from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
 from evojax_merge.config.sweeping import plan_sweep
-from evojax_merge.documents.terminal import Parser, printable, say
+from evojax_merge.documents.terminal import printable, say
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.running import carry_out
 from evojax_merge.sweeps.several import connect, lay_out_together
@@ -26,36 +26,36 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 """What Hydra takes for ``-m``."""
 
 
-def run(arguments: list[str], console: Console) -> None:
+def run(
+    console: Console, *, words: list[str], config_dir: Path | None, multirun: bool, gpu_each: bool
+) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows the name of the command.
         console: Where the command says what it did.
+        words: Overrides, and flags of Hydra's.
+        config_dir: A directory of further configuration.
+        multirun: Whether values that are separated by commas are swept over.
+        gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
     """
-    parser = Parser("evojax-merge evolve", add_help=False)
-    parser.add_argument("--config-dir", "-cd")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--gpu-each", action="store_true")
-    known, rest = parser.parse_known_args(arguments)
-    overrides = [word for word in rest if "=" in word or word.startswith("~")]
-    flags = [word for word in rest if word not in overrides]
+    overrides = [word for word in words if "=" in word or word.startswith("~")]
+    flags = [word for word in words if word not in overrides]
     for word in flags:  # Hydra repeats those that it does not know, as they are
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
-    if known.multirun or MULTIRUN in overrides:
+    if multirun or MULTIRUN in overrides:
         if flags:
             raise ValueError(f"{flags[0]}: does not go with -m")
-        _sweep(overrides, known.config_dir, known.gpu_each, console)
+        _sweep(overrides, config_dir, gpu_each, console)
         return
-    if known.gpu_each:
+    if gpu_each:
         raise ValueError("--gpu-each: is for the jobs of a sweep; add -m, or leave it out")
     if not flags:  # a misspelt key is named before Hydra starts
-        hosts.start(hosts.DistributedConfig(**compose(overrides, known.config_dir).distributed))
+        hosts.start(hosts.DistributedConfig(**compose(overrides, config_dir).distributed))
         console.quiet = not hosts.is_first()
         told = {word.partition("=")[0]: word for word in overrides if "hydra.run.dir=" in word}
         hosts.compare("settings", told, "Give all hosts the same directory")
-    flags += ["--config-dir", str(Path(known.config_dir).absolute())] if known.config_dir else []
+    flags += ["--config-dir", str(config_dir.absolute())] if config_dir else []
     sys.argv = [
         "evojax-merge",
         *flags,
@@ -96,7 +96,7 @@ def run(arguments: list[str], console: Console) -> None:
         raise failures[0]
 
 
-def _sweep(overrides: list[str], config_dir: str | None, gpu_each: bool, console: Console) -> None:
+def _sweep(overrides: list[str], config_dir: Path | None, gpu_each: bool, console: Console) -> None:
     """Run every combination of the values that are swept over."""
     check_sweep(overrides, config_dir)  # a misspelt key is named by the override that has it
     plan = plan_sweep(overrides, config_dir)

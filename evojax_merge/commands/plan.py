@@ -5,7 +5,6 @@ Its programs are compiled from shapes alone. Neither the machine nor the weights
 
 import json
 import os
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,66 +19,56 @@ from evojax_merge.costs.topologies import (
     parse,
     set_environment,
 )
-from evojax_merge.documents.terminal import Parser, say
+from evojax_merge.documents.terminal import say
 
 if TYPE_CHECKING:
     from evojax_merge.planning.plan import Plan
 
 
-def run(arguments: list[str], console: Console) -> None:
+def run(
+    console: Console,
+    *,
+    overrides: list[str],
+    topology: str,
+    config_dir: Path | None,
+    json_file: Path | None,
+    items: int,
+    prompt_tokens: int,
+    answer_tokens: int | None,
+) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows the name of the command.
         console: Where the command says what it did.
+        overrides: What ``evolve`` would be given.
+        topology: The name of the machine.
+        config_dir: A directory of further configuration.
+        json_file: A file that the plan is written to, too.
+        items: How many items are assumed where there is no data.
+        prompt_tokens: How long their prompts are assumed to be.
+        answer_tokens: How long answers are; by default, as long as they may be.
     """
-    parser = Parser("evojax-merge plan", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--topology",
-        default=LOCAL,
-        help="local, or a machine that need not be there: v5e:4x4, v6e:2x2, v5p:2x2x4, h100:8, "
-        "tpu7x:2x2x1, h200:1, a100:8, b200:8",
-    )
-    parser.add_argument("--config-dir", "-cd", help="a directory with configurations of your own")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the plan there, too")
-    parser.add_argument(
-        "--items", type=_whole, default=128, help="how many items are assumed without fitness.data"
-    )
-    parser.add_argument(
-        "--prompt-tokens",
-        type=_whole,
-        default=256,
-        help="how long prompts are assumed to be without data or a tokenizer",
-    )
-    parser.add_argument(
-        "--answer-tokens",
-        type=_whole,
-        default=None,
-        help="how long answers are; by default, as long as they may be",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for evolve")
-    options = parser.parse_args(arguments)
-    if options.json is not None:
-        _check_file(options.json)
-    topology = parse(options.topology)
-    check_installed(topology)
-    set_environment(topology)  # before JAX starts
+    if json_file is not None:
+        _check_file(json_file)
+    machine = parse(topology)
+    check_installed(machine)
+    set_environment(machine)  # before JAX starts
     found = make_plan(
-        topology,
-        options.overrides,
+        machine,
+        overrides,
         console,
-        config_dir=options.config_dir,
-        items=options.items,
-        prompt_tokens=options.prompt_tokens,
-        answer_tokens=options.answer_tokens,
+        config_dir=config_dir,
+        items=items,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
     )
     from evojax_merge.planning.table import document, show
 
     show(found, console)
-    if options.json is not None:
+    if json_file is not None:
         text = json.dumps(document(found), indent=1, ensure_ascii=False) + "\n"
-        options.json.write_text(text, encoding="utf-8")
-        say(console, f"written to {options.json}")
+        json_file.write_text(text, encoding="utf-8")
+        say(console, f"written to {json_file}")
 
 
 def make_plan(
@@ -87,7 +76,7 @@ def make_plan(
     overrides: Sequence[str],
     console: Console,
     *,
-    config_dir: str | None = None,
+    config_dir: Path | None = None,
     items: int = 128,
     prompt_tokens: int = 256,
     answer_tokens: int | None = None,
@@ -143,12 +132,6 @@ def make_plan(
         )
     finally:
         jax.config.update("jax_enable_compilation_cache", kept)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
 
 
 def _check_file(path: Path) -> None:

@@ -6,44 +6,31 @@ from rich.console import Console
 
 from evojax_merge import api, hosts
 from evojax_merge.config import ConfigError, compose, foreign_factories, read_config_file
-from evojax_merge.documents.terminal import Parser, announce_imports, printable, say
+from evojax_merge.documents.terminal import announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
 DISTRIBUTED = "distributed."
 
 
-def run(arguments: list[str], console: Console) -> None:
+def run(
+    console: Console,
+    *,
+    directory: Path,
+    overrides: list[str],
+    gpu_each: bool,
+    trust_config: bool,
+) -> None:
     """Run the command.
 
     Args:
-        arguments: What follows the name of the command.
         console: Where the command says what it did.
+        directory: The directory of a run or of a sweep.
+        overrides: The processes that go on together; of a sweep also its launcher.
+        gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
+        trust_config: Whether what the configuration names from outside this package may be run.
     """
-    parser = Parser("evojax-merge resume")
-    parser.add_argument("directory", metavar="RUN_DIR|SWEEP_DIR")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="the processes that go on together, distributed.KEY=VALUE (conf/config.yaml has the "
-        "keys); of a sweep also another launcher, hydra/launcher=NAME, or its settings, "
-        "hydra.launcher.KEY=VALUE",
-    )
-    parser.add_argument(
-        "--gpu-each",
-        action="store_true",
-        help="of a sweep: give each process that runs jobs a GPU of its own",
-    )
-    parser.add_argument(
-        "--trust-config",
-        action="store_true",
-        help="import and run what the run's configuration names from outside this package",
-    )
-    flags_first = sorted(arguments, key=lambda word: not word.startswith("-"))
-    options = parser.parse_args(flags_first)
-    directory = Path(options.directory)
-    given = [one for one in options.overrides if one.startswith(DISTRIBUTED)]
-    others = [one for one in options.overrides if not one.startswith(DISTRIBUTED)]
+    given = [one for one in overrides if one.startswith(DISTRIBUTED)]
+    others = [one for one in overrides if not one.startswith(DISTRIBUTED)]
     distributed = hosts.DistributedConfig(**compose(given).distributed)
     if _is_sweep(directory):
         from evojax_merge.sweeps.running import resume_sweep
@@ -52,12 +39,12 @@ def run(arguments: list[str], console: Console) -> None:
             directory,
             console,
             overrides=_of_launchers(others),
-            gpu_each=options.gpu_each,
-            trust_config=options.trust_config,
+            gpu_each=gpu_each,
+            trust_config=trust_config,
             distributed=distributed,
         )
         return
-    if others or options.gpu_each:
+    if others or gpu_each:
         raise ValueError(
             f"{directory}: is no sweep, and a resume of a run takes distributed.KEY=VALUE only; "
             f"leave out {printable(' '.join(others) or '--gpu-each')}"
@@ -71,11 +58,11 @@ def run(arguments: list[str], console: Console) -> None:
         )
         with hosts.together():
             raise error
-    if options.trust_config:
+    if trust_config:
         config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console, trust_config=options.trust_config, distributed=distributed)
+        api.resume(directory, console, trust_config=trust_config, distributed=distributed)
     except Interrupted:
         say(console, f"continue with: evojax-merge resume {directory}")
         raise

@@ -5,12 +5,11 @@ what is printed, text can be written to read backwards, and rich takes brackets 
 of these are shown instead of obeyed.
 """
 
-import argparse
 import io
 import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -77,14 +76,6 @@ def show_warning(console: Console, message: Warning | str, *where: Any) -> None:
 def complain(message: str) -> None:
     """Print an error to the standard error stream."""
     print(printable(message), file=sys.stderr)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser of a command's arguments. Wrong ones may be names that a shell filled in."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the program with the usage and a message of what is wrong."""
-        super().error(printable(message))
 
 
 def _shown(character: str) -> str:

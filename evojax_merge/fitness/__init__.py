@@ -15,6 +15,7 @@ from evojax_merge.fitness.classification import ClassificationTask, classificati
 from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.digit_pictures import digit_pictures_task
 from evojax_merge.fitness.digits import digits_task, load_digits
+from evojax_merge.fitness.external.task import ExternalTask, external_task
 from evojax_merge.fitness.generation import GenerationTask
 from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
@@ -36,6 +37,7 @@ __all__ = [
     "ClassificationTask",
     "ClassifyBatch",
     "DataError",
+    "ExternalTask",
     "FastText",
     "GenerateBatch",
     "GenerationTask",
@@ -57,6 +59,7 @@ __all__ = [
     "corpus_perplexity",
     "digit_pictures_task",
     "digits_task",
+    "external_task",
     "image_classification_task",
     "load_digits",
 ]

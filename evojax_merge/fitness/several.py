@@ -43,6 +43,11 @@ class SeveralTasks:
             )
         for name, task in self.tasks.items():
             check_task(task, f"fitness.tasks.{name}")
+            if isinstance(task, SeveralTasks):
+                raise ValueError(
+                    f"fitness.tasks.{name} is several tasks itself; give one of its objectives, or "
+                    "it alone"
+                )
         known = ", ".join(self.tasks)
         share = dict.fromkeys(self.tasks, 1 / len(self.tasks))
         self.weights = share if self.weights is None else dict(self.weights)

@@ -22,7 +22,7 @@ from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.measuring.candidates import Candidates, MergeFn
 from evojax_merge.measuring.device_memory import Memory, within_memory
 from evojax_merge.measuring.evaluation import Evaluation
-from evojax_merge.measuring.programs import allocate
+from evojax_merge.measuring.programs import HostProgram, allocate
 from evojax_merge.measuring.workload import workload
 from evojax_merge.models import Family
 from evojax_merge.models.ability import Common
@@ -152,10 +152,14 @@ class Evaluator:
             part = genotypes[first : first + step]
             padding = np.repeat(part[-1:], step - len(part), axis=0)
             self.merge(np.concatenate([part, padding]))
-            running = self._start(split, batches)
+            running = self._start(split, batches, len(part))
             if before is not None:
                 finish(*before)
             before = part, running
+            if self.workload.on_host:  # which has done it by now
+                interrupted()  # whatever made it fail is no result of the candidate
+                finish(*before)
+                before = None
         if before is not None:
             finish(*before)
         return Evaluation(np.concatenate(results), np.array(seconds, np.float32), parts_of(task))
@@ -204,10 +208,10 @@ class Evaluator:
             for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
                 yield items, [output[index : index + 1] for output in outputs]
 
-    def _run(self, split: str, batches: "_Placed", candidates: int = 0) -> list[np.ndarray]:
-        running = self._start(split, batches)
+    def _run(self, split: str, batches: "_Placed", count: int | None = None) -> list[np.ndarray]:
+        running = self._start(split, batches, count)
         with self._within_memory(split, batches):
-            return list(self._fetch(running, candidates))
+            return list(self._fetch(running, count or 0))
 
     def _fetch(self, running: list[Array], candidates: int) -> Iterator[np.ndarray]:
         """What the devices have computed, told of as it comes."""
@@ -215,11 +219,16 @@ class Evaluator:
             yield fetch(output)
             self.on_measured(candidates / len(running))
 
-    def _start(self, split: str, batches: "_Placed") -> list[Array]:
-        """What the devices give for each batch, which they may still be computing."""
+    def _start(self, split: str, batches: "_Placed", count: int | None = None) -> list[Array]:
+        """What the devices give for each batch, which they may still be computing.
+
+        The host leaves out the candidates after the first ``count``, which only fill up a chunk.
+        """
         with self._within_memory(split, batches):
             return [
-                program(self._params, self._shared, *batch)
+                program(self._params, self._shared, *batch, count=count)
+                if isinstance(program, HostProgram)
+                else program(self._params, self._shared, *batch)
                 for program, own in zip(self.workload.programs[split], batches, strict=True)
                 for batch in own
             ]

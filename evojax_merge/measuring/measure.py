@@ -48,9 +48,13 @@ def measure_route(
 
 
 def _programs(family: Family, config: Any, task: BoundTask, axes: Any) -> list[Program]:
-    """The program of each of the tasks that a task consists of."""
-    requests = [part.request for part in tasks_of(task)]
-    return [family.ability(request).program(config, request, axes) for request in requests]
+    """The program of each of the tasks that a task consists of, compiled when it is called."""
+    found = []
+    for request in (part.request for part in tasks_of(task)):
+        ability = family.ability(request)
+        program = ability.program(config, request, axes)
+        found.append(program if ability.on_host else jax.jit(program))
+    return found
 
 
 def _measure(
@@ -60,7 +64,7 @@ def _measure(
         params = jax.device_put(params)
     outputs = [
         fetch(run(params, *batch))
-        for run, part in zip(map(jax.jit, programs), tasks_of(task), strict=True)
+        for run, part in zip(programs, tasks_of(task), strict=True)
         for batch in part.batches
     ]
     return task.score(outputs)[0], outputs

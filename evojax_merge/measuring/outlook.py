@@ -45,6 +45,9 @@ def outlook(evaluator: Evaluator, population: int, evaluations: int, items: int)
         f"each{split}; models take {held / 1e9:.3g} GB"
     )
     figures = figures_of(device)
+    if work.on_host:
+        tail = "candidates are written for a measure of your own, whose time is not known"
+        return [first, tail]
     if figures is None:
         return [first]
     first += f" of {figures.memory / 1e9:.3g} GB"

@@ -103,6 +103,22 @@ def running_program(program: Callable[..., Array], candidates: Candidates, mesh:
     return jax.jit(run)
 
 
+class HostProgram:
+    """A program that the host carries out on candidates, without compiling anything.
+
+    Args:
+        program: The function (parameters, *fields of a batch, ``count``) -> outputs.
+        candidates: How candidates are held.
+    """
+
+    def __init__(self, program: Callable[..., Any], candidates: Candidates) -> None:
+        self._program, self._candidates = program, candidates
+
+    def __call__(self, part: Any, shared: Any, *batch: Any, count: int | None = None) -> Any:
+        """What the program gives for the first ``count`` candidates; by default, for all."""
+        return self._program(self._candidates.params(part, shared), *batch, count=count)
+
+
 def population_shapes(candidate: Any, axes: Any, count: int, mesh: Mesh, layout: Layout) -> Any:
     """The shapes of the parameters of ``count`` candidates, spread over the mesh."""
     together = jax.tree.map(

@@ -15,6 +15,7 @@ from evojax_merge.measuring.candidates import Candidates, MergeFn, whole_models
 from evojax_merge.measuring.device_memory import Memory, is_held_alone
 from evojax_merge.measuring.fitting import plan
 from evojax_merge.measuring.programs import (
+    HostProgram,
     laid_out,
     merging_program,
     population_shapes,
@@ -54,6 +55,11 @@ class Workload(NamedTuple):
     stack: Callable[..., Any]
     requests: dict[str, list[Request]]
     programs: dict[str, list[Any]]
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host carries out one of the programs, on one candidate after another."""
+        return any(isinstance(one, HostProgram) for own in self.programs.values() for one in own)
 
     @property
     def parameters(self) -> int:
@@ -138,14 +144,18 @@ def workload(
         stack=stacking_program(candidates, buffer),
         requests=planned.requests,
         programs={
-            name: [
-                running_program(
-                    family.ability(request).program(config, request, candidates.param_axes),
-                    candidates,
-                    mesh,
-                )
-                for request in own
-            ]
+            name: [_running(family, config, request, candidates, mesh) for request in own]
             for name, own in planned.requests.items()
         },
     )
+
+
+def _running(
+    family: Family, config: Any, request: Request, candidates: Candidates, mesh: Mesh
+) -> Any:
+    """The program that candidates are run by."""
+    ability = family.ability(request)
+    program = ability.program(config, request, candidates.param_axes)
+    if ability.on_host:
+        return HostProgram(program, candidates)
+    return running_program(program, candidates, mesh)

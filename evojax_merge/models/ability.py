@@ -65,9 +65,12 @@ class Ability(abc.ABC):
     Attributes:
         one_by_one: Whether a program computes candidates one after another, so that nothing is
             gained where a device holds several.
+        on_host: Whether a program is a function of the host, which is not compiled. It takes how
+            many candidates count as ``count``, and leaves out those that only fill up a chunk.
     """
 
     one_by_one: ClassVar[bool] = False
+    on_host: ClassVar[bool] = False
 
     @abc.abstractmethod
     def program(self, config: Any, request: Any, axes: Any) -> Program:

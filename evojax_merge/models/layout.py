@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+import numpy as np
 
 from evojax_merge.params.tree import unflatten
 from evojax_merge.params.types import Params
@@ -242,6 +243,13 @@ class Layout:
         """
         return self._with_layers(params, lambda leaf, layer: leaf[layer])
 
+    def roll(self, params: Params) -> Params:
+        """Return the tree on the host that `unroll` was given, whose layers are stacked again."""
+        for stack in self.stacks.values():
+            if stack.unrolled:
+                params = _replaced(params, stack.name.split("."), _stacked)
+        return params
+
     def unrolled_axes(self) -> dict[str, object]:
         """Return the axis of the population in each leaf of an unrolled tree."""
         return self._with_layers(self.population_axes(), lambda axis, _: axis - 1)
@@ -260,6 +268,13 @@ def _layers(depth: int, layer_of: Callable[[Any, int], Any], leaves: Params) -> 
         jax.tree.map(functools.partial(lambda layer, leaf: layer_of(leaf, layer), layer), leaves)
         for layer in range(depth)
     )
+
+
+def _stacked(layers: Any) -> Params:
+    """Return one tree with a leading axis of layers, which what is no tuple has already."""
+    if not isinstance(layers, tuple):
+        return layers
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *layers)
 
 
 def _replaced(tree: Params, path: Sequence[str], fn: Callable[[Any], Any]) -> Params:

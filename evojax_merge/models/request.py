@@ -244,6 +244,23 @@ class Compute(Request):
 
 
 @dataclasses.dataclass(frozen=True)
+class HandOver(Request):
+    """This request hands each candidate, one after another, to a function on the host.
+
+    It is for measures that no program of ours computes. Fields of a batch are not read. Outputs are
+    those of the function, float32 ``[pop, numbers]``.
+
+    Attributes:
+        function: The function from the parameters of one model, on the host and as the layout has
+            them, to its numbers.
+    """
+
+    needs: ClassVar[str] = "be written as a checkpoint"
+    predicts: ClassVar[bool] = False
+    function: Callable[[Params], Float[np.ndarray, " numbers"]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Several(Request):
     """This request joins those of several tasks (see `evojax_merge.fitness.several`)."""
 

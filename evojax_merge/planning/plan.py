@@ -24,6 +24,7 @@ from evojax_merge.measuring.needs import (
     running_bytes,
     work_of,
 )
+from evojax_merge.measuring.programs import HostProgram
 from evojax_merge.models.split import MODEL, POP, bytes_per_device
 from evojax_merge.planning.least import least_bytes
 from evojax_merge.planning.outline import Search, outline
@@ -250,6 +251,11 @@ def _planned(
     share = _share(search)
     for split, index, batch in _wanted(outlined.tasks, batches):
         request = work.requests[split][index]
+        if isinstance(work.programs[split][index], HostProgram):
+            notes.append(
+                "what the measure of your own takes, and writing candidates, is not counted"
+            )
+            continue
         key = (index, request, str(jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), batch)))
         done = work_of(request, batch, work.candidates.hops, answer_tokens)
         if key not in counted:

@@ -1,5 +1,6 @@
-"""95 % intervals of a mean over items, and of a weighted sum of such means."""
+"""95 % intervals of a mean over items, of paired differences, and of a weighted sum of means."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from evojax_merge.params.types import Float
 
 LEVEL = 0.95
+_NORMAL = 1.959963984540054
+"""The quantile of the normal distribution that 95 % intervals reach to."""
 _RESAMPLES = 2_000
 
 
@@ -26,6 +29,38 @@ def interval(items: Float[np.ndarray, " items"]) -> tuple[float, float]:
         test = stats.binomtest(int(items.sum()), items.size)
         found = test.proportion_ci(LEVEL, method="wilson")
         return float(found.low), float(found.high)
+    return _bootstrap(items)
+
+
+def paired_interval(
+    items: Float[np.ndarray, " items"], others: Float[np.ndarray, " items"]
+) -> tuple[float, float]:
+    """The confidence interval of the mean difference of two methods on the same items.
+
+    Where every result is 0 or 1, it is the adjusted Wald interval of Bonett & Price (Adjusted Wald
+    confidence interval for a difference of binomial proportions based on paired data, 2012), which
+    has a width even where the methods differ on no item. Otherwise it is the percentile bootstrap
+    of the differences, as in `interval`. Without finite differences, or with fewer than two that
+    are not of 0 and 1, both ends are nan.
+
+    Args:
+        items: The results of a method.
+        others: Those of the method that it is compared with, in the same order.
+    """
+    items, others = np.asarray(items, np.float64), np.asarray(others, np.float64)
+    differences, number = items - others, items.size
+    if not number or not np.isfinite(differences).all():
+        return float("nan"), float("nan")
+    if not np.isin([items, others], (0.0, 1.0)).all():
+        return _bootstrap(differences)
+    more, less = ((np.sum(differences == sign) + 1) / (number + 2) for sign in (1, -1))
+    middle = float(more - less)
+    reach = _NORMAL * math.sqrt((more + less - middle**2) / (number + 2))
+    return max(-1.0, middle - reach), min(1.0, middle + reach)
+
+
+def _bootstrap(items: np.ndarray) -> tuple[float, float]:
+    """The percentile bootstrap of a mean with a fixed seed, of finite numbers."""
     if items.size < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(0)

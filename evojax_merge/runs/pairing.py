@@ -1,5 +1,6 @@
 """How a strategy gets a problem's seeds and gradients, and who scores the candidates."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +9,8 @@ import numpy as np
 
 from evojax_merge import hosts
 from evojax_merge.config.experiment import Savers
-from evojax_merge.fitness.several import parts_of
+from evojax_merge.fitness.external.task import BoundExternal
+from evojax_merge.fitness.several import parts_of, tasks_of
 from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.params.types import Population
 from evojax_merge.runs.problem import Problem
@@ -56,7 +58,15 @@ def pair(
     if strategy.scores_itself:
         return Pair(strategy, _by_own_score(strategy), lambda rows, generations: None)
     scorer = _make_scorer(problem, strategy, savers, interrupted)
-    return Pair(strategy, scorer, scorer.resume)
+
+    def resume(rows: list[dict[str, Any]], generations: int) -> None:
+        if any(math.isfinite(row["fitness"]) for row in rows):
+            for part in tasks_of(problem.evaluator.tasks["search"]):
+                if isinstance(part, BoundExternal):
+                    part.has_worked()
+        scorer.resume(rows, generations)
+
+    return Pair(strategy, scorer, resume)
 
 
 def _make_scorer(

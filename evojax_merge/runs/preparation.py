@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from evojax_merge.config.experiment import Experiment
+from evojax_merge.fitness.several import tasks_of
+from evojax_merge.models.request import HandOver
 from evojax_merge.runs.dataflow import DataflowSetup
 from evojax_merge.runs.hybrid import HybridSetup
 from evojax_merge.runs.joint import JointSetup
@@ -32,7 +34,14 @@ def set_up(experiment: Experiment) -> Setup:
             "search.curve measures candidates of the history again, and with space=weights the "
             "history has no genotypes; leave it out"
         )
-    setup = _KINDS[kind_of(experiment.space)](experiment)
+    kind = kind_of(experiment.space)
+    setup = _KINDS[kind](experiment)
+    handed = any(isinstance(one.request, HandOver) for one in tasks_of(setup.bound["search"]))
+    if handed and kind in ("dataflow", "hybrid", "joint"):
+        raise ValueError(
+            f"{experiment.task.name}: a measure of your own is given checkpoints, which a path "
+            "through layers is not; search parameters (space=parameter_layers) or weights"
+        )
     for stage in setup.stages:
         task = setup.bound["search"]
         stage.savers = fitting(experiment.savers, task, stage.strategy)

@@ -4,6 +4,7 @@ Here commands are read and their configurations built; `test_whole_runs` runs th
 """
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -13,9 +14,9 @@ from importlib.util import find_spec
 import pytest
 from rich.console import Console
 
-from evojax_merge.cli import COMMANDS, main
+from evojax_merge.cli import main
+from evojax_merge.commands.app import COMMANDS, app
 from evojax_merge.config import build, check_sweep, compose
-from evojax_merge.documents.terminal import Parser
 from tests.documentation.pages import PAGES, ROOT, blocks, called, commands, name_of
 from tests.documentation.workspace import filled_in, furnish
 
@@ -37,6 +38,7 @@ def test_no_command_goes_unread():
         *COMMANDS,
         "--version",
         "--help",
+        "--install-completion",
     }
 
 
@@ -56,31 +58,26 @@ def test_configurations_are_built(command, directory, monkeypatch):
         build(config)
 
 
-class _ReadError(Exception):
-    """Raised in the place of what a command does once it has read its arguments."""
-
-
 @pytest.mark.parametrize(
     "command",
     [c for name in COMMANDS if name != "evolve" for c in called("evojax-merge", name)],
     ids=name_of,
 )
-def test_arguments_are_read(command, monkeypatch):
-    def parse(self, arguments, read=Parser.parse_args):
-        read(self, arguments)
-        raise _ReadError
+def test_arguments_are_read(command):
+    read = []
 
-    monkeypatch.setattr(Parser, "parse_args", parse)
-    module = importlib.import_module(f"evojax_merge.commands.{command.words[1]}")
-    with pytest.raises(_ReadError):
-        module.run(list(command.words[2:]), Console())
+    def carry_out(name, **options):
+        module = importlib.import_module(f"evojax_merge.commands.{name}")
+        inspect.signature(module.run).bind(Console(), **options)
+        read.append(name)
+
+    app(list(command.words[1:]), obj=carry_out, standalone_mode=False)
+    assert read == [command.words[1]] or "--help" in command.words
 
 
 @pytest.mark.parametrize("flag", ["--version", "--help"])
 def test_the_program_tells_of_itself(flag, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main([flag])
-    assert ended.value.code == 0
+    main([flag])
     assert "evojax-merge" in capsys.readouterr().out
 
 

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 import pytest
 
 from evojax_merge import evolve
-from evojax_merge.cli import COMMANDS, main
+from evojax_merge.cli import main
+from evojax_merge.commands.app import COMMANDS
 from evojax_merge.config import compose
 from tests.documentation.pages import blocks, called, name_of
 from tests.documentation.test_commands import EVOLVE, NEEDS

@@ -77,6 +77,7 @@ def check_split(folder, overrides, parts=(1, 2)):
         check_same(folder / f"split{model}", folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_winner_that_two_processes_hold_in_parts_is_exported(tmp_path):
     check_split(tmp_path, [*DIGITS, "baselines.published=false"], parts=(2,))
 

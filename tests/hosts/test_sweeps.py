@@ -18,6 +18,7 @@ def alone(zygote, command, log):
     assert zygote.wait(zygote.run(command, log)) == 0, log.read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_do_a_sweep_to_the_bits_of_one(zygote, tmp_path):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
     codes, (first, second) = Pair(zygote, evolve(sweep, "seed=0,1"), tmp_path).wait()

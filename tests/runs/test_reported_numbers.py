@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from evojax_merge import evolve
-from evojax_merge.commands import evaluate
+from evojax_merge.cli import main
 from evojax_merge.config import ConfigError, build_task, compose
 from evojax_merge.documents.bundled import experiments_directory
 from evojax_merge.fitness import load_digits
@@ -128,14 +128,14 @@ def test_one_file_can_be_divided(one_file, tmp_path):
     assert "chosen by results" not in printed
 
 
-def test_evaluate_reports_the_fitness_and_every_task(tmp_path):
+def test_evaluate_reports_the_fitness_and_every_task(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "160")
     base = f"{experiments_directory()}/digits/sources/low"
-    console = Console(width=160, file=io.StringIO())
-    evaluate.run([base, *TWO, "--split", "test", "--out", str(tmp_path / "scores")], console)
+    main(["evaluate", base, *TWO, "--split", "test", "--out", str(tmp_path / "scores")])
     (row,) = json.loads((tmp_path / "scores" / "results.json").read_text())
     total = sum(WEIGHTS[name] * task["score"] for name, task in row["tasks"].items())
     assert row["score"] == pytest.approx(total)
-    printed = printed_on(console)
+    printed = capsys.readouterr().out
     assert "fitness = 0.9 × accuracy (few) + 0.1 × accuracy (many)" in printed
     assert "many: accuracy, %" in printed
 

@@ -127,7 +127,7 @@ def test_in_another_thread_nothing_is_caught():
 
 @pytest.mark.parametrize("made_of_it", [None, ValueError, RuntimeError])
 def test_a_library_that_makes_another_error_of_it_does_not_hide_it(monkeypatch, capsys, made_of_it):
-    def run(arguments, console):
+    def run(console, **options):
         try:
             signal.raise_signal(signal.SIGINT)
         except BaseException:
@@ -137,7 +137,7 @@ def test_a_library_that_makes_another_error_of_it_does_not_hide_it(monkeypatch, 
 
     monkeypatch.setattr("evojax_merge.commands.apply.run", run)
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["apply"])
+        cli.main(["apply", "recipe.yaml", "--out", "there"])
     assert stopped.value.code == 130
     out, err = capsys.readouterr()
     assert "stopped by SIGINT" in out

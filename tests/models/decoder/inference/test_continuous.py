@@ -70,7 +70,8 @@ def test_answers_are_those_written_together(name, size, prompts):
     np.testing.assert_array_equal(found, together)
 
 
-@pytest.mark.parametrize("shallow", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shallow", [True, False])
 def test_stacked_caches_take_prompts_too(shallow, prompts, monkeypatch):
     config, params = models("mistral")
     monkeypatch.setattr(cache, "WRITTEN_OUT", 8 if shallow else 0)
