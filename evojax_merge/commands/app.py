@@ -166,6 +166,20 @@ def resume(
 
 
 @app.command()
+def show(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN|SWEEP", help="The directory of a run or of a sweep.")
+    ],
+) -> None:
+    """Say how a run or a sweep stands, while it goes on too: time left, best merge so far.
+
+    It reads alone, and needs neither the models nor an accelerator.
+    """
+    _hand_over(context, directory=directory)
+
+
+@app.command()
 def apply(
     context: typer.Context,
     recipe: Annotated[

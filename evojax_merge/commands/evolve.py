@@ -85,8 +85,6 @@ def run(
             raise
         except (ValueError, OSError) as error:  # which Hydra would comment on
             failures.append(error)
-            return
-        say(console, f"everything is in {directory}")
 
     try:
         job()

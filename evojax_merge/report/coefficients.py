@@ -43,9 +43,9 @@ def _coefficients(recipe: Recipe, name: str) -> Table:
     operator = recipe.operator.rpartition(".")[2]
     segments, count = recipe.segments, len(recipe.segments)
     full = count * len(recipe.coefficients) <= _COLUMNS
-    title = f"{name}: {operator} of {len(sources)} source{'s' * (len(sources) > 1)}"
+    title = f"{name}: {operator}"
     if not full:
-        title += f", the least – the largest of {count} segments (mean)"
+        title += f"; of {count} segments the least – the largest (mean)"
     table = Table(title=cell(title), title_justify="left")
     table.add_column("source", overflow="fold")
     own: list[list[str]] = [[] for _ in sources]

@@ -68,7 +68,7 @@ class StatusFile(Listener):
     """Keeps the file up to date. A full disk ends nothing here; saving the search tells of it."""
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self._last = float("-inf")
         self._best: dict[str, dict[str, Any]] = {}
 
     def on_begin(self, course: Course) -> None:
@@ -93,6 +93,8 @@ class StatusFile(Listener):
             "evaluations": generation.evaluations,
             "shown": f"{generation.measure.head} {generation.measure.text(generation.best)}",
         }
+        if generation.number == 1:
+            self._last = float("-inf")
         self.on_progress(course)
 
     def on_end(self, course: Course, error: BaseException | None) -> None:

@@ -28,6 +28,7 @@ from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.pictures import folder_of, plot_gallery, save_pictures
 from evojax_merge.report.plots import plot_fitness
+from evojax_merge.report.remarks import no_better
 from evojax_merge.report.results import (
     Result,
     choice_line,
@@ -37,7 +38,14 @@ from evojax_merge.report.results import (
     results_table,
 )
 from evojax_merge.runs import steps
-from evojax_merge.runs.problem import EVOLVED, EXPORTED, Found, Problem
+from evojax_merge.runs.problem import (
+    EVOLVED,
+    EXPORTED,
+    RANDOM,
+    RANDOM_PATHS,
+    Found,
+    Problem,
+)
 from evojax_merge.runs.searcher import HISTORY, measure_of
 from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import HistoryWarning, read_history
@@ -56,12 +64,15 @@ class Outcome:
         directory: The run's directory.
         console: Where results are shown.
         course: What is told how far this is.
+        items: The results of every method on the items of the split that methods are compared on,
+            once they are compared.
     """
 
     experiment: Experiment
     directory: Path
     console: Console
     course: Course
+    items: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def keep_curve(self, found: Found, known: Heldout) -> None:
         """Keep how the search's best candidate got better on items that the search never saw."""
@@ -164,6 +175,7 @@ class Outcome:
         self.course.begin(steps.COMPARING)
         for one in problem.compare(model, found, splits[0]):
             results.append(result(one.name, splits[0], one.items, one.flawed))
+            self.items[one.name] = one.items
             self.course.reached(len(results), one.name)
         self.course.begin(steps.SPLITS)
         for split in splits[1:]:
@@ -235,6 +247,9 @@ class Outcome:
                     say(self.console, line)
         line = noise_line([result for result in results if result.name == EVOLVED])
         say(self.console, line)
+        others = [result for result in compared if result.name != EXPORTED]
+        for line in no_better(others, self.items, EVOLVED, (RANDOM, RANDOM_PATHS)):
+            say(self.console, line, label="note:")
 
     def show_recipe(self, recipe: Recipe | PathRecipe | WeightsRecipe) -> None:
         """Print the coefficients or the path of the winner."""

@@ -32,11 +32,12 @@ from evojax_merge.report.results import (
     results_table,
     save_results,
 )
+from evojax_merge.report.standing import BEST, commands
 from evojax_merge.report.status import StatusFile
 from evojax_merge.runs.outcome import Outcome
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
-from evojax_merge.runs.searcher import BEST, Searcher, random_search
+from evojax_merge.runs.searcher import Searcher, random_search
 from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_of
 from evojax_merge.search.interruption import Interruption, watch
@@ -116,6 +117,9 @@ def run(
                 on_start()
             done = _Runner(experiment, directory, console, interruption, course).run(setup)
         hosts.barrier()  # or those that write nothing would be gone before it is written
+        say(console, f"everything is in {directory}; go on with")
+        for command, what in commands(directory, directory / RECIPE_FILE, finished=True):
+            say(console, f"  {command}  ({what})")
         return done
 
 

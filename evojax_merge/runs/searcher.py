@@ -20,6 +20,7 @@ from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.measuring.outlook import outlook
 from evojax_merge.report.course import Course, Generation
 from evojax_merge.report.hypervolume import best_members
+from evojax_merge.report.standing import BEST
 from evojax_merge.runs.pairing import pair
 from evojax_merge.runs.problem import Found, Problem
 from evojax_merge.runs.setup import Stage
@@ -32,9 +33,6 @@ from evojax_merge.search.state import EvolutionState
 from evojax_merge.strategies import EvosaxStrategy, Setting, Strategy
 
 HISTORY, CHECKPOINTS = "history.jsonl", "checkpoints"
-
-BEST = "best.yaml"
-"""The recipe of the best candidate so far, which is there until the run has its winner."""
 
 
 @dataclasses.dataclass(frozen=True)
