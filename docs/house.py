@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "evojax_merge"
-FACE = ("__init__", "__main__", "cli", "api")
+FACE = ("__init__", "__main__", "cli")
 """Modules at the root that only hand over; together they are one room."""
 
 

@@ -45,7 +45,7 @@ ORDER = (
 ONLY_IN = {
     "pydantic": {"documents/schema.py"},
     "orbax": {"search/checkpointer.py"},
-    "omegaconf": {"config", "api.py", "commands/evolve.py", "sweeps/job.py"},
+    "omegaconf": {"config", "api", "commands/evolve.py", "sweeps/job.py"},
     "hydra": {"config", "commands/evolve.py"},
     "evosax": {"strategies"},
     "optuna": {"strategies/optuna_cma.py"},

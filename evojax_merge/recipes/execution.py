@@ -16,13 +16,8 @@ from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.sources.evidence import collect, prepare
-from evojax_merge.sources.ingredients import (
-    Plan,
-    load_ingredients,
-    load_members,
-    plan,
-    plan_pool,
-)
+from evojax_merge.sources.ingredients import load_ingredients, load_members
+from evojax_merge.sources.plan import Plan, plan, plan_pool
 from evojax_merge.sources.pool import Route, make_pool
 from evojax_merge.sources.reference import Ingredient
 

@@ -36,7 +36,8 @@ from evojax_merge.runs.problem import (
 )
 from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.search.history import read_history
-from evojax_merge.sources.ingredients import Plan, load_members, plan_pool
+from evojax_merge.sources.ingredients import load_members
+from evojax_merge.sources.plan import Plan, plan_pool
 from evojax_merge.sources.pool import Pool, make_pool
 from evojax_merge.sources.reference import Ingredient
 from evojax_merge.spaces.dataflow import DataflowSpace

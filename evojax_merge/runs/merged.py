@@ -22,7 +22,8 @@ from evojax_merge.runs.merging import Merging
 from evojax_merge.runs.problem import EVOLVED, GALLERY, Found, Measured, Problem, Scored
 from evojax_merge.runs.setup import Setup
 from evojax_merge.sources.evidence import FOLDER, collect, prepare
-from evojax_merge.sources.ingredients import Plan, load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import Plan, plan
 from evojax_merge.sources.pool import check_pool
 from evojax_merge.spaces.joint import MERGED
 

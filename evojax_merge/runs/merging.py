@@ -16,7 +16,8 @@ from evojax_merge.params.types import Genotype, Params
 from evojax_merge.recipes.build import merge_recipe, published_merges
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.sources.evidence import Items, pinned
-from evojax_merge.sources.ingredients import Ingredients, Plan
+from evojax_merge.sources.ingredients import Ingredients
+from evojax_merge.sources.plan import Plan
 from evojax_merge.spaces import ParameterSpace
 
 

@@ -21,7 +21,8 @@ from evojax_merge.measuring.mesh import fits_on
 from evojax_merge.operators import Evidence
 from evojax_merge.runs.problem import GALLERY, RANDOM, Problem, Winner
 from evojax_merge.sources.evidence import Items
-from evojax_merge.sources.ingredients import Ingredients, Plan
+from evojax_merge.sources.ingredients import Ingredients
+from evojax_merge.sources.plan import Plan
 from evojax_merge.strategies import Setting, Strategy, make_strategy
 
 

@@ -27,7 +27,8 @@ from evojax_merge.runs.parameter import make_evaluator
 from evojax_merge.search.checkpointer import Checkpointer
 from evojax_merge.search.history import History
 from evojax_merge.search.loop import search
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from evojax_merge.strategies import Setting
 
 PEER = "mergekit to disk, transformers generate"

@@ -34,7 +34,8 @@ from evojax_merge.fitness.base import BoundTask
 from evojax_merge.measuring.mesh import make_mesh
 from evojax_merge.runs.merging import Merging
 from evojax_merge.runs.parameter import make_evaluator
-from evojax_merge.sources.ingredients import Ingredients, load_ingredients, plan
+from evojax_merge.sources.ingredients import Ingredients, load_ingredients
+from evojax_merge.sources.plan import plan
 from evojax_merge.strategies import Setting
 
 PEER = "mergekit to disk, transformers generate"

@@ -15,7 +15,8 @@ from evojax_merge.operators import linear, task_arithmetic
 from evojax_merge.params.low_rank import LowRank
 from evojax_merge.recipes.build import merge_recipe
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from evojax_merge.sources.reference import Ingredient
 from tests.adapters_factory import adapter_tensors, task_vectors, write_adapter
 from tests.checkpoints_factory import (

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evojax_merge import api, evolve
+from evojax_merge.api import run_directory
 from evojax_merge.search.checkpointer import DamagedCheckpointWarning
 from evojax_merge.search.history import HistoryWarning
 from evojax_merge.search.lock import LockedError, ReadOnlyError, locked
@@ -118,7 +119,7 @@ def read_only(monkeypatch):
     def refuse(directory):
         raise ReadOnlyError(errno.EROFS, os.strerror(errno.EROFS), str(directory / ".lock"))
 
-    monkeypatch.setattr(api, "locked", refuse)
+    monkeypatch.setattr(run_directory, "locked", refuse)
 
 
 def test_a_finished_run_that_cannot_be_written_can_be_read(whole, copy, read_only):

@@ -13,7 +13,7 @@ from evojax_merge.fitness.base import Measure, SizeBatch
 from evojax_merge.models.request import Compute, Generate
 from evojax_merge.models.segments import Segment
 from evojax_merge.recipes.coefficients import Recipe
-from evojax_merge.sources.ingredients import plan
+from evojax_merge.sources.plan import plan
 from evojax_merge.sources.reference import Ingredient
 from tests.checkpoints_factory import write_checkpoint
 from tests.exchange.conftest import tensors_of

@@ -16,7 +16,8 @@ from evojax_merge.params.low_rank import Unchanged
 from evojax_merge.params.tree import flatten
 from evojax_merge.recipes.coefficients import Recipe, RecipeError
 from evojax_merge.runs.run import left_by
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 from tests.llava_factory import llava_config, write_llava
 

@@ -24,7 +24,7 @@ from evojax_merge.checkpoints import (
 from evojax_merge.fitness import VisualQuestionTask
 from evojax_merge.models.decoder.windows import window_fields
 from evojax_merge.models.family import DECODER, QWEN_VL
-from evojax_merge.sources.ingredients import plan
+from evojax_merge.sources.plan import plan
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 from tests.llava_factory import picture
 from tests.qwen_vl_factory import TEXT, processor_of, qwen_vl_config, write_qwen_vl

@@ -5,7 +5,8 @@ import pytest
 
 from evojax_merge.checkpoints import CheckpointError
 from evojax_merge.sources import ingredients
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 
 WORDS = [f"w{number}" for number in range(60)]

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from evojax_merge.operators import linear
-from evojax_merge.sources.ingredients import load_ingredients, load_members, plan, plan_pool
+from evojax_merge.sources.ingredients import load_ingredients, load_members
+from evojax_merge.sources.plan import plan, plan_pool
 from tests.checkpoints_factory import tiny_config, write_checkpoint
 from tests.clip_factory import clip_config, write_clip
 from tests.llava_factory import llava_config, write_llava

@@ -11,7 +11,8 @@ from evojax_merge.models.family import UNET
 from evojax_merge.params.low_rank import LowRank, Unchanged, materialise
 from evojax_merge.params.tree import flatten
 from evojax_merge.sources.baked import Baked, split_baked
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from tests.pipelines_factory import (
     folder_tensors,
     original_tensors,

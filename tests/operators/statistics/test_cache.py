@@ -14,7 +14,8 @@ from evojax_merge import api, operators
 from evojax_merge.config import build, compose
 from evojax_merge.operators.statistics import cache as module
 from evojax_merge.operators.statistics.cache import StatisticsCache, default_directory
-from evojax_merge.sources.ingredients import load_ingredients, plan
+from evojax_merge.sources.ingredients import load_ingredients
+from evojax_merge.sources.plan import plan
 from tests.checkpoints_factory import tiny_config, word_tokenizer, write_checkpoint
 from tests.processes import environment
 from tests.trees import init_statistics

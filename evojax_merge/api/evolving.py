@@ -1,0 +1,171 @@
+"""Searching for the best merge, and going on with a search.
+
+What only runs need (orbax, evosax, matplotlib) is imported by the functions that run something.
+"""
+
+import contextlib
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from evojax_merge import hosts
+from evojax_merge.api.merging import check_regular
+from evojax_merge.api.run_directory import (
+    CONFIG_FILE,
+    directory_of_all,
+    held,
+    keep_config,
+    kept_once_begun,
+    log_of,
+    started_from,
+)
+from evojax_merge.config import (
+    ConfigError,
+    build,
+    compilation_cache,
+    compose,
+    load_config_file,
+    resolved_yaml,
+    settings_by_key,
+)
+from evojax_merge.documents.files import links_out
+from evojax_merge.measuring.compilations import keeping
+from evojax_merge.search.lock import ReadOnlyError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evojax_merge.runs.run import Run
+
+
+def evolve(
+    config: DictConfig | Sequence[str],
+    directory: str | Path | None = None,
+    console: "Console | None" = None,
+    *,
+    overrides: Sequence[str] | None = None,
+    on_start: Callable[[], object] = lambda: None,
+    callbacks: Sequence[Any] = (),
+) -> "Run":
+    """Search for the best merge.
+
+    Args:
+        config: A composed configuration, or the overrides that the command line would take, e.g.
+            ``["model.base=DIR", "model.sources=[DIR,DIR]", "fitness.data=items.jsonl"]``.
+        directory: Where everything is left; by default, ``runs/NAME/DATE_TIME``. If it holds the
+            beginning of the same run, that is continued. A refused start leaves no directory.
+        console: Where progress is shown; by default, nowhere.
+        overrides: What the configuration was composed from, kept beside it for tables of sweeps.
+        on_start: A function that is called when all is checked and the weights are read.
+        callbacks: Functions that are told of each generation, with a
+            `evojax_merge.report.course.Generation`, and `evojax_merge.report.course.Listener`
+            objects. What they raise ends the run, which `resume` continues.
+
+    With several processes (the configuration's ``distributed``) each calls this, and the first one
+    writes.
+
+    Raises:
+        ValueError: The configuration, a checkpoint or the data cannot be used; nothing expensive
+            has happened then.
+        HostsError: Several processes cannot go on together.
+        LockedError: Another process is writing the directory.
+        Interrupted: A signal came; `resume` continues.
+    """
+    if not isinstance(config, DictConfig):
+        overrides = list(config)
+        config = compose(config)
+    hosts.start(hosts.DistributedConfig(**config.distributed))
+    if directory is None:
+        stamp = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        directory = Path("runs") / config.name / stamp
+    with hosts.together():
+        directory = directory_of_all(directory)
+        with keeping(compilation_cache(config)), kept_once_begun(directory):
+            from evojax_merge.report.course import listeners_of
+            from evojax_merge.runs.run import run
+
+            listeners = listeners_of(callbacks)
+            config.working_directory = str(Path.cwd())
+            text = resolved_yaml(config)
+            hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
+            experiment = build(config)
+            with held(directory):
+                if hosts.is_first():
+                    keep_config(directory, text, overrides)
+                hosts.check_shared(directory)
+                with log_of(directory):
+                    return run(experiment, directory, console, on_start, listeners)
+
+
+def resume(
+    directory: str | Path,
+    console: "Console | None" = None,
+    *,
+    trust_config: bool = False,
+    distributed: hosts.DistributedConfig | None = None,
+    callbacks: Sequence[Any] = (),
+) -> "Run":
+    """Continue an interrupted run, to the same result to the bit as without the interruption.
+
+    It may go on with other numbers of hosts and devices than it began with. Relative paths in its
+    configuration are read from where it was started. What a finished run left is read where it
+    cannot be written.
+
+    Args:
+        directory: The directory of the run.
+        console: Where progress is shown; by default, nowhere.
+        trust_config: Whether what the run's configuration names from outside this package may be
+            imported and called.
+        distributed: The processes that continue it together, each of which calls this; by default,
+            those of a cluster that is recognised, or this one alone.
+        callbacks: As for `evolve`.
+
+    Raises:
+        ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        HostsError: Several processes cannot go on together.
+        RecipeError: Something in the directory is no regular file.
+        LockedError: Another process is writing the directory.
+    """
+    hosts.start(distributed)
+    with hosts.together():
+        directory = directory_of_all(Path(directory).absolute())
+        hosts.check_shared(directory)
+        return _resume(directory, console, trust_config, callbacks)
+
+
+def _resume(
+    directory: Path, console: "Console | None", trust_config: bool, callbacks: Sequence[Any]
+) -> "Run":
+    from evojax_merge.report.course import listeners_of
+
+    listeners = listeners_of(callbacks)
+    config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
+    if (links := links_out(directory)) and not trust_config:
+        raise ConfigError(
+            f"{links[0]}: leads out of the run's directory, and going on would write elsewhere; "
+            "put a file or a folder in the place of the link, or say that you trust it with "
+            "trust_config=True (--trust-config)"
+        )
+    check_regular(directory)
+    try:
+        with (
+            held(directory),
+            contextlib.chdir(started_from(config)),
+            keeping(compilation_cache(config)),
+            log_of(directory),
+        ):
+            from evojax_merge.runs.run import run
+
+            return run(build(config), directory, console, listeners=listeners)
+    except ReadOnlyError as error:
+        from evojax_merge.runs.run import left_by
+
+        if hosts.active() is None and (finished := left_by(directory, console)) is not None:
+            return finished
+        raise ValueError(
+            f"{error.filename}: cannot be written ({error.strerror}), and the run is not finished; "
+            "copy it to where it can be, and resume the copy"
+        ) from error

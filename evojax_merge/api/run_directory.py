@@ -1,0 +1,102 @@
+"""The directory of a run: who writes it, and what it was asked for."""
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig
+
+from evojax_merge import __version__, hosts
+from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.log import keeping_log, note
+from evojax_merge.search.lock import LockedError, locked
+
+CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
+
+
+def directory_of_all(directory: str | Path) -> Path:
+    """The directory that process 0 writes; that of this process, where it is alone."""
+    if hosts.active() is None:
+        return Path(directory)
+    return Path(hosts.agree(str(Path(directory).absolute())))
+
+
+@contextlib.contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory, which is made if need be, in the process that writes."""
+    if not hosts.is_first():
+        yield
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with locked(directory):
+        yield
+
+
+@contextlib.contextmanager
+def log_of(directory: Path) -> Iterator[None]:
+    """Keep what a run says in its log, in the process that speaks."""
+    if not hosts.is_first():
+        yield
+        return
+    with keeping_log(directory / LOG_FILE):
+        writer = f"process {os.getpid()} on {socket.gethostname()}"
+        note(f"evojax-merge {__version__}, {_versions()}, {writer}")
+        yield
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "transformers"))
+
+
+def keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> None:
+    """Keep a run's configuration in its directory, which may hold the beginning of this run.
+
+    Raises:
+        ValueError: The directory holds another run.
+    """
+    kept = directory / CONFIG_FILE
+    if kept.exists() and kept.read_text(encoding="utf-8") != text:
+        raise ValueError(
+            f"{directory}: holds a run of another configuration; give another directory, or "
+            "continue that run with resume"
+        )
+    if overrides is not None and not kept.exists():
+        keep_overrides(directory, overrides)  # a run that has begun has them
+    with naming(kept):
+        write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
+    """Keep what a run was asked for in its directory, which is made if need be."""
+    file = directory / OVERRIDES_FILE
+    text = yaml.safe_dump(list(overrides))
+    with naming(file):
+        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def kept_once_begun(directory: Path) -> Iterator[None]:
+    """Remove a directory that was not there, or empty, if the block fails before a search."""
+    if not hosts.is_first():
+        yield
+        return
+    new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    try:
+        yield
+    except LockedError:  # of whoever was faster
+        raise
+    except BaseException:
+        if new and not (directory / "checkpoints").exists():
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def started_from(config: DictConfig) -> Path:
+    """The directory from which a run was started, as far as it is still there."""
+    started = Path(config.working_directory or ".")
+    return started if started.is_dir() else Path()
