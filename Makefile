@@ -32,7 +32,7 @@ test: $(VENV)/.installed-test ## the fast test suite
 test-slow: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal
 
-parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
+parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo, and trackers that are talked to
 	$(BIN)/python -m pytest -m 'parity and not slow'
 
 fuzz: $(VENV)/.installed-test ## ten thousand damaged files, none of which may do harm
@@ -112,4 +112,5 @@ $(VENV)/.installed-test: $(VENV)/.installed
 # mergekit's own requirements would pull older versions of ours; merging needs none of the rest.
 $(VENV)/.installed-peer: $(VENV)/.installed-test
 	$(PIP) --no-deps mergekit==0.1.5 peft==0.21.2 accelerate==1.15.0 immutables==0.21
+	$(PIP) --constraint constraints.txt --editable '.[mlflow,wandb]'
 	touch $@

@@ -32,6 +32,7 @@ ORDER = (
     "config",
     "savers",
     "report",
+    "trackers",
     "runs",
     "planning",
     "api",
@@ -57,8 +58,12 @@ ONLY_IN = {
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
+        "trackers/tensorboard.py",
     },
     "huggingface_hub": {"checkpoints"},
+    "tensorboardX": {"trackers/tensorboard.py"},
+    "wandb": {"trackers/weights_and_biases.py"},
+    "mlflow": {"trackers/mlflow.py"},
 }
 
 

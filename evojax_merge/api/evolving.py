@@ -27,10 +27,12 @@ from evojax_merge.config import (
     build,
     compilation_cache,
     compose,
+    flat_settings,
     load_config_file,
     resolved_yaml,
     settings_by_key,
 )
+from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import links_out
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.search.lock import ReadOnlyError
@@ -38,6 +40,7 @@ from evojax_merge.search.lock import ReadOnlyError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evojax_merge.report.course import Listener
     from evojax_merge.runs.run import Run
 
 
@@ -92,12 +95,22 @@ def evolve(
             text = resolved_yaml(config)
             hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
             experiment = build(config)
+            listeners = [*_tracking(experiment, config), *listeners]
             with held(directory):
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
                 hosts.check_shared(directory)
                 with log_of(directory):
                     return run(experiment, directory, console, on_start, listeners)
+
+
+def _tracking(experiment: Experiment, config: DictConfig) -> "list[Listener]":
+    """What has the experiment's tracker follow its run, if there is one."""
+    if experiment.tracker is None:
+        return []
+    from evojax_merge.trackers import Tracking
+
+    return [Tracking(experiment.tracker, experiment.name, flat_settings(config))]
 
 
 def resume(
@@ -159,7 +172,9 @@ def _resume(
         ):
             from evojax_merge.runs.run import run
 
-            return run(build(config), directory, console, listeners=listeners)
+            experiment = build(config)
+            listeners = [*_tracking(experiment, config), *listeners]
+            return run(experiment, directory, console, listeners=listeners)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 

@@ -47,6 +47,11 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
     for group in groups if task is None else (one for one in groups if one != "fitness"):
         _check_option(config[group], group)
         _check_arguments(config[group], group)
+    tracker = None
+    if config.tracker and not described:
+        _check_option(config.tracker, "tracker")
+        _check_arguments(config.tracker, "tracker")
+        tracker = _instantiate(config.tracker)
     operator = _instantiate(config.operator)
     target, arguments = _recipe_operator(config.operator)
     return Experiment(
@@ -71,6 +76,7 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
             **_minibatch(config.savers.minibatch, config.seed),
         ),
         described=described,
+        tracker=tracker,
     )
 
 
