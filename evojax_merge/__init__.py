@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evojax_merge.api import Evaluation, evaluate, evolve, export, load, merge, resume
+    from evojax_merge.api import Evaluation, dry_run, evaluate, evolve, export, load, merge, resume
 
 __version__ = "0.1.0"
 
-__all__ = ["Evaluation", "evaluate", "evolve", "export", "load", "merge", "resume"]
+__all__ = ["Evaluation", "dry_run", "evaluate", "evolve", "export", "load", "merge", "resume"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ What only runs need (orbax, evosax, matplotlib) is imported by the functions tha
 
 import contextlib
 import datetime
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from evojax_merge.config import (
 )
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import links_out
+from evojax_merge.documents.terminal import say
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.search.lock import ReadOnlyError
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from evojax_merge.report.course import Listener
     from evojax_merge.runs.run import Run
+    from evojax_merge.runs.trial import Trial
 
 
 def evolve(
@@ -102,6 +105,30 @@ def evolve(
                 hosts.check_shared(directory)
                 with log_of(directory):
                     return run(experiment, directory, console, on_start, listeners)
+
+
+def dry_run(config: DictConfig | Sequence[str], console: "Console | None" = None) -> "Trial":
+    """Measure one candidate of a search, and say what the whole run would take; it leaves nothing.
+
+    Programs that it compiles are kept in the compilation cache, for the run.
+
+    Args:
+        config: As for `evolve`.
+        console: Where is said what happens; by default, nowhere.
+
+    Raises:
+        ValueError: As for `evolve`.
+    """
+    if not isinstance(config, DictConfig):
+        config = compose(config)
+    hosts.start(hosts.DistributedConfig(**config.distributed))
+    with hosts.together(), keeping(compilation_cache(config)):
+        from rich.console import Console
+
+        from evojax_merge.runs.trial import try_out
+
+        shown = console if console is not None and hosts.is_first() else Console(quiet=True)
+        return try_out(build(config), functools.partial(say, shown))
 
 
 def _tracking(experiment: Experiment, config: DictConfig) -> "list[Listener]":

@@ -264,8 +264,9 @@ class Course:
         if 1 < len(times) < _RECENT:
             times = times[1:]  # the first one of a process compiles
         if self.step.size:
-            each = self.step.size / self.step.amount
-            self._rate = sum(times) / len(times) / each
+            mean = sum(times) / len(times)
+            beside = self.step.seconds / self.step.amount
+            self._rate = max(mean - beside, 0.1 * mean) * self.step.amount / self.step.size
         for listener in self._listeners:
             listener.on_generation(self, generation)
 

@@ -16,6 +16,9 @@ PICTURES, PLOTS, EXPORTING = "pictures", "plots", "exporting"
 _DRAWING = 4.0
 """The seconds that pictures of a search take, most of them for importing what draws."""
 
+_SAVING = 0.1
+"""The seconds that a generation takes beside its measuring: to propose, to learn and to save."""
+
 _DISK = 2e8
 """The bytes a second that an export is assumed to write."""
 
@@ -98,7 +101,7 @@ def _searching(setup: Setup, stage: Stage, name: str) -> list[Step]:
     task, size = setup.bound["search"], stage.strategy.population_size
     generations = generations_of(setup, stage)
     items = items_of(task, stage)
-    steps = [Step(name, GENERATION, generations, generations * size, items)]
+    steps = [Step(name, GENERATION, generations, generations * size, items, _SAVING * generations)]
     chosen = setup.bound.get("validation")
     if chosen is None and stage.savers.partial:
         chosen = task
