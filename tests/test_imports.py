@@ -49,6 +49,7 @@ ONLY_IN = {
     "omegaconf": {"config", "api", "commands/evolve.py", "sweeps/job.py"},
     "hydra": {"config", "commands/evolve.py"},
     "evosax": {"strategies"},
+    "openai": {"fitness/judging/chat_client.py"},
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),

@@ -18,6 +18,7 @@ from evojax_merge.api.run_directory import (
     CONFIG_FILE,
     directory_of_all,
     held,
+    keep_code,
     keep_config,
     kept_once_begun,
     log_of,
@@ -102,6 +103,7 @@ def evolve(
             with held(directory):
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
+                keep_code(directory, config)
                 hosts.check_shared(directory)
                 with log_of(directory):
                     return run(experiment, directory, console, on_start, listeners)
@@ -145,6 +147,7 @@ def resume(
     console: "Console | None" = None,
     *,
     trust_config: bool = False,
+    force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
     callbacks: Sequence[Any] = (),
 ) -> "Run":
@@ -159,12 +162,14 @@ def resume(
         console: Where progress is shown; by default, nowhere.
         trust_config: Whether what the run's configuration names from outside this package may be
             imported and called.
+        force: Whether code of the user's own may have changed since the run was begun.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
         callbacks: As for `evolve`.
 
     Raises:
-        ConfigError: The directory holds no run, or its configuration is not to be trusted.
+        ConfigError: The directory holds no run, its configuration is not to be trusted, or code of
+            the user's own has changed.
         HostsError: Several processes cannot go on together.
         RecipeError: Something in the directory is no regular file.
         LockedError: Another process is writing the directory.
@@ -173,11 +178,15 @@ def resume(
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, trust_config, callbacks)
+        return _resume(directory, console, trust_config, force, callbacks)
 
 
 def _resume(
-    directory: Path, console: "Console | None", trust_config: bool, callbacks: Sequence[Any]
+    directory: Path,
+    console: "Console | None",
+    trust_config: bool,
+    force: bool,
+    callbacks: Sequence[Any],
 ) -> "Run":
     from evojax_merge.report.course import listeners_of
 
@@ -201,6 +210,7 @@ def _resume(
 
             experiment = build(config)
             listeners = [*_tracking(experiment, config), *listeners]
+            keep_code(directory, config, force)
             return run(experiment, directory, console, listeners=listeners)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by

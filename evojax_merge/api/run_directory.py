@@ -12,6 +12,7 @@ import yaml
 from omegaconf import DictConfig
 
 from evojax_merge import __version__, hosts
+from evojax_merge.config import check_own_code, keep_own_code, own_code_of, plain_of
 from evojax_merge.documents.files import naming, write_whole
 from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.search.lock import LockedError, locked
@@ -77,6 +78,28 @@ def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
     text = yaml.safe_dump(list(overrides))
     with naming(file):
         write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:
+    """Keep the hashes of the user's own code that a run imports, which stays what it was.
+
+    Args:
+        directory: The run's directory, which may hold the beginning of the run.
+        config: Its configuration, which is trusted.
+        force: Whether the code may have changed.
+
+    Raises:
+        ConfigError: The code has changed since the run was begun.
+        HostsError: Hosts that carry out the run read different code.
+    """
+    code = own_code_of(plain_of(config))
+    told = {name: repr(files) for name, files in code.items()}
+    hosts.compare("code", told, "All hosts must read the same code of your own")
+    if not hosts.is_first():
+        return
+    if not force:
+        check_own_code(directory, code)
+    keep_own_code(directory, code)
 
 
 @contextlib.contextmanager

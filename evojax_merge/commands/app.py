@@ -40,7 +40,7 @@ GpuEach = Annotated[
     typer.Option("--gpu-each", help="Give each process that runs jobs of a sweep its own GPU."),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Use checkpoints that changed since the recipe was made.")
+    bool, typer.Option("--force", help="Use checkpoints, or code of your own, that changed since.")
 ]
 TrustOperator = Annotated[
     bool,
@@ -168,6 +168,10 @@ def resume(
     ] = None,
     gpu_each: GpuEach = False,
     trust_config: TrustConfig = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on though code of your own has changed since."),
+    ] = False,
 ) -> None:
     """Continue a run, or all jobs of a sweep, after any interruption."""
     _hand_over(
@@ -176,6 +180,7 @@ def resume(
         overrides=overrides or [],
         gpu_each=gpu_each,
         trust_config=trust_config,
+        force=force,
     )
 
 

@@ -21,10 +21,13 @@ from evojax_merge.checkpoints import (
 from evojax_merge.config import (
     build_task,
     carriers_of,
+    check_own_code,
     compilation_cache,
     compose,
     foreign_factories,
     load_config_file,
+    own_code_of,
+    plain_of,
     read_config_file,
 )
 from evojax_merge.documents.terminal import announce_imports, say
@@ -56,7 +59,8 @@ def run(
         split: Which items are measured; by default, those of the search.
         dtype: The dtype to compute in; by default, that of the checkpoint.
         out: A directory that keeps the results item by item.
-        force: Whether checkpoints may have changed since the recipe was made.
+        force: Whether checkpoints may have changed since the recipe was made, and code of the
+            user's own since the run was begun.
         trust: Whether what a recipe or a run names from outside this package may be run.
     """
     if out is not None and out.exists() and not out.is_dir():
@@ -82,6 +86,8 @@ def run(
     if recipe is not None and carriers:
         raise ValueError("model.carriers: a recipe names its own; leave it out")
     with contextlib.chdir(started), keeping(compilation_cache(config)):
+        if is_run and not overrides and not force:
+            check_own_code(given, own_code_of(plain_of(config)))
         task = build_task(config)
         if split is not None:
             task = task.on(split)

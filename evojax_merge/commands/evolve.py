@@ -15,7 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from evojax_merge import api, hosts
-from evojax_merge.config import check_sweep, compose, conf_directory, expand_overrides
+from evojax_merge.config import (
+    check_sweep,
+    compose,
+    conf_directory,
+    continuing,
+    expand_overrides,
+    foreign_factories,
+    plain_of,
+)
 from evojax_merge.config.sweeping import plan_sweep
 from evojax_merge.documents.terminal import printable, say, show
 from evojax_merge.search.interruption import Interrupted
@@ -93,7 +101,8 @@ def run(
             api.evolve(config, directory, console, overrides=chosen, on_start=start)
         except Interrupted:
             if directory.exists():  # something was begun
-                say(console, f"continue with: evojax-merge resume {directory}")
+                trusted = bool(foreign_factories(plain_of(config)))
+                say(console, f"continue with: {continuing(directory, trusted)}")
             raise
         except (ValueError, OSError) as error:  # which Hydra would comment on
             failures.append(error)

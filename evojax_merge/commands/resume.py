@@ -5,7 +5,13 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge import api, hosts
-from evojax_merge.config import ConfigError, compose, foreign_factories, read_config_file
+from evojax_merge.config import (
+    ConfigError,
+    compose,
+    continuing,
+    foreign_factories,
+    read_config_file,
+)
 from evojax_merge.documents.terminal import announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
@@ -19,6 +25,7 @@ def run(
     overrides: list[str],
     gpu_each: bool,
     trust_config: bool,
+    force: bool,
 ) -> None:
     """Run the command.
 
@@ -28,6 +35,7 @@ def run(
         overrides: The processes that go on together; of a sweep also its launcher.
         gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
         trust_config: Whether what the configuration names from outside this package may be run.
+        force: Whether code of the user's own may have changed since.
     """
     given = [one for one in overrides if one.startswith(DISTRIBUTED)]
     others = [one for one in overrides if not one.startswith(DISTRIBUTED)]
@@ -41,6 +49,7 @@ def run(
             overrides=_of_launchers(others),
             gpu_each=gpu_each,
             trust_config=trust_config,
+            force=force,
             distributed=distributed,
         )
         return
@@ -62,9 +71,11 @@ def run(
         config = read_config_file(directory / api.CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
-        api.resume(directory, console, trust_config=trust_config, distributed=distributed)
+        api.resume(
+            directory, console, trust_config=trust_config, force=force, distributed=distributed
+        )
     except Interrupted:
-        say(console, f"continue with: evojax-merge resume {directory}")
+        say(console, f"continue with: {continuing(directory, trust_config)}")
         raise
 
 

@@ -12,7 +12,8 @@ from evojax_merge.config.composition import (
 )
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.instantiation import build, build_task, carriers_of, compilation_cache
-from evojax_merge.config.trust import foreign_factories
+from evojax_merge.config.own_code import check_own_code, keep_own_code, own_code_of
+from evojax_merge.config.trust import continuing, foreign_factories, plain_of
 from evojax_merge.documents.bundled import conf_directory
 
 __all__ = [
@@ -20,14 +21,19 @@ __all__ = [
     "build",
     "build_task",
     "carriers_of",
+    "check_own_code",
     "check_sweep",
     "compilation_cache",
     "compose",
     "conf_directory",
+    "continuing",
     "expand_overrides",
     "flat_settings",
     "foreign_factories",
+    "keep_own_code",
     "load_config_file",
+    "own_code_of",
+    "plain_of",
     "read_config_file",
     "resolved_yaml",
     "settings_by_key",

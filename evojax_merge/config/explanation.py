@@ -57,7 +57,8 @@ def explain(error: Exception, search_path: list[str], overrides: Sequence[str] =
         key = max(key or "", found.group(1).split("@")[0], key=len)  # the more particular
         if key == "experiment":
             return "an experiment is added: +experiment=NAME"
-        return f"there is no configuration key {key!r}{_nearest_key(key, search_path)}"
+        hint = _nearest_key(key, search_path) or _added(key, search_path, overrides)
+        return f"there is no configuration key {key!r}{hint}"
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", message):
         group, option = found.groups()
         if group == "hydra/launcher" and option in _PACKAGES:
@@ -118,6 +119,20 @@ def _nearest_key(key: str, search_path: list[str]) -> str:
             continue
         return nearest(part, map(str, node), "".join(f"{one}." for one in known))
     return ""
+
+
+def _added(key: str, search_path: list[str], overrides: Sequence[str]) -> str:
+    """How a key is given to code of the user's own whose YAML file does not have it; or nothing."""
+    group = key.split(".")[0]
+    others = [one for one in overrides if not one.startswith(f"{key}=")]
+    try:
+        node: Any = hydra.compose("config", overrides=[*search_path, *others])
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+        return ""  # and others are wrong too
+    target = OmegaConf.select(node, f"{group}._target_") if "." in key else None
+    if not isinstance(target, str) or target.startswith("evojax_merge."):
+        return ""
+    return f"; if {target} takes it, add it as +{key}=…"
 
 
 def _options(group: str) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,6 +18,8 @@ from evojax_merge.config.experiment import (
     check_carriers,
 )
 from evojax_merge.config.explanation import ConfigError
+from evojax_merge.config.own_code import located, recipe_name, with_own
+from evojax_merge.config.trust import TARGET
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
@@ -51,20 +53,20 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
     if config.tracker and not described:
         _check_option(config.tracker, "tracker")
         _check_arguments(config.tracker, "tracker")
-        tracker = _instantiate(config.tracker)
-    operator = _instantiate(config.operator)
+        tracker = _instantiate(config.tracker, "tracker")
+    operator = _instantiate(config.operator, "operator")
     target, arguments = _recipe_operator(config.operator)
     return Experiment(
         name=config.name,
         seed=config.seed,
         model=ModelChoice(**_plain(config.model)),
         operator=operator,
-        operator_target=canonical(target, get_object(target)),
+        operator_target=target,
         operator_arguments=arguments,
-        space=_instantiate(config.space),
-        strategy=_instantiate(config.strategy),
+        space=_instantiate(config.space, "space"),
+        strategy=_instantiate(config.strategy, "strategy"),
         task=build_task(config) if task is None else task,
-        mesh=_instantiate(config.mesh),
+        mesh=_instantiate(config.mesh, "mesh"),
         budget=SearchBudget(**_plain(config.search)),
         baselines=Baselines(**_plain(config.baselines)),
         export=config.export,
@@ -138,7 +140,7 @@ def build_task(config: DictConfig) -> Any:
     """The fitness task of a configuration."""
     _check_option(config.fitness, "fitness")
     _check_arguments(config.fitness, "fitness")
-    task = _instantiate(config.fitness)
+    task = _instantiate(config.fitness, "fitness")
     check_task(task, "fitness")
     return task
 
@@ -154,13 +156,16 @@ def _recipe_operator(config: DictConfig) -> tuple[str, dict[str, Any]]:
         check_plain("operator", described if target == PREFIX + "choice" else arguments)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return canonical(target, get_object(target)), arguments
+    found = located(target, f"operator.{TARGET}")
+    return canonical(recipe_name(target, "operator"), found), arguments
 
 
-def _instantiate(config: Any) -> Any:
+def _instantiate(config: DictConfig, where: str) -> Any:
     """The object that a configuration describes; an error is its own, not Hydra's about it."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    made = with_own(plain, where)
     try:
-        return instantiate(config)
+        return instantiate(config if made == plain else made)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ValueError | OSError):
@@ -206,7 +211,7 @@ def _check_arguments(config: Any, where: str) -> None:
             if not key.startswith("_"):
                 check_number(f"{where}.{key}", config[key], -(2.0**31), 2.0**31)
     try:
-        parameters = inspect.signature(get_object(config["_target_"])).parameters
+        parameters = inspect.signature(located(config["_target_"], where)).parameters
     except (ImportError, ValueError, TypeError, HydraException):
         return  # instantiation will say what is wrong with the target
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):

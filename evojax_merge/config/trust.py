@@ -2,9 +2,11 @@
 
 import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.bundled import conf_directory
@@ -16,6 +18,12 @@ GROUPS = ("operator", "space", "strategy", "fitness", "mesh", "tracker")
 
 FUNCTION = "function"
 """The key of a fitness task that names a function of the user's own, which is imported."""
+
+JUDGE = "evojax_merge.fitness.ChatJudge"
+"""The factory of judges, which sends answers, and perhaps a key, to an address."""
+
+CODE = "run_code"
+"""The key of a fitness task that lets the programs run that models write."""
 
 _UNPICKLED = ("_args_", "params", "params_path")
 """Arguments through which algorithms of evosax read a pickle, and those that hide their names."""
@@ -39,6 +47,23 @@ def public_factories(group: str) -> frozenset[str]:
     files = sorted((conf_directory() / group).rglob("*.yaml"))
     options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
     return frozenset(factory.name for factory in _factories(group, options))
+
+
+def plain_of(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain values, with nothing left to look up."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def continuing(directory: Path, trust: bool) -> str:
+    """The command that continues a run or a sweep.
+
+    Args:
+        directory: Its directory.
+        trust: Whether it names code from outside this package.
+    """
+    return f"evojax-merge resume {directory}{' --trust-config' if trust else ''}"
 
 
 def foreign_factories(config: Mapping[str, Any]) -> list[str]:
@@ -65,13 +90,15 @@ def check_trust(config: Mapping[str, Any], where: str, trust: bool) -> None:
     foreign = foreign_factories(config)
     if foreign and not trust:
         raise ConfigError(
-            f"{where}: names code that is no part of this package, or that reads a pickle: "
-            f"{', '.join(foreign)}. It would be imported and run; if you trust it, say so with "
-            "trust_config=True (--trust-config)"
+            f"{where}: names code that is no part of this package, reads a pickle, runs programs "
+            f"that models write, or sends their answers elsewhere: {', '.join(foreign)}. It would "
+            "be imported and run; if you trust it, say so with trust_config=True (--trust-config)"
         )
 
 
 def _is_public(factory: Factory) -> bool:
+    if factory.name.startswith((JUDGE, CODE)):
+        return False
     if factory.group not in GROUPS or factory.name not in public_factories(factory.group):
         return False
     own = factory.name.startswith("evojax_merge.")
@@ -81,9 +108,13 @@ def _is_public(factory: Factory) -> bool:
 def _factories(group: str, tree: Any) -> Iterator[Factory]:
     if isinstance(tree, Mapping):
         if tree.get(TARGET, MISSING) != MISSING:  # an option may leave it to those built on it
-            yield Factory(group, str(tree[TARGET]), tree)
+            name = str(tree[TARGET])
+            to = f" at {tree.get('url')}" if name == JUDGE else ""
+            yield Factory(group, name + to, tree)
         if group == "fitness" and isinstance(tree.get(FUNCTION), str):
             yield Factory(group, tree[FUNCTION], {})
+        if group == "fitness" and tree.get(CODE):
+            yield Factory(group, f"{CODE}={tree[CODE]}", {})
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:

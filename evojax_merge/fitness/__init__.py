@@ -21,6 +21,7 @@ from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
     image_classification_task,
 )
+from evojax_merge.fitness.judging import ChatJudge
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
@@ -34,6 +35,7 @@ __all__ = [
     "FRACTION",
     "Batch",
     "BoundTask",
+    "ChatJudge",
     "ClassificationTask",
     "ClassifyBatch",
     "DataError",

@@ -139,7 +139,6 @@ class Answers:
         self._fill(plan_buckets([len(ids) for ids in encoded], task.buckets, extra))
         self._stop = re.compile("|".join(map(re.escape, task.stop))) if task.stop else None
         self._ends = np.array(encoder.eos_ids, np.int32)
-        self._condition = as_language(task.language)
         self._judged: dict[tuple[int, bytes], float] = {}
 
     @functools.cached_property
@@ -177,7 +176,7 @@ class Answers:
         self,
         tokens: Integer[np.ndarray, "pop batch new"],
         items: Int[np.ndarray, " batch"],
-        judge: Callable[[str, int], float],
+        judge: Callable[[Sequence[str], Sequence[int]], Sequence[float]],
     ) -> Float[np.ndarray, "pop batch"]:
         """Judge what a population wrote, each distinct answer to an item once.
 
@@ -186,7 +185,7 @@ class Answers:
         Args:
             tokens: The answers.
             items: The item of each row, or one number for all where all are judged alike.
-            judge: The function from the text of an answer and its item to the verdict.
+            judge: The function from the texts of answers and their items to the verdicts.
         """
         written = _rows_as_keys(tokens)
         keys = list(zip(np.tile(items, len(tokens)).tolist(), written, strict=True))
@@ -195,13 +194,12 @@ class Answers:
             self._judged.clear()
             new = {key: row for row, key in enumerate(keys)}
         flat = tokens.reshape(len(keys), -1)
-        for key, text in zip(new, self._texts(flat[list(new.values())]), strict=True):
-            self._judged[key] = judge(text, key[0])
+        texts = self._texts(flat[list(new.values())])
+        if new:
+            found = judge(texts, [item for item, _ in new])
+            self._judged |= zip(new, found, strict=True)
         verdicts = np.fromiter((self._judged[key] for key in keys), np.float64, len(keys))
         return verdicts.reshape(tokens.shape[:-1])
-
-    def _in_language(self, text: str) -> bool | None:
-        return None if self._condition is None else self._condition(text)
 
     def _texts(self, tokens: Integer[np.ndarray, "rows new"]) -> list[str]:
         if len(tokens) == 0:

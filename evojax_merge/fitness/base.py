@@ -102,6 +102,12 @@ class SizeBatch(NamedTuple):
     layers: Int32[np.ndarray, " batch"]
 
 
+class HandedBatch(NamedTuple):
+    """The places of the numbers that a function on the host gives; no program reads them."""
+
+    numbers: Int32[np.ndarray, " batch"]
+
+
 Batch = (
     GenerateBatch
     | LoglikelihoodBatch
@@ -110,6 +116,7 @@ Batch = (
     | PictureBatch
     | DrawBatch
     | SizeBatch
+    | HandedBatch
 )
 
 

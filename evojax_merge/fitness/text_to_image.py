@@ -52,7 +52,7 @@ class TextToImageTask(TextTask):
         classes: The names of classes, see `evojax_merge.fitness.drawing.labels.Labels`.
         templates: The prompts of a class, likewise.
         references: The folder of pictures that ``fid`` compares with.
-        function: A function of the user's own, as ``module.name``.
+        function: A function of the user's own, as ``FILE.py:FUNCTION`` or ``MODULE:FUNCTION``.
         worst: What a black picture scores by that function.
         tokenizers: The directory or hub id of a folder of diffusers whose tokenizers read the
             prompts; by default, the pipeline itself.
@@ -158,7 +158,7 @@ class TextToImageTask(TextTask):
         if (chosen == "function") != (self.function is not None):
             raise ValueError(
                 f"{self.name}: score is {chosen} and function {self.function}; a function of your "
-                "own is named as fitness.function=module.name, and is a score of its own"
+                "own is named as fitness.function=FILE.py:FUNCTION, and is a score of its own"
             )
         match chosen:
             case "text" | "reference":

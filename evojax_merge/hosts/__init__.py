@@ -24,10 +24,12 @@ from evojax_merge.hosts.group import (
 from evojax_merge.hosts.leaving import leave, on_stop, tell_stop, together
 from evojax_merge.hosts.settings import DistributedConfig, place_of
 from evojax_merge.hosts.starting import start
+from evojax_merge.hosts.stopping import Interrupted
 
 __all__ = [
     "DistributedConfig",
     "HostsError",
+    "Interrupted",
     "active",
     "agree",
     "agree_bytes",

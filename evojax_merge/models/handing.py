@@ -6,11 +6,14 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from evojax_merge.models.ability import Ability, Batch, Program
+from evojax_merge.models.ability import Ability, Batch
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import HandOver, Request
 from evojax_merge.params.types import Float, Params
+
+HostProgram = Callable[..., Any]
+"""(parameters of a population, *fields of a batch, ``count``) -> outputs of the first ``count``."""
 
 
 class Handing(Ability):
@@ -26,7 +29,7 @@ class Handing(Ability):
     def __init__(self, layout: Callable[[Any], Layout]):
         self._layout = layout
 
-    def program(self, config: Any, request: HandOver, axes: Any) -> Program:
+    def program(self, config: Any, request: HandOver, axes: Any) -> HostProgram:
         own = self._layout(config)
         if PATH in axes:
             raise ValueError(

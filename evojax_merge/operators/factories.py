@@ -5,13 +5,13 @@ its name; its arguments are plain values, which are neither resolved nor made in
 from elsewhere is imported for a caller alone who says that it is trusted.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from evojax_merge.documents.nearest import nearest
+from evojax_merge.documents.own_code import load_own
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
@@ -112,8 +112,8 @@ def make_operator(name: str, arguments: Mapping[str, Any], *, trust: bool = Fals
     factory's name under ``_target_`` and its arguments.
 
     Args:
-        name: The name of the factory: ``evojax_merge.operators.NAME``, or
-            ``package.module.function`` from elsewhere.
+        name: The name of the factory: ``evojax_merge.operators.NAME``; or from elsewhere
+            ``package.module.function``, ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION``.
         arguments: Plain values: numbers, texts, true and false, none, and lists and mappings of
             these. They reach the factory as they are.
         trust: Import and call factories from outside this package.
@@ -196,14 +196,7 @@ def _factory(name: str, trust: bool) -> Callable[..., Any]:
             f"{name} is code from outside this package; if you trust it, allow it with "
             "trust_operator=True (--trust-operator)"
         )
-    module, _, attribute = name.rpartition(".")
-    try:
-        factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be imported ({error})") from error
-    if not callable(factory):
-        raise ValueError(f"{name} is no function; give a factory of operators")
-    return factory
+    return load_own(name, "operator").function
 
 
 def _call(name: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Operator:

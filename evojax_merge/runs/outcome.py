@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,6 @@ class Outcome:
         measures = tuple(one.measure for one in task.tasks.values())
         front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
-        plots = self.directory / "plots"
-        plots.mkdir(exist_ok=True)
-        history = list(read_history(self.directory / HISTORY))
-        plot_front(front, history, EVOLVED, plots / "front.png")
         say(
             self.console,
             f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
@@ -221,8 +217,23 @@ class Outcome:
             plot_gallery(methods, plots / "gallery.png")
             say(self.console, f"pictures: {self.directory / IMAGES}, {plots / 'gallery.png'}")
 
-    def plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
-        """Draw what the searches did and what they found."""
+    def plot(
+        self,
+        problem: Problem,
+        recipe: Any,
+        stages: Mapping[str, Stage],
+        results: Sequence[Result],
+        front: bool,
+    ) -> None:
+        """Draw what the searches did and what they found.
+
+        Args:
+            problem: What was searched last.
+            recipe: The recipe of the winner.
+            stages: The searches by name.
+            results: The results of all methods.
+            front: Whether a front was kept.
+        """
         self.course.begin(steps.PLOTS)
         plots = self.directory / PLOTS
         plots.mkdir(exist_ok=True)
@@ -232,7 +243,12 @@ class Outcome:
             for name, stage in stages.items()
             if stage.strategy.scores_itself
         }
-        plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
+        task, final = self.experiment.task, results[0].split
+        others = [one for one in results if one.split == final and one.name != EXPORTED]
+        plot_fitness(read_history(history), plots / "fitness.png", task, own, others)
+        if front:
+            kept = Front.load(self.directory)
+            plot_front(kept, list(read_history(history)), EVOLVED, plots / "front.png", others)
         problem.plot(recipe, history, plots)
 
     def show(self, results: list[Result], front: list[Result]) -> None:

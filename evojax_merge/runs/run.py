@@ -204,7 +204,7 @@ class _Runner:
         outcome.keep_pictures(problem, model, {**others, EVOLVED: found})
         if hosts.is_first():
             stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
-            outcome.plot(problem, recipe, stages)
+            outcome.plot(problem, recipe, stages, results, front is not None)
         if self.experiment.export and model is not None:
             self._export(model)
         return Run(self.directory, recipe, model, [*results, *members])

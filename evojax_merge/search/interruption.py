@@ -12,6 +12,9 @@ from types import FrameType
 from typing import Any
 
 from evojax_merge import hosts
+from evojax_merge.hosts import Interrupted
+
+__all__ = ["EXIT_CODE", "Interrupted", "Interruption", "end_if_asked_twice", "watch"]
 
 _CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,10 +25,6 @@ _AGAIN = 0.02
 """The seconds after which what was swallowed is raised again."""
 
 EXIT_CODE = 130
-
-
-class Interrupted(KeyboardInterrupt):
-    """The error that the user or the scheduler asked to stop; everything completed is saved."""
 
 
 class Interruption:

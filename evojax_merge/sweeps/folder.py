@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import yaml
 
 from evojax_merge.api import CONFIG_FILE, keep_overrides
-from evojax_merge.config import ConfigError
+from evojax_merge.config import ConfigError, check_own_code, keep_own_code, own_code_of
 from evojax_merge.config.launchers import Launcher
 from evojax_merge.config.sweeping import Plan
 from evojax_merge.documents.errors import DocumentError, shown
@@ -85,7 +85,8 @@ def lay_out(plan: Plan, gpu_each: bool) -> Sweep:
         gpu_each: Whether each process that runs jobs has a GPU of its own.
 
     Raises:
-        ConfigError: The folder holds another sweep, or a job's folder another run.
+        ConfigError: The folder holds another sweep, or a job's folder another run; or code of the
+            user's own has changed since they were begun.
     """
     directory = plan.directory.absolute()
     jobs = [_inner_folder(job.folder) for job in plan.jobs]
@@ -103,6 +104,9 @@ def lay_out(plan: Plan, gpu_each: bool) -> Sweep:
             )
     for job in plan.jobs:
         folder = directory / job.folder
+        code = own_code_of(load_yaml(job.config))
+        check_own_code(folder, code)
+        keep_own_code(folder, code)
         keep_overrides(folder, job.overrides)
         _keep(folder / CONFIG_FILE, job.config)
     _keep(directory / COMPOSED, plan.composed)

@@ -22,7 +22,9 @@ _CONNECTED = hosts.DistributedConfig(enabled=False)
 """Whoever does a job is connected with others by now, or is to do it alone."""
 
 
-def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) -> str | None:
+def do_job(
+    directory: str, trust_config: bool, force: bool, parent: int, config: DictConfig
+) -> str | None:
     """Begin a job of a sweep, or go on with it, and leave in its folder how it ended.
 
     A job that is done, or that another process is doing, is passed over. Several hosts do a job
@@ -32,6 +34,7 @@ def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) 
     Args:
         directory: The folder of the sweep.
         trust_config: Whether what the job's configuration names from elsewhere may be run.
+        force: Whether code of the user's own may have changed since the sweep was begun.
         parent: The process that started the sweep.
         config: What a launcher was given, in which ``job`` is the number of the job.
 
@@ -56,7 +59,9 @@ def do_job(directory: str, trust_config: bool, parent: int, config: DictConfig) 
                 claim_gpu()
             if hosts.is_first():
                 (folder / ERROR_FILE).unlink(missing_ok=True)
-            api.resume(folder, console, trust_config=trust_config, distributed=_CONNECTED)
+            api.resume(
+                folder, console, trust_config=trust_config, force=force, distributed=_CONNECTED
+            )
             if hosts.is_first():
                 write_whole(folder / FINISHED_FILE, lambda partial: partial.touch())
     except LockedError as error:

@@ -13,6 +13,7 @@ from evojax_merge import hosts
 from evojax_merge.api import CONFIG_FILE
 from evojax_merge.config import (
     ConfigError,
+    continuing,
     foreign_factories,
     load_config_file,
     read_config_file,
@@ -33,7 +34,7 @@ class SweepError(ValueError):
     """The error that jobs of a sweep are not done."""
 
 
-def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
+def carry_out(sweep: Sweep, console: Console, *, trust_config: bool, force: bool = False) -> None:
     """Do the jobs of a sweep that are not done, and show how all of them stand.
 
     Several hosts do every job together. A job that fails ends the sweep there, and those that have
@@ -43,6 +44,7 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
         sweep: The sweep.
         console: Where it is shown.
         trust_config: Whether what the jobs' configurations name from elsewhere may be run.
+        force: Whether code of the user's own may have changed since the sweep was begun.
 
     Raises:
         SweepError: Jobs are not done in the end.
@@ -55,14 +57,14 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool) -> None:
     stopped: Exception | None = None
     try:
         if waiting:
-            task = functools.partial(do_job, str(sweep.directory), trust_config, os.getpid())
+            task = functools.partial(do_job, str(sweep.directory), trust_config, force, os.getpid())
             if hosts.active() is not None:  # where a failure ends the sweep
                 returned = in_turn(task, waiting)
             else:
                 returned = launch(sweep.launcher, JOB_NAME, str(sweep.directory), task, waiting)
             told = dict(zip(waiting, returned, strict=True))
     except Interrupted:
-        say(console, f"continue with: evojax-merge resume {sweep.directory}")
+        say(console, f"continue with: {_continuing(sweep)}")
         raise
     except Exception as error:  # of the launcher: a killed worker, a queue that is not there
         if not hosts.is_first() or (isinstance(error, ConfigError) and hosts.active() is None):
@@ -91,7 +93,7 @@ def _conclude(
             f"; the launcher {sweep.launcher.name} stopped with {type(stopped).__name__}: {stopped}"
         )
     raise SweepError(
-        f"{message}; go on, and try again what failed, with: evojax-merge resume {sweep.directory}"
+        f"{message}; go on, and try again what failed, with: {_continuing(sweep)}"
     ) from stopped
 
 
@@ -102,6 +104,7 @@ def resume_sweep(
     overrides: Sequence[str] = (),
     gpu_each: bool = False,
     trust_config: bool = False,
+    force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
 ) -> None:
     """Go on with a sweep: half-done jobs go on, the rest begins, and what failed is tried again.
@@ -114,6 +117,7 @@ def resume_sweep(
         gpu_each: Whether each process that runs jobs has a GPU of its own; it has as well if the
             sweep was begun so.
         trust_config: Whether code that the folder names from elsewhere may be run.
+        force: Whether code of the user's own may have changed since the sweep was begun.
         distributed: The hosts that go on together, each of which calls this; by default, those of
             a cluster that is recognised, or this one alone.
 
@@ -138,7 +142,7 @@ def resume_sweep(
     sweep = dataclasses.replace(
         sweep, launcher=_apart(sweep.directory, launcher), gpu_each=gpu_each or sweep.gpu_each
     )
-    carry_out(sweep, console, trust_config=trust_config)
+    carry_out(sweep, console, trust_config=trust_config, force=force)
 
 
 def _launchers(sweep: Sweep, overrides: Sequence[str]) -> tuple[Launcher, Launcher]:
@@ -196,6 +200,13 @@ def _apart(directory: Path, launcher: Launcher) -> Launcher:
     files.mkdir(exist_ok=True)
     fresh = tempfile.mkdtemp(prefix="resume-", dir=files)
     return Launcher(launcher.name, {**launcher.settings, "submitit_folder": f"{fresh}/%j"})
+
+
+def _continuing(sweep: Sweep) -> str:
+    """The command that goes on with a sweep, with the trust that its jobs and launcher need."""
+    files = [sweep.folder(job) / CONFIG_FILE for job in range(len(sweep.jobs))]
+    named = any(foreign_factories(read_config_file(file)) for file in files if file.is_file())
+    return continuing(sweep.directory, named or bool(sweep.launcher.foreign))
 
 
 def _waiting(sweep: Sweep) -> list[int]:

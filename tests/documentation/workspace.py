@@ -63,6 +63,9 @@ def furnish(directory: Path) -> Path:
     questions = [{"image": "1.png", "question": f"{n}?", "answer": "1"} for n in range(8)]
     for name in ("questions", "ja_vqa"):
         _write(directory / f"{name}.jsonl", questions)
+    tests = [{"question": "add(a, b)", "tests": ["assert add(1, 2) == 3"], "answer": ""}]
+    _write(directory / "programs.jsonl", tests)
+    (directory / "score.py").write_text("def score(answer, item):\n    return len(answer)\n")
     prompts = [{"prompt": name, "image": "1.png", "label": name} for name in ("cat", "dog")]
     _write(directory / "prompts.jsonl", prompts)
     for seed, name in enumerate(DRAWING[:2]):

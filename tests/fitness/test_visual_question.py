@@ -258,7 +258,7 @@ def test_models_that_do_not_fit(models, items, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score": "rouge"}, "visual_question: score is 'rouge'; use one of rouge_l, exact"),
+        ({"score": "rouge"}, "visual_question: score is 'rouge'; use one of number, exact"),
         ({"views": "two"}, "visual_question: views is 'two'; use one of auto, one"),
         ({"words": "french"}, "visual_question: words is 'french'; use one of auto, japanese"),
         ({"extract": "x"}, "visual_question: no extract mode 'x'"),

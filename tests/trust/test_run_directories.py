@@ -27,6 +27,7 @@ PICKLED = {
     "solution": [0.0],
     "params_path": "bomb.pkl",
 }
+JUDGE = {"_target_": "evojax_merge.fitness.ChatJudge", "url": "http://strange/v1", "model": "x"}
 FOREIGN = """
 from pathlib import Path
 from evojax_merge.fitness import digits_task
@@ -80,6 +81,9 @@ def change(run: Path, edit) -> None:
         lambda config: config["strategy"].update(algorithm={"options": [PICKLED]}),
         lambda config: config["fitness"].update(function="strangers_task.task"),
         lambda config: config["fitness"].update(tasks={"a": {"function": "strangers_task.task"}}),
+        lambda config: config["fitness"].update(run_code=True),
+        lambda config: config["fitness"].update(judge=JUDGE),
+        lambda config: config["fitness"].update(tasks={"a": {"judge": JUDGE}}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["resume", "evaluate"])

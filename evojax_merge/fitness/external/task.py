@@ -3,18 +3,18 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int, Int32
+from jaxtyping import Float32, Int
 
 from evojax_merge.documents.arguments import check_whole
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import at_home
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.documents.own_code import load_own
-from evojax_merge.fitness.base import Batch, Measure
+from evojax_merge.fitness.base import Batch, HandedBatch, Measure
 from evojax_merge.fitness.external.calling import Call, Measured, template_of
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.models.request import HandOver
@@ -39,7 +39,7 @@ def external_task(
     splits: Sequence[str] = (),
     directory: str | None = None,
     key: str = "fitness",
-) -> "ExternalTask | SeveralTasks":
+) -> Any:
     """Make a task of a function of the user's own.
 
     The function is given the directory of each candidate, a whole checkpoint as an export is. It
@@ -63,6 +63,9 @@ def external_task(
         directory: Where candidates are written; by default, on the RAM disk if it has room.
         key: The configuration's key of the task.
 
+    Returns:
+        An `ExternalTask`, or `SeveralTasks` of them where there are several objectives.
+
     Raises:
         ValueError: The function is not there or takes something else, or an argument makes no
             sense.
@@ -81,7 +84,7 @@ def external_task(
     for one in units if isinstance(unit, Mapping) else ():
         if one not in counts:
             raise ValueError(f"{key}.unit: there is no objective {one!r}{nearest(one, counts)}")
-    made = {
+    made: dict[str, Any] = {
         one: ExternalTask(
             called if len(counts) == 1 else one,
             Measure(one or measure or called, units.get(one, "points")),
@@ -160,20 +163,13 @@ class ExternalTask:
         """
         if jax.process_count() > 1:
             raise ValueError(
-                f"{self._measured.key}: a measure of your own sees one candidate after another, so that "
-                f"one process takes part, and these are {jax.process_count()}; give "
-                "distributed.enabled=false"
+                f"{self._measured.key}: a measure of your own sees one candidate after another, by "
+                f"one process, and these are {jax.process_count()}; give distributed.enabled=false"
             )
         split = self.current_split
         wanted = {self._objective: len(self)}
         call = Call(self._measured, template_of(model), split, self._files.get(split), wanted)
         return BoundExternal(call)
-
-
-class ExternalBatch(NamedTuple):
-    """The places of the numbers, which no program reads."""
-
-    numbers: Int32[np.ndarray, " batch"]
 
 
 class BoundExternal:
@@ -184,7 +180,7 @@ class BoundExternal:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.request = HandOver(call)
-        self.batches: tuple[Batch, ...] = (ExternalBatch(np.arange(len(self), dtype=np.int32)),)
+        self.batches: tuple[Batch, ...] = (HandedBatch(np.arange(len(self), dtype=np.int32)),)
 
     def __len__(self) -> int:
         return sum(self.call.wanted.values())
