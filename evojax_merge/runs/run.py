@@ -39,7 +39,7 @@ from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
 from evojax_merge.runs.searcher import Searcher, random_search
 from evojax_merge.runs.setup import Setup, Stage
-from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_of
+from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_line, steps_of
 from evojax_merge.search.interruption import Interruption, watch
 from evojax_merge.sources.evidence import FOLDER as EVIDENCE
 
@@ -108,8 +108,10 @@ def run(
         for line in setup.describe():
             say(console, line)
         interruption.agreed()
+        steps = steps_of(setup)
+        say(console, steps_line(steps, directory))
         following = [RunProgress(console), StatusFile(), *listeners] if hosts.is_first() else []
-        with Course(directory, steps_of(setup), following).followed() as course:
+        with Course(directory, steps, following).followed() as course:
             course.begin(READING)
             setup.load(directory, functools.partial(say, console))
             interruption.agreed()

@@ -1,6 +1,8 @@
 """The steps of a run, as they are known before it begins."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 from evojax_merge.config.experiment import MinibatchConfig
 from evojax_merge.fitness.base import BoundTask
@@ -60,6 +62,24 @@ def steps_of(setup: Setup) -> list[Step]:
     if experiment.export:
         steps.append(Step(EXPORTING, seconds=_bytes(setup) / _DISK))
     return steps
+
+
+def steps_line(steps: Sequence[Step], directory: Path) -> str:
+    """A line of what a run will do, step by step, and where it is kept."""
+    shown = ", ".join(filter(None, map(_shown, steps)))
+    return (
+        f"steps: {shown}; kept in {directory}. The time that is left is known after the first "
+        "generation"
+    )
+
+
+def _shown(step: Step) -> str:
+    if step.unit == GENERATION:
+        each = step.candidates // step.amount
+        return f"{step.name} ({step.amount} × {each} candidates on {step.items} items)"
+    if step.name == COMPARING:
+        return f"{step.name} {step.amount} merges on {step.items} items"
+    return "" if step.name in (READING, BUILDING, SPLITS) else step.name
 
 
 def finalists(name: str) -> str:
