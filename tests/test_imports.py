@@ -33,6 +33,7 @@ ORDER = (
     "savers",
     "report",
     "trackers",
+    "cards",
     "runs",
     "planning",
     "api",

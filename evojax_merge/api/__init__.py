@@ -2,15 +2,19 @@
 
 from evojax_merge.api.evaluating import Evaluation, draw, evaluate
 from evojax_merge.api.evolving import dry_run, evolve, resume
-from evojax_merge.api.merging import apply, foreign_operators, merge, route
+from evojax_merge.api.merging import apply, apply_mergekit, foreign_operators, merge, route
+from evojax_merge.api.publishing import push
 from evojax_merge.api.run_directory import CONFIG_FILE, OVERRIDES_FILE, keep_overrides, started_from
-from evojax_merge.checkpoints import export, load
-from evojax_merge.exchange import apply_mergekit, to_mergekit
+from evojax_merge.checkpoints import Model, export, load
+from evojax_merge.exchange import to_mergekit
+from evojax_merge.recipes.coefficients import Recipe
 
 __all__ = [
     "CONFIG_FILE",
     "OVERRIDES_FILE",
     "Evaluation",
+    "Model",
+    "Recipe",
     "apply",
     "apply_mergekit",
     "draw",
@@ -22,6 +26,7 @@ __all__ = [
     "keep_overrides",
     "load",
     "merge",
+    "push",
     "resume",
     "route",
     "started_from",

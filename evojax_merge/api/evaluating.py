@@ -33,6 +33,9 @@ class Evaluation:
     details: list[dict[str, Any]]
     pictures: "Sequence[Drawn]" = ()
 
+    def __repr__(self) -> str:
+        return f"Evaluation({self.result!r})"
+
 
 def evaluate(
     model: Model | Route, task: Task, name: str | None = None, *, keep_pictures: bool = False
@@ -42,7 +45,8 @@ def evaluate(
     Args:
         model: A model, or the path of a data-flow recipe (`route`), which is run as in a search.
         task: What is measured.
-        name: What the result calls the model; by default, the name of its directory.
+        name: What the result calls the model; by default, the name of its directory, or ``merged``
+            where it was merged from several.
         keep_pictures: Whether the pictures of a task that draws are kept; they are drawn once more.
 
     Raises:
@@ -57,10 +61,14 @@ def evaluate(
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )
-    result = Result.of(name or own.directory.name, task, items, flawed=flawed(bound, outputs))
+    result = Result.of(name or _name_of(own), task, items, flawed=flawed(bound, outputs))
     shown: Any = shown_of(bound, every=True) if keep_pictures else None
     pictures = [] if shown is None else shown.pictures(measure(own, shown)[1])
     return Evaluation(result, items, bound.details(outputs, 0), pictures)
+
+
+def _name_of(model: Model) -> str:
+    return model.directory.name if model.recipe is None else "merged"
 
 
 def draw(

@@ -12,7 +12,15 @@ import yaml
 from omegaconf import DictConfig
 
 from evojax_merge import __version__, hosts
-from evojax_merge.config import check_own_code, keep_own_code, own_code_of, plain_of
+from evojax_merge.config import (
+    changed,
+    check_own_code,
+    keep_own_code,
+    load_config_file,
+    own_code_of,
+    plain_of,
+    resolved_yaml,
+)
 from evojax_merge.documents.files import naming, write_whole
 from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.search.lock import LockedError, locked
@@ -64,7 +72,7 @@ def keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> 
     if kept.exists() and kept.read_text(encoding="utf-8") != text:
         raise ValueError(
             f"{directory}: holds a run of another configuration; give another directory, or "
-            "continue that run with resume"
+            "continue that run with resume, which takes search.evaluations=N for a larger budget"
         )
     if overrides is not None and not kept.exists():
         keep_overrides(directory, overrides)  # a run that has begun has them
@@ -76,6 +84,29 @@ def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
     """Keep what a run was asked for in its directory, which is made if need be."""
     file = directory / OVERRIDES_FILE
     text = yaml.safe_dump(list(overrides))
+    with naming(file):
+        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | None) -> None:
+    """Change the settings of a run in its directory; those until now, and results, stay beside.
+
+    Args:
+        directory: The run's directory.
+        overrides: The changes, which `evojax_merge.config.changed` has taken.
+        files_from: The directory that relative paths among them are read from, where that is
+            another one than for the run's.
+    """
+    from evojax_merge.report.jobs import kept_overrides
+    from evojax_merge.runs.budgets import set_aside
+
+    set_aside(directory, (CONFIG_FILE, OVERRIDES_FILE))
+    new = {one.partition("=")[0] for one in overrides}
+    others = [one for one in kept_overrides(directory) if one.partition("=")[0] not in new]
+    keep_overrides(directory, [*others, *overrides])
+    kept = load_config_file(directory / CONFIG_FILE, trust=True)  # of which nothing is run
+    text = resolved_yaml(changed(kept, overrides, files_from).config)
+    file = directory / CONFIG_FILE
     with naming(file):
         write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
 
@@ -123,3 +154,9 @@ def started_from(config: DictConfig) -> Path:
     """The directory from which a run was started, as far as it is still there."""
     started = Path(config.working_directory or ".")
     return started if started.is_dir() else Path()
+
+
+def files_of_change(config: DictConfig) -> Path | None:
+    """Where relative paths of a change are read from; None where the run reads its own there."""
+    here = Path.cwd()
+    return None if started_from(config).absolute() == here else here

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.documents.errors import DocumentError
@@ -42,6 +42,7 @@ _DOWNLOADED = (
     "generation_config.json",
     "adapter_config.json",
     "model_index.json",
+    "README.md",
     "*/config.json",
     "*/preprocessor_config.json",
     "scheduler/*.json",
@@ -91,6 +92,40 @@ def resolve(source: str | Path, weights: bool = True) -> Path:
 
     wanted = (*(_WEIGHTS if weights else ()), *_DOWNLOADED, *TOKENIZER_FILES, *PROCESSOR_FILES)
     return fetch(name, revision or None, wanted)
+
+
+_SNAPSHOT = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
+"""The name of the folder that the hub's cache has for a repository."""
+
+
+class HubId(NamedTuple):
+    """A repository of the Hugging Face hub.
+
+    Attributes:
+        name: Its name, ``owner/name``.
+        revision: The branch, tag or commit; None for the default branch.
+    """
+
+    name: str
+    revision: str | None
+
+
+def hub_id(source: str) -> HubId | None:
+    """The repository of the hub that a source is of; None of what lies elsewhere.
+
+    Args:
+        source: The source, as `resolve` takes it. A directory may be a snapshot in the hub's cache.
+    """
+    path = Path(source).expanduser()
+    if "snapshots" in path.parts:
+        place = path.parts.index("snapshots")
+        repository, revision = path.parts[place - 1], (*path.parts, "")[place + 1]
+        found = _SNAPSHOT.fullmatch(repository)
+        return None if found is None else HubId(f"{found[1]}/{found[2]}", revision or None)
+    if path.exists() or not _HUB_ID.fullmatch(source):
+        return None
+    name, _, of = source.partition("@")
+    return HubId(name, of or None)
 
 
 def member(directory: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.headers import DTYPES, open_safetensors
 from evojax_merge.checkpoints.reading import part_in
 from evojax_merge.documents.errors import shown
+from evojax_merge.documents.terminal import printable
 from evojax_merge.models import Family
 from evojax_merge.models.split import shardings
 from evojax_merge.params.low_rank import Unchanged
@@ -36,7 +38,8 @@ class Model:
     ``directory`` is where it was loaded from. ``tokenizer_directory`` is where its tokenizer's
     files are, if they are elsewhere, as after an alignment. ``carrier`` is the checkpoint that the
     network is a part of, if it is one, and ``parts`` names what it is of it. Leaves that a
-    checkpoint lacks are `evojax_merge.params.low_rank.Unchanged`.
+    checkpoint lacks are `evojax_merge.params.low_rank.Unchanged`. ``recipe`` is what the model was
+    merged by, where `evojax_merge.merge` made it; ``model.recipe.save(path)`` keeps it.
     """
 
     family: Family
@@ -49,6 +52,15 @@ class Model:
     tokenizer_directory: Path | None = None
     carrier: Checkpoint | None = None
     parts: tuple[str, ...] = ()
+    recipe: Any = None
+
+    def __repr__(self) -> str:
+        leaves = self.family.layout(self.config).leaves.values()
+        count = sum(math.prod(leaf.shape) for leaf in leaves)
+        made = f"merged by {self.recipe!r}" if self.recipe is not None else str(self.directory)
+        whole = f" ({', '.join(self.parts)})" if self.parts else ""
+        name = f"{self.family.name}{whole}"
+        return printable(f"Model({name}, {count:,} parameters, {self.dtype.name}, {made})")
 
 
 def load(source: str | Path | Checkpoint, dtype: Any = None, *, mesh: Mesh | None = None) -> Model:

@@ -63,7 +63,7 @@ def export_pipeline(
         max_shard_size: How many bytes of tensors a file of a folder may hold.
         overwrite: Whether to replace what is there.
         extra: The texts of files that are written beside the folders, by the files' names. One
-            file has none beside it.
+            file has them in its metadata.
 
     Raises:
         CheckpointError: There is something that is not to be replaced, parameters do not fit or
@@ -110,7 +110,8 @@ def pipeline_files(
         target: A directory, or ``NAME.safetensors`` for one file.
         overwrite: Whether to replace what is there.
         max_shard_size: How many bytes of tensors a file of a folder may hold.
-        extra: The texts of files beside the folders, by the files' names.
+        extra: The texts of files beside the folders, or in the metadata of one file, by the files'
+            names.
 
     Raises:
         CheckpointError: There is something that is not to be replaced, or a folder lacks what a
@@ -124,7 +125,7 @@ def pipeline_files(
         file, kept = checked_file(target, overwrite), [*carried_tensors(rest)]
         with file_replacement(file) as work:
             pieces = [*merged, *(tensor.piece for tensor in kept)]
-            with single_writer(work / file.name, pieces, carrier) as writer:
+            with single_writer(work / file.name, pieces, carrier, extra) as writer:
                 yield writer
                 _write(kept, writer)
         return

@@ -96,7 +96,9 @@ def folder_writer(
     return PipelineWriter(writers, spots, {piece.name: piece for piece in pieces})
 
 
-def single_writer(file: Path, pieces: Sequence[Piece], carrier: Checkpoint) -> PipelineWriter:
+def single_writer(
+    file: Path, pieces: Sequence[Piece], carrier: Checkpoint, extra: Mapping[str, str]
+) -> PipelineWriter:
     """Make a writer of one file in the original layout.
 
     Args:
@@ -104,6 +106,7 @@ def single_writer(file: Path, pieces: Sequence[Piece], carrier: Checkpoint) -> P
         pieces: All tensors, parameters by the whole's names, and what is carried by its own.
         carrier: The pipeline whose tensors they are. Where it is a single file, its tensors keep
             their order and shapes.
+        extra: Texts that go into the metadata, by the names of the files that they would be.
 
     Raises:
         CheckpointError: The original layout has no name for some tensor, or what stands in one
@@ -129,6 +132,7 @@ def single_writer(file: Path, pieces: Sequence[Piece], carrier: Checkpoint) -> P
     order = {name: number for number, name in enumerate(stored)}
     ordered = sorted(found.values(), key=lambda piece: order.get(piece.name, len(order)))
     metadata = described(carrier.hf_config)
+    metadata |= {f"evojax_merge.{name}": text for name, text in extra.items()}
     stem = file.name.removesuffix(".safetensors")
     writer = ShardWriter(file.parent, ordered, _ONE_FILE, stem, durable=True, metadata=metadata)
     return PipelineWriter([writer], spots, {piece.name: piece for piece in pieces})

@@ -162,7 +162,8 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="distributed.KEY=VALUE for the processes that go on together; of a sweep also "
+            help="search.evaluations=N for a larger budget, and what else may change; "
+            "distributed.KEY=VALUE for the processes that go on together; of a sweep also "
             "hydra/launcher=NAME and hydra.launcher.KEY=VALUE",
         ),
     ] = None,
@@ -173,7 +174,7 @@ def resume(
         typer.Option("--force", help="Go on though code of your own has changed since."),
     ] = False,
 ) -> None:
-    """Continue a run, or all jobs of a sweep, after any interruption."""
+    """Continue a run, or all jobs of a sweep, after any interruption, or with a larger budget."""
     _hand_over(
         context,
         directory=directory,
@@ -302,6 +303,41 @@ def evaluate(
         out=out,
         force=force,
         trust=trust_operator,
+    )
+
+
+@app.command()
+def push(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="EXPORT|RUN", help="The directory of an export, or of a run.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository on the hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository a private one.")
+    ] = False,
+    revision: Annotated[
+        str | None, typer.Option(metavar="BRANCH", help="The branch; by default, the main one.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The message of the commit.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look at the files and list them, no more.")
+    ] = False,
+) -> None:
+    """Upload an export, with its model card, to the Hugging Face hub.
+
+    The token is that of HF_TOKEN, or of hf auth login.
+    """
+    _hand_over(
+        context,
+        directory=directory,
+        name=name,
+        private=private,
+        revision=revision,
+        message=message,
+        dry_run=dry_run,
     )
 
 

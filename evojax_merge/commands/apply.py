@@ -1,5 +1,6 @@
 """``evojax-merge apply`` builds the checkpoint that a recipe, or a mergekit YAML, describes."""
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +52,16 @@ def run(
                 f"{out}: holds {chosen}, which would go with all else in it; give another directory"
             )
         if is_mergekit(chosen):
-            apply_mergekit(chosen, out, seed=seed or 0, overwrite=overwrite, strict=strict)
+            from evojax_merge.cards import described_merge
+
+            apply_mergekit(
+                chosen,
+                out,
+                seed=seed or 0,
+                overwrite=overwrite,
+                strict=strict,
+                describe=functools.partial(described_merge, name=out.name, seed=seed or 0),
+            )
         else:
             if strict:
                 raise ValueError(f"--strict: {chosen} is a recipe, which is always read strictly")

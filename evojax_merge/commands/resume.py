@@ -16,6 +16,7 @@ from evojax_merge.documents.terminal import announce_imports, printable, say
 from evojax_merge.search.interruption import Interrupted
 
 DISTRIBUTED = "distributed."
+LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
 
 
 def run(
@@ -32,7 +33,8 @@ def run(
     Args:
         console: Where the command says what it did.
         directory: The directory of a run or of a sweep.
-        overrides: The processes that go on together; of a sweep also its launcher.
+        overrides: What changes, the budget above all; the processes that go on together; of a sweep
+            also its launcher.
         gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
         trust_config: Whether what the configuration names from outside this package may be run.
         force: Whether code of the user's own may have changed since.
@@ -46,18 +48,18 @@ def run(
         resume_sweep(
             directory,
             console,
-            overrides=_of_launchers(others),
+            overrides=[one for one in others if one.startswith(LAUNCHER)],
+            changes=[one for one in others if not one.startswith(LAUNCHER)],
             gpu_each=gpu_each,
             trust_config=trust_config,
             force=force,
             distributed=distributed,
         )
         return
-    if others or gpu_each:
-        raise ValueError(
-            f"{directory}: is no sweep, and a resume of a run takes distributed.KEY=VALUE only; "
-            f"leave out {printable(' '.join(others) or '--gpu-each')}"
-        )
+    launcher = [one for one in others if one.startswith(LAUNCHER)]
+    if gpu_each or launcher:
+        what = "--gpu-each" if gpu_each else launcher[0]
+        raise ValueError(f"{directory}: is no sweep, which {printable(what)} is for; leave it out")
     hosts.start(distributed)
     console.quiet = not hosts.is_first()
     if hosts.is_first() and not (directory / api.CONFIG_FILE).exists():
@@ -72,7 +74,12 @@ def run(
         announce_imports(console, foreign_factories(config))
     try:
         api.resume(
-            directory, console, trust_config=trust_config, force=force, distributed=distributed
+            directory,
+            console,
+            overrides=others,
+            trust_config=trust_config,
+            force=force,
+            distributed=distributed,
         )
     except Interrupted:
         say(console, f"continue with: {continuing(directory, trust_config)}")
@@ -83,13 +90,3 @@ def _is_sweep(directory: Path) -> bool:
     from evojax_merge.sweeps.folder import is_sweep
 
     return is_sweep(directory)
-
-
-def _of_launchers(overrides: list[str]) -> list[str]:
-    for override in overrides:
-        if not override.startswith(("hydra/launcher=", "hydra.launcher.")):
-            raise ValueError(
-                f"{printable(override)}: the jobs of a sweep stay what they were; a resume takes "
-                "hydra/launcher=NAME, hydra.launcher.KEY=VALUE and distributed.KEY=VALUE only"
-            )
-    return overrides

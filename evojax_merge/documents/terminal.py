@@ -61,6 +61,12 @@ def show(console: Console, table: RenderableType) -> None:
     console.print(table)
 
 
+def notebook_console() -> Console | None:
+    """The console that prints below the cell of a notebook; None where there is no notebook."""
+    console = Console()
+    return console if console.is_jupyter else None
+
+
 def announce_imports(console: Console, names: Iterable[str]) -> None:
     """Show which code from elsewhere a user's trust lets in, before it is imported."""
     for name in names:

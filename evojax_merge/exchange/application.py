@@ -8,12 +8,14 @@ computes in ``dtype``, or in the inputs' dtype where there is none.
 import functools
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from os import cpu_count
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,9 @@ from evojax_merge.operators.statistics.threads import blas_of_one_thread
 
 CONFIG_FILE = "mergekit_config.yml"
 
+Describe = Callable[[str, list[str], Mapping[str, Any]], Mapping[str, str]]
+"""What describes a merge: from the text of its YAML, the models that this names, and the
+``config.json`` of the merge, to the texts of files by their names."""
 
 MOST_THREADS = 4
 """The greatest number of tensors merged at once. A few methods hold them whole."""
@@ -47,6 +52,7 @@ def apply_mergekit(
     seed: int = 0,
     overwrite: bool = False,
     strict: bool = False,
+    describe: Describe = lambda text, models, hf_config: {},
 ) -> Path:
     """Run a mergekit YAML from file to file, a tensor at a time.
 
@@ -60,6 +66,7 @@ def apply_mergekit(
         seed: The seed of random masks, which mergekit's YAML does not hold.
         overwrite: Whether to replace what the directory holds.
         strict: Whether to refuse what would be warned of.
+        describe: The function that gives the texts of further files, by their names.
 
     Raises:
         ExchangeError: The YAML, or how it fits the models, is not supported. No weights were read
@@ -85,7 +92,11 @@ def apply_mergekit(
         with _warnings_refused(strict):
             plan = plan_merge(found.read(result, folder))
         text = read_file(file)
-        return apply_plan(plan, target, seed=seed, overwrite=overwrite, text=text)
+        used = [name for one in found.documents for name in found.read(one, folder).uses]
+        made_here = {str(folder / str(part.name)) for part in parts}
+        models = [name for name in dict.fromkeys(used) if name not in made_here]
+        files = {CONFIG_FILE: text, **describe(text, models, plan.hf_config)}
+        return apply_plan(plan, target, seed=seed, overwrite=overwrite, files=files)
 
 
 @contextmanager
@@ -109,7 +120,7 @@ def apply_plan(
     seed: int = 0,
     max_shard_size: int = MAX_SHARD_SIZE,
     overwrite: bool = False,
-    text: str | None = None,
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Merge and write a checkpoint. The directory appears complete or not at all.
 
@@ -120,7 +131,7 @@ def apply_plan(
         seed: The seed of the random masks, which are those of a recipe of this seed.
         max_shard_size: How many bytes of tensors a file may hold.
         overwrite: Whether to replace what the directory holds.
-        text: The text of the file that the plan was made from, kept beside the weights.
+        files: The texts of files that are written beside the weights, by their names.
 
     Raises:
         CheckpointError: The directory holds something, or a tensor holds NaN or infinity.
@@ -131,8 +142,8 @@ def apply_plan(
     with replacement(target) as work:
         _write_weights(plan, work, seed, max_shard_size)
         write_files(plan, work)
-        if text is not None:
-            (work / CONFIG_FILE).write_text(text, encoding="utf-8")
+        for name, text in files.items():
+            (work / name).write_text(text, encoding="utf-8")
     return target
 
 

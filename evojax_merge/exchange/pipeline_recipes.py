@@ -4,6 +4,7 @@ Four SDXL of float16 are 20 GB, and most computers have less memory. Numbers are
 `evojax_merge.recipes.build.merge_recipe`, which computes the same expression for whole tensors.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ _STREAMED = ("linear", "task_arithmetic")
 
 
 def apply_to_files(
-    recipe: Recipe, target: str | Path, terms: Terms, overwrite: bool = False
+    recipe: Recipe,
+    target: str | Path,
+    terms: Terms,
+    overwrite: bool = False,
+    describe: Callable[[Checkpoint], Mapping[str, str]] = lambda carrier: {},
 ) -> Path | None:
     """Carry out a recipe from file to file, or return None where it is none for that.
 
@@ -44,6 +49,8 @@ def apply_to_files(
         target: A directory, or ``NAME.safetensors`` for one file.
         terms: The terms on which the recipe is carried out.
         overwrite: Whether to replace what is there.
+        describe: The function that gives the texts of further files, by their names, from the
+            pipeline whose configuration the merge carries.
 
     Raises:
         RecipeError: The recipe does not fit its models, or its checkpoints have changed since.
@@ -60,7 +67,7 @@ def apply_to_files(
     check_task_vectors(plan)
     pieces = [Piece(job.name, job.slot.shape, job.dtype) for job in plan.jobs]
     with pipeline_files(
-        carrier, pieces, prepared.dtype.name, target, overwrite, MAX_SHARD_SIZE
+        carrier, pieces, prepared.dtype.name, target, overwrite, MAX_SHARD_SIZE, describe(carrier)
     ) as writer:
         merge_jobs(plan, writer.write, recipe.seed)
     return Path(target).expanduser().absolute()

@@ -9,6 +9,7 @@ other masks there, and the file says so.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from evojax_merge.models import COMMON_GROUPS
 from evojax_merge.models.segments import Segment
 from evojax_merge.operators import snap
 from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.recipes.portable import moved
 from evojax_merge.sources.reference import Ingredient
 
 FILTERS: tuple[tuple[str, str], ...] = (
@@ -42,8 +44,13 @@ FILTERS: tuple[tuple[str, str], ...] = (
 _RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
 
 
-def to_mergekit(recipe: Recipe) -> str:
+def to_mergekit(recipe: Recipe, directory: Path | None = None) -> str:
     """Write a recipe as mergekit YAML.
+
+    Args:
+        recipe: The recipe.
+        directory: Where relative paths of the YAML are to lead from; by default, the working
+            directory.
 
     Raises:
         ExchangeError: mergekit cannot express it. The reason is given.
@@ -52,7 +59,13 @@ def to_mergekit(recipe: Recipe) -> str:
     expression = express(recipe.operator, recipe.arguments)
     check_models(recipe)
     check_parts(recipe)
+    dtype = recipe.dtype or load_config(reference(recipe).path).dtype.name
     base, sources = _models(recipe, expression)
+    donor = tokenizer_source(recipe, base or sources[0])
+    if directory is not None:
+        base = None if base is None else moved(base, directory)
+        sources = tuple(moved(one, directory) for one in sources)
+        donor = None if donor is None else moved(donor, directory)
     columns = [_column(recipe, expression, index) for index in range(len(recipe.segments))]
     tree: dict[str, Any] = {"merge_method": expression.method}
     if base is not None:
@@ -72,9 +85,8 @@ def to_mergekit(recipe: Recipe) -> str:
     parameters = expression.parameters | shared
     if parameters:
         tree["parameters"] = parameters
-    dtype = recipe.dtype or load_config(reference(recipe).path).dtype.name
     tree |= {"dtype": "float32", "out_dtype": dtype}
-    if donor := tokenizer_source(recipe, base or sources[0]):
+    if donor is not None:
         tree["tokenizer_source"] = donor.path
     notes = ["Written by evojax-merge for mergekit 0.1.5."]
     if expression.method in _RANDOM:

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int, Integer
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.documents.arguments import (
     check_number,
-    check_switch,
     check_text,
     check_whole,
 )
@@ -29,7 +28,7 @@ from evojax_merge.fitness.encoder import (
     shared_prefix,
 )
 from evojax_merge.fitness.language import Language, as_language
-from evojax_merge.fitness.text import TextTask
+from evojax_merge.fitness.prompted import PromptedTask
 from evojax_merge.models.request import Generate
 
 _JUDGED_BYTES = 2**27
@@ -37,15 +36,13 @@ _JUDGED_BYTES = 2**27
 
 
 @dataclasses.dataclass(kw_only=True)
-class AnsweringTask(TextTask):
+class AnsweringTask(PromptedTask):
     """Items that a model answers in text.
 
     Attributes:
-        template: The prompt, with fields of the item in braces.
         language: A condition on the text, ``ja`` for the script rule, or None for any language.
         max_new_tokens: The largest number of tokens in an answer.
         stop: The strings that end an answer; its text is cut before the first of them.
-        chat: Whether the prompt is given as a user's turn in the model's chat template.
         slots: How many answers a model writes at a time; those that end make room for prompts that
             wait. By default, it answers all prompts of a length bucket, or as many as memory holds.
         beams: How many continuations of a prompt beam search follows, of which the best is the
@@ -54,11 +51,9 @@ class AnsweringTask(TextTask):
             penalised by, from 0.01 to 100. With 1 they are not.
     """
 
-    template: str = "{question}"
     language: Language | str | None = None
     max_new_tokens: int = 256
     stop: Sequence[str] = ()
-    chat: bool = False
     slots: int | None = None
     beams: int = 1
     repetition_penalty: float = 1.0
@@ -69,7 +64,6 @@ class AnsweringTask(TextTask):
             check_whole(f"{self.name}: slots", self.slots, 1)
         check_whole(f"{self.name}: beams", self.beams, 1)
         check_number(f"{self.name}: repetition_penalty", self.repetition_penalty, 0.01, 100)
-        check_switch(f"{self.name}: chat", self.chat)
         if not isinstance(self.stop, list | tuple):
             raise ValueError(f"{self.name}: stop must be a list of texts, not {self.stop!r}")
         self.stop = tuple(check_text(f"{self.name}: stop", one, empty=False) for one in self.stop)

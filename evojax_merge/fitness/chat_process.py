@@ -17,11 +17,11 @@ _LONGEST = 10_000_000
 
 
 def main() -> None:
-    """Render every prompt, or say what went wrong with the first that fails."""
+    """Render every chat, or say what went wrong with the first that fails."""
     given = json.load(sys.stdin)
     _limit(given["seconds"], given["memory"])
     try:
-        answer = json.dumps({"texts": [_rendered(given, prompt) for prompt in given["prompts"]]})
+        answer = json.dumps({"texts": [_rendered(given, turns) for turns in given["chats"]]})
     except Exception as error:  # of a stranger's program
         names = [base.__name__ for base in type(error).__mro__]
         known = ("SecurityError", "TemplateSyntaxError", "UndefinedError", "MemoryError")
@@ -30,9 +30,9 @@ def main() -> None:
     sys.stdout.write(answer)
 
 
-def _rendered(given: dict[str, Any], prompt: str | list[dict[str, str]]) -> str:
+def _rendered(given: dict[str, Any], turns: list[dict[str, Any]]) -> str:
     texts, _ = render_jinja_template(
-        conversations=[[{"role": "user", "content": prompt}]],
+        conversations=[turns],
         chat_template=given["template"],
         add_generation_prompt=True,
         **given["tokens"],

@@ -1,7 +1,11 @@
-"""JSON Lines files of one object a line, and errors that name file, line and field."""
+"""Items of data files, JSON Lines among them, and errors that name file, line and field.
 
+What other files hold, and data sets of the hub, is read by `evojax_merge.fitness.formats`.
+"""
+
+import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -19,16 +23,24 @@ class DataError(ValueError):
 
 
 class Record(NamedTuple):
-    """One object of a file and where it stands."""
+    """One object of a file and where it stands.
+
+    Attributes:
+        path: The file.
+        line: The number of its line, or of its place among others, from 1.
+        fields: Its values by name.
+        unit: What is numbered: a line, an item of a list, or a row of a table.
+    """
 
     path: str
     line: int
     fields: dict[str, Any]
+    unit: str = "line"
 
     @property
     def place(self) -> str:
         """The file and the line, as messages give them."""
-        return f"{self.path}, line {self.line}"
+        return f"{self.path}, {self.unit} {self.line}"
 
     def field(self, name: str) -> Any:
         """The value of a field.
@@ -80,16 +92,17 @@ def read_jsonl(path: str | Path, limit: int | None = None) -> tuple[Record, ...]
         file = open_regular(at_home(path))
     except DocumentError as error:
         raise DataError(f"{path}: {error}") from None
-    records: list[Record] = []
     with file:
-        for number, line in enumerate(_lines(file), start=1):
-            if limit is not None and len(records) == limit:
-                break
-            if line.strip():
-                records.append(Record(str(path), number, _parse(line, f"{path}, line {number}")))
+        records = tuple(itertools.islice(_records(file, str(path)), limit))
     if not records:
         raise DataError(f"{path}: the file is empty; write one JSON object a line")
-    return tuple(records)
+    return records
+
+
+def _records(file: BinaryIO, path: str) -> Iterator[Record]:
+    for number, line in enumerate(_lines(file), start=1):
+        if line.strip():
+            yield Record(path, number, _parse(line, f"{path}, line {number}"))
 
 
 _KINDS: dict[type, str] = {

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer
 
-from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.judging import JudgedAnswers, JudgedTask
@@ -36,7 +35,7 @@ class GenerationTask(JudgedTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            fill(self.template, record)
+            self.own_text(record)
             self.case_of(record)
             if self.reference_text is not None:
                 fill(self.reference_text, record)
@@ -49,12 +48,13 @@ class GenerationTask(JudgedTask):
                 prompt and its answer do not fit into the model's context.
         """
         encoder = Encoder(model, self.name)
-        prompts = [self.prefix + fill(self.template, record) for record in self.records]
-        if self.chat:
-            prompts = as_chats(encoder.tokenizer, prompts, encoder.directory or self.name)
+        prompts = self.prompts(encoder)
         encoded = encoder(prompts)
         self.check_prompts(encoder, prompts, encoded)
         return BoundGeneration(self, encoder, prompts, encoded)
+
+    def answer_of(self, example: Record) -> str:
+        return self.answer_text(example)
 
     def answer_text(self, record: Record) -> str:
         """The whole text of an item's right answer, the first one of several.

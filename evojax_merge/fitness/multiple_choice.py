@@ -16,8 +16,7 @@ from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
-from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood, with_places
-from evojax_merge.fitness.text import fill
+from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood
 
 NORMALIZATIONS = ("none", "tokens", "characters")
 
@@ -27,19 +26,17 @@ class MultipleChoiceTask(SeeingTask):
     """Accuracy of choosing the continuation with the highest log-likelihood.
 
     Attributes:
-        template: The context of the choices, with fields of the item in braces.
-        choices: The field with the list of choices.
+        choices: The field with the list of choices, or a list of fields of which each has one.
         reference: The field of the right choice: its index from 0, its text, or its letter.
-        delimiter: The text between context and choice.
+        delimiter: The text between context and choice; by default, a space, and nothing in a chat.
         normalize: What is compared: with ``none``, sums (the harness's ``acc``); with
             ``characters``, sums per character of the choice (``acc_norm``); with ``tokens``, sums
             per token.
     """
 
-    template: str = "{question}"
-    choices: str = "choices"
+    choices: str | Sequence[str] = "choices"
     reference: str = "answer"
-    delimiter: str = " "
+    delimiter: str | None = None
     normalize: str = "none"
     name: str = "multiple_choice"
     measure: ClassVar[Measure] = ACCURACY
@@ -50,13 +47,17 @@ class MultipleChoiceTask(SeeingTask):
                 f"{self.name}: no normalization {self.normalize!r}; there are "
                 f"{', '.join(NORMALIZATIONS)}{nearest(self.normalize, NORMALIZATIONS)}"
             )
-        for key in ("choices", "reference", "delimiter"):
+        if self.delimiter is None:
+            self.delimiter = "" if self.chat else " "
+        for key in ("reference", "delimiter"):
             check_text(f"{self.name}: {key}", getattr(self, key))
+        for field in [self.choices] if isinstance(self.choices, str) else self.choices:
+            check_text(f"{self.name}: choices", field)
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            self.check_pictures(record, self.prefix + fill(self.template, record))
+            self.check_pictures(record, self.prefix + self.own_text(record))
             self._answer(record)
 
     def bind(self, model: Any) -> "BoundMultipleChoice":
@@ -67,12 +68,12 @@ class MultipleChoiceTask(SeeingTask):
         """
         sights = self.seen_by(model)
         encoder = Encoder(model, self.name)
-        contexts = [self.prefix + fill(self.template, record) for record in self.records]
+        contexts = self.prompts(encoder, sights)
         choices = [self._choices(record) for record in self.records]
         owners = [item for item, texts in enumerate(choices) for _ in texts]
         pairs = encoder.pair(
-            with_places([contexts[item] for item in owners], encoder, sights),
-            [self.delimiter + text for texts in choices for text in texts],
+            [contexts[item] for item in owners],
+            [str(self.delimiter) + text for texts in choices for text in texts],
         )
         if sights is not None:
             pairs = sights.pairs(owners, pairs)
@@ -88,18 +89,28 @@ class MultipleChoiceTask(SeeingTask):
             normalize=self.normalize,
         )
 
+    def answer_of(self, example: Record) -> str:
+        return self._choices(example)[self._answer(example)]
+
+    def between(self, prompt: str) -> str:
+        return str(self.delimiter)
+
     def _choices(self, record: Record) -> list[str]:
-        choices = record.field(self.choices)
+        if isinstance(self.choices, str):
+            where, choices = repr(self.choices), record.field(self.choices)
+        else:
+            where = " and ".join(map(repr, self.choices))
+            choices = [record.text(field) for field in self.choices]
         texts = isinstance(choices, list) and all(isinstance(one, str) and one for one in choices)
         if not texts or len(choices) < 2:
             raise DataError(
-                f"{record.place}: field {self.choices!r} must be a list of two or more texts, "
+                f"{record.place}: field {where} must be a list of two or more texts, "
                 f"none empty; it is {shown(choices)}"
             )
         if len(set(choices)) < len(choices):
             twice = next(one for one in choices if choices.count(one) > 1)
             raise DataError(
-                f"{record.place}: field {self.choices!r} holds {shown(twice)} twice; the answer "
+                f"{record.place}: field {where} holds {shown(twice)} twice; the answer "
                 "could be either of them"
             )
         return list(choices)
@@ -108,7 +119,8 @@ class MultipleChoiceTask(SeeingTask):
         choices, answer = self._choices(record), record.field(self.reference)
         if isinstance(answer, str):
             letters = [chr(ord("A") + number) for number in range(len(choices))]
-            for names in (choices, letters):
+            indices = list(map(str, range(len(choices))))  # of tables of texts
+            for names in (choices, letters, indices):
                 if answer in names:
                     return names.index(answer)
         elif type(answer) in (int, float) and answer in range(len(choices)):

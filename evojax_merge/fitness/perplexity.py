@@ -1,7 +1,7 @@
 """How well texts are predicted: mean log-likelihood per token, which is −log perplexity."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +14,7 @@ from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.references import Text, TextReferences, text_references
-from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood, with_places
-from evojax_merge.fitness.text import fill
+from evojax_merge.fitness.seeing import SeeingTask, seen_likelihood
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -42,17 +41,31 @@ class PerplexityTask(SeeingTask):
         if self.length is not None:
             check_whole(f"{self.name}: length, in tokens,", self.length, 2)
         check_text(f"{self.name}: text", self.text)
+        if self.chat and not self.template and self.messages is None:
+            raise ValueError(
+                f"{self.name}: chat needs something that a user says; give template, or messages"
+            )
         super().__post_init__()
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            self.check_pictures(record, self.prefix + fill(self.template, record))
-            text = record.field(self.text)
-            if not isinstance(text, str) or not text:
-                raise DataError(
-                    f"{record.place}: field {self.text!r} must be a text that is not empty; "
-                    f"it is {shown(text)}"
-                )
+            self.check_pictures(record, self.prefix + self.own_text(record))
+            self.answer_of(record)
+
+    def answer_of(self, example: Record) -> str:
+        text = example.field(self.text)
+        if not isinstance(text, str) or not text:
+            raise DataError(
+                f"{example.place}: field {self.text!r} must be a text that is not empty; "
+                f"it is {shown(text)}"
+            )
+        return text
+
+    def asked(self, record: Record) -> Hashable:
+        return super().asked(record), self.answer_of(record)
+
+    def between(self, prompt: str) -> str:
+        return ""  # as between the context of an item and its text
 
     def bind(self, model: Any) -> "BoundPerplexity":
         """Tokenise the texts for models like this one.
@@ -65,12 +78,12 @@ class PerplexityTask(SeeingTask):
         encoder = Encoder(model, self.name)
         if self.length is not None:
             encoder.require_context(self.length, "a window", "lower fitness.length")
-        contexts = [self.prefix + fill(self.template, record) for record in self.records]
+        contexts = self.prompts(encoder, sights)
         texts = [record.field(self.text) for record in self.records]
         rows: list[tuple[list[int], int]] = []
         owners: list[int] = []
         length = self.length or encoder.context
-        pairs = encoder.pair(with_places(contexts, encoder, sights), texts)
+        pairs = encoder.pair(contexts, texts)
         if sights is not None:
             pairs = sights.pairs(range(len(pairs)), pairs)
         for item, (ids, known) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""Labelled pictures, from JSON Lines that name files or from a folder for each class."""
+"""Labelled pictures, from items that name files or from a folder for each class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,8 @@ from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import DocumentError, shown
 from evojax_merge.documents.files import at_home
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.data import DataError, read_jsonl
+from evojax_merge.fitness.data import DataError
+from evojax_merge.fitness.formats import read_data
 from evojax_merge.fitness.pictures import Picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -33,8 +34,8 @@ def read_pictures(data: str, image: str, label: str, limit: int | None = None) -
     """Read the places and labels of pictures; no picture is opened.
 
     Args:
-        data: A JSON Lines file, in which paths are those from its folder; or a folder with a folder
-            of pictures for each class.
+        data: A file of items (see `evojax_merge.fitness.formats.read_data`), in which paths are
+            those from its folder; or a folder with a folder of pictures for each class.
         image: The field of the path of a picture.
         label: The field of its label.
         limit: How many pictures are read at most, the first ones; in a folder, the limit of each
@@ -52,7 +53,7 @@ def read_pictures(data: str, image: str, label: str, limit: int | None = None) -
         path = at_home(data)
     except DocumentError as error:
         raise DataError(f"{data}: {error}") from None
-    return _folders(path, limit) if path.is_dir() else _lines(path, image, label, limit)
+    return _folders(path, limit) if path.is_dir() else _lines(data, image, label, limit)
 
 
 def class_names(
@@ -112,9 +113,9 @@ def labelled(items: Written, numbers: Mapping[str, int]) -> LabelledPictures:
     return LabelledPictures(tuple(picture for picture, _ in items), np.array(found, np.int64))
 
 
-def _lines(path: Path, image: str, label: str, limit: int | None) -> Written:
+def _lines(data: str, image: str, label: str, limit: int | None) -> Written:
     found: list[tuple[Picture, str | int]] = []
-    for record in read_jsonl(path, limit):
+    for record in read_data(data, limit):
         name, given = record.field(image), record.field(label)
         if not isinstance(name, str) or not name:
             raise DataError(
@@ -126,7 +127,7 @@ def _lines(path: Path, image: str, label: str, limit: int | None) -> Written:
                 "its number from 0"
             )
         try:
-            file = path.parent / at_home(name)
+            file = at_home(record.path).parent / at_home(name)
         except DocumentError as error:
             raise DataError(f"{record.place}: {shown(name)} {error}") from None
         if not file.is_file():

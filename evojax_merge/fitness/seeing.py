@@ -1,25 +1,24 @@
 """What tasks share whose items may have pictures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from evojax_merge.documents.arguments import check_option, check_text
 from evojax_merge.fitness.data import Record
-from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.gallery import Gallery
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.picture_fields import PictureFields
 from evojax_merge.fitness.picture_paths import pictures_of
-from evojax_merge.fitness.picture_prompts import check_places, expanded, spelled
+from evojax_merge.fitness.picture_prompts import check_places, expanded
 from evojax_merge.fitness.pictures import Picture
-from evojax_merge.fitness.text import TextTask
+from evojax_merge.fitness.prompted import PromptedTask
 
 
 @dataclasses.dataclass(kw_only=True)
-class SeeingTask(TextTask):
+class SeeingTask(PromptedTask):
     """Items that may have pictures.
 
     Attributes:
@@ -49,6 +48,18 @@ class SeeingTask(TextTask):
         """The pictures of an item, in the order of the places."""
         return () if self.image is None else pictures_of(record, self.image)
 
+    def asked(self, record: Record) -> Hashable:
+        """What is the same for an item and an example that ask the same about the same pictures."""
+        files = (
+            () if self.image is None else tuple(str(one.source) for one in self.pictures_of(record))
+        )
+        return super().asked(record), files
+
+    def check_example(self, example: Record) -> None:
+        """Raise if an example cannot be written, or lacks a picture."""
+        super().check_example(example)
+        self.check_pictures(example, self.own_text(example))
+
     def check_pictures(self, record: Record, prompt: str) -> None:
         """Check that an item has pictures, and its prompt a place for each.
 
@@ -69,7 +80,8 @@ class SeeingTask(TextTask):
         if self.image is None:
             return None
         eyes = Eyes.of(model, self.views == "one", self.name)
-        pictures = [self.pictures_of(record) for record in self.records]
+        before = [one for example in self.examples for one in self.pictures_of(example)]
+        pictures = [(*before, *self.pictures_of(record)) for record in self.records]
         whole: Path = (eyes.carrier or model).directory
         gallery = Gallery(pictures, eyes, self.processor or whole, self.name)
         return Sights(gallery, self.records, self.keep_features, whole)
@@ -136,13 +148,6 @@ class Sights:
             owners: The item of each row.
         """
         return self._gallery.fields(lengths, owners, self._kept_in)
-
-
-def with_places(contexts: Sequence[str], encoder: Encoder, sights: Sights | None) -> list[str]:
-    """Contexts with the model's own tokens in the places of pictures, if there are some."""
-    if sights is None:
-        return list(contexts)
-    return spelled(contexts, encoder.tokenizer, sights.place)
 
 
 def seen_likelihood(

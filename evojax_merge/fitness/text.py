@@ -1,4 +1,4 @@
-"""What the text tasks share: splits in JSON Lines files and prompts from a template."""
+"""What the text tasks share: splits in files of items and prompts from a template."""
 
 import copy
 import dataclasses
@@ -12,7 +12,8 @@ from typing import TypeVar
 from evojax_merge.documents.arguments import check_text, check_whole
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.data import DataError, Record, read_jsonl
+from evojax_merge.fitness.data import DataError, Record
+from evojax_merge.fitness.formats import read_data
 from evojax_merge.fitness.splits import check_undivided, divide
 
 SPLITS = {"search": "data", "validation": "validation", "test": "test"}
@@ -24,10 +25,11 @@ _Task = TypeVar("_Task", bound="TextTask")
 
 @dataclasses.dataclass(kw_only=True)
 class TextTask:
-    """Items of one to three JSON Lines files, all read and checked at once.
+    """Items of one to three files, all read and checked at once.
 
     Attributes:
-        data: The file of the items that drive a search.
+        data: The file of the items that drive a search, or the split of a data set on the hub; see
+            `evojax_merge.fitness.formats.read_data`.
         validation: The file of the items that choose among snapshots of a search, if any.
         test: The file of the held-out items, if any.
         split: The shares of the items of ``data`` for the splits, in place of further files; see
@@ -67,19 +69,19 @@ class TextTask:
         if self.split is None:
             check_undivided(self.split_seed, self.name)
             paths = {"search": self.data} | files
-            return {
-                s: read_jsonl(path, self.limit) for s, path in paths.items() if path is not None
-            }
-        records = read_jsonl(self.data, self.limit)
-        parts = divide(list(map(_content, records)), self.split, self.split_seed, self.name, files)
+            return {s: read_data(path, self.limit) for s, path in paths.items() if path is not None}
+        records = read_data(self.data, self.limit)
+        parts = divide(
+            list(map(content_of, records)), self.split, self.split_seed, self.name, files
+        )
         return {s: tuple(records[place] for place in places) for s, places in parts.items()}
 
     @property
     def repeated(self) -> int:
         """How many items of the current split are items of an earlier one too."""
         earlier = itertools.takewhile(lambda split: split != self.current_split, self._records)
-        seen = {_content(record) for split in earlier for record in self._records[split]}
-        return sum(_content(record) in seen for record in self.records)
+        seen = {content_of(record) for split in earlier for record in self._records[split]}
+        return sum(content_of(record) in seen for record in self.records)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class TextTask:
             )
 
 
-def _content(record: Record) -> bytes:
+def content_of(record: Record) -> bytes:
     """What is the same for equal items, wherever they stand."""
     return json.dumps(record.fields, sort_keys=True).encode()
 

@@ -13,19 +13,13 @@ from evojax_merge.fitness.base import (
     GenerateBatch,
     SeenBatch,
 )
-from evojax_merge.fitness.chat import as_chats
 from evojax_merge.fitness.data import Record
 from evojax_merge.fitness.encoder import Encoder
 from evojax_merge.fitness.judging import JudgedAnswers, JudgedTask
 from evojax_merge.fitness.picture_fields import PictureFields
-from evojax_merge.fitness.picture_prompts import (
-    PLACE,
-    as_content,
-    chat_template_of,
-    spelled,
-)
-from evojax_merge.fitness.seeing import SeeingTask, Sights
-from evojax_merge.fitness.text import fill
+from evojax_merge.fitness.picture_prompts import PLACE
+from evojax_merge.fitness.prompted import first_answer
+from evojax_merge.fitness.seeing import SeeingTask
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -51,7 +45,7 @@ class VisualQuestionTask(SeeingTask, JudgedTask):
 
     def check(self, records: tuple[Record, ...]) -> None:
         for record in records:
-            self.check_pictures(record, self.prompt_of(record))
+            self.check_pictures(record, self.prefix + self.own_text(record))
             self.case_of(record)
 
     def bind(self, model: Any) -> "BoundVisualQuestion":
@@ -66,26 +60,14 @@ class VisualQuestionTask(SeeingTask, JudgedTask):
         sights = self.seen_by(model)
         assert sights is not None
         encoder = Encoder(model, self.name)
-        prompts = [self.prompt_of(record) for record in self.records]
-        texts = self._written(encoder, prompts, sights)
+        texts = self.prompts(encoder, sights)
         encoded = [sights.expanded(item, ids) for item, ids in enumerate(encoder(texts))]
-        self.check_prompts(encoder, prompts, encoded)
+        self.check_prompts(encoder, texts, encoded)
         fields = sights.fields(list(map(len, encoded)), range(len(encoded)))
         return BoundVisualQuestion(self, encoder, texts, encoded, fields, sights.token_id)
 
-    def prompt_of(self, record: Record) -> str:
-        """The prompt of an item, with places for its pictures."""
-        return self.prefix + fill(self.template, record)
-
-    def _written(self, encoder: Encoder, prompts: Sequence[str], sights: Sights) -> list[str]:
-        if not self.chat:
-            return spelled(prompts, encoder.tokenizer, sights.place)
-        return as_chats(
-            encoder.tokenizer,
-            [as_content(prompt) for prompt in prompts],
-            sights.directory,
-            chat_template_of(sights.directory),
-        )
+    def answer_of(self, example: Record) -> str:
+        return first_answer(example, self.reference)
 
 
 class BoundVisualQuestion(JudgedAnswers):

@@ -22,6 +22,7 @@ from evojax_merge.hosts.group import (
     set_group,
 )
 from evojax_merge.hosts.leaving import leave, on_stop, tell_stop, together
+from evojax_merge.hosts.packages import versions
 from evojax_merge.hosts.settings import DistributedConfig, place_of
 from evojax_merge.hosts.starting import start
 from evojax_merge.hosts.stopping import Interrupted
@@ -49,4 +50,5 @@ __all__ = [
     "start",
     "tell_stop",
     "together",
+    "versions",
 ]

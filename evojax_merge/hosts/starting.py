@@ -1,8 +1,6 @@
 """The start of processes that run together, before any of them uses a device."""
 
-import importlib.metadata
 import os
-import platform
 import socket
 import threading
 import time
@@ -10,25 +8,9 @@ from typing import Any
 
 from evojax_merge.hosts.group import Group, HostsError, active, compare, first_line
 from evojax_merge.hosts.leaving import abandon, together, watch_over
+from evojax_merge.hosts.packages import versions
 from evojax_merge.hosts.settings import DistributedConfig, Place, place_of, whole_seconds
 from evojax_merge.hosts.watching import expect_abort
-
-_PACKAGES = (
-    "evojax-merge",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "ml_dtypes",
-    "evosax",
-    "optax",
-    "orbax-checkpoint",
-    "scikit-learn",
-    "scipy",
-    "safetensors",
-    "tokenizers",
-    "transformers",
-)
-"""The packages whose versions may change what is computed or how it is said."""
 
 _LATER = 30
 """The seconds by which JAX's own runtime ends a process later than we do, who say why."""
@@ -71,7 +53,7 @@ def start(settings: DistributedConfig | None = None) -> None:
     with together():
         told = {"distributed.processes": str(group.count)}
         compare("settings", told, "Give all processes the same number")
-        compare("packages", _versions(), "Install the same versions on all hosts")
+        compare("packages", versions(), "Install the same versions on all hosts")
         jax.devices()  # found in all processes at once; later, one may be waiting for another
 
 
@@ -178,13 +160,3 @@ def _reach(address: str, timeout: float) -> None:
                 "its machine as this one sees it, and that no firewall closes the port"
             )
         time.sleep(0.2)
-
-
-def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found

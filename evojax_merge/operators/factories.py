@@ -134,6 +134,15 @@ def make_operator(name: str, arguments: Mapping[str, Any], *, trust: bool = Fals
     return _call(name, _factory(name, trust), arguments)
 
 
+def arguments_of(name: str, *, trust: bool = False) -> tuple[str, ...]:
+    """The names of the arguments that an operator is made with.
+
+    Raises:
+        ValueError: There is no such operator, or it is from elsewhere and not trusted.
+    """
+    return tuple(inspect.signature(_factory(name, trust)).parameters)
+
+
 def check_plain(where: str, value: Any) -> None:
     """Check that an argument of an operator is a plain value, which a recipe can carry.
 

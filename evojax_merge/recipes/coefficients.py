@@ -12,6 +12,7 @@ from evojax_merge.documents.arguments import LARGEST
 from evojax_merge.documents.errors import DocumentError, named, shown
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.schema import Closed, Document, Open, checked, kind, length, read, whole
+from evojax_merge.documents.terminal import printable
 from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.models.segments import Segment
 from evojax_merge.params.types import Array
@@ -80,6 +81,17 @@ class Recipe:
         if type(self.seed) is not int or not 0 <= self.seed < 2**32:
             raise RecipeError(f"seed is {self.seed!r}; give a whole number from 0 to 2**32 - 1")
         check_dtype(self.dtype)
+
+    def __repr__(self) -> str:
+        names = [Path(source.path).name for source in self.sources]
+        on = f" on {Path(self.base.path).name}" if self.base else ""
+        name = self.operator.removeprefix("evojax_merge.operators.")
+        if len(self.segments) == 1:
+            values = {key: _numbers(value[..., 0]) for key, value in self.coefficients.items()}
+            given = "".join(f", {key}={value}" for key, value in values.items())
+        else:
+            given = f", {', '.join(self.coefficients)} in {len(self.segments)} segments"
+        return printable(f"Recipe({name} of {', '.join(names)}{on}{given})")
 
     def to_yaml(self) -> str:
         """The recipe as readable YAML, with the fewest digits that give the same float32."""
@@ -175,9 +187,9 @@ class Recipe:
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the YAML."""
-        path.write_text(self.to_yaml(), encoding="utf-8")
+        Path(path).write_text(self.to_yaml(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -9,6 +9,7 @@ import numpy as np
 
 from evojax_merge.documents.errors import named, shown
 from evojax_merge.documents.schema import Closed, checked, length, read, whole
+from evojax_merge.documents.terminal import printable
 from evojax_merge.models.decoder.path import Path, make_path
 from evojax_merge.recipes.coefficients import (
     FORMAT,
@@ -64,6 +65,10 @@ class PathRecipe:
     dtype: str | None = None
     base: Ingredient | None = None
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.pool)
+        return printable(f"PathRecipe({len(self.hops)} hops through layers of {names})")
 
     def path(self, layers: Mapping[str, int]) -> Path:
         """The path through the pool.
@@ -181,9 +186,9 @@ class PathRecipe:
         base = None if self.base is None else self.base.at(directory)
         return dataclasses.replace(self, pool=pool, base=base)
 
-    def save(self, path: FilePath) -> None:
+    def save(self, path: str | FilePath) -> None:
         """Write the YAML."""
-        path.write_text(self.to_yaml(), encoding="utf-8")
+        FilePath(path).write_text(self.to_yaml(), encoding="utf-8")
 
 
 def load_recipe(path: str | FilePath) -> Recipe | PathRecipe | WeightsRecipe:

@@ -13,6 +13,7 @@ from evojax_merge.checkpoints import Checkpoint, Model, take_parts
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.files import sha256, write_whole
 from evojax_merge.documents.schema import Closed, read, whole
+from evojax_merge.documents.terminal import printable
 from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Params
 from evojax_merge.recipes.coefficients import (
@@ -44,8 +45,12 @@ class WeightsRecipe:
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
     parts: tuple[str, ...] | None = None
 
-    def save(self, path: Path) -> None:
+    def __repr__(self) -> str:
+        return printable(f"WeightsRecipe(weights evolved for {Path(self.model.path).name})")
+
+    def save(self, path: str | Path) -> None:
         """Write the YAML, and the weights beside it as ``NAME.safetensors``."""
+        path = Path(path)
         leaves = {name: np.asarray(leaf) for name, leaf in flatten(self.params).items()}
         file = path.with_suffix(".safetensors")
         write_whole(file, lambda partial: save_file(leaves, partial))

@@ -201,7 +201,13 @@ def differences_table(differences: Sequence[Difference]) -> Table:
     for one in differences:
         ends = (one.low, one.high)
         shown = " – ".join(signed(measure, end) for end in ends) if one.low < one.high else "–"
-        texts = (signed(measure, one.score), shown, p_text(one), str(one.better), str(one.worse))
+        texts = (
+            signed(measure, one.score),
+            shown,
+            p_text(one.p_value),
+            str(one.better),
+            str(one.worse),
+        )
         table.add_row(cell(one.name), *map(cell, texts))
     return table
 
@@ -212,8 +218,8 @@ def signed(measure: Measure, value: float) -> str:
     return f"+{text}" if value > 0 else text
 
 
-def p_text(difference: Difference) -> str:
-    """The p-value in two digits; a dash where there is none."""
-    if not math.isfinite(difference.p_value):
+def p_text(p_value: float) -> str:
+    """A p-value in two digits; a dash where there is none."""
+    if not math.isfinite(p_value):
         return "–"
-    return f"{difference.p_value:.2g}" if difference.p_value >= 0.0001 else "< 0.0001"
+    return f"{p_value:.2g}" if p_value >= 0.0001 else "< 0.0001"

@@ -13,7 +13,7 @@ from rich.table import Table
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.json_text import load_json
-from evojax_merge.documents.terminal import cell
+from evojax_merge.documents.terminal import cell, printable
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.params.types import Float
@@ -91,6 +91,15 @@ class Result:
     chosen_on_these_items: bool
     tasks: Mapping[str, TaskScore]
     flawed: int | None = None
+
+    def __repr__(self) -> str:
+        ends = interval_text(self)
+        shown = f"{self.measure.text(self.score)}{f' ({ends})' if ends else ''}"
+        tasks = [f"{name} {one.measure.text(one.score)}" for name, one in self.tasks.items()]
+        more = f"; {', '.join(tasks)}" if tasks else ""
+        cost = f", {self.evaluations} evaluations" if self.evaluations else ""
+        where = f"{self.counted}{', chosen by them' if self.chosen_on_these_items else ''}"
+        return printable(f"Result({self.name}: {self.head} {shown}{more}; {where}{cost})")
 
     @property
     def standard_error(self) -> float:

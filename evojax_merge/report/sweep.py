@@ -1,8 +1,6 @@
-"""One table and one picture of everything a multirun did."""
+"""Tables and pictures of everything a multirun did."""
 
 import contextlib
-import csv
-import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,27 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.documents.terminal import cell, say
+from evojax_merge.report.comparisons import (
+    compare_settings,
+    comparison_cells,
+    comparison_table,
+)
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
 from evojax_merge.report.jobs import Job, jobs_table, kept_overrides, shared
-from evojax_merge.report.results import Result, choice_line, flat, load_results, score_text
+from evojax_merge.report.results import choice_line, score_text
+from evojax_merge.report.settings_plot import plot_settings
+from evojax_merge.report.summary import summarise, summary_cells, summary_table
+from evojax_merge.report.sweep_rows import SweepRow, collect, evolved, write_cells, write_table
 
-TABLE = "results.csv"
-PICTURE = "curves.png"
+TABLE, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
+PICTURE, COMPARED = "curves.png", "compare.png"
+
+MOST_COMPARED = 10
+"""How many pairs of settings are printed; all of them are in the file."""
 
 
 def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
-    """Write ``results.csv`` and ``curves.png`` beside the runs of a sweep, and print its tables.
+    """Write the tables and pictures of a sweep beside its runs, and print its tables.
 
     Args:
         folder: The folder of the sweep.
@@ -34,11 +43,32 @@ def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
             say(console, line)
         with _written(folder / TABLE, "all methods and splits", console):
             write_table(rows, folder / TABLE)
+        _show_settings(folder, rows, console)
     if curves := collect_curves(folder, names):
         with _written(folder / PICTURE, "progress on held-out items", console):
             plot_curves(curves, folder / PICTURE)
     if any(job.state != "done" for job in jobs):
         console.print(jobs_table(jobs))
+
+
+def _show_settings(folder: Path, rows: Sequence[SweepRow], console: Console) -> None:
+    """Write and print what each setting gives over seeds, and how settings differ.
+
+    A single run has said all of it.
+    """
+    judged = evolved(rows)
+    if len(judged) < 2:
+        return
+    console.print(summary_table(summarise(judged)))
+    with _written(folder / SUMMARY, "means over seeds", console):
+        write_cells(summary_cells(summarise(rows)), folder / SUMMARY)
+    if comparisons := compare_settings(judged):
+        if len(comparisons) <= MOST_COMPARED:
+            console.print(comparison_table(comparisons))
+        with _written(folder / COMPARISONS, "differences between settings", console):
+            write_cells(comparison_cells(comparisons), folder / COMPARISONS)
+    with _written(folder / COMPARED, "settings side by side", console):
+        plot_settings(rows, folder / COMPARED)
 
 
 @contextlib.contextmanager
@@ -50,30 +80,6 @@ def _written(file: Path, content: str, console: Console) -> Iterator[None]:
         say(console, f"{file}: cannot be written ({error.strerror})")
     else:
         say(console, f"{content}: {file}")
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepRow:
-    """A result, and the run of the sweep that it belongs to."""
-
-    run: str
-    overrides: str
-    result: Result
-
-
-def collect(folder: Path, runs: Sequence[str]) -> list[SweepRow]:
-    """The results of those runs below a folder that have some.
-
-    Args:
-        folder: The folder of a sweep.
-        runs: The folders of its runs, relative to that.
-    """
-    rows = []
-    for run in runs:
-        if (path := folder / run / "results.json").is_file():
-            name = " ".join(kept_overrides(path.parent))
-            rows += [SweepRow(run, name, result) for result in load_results(path)]
-    return rows
 
 
 def collect_curves(folder: Path, runs: Sequence[str]) -> dict[str, list[list[dict[str, Any]]]]:
@@ -92,39 +98,11 @@ def collect_curves(folder: Path, runs: Sequence[str]) -> dict[str, list[list[dic
     }
 
 
-def write_table(rows: list[SweepRow], path: Path) -> None:
-    """Write every result of every run, one a line."""
-    cells = [
-        {"run": row.run, "overrides": row.overrides}
-        | flat(row.result)
-        | {
-            f"{name}.{key}": value
-            for name, task in row.result.tasks.items()
-            for key, value in flat(task).items()
-        }
-        for row in rows
-    ]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in cells for key in row)))
-        writer.writeheader()
-        writer.writerows(cells)
-
-
-def evolved(rows: list[SweepRow]) -> list[SweepRow]:
-    """The evolved merge of each run on the split that its comparison was made on."""
-    first: dict[str, SweepRow] = {}
-    for row in rows:
-        if row.result.name == "evolved":
-            first.setdefault(row.run, row)
-    return list(first.values())
-
-
-def sweep_table(rows: list[SweepRow]) -> Table:
+def sweep_table(rows: Sequence[SweepRow]) -> Table:
     """The evolved merge of each run, and in which overrides the runs differ.
 
     Runs that measured different things have columns of their own.
     """
-    common = shared([row.overrides.split() for row in rows])
     shown = evolved(rows)
     heads = list(dict.fromkeys(row.result.head for row in shown))
     tasks = list(
@@ -148,7 +126,7 @@ def sweep_table(rows: list[SweepRow]) -> Table:
         chosen = ", chosen by them" if result.chosen_on_these_items else ""
         texts = (
             row.run,
-            " ".join(one for one in row.overrides.split() if one not in common),
+            " ".join(f"{key}={value}" for key, value in row.swept.items()),
             f"{result.items}, {result.split}{chosen}",
             *(score_text(result) if head == result.head else "–" for head in heads),
             *(own.get(task, "–") for task in tasks),

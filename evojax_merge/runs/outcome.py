@@ -26,6 +26,8 @@ from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
+from evojax_merge.report.items import FILE as ITEMS
+from evojax_merge.report.items import save_items
 from evojax_merge.report.pictures import folder_of, plot_gallery, save_pictures
 from evojax_merge.report.plots import plot_fitness
 from evojax_merge.report.remarks import no_better
@@ -133,6 +135,9 @@ class Outcome:
             }
             members.append(Member(f"{FOLDER}/{index}.yaml", scores))
         measures = tuple(one.measure for one in task.tasks.values())
+        for file in folder.glob("[0-9]*.yaml"):  # of a larger front, before the budget grew
+            if file.stem.isdigit() and int(file.stem) >= len(members):
+                file.unlink()
         front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
         say(
@@ -149,7 +154,10 @@ class Outcome:
         found: Mapping[str, Found],
         earlier: Mapping[str, Found],
     ) -> list[Result]:
-        """The results of every method on the best-held-out split, and of the winner on others."""
+        """The results of every method on the best-held-out split, and of the winner on others.
+
+        The result of every item is kept, too.
+        """
         splits = [s for s in ("test", "validation", "search") if s in problem.evaluator.tasks]
         costs = {name: _cost(one) for name, one in earlier.items()}
         costs |= {name: _cost(one, *earlier.values()) for name, one in found.items()}
@@ -173,9 +181,14 @@ class Outcome:
             results.append(result(one.name, splits[0], one.items, one.flawed))
             self.items[one.name] = one.items
             self.course.reached(len(results), one.name)
+        items: dict[str, dict[str, np.ndarray]] = {splits[0]: self.items}
         self.course.begin(steps.SPLITS)
         for split in splits[1:]:
-            results.append(result(EVOLVED, split, problem.measure(model, found[EVOLVED], split)))
+            own = problem.measure(model, found[EVOLVED], split)
+            results.append(result(EVOLVED, split, own))
+            items[split] = {EVOLVED: own}
+        if hosts.is_first():
+            save_items(items, self.directory / ITEMS)
         return results
 
     def compare_front(

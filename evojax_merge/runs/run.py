@@ -8,35 +8,37 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.checkpoints import Model, export, lend, load_parts
+from evojax_merge.cards import described
+from evojax_merge.checkpoints import Model, export, lend
 from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say, show
 from evojax_merge.measuring.heldout import Heldout
-from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
-from evojax_merge.recipes.path import PathRecipe, load_recipe
-from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.course import Course, Listener
 from evojax_merge.report.front import FOLDER
 from evojax_merge.report.progress import RunProgress
 from evojax_merge.report.results import (
     Result,
     choice_line,
-    load_results,
     results_table,
     save_results,
 )
 from evojax_merge.report.standing import BEST, commands
 from evojax_merge.report.status import StatusFile
+from evojax_merge.runs.left import EXPORT, RESULTS, Run, is_finished, read_run
+from evojax_merge.runs.machine import machine
 from evojax_merge.runs.outcome import Outcome
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
+from evojax_merge.runs.provenance import recorded
 from evojax_merge.runs.searcher import Searcher, random_search
 from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_line, steps_of
@@ -45,32 +47,6 @@ from evojax_merge.sources.evidence import FOLDER as EVIDENCE
 
 __all__ = ["EVOLVED", "RANDOM", "Run", "left_by", "run"]
 
-RESULTS, EXPORT = "results.json", "export"
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a run leaves behind.
-
-    Attributes:
-        directory: The run's directory, which holds ``results.json``, ``recipe.yaml``,
-            ``history.jsonl``, ``checkpoints/``, ``plots/`` and ``export/``, ``evidence/`` where the
-            operator asks for some, and ``images/`` where models draw.
-        recipe: The recipe of the winner.
-        model: The winner; None where plain weights cannot express its path.
-        results: The scores of all methods, on every split that was measured.
-    """
-
-    directory: Path
-    recipe: Recipe | PathRecipe | WeightsRecipe
-    model: Model | None
-    results: list[Result]
-
-    @property
-    def result(self) -> Result:
-        """The winner's result on the split furthest from the search, test where there is one."""
-        return next(result for result in self.results if result.name == EVOLVED)
-
 
 def run(
     experiment: Experiment,
@@ -78,6 +54,7 @@ def run(
     console: Console | None = None,
     on_start: Callable[[], object] = lambda: None,
     listeners: Sequence[Listener] = (),
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Run:
     """Carry out an experiment, or the rest of it if the directory holds its beginning.
 
@@ -90,6 +67,7 @@ def run(
         on_start: A function that is called when all is checked and the weights are read, by the
             process that writes.
         listeners: Who else follows the run.
+        facts: What ``provenance.json`` is to say beside versions, machine, hashes and times.
 
     Raises:
         ValueError: Something makes the experiment impossible; no weights are read by then.
@@ -100,8 +78,9 @@ def run(
         console = Console(quiet=True)
     with naming(directory), watch() as interruption:
         setup = set_up(experiment)
+        hashes = setup.hashes()
         if hosts.active():
-            hosts.compare("files", setup.hashes(), "All hosts must read the same models and data")
+            hosts.compare("files", _told(hashes), "All hosts must read the same models and data")
         if hosts.is_first():
             directory.mkdir(parents=True, exist_ok=True)
             _tidy(directory)
@@ -110,8 +89,12 @@ def run(
         interruption.agreed()
         steps = steps_of(setup)
         say(console, steps_line(steps, directory))
+        told = {"seed": experiment.seed, **machine(), **hashes, **facts}
         following = [RunProgress(console), StatusFile(), *listeners] if hosts.is_first() else []
-        with Course(directory, steps, following).followed() as course:
+        with (
+            recorded(directory, told),
+            Course(directory, steps, following).followed() as course,
+        ):
             course.begin(READING)
             setup.load(directory, functools.partial(say, console))
             interruption.agreed()
@@ -123,6 +106,16 @@ def run(
         for command, what in commands(directory, directory / RECIPE_FILE, finished=True):
             say(console, f"  {command}  ({what})")
         return done
+
+
+def _told(hashes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Hashes as messages show them."""
+    weights = {f"the sha256 of {name}": one[:12] for name, one in hashes["weights"].items()}
+    items = {
+        f"the sha256 of the items of the {split} split": one[:12]
+        for split, one in hashes["items"].items()
+    }
+    return weights | items
 
 
 def _tidy(directory: Path) -> None:
@@ -140,19 +133,14 @@ def left_by(directory: Path, console: Console | None = None) -> Run | None:
         console: Where it is shown; by default, nowhere.
     """
     console = console or Console(quiet=True)
-    if not (directory / RESULTS).is_file() or not (directory / RECIPE_FILE).is_file():
+    if not is_finished(directory):
         return None
-    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
-    exported = directory / EXPORT
-    parts = None if isinstance(recipe, PathRecipe) else recipe.parts
-    model = load_parts(exported, parts=parts) if exported.is_dir() else None
-    final = results[0].split
-    shown = [result for result in results if result.split == final]
-    show(console, results_table(shown, directory.name))
-    if line := choice_line(shown):
+    found = read_run(directory, with_model=True)
+    show(console, results_table(found.compared, directory.name))
+    if line := choice_line(found.compared):
         say(console, line)
     say(console, f"{directory}: is finished and cannot be written; these are its results as kept")
-    return Run(directory, recipe, model, results)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +196,7 @@ class _Runner:
             stages = {**{one.name: one for one in setup.stages}, EVOLVED: stage}
             outcome.plot(problem, recipe, stages, results, front is not None)
         if self.experiment.export and model is not None:
-            self._export(model)
+            self._export(model, recipe, results)
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _problem(self, stage: Stage, winners: Mapping[str, Winner]) -> tuple[Problem, Heldout]:
@@ -217,20 +205,22 @@ class _Runner:
         problem.evaluator.on_measured = self.course.measured
         return problem, Heldout(problem.evaluator, self.interruption.agreed)
 
-    def _keep(self, recipe: Recipe | PathRecipe | WeightsRecipe) -> None:
+    def _keep(self, recipe: Any) -> None:
         """Keep the winner's recipe, to which that of the best so far gives way."""
         if hosts.is_first():
             recipe.save(self.directory / RECIPE_FILE)
             (self.directory / BEST).unlink(missing_ok=True)
 
-    def _export(self, model: Model) -> None:
+    def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
         """Write the winner by the first process, to which the others lend their parts of it."""
         self.course.begin(EXPORTING)
         if not hosts.is_first():
             lend(model)
-        else:
-            export(model, self.directory / EXPORT, overwrite=True)
-            say(self.console, f"exported to {self.directory / EXPORT}")
+            return
+        target = self.directory / EXPORT
+        beside = described(recipe, model, target, results)
+        export(model, target, overwrite=True, extra=beside)
+        say(self.console, f"exported to {target}")
 
     def _built(self, problem: Problem, recipe: Any) -> Model | None:
         """The winner as a plain model; None where there can be none, so that no search is lost."""

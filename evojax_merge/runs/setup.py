@@ -111,24 +111,28 @@ class Setup(abc.ABC):
         name = whole.directory.name
         return [f"{name} sees pictures and the task has none: only its language model is measured"]
 
-    def hashes(self) -> dict[str, str]:
-        """The hashes of the weights that are read and of the items that are measured, by name."""
-        prepared, found = self.prepared, {}
+    def hashes(self) -> dict[str, dict[str, str]]:
+        """The SHA-256 of the ``weights`` that are read, by name, and of the ``items``, by split.
+
+        Those of items are of what a model reads, such as token ids.
+        """
+        prepared = self.prepared
+        weights, items = {}, {}
         ingredients = dict(
             zip(self.experiment.model.source_names, prepared.source_ingredients, strict=True)
         )
         if prepared.base_ingredient is not None:
             ingredients["base"] = prepared.base_ingredient
         for name, one in {**prepared.carrier_ingredients, **ingredients}.items():
-            found[f"the sha256 of {name}"] = str(one.sha256)[:12]
+            weights[name] = str(one.sha256)
         for split, task in self.bound.items():
             digest = hashlib.sha256()
             for leaf in jax.tree.leaves([part.batches for part in tasks_of(task)]):
                 array = np.ascontiguousarray(leaf)
                 digest.update(f"{array.dtype} {array.shape}".encode())
                 digest.update(array.reshape(-1).view(np.uint8).data)
-            found[f"the sha256 of the items of the {split} split"] = digest.hexdigest()[:12]
-        return found
+            items[split] = digest.hexdigest()
+        return {"weights": weights, "items": items}
 
     def mesh_for(self, models: Sequence[Checkpoint], dtype: np.dtype) -> Mesh:
         """The devices of the search, which are to hold so many models.

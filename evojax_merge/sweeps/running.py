@@ -25,6 +25,7 @@ from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.search.interruption import Interrupted
+from evojax_merge.sweeps.changing import change_jobs
 from evojax_merge.sweeps.folder import Sweep, check_whole, read_sweep
 from evojax_merge.sweeps.job import do_job, in_turn
 from evojax_merge.sweeps.several import connect
@@ -102,6 +103,7 @@ def resume_sweep(
     console: Console,
     *,
     overrides: Sequence[str] = (),
+    changes: Sequence[str] = (),
     gpu_each: bool = False,
     trust_config: bool = False,
     force: bool = False,
@@ -114,6 +116,8 @@ def resume_sweep(
         console: Where it is shown.
         overrides: How the jobs are started (``hydra/launcher=NAME``, ``hydra.launcher.KEY=VALUE``);
             by default, as before.
+        changes: What changes in every job, as ``search.evaluations=2000``; jobs that are done go
+            on, too.
         gpu_each: Whether each process that runs jobs has a GPU of its own; it has as well if the
             sweep was begun so.
         trust_config: Whether code that the folder names from elsewhere may be run.
@@ -122,7 +126,8 @@ def resume_sweep(
             a cluster that is recognised, or this one alone.
 
     Raises:
-        ConfigError: The folder holds no sweep, or is not to be trusted; nothing was run.
+        ConfigError: The folder holds no sweep, is not to be trusted, or a change cannot be; nothing
+            was run.
         HostsError: Several hosts cannot go on together.
         SweepError: Jobs are not done in the end.
         Interrupted: A signal came.
@@ -139,6 +144,11 @@ def resume_sweep(
         _announce(sweep, kept, console)
     else:
         _check(sweep, kept)
+    if changes:
+        with hosts.together():
+            if hosts.is_first():
+                change_jobs(sweep, changes, console, trust_config)
+            hosts.barrier()
     sweep = dataclasses.replace(
         sweep, launcher=_apart(sweep.directory, launcher), gpu_each=gpu_each or sweep.gpu_each
     )

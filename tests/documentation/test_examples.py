@@ -40,7 +40,11 @@ def test_what_examples_call_exists(page):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "em"
     }
     assert {"evolve", "merge", "export"} <= used <= set(em.__all__)
-    (overrides,) = [ast.literal_eval(node) for node in nodes if isinstance(node, ast.List)]
+    (overrides,) = [
+        ast.literal_eval(node.args[0])
+        for node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "em.evolve"
+    ]
     build(compose(overrides))
 
 

@@ -28,7 +28,7 @@ def composed(*overrides):
     "option",
     sorted(
         {*OPTIONS}
-        - {"several", "size", "image_classification", "digit_pictures"}
+        - {"several", "size", "external", "image_classification", "digit_pictures"}
         - {"visual_question", "text_to_image"}
     ),
 )

@@ -88,6 +88,29 @@ def test_prompts_are_those_of_the_processor_of_transformers(kind, chat, models, 
     assert bound.request.image_token_id == PICTURE_TOKEN
 
 
+@pytest.mark.parametrize("chat", [False, True])
+def test_an_example_brings_its_picture(chat, models, data, items):
+    example = {"image": ITEMS[1]["image"], "question": "What else?", "answer": ["A.", "B."]}
+    (data / "examples.jsonl").write_text(json.dumps(example))
+    few_shot = {"data": str(data / "examples.jsonl"), "separator": "\n"}
+    bound = task(items, chat=chat, few_shot=few_shot).bind(part(models / "llava"))
+    processor = AutoProcessor.from_pretrained(models / "llava")
+    for item, tokens in zip(ITEMS, shown(bound), strict=True):
+        text = f"<image>\nWhat else? A.\n<image>\n{item['question']}"
+        if chat:
+            turns = [
+                {"role": role, "content": [{"type": "image"}] * (role == "user") + [text]}
+                for role, text in (
+                    ("user", {"type": "text", "text": "What else?"}),
+                    ("assistant", {"type": "text", "text": "A."}),
+                    ("user", {"type": "text", "text": item["question"]}),
+                )
+            ]
+            text = processor.apply_chat_template(turns, add_generation_prompt=True)
+        images = [Image.open(data / one["image"]) for one in (example, item)]
+        assert tokens == processor(images=images, text=text)["input_ids"][0]
+
+
 @pytest.mark.slow
 def test_who_sees_the_pictures_changes_no_answer(models, items):
     part_alone, whole = load(part(models / "llava")), load(models / "llava")

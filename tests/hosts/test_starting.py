@@ -6,7 +6,8 @@ import time
 import pytest
 
 from evojax_merge.hosts.group import HostsError
-from evojax_merge.hosts.starting import _check_port, _reach, _versions
+from evojax_merge.hosts.packages import versions
+from evojax_merge.hosts.starting import _check_port, _reach
 
 
 @pytest.fixture
@@ -43,4 +44,4 @@ def test_a_port_that_is_taken_is_named(taken):
 
 
 def test_versions_are_those_of_this_process():
-    assert {"Python", "jax", "jaxlib", "numpy"} <= _versions().keys()
+    assert {"Python", "jax", "jaxlib", "numpy"} <= versions().keys()

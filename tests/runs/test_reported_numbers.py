@@ -16,7 +16,8 @@ from evojax_merge.documents.bundled import experiments_directory
 from evojax_merge.fitness import load_digits
 from evojax_merge.report.front import Front
 from evojax_merge.report.results import Result, save_results
-from evojax_merge.report.sweep import collect, sweep_table, write_table
+from evojax_merge.report.sweep import sweep_table
+from evojax_merge.report.sweep_rows import collect, write_table
 from evojax_merge.search.history import read_history
 from tests.fitness.tasks import LOG_LIKELIHOOD, Counted, several
 

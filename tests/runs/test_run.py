@@ -77,6 +77,12 @@ def test_a_run_leaves_everything_behind(whole):
         assert row["low"] <= row["score"] <= row["high"]
     assert final["evolved"]["score"] > final["average"]["score"]
     assert final["evolved"]["evaluations"] == 96
+    (session,) = json.loads((whole / "provenance.json").read_text())["sessions"]
+    assert session["outcome"] == "finished"
+    assert session["command"][2:5] == ["evojax_merge", "evolve", "+experiment=digits"]
+    assert set(session["items"]) == {"search", "validation", "test"}
+    recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
+    assert session["weights"]["low"] == recipe["sources"][0]["sha256"]
     for name in ("config.yaml", "recipe.yaml", "history.jsonl", "export/model.safetensors"):
         assert (whole / name).stat().st_size
     assert {path.name for path in (whole / "plots").iterdir()} == {
@@ -180,8 +186,8 @@ def test_a_sweep_ends_in_one_table(tmp_path):
     sweep = ["search.evaluations=16", "seed=0,1", "strategy=cma_es,random", "-m"]
     out = command("evolve", *DIGITS, *sweep, "hydra.sweep.dir=sweep", cwd=tmp_path)
     rows = (tmp_path / "sweep" / "results.csv").read_text().splitlines()
-    assert rows[0].startswith("run,overrides,name,split,score")
+    assert rows[0].startswith("run,seed,strategy,name,split,score")
     evolved = [row for row in rows if ",evolved,test," in row]
     assert len(evolved) == 4
-    assert any("seed=1" in row and "strategy=random" in row for row in evolved)
+    assert any(row.startswith("3,1,random,evolved,test,") for row in evolved)
     assert "evolved merges of the sweep" in out

@@ -94,7 +94,7 @@ def test_a_job_that_lost_its_configuration_is_named(laid_out, capsys):
 
 
 def test_only_the_launcher_can_be_changed(laid_out, capsys):
-    assert "the jobs of a sweep stay what they were" in refused(laid_out, capsys, "seed=3")
+    assert "cannot change in a run that goes on" in refused(laid_out, capsys, "seed=3")
 
 
 def test_a_strangers_configuration_is_not_run(laid_out, launched, tmp_path, monkeypatch, capsys):

@@ -253,3 +253,16 @@ def test_several_machines_share_a_sweep(whole, tmp_path):
     assert len(lines) == len(set(lines)) == 4
     for job in JOBS:
         assert outcome(directory / str(job)) == outcome(whole / str(job))
+
+
+def test_a_sweep_goes_on_with_a_larger_budget(tmp_path, capsys):
+    cli.main(evolve(tmp_path / "larger", "seed=0", "search.evaluations=16"))
+    cli.main(evolve(tmp_path / "grown", "seed=0,1"))
+    cli.main(["resume", str(tmp_path / "grown"), "search.evaluations=16"])
+    assert "search.evaluations 16 (was 12)" in capsys.readouterr().out
+    for job in ("0", "1"):
+        assert len((tmp_path / "grown" / job / "history.jsonl").read_text().splitlines()) == 16
+        assert (tmp_path / "grown" / job / "finished").exists()
+    assert outcome(tmp_path / "grown" / "0") == outcome(tmp_path / "larger" / "0")
+    rows = (tmp_path / "grown" / "results.csv").read_text()
+    assert "search.evaluations=16" in rows

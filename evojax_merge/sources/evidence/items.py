@@ -11,8 +11,9 @@ from jaxtyping import Float32, Shaped
 
 from evojax_merge.documents import files
 from evojax_merge.fitness.classification import read_examples
-from evojax_merge.fitness.data import DataError, Record, read_jsonl
+from evojax_merge.fitness.data import DataError, Record
 from evojax_merge.fitness.encoder import Encoder
+from evojax_merge.fitness.formats import read_data
 from evojax_merge.fitness.likelihood import Likelihood
 from evojax_merge.fitness.text import fill
 from evojax_merge.models import Family
@@ -134,7 +135,7 @@ _Read = tuple[tuple[tuple[np.ndarray, ...], ...], str, int]
 
 
 def _texts(request: EvidenceRequest, path: str, model: Any) -> _Read:
-    records = read_jsonl(path, request.limit)
+    records = read_data(path, request.limit)
     for record in records:
         if getattr(model, "carrier", None) is not None and _PICTURE in record.fields:
             raise DataError(
