@@ -60,6 +60,7 @@ ONLY_IN = {
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
+        "report/settings_plot.py",
         "trackers/tensorboard.py",
     },
     "huggingface_hub": {"checkpoints"},

@@ -8,7 +8,7 @@ from evojax_merge.params.types import Float
 from evojax_merge.report.pairs import Difference, difference, signed
 from evojax_merge.report.results import Result
 
-_LONGER = "a longer search (search.evaluations)"
+_LONGER = "a longer search (evojax-merge resume RUN search.evaluations=N)"
 _REMEDY = {
     True: f"{_LONGER} or another strategy may find what chance does not; that a start is good, "
     "or that few genes matter, makes random search hard to beat",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from evojax_merge.recipes.coefficients import RECIPE_FILE, read_tree
+from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE, read_tree
 from evojax_merge.recipes.path import load_recipe
 from evojax_merge.recipes.weights import KIND as WEIGHTS
 from evojax_merge.report.coefficients import recipe_tables
@@ -22,10 +22,7 @@ from evojax_merge.report.status import FINISHED, RUNNING, Status, read_status
 from evojax_merge.search.history import read_history
 from evojax_merge.search.lock import holder
 
-BEST = "best.yaml"
-"""The recipe of the best candidate so far, which is there until the run has its winner."""
-
-RESULTS, HISTORY = "results.json", "history.jsonl"
+RESULTS, HISTORY, EXPORT = "results.json", "history.jsonl", "export"
 
 _FRESH = 60.0
 """The seconds within which a status counts where nobody can tell who holds the directory."""
@@ -116,7 +113,7 @@ class Standing:
     @property
     def recipe(self) -> Path | None:
         """The file of the winner, or else of the best so far; None before there is one."""
-        files = (self.directory / RECIPE_FILE, self.directory / BEST)
+        files = (self.directory / RECIPE_FILE, self.directory / BEST_FILE)
         return next((file for file in files if file.is_file()), None)
 
     def commands(self) -> Iterator[tuple[str, str]]:
@@ -151,6 +148,9 @@ def commands(directory: Path, recipe: Path | None, finished: bool) -> Iterator[t
         yield f"evojax-merge apply {recipe} --out DIR", f"builds {best} as a checkpoint"
     if finished:
         yield f"evojax-merge evaluate {directory}", "measures the winner by the run's own measure"
+        if (directory / EXPORT).is_dir():
+            yield f"evojax-merge push {directory} OWNER/NAME", "uploads the export to the hub"
+        yield f"evojax-merge resume {directory} search.evaluations=N", "goes on to N candidates"
     yield f"evojax-merge show {directory}", "shows how the run stands"
 
 

@@ -72,7 +72,10 @@ class StatusFile(Listener):
         self._best: dict[str, dict[str, Any]] = {}
 
     def on_begin(self, course: Course) -> None:
-        """Write that the run goes on."""
+        """Write that the run goes on, with the best of what earlier processes found."""
+        with contextlib.suppress(ValueError, OSError):  # damaged: it is written anew
+            if (before := read_status(course.directory)) is not None:
+                self._best = {one.search: one.model_dump() for one in before.best}
         self._write(course, RUNNING)
 
     def on_step(self, course: Course) -> None:

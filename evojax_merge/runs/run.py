@@ -21,7 +21,7 @@ from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say, show
 from evojax_merge.measuring.heldout import Heldout
-from evojax_merge.recipes.coefficients import RECIPE_FILE
+from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE
 from evojax_merge.report.course import Course, Listener
 from evojax_merge.report.front import FOLDER
 from evojax_merge.report.progress import RunProgress
@@ -31,7 +31,7 @@ from evojax_merge.report.results import (
     results_table,
     save_results,
 )
-from evojax_merge.report.standing import BEST, commands
+from evojax_merge.report.standing import commands
 from evojax_merge.report.status import StatusFile
 from evojax_merge.runs.left import EXPORT, RESULTS, Run, is_finished, read_run
 from evojax_merge.runs.machine import machine
@@ -209,7 +209,7 @@ class _Runner:
         """Keep the winner's recipe, to which that of the best so far gives way."""
         if hosts.is_first():
             recipe.save(self.directory / RECIPE_FILE)
-            (self.directory / BEST).unlink(missing_ok=True)
+            (self.directory / BEST_FILE).unlink(missing_ok=True)
 
     def _export(self, model: Model, recipe: Any, results: Sequence[Result]) -> None:
         """Write the winner by the first process, to which the others lend their parts of it."""

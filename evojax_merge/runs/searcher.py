@@ -18,9 +18,9 @@ from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.measuring.outlook import outlook
+from evojax_merge.recipes.coefficients import BEST_FILE
 from evojax_merge.report.course import Course, Generation
 from evojax_merge.report.hypervolume import best_members
-from evojax_merge.report.standing import BEST
 from evojax_merge.runs.pairing import pair
 from evojax_merge.runs.problem import Found, Problem
 from evojax_merge.runs.setup import Stage
@@ -198,7 +198,7 @@ class _Following:
             self._best = metrics.best
             with contextlib.suppress(OSError):  # of a full disk, which saving the search tells of
                 found = recipe()
-                write_whole(self._searcher.directory / BEST, found.save)
+                write_whole(self._searcher.directory / BEST_FILE, found.save)
         self._searcher.course.generated(
             Generation(
                 search=self._name,

@@ -8,6 +8,7 @@ import pytest
 from evojax_merge import api
 from evojax_merge.cli import main
 from evojax_merge.recipes.path import load_recipe
+from evojax_merge.report.course import Course, Listener
 
 DIGITS = [
     "+experiment=digits",
@@ -31,6 +32,17 @@ class Look:
         self.shown = shown(generation.directory, self._capsys)
         self.best = load_recipe(generation.directory / "best.yaml")
         raise KeyboardInterrupt
+
+
+class Steps(Listener):
+    """Notes the steps that were planned, and those that began."""
+
+    def on_begin(self, course: Course) -> None:
+        self.planned = [step.name for step in course.steps]
+        self.begun: list[str] = []
+
+    def on_step(self, course: Course) -> None:
+        self.begun.append(course.step.name)
 
 
 def shown(directory: Path, capsys) -> str:
@@ -60,8 +72,14 @@ def test_a_run_is_shown_while_it_goes_on_when_it_stopped_and_when_it_is_done(tmp
     assert "interrupted (stopped by KeyboardInterrupt" in text
     assert f"evojax-merge resume {run}" in text
     assert files(run) == before  # it reads alone
-    heard = []
-    done = api.resume(run, callbacks=[lambda told: heard.append((told.number, told.best))])
+    with pytest.raises(SystemExit):
+        main(["apply", str(run), "--out", str(tmp_path / "out")])
+    assert f"the best so far is {run / 'best.yaml'}" in capsys.readouterr().err
+    heard, steps = [], Steps()
+    tell = lambda told: heard.append((told.number, told.best))  # noqa: E731
+    done = api.resume(run, callbacks=[tell, steps])
+    assert steps.begun == steps.planned
+    assert "comparing" in steps.begun
     assert [number for number, _ in heard] == [2]
     assert heard[0][1] >= best
     assert not (run / "best.yaml").exists()
