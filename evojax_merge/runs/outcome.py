@@ -180,7 +180,7 @@ class Outcome:
         for one in problem.compare(model, found, splits[0]):
             results.append(result(one.name, splits[0], one.items, one.flawed))
             self.items[one.name] = one.items
-            self.course.reached(len(results), one.name)
+            self.course.reached(len(results), f"({one.name} is done)")
         items: dict[str, dict[str, np.ndarray]] = {splits[0]: self.items}
         self.course.begin(steps.SPLITS)
         for split in splits[1:]:
@@ -217,7 +217,7 @@ class Outcome:
         methods: dict[str, list[Drawn]] = {}
         for name, pictures in problem.drawn(model, found):
             methods[name] = pictures
-            self.course.reached(len(methods), name)
+            self.course.reached(len(methods), f"({name} is done)")
             if not hosts.is_first():
                 continue
             notes = {"model": name}

@@ -107,12 +107,13 @@ def contestants(setup: Setup) -> int:
     """How many merges and models are compared at the end."""
     experiment = setup.experiment
     choice, baselines = experiment.model, experiment.baselines
-    routed = kind_of(experiment.space) == "dataflow"
+    kind = kind_of(experiment.space)
     found = 1 + baselines.random_search
     if baselines.sources:
-        found += len(choice.sources) + (choice.base is not None and not routed)
-    if routed:
-        return found + experiment.export
+        has_base = choice.base is not None and kind not in ("dataflow", "hybrid")
+        found += len(choice.sources) + has_base + len(setup.stages) - 1
+    if kind in ("dataflow", "hybrid", "joint"):
+        return found + 1  # the winner as a plain checkpoint
     return found + (_PUBLISHED if baselines.published else 0)
 
 

@@ -29,9 +29,10 @@ from evojax_merge.runs.setup import Setup, Stage
 from evojax_merge.runs.steps import READING, items_of, steps_of
 
 _ENOUGH = 2.0
-"""The seconds after which a candidate is not measured once more."""
+"""The seconds after which no further candidates are measured."""
 
-_TIMES = 3
+_TIMES = 8
+"""How many times some are measured at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,8 @@ def try_out(experiment: Experiment, tell: Callable[[str], None]) -> Trial:
                 items_of(setup.bound["search"], stage),
             ):
                 tell(line)
-            timings.append(_timed(problem, stage, EVOLVED if last else stage.name))
+            name = EVOLVED if last else stage.name
+            timings.append(_timed(problem, stage, name, experiment.seed))
             if not last:
                 recipe = problem.recipe(Found(_start(problem), 0, 0.0))
                 model = problem.build(recipe)
@@ -155,24 +157,46 @@ def try_out(experiment: Experiment, tell: Callable[[str], None]) -> Trial:
     return _trial(setup, timings, reading)
 
 
-def _timed(problem: Problem, stage: Stage, name: str) -> Timing:
-    """Measure a candidate, which is compiled first, and then again."""
+def _timed(problem: Problem, stage: Stage, name: str, seed: int) -> Timing:
+    """Measure what fits at once of the first generation, which is compiled first, and again.
+
+    Others of that generation are measured too while there is time: paths are not all of one length.
+    """
     evaluator = problem.evaluator
     task = evaluator.tasks["search"]
     items = items_of(task, stage)
     rows = None if items == len(task) else np.arange(items)
-    genotypes = _start(problem)[None]
-    seconds: list[float] = []
-    while len(seconds) < 2 or (len(seconds) <= _TIMES and sum(seconds[1:]) < _ENOUGH):
-        began = time.perf_counter()
-        evaluator(genotypes, "search", rows=rows)
-        seconds.append(time.perf_counter() - began)
-    again = min(seconds[1:])
     together = evaluator.chunk * evaluator.mesh.shape[POP]
     if any(isinstance(one, HostProgram) for one in evaluator.workload.programs["search"]):
         together = 1  # the host measures no candidates that only fill up a chunk
-    compiling = max(0.0, seconds[0] - again)
-    return Timing(name, together, items, compiling, again, _unlike(evaluator))
+    population = _first_generation(problem, stage, seed)
+    parts = [population[first : first + together] for first in range(0, len(population), together)]
+
+    def measure(part: np.ndarray) -> float:
+        began = time.perf_counter()
+        evaluator(part, "search", rows=rows)
+        return time.perf_counter() - began
+
+    first = measure(parts[0])
+    seconds = [measure(parts[0])]
+    compiling = max(0.0, first - seconds[0])
+    for part in parts[1:_TIMES]:
+        if sum(seconds) < _ENOUGH:
+            seconds.append(measure(part))
+    mean = sum(seconds) / len(seconds)
+    return Timing(name, together, items, compiling, mean, _unlike(evaluator))
+
+
+def _first_generation(problem: Problem, stage: Stage, seed: int) -> np.ndarray:
+    """The first generation of a search; where gradients propose it, where the space starts."""
+    strategy = stage.strategy
+    if strategy.follows_gradients:
+        return _start(problem)[None]
+    if (seeds := problem.seeds) is not None:
+        strategy = strategy.seed(seeds)
+    key = jax.random.key(seed)
+    population, _ = strategy.ask(key, strategy.init(key))
+    return np.asarray(population, np.float32)
 
 
 def _start(problem: Problem) -> np.ndarray:
