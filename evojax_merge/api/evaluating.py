@@ -52,12 +52,14 @@ def evaluate(
     Raises:
         ValueError: The model cannot be measured by this task.
     """
+    from evojax_merge.fitness.beside import prepare
     from evojax_merge.fitness.drawing.showing import flawed, shown_of
     from evojax_merge.measuring.measure import measure, measure_route
     from evojax_merge.report.results import Result
 
     own = model.pool.skeleton if isinstance(model, Route) else model
     bound = task.bind(own)
+    prepare(bound)
     items, outputs = (
         measure_route(model, bound) if isinstance(model, Route) else measure(model, bound)
     )

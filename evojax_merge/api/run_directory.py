@@ -128,7 +128,7 @@ def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:
     hosts.compare("code", told, "All hosts must read the same code of your own")
     if not hosts.is_first():
         return
-    if not force:
+    if not force and any((directory / "checkpoints").glob("*/[0-9]*")):  # something was measured
         check_own_code(directory, code)
     keep_own_code(directory, code)
 

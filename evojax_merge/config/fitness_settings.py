@@ -36,4 +36,8 @@ def several_of(config: DictConfig) -> dict[str, DictConfig] | None:
     """The configurations of the tasks of several, by name; None where there is one task."""
     if "tasks" not in config.fitness:
         return None
-    return {str(name): DictConfig({"fitness": own}) for name, own in config.fitness.tasks.items()}
+    models = config.get("model")  # which tasks may refer to
+    return {
+        str(name): DictConfig({"fitness": own, "model": models})
+        for name, own in config.fitness.tasks.items()
+    }

@@ -26,6 +26,7 @@ from evojax_merge.documents.files import at_home
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import check_task
 from evojax_merge.measuring.compilations import CompilationCache
+from evojax_merge.operators.base import Operator
 from evojax_merge.operators.factories import PREFIX, canonical, check_plain
 from evojax_merge.operators.statistics.cache import StatisticsCache
 
@@ -55,6 +56,11 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
         _check_arguments(config.tracker, "tracker")
         tracker = _instantiate(config.tracker, "tracker")
     operator = _instantiate(config.operator, "operator")
+    if not isinstance(operator, Operator):
+        raise ConfigError(
+            f"operator: {config.operator[TARGET]} makes a {type(operator).__name__}, which is no "
+            "evojax_merge.operators.Operator"
+        )
     target, arguments = _recipe_operator(config.operator)
     return Experiment(
         name=config.name,

@@ -111,7 +111,7 @@ def _factories(group: str, tree: Any) -> Iterator[Factory]:
             name = str(tree[TARGET])
             to = f" at {tree.get('url')}" if name == JUDGE else ""
             yield Factory(group, name + to, tree)
-        if group == "fitness" and isinstance(tree.get(FUNCTION), str):
+        if group == "fitness" and isinstance(tree.get(FUNCTION), str) and tree[FUNCTION] != MISSING:
             yield Factory(group, tree[FUNCTION], {})
         if group == "fitness" and tree.get(CODE):
             yield Factory(group, f"{CODE}={tree[CODE]}", {})

@@ -1,5 +1,6 @@
 """Fitness tasks: what a merge is measured by."""
 
+from evojax_merge.fitness.agreement import AgreementTask
 from evojax_merge.fitness.base import (
     ACCURACY,
     FRACTION,
@@ -15,6 +16,7 @@ from evojax_merge.fitness.classification import ClassificationTask, classificati
 from evojax_merge.fitness.data import DataError
 from evojax_merge.fitness.digit_pictures import digit_pictures_task
 from evojax_merge.fitness.digits import digits_task, load_digits
+from evojax_merge.fitness.distance import DistanceTask
 from evojax_merge.fitness.external.task import ExternalTask, external_task
 from evojax_merge.fitness.generation import GenerationTask
 from evojax_merge.fitness.image_classification import (
@@ -23,6 +25,7 @@ from evojax_merge.fitness.image_classification import (
 )
 from evojax_merge.fitness.judging import ChatJudge
 from evojax_merge.fitness.language import FastText, LangId, Language, Lingua, ScriptRule
+from evojax_merge.fitness.length import LengthTask
 from evojax_merge.fitness.multiple_choice import MultipleChoiceTask
 from evojax_merge.fitness.perplexity import PerplexityTask, corpus_perplexity
 from evojax_merge.fitness.several import SeveralTasks
@@ -33,12 +36,14 @@ from evojax_merge.fitness.visual_question import VisualQuestionTask
 __all__ = [
     "ACCURACY",
     "FRACTION",
+    "AgreementTask",
     "Batch",
     "BoundTask",
     "ChatJudge",
     "ClassificationTask",
     "ClassifyBatch",
     "DataError",
+    "DistanceTask",
     "ExternalTask",
     "FastText",
     "GenerateBatch",
@@ -46,6 +51,7 @@ __all__ = [
     "ImageClassificationTask",
     "LangId",
     "Language",
+    "LengthTask",
     "Lingua",
     "LoglikelihoodBatch",
     "Measure",

@@ -140,6 +140,16 @@ class Answers:
         """The batches, one per length bucket."""
         return self._text
 
+    @property
+    def rows(self) -> tuple[Int[np.ndarray, " batch"], ...]:
+        """The items of each batch."""
+        return self._rows
+
+    @property
+    def encoded(self) -> Sequence[Sequence[int]]:
+        """The tokens of the prompt of each item."""
+        return self._encoded
+
     def __len__(self) -> int:
         return len(self._encoded)
 

@@ -102,6 +102,18 @@ class SizeBatch(NamedTuple):
     layers: Int32[np.ndarray, " batch"]
 
 
+class DistanceBatch(NamedTuple):
+    """The weights that those of a candidate are compared with.
+
+    Attributes:
+        rows: One row, which says nothing.
+        base: The weights, a tree.
+    """
+
+    rows: Int32[np.ndarray, " batch"]
+    base: Common
+
+
 class HandedBatch(NamedTuple):
     """The places of the numbers that a function on the host gives; no program reads them."""
 
@@ -116,6 +128,7 @@ Batch = (
     | PictureBatch
     | DrawBatch
     | SizeBatch
+    | DistanceBatch
     | HandedBatch
 )
 

@@ -4,9 +4,9 @@ Lin, 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", section 3.1
 F-measure of the package ``rouge_score``, in which precision and recall count alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-Words = Sequence[str]
+Words = Sequence[Hashable]
 
 
 def rouge_l(reference: Words, candidate: Words) -> float:
@@ -34,7 +34,7 @@ def longest_common_subsequence(first: Words, second: Words) -> int:
         first: A sequence of words.
         second: Another one.
     """
-    places: dict[str, int] = {}
+    places: dict[Hashable, int] = {}
     for place, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << place
     every = (1 << len(first)) - 1

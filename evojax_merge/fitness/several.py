@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int, Shaped
 
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.fitness.base import Batch, BoundTask, Measure, Task, check_task
+from evojax_merge.fitness.beside import BesideTask, BoundBeside
 from evojax_merge.models.request import Several
 
 
@@ -58,7 +59,11 @@ class SeveralTasks:
         if not sum(self.weights.values()) > 0:
             raise ValueError("fitness.weights are all 0; at least one task must count")
         self.name = self.name or " + ".join(self.tasks)
-        self.tasks = {name: task.on(self.current_split) for name, task in self.tasks.items()}
+        tasks = {name: task.on(self.current_split) for name, task in self.tasks.items()}
+        self.tasks = {
+            name: task.beside(tasks) if isinstance(task, BesideTask) else task
+            for name, task in tasks.items()
+        }
 
     @property
     def measure(self) -> Measure:
@@ -100,9 +105,19 @@ class SeveralTasks:
         Raises:
             ValueError: The model cannot be measured by one of them.
         """
-        return BoundSeveral(
-            {name: (task.bind(model), self.weight(name)) for name, task in self.tasks.items()}
-        )
+        alone = {
+            id(task): task.bind(model)
+            for task in self.tasks.values()
+            if not isinstance(task, BesideTask)
+        }
+        bound: dict[str, tuple[BoundTask, float]] = {}
+        for name, task in self.tasks.items():
+            if isinstance(task, BesideTask):
+                own: BoundTask = task.bound(alone[id(task.source)], model)
+            else:
+                own = alone[id(task)]
+            bound[name] = own, self.weight(name)
+        return BoundSeveral(bound)
 
     def weight(self, name: str) -> float:
         """The weight of a task's mean in the weighted sum."""
@@ -163,7 +178,8 @@ class BoundSeveral:
     Attributes:
         tasks: The tasks by name.
         runs: The programs that run. Their batches and outputs follow one another. A task has a
-            program for itself, unless one can serve several tasks.
+            program for itself, unless one can serve several tasks, or the task looks at the answers
+            of another one.
     """
 
     request = Several()
@@ -171,7 +187,7 @@ class BoundSeveral:
     def __init__(self, tasks: Mapping[str, tuple[BoundTask, float]]) -> None:
         self.tasks = {name: task for name, (task, _) in tasks.items()}
         self._weights = {name: weight for name, (_, weight) in tasks.items()}
-        self.runs = _runs(self.tasks)
+        self.runs = _runs({n: one for n, one in self.tasks.items() if self._source(one) is None})
 
     @functools.cached_property
     def batches(self) -> tuple[Batch, ...]:
@@ -215,13 +231,33 @@ class BoundSeveral:
         """
         if (np.diff(rows) <= 0).any():
             raise ValueError("items of several tasks are taken in their order, each once")
-        chosen = {}
-        for name, items, weight in self.parts:
-            own = rows[(rows >= items.start) & (rows < items.stop)] - items.start
-            if not len(own):
+        own = {
+            name: rows[(rows >= items.start) & (rows < items.stop)] - items.start
+            for name, items, _ in self.parts
+        }
+        for name, places in own.items():
+            if not len(places):
                 raise ValueError(f"none of the chosen items belongs to the task {name!r}")
-            chosen[name] = (self.tasks[name].take(own), weight)
-        return BoundSeveral(chosen)
+        taken = {
+            name: task.take(own[name])
+            for name, task in self.tasks.items()
+            if not isinstance(task, BoundBeside)
+        }
+        for name, task in self.tasks.items():
+            if isinstance(task, BoundBeside):
+                source = self._source(task)
+                same = source is not None and np.array_equal(own[name], own[source])
+                taken[name] = (
+                    task.beside(taken[source], own[name]) if same else task.take(own[name])
+                )
+        weights = self._weights
+        return BoundSeveral({name: (taken[name], weights[name]) for name in self.tasks})
+
+    def _source(self, task: BoundTask) -> str | None:
+        """The name of the task whose answers a task measures, if it is among these."""
+        if not isinstance(task, BoundBeside):
+            return None
+        return next((name for name, one in self.tasks.items() if one is task.source), None)
 
     def _share(self, outputs: Sequence[Any]) -> list[tuple[BoundTask, Sequence[Any]]]:
         """The tasks, in order, and the outputs of each."""
@@ -231,6 +267,9 @@ class BoundSeveral:
             last = first + len(run.task.batches)
             found |= zip(run.names, run.share(outputs[first:last]), strict=True)
             first = last
+        for name, task in self.tasks.items():
+            if (source := self._source(task)) is not None:
+                found[name] = found[source]
         return [(task, found[name]) for name, task in self.tasks.items()]
 
 

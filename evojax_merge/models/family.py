@@ -27,6 +27,7 @@ from evojax_merge.models.decoder.variants import MODEL_TYPES
 from evojax_merge.models.diffusion import config as diffusion_config
 from evojax_merge.models.diffusion import params as diffusion_params
 from evojax_merge.models.diffusion.config import DiffusionConfig
+from evojax_merge.models.distancing import Distancing
 from evojax_merge.models.handing import Handing
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.llava import config as llava_config
@@ -40,7 +41,7 @@ from evojax_merge.models.part import Part
 from evojax_merge.models.qwen_vl import config as qwen_vl_config
 from evojax_merge.models.qwen_vl import params as qwen_vl_params
 from evojax_merge.models.qwen_vl.config import QwenVLConfig
-from evojax_merge.models.request import HandOver, Request
+from evojax_merge.models.request import Distance, HandOver, Request
 from evojax_merge.models.seeing.vision import Vision
 from evojax_merge.models.unet import config as unet_config
 from evojax_merge.models.unet import params as unet_params
@@ -190,6 +191,8 @@ class Family:
         """
         if isinstance(request, HandOver):  # which no family has to compute
             return Handing(self.layout)
+        if isinstance(request, Distance):
+            return Distancing(self.layout)
         found = self.abilities.get(type(request))
         if found is None:
             able = ", ".join(kind.needs for kind in self.abilities) or "nothing"

@@ -228,6 +228,18 @@ class CountLayers(Request):
 
 
 @dataclasses.dataclass(frozen=True)
+class Distance(Request):
+    """This request asks for the distance ``‖w − b‖ / ‖b‖`` of all weights w to given ones b.
+
+    A batch holds a row, which says nothing, and b as a `Common`. Outputs are float32 ``[pop,
+    batch]``.
+    """
+
+    needs: ClassVar[str] = "be compared with other weights"
+    predicts: ClassVar[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Compute(Request):
     """This request calls a function of the task, for models that this package cannot run.
 

@@ -205,7 +205,7 @@ def _factory(name: str, trust: bool) -> Callable[..., Any]:
             f"{name} is code from outside this package; if you trust it, allow it with "
             "trust_operator=True (--trust-operator)"
         )
-    return load_own(name, "operator").function
+    return load_own(name, name).function
 
 
 def _call(name: str, factory: Callable[..., Any], arguments: Mapping[str, Any]) -> Operator:

@@ -20,6 +20,7 @@ from evojax_merge.checkpoints.target import recover
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import naming, remove_partial
 from evojax_merge.documents.terminal import say, show
+from evojax_merge.fitness.beside import prepare
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE
 from evojax_merge.report.course import Course, Listener
@@ -97,6 +98,8 @@ def run(
         ):
             course.begin(READING)
             setup.load(directory, functools.partial(say, console))
+            for bound in setup.bound.values():
+                prepare(bound)
             interruption.agreed()
             if hosts.is_first():
                 on_start()

@@ -20,8 +20,8 @@ from evojax_merge.config import build, check_sweep, compose
 from tests.documentation.pages import PAGES, ROOT, blocks, called, commands, name_of
 from tests.documentation.workspace import filled_in, furnish
 
-EVOLVE = [c for c in called("evojax-merge", "evolve") if "mine" not in c.words]
-"""But for those with options of a reader's own, which `test_how_to` builds."""
+EVOLVE = [c for c in called("evojax-merge", "evolve") if not c.page.startswith("docs/how-to/")]
+"""But for those with code of a reader's own, which `test_how_to` builds."""
 KNOWN = {"evojax-merge", "make", "pip", "python", ".venv/bin/python"}
 NEEDS = {"fitness/language=lingua": "lingua", "fitness/language=fasttext": "fasttext"}
 """Options for which a reader has to install something that the tests have not."""

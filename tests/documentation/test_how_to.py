@@ -6,39 +6,62 @@ import numpy as np
 import pytest
 
 from evojax_merge import evolve
-from evojax_merge.config import build, compose
-from tests.documentation.pages import blocks, called
+from evojax_merge.config import build, compose, own_code_of, plain_of
+from tests.documentation.pages import ROOT, blocks, called
 
-PAGES = ("operator", "strategy", "task")
+PAGES = ("measure", "operator", "space", "strategy", "task")
 LITTLE = ["search.evaluations=8", "baselines.random_search=false", "baselines.published=false"]
+COMMANDS = [
+    command
+    for page in PAGES
+    for command in called("evojax-merge", "evolve")
+    if command.page == f"docs/how-to/{page}.md"
+]
 
 
 @pytest.fixture
 def overrides(request, tmp_path, monkeypatch):
-    """The files of a page in the working directory, and the overrides of its command."""
-    page = f"docs/how-to/{request.param}.md"
-    for block in blocks("python", page) + blocks("yaml", page):
-        path = tmp_path / block.title
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text, encoding="utf-8")
+    """The files of a command's page in the working directory; its folder of options, and overrides.
+
+    The page is followed as it says: nothing is made importable.
+    """
+    for language in ("python", "yaml", "json"):
+        for block in blocks(language, request.param.page):
+            if block.title is not None:
+                path = tmp_path / block.title
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (command,) = [c for c in called("evojax-merge", "evolve") if c.page == page]
-    assert command.words[2:4] == ("--config-dir", "mine")
-    yield list(command.words[4:])
-    del sys.modules["my_package"]
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    words = list(request.param.words[2:])
+    if words[0] != "--config-dir":
+        return None, words
+    return words[1], words[2:]
 
 
-@pytest.mark.parametrize("overrides", PAGES, indirect=True)
-def test_the_option_is_found_and_built(overrides):
-    experiment = build(compose(overrides, "mine"))
-    parts = [experiment.operator_target, experiment.strategy.func.__module__]
-    parts.append(type(experiment.task).__module__)
-    assert any(part.startswith("my_package") for part in parts)
+def name_of(command):
+    return f"{command.page}: {' '.join(command.words[2:])}"
+
+
+@pytest.mark.parametrize("overrides", COMMANDS, indirect=True, ids=map(name_of, COMMANDS))
+def test_the_command_is_built_from_code_of_ones_own(overrides, tmp_path):
+    folder, words = overrides
+    config = compose(words, folder)
+    build(config)
+    (files,) = own_code_of(plain_of(config)).values()
+    assert files
+    assert all((tmp_path / file).is_file() for file in files)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("overrides", PAGES, indirect=True)
+@pytest.mark.parametrize("overrides", COMMANDS, indirect=True, ids=map(name_of, COMMANDS))
 def test_the_command_runs(overrides):
-    run = evolve(compose([*overrides, *LITTLE], "mine"), "run")
+    folder, words = overrides
+    run = evolve(compose([*words, *LITTLE], folder), "run")
     assert np.isfinite(run.result.score)
+    assert (run.directory / "own_code.yaml").exists()
+
+
+def test_every_page_has_a_command():
+    assert {command.page for command in COMMANDS} == {f"docs/how-to/{page}.md" for page in PAGES}
+    assert all((ROOT / command.page).is_file() for command in COMMANDS)

@@ -22,14 +22,17 @@ def composed(*overrides):
         return compose(overrides=list(overrides)).fitness
 
 
-# The others are in test_several.py, test_image_classification.py, test_visual_question.py and
-# test_text_to_image.py, and run in tests/config and tests/runs.
+# The others are in external, test_several.py, test_image_classification.py, test_text_to_image.py,
+# test_visual_question.py and tests/documentation/test_how_to.py; they run in tests/config and
+# tests/runs.
 @pytest.mark.parametrize(
     "option",
     sorted(
         {*OPTIONS}
-        - {"several", "size", "external", "image_classification", "digit_pictures"}
+        - {"several", "size", "external", "own", "image_classification", "digit_pictures"}
+        - {"agreement", "distance", "length"}
         - {"visual_question", "text_to_image"}
+        - {"external", "own"}
     ),
 )
 def test_every_option_measures(option, write, model, tmp_path):

@@ -48,6 +48,13 @@ def test_a_missing_field_names_the_nearest(write):
         record.field("answer")
 
 
+ANSWERS = (
+    {"reference": "question", "template": "x"},
+    {"reference": "question", "template": "x", "extract": "exact"},
+)
+"""Tasks whose right answers may be lists, which other fields may not be."""
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -65,16 +72,12 @@ def test_what_is_neither_text_nor_number_is_named_with_its_line_and_field(write,
     records = read_jsonl(write({"question": "a"}, {"question": value}))
     with pytest.raises(DataError, match=rf"line 2: field 'question' is {shown}.*; give a text"):
         fill("{question}", records[1])
-    tasks = [
+    tasks = (
+        *((GenerationTask, options) for options in ANSWERS if not isinstance(value, list)),
         (GenerationTask, {"template": "x", "reference_text": "{question}"}),
         (MultipleChoiceTask, {}),
         (PerplexityTask, {"template": "{question}"}),
-    ]
-    if not isinstance(value, list):  # of right answers there may be several
-        tasks += [
-            (GenerationTask, {"reference": "question", "template": "x"}),
-            (GenerationTask, {"reference": "question", "template": "x", "extract": "exact"}),
-        ]
+    )
     others = {"answer": 0, "choices": ["a", "b"], "text": "a"}
     path = write({"question": 1.5, **others}, {"question": value, **others})
     for task, options in tasks:

@@ -130,10 +130,10 @@ def test_trusted_code_is_shown_then_run_on_plain_values(tree, foreign, tmp_path,
     ("operator", "arguments", "message"),
     [
         ("strangers_module.half", {"normalize": {"_target_": "x.y"}}, "made into an object"),
-        ("strangers_module.none", {}, "cannot be imported"),
-        ("no_such_module.none", {}, "cannot be imported"),
-        ("half", {}, "cannot be imported"),
-        ("strangers_module.NUMBER", {}, "is no function"),
+        ("strangers_module.none", {}, "strangers_module has no none; it has half"),
+        ("no_such_module.none", {}, "there is no module no_such_module"),
+        ("half", {}, "give FILE.py:FUNCTION, or MODULE:FUNCTION"),
+        ("strangers_module.NUMBER", {}, "is 3; give a function"),
         ("strangers_module.Path", {}, "no operator"),
         ("strangers_module.half", {"no": 1}, "takes the arguments normalize"),
     ],
@@ -153,7 +153,7 @@ def test_a_text_in_braces_is_a_text(tree):
 
 
 def test_every_operator_option_is_in_the_table():
-    names = {path.stem for path in Path("conf/operator").glob("*.yaml")}
+    names = {path.stem for path in Path("conf/operator").glob("*.yaml")} - {"own"}
     assert names == set(FACTORIES)
     for name in names:
         target = yaml.safe_load(Path(f"conf/operator/{name}.yaml").read_text())["_target_"]

@@ -100,8 +100,7 @@ class Measured:
         message = f"{self.key}: {self.own.spec}: {message}"
         if not self._works:
             raise MeasureError(
-                f"{message}; it has not worked on any candidate yet: see to it, and begin again or "
-                "resume"
+                f"{message}; it has not worked on any candidate yet: see to it, and begin again"
             ) from error
         warnings.warn(f"{message}; the candidate counts as the worst", MeasureWarning, stacklevel=2)
         return nothing

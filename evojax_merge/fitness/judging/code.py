@@ -33,6 +33,13 @@ PROGRAM = "{code}\n\n{tests}"
 
 _RUNNER = Path(__file__).with_name("code_process.py")
 
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "LANG": "C.UTF-8",
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+}
+"""The environment of a program, which may start no threads."""
+
 _LARGEST = 65_536
 """The most bytes that are read of what the process says."""
 
@@ -163,7 +170,7 @@ def run_program(program: str, seconds: float, memory: int) -> dict[str, Any]:
             stdout=said,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"},
+            env={"HOME": folder, "TMPDIR": folder, **_ENVIRONMENT},
             start_new_session=True,
         )
         late = False

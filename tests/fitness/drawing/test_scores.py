@@ -315,11 +315,11 @@ def test_a_function_of_ones_own(drawn, items):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("redness", "give module.name"),
-        (".redness", "give module.name"),
-        ("no_such_module.score", "cannot be imported: No module"),
-        (f"{__name__}.no_such_score", "cannot be imported"),
-        (f"{__name__}.PROMPTS", "no function but a tuple"),
+        ("redness", "give FILE.py:FUNCTION, or MODULE:FUNCTION"),
+        (".redness", "give FILE.py:FUNCTION, or MODULE:FUNCTION"),
+        ("no_such_module.score", "there is no module no_such_module"),
+        (f"{__name__}.no_such_score", "has no no_such_score"),
+        (f"{__name__}.PROMPTS", "give a function"),
     ],
 )
 def test_functions_that_cannot_be_called(name, message):

@@ -1,0 +1,111 @@
+"""How close the weights of a merge stay to those of its base, an objective beside others."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from evojax_merge.checkpoints import Checkpoint, load, load_config
+from evojax_merge.documents.arguments import check_text
+from evojax_merge.fitness.base import Batch, DistanceBatch, Measure
+from evojax_merge.fitness.size import SPLITS
+from evojax_merge.models.ability import Common
+from evojax_merge.models.request import Distance
+
+
+class DistanceTask:
+    """Minus the distance ``‖w − b‖ / ‖b‖`` of all weights w to those of a base b.
+
+    Args:
+        model: The directory or hub id of the base.
+        name: What results tables call the task.
+
+    Raises:
+        ValueError: There is no base.
+    """
+
+    splits = SPLITS
+    measure = Measure("minus distance", "of the base's norm", sampled=False)
+
+    def __init__(self, model: str | None, name: str = "distance") -> None:
+        if model is None:
+            raise ValueError(
+                f"{name}: there is no base to be close to; give model.base, or its directory as "
+                f"fitness.tasks.{name}.model"
+            )
+        self.model = check_text(f"{name}: model", model, empty=False)
+        self.name, self.current_split = name, "search"
+
+    def __len__(self) -> int:
+        return 1
+
+    def on(self, split: str) -> "DistanceTask":
+        """The same task, since weights have no splits.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"{self.name}: no split {split!r}; the splits are {', '.join(SPLITS)}")
+        task = copy.copy(self)
+        task.current_split = split
+        return task
+
+    def bind(self, model: Any) -> "BoundDistance":
+        """Make the task ready for models like this one.
+
+        Raises:
+            ValueError: The base has other weights.
+        """
+        base = load_config(self.model)
+        own, other = (one.family.layout(one.config).shapes for one in (model, base))
+        if own != other:
+            path = next(one for one in {**own, **other} if own.get(one) != other.get(one))
+            raise ValueError(
+                f"{self.name}: {path} of the models is {own.get(path, 'missing')}, and that of "
+                f"{self.model} is {other.get(path, 'missing')}; name a base of the same shapes"
+            )
+        return BoundDistance(base)
+
+
+class BoundDistance:
+    """The weights of the base as a batch of one."""
+
+    request = Distance()
+    divisible = False
+
+    def __init__(self, base: Checkpoint) -> None:
+        self._base = base
+        self._params: Any = base.family.abstract_params(base.config)
+        self._is_read = False
+
+    def prepare(self) -> None:
+        """Read the weights of the base."""
+        if not self._is_read:
+            self._params, self._is_read = load(self._base).params, True
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """The base, or its shapes until it is read."""
+        return (DistanceBatch(np.zeros(1, np.int32), Common(self._params)),)
+
+    def __len__(self) -> int:
+        return 1
+
+    def score(
+        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]]
+    ) -> Float32[np.ndarray, "pop items"]:
+        """Minus the distance."""
+        return -np.asarray(outputs[0], np.float32)
+
+    def details(
+        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]], candidate: int = 0
+    ) -> list[Mapping[str, Any]]:
+        """The distance."""
+        return [{"item": 0, "distance": float(outputs[0][candidate, 0])}]
+
+    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundDistance":
+        """The same task, since there is one item only."""
+        return self
