@@ -16,6 +16,7 @@ from rich.table import Table
 
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.terminal import cell
+from evojax_merge.fitness.beside import prepare
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.outlook import outlook
@@ -137,6 +138,8 @@ def try_out(experiment: Experiment, tell: Callable[[str], None]) -> Trial:
     with tempfile.TemporaryDirectory(prefix="evojax-merge-") as scratch:
         began = time.perf_counter()
         setup.load(Path(scratch), tell)
+        for bound in setup.bound.values():
+            prepare(bound)
         reading = time.perf_counter() - began
         for stage in setup.stages:
             problem = stage.problem(winners)
