@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity fuzz kills check lint types sources spaces bench bench-compiled bench-device plan-proof clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity browser fuzz kills check lint types sources spaces bench bench-compiled bench-device plan-proof clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test-slow: $(VENV)/.installed-test ## what takes minutes
 
 parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo, and trackers that are talked to
 	$(BIN)/python -m pytest -m 'parity and not slow'
+
+browser: $(VENV)/.installed-browser ## reports in Chromium (Debian: chromium chromium-driver)
+	$(BIN)/python -m pytest -m browser --numprocesses 0 tests/browser
 
 fuzz: $(VENV)/.installed-test ## ten thousand damaged files, none of which may do harm
 	$(BIN)/python -m pytest -m fuzz --capture no --numprocesses 0 tests/fuzz
@@ -107,6 +110,10 @@ $(VENV)-compiled/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) torch==2.13.0
 	$(PIP) --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(PIP) --constraint constraints.txt --editable '.[browser]'
 	touch $@
 
 # mergekit's own requirements would pull older versions of ours; merging needs none of the rest.

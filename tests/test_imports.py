@@ -64,6 +64,8 @@ ONLY_IN = {
         "trackers/tensorboard.py",
     },
     "huggingface_hub": {"checkpoints"},
+    "jinja2": {"exchange", "report/html"},
+    "markupsafe": {"report/html"},
     "tensorboardX": {"trackers/tensorboard.py"},
     "wandb": {"trackers/weights_and_biases.py"},
     "mlflow": {"trackers/mlflow.py"},

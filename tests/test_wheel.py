@@ -27,6 +27,7 @@ def test_an_installed_wheel_evolves_from_any_directory(tmp_path):
     site = tmp_path / "site"
     run(*pip, "install", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
     assert (site / "evojax_merge" / "conf" / "strategy" / "cma_es.yaml").exists()
+    assert (site / "evojax_merge" / "report" / "html" / "templates" / "report.css").exists()
     elsewhere = tmp_path / "elsewhere"
     mine = elsewhere / "mine" / "strategy"
     mine.mkdir(parents=True)
@@ -46,3 +47,4 @@ def test_an_installed_wheel_evolves_from_any_directory(tmp_path):
     )
     assert "population 4" in out
     assert (elsewhere / "runs" / "evolve" / "latest" / "recipe.yaml").exists()
+    assert (elsewhere / "runs" / "evolve" / "latest" / "report.html").exists()

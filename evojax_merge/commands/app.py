@@ -200,6 +200,17 @@ def show(
 
 
 @app.command()
+def report(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN|SWEEP", help="The directory of a run or of a sweep.")
+    ],
+) -> None:
+    """Make the report.html of a run or of a sweep again, also while it goes on."""
+    _hand_over(context, directory=directory)
+
+
+@app.command()
 def apply(
     context: typer.Context,
     recipe: Annotated[

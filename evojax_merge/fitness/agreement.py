@@ -17,7 +17,7 @@ from evojax_merge.fitness.beside import BesideTask, BoundBeside
 from evojax_merge.fitness.kept import Kept, Rows, params_hash
 from evojax_merge.fitness.rouge import rouge_l
 
-COMPARED = {"tokens": "ROUGE-L of tokens", "whole": "equal answers"}
+COMPARED = {"tokens": "tokens in common (ROUGE-L)", "whole": "equal answers"}
 """What answers are compared by, and what the result is called."""
 
 
@@ -54,16 +54,17 @@ class AgreementTask(BesideTask):
         self.model = check_text(f"{name}: model", model, empty=False)
         check_option(f"{name}: compare", compare, tuple(COMPARED))
         self._compare, self._keep = compare, keep
-        self.measure = Measure(f"agreement ({COMPARED[compare]})", FRACTION)
+        self.measure = Measure(COMPARED[compare], FRACTION)
 
     def bound(self, source: Any, model: Any) -> "BoundAgreement":
-        other = load_config(self.model)
+        other = load_config(self.model, getattr(model, "described", False))
         if other.family != model.family:
             raise ValueError(
                 f"{self.name}: {self.model} is a {other.family.name}, and the answers are those of "
                 f"a {model.family.name}; name a model of the same kind"
             )
-        most = max(int(batch[0].max()) for batch in source.batches)
+        encoded = getattr(source, "encoded", [[0]])  # which items that are assumed have not
+        most = max(map(max, encoded))
         if most >= other.config.vocab_size:
             raise ValueError(
                 f"{self.name}: the prompts have token {most}, and the vocabulary of {self.model} "
@@ -75,10 +76,10 @@ class AgreementTask(BesideTask):
 class BoundAgreement(BoundBeside):
     """The answers of the other model, and the judge of how much others have in common with them."""
 
-    def __init__(self, source: Answers, other: Checkpoint, compare: str, keep: str | None) -> None:
+    def __init__(self, source: Any, other: Checkpoint, compare: str, keep: str | None) -> None:
         super().__init__(source)
         self._other, self._compare = other, compare
-        self._kept = Kept(keep if source.image_token_id is None else None, "answers")
+        self._kept = Kept(keep if source.request.image_token_id is None else None, "answers")
         self._known: list[tuple[int, ...]] | None = None
         self._judged: dict[tuple[tuple[int, ...], bytes], float] = {}
 
@@ -102,7 +103,7 @@ class BoundAgreement(BoundBeside):
         lengths = self._lengths(tokens[None])[0]
         self._known = [tuple(own[:end].tolist()) for own, end in zip(tokens, lengths, strict=True)]
 
-    def beside(self, source: Answers, rows: Int[np.ndarray, " chosen"]) -> "BoundAgreement":
+    def beside(self, source: Any, rows: Int[np.ndarray, " chosen"]) -> "BoundAgreement":
         part = super().beside(source, rows)
         if self._known is not None:
             part._known = [self._known[row] for row in rows]

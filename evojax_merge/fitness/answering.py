@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -49,8 +49,10 @@ class AnsweringTask(PromptedTask):
             answer. With 1 the next token is always the likeliest.
         repetition_penalty: What tokens that stand in the prompt or in the answer so far are
             penalised by, from 0.01 to 100. With 1 they are not.
+        writes_answers: Whether models write answers, which tasks beside this one may look at.
     """
 
+    writes_answers: ClassVar[bool] = True
     language: Language | str | None = None
     max_new_tokens: int = 256
     stop: Sequence[str] = ()

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float32, Int, Integer
 
 from evojax_merge.documents.nearest import nearest
-from evojax_merge.fitness.answering import AnsweringTask, Answers
 from evojax_merge.fitness.base import Batch, Measure, Task
 from evojax_merge.fitness.text import SPLITS
 
@@ -70,7 +69,7 @@ class BesideTask(abc.ABC):
         Raises:
             ValueError: The task is not among them, or it is not known which one is meant.
         """
-        written = [name for name, one in others.items() if isinstance(one, AnsweringTask)]
+        written = [name for name, one in others.items() if getattr(one, "writes_answers", False)]
         if self.of is None and len(written) != 1:
             found = ", ".join(written) or "none"
             raise ValueError(
@@ -116,13 +115,13 @@ class BoundBeside(abc.ABC):
     """A task ready to measure the answers of another one.
 
     Args:
-        source: The other task.
+        source: The other task, an `evojax_merge.fitness.answering.Answers`, or assumed items.
 
     Attributes:
         source: The other task, whose outputs are those of this one.
     """
 
-    def __init__(self, source: Answers) -> None:
+    def __init__(self, source: Any) -> None:
         self.source = source
         self.request = source.request
 
@@ -134,7 +133,7 @@ class BoundBeside(abc.ABC):
     def __len__(self) -> int:
         return len(self.source)
 
-    def beside(self, source: Answers, rows: Int[np.ndarray, " chosen"]) -> Self:
+    def beside(self, source: Any, rows: Int[np.ndarray, " chosen"]) -> Self:
         """The same task on some of its items, beside the other one on the same items."""
         del rows
         part = copy.copy(self)

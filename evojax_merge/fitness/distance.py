@@ -59,7 +59,7 @@ class DistanceTask:
         Raises:
             ValueError: The base has other weights.
         """
-        base = load_config(self.model)
+        base = load_config(self.model, getattr(model, "described", False))
         own, other = (one.family.layout(one.config).shapes for one in (model, base))
         if own != other:
             path = next(one for one in {**own, **other} if own.get(one) != other.get(one))

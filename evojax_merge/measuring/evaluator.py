@@ -208,6 +208,17 @@ class Evaluator:
             for index, items in enumerate(self.tasks[split].score(outputs)[: len(part)]):
                 yield items, [output[index : index + 1] for output in outputs]
 
+    def measure_one(
+        self, genotype: Float[np.ndarray, " dims"], split: str
+    ) -> tuple[Float[np.ndarray, " items"], list[np.ndarray]]:
+        """The results of one candidate for each item, as of a population, and the outputs."""
+        alone = np.asarray(genotype, np.float32)[None]
+        self.merge(np.repeat(alone, self.chunk * self._devices, axis=0))
+        outputs = [output[:1] for output in self._run(split, self._batches[split], 1)]
+        items = self.tasks[split].score(outputs)
+        items[~self.workload.candidates.is_valid(alone)] = np.nan
+        return items[0], outputs
+
     def _run(self, split: str, batches: "_Placed", count: int | None = None) -> list[np.ndarray]:
         running = self._start(split, batches, count)
         with self._within_memory(split, batches):

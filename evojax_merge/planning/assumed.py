@@ -12,7 +12,6 @@ import numpy as np
 from evojax_merge.config import build_task
 from evojax_merge.config.fitness_settings import FitnessSettings, several_of
 from evojax_merge.fitness.base import ACCURACY, Measure, Task
-from evojax_merge.fitness.beside import BesideTask
 from evojax_merge.fitness.eyes import Eyes
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.fitness.text import TextTask
@@ -85,6 +84,11 @@ class AssumedTask:
     @property
     def measure(self) -> Measure:
         return ACCURACY
+
+    @property
+    def writes_answers(self) -> bool:
+        """Whether models write answers, which tasks beside this one may look at."""
+        return self.kind.startswith("answers")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -226,12 +230,11 @@ def task_of(config: Any, assumption: Assumption, notes: list[str]) -> Any:
         ValueError: Something but the data is missing, or items of this kind cannot be assumed.
     """
     if (several := several_of(config)) is not None:
-        made = {name: task_of(own, assumption, notes) for name, own in several.items()}
-        # Those beside others run no program.
         tasks: dict[str, Task] = {
-            name: task for name, task in made.items() if not isinstance(task, BesideTask)
+            name: task_of(own, assumption, notes) for name, own in several.items()
         }
-        return SeveralTasks(tasks) if len(tasks) > 1 else next(iter(tasks.values()))
+        weights = config.fitness.get("weights")
+        return SeveralTasks(tasks, None if weights is None else dict(weights))
     settings = FitnessSettings.of(config)
     kind = _KINDS.get(settings.factory)
     if kind is None or settings.missing - {"data"}:

@@ -1,23 +1,29 @@
 """Pictures that models drew, as files and side by side."""
 
+import io
 import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.errors import DocumentError
+from evojax_merge.documents.files import naming, open_regular, write_whole
 from evojax_merge.fitness.drawing.showing import Drawn
 from evojax_merge.report.plots import blank_figure, drawable, save_figure
 
 FONTS = ("Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "IPAGothic", "TakaoGothic",
          "Hiragino Sans", "Yu Gothic", "MS Gothic")  # fmt: skip
 """Fonts with Japanese characters, of which the first that is there draws prompts."""
+
+_LARGEST = 2**26
+"""The most pixels of a picture that is read."""
 
 _SMALL = 128
 """The side in pixels below which pictures are enlarged without smoothing."""
@@ -56,6 +62,52 @@ def _write(file: Path, pixels: UInt8[np.ndarray, "height width 3"], info: PngInf
 
     with naming(file):
         write_whole(file, write)
+
+
+class Thumbnail(NamedTuple):
+    """A small copy of a picture.
+
+    Attributes:
+        content: The bytes of its file.
+        kind: The type of that file, as the web has it.
+        width: Its width in pixels.
+        height: Its height in pixels.
+        is_small: Whether it is the picture itself, which is to be enlarged without smoothing.
+        prompt: What the picture was drawn from, if the file says so.
+    """
+
+    content: bytes
+    kind: str
+    width: int
+    height: int
+    is_small: bool
+    prompt: str
+
+
+def thumbnail(file: Path, side: int) -> Thumbnail | None:
+    """A small copy of a picture; None of a file that is none.
+
+    Args:
+        file: A PNG.
+        side: The longer side in pixels of the copy. A picture that is smaller stays as it is.
+    """
+    try:
+        with open_regular(file) as stream, Image.open(stream, formats=["PNG"]) as picture:
+            if picture.width * picture.height > _LARGEST:
+                return None
+            prompt = str(picture.info.get("prompt", ""))
+            is_small = max(picture.size) <= _SMALL and max(picture.size) <= side
+            copy = picture.convert("RGB")
+    except (DocumentError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    copy.thumbnail((side, side))
+    content = io.BytesIO()
+    if is_small:
+        copy.save(content, "PNG", optimize=True)
+    else:
+        copy.save(content, "JPEG", quality=82, optimize=True)
+    kind = "image/png" if is_small else "image/jpeg"
+    return Thumbnail(content.getvalue(), kind, copy.width, copy.height, is_small, prompt)
 
 
 def folder_of(name: str) -> str:

@@ -1,6 +1,7 @@
 """Tables and pictures of everything a multirun did."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from evojax_merge.report.sweep_rows import SweepRow, collect, evolved, write_cel
 
 TABLE, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
 PICTURE, COMPARED = "curves.png", "compare.png"
+PAGE = "report.html"
 
 MOST_COMPARED = 10
 """How many pairs of settings are printed; all of them are in the file."""
 
 
 def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
-    """Write the tables and pictures of a sweep beside its runs, and print its tables.
+    """Write the tables, pictures and report of a sweep beside its runs, and print its tables.
 
     Args:
         folder: The folder of the sweep.
@@ -47,6 +49,8 @@ def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
     if curves := collect_curves(folder, names):
         with _written(folder / PICTURE, "progress on held-out items", console):
             plot_curves(curves, folder / PICTURE)
+    with _written(folder / PAGE, "report", console):
+        _write_page(folder, jobs)
     if any(job.state != "done" for job in jobs):
         console.print(jobs_table(jobs))
 
@@ -69,6 +73,19 @@ def _show_settings(folder: Path, rows: Sequence[SweepRow], console: Console) -> 
             write_cells(comparison_cells(comparisons), folder / COMPARISONS)
     with _written(folder / COMPARED, "settings side by side", console):
         plot_settings(rows, folder / COMPARED)
+
+
+def _write_page(folder: Path, jobs: Sequence[Job]) -> None:
+    """Write the report; what is wrong in it hides nothing of what else there is."""
+    from evojax_merge.report.html.sweep import write_sweep_report  # and with it jinja2
+
+    try:
+        write_sweep_report(folder, jobs)
+    except OSError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        warnings.warn(f"{folder / PAGE}: is not written ({reason})", RuntimeWarning, stacklevel=2)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Merging in data-flow space, where the path through the layers changes and no weight does."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
-from evojax_merge.fitness.base import Task
+from evojax_merge.fitness.base import BoundTask, Task
 from evojax_merge.measuring.candidates import Candidates
 from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.measuring.measure import measure
@@ -132,9 +133,12 @@ def compare_paths(
     they were searched, and of the exported model."""
     yield from measure_plain(shown, task)
     for name in [*(name for name in found if name != EVOLVED), EVOLVED]:
-        yield Measured(name, problem.measure(model, found[name], task.current_split))
+        split, genotype = task.current_split, found[name].genotype
+        items, outputs = problem.evaluator.measure_one(genotype, split)
+        details = functools.partial(problem.evaluator.tasks[split].details, outputs, 0)
+        yield Measured(name, items, details=details)
     if model is not None:
-        yield Measured(EXPORTED, measure(model, problem.evaluator.tasks[task.current_split])[0])
+        yield _measured(EXPORTED, model, problem.evaluator.tasks[task.current_split])
 
 
 def measure_plain(models: Mapping[str, Model], task: Task) -> Scored:
@@ -149,7 +153,12 @@ def measure_plain(models: Mapping[str, Model], task: Task) -> Scored:
         except ValueError as error:
             warnings.warn(f"{name} is left out of the comparison: {error}", stacklevel=2)
             continue
-        yield Measured(name, measure(model, bound)[0])
+        yield _measured(name, model, bound)
+
+
+def _measured(name: str, model: Model, bound: BoundTask) -> Measured:
+    items, outputs = measure(model, bound)
+    return Measured(name, items, details=functools.partial(bound.details, outputs, 0))
 
 
 def make_path_evaluator(

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -48,7 +49,8 @@ class MergedProblem(Problem):
         assert model is not None
         task = self.evaluator.tasks[split]
         for name, items, outputs in self._measure(self._contestants(model, found), split):
-            yield Measured(name, items, flawed(task, outputs))
+            details = functools.partial(task.details, outputs, 0)
+            yield Measured(name, items, flawed(task, outputs), details)
 
     def measure(self, model: Model | None, found: Found, split: str) -> Float[np.ndarray, " items"]:
         """The results of the merged model."""

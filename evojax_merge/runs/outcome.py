@@ -1,8 +1,9 @@
 """What a run tells of its searches at their end: curve, front, results and plots."""
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from evojax_merge.report.coefficients import recipe_tables
 from evojax_merge.report.course import Course
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
+from evojax_merge.report.examples import FILE as EXAMPLES
+from evojax_merge.report.examples import Gathering
 from evojax_merge.report.front import FOLDER, Front, Member, plot_front
 from evojax_merge.report.hypervolume import best_members
 from evojax_merge.report.items import FILE as ITEMS
@@ -39,6 +42,8 @@ from evojax_merge.report.results import (
     noise_line,
     results_table,
 )
+from evojax_merge.report.searches import FILE as SEARCHES
+from evojax_merge.report.searches import Search, Searches
 from evojax_merge.runs import steps
 from evojax_merge.runs.problem import (
     EVOLVED,
@@ -48,11 +53,11 @@ from evojax_merge.runs.problem import (
     Found,
     Problem,
 )
-from evojax_merge.runs.searcher import HISTORY, measure_of
+from evojax_merge.runs.searcher import HISTORY, measure_of, random_search
 from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import HistoryWarning, read_history
 
-PLOTS, IMAGES = "plots", "images"
+PLOTS, IMAGES, REPORT = "plots", "images", "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,13 +180,20 @@ class Outcome:
                 flawed=flawed,
             )
 
-        results = []
+        gathering = Gathering(self.experiment.task.on(splits[0]), EVOLVED)
+        results: list[Result] = []
+        items: dict[str, dict[str, np.ndarray]] = {splits[0]: self.items}
         self.course.begin(steps.COMPARING)
         for one in problem.compare(model, found, splits[0]):
             results.append(result(one.name, splits[0], one.items, one.flawed))
             self.items[one.name] = one.items
+            if hosts.is_first():
+                with self._beside(EXAMPLES):
+                    gathering.add(one.name, one.items, one.details)
             self.course.reached(len(results), f"({one.name} is done)")
-        items: dict[str, dict[str, np.ndarray]] = {splits[0]: self.items}
+        if hosts.is_first():
+            with self._beside(EXAMPLES):
+                gathering.save(self.directory)
         self.course.begin(steps.SPLITS)
         for split in splits[1:]:
             own = problem.measure(model, found[EVOLVED], split)
@@ -263,6 +275,57 @@ class Outcome:
             kept = Front.load(self.directory)
             plot_front(kept, list(read_history(history)), EVOLVED, plots / "front.png", others)
         problem.plot(recipe, history, plots)
+
+    def keep_searches(self, stages: Sequence[Stage]) -> None:
+        """Keep what the searches are, for reports."""
+        if not hosts.is_first():
+            return
+        task, last = self.experiment.task, stages[-1]
+        every = {stage.name: stage for stage in stages[:-1]} | {EVOLVED: last}
+        if self.experiment.baselines.random_search:
+            every[last.random] = random_search(last.space, last)
+        with self._beside(SEARCHES):
+            Searches.of(
+                task,
+                {
+                    name: Search(
+                        stage.space.describe(),
+                        int(stage.space.dims),
+                        stage.strategy.title,
+                        int(stage.strategy.population_size),
+                        stage.evaluations,
+                        measure_of(stage, task),
+                    )
+                    for name, stage in every.items()
+                },
+            ).save(self.directory)
+
+    def report(self) -> None:
+        """Write the report of the run."""
+        self.course.begin(steps.REPORT)
+        if not hosts.is_first():
+            return
+        with self._beside(REPORT):
+            from evojax_merge.report.html.run import write_report  # and with it jinja2
+
+            write_report(self.directory, finished=True)
+            say(self.console, f"report: {self.directory / REPORT}")
+
+    @contextlib.contextmanager
+    def _beside(self, file: str) -> Iterator[None]:
+        """Do what only helps to read what was found, so that no failure of it ends the run.
+
+        Tasks of strangers, and what they answer, can fail in any way.
+        """
+        try:
+            yield
+        except Exception as error:
+            warnings.warn(
+                f"{self.directory / file}: is not written ({type(error).__name__}: {error}); the "
+                "results are not touched by that",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def show(self, results: list[Result], front: list[Result]) -> None:
         """Print the tables of results."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.several import tasks_of
-from evojax_merge.models.request import HandOver
+from evojax_merge.models.request import Distance, HandOver
 from evojax_merge.runs.dataflow import DataflowSetup
 from evojax_merge.runs.hybrid import HybridSetup
 from evojax_merge.runs.joint import JointSetup
@@ -36,12 +36,18 @@ def set_up(experiment: Experiment) -> Setup:
         )
     kind = kind_of(experiment.space)
     setup = _KINDS[kind](experiment)
-    handed = any(isinstance(one.request, HandOver) for one in tasks_of(setup.bound["search"]))
-    if handed and kind in ("dataflow", "hybrid", "joint"):
-        raise ValueError(
-            f"{experiment.task.name}: a measure of your own is given checkpoints, which a path "
-            "through layers is not; search parameters (space=parameter_layers) or weights"
-        )
+    requests = [one.request for one in tasks_of(setup.bound["search"])]
+    if kind in ("dataflow", "hybrid", "joint"):
+        if any(isinstance(one, HandOver) for one in requests):
+            raise ValueError(
+                f"{experiment.task.name}: a measure of your own is given checkpoints, which a path "
+                "through layers is not; search parameters (space=parameter_layers) or weights"
+            )
+        if any(isinstance(one, Distance) for one in requests):
+            raise ValueError(
+                f"{experiment.task.name}: a path through layers has no weights of its own, whose "
+                "distance to the base could be measured; search parameters, or leave distance out"
+            )
     for stage in setup.stages:
         task = setup.bound["search"]
         stage.savers = fitting(experiment.savers, task, stage.strategy)

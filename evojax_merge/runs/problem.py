@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +37,14 @@ class Measured(NamedTuple):
         name: The method.
         items: Its results on every item.
         flawed: How many of its pictures are black or not finite, where it draws.
+        details: The function that gives the task's record of every item, to be called before the
+            next method is measured.
     """
 
     name: str
     items: Float[np.ndarray, " items"]
     flawed: int | None = None
+    details: Callable[[], list[dict[str, Any]]] = list
 
 
 Scored = Iterator[Measured]

@@ -55,6 +55,7 @@ def recorded(directory: Path, facts: Mapping[str, Any]) -> Iterator[None]:
         **facts,
     }
     before = _sessions(file)
+    _compare_items(file, before, facts.get("items"))
     _write(file, [*before, session])
     outcome = "finished"
     try:
@@ -69,6 +70,21 @@ def recorded(directory: Path, facts: Mapping[str, Any]) -> Iterator[None]:
             _write(file, [*before, session | ended])
         except OSError as error:
             warnings.warn(f"{file}: the end is not kept ({error.strerror})", stacklevel=3)
+
+
+def _compare_items(file: Path, before: Sequence[Any], items: Any) -> None:
+    """Warn if items are other ones than those that the run was begun with, as of a moved branch."""
+    known = [one["items"] for one in before if isinstance(one, dict) and "items" in one]
+    if not known or not isinstance(known[0], dict) or not isinstance(items, Mapping):
+        return
+    for split, found in items.items():
+        if known[0].get(split, found) != found:
+            warnings.warn(
+                f"{file.parent}: the {split} items are not those that the run was begun with (by "
+                f"the sha256 in {file.name}), so that new results do not compare with earlier "
+                "ones; bring the data back, or begin another run",
+                stacklevel=5,
+            )
 
 
 def shown_command(words: Sequence[str]) -> list[str]:

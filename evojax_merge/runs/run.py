@@ -163,6 +163,7 @@ class _Runner:
             self.experiment, self.directory, self.console, self.interruption, course
         )
         outcome = Outcome(self.experiment, self.directory, self.console, course)
+        outcome.keep_searches(setup.stages)
         winners: dict[str, Winner] = {}
         for stage in setup.stages[:-1]:
             problem, known = self._problem(stage, winners)
@@ -200,6 +201,7 @@ class _Runner:
             outcome.plot(problem, recipe, stages, results, front is not None)
         if self.experiment.export and model is not None:
             self._export(model, recipe, results)
+        outcome.report()
         return Run(self.directory, recipe, model, [*results, *members])
 
     def _problem(self, stage: Stage, winners: Mapping[str, Winner]) -> tuple[Problem, Heldout]:

@@ -13,7 +13,7 @@ from evojax_merge.spaces import kind_of
 
 READING, BUILDING, COMPARING = "reading the models", "building the winner", "comparing"
 FRONT, CURVE, SPLITS, MEMBERS = "front", "curve", "the other splits", "comparing the front"
-PICTURES, PLOTS, EXPORTING = "pictures", "plots", "exporting"
+PICTURES, PLOTS, EXPORTING, REPORT = "pictures", "plots", "exporting", "report"
 
 _DRAWING = 4.0
 """The seconds that pictures of a search take, most of them for importing what draws."""
@@ -61,6 +61,7 @@ def steps_of(setup: Setup) -> list[Step]:
     steps.append(Step(PLOTS, seconds=_DRAWING))
     if experiment.export:
         steps.append(Step(EXPORTING, seconds=_bytes(setup) / _DISK))
+    steps.append(Step(REPORT, seconds=1.0))
     return steps
 
 

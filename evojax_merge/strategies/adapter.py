@@ -94,6 +94,11 @@ class EvosaxStrategy(Strategy):
         self._inject_jit = jax.jit(self._inject)
         self._genotype_jit = jax.jit(self.box.genotype)
 
+    @property
+    def title(self) -> str:
+        """The algorithm's name."""
+        return str(self._class.__name__)
+
     def init(self, key: PRNGKey) -> State:
         """Return the state before the first generation."""
         return self._init_jit(key)

@@ -90,6 +90,11 @@ class Strategy(abc.ABC):
         return False
 
     @property
+    def title(self) -> str:
+        """What reports call the strategy."""
+        return type(self).__name__
+
+    @property
     def own_measure(self) -> tuple[str, str, bool] | None:
         """The `fitness.base.Measure` that `score` gives; None where the task scores candidates."""
         return None

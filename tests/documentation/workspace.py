@@ -29,7 +29,7 @@ DRAWING = ("sdxl-base", "sdxl-dpo", "juggernaut-xl-v9", "juggernaut", "jsdxl", "
 DRAWERS = ("unet", "text_encoder", "jsdxl")
 """What commands name that are about models that draw, whether they name a task or not."""
 
-ITEMS = ("sums", "math", "japanese", "search", "validation", "test")
+ITEMS = ("sums", "math", "japanese", "search", "validation", "test", "examples")
 """Files of word problems."""
 
 
@@ -54,6 +54,11 @@ def furnish(directory: Path) -> Path:
     ]
     for name, rows in (("texts", texts), ("ja", texts), ("choices", choices)):
         _write(directory / f"{name}.jsonl", rows)
+    (directory / "sums.csv").write_text("question,answer\n1 + 1 =,2\n1 + 2 =,3\n")
+    (directory / "choices.csv").write_text("question,A,B,C,D,answer\n1 + 1 =,2,3,4,5,A\n")
+    _write(
+        directory / "chats.jsonl", [{"messages": [{"role": "user", "content": "1"}], "answer": 1}]
+    )
     rng = np.random.default_rng(0)
     inputs, label = rng.random((8, 64), np.float32), np.arange(8)
     np.savez(directory / "features.npz", inputs=inputs, label=label)

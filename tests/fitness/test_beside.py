@@ -82,18 +82,25 @@ def asked(write):
     return GenerationTask(data=write(*items), max_new_tokens=6)
 
 
-@pytest.mark.parametrize("compare", ["tokens", "whole"])
-def test_agreement_with_another_model(compare, models, asked, tmp_path, monkeypatch):
-    options = {"compare": compare, "keep": str(tmp_path / "kept")}
-    tasks = SeveralTasks({"g": asked, "same": AgreementTask(str(models["base"]), **options)})
+def test_agreement_with_another_model(models, asked, tmp_path, monkeypatch):
+    same = {
+        compare: AgreementTask(str(models["base"]), compare=compare, keep=str(tmp_path / "kept"))
+        for compare in ("tokens", "whole")
+    }
+    tasks = SeveralTasks({"g": asked, **same})
     model = load(models["base"])
     bound = tasks.bind(model)
     prepare(bound)
     items, outputs = measure(model, bound)
-    assert items[2:].tolist() == [1, 1]
-    others, _ = measure(load(models["b"]), bound)
-    assert others[2:].min() < 1
-    assert measure(model, bound.take(np.array([1, 3])))[0][1] == 1
+    assert items[2:].tolist() == [1] * 4
+    own = next(batch for batch in outputs)
+    changed = own.copy()
+    changed[0, 0, -1] += 1  # one of six tokens of one answer
+    found = bound.score([changed, *outputs[1:]])[0]
+    assert sorted(found[2:4].tolist()) == pytest.approx([5 / 6, 1])
+    assert sorted(found[4:].tolist()) == [0, 1]
+    part = bound.take(np.array([1, 3, 5]))
+    np.testing.assert_array_equal(part.tasks["tokens"]._known, bound.tasks["tokens"]._known[1:])
     # What the other model wrote is kept, and it writes no more.
     monkeypatch.setattr(agreement_room, "_written", None)
     kept = tasks.bind(model)

@@ -55,6 +55,18 @@ def test_every_bundled_experiment_has_an_outline(name):
             assert isinstance(leaf, jax.ShapeDtypeStruct)
 
 
+def test_objectives_beside_answers_run_no_program_of_their_own():
+    base, *others = (
+        EXPERIMENTS / "quickstart" / "sources" / name for name in ("base", "math", "japanese")
+    )
+    models = [f"model.base={base}", f"model.sources=[{','.join(map(str, others))}]"]
+    fitness = "fitness=[generation,length,agreement,distance]"
+    experiment = described([*models, "operator=linear", "strategy=nsga2", fitness])
+    _, (search,) = outline(experiment, jax.devices()[:1], lambda line: None)
+    work = search.outlined.on(make_mesh(1, 1, jax.devices()[:1]), Memory("cpu", 2**33))
+    assert [type(one).__name__ for one in work.requests["search"]] == ["Generate", "Distance"]
+
+
 def test_a_plan_counts_what_the_search_does():
     found = make_plan(parse("local"), ["+experiment=digits"], QUIET)
     assert found.fits

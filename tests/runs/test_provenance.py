@@ -30,6 +30,19 @@ def test_each_session_says_when_it_began_and_how_it_ended(tmp_path):
     assert (second["seed"], second["outcome"]) == (2, "KeyboardInterrupt: SIGTERM")
 
 
+def test_a_run_that_goes_on_with_other_items_says_so(tmp_path):
+    with recorded(tmp_path, {"items": {"search": "1", "test": "2"}}):
+        pass
+    with recorded(tmp_path, {"items": {"search": "1", "test": "2"}}):
+        pass
+    with (
+        pytest.warns(UserWarning, match="the test items are not those that the run was begun with"),
+        recorded(tmp_path, {"items": {"search": "1", "test": "3"}}),
+    ):
+        pass
+    assert len(sessions(tmp_path)) == 3
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"sessions": 1}'])
 def test_a_damaged_file_does_not_stop_a_run(tmp_path, text):
     (tmp_path / FILE).write_text(text)

@@ -70,8 +70,14 @@ def test_a_run_leaves_everything_behind(whole):
     results = json.loads((whole / "results.json").read_text())
     final = {row["name"]: row for row in results if row["split"] == "test"}
     assert list(final) == [
-        "base", "low", "high", "average", "task_arithmetic", "ties", "evolved",
-    ]  # fmt: skip
+        "base",
+        "low",
+        "high",
+        "average",
+        "task_arithmetic",
+        "ties",
+        "evolved",
+    ]
     for row in results:
         assert set(row) >= {"name", "split", "score", "low", "high", "evaluations", "seconds"}
         assert row["low"] <= row["score"] <= row["high"]
@@ -83,7 +89,14 @@ def test_a_run_leaves_everything_behind(whole):
     assert set(session["items"]) == {"search", "validation", "test"}
     recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
     assert session["weights"]["low"] == recipe["sources"][0]["sha256"]
-    for name in ("config.yaml", "recipe.yaml", "history.jsonl", "export/model.safetensors"):
+    for name in (
+        "config.yaml",
+        "recipe.yaml",
+        "history.jsonl",
+        "export/model.safetensors",
+        "report.html",
+        "examples.json",
+    ):
         assert (whole / name).stat().st_size
     assert {path.name for path in (whole / "plots").iterdir()} == {
         "coefficients.png",
@@ -191,3 +204,4 @@ def test_a_sweep_ends_in_one_table(tmp_path):
     assert len(evolved) == 4
     assert any(row.startswith("3,1,random,evolved,test,") for row in evolved)
     assert "evolved merges of the sweep" in out
+    assert "./3/report.html" in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")

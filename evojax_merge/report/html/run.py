@@ -1,0 +1,329 @@
+"""The report of a run as a web page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evojax_merge.fitness.base import Measure
+from evojax_merge.recipes.coefficients import Recipe
+from evojax_merge.recipes.path import PathRecipe
+from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.report.examples import Examples
+from evojax_merge.report.html.bars import bars
+from evojax_merge.report.html.curves import panels
+from evojax_merge.report.html.fronts import front_view
+from evojax_merge.report.html.gallery import gallery
+from evojax_merge.report.html.going_on import command, commands, place_of, selecting
+from evojax_merge.report.html.kept import Kept, read_run
+from evojax_merge.report.html.page import write_page
+from evojax_merge.report.html.recipes import coefficients, path_view
+from evojax_merge.report.results import (
+    Result,
+    choice_line,
+    flaw_line,
+    interval_text,
+    noise_line,
+)
+from evojax_merge.sources.reference import Ingredient
+
+EVOLVED = "evolved"
+
+_MOST_ANSWERS = 240_000
+"""About how many characters of answers a page has."""
+
+_LONGEST_CONFIG = 100_000
+
+
+def write_report(directory: Path, *, finished: bool = False) -> Path:
+    """Write the report of a run into its directory, also of one that goes on or was stopped.
+
+    Args:
+        directory: The directory of the run.
+        finished: Whether it is known to have finished, by whoever holds its lock.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: The directory holds no run.
+        OSError: The page cannot be written.
+    """
+    kept = read_run(directory, finished)
+    if not kept.config_text:
+        raise ValueError(
+            f"{directory}: holds neither a run (config.yaml) nor a sweep (sweep.yaml); give the "
+            "directory of one"
+        )
+    return write_page("run.html.jinja", directory, **content(kept))
+
+
+def content(kept: Kept) -> dict[str, Any]:
+    """What the page of a run shows."""
+    config, compared = kept.config, kept.compared
+    started = config.get("working_directory")
+    place = place_of(kept.directory, started if isinstance(started, str) else None)
+    names = [one.name for one in compared]
+    history = [row for row in kept.history if row["search"] == EVOLVED]
+    recipe = kept.recipe
+    drawn = gallery(kept.directory / "images", names)
+    merged = _merged(recipe)
+    return {
+        "name": str(config.get("name") or kept.directory.name),
+        "place": place,
+        "started": started,
+        "state": kept.state,
+        "summary": summary(compared),
+        "progress": _progress(kept),
+        "facts": facts(kept),
+        "models": models(kept),
+        "provenance": flattened(kept.provenance),
+        "results": compared,
+        "results_split": compared[0].split if compared else "",
+        "best_score": max(
+            (one.score for one in compared if math.isfinite(one.score)), default=None
+        ),
+        "bars": bars(compared),
+        "interval": interval_text,
+        "number": _number,
+        "remarks": remarks(kept),
+        "problems": kept.problems,
+        "panels": panels(kept.history, kept.searches, compared, kept.curve),
+        "tables": coefficients(merged) if merged else [],
+        "path": path_view(recipe) if isinstance(recipe, PathRecipe) else None,
+        "weights": isinstance(recipe, WeightsRecipe),
+        "front": front_view(kept.front, history, kept.results) if kept.front else None,
+        "select": lambda choice: selecting(place, str(choice)),
+        "examples": kept.examples,
+        "answer_length": answer_length(kept.examples),
+        "score": lambda example, answer: score_text(kept.examples, example, answer),
+        "gallery": drawn,
+        "commands": commands(
+            place,
+            state=kept.state,
+            config=config,
+            overrides=kept.overrides,
+            kind=_kind(recipe),
+            has_front=kept.front is not None,
+            draws=drawn is not None,
+            splits=list(dict.fromkeys(one.split for one in kept.results)),
+        ),
+        "asked": command("evolve", *kept.overrides) if kept.overrides else "",
+        "config": kept.config_text[:_LONGEST_CONFIG],
+        "others": [one for one in kept.results if one.name == EVOLVED and one not in compared],
+    }
+
+
+class Summary(NamedTuple):
+    """The winner and what it is compared with, in a few numbers."""
+
+    winner: Result
+    others: Sequence[tuple[str, Result]]
+
+
+def summary(results: Sequence[Result]) -> Summary | None:
+    """The winner, the best source and the best of all else, where they were measured."""
+    own = {one.name: one for one in results}
+    if EVOLVED not in own:
+        return None
+    rest = [one for one in results if one.name != EVOLVED and math.isfinite(one.score)]
+    searched = [one for one in rest if one.evaluations or one.name in _PUBLISHED]
+    groups = {
+        "best of the models": [one for one in rest if one not in searched],
+        "best of the baselines": searched,
+    }
+    best = [(head, max(own, key=lambda one: one.score)) for head, own in groups.items() if own]
+    return Summary(own[EVOLVED], best)
+
+
+_PUBLISHED = ("average", "task_arithmetic", "ties")
+
+
+def _merged(recipe: Any) -> Recipe | None:
+    """The recipe whose coefficients are shown: the winner's, or that of a merge on its path."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, PathRecipe):
+        return next((one for one in recipe.pool.values() if isinstance(one, Recipe)), None)
+    return None
+
+
+def _kind(recipe: Any) -> str:
+    kinds = {Recipe: "parameter", PathRecipe: "dataflow", WeightsRecipe: "weights"}
+    return kinds.get(type(recipe), "")
+
+
+class Progress(NamedTuple):
+    """How far a search has come."""
+
+    name: str
+    done: int
+    of: int
+
+
+def _progress(kept: Kept) -> list[Progress]:
+    """How far the searches of a run that is not finished have come."""
+    if kept.state == "finished":
+        return []
+    done: dict[str, int] = {}
+    for row in kept.history:
+        done[row["search"]] = done.get(row["search"], 0) + 1
+    planned = kept.searches.searches if kept.searches else {}
+    return [
+        Progress(name, done.get(name, 0), planned[name].evaluations if name in planned else 0)
+        for name in dict.fromkeys([*planned, *done])
+    ]
+
+
+def facts(kept: Kept) -> list[tuple[str, str]]:
+    """What was searched, as pairs of a head and a text."""
+    found: list[tuple[str, str]] = []
+    searches, config = kept.searches, kept.config
+    operator = _part(config, "operator")
+    if operator and not isinstance(kept.recipe, WeightsRecipe):
+        found.append(("operator", operator))
+    if not searches:
+        found.append(("space", _part(config, "space")))
+    planned = searches.searches if searches else {}
+    for name, one in planned.items():
+        head = "search" if name == EVOLVED and len(planned) == 1 else f"search, {name}"
+        found.append(
+            (head, f"{one.space}; {one.strategy}, population {one.population}, "
+                   f"{one.evaluations} evaluations by {one.measure.head}")
+        )  # fmt: skip
+    if not searches:
+        found.append(("strategy", _part(config, "strategy")))
+        search = config.get("search")
+        if isinstance(search, Mapping):
+            found.append(("budget", f"{search.get('evaluations')} evaluations"))
+    if searches:
+        found.append(("measured", f"{searches.task}: {searches.measure.head}"))
+        items = [
+            f"{split} {', '.join(f'{n} of {k}' if k else str(n) for k, n in own.items())}"
+            for split, own in searches.items.items()
+        ]
+        found.append(("items", "; ".join(items)))
+        weights = [f"{name} {weight:.3g}" for name, weight in searches.weights.items()]
+        if weights:
+            found.append(("weights in the fitness", ", ".join(weights)))
+    else:
+        found.append(("measured", _part(config, "fitness")))
+    found.append(("seed", str(config.get("seed", ""))))
+    if getattr(kept.recipe, "dtype", None):
+        found.append(("dtype", str(kept.recipe.dtype)))  # type: ignore[union-attr]
+    return [(head, text) for head, text in found if text]
+
+
+def _part(config: Mapping[str, Any], key: str) -> str:
+    """The name of what a group of the configuration chooses, and its plain settings."""
+    given = config.get(key)
+    if not isinstance(given, Mapping):
+        return ""
+    target = str(given.get("_target_", "")).rsplit(".", 1)[-1]
+    plain = [
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in given.items()
+        if not str(name).startswith("_") and isinstance(value, str | int | float) and key != "space"
+    ]
+    shown = ", ".join(one for one in plain if len(one) <= 60)
+    return f"{target} ({shown})" if shown else target
+
+
+class ModelRow(NamedTuple):
+    """A model that was merged."""
+
+    name: str
+    path: str
+    sha256: str
+
+
+def models(kept: Kept) -> list[ModelRow]:
+    """The base and the sources, with their hashes where the recipe has them."""
+    given = kept.config.get("model")
+    if not isinstance(given, Mapping):
+        return []
+    hashes = _hashes(kept.recipe)
+    sources = given.get("sources")
+    paths = [str(one) for one in sources] if isinstance(sources, list) else []
+    names = given.get("names")
+    if not isinstance(names, list) or len(names) != len(paths):
+        names = [one.rstrip("/").split("/")[-1].removesuffix(".safetensors") for one in paths]
+    rows = [ModelRow(str(n), p, hashes.get(p, "")) for n, p in zip(names, paths, strict=True)]
+    base = given.get("base")
+    first = [ModelRow("base", str(base), hashes.get(str(base), ""))] if base else []
+    return first + rows
+
+
+def _hashes(recipe: Any) -> dict[str, str]:
+    if isinstance(recipe, PathRecipe):
+        members = [recipe.base, *recipe.pool.values()]
+        nested = [_hashes(one) for one in members if isinstance(one, Recipe)]
+        own = {k: v for one in nested for k, v in one.items()}
+        return own | {o.path: str(o.sha256) for o in members if isinstance(o, Ingredient)}
+    if isinstance(recipe, Recipe):
+        every = [recipe.base, *recipe.sources]
+        return {one.path: str(one.sha256) for one in every if one is not None}
+    return {}
+
+
+def flattened(tree: Mapping[str, Any], most: int = 80) -> list[tuple[str, str]]:
+    """The leaves of nested mappings, each with its keys, as texts."""
+    found: list[tuple[str, str]] = []
+
+    def walk(head: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, part in value.items():
+                walk(f"{head}, {key}" if head else str(key), part)
+        elif isinstance(value, list):
+            if value and all(isinstance(part, Mapping | list) for part in value):
+                for number, part in enumerate(value):
+                    walk(f"{head} {number}", part)
+            else:
+                found.append((head, ", ".join(map(str, value))))
+        elif value is not None:
+            found.append((head, str(value)))
+
+    walk("", tree)
+    return [(head, text[:500]) for head, text in found[:most]]
+
+
+def remarks(kept: Kept) -> list[str]:
+    """What one must know to read the results."""
+    compared = kept.compared
+    if not compared:
+        return []
+    lines = [choice_line(compared), flaw_line(compared)]
+    won = summary(compared)
+    if won is not None:
+        splits = [one for one in kept.results if one.name == EVOLVED]
+        if len(splits) > 1:
+            lines.append(noise_line(splits))
+        for head, one in won.others:
+            if one.score > won.winner.score:
+                measure = won.winner.measure
+                lines.append(
+                    f"the evolved merge ({measure.text(won.winner.score)}) is below the {head}, "
+                    f"{one.name} ({measure.text(one.score)})"
+                )
+    return [line for line in lines if line]
+
+
+def answer_length(examples: Examples | None) -> int:
+    """How many characters of each answer are shown, so that the page stays small."""
+    if examples is None:
+        return 0
+    answers = sum(len(one.answers) + 1 for one in examples.items)
+    return max(120, min(2_000, _MOST_ANSWERS // max(1, answers)))
+
+
+def score_text(examples: Examples | None, example: Any, answer: Any) -> str:
+    """The result of an answer, in the unit that people read."""
+    if examples is None or answer.score is None:
+        return "–"
+    name, unit = examples.measures.get(example.task or "", ("", ""))
+    return Measure(name, unit).text(answer.score)
+
+
+def _number(value: float) -> str:
+    """A number with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
