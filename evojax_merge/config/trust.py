@@ -13,7 +13,7 @@ from evojax_merge.documents.bundled import conf_directory
 
 TARGET, MISSING = "_target_", "???"
 
-GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
+GROUPS = ("operator", "space", "strategy", "fitness", "mesh", "tracker")
 """The keys of a configuration from which objects are made."""
 
 FUNCTION = "function"

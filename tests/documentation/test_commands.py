@@ -52,7 +52,7 @@ def test_configurations_are_built(command, directory, monkeypatch):
     if "-m" in overrides:
         check_sweep([word for word in overrides if word != "-m"])
         return
-    for flag in ("--cfg", "job"):
+    for flag in ("--cfg", "job", "--dry-run"):
         if flag in overrides:
             overrides.remove(flag)
     config = compose(overrides)
