@@ -33,7 +33,7 @@ test: $(VENV)/.installed-test ## the fast test suite
 test-slow: $(VENV)/.installed-test ## what takes minutes
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist worksteal
 
-parity: $(VENV)/.installed-peer ## comparison with mergekit and pymoo
+parity: $(VENV)/.installed-peer ## comparison with mergekit, pymoo and lm-evaluation-harness, and trackers that are talked to
 	$(BIN)/python -m pytest -m 'parity and not slow'
 
 browser: $(VENV)/.installed-browser ## reports in Chromium (Debian: chromium chromium-driver)
@@ -120,4 +120,5 @@ $(VENV)/.installed-browser: $(VENV)/.installed-test
 # mergekit's own requirements would pull older versions of ours; merging needs none of the rest.
 $(VENV)/.installed-peer: $(VENV)/.installed-test
 	$(PIP) --no-deps mergekit==0.1.5 peft==0.21.2 accelerate==1.15.0 immutables==0.21
+	$(PIP) --constraint constraints.txt --editable '.[lm-eval,mlflow,wandb]'
 	touch $@

@@ -32,6 +32,7 @@ ORDER = (
     "config",
     "savers",
     "report",
+    "trackers",
     "cards",
     "runs",
     "planning",
@@ -53,6 +54,7 @@ ONLY_IN = {
     "optuna": {"strategies/optuna_cma.py"},
     "flax": {"models"},
     "torch": set(),
+    "lm_eval": {"fitness/harness"},
     "PIL": {"fitness", "report/pictures.py"},
     "matplotlib": {
         "report/curves.py",
@@ -60,10 +62,14 @@ ONLY_IN = {
         "report/paths.py",
         "report/pictures.py",
         "report/settings_plot.py",
+        "trackers/tensorboard.py",
     },
     "huggingface_hub": {"checkpoints"},
     "jinja2": {"exchange", "report/html"},
     "markupsafe": {"report/html"},
+    "tensorboardX": {"trackers/tensorboard.py"},
+    "wandb": {"trackers/weights_and_biases.py"},
+    "mlflow": {"trackers/mlflow.py"},
 }
 
 

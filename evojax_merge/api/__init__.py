@@ -1,7 +1,7 @@
 """The package's functions for Python, which the command line uses too."""
 
 from evojax_merge.api.evaluating import Evaluation, compare, draw, evaluate
-from evojax_merge.api.evolving import evolve, resume
+from evojax_merge.api.evolving import dry_run, evolve, resume
 from evojax_merge.api.merging import (
     apply,
     apply_mergekit,
@@ -26,6 +26,7 @@ __all__ = [
     "apply_mergekit",
     "compare",
     "draw",
+    "dry_run",
     "evaluate",
     "evolve",
     "export",

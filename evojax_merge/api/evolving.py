@@ -23,6 +23,7 @@ from evojax_merge.api.run_directory import (
     keep_code,
     keep_config,
     kept_once_begun,
+    log_of,
     started_from,
 )
 from evojax_merge.config import (
@@ -33,6 +34,7 @@ from evojax_merge.config import (
     check_budget,
     compilation_cache,
     compose,
+    flat_settings,
     load_config_file,
     named_files,
     own_code_of,
@@ -49,7 +51,9 @@ from evojax_merge.search.lock import ReadOnlyError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from evojax_merge.report.course import Listener
     from evojax_merge.runs.run import Run
+    from evojax_merge.runs.trial import Trial
 
 
 def evolve(
@@ -59,6 +63,7 @@ def evolve(
     *,
     overrides: Sequence[str] | None = None,
     on_start: Callable[[], object] = lambda: None,
+    callbacks: Sequence[Any] = (),
 ) -> "Run":
     """Search for the best merge.
 
@@ -71,6 +76,9 @@ def evolve(
             nowhere. ``Console(quiet=True)`` shows it nowhere in a notebook, too.
         overrides: What the configuration was composed from, kept beside it for tables of sweeps.
         on_start: A function that is called when all is checked and the weights are read.
+        callbacks: Functions that are told of each generation, with a
+            `evojax_merge.report.course.Generation`, and `evojax_merge.report.course.Listener`
+            objects. What they raise ends the run, which `resume` continues.
 
     With several processes (the configuration's ``distributed``) each calls this, and the first one
     writes.
@@ -93,18 +101,56 @@ def evolve(
     with hosts.together():
         directory = directory_of_all(directory)
         with keeping(compilation_cache(config)), kept_once_begun(directory):
+            from evojax_merge.report.course import listeners_of
             from evojax_merge.runs.run import run
 
+            listeners = listeners_of(callbacks)
             config.working_directory = str(Path.cwd())
             text = resolved_yaml(config)
             hosts.compare("settings", settings_by_key(config), "Give all hosts the same ones")
             experiment = build(config)
+            listeners = [*_tracking(experiment, config), *listeners]
             with held(directory):
                 if hosts.is_first():
                     keep_config(directory, text, overrides)
                 keep_code(directory, config)
                 hosts.check_shared(directory)
-                return run(experiment, directory, console, on_start, _facts(config))
+                with log_of(directory):
+                    return run(experiment, directory, console, on_start, listeners, _facts(config))
+
+
+def dry_run(config: DictConfig | Sequence[str], console: "Console | None" = None) -> "Trial":
+    """Measure one candidate of a search, and say what the whole run would take; it leaves nothing.
+
+    Programs that it compiles are kept in the compilation cache, for the run.
+
+    Args:
+        config: As for `evolve`.
+        console: Where is said what happens; by default, as by `evolve`.
+
+    Raises:
+        ValueError: As for `evolve`.
+    """
+    console = console or notebook_console()
+    if not isinstance(config, DictConfig):
+        config = compose(config)
+    hosts.start(hosts.DistributedConfig(**config.distributed))
+    with hosts.together(), keeping(compilation_cache(config)):
+        from rich.console import Console
+
+        from evojax_merge.runs.trial import try_out
+
+        shown = console if console is not None and hosts.is_first() else Console(quiet=True)
+        return try_out(build(config), functools.partial(say, shown))
+
+
+def _tracking(experiment: Experiment, config: DictConfig) -> "list[Listener]":
+    """What has the experiment's tracker follow its run, if there is one."""
+    if experiment.tracker is None:
+        return []
+    from evojax_merge.trackers import Tracking
+
+    return [Tracking(experiment.tracker, experiment.name, flat_settings(config))]
 
 
 def _facts(config: DictConfig) -> dict[str, Any]:
@@ -122,6 +168,7 @@ def resume(
     trust_config: bool = False,
     force: bool = False,
     distributed: hosts.DistributedConfig | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> "Run":
     """Continue an interrupted run, to the same result to the bit as without the interruption.
 
@@ -142,6 +189,7 @@ def resume(
         force: Whether code of the user's own may have changed since the run was begun.
         distributed: The processes that continue it together, each of which calls this; by default,
             those of a cluster that is recognised, or this one alone.
+        callbacks: As for `evolve`.
 
     Raises:
         ConfigError: The directory holds no run, its configuration is not to be trusted, code of the
@@ -155,7 +203,7 @@ def resume(
     with hosts.together():
         directory = directory_of_all(Path(directory).absolute())
         hosts.check_shared(directory)
-        return _resume(directory, console, list(overrides), trust_config, force)
+        return _resume(directory, console, list(overrides), trust_config, force, callbacks)
 
 
 def _resume(
@@ -164,7 +212,11 @@ def _resume(
     overrides: list[str],
     trust_config: bool,
     force: bool,
+    callbacks: Sequence[Any],
 ) -> "Run":
+    from evojax_merge.report.course import listeners_of
+
+    listeners = listeners_of(callbacks)
     config = load_config_file(directory / CONFIG_FILE, trust=trust_config)
     files_from = files_of_change(config)
     change = changed(config, overrides, files_from)
@@ -183,17 +235,20 @@ def _resume(
             held(directory),
             contextlib.chdir(started_from(config)),
             keeping(compilation_cache(config)),
+            log_of(directory),
         ):
             from evojax_merge.runs.budgets import spent
             from evojax_merge.runs.run import run
 
             experiment = build(change.config)
+            listeners = [*_tracking(experiment, change.config), *listeners]
             keep_code(directory, config, force)
             if not change.values:
-                return run(experiment, directory, console, facts=_facts(config))
+                facts = _facts(config)
+                return run(experiment, directory, console, listeners=listeners, facts=facts)
             check_budget(change, config, spent(directory))
             keep = functools.partial(keep_change, directory, overrides, files_from)
-            return _run_on(directory, console, experiment, change, keep)
+            return _run_on(directory, console, experiment, change, keep, listeners)
     except ReadOnlyError as error:
         from evojax_merge.runs.run import left_by
 
@@ -212,6 +267,7 @@ def _run_on(
     experiment: Experiment,
     change: Change,
     keep: Callable[[], object],
+    listeners: "Sequence[Listener]",
 ) -> "Run":
     """Go on with a run whose configuration was changed, which is kept once all is checked."""
     from evojax_merge.report.jobs import FINISHED_FILE
@@ -223,7 +279,7 @@ def _run_on(
         for note in change.notes:
             say(console, note)
     job_of_sweep = (directory / FINISHED_FILE).exists()
-    done = run(experiment, directory, console, keep, _facts(change.config))
+    done = run(experiment, directory, console, keep, listeners, _facts(change.config))
     if job_of_sweep and hosts.is_first():
         (directory / FINISHED_FILE).touch()
     return done

@@ -1,14 +1,17 @@
 """The directory of a run: who writes it, and what it was asked for."""
 
 import contextlib
+import os
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 from omegaconf import DictConfig
 
-from evojax_merge import hosts
+from evojax_merge import __version__, hosts
 from evojax_merge.config import (
     changed,
     check_own_code,
@@ -19,9 +22,10 @@ from evojax_merge.config import (
     resolved_yaml,
 )
 from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.search.lock import LockedError, locked
 
-CONFIG_FILE, OVERRIDES_FILE = "config.yaml", "overrides.yaml"
+CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
 
 
 def directory_of_all(directory: str | Path) -> Path:
@@ -40,6 +44,22 @@ def held(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with locked(directory):
         yield
+
+
+@contextlib.contextmanager
+def log_of(directory: Path) -> Iterator[None]:
+    """Keep what a run says in its log, in the process that speaks."""
+    if not hosts.is_first():
+        yield
+        return
+    with keeping_log(directory / LOG_FILE):
+        writer = f"process {os.getpid()} on {socket.gethostname()}"
+        note(f"evojax-merge {__version__}, {_versions()}, {writer}")
+        yield
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("jax", "jaxlib", "transformers"))
 
 
 def keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> None:

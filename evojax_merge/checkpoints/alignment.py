@@ -126,6 +126,14 @@ def plan_alignment(
     return account, rows
 
 
+def dropped_tokens(reference: Vocabulary, source: Vocabulary) -> list[str]:
+    """The tokens that only the source has, which the merge lacks."""
+    if reference.tokenizer is None or source.tokenizer is None:
+        return []
+    wanted, held = reference.tokenizer.get_vocab(), source.tokenizer.get_vocab()
+    return sorted(held.keys() - wanted.keys(), key=held.__getitem__)
+
+
 def align_rows(
     table: np.ndarray | jnp.ndarray, reference: np.ndarray | jnp.ndarray, rows: np.ndarray
 ) -> jnp.ndarray:

@@ -86,13 +86,27 @@ def evolve(
         typer.Option("--multirun", "-m", help="Sweep values that are separated by commas."),
     ] = False,
     gpu_each: GpuEach = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Read everything, measure one candidate, and say what the run would take.",
+        ),
+    ] = False,
 ) -> None:
     """Search for the best merge of some models.
 
     Flags of Hydra's go with it: --cfg job prints the configuration and ends.
     """
     words = [*(overrides or []), *context.args]
-    _hand_over(context, words=words, config_dir=config_dir, multirun=multirun, gpu_each=gpu_each)
+    _hand_over(
+        context,
+        words=words,
+        config_dir=config_dir,
+        multirun=multirun,
+        gpu_each=gpu_each,
+        dry_run=dry_run,
+    )
 
 
 @app.command()
@@ -170,6 +184,20 @@ def resume(
         trust_config=trust_config,
         force=force,
     )
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN|SWEEP", help="The directory of a run or of a sweep.")
+    ],
+) -> None:
+    """Say how a run or a sweep stands, while it goes on too: time left, best merge so far.
+
+    It reads alone, and needs neither the models nor an accelerator.
+    """
+    _hand_over(context, directory=directory)
 
 
 @app.command()

@@ -25,7 +25,7 @@ from evojax_merge.config import (
     plain_of,
 )
 from evojax_merge.config.sweeping import plan_sweep
-from evojax_merge.documents.terminal import printable, say
+from evojax_merge.documents.terminal import printable, say, show
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.running import carry_out
 from evojax_merge.sweeps.several import connect, lay_out_together
@@ -35,7 +35,13 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 
 
 def run(
-    console: Console, *, words: list[str], config_dir: Path | None, multirun: bool, gpu_each: bool
+    console: Console,
+    *,
+    words: list[str],
+    config_dir: Path | None,
+    multirun: bool,
+    gpu_each: bool,
+    dry_run: bool = False,
 ) -> None:
     """Run the command.
 
@@ -45,12 +51,18 @@ def run(
         config_dir: A directory of further configuration.
         multirun: Whether values that are separated by commas are swept over.
         gpu_each: Whether each process that runs jobs of a sweep gets a GPU of its own.
+        dry_run: Whether to say what the run would take, and to leave nothing.
     """
     overrides = [word for word in words if "=" in word or word.startswith("~")]
     flags = [word for word in words if word not in overrides]
     for word in flags:  # Hydra repeats those that it does not know, as they are
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
+    if dry_run:
+        if flags or multirun or gpu_each or MULTIRUN in overrides:
+            raise ValueError("--dry-run: is of one run; leave out -m, --gpu-each and Hydra's flags")
+        _try_out(overrides, config_dir, console)
+        return
     if multirun or MULTIRUN in overrides:
         if flags:
             raise ValueError(f"{flags[0]}: does not go with -m")
@@ -94,8 +106,6 @@ def run(
             raise
         except (ValueError, OSError) as error:  # which Hydra would comment on
             failures.append(error)
-            return
-        say(console, f"everything is in {directory}")
 
     try:
         job()
@@ -103,6 +113,20 @@ def run(
         raise ValueError(str(error)) from error
     if failures:
         raise failures[0]
+
+
+def _try_out(overrides: list[str], config_dir: Path | None, console: Console) -> None:
+    """Say what a run would take, by one candidate that is measured."""
+    config = compose(overrides, config_dir)
+    say(console, "one candidate is measured, and nothing is written", label="dry run:")
+    trial = api.dry_run(config, console)
+    console.quiet = not hosts.is_first()
+    for line in trial.lines():
+        say(console, line)
+    show(console, trial.table())
+    given = [word.partition("=")[2] for word in overrides if word.startswith("hydra.run.dir=")]
+    directory = given[-1] if given else f"runs/{config.name}/DATE_TIME"
+    say(console, f"the run would be in {directory}; leave out --dry-run to start it")
 
 
 def _sweep(overrides: list[str], config_dir: Path | None, gpu_each: bool, console: Console) -> None:

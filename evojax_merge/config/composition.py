@@ -261,6 +261,13 @@ def settings_by_key(config: DictConfig) -> dict[str, str]:
     return {**told, "statistics_cache": "kept" if kept.get("directory") else "not kept"}
 
 
+def flat_settings(config: DictConfig) -> dict[str, Any]:
+    """The values of a configuration by dotted key."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {key: value for name, part in plain.items() for key, value in _leaves(str(name), part)}
+
+
 def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(value, dict) or not value:
         yield key, value

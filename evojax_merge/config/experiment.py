@@ -273,6 +273,7 @@ class Experiment:
         savers: What saves evaluations.
         described: Whether shapes are all that is wanted of the models, as where a search is planned
             and not run. Their weights need not be there.
+        tracker: What keeps the numbers of many runs, an `evojax_merge.trackers.Tracker`, if any.
     """
 
     name: str
@@ -291,6 +292,7 @@ class Experiment:
     statistics_cache: StatisticsCache | None = None
     savers: Savers = Savers()
     described: bool = False
+    tracker: Any = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:

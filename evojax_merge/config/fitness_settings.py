@@ -34,7 +34,7 @@ class FitnessSettings(NamedTuple):
 
 def several_of(config: DictConfig) -> dict[str, DictConfig] | None:
     """The configurations of the tasks of several, by name; None where there is one task."""
-    if "tasks" not in config.fitness:
+    if not OmegaConf.is_dict(config.fitness.get("tasks")):
         return None
     models = config.get("model")  # which tasks may refer to
     return {

@@ -50,6 +50,11 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
     for group in groups if task is None else (one for one in groups if one != "fitness"):
         _check_option(config[group], group)
         _check_arguments(config[group], group)
+    tracker = None
+    if config.tracker and not described:
+        _check_option(config.tracker, "tracker")
+        _check_arguments(config.tracker, "tracker")
+        tracker = _instantiate(config.tracker, "tracker")
     operator = _instantiate(config.operator, "operator")
     if not isinstance(operator, Operator):
         raise ConfigError(
@@ -79,6 +84,7 @@ def build(config: DictConfig, task: Any = None, described: bool = False) -> Expe
             **_minibatch(config.savers.minibatch, config.seed),
         ),
         described=described,
+        tracker=tracker,
     )
 
 

@@ -1,5 +1,6 @@
 """Code of the user's own that a configuration names: how it is found, and whether it changed."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from hydra._internal.utils import _locate
 from hydra.utils import get_object
 
 from evojax_merge.config.explanation import ConfigError
-from evojax_merge.config.trust import TARGET, foreign_factories
+from evojax_merge.config.trust import INCLUDED, TARGET, foreign_factories
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import naming, read_text, write_whole
 from evojax_merge.documents.own_code import OwnCode, OwnCodeError, load_own, printed
@@ -90,10 +91,23 @@ def own_code_of(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """
     found = {}
     for name in foreign_factories(config):
+        if name.startswith(f"{INCLUDED}="):
+            found[name] = _hashes_below(name.partition("=")[2])
+            continue
         own = _own(name)
         if own is not None and own.file is not None and "site-packages" not in own.file.parts:
             found[name] = {printed(file): digest for file, digest in own.files.items()}
     return found
+
+
+def _hashes_below(directory: str) -> dict[str, str]:
+    """The hashes of the tasks of lm-evaluation-harness in a directory, and of their code."""
+    files = sorted(Path(directory).expanduser().rglob("*"))
+    return {
+        printed(file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if file.suffix in (".py", ".yaml") and file.is_file()
+    }
 
 
 def keep_own_code(directory: Path, hashes: Hashes) -> None:

@@ -57,6 +57,7 @@ class Config:
     strategy: Any = MISSING
     fitness: Any = MISSING
     mesh: Any = MISSING
+    tracker: Any = None  # a run that was begun without one has none
     search: SearchBudget = dataclasses.field(default_factory=SearchBudget)
     savers: SaversConfig = dataclasses.field(default_factory=SaversConfig)
     baselines: Baselines = dataclasses.field(default_factory=Baselines)

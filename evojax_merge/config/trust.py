@@ -13,11 +13,14 @@ from evojax_merge.documents.bundled import conf_directory
 
 TARGET, MISSING = "_target_", "???"
 
-GROUPS = ("operator", "space", "strategy", "fitness", "mesh")
+GROUPS = ("operator", "space", "strategy", "fitness", "mesh", "tracker")
 """The keys of a configuration from which objects are made."""
 
 FUNCTION = "function"
 """The key of a fitness task that names a function of the user's own, which is imported."""
+
+INCLUDED, UNSAFE = "include_path", "confirm_run_unsafe_code"
+"""The keys of a fitness task that name a directory whose code is run, and that run answers."""
 
 JUDGE = "evojax_merge.fitness.ChatJudge"
 """The factory of judges, which sends answers, and perhaps a key, to an address."""
@@ -115,6 +118,10 @@ def _factories(group: str, tree: Any) -> Iterator[Factory]:
             yield Factory(group, tree[FUNCTION], {})
         if group == "fitness" and tree.get(CODE):
             yield Factory(group, f"{CODE}={tree[CODE]}", {})
+        if group == "fitness" and tree.get(INCLUDED) is not None:
+            yield Factory(group, f"{INCLUDED}={tree[INCLUDED]}", {})
+        if group == "fitness" and tree.get(UNSAFE):
+            yield Factory(group, f"{UNSAFE}={tree[UNSAFE]}", {})
         tree = list(tree.values())
     if isinstance(tree, list):
         for part in tree:

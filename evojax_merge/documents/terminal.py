@@ -5,13 +5,16 @@ what is printed, text can be written to read backwards, and rich takes brackets 
 of these are shown instead of obeyed.
 """
 
+import io
 import sys
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
+
+from evojax_merge.documents.log import note
 
 _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of characters that act on others: controls, formats, surrogates, breaks."""
@@ -19,6 +22,9 @@ _ACTING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _HARMLESS = "\n\t\u200c\u200d"
 """Those of these characters that are printed all the same: line breaks, tabs, and the joiners of
 Persian and of emoji."""
+
+_WIDTH = 160
+"""How wide a table is in a log, in characters."""
 
 
 def printable(text: str) -> str:
@@ -34,7 +40,7 @@ def cell(text: str) -> Text:
 
 
 def say(console: Console, message: str, label: str = "") -> None:
-    """Print a message on lines that are not wrapped.
+    """Print a message on lines that are not wrapped, and keep it in the log of a run.
 
     Args:
         console: The console to print to.
@@ -42,7 +48,17 @@ def say(console: Console, message: str, label: str = "") -> None:
         label: A word of ours that is put before the message, in bold.
     """
     text = Text.assemble((f"{label} " if label else "", "bold"), printable(message))
+    note(text.plain)
     console.print(text, soft_wrap=True)
+
+
+def show(console: Console, table: RenderableType) -> None:
+    """Print a table whose cells are made by `cell`, and keep it in the log of a run."""
+    plain = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_terminal=False)
+    plain.print(table)
+    assert isinstance(plain.file, io.StringIO)
+    note("\n".join(map(str.rstrip, plain.file.getvalue().splitlines())))
+    console.print(table)
 
 
 def notebook_console() -> Console | None:

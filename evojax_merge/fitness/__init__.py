@@ -19,6 +19,7 @@ from evojax_merge.fitness.digits import digits_task, load_digits
 from evojax_merge.fitness.distance import DistanceTask
 from evojax_merge.fitness.external.task import ExternalTask, external_task
 from evojax_merge.fitness.generation import GenerationTask
+from evojax_merge.fitness.harness.task import HarnessTask, lm_eval_task
 from evojax_merge.fitness.image_classification import (
     ImageClassificationTask,
     image_classification_task,
@@ -48,6 +49,7 @@ __all__ = [
     "FastText",
     "GenerateBatch",
     "GenerationTask",
+    "HarnessTask",
     "ImageClassificationTask",
     "LangId",
     "Language",
@@ -69,5 +71,6 @@ __all__ = [
     "digits_task",
     "external_task",
     "image_classification_task",
+    "lm_eval_task",
     "load_digits",
 ]

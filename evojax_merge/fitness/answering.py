@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float, Int, Integer
@@ -92,6 +92,25 @@ class AnsweringTask(PromptedTask):
             )
 
 
+class Answering(Protocol):
+    """What is asked of items that a model answers, as `AnsweringTask` has it."""
+
+    @property
+    def records(self) -> Sequence[Any]: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def stop(self) -> Sequence[str]: ...
+    @property
+    def slots(self) -> int | None: ...
+    @property
+    def beams(self) -> int: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+    @property
+    def buckets(self) -> int: ...
+
+
 class Answers:
     """Prompts as arrays in length buckets, and the texts that models continue them with.
 
@@ -105,7 +124,7 @@ class Answers:
 
     def __init__(
         self,
-        task: AnsweringTask,
+        task: Answering,
         encoder: Encoder,
         prompts: Sequence[str],
         encoded: Sequence[Sequence[int]],

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from evojax_merge.documents.errors import shown
 
@@ -41,6 +41,18 @@ Content = str | list[dict[str, str]]
 
 Turn = dict[str, Any]
 """A turn: a ``role``, a ``content``, and what else a template may read."""
+
+
+class Conversation(NamedTuple):
+    """Turns of a chat.
+
+    Attributes:
+        turns: The turns.
+        open: Whether a new turn of the model begins after them. Otherwise the last turn goes on.
+    """
+
+    turns: Sequence[Turn]
+    open: bool = True
 
 
 def as_chats(
@@ -79,6 +91,31 @@ def rendered(
     return texts[: len(chats)]
 
 
+def as_conversations(
+    tokenizer: Any, conversations: Sequence[Conversation], owner: str | Path, switch: str
+) -> list[str]:
+    """Each conversation as text, as lm-evaluation-harness has it.
+
+    What a template refuses with the turn of the system goes without it, and what it leaves out is
+    not looked for.
+
+    Args:
+        tokenizer: The tokenizer, which gives the special tokens and the template.
+        conversations: The conversations.
+        owner: The directory of the tokenizer, or another name for it in messages.
+        switch: The key that asks for conversations.
+
+    Raises:
+        ChatTemplateError: There is no template, or it fails, takes too long or too much memory.
+    """
+    chats = [one.turns for one in conversations]
+    try:
+        return _texts(tokenizer, chats, owner, None, [one.open for one in conversations])
+    except ChatTemplateError as error:
+        said, _, _ = str(error).partition("fitness.chat=false")
+        raise ChatTemplateError(f"{said}{switch}=false") from None
+
+
 def _changed(chats: Sequence[Sequence[Turn]]) -> list[tuple[str, int, list[Turn]]]:
     """For each role besides the user's: it, the first chat that has it, and that chat changed.
 
@@ -105,13 +142,19 @@ def _marked(turn: Turn, role: str) -> Turn:
 
 
 def _texts(
-    tokenizer: Any, chats: Sequence[Sequence[Turn]], owner: str | Path, template: str | None
+    tokenizer: Any,
+    chats: Sequence[Sequence[Turn]],
+    owner: str | Path,
+    template: str | None,
+    opened: Sequence[bool] | None = None,
 ) -> list[str]:
     turns = max(map(len, chats), default=1)
     given = {
         "template": _template(tokenizer, owner) if template is None else template,
         "tokens": tokenizer.special_tokens_map,
         "chats": [list(turns) for turns in chats],
+        "open": [True] * len(chats) if opened is None else list(opened),
+        "lenient": opened is not None,
         "seconds": SECONDS + sum(map(len, chats)) // 1_000,
         "memory": MEMORY,
     }

@@ -10,6 +10,7 @@ import resource
 import sys
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 _LONGEST = 10_000_000
@@ -21,7 +22,8 @@ def main() -> None:
     given = json.load(sys.stdin)
     _limit(given["seconds"], given["memory"])
     try:
-        answer = json.dumps({"texts": [_rendered(given, turns) for turns in given["chats"]]})
+        chats = zip(given["chats"], given["open"], strict=True)
+        answer = json.dumps({"texts": [_rendered(given, turns, begun) for turns, begun in chats]})
     except Exception as error:  # of a stranger's program
         names = [base.__name__ for base in type(error).__mro__]
         known = ("SecurityError", "TemplateSyntaxError", "UndefinedError", "MemoryError")
@@ -30,11 +32,23 @@ def main() -> None:
     sys.stdout.write(answer)
 
 
-def _rendered(given: dict[str, Any], turns: list[dict[str, Any]]) -> str:
+def _rendered(given: dict[str, Any], turns: list[dict[str, Any]], begun: bool) -> str:
+    """The text of a chat, perhaps without the system's turn where the template refuses that."""
+    try:
+        return _text(given, turns, begun)
+    except TemplateError:
+        others = [turn for turn in turns if turn["role"] != "system"]
+        if not given["lenient"] or len(others) == len(turns):
+            raise
+        return _text(given, others, begun)
+
+
+def _text(given: dict[str, Any], turns: list[dict[str, Any]], begun: bool) -> str:
     texts, _ = render_jinja_template(
         conversations=[turns],
         chat_template=given["template"],
-        add_generation_prompt=True,
+        add_generation_prompt=begun,
+        continue_final_message=not begun,
         **given["tokens"],
     )
     if len(texts[0]) > _LONGEST:

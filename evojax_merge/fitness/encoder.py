@@ -64,9 +64,18 @@ class Encoder:
         Raises:
             ValueError: A token lies outside the model's vocabulary.
         """
-        encoded = self._ids(texts, special)
-        if special:
-            encoded = [self._trim(ids) for ids in encoded]
+        encoded = self._checked(self._ids(texts, special))
+        return [self._trim(ids) for ids in encoded] if special else encoded
+
+    def as_given(self, texts: Sequence[str], special: bool = True) -> list[list[int]]:
+        """Token ids of each text with all special tokens that the tokenizer adds, as it has them.
+
+        Raises:
+            ValueError: A token lies outside the model's vocabulary.
+        """
+        return self._checked(self._ids(texts, special))
+
+    def _checked(self, encoded: list[list[int]]) -> list[list[int]]:
         top = max((max(ids) for ids in encoded if ids), default=0)
         if self._vocabulary is not None and top >= self._vocabulary:
             raise ValueError(

@@ -34,6 +34,7 @@ class Likelihood:
         buckets: The largest number of padded lengths.
         pictures: The pictures of the rows and the token that stands for a feature, if there are
             some. Features are computed when ``batches`` is first read.
+        greedy: Whether it is asked, too, if greedy decoding would write what is scored.
 
     Attributes:
         text: The batches without pictures, one per length bucket.
@@ -48,12 +49,13 @@ class Likelihood:
         pad: int,
         buckets: int,
         pictures: tuple[PictureFields, int] | None = None,
+        greedy: bool = False,
     ) -> None:
         self.counts: Int[np.ndarray, " rows"] = np.array([len(ids) - known for ids, known in rows])
         self._pictures = None if pictures is None else pictures[0]
         token_id = None if pictures is None else pictures[1]
         alike = [(ids, min(known, before_features(ids, token_id) + 1)) for ids, known in rows]
-        self.request = Loglikelihood(shared_prefix(alike), token_id)
+        self.request = Loglikelihood(shared_prefix(alike), token_id, greedy)
         self._original = np.arange(len(rows))
         self._sequences = [ids for ids, _ in rows]
         self.pad = pad
@@ -109,10 +111,11 @@ class Likelihood:
         return SeenBatch(text, *fields)
 
     def gather(
-        self, outputs: Sequence[Float[np.ndarray, "pop _"]]
-    ) -> Float32[np.ndarray, "pop rows"]:
+        self, outputs: Sequence[Float[np.ndarray, "pop _ ..."]]
+    ) -> Float32[np.ndarray, "pop rows ..."]:
         """The values of all buckets, put back into the order of the rows."""
-        values = np.empty((len(outputs[0]), len(self.counts)), np.float32)
+        pop, _, *each = outputs[0].shape
+        values = np.empty((pop, len(self.counts), *each), np.float32)
         for rows, output in zip(self._rows, outputs, strict=True):
             values[:, rows] = np.asarray(output)
         return values

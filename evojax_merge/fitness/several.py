@@ -66,6 +66,12 @@ class SeveralTasks:
         }
 
     @property
+    def reported_split(self) -> str | None:
+        """The split that some of the tasks say is to be reported, if any does."""
+        named = (getattr(task, "reported_split", None) for task in self.tasks.values())
+        return next((split for split in named if split is not None), None)
+
+    @property
     def measure(self) -> Measure:
         """The weighted sum of the tasks' means, by which a search for a single number goes."""
         counted = {name: one.measure for name, one in self.tasks.items() if self.weight(name)}

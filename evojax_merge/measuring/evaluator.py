@@ -55,6 +55,10 @@ class Evaluator:
             once.
         candidates: How parameters are put together; by default, as `whole_models` says.
 
+    Attributes:
+        on_measured: A function that is told of each batch that was measured, as how many candidates
+            that is on all items: 2 candidates on half of them are 1.0.
+
     Raises:
         ValueError: One candidate does not fit into memory.
     """
@@ -76,6 +80,7 @@ class Evaluator:
     ):
         self.tasks = dict(tasks)
         self.config = config
+        self.on_measured: Callable[[float], object] = lambda candidates: None
         self._mesh = mesh
         self._devices = mesh.shape[POP]
         self._layout = layout = family.layout(config)
@@ -134,7 +139,7 @@ class Evaluator:
         def finish(part: Float[np.ndarray, "some dims"], running: list[Array]) -> None:
             nonlocal finished
             with self._within_memory(split, batches):
-                outputs = [fetch(output)[: len(part)] for output in running]
+                outputs = [output[: len(part)] for output in self._fetch(running, len(part))]
             items = task.score(outputs)
             items[~self.workload.candidates.is_valid(part)] = np.nan
             results.append(items)
@@ -217,7 +222,13 @@ class Evaluator:
     def _run(self, split: str, batches: "_Placed", count: int | None = None) -> list[np.ndarray]:
         running = self._start(split, batches, count)
         with self._within_memory(split, batches):
-            return list(map(fetch, running))
+            return list(self._fetch(running, count or 0))
+
+    def _fetch(self, running: list[Array], candidates: int) -> Iterator[np.ndarray]:
+        """What the devices have computed, told of as it comes."""
+        for output in running:
+            yield fetch(output)
+            self.on_measured(candidates / len(running))
 
     def _start(self, split: str, batches: "_Placed", count: int | None = None) -> list[Array]:
         """What the devices give for each batch, which they may still be computing.

@@ -71,11 +71,15 @@ class Loglikelihood(Request):
         prefix: How many tokens all rows begin with. A candidate reads them once.
         image_token_id: The token in whose place a feature of a picture stands, or None where rows
             have no pictures.
+        greedy: Whether it is asked, too, if greedy decoding would write the marked tokens. Outputs
+            are then ``[pop, batch, 2]``: the sums, and 1 where each marked token is the likeliest
+            after those before it, or else 0.
     """
 
     needs: ClassVar[str] = "tell the likelihood of text"
     prefix: int = 0
     image_token_id: int | None = None
+    greedy: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from evojax_merge.operators.factories import FACTORIES, foreign_operators, make_
 from evojax_merge.operators.fisher import fisher
 from evojax_merge.operators.geometric_median import geometric_median
 from evojax_merge.operators.iso_c import iso_c
+from evojax_merge.operators.iso_cts import iso_cts
 from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.knots import knots
 from evojax_merge.operators.linear import linear
@@ -50,6 +51,7 @@ from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
 from evojax_merge.operators.tsv_merge import tsv_merge
+from evojax_merge.operators.wudi import wudi
 
 __all__ = [
     "FACTORIES",
@@ -80,6 +82,7 @@ __all__ = [
     "geometric_median",
     "init_statistics",
     "iso_c",
+    "iso_cts",
     "karcher",
     "knots",
     "linear",
@@ -106,4 +109,5 @@ __all__ = [
     "task_vectors",
     "ties",
     "tsv_merge",
+    "wudi",
 ]

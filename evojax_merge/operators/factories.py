@@ -22,6 +22,7 @@ from evojax_merge.operators.della import della, della_linear
 from evojax_merge.operators.fisher import fisher
 from evojax_merge.operators.geometric_median import geometric_median
 from evojax_merge.operators.iso_c import iso_c
+from evojax_merge.operators.iso_cts import iso_cts
 from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.knots import knots
 from evojax_merge.operators.linear import linear
@@ -40,6 +41,7 @@ from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
 from evojax_merge.operators.tsv_merge import tsv_merge
+from evojax_merge.operators.wudi import wudi
 
 PACKAGE = "evojax_merge."
 PREFIX = f"{PACKAGE}operators."
@@ -61,6 +63,7 @@ _FACTORIES: tuple[Callable[..., Operator], ...] = (
     fisher,
     geometric_median,
     iso_c,
+    iso_cts,
     karcher,
     knots,
     linear,
@@ -82,6 +85,7 @@ _FACTORIES: tuple[Callable[..., Operator], ...] = (
     task_vectors,
     ties,
     tsv_merge,
+    wudi,
 )
 
 FACTORIES: Mapping[str, Callable[..., Operator]] = MappingProxyType(

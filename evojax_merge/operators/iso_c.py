@@ -50,7 +50,7 @@ def iso_c() -> Operator:
         if not is_matrix(base, layered):
             return ()
         layers = [
-            _isotropic([task_matrix(base, source, layered, layer) for source in sources])
+            _merged([task_matrix(base, source, layered, layer) for source in sources])
             for layer in range(len(rows(base, layered)))
         ]
         return Isotropic(jnp.asarray(np.stack(layers) if layered else layers[0]))
@@ -79,7 +79,12 @@ def iso_c() -> Operator:
     )
 
 
-def _isotropic(matrices: list[np.ndarray]) -> np.ndarray:
+def isotropic(left: np.ndarray, right: np.ndarray, value: float) -> np.ndarray:
+    """The matrix of these singular vectors, all of whose singular values are ``value``."""
+    return (value * (left @ right)).astype(np.float32)
+
+
+def _merged(matrices: list[np.ndarray]) -> np.ndarray:
     matrix = sum(matrices[1:], matrices[0])
     left, values, right = svd(matrix)
-    return (values.sum() / min(matrix.shape) * (left @ right)).astype(np.float32)
+    return isotropic(left, right, values.sum() / min(matrix.shape))

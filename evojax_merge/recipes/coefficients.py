@@ -23,6 +23,9 @@ FORMAT = 1
 RECIPE_FILE = "recipe.yaml"
 """The file of the recipe of a run's winner, in its directory."""
 
+BEST_FILE = "best.yaml"
+"""The file of the recipe of the best candidate so far, until the run has its winner."""
+
 DTYPES = ("float32", "bfloat16", "float16")
 """The types that a merge may be rounded to."""
 

@@ -11,7 +11,13 @@ import numpy as np
 
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.params.types import Float
-from evojax_merge.report.plots import assured, blank_figure, save_figure
+from evojax_merge.report.plots import (
+    assured,
+    blank_figure,
+    colour,
+    legend_beside,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,32 +127,32 @@ def plot_curves(curves: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]], pat
             last = run[-1]
             scale = Measure(last["measure"], last["unit"]), last["split"], last["items"]
             rows.setdefault(scale, {}).setdefault(label, []).append(run)
-    figure = blank_figure(14, 4.2 * len(rows))
+    figure = blank_figure(18, 5.0 * len(rows))
     every = figure.subplots(len(rows), len(COSTS), sharey="row", squeeze=False)
     for panels, ((measure, split, items), labelled) in zip(every, rows.items(), strict=True):
         for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
             lines = [
-                _draw_runs(axes, runs, cost, measure.factor, f"C{number % 10}")
+                _draw_runs(axes, runs, cost, measure.factor, colour(number))
                 for number, runs in enumerate(labelled.values())
             ]
             axes.set_xlabel(name)
             axes.grid(alpha=0.3)
         label = f"{measure.head}, of the best so far, {items} items of the {split} split"
-        panels[0].set_ylabel(textwrap.fill(label, 48))
+        panels[0].set_ylabel(textwrap.fill(label, 40))
         names = [f"{label} ({len(runs)})" for label, runs in labelled.items()]
-        panels[0].legend(lines, names, fontsize=8)
+        legend_beside(panels[-1], lines, names, title="median of runs, and their middle half")
     save_figure(figure, path)
 
 
 def _draw_runs(
-    axes: "Axes", runs: Sequence[Sequence[Mapping[str, Any]]], cost: str, factor: float, colour: str
+    axes: "Axes", runs: Sequence[Sequence[Mapping[str, Any]]], cost: str, factor: float, tint: str
 ) -> "Line2D":
     ends = [run[-1][cost] for run in runs]
     grid = np.linspace(max(run[0][cost] for run in runs), max(ends), 100)
     steps = factor * np.stack([_step(run, cost, grid) for run in runs])
     low, middle, high = np.quantile(steps, [0.25, 0.5, 0.75], axis=0)
-    axes.fill_between(grid, low, high, color=colour, alpha=0.15, lw=0)
-    (line,) = axes.plot(grid, middle, color=colour, lw=2)
+    axes.fill_between(grid, low, high, color=tint, alpha=0.2, lw=0)
+    (line,) = axes.plot(grid, middle, color=tint, lw=3)
     return line
 
 

@@ -17,13 +17,23 @@ from evojax_merge.documents.nearest import nearest
 from evojax_merge.fitness.base import Measure
 from evojax_merge.params.types import Float
 from evojax_merge.report.hypervolume import hypervolume, non_dominated
-from evojax_merge.report.plots import blank_figure, save_figure
+from evojax_merge.report.plots import (
+    PALE,
+    blank_figure,
+    colour,
+    legend_beside,
+    save_figure,
+    whole_numbers,
+)
+from evojax_merge.report.results import Result
 
 FILE = "front.json"
 FOLDER = "front"
 """The folder of a run for the recipes of the members, ``0.yaml`` and so on."""
 
 KNEE = "knee"
+
+_MARKS = ("s", "^", "v", "D", "P", "X", "<", ">")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,9 +207,23 @@ def hypervolumes(
     return volumes, [float(one) for one in reference]
 
 
-def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, path: Path) -> None:
-    """Draw candidates and the front in the first two tasks, and each generation's hypervolume."""
-    figure = blank_figure(10, 4.2)
+def plot_front(
+    front: Front,
+    history: Sequence[Mapping[str, Any]],
+    search: str,
+    path: Path,
+    others: Sequence[Result] = (),
+) -> None:
+    """Draw candidates and the front in the first two tasks, and each generation's hypervolume.
+
+    Args:
+        front: The front.
+        history: The rows that `evojax_merge.search.history.read_history` gives.
+        search: The name of the search.
+        path: The PNG that is written.
+        others: The results of other methods on one split, a point each.
+    """
+    figure = blank_figure(15, 5.4)
     places, progress = figure.subplots(1, 2)
     own = [row["objectives"] for row in history if row["search"] == search and "objectives" in row]
     seen = np.array(own, np.float64)
@@ -208,22 +232,28 @@ def plot_front(front: Front, history: Sequence[Mapping[str, Any]], search: str, 
     order = np.argsort(scores[:, 0])
     if len(seen):
         seen = seen * units
-        places.scatter(seen[:, 0], seen[:, 1], s=8, color="C7", label="candidates, search split")
+        places.scatter(seen[:, 0], seen[:, 1], s=16, color=PALE, label="candidates, search split")
     label = f"front, {front.split} split"
-    places.plot(scores[order, 0], scores[order, 1], "o-", color="C0", label=label)
+    places.plot(scores[order, 0], scores[order, 1], "o-", color=colour(0), lw=2.5, label=label)
     chosen = scores[knee(scores)]
-    places.plot(chosen[0], chosen[1], "*", color="C1", ms=14, label=KNEE)
+    places.plot(chosen[0], chosen[1], "*", color=colour(1), ms=20, label=KNEE)
+    for number, one in enumerate(others):
+        at = [unit * one.tasks[task].score for unit, task in zip(units, front.tasks, strict=True)]
+        mark, name = _MARKS[number % len(_MARKS)], f"{one.name}, {one.split} split"
+        places.plot(at[0], at[1], mark, color=colour(number + 2), ms=11, label=name)
     heads = [
-        textwrap.fill(f"{task}: {measure.head}", 48)
+        textwrap.fill(f"{task}: {measure.head}", 40)
         for task, measure in zip(front.tasks, front.measures, strict=True)
     ]
     places.set_xlabel(heads[0])
     places.set_ylabel(heads[1])
     volumes, _ = hypervolumes(history, search)
-    progress.plot(range(1, len(volumes) + 1), volumes, color="C0")
+    dot = "o" if len(volumes) == 1 else None
+    progress.plot(range(1, len(volumes) + 1), volumes, color=colour(0), lw=3, marker=dot)
+    whole_numbers(progress)
     progress.set_xlabel("generation")
-    progress.set_ylabel("hypervolume above the worst of each task,\nsearch split")
+    progress.set_ylabel("hypervolume above the worst\nof each task, search split")
     for axes in (places, progress):
         axes.grid(alpha=0.3)
-    places.legend(fontsize=8)
+    legend_beside(places)
     save_figure(figure, path)

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from evojax_merge.recipes.path import Hop
-from evojax_merge.report.plots import blank_figure, drawable, save_figure
+from evojax_merge.report.plots import (
+    blank_figure,
+    colour,
+    drawable,
+    legend_beside,
+    save_figure,
+    whole_numbers,
+)
 from evojax_merge.spaces.dataflow import DataflowSpace
 
 _SCALED = 1e-3
@@ -29,7 +36,7 @@ def plot_path(hops: Sequence[Hop], layers: Mapping[str, int], path: Path) -> Non
     total = sum(layers.values())
     figure = blank_figure(max(4.0, 1.5 + 0.42 * len(hops)), max(2.5, 1.0 + 0.24 * total))
     axes = figure.add_subplot()
-    colours = {name: f"C{number % 10}" for number, name in enumerate(layers)}
+    colours = {name: colour(number) for number, name in enumerate(layers)}
     for name, count in layers.items():
         axes.axhspan(
             first[name] - 0.5, first[name] + count - 0.5, color=colours[name], alpha=0.08, lw=0
@@ -80,8 +87,6 @@ def plot_path_history(
         space: The space that decodes their genotypes.
         path: The PNG that is written.
     """
-    from matplotlib.ticker import MaxNLocator
-
     generations: dict[int, list[Any]] = {}
     for row in history:
         if row["search"] == search:
@@ -97,25 +102,29 @@ def plot_path_history(
         owner = owners[paths.layer]
         shares.append([(on_path & (owner == k)).sum() for k in range(len(space.sources))])
     at = np.array(sorted(generations)) + 1  # the history may lack some
-    figure = blank_figure(7, 4.6)
+    figure = blank_figure(9, 6.4)
     above, below = figure.subplots(2, sharex=True)
     mark = "o" if len(at) == 1 else None
-    above.plot(at, [length.mean() for length in lengths], color="C0", lw=2, marker=mark)
+    means = [length.mean() for length in lengths]
+    above.plot(at, means, color=colour(0), lw=3, marker=mark, label="mean")
     above.fill_between(
         at,
         [length.min() for length in lengths],
         [length.max() for length in lengths],
-        color="C0",
-        alpha=0.15,
+        color=colour(0),
+        alpha=0.2,
         lw=0,
+        label="shortest to longest",
     )
-    above.set_ylabel("hops (mean, range)")
+    above.set_ylabel("hops")
+    legend_beside(above)
     table = np.array(shares, float)
     table /= np.maximum(table.sum(axis=1, keepdims=True), 1)
-    areas = below.stackplot(at, table.T, alpha=0.8)
+    tints = [colour(number) for number in range(len(space.sources))]
+    areas = below.stackplot(at, table.T, alpha=0.8, colors=tints)
     below.set_ylabel("share of hops")
     below.set_xlabel("generation")
     below.set_ylim(0, 1)
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
-    below.legend(areas, space.sources, fontsize=8, loc="lower left")  # whatever names begin with
+    whole_numbers(below)
+    legend_beside(below, areas, space.sources)  # whatever names begin with
     save_figure(figure, path)

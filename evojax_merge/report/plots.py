@@ -16,6 +16,58 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from evojax_merge.report.results import Result
+
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
+"""Colours that those who see few colours tell apart (Okabe & Ito, 2008), but the yellow."""
+
+PALE = "#999999"
+"""The grey of what is only there to be compared with."""
+
+_LABEL, _SMALL = 13, 12
+"""The least sizes of texts at axes, and of those at ticks and in legends, in points."""
+
+
+def colour(number: int) -> str:
+    """A colour for each of several things."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def legend_beside(
+    axes: "Axes",
+    drawn: Sequence[Any] | None = None,
+    names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> None:
+    """Put a legend to the right of a panel, where it hides nothing.
+
+    Args:
+        axes: The panel.
+        drawn: What is named; by default, everything that has a label, whatever that begins with.
+        names: The names.
+        title: The title of the legend.
+    """
+    if drawn is None:
+        every = (*axes.lines, *axes.collections)
+        drawn = [one for one in every if not str(one.get_label()).startswith("_child")]
+    names = [str(one.get_label()) for one in drawn] if names is None else names
+    axes.legend(
+        drawn,
+        names,
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+    )
+
+
+def whole_numbers(axes: "Axes") -> None:
+    """Put ticks of what is counted, as generations, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
 
 def blank_figure(width: float, height: float) -> "Figure":
     """Make a figure with nothing in it, of a size in inches."""
@@ -38,10 +90,22 @@ def save_figure(figure: "Figure", path: Path) -> None:
         assert isinstance(text, Text)
         text.set_parse_math(False)
         text.set_text(drawable(text.get_text()))
+    _make_readable(figure)
     FigureCanvasAgg(figure)
     with rc_context({"text.parse_math": False}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         figure.savefig(path, dpi=150, bbox_inches="tight")
+
+
+def _make_readable(figure: "Figure") -> None:
+    """Enlarge small texts beside the panels, so that they can be read at half the size."""
+    for axes in figure.axes:
+        for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
+            text.set_fontsize(max(_LABEL, text.get_fontsize()))
+        axes.tick_params(labelsize=_SMALL)
+        if (legend := axes.get_legend()) is not None:
+            for text in (*legend.get_texts(), legend.get_title()):
+                text.set_fontsize(_SMALL)
 
 
 def drawable(name: str) -> str:
@@ -68,6 +132,7 @@ def plot_fitness(
     path: Path,
     task: Task,
     own: Mapping[str, Measure] | None = None,
+    others: "Sequence[Result]" = (),
 ) -> None:
     """Draw each search's best so far, and each generation's mean and range, by evaluations.
 
@@ -79,6 +144,7 @@ def plot_fitness(
         path: The PNG that is written.
         task: What was measured.
         own: What searches that score candidates themselves go by, by the name of the search.
+        others: The results of methods on one split, which are lines across.
     """
     several: Mapping[str, Task] = task.tasks if isinstance(task, SeveralTasks) else {}
     panels: dict[str, _Panel] = {}
@@ -93,26 +159,46 @@ def plot_fitness(
             label = f"{name}: {one.measure.head}, {_where(one)}"
             shown.append((label, one.measure, score, _number(score)))
         for label, measure, value, sure in shown:
-            panel = panels.setdefault(label, _Panel(measure, {}))
+            panel = panels.setdefault(label, _Panel(measure, {}, {}))
             generations = panel.searches.setdefault(row["search"], {})
             generations.setdefault(row["generation"], []).append((_number(value), sure))
-    figure = blank_figure(7, 4.2 * max(len(panels), 1))
+    for label, panel in panels.items():
+        part = label.partition(":")[0]
+        if part in several or panel.measure == task.measure:
+            panel.others.update(_scores(others, part if part in several else None))
+    figure = blank_figure(11, 5.0 * max(len(panels), 1))
     for axes, (label, panel) in zip(
         figure.subplots(max(len(panels), 1), squeeze=False)[:, 0], panels.items(), strict=False
     ):
-        _draw_searches(axes, panel)
-        axes.set_xlabel("evaluations")
-        axes.set_ylabel(textwrap.fill(label, 48))
+        drawn = _draw_searches(axes, panel)
+        axes.set_xlabel("evaluated candidates")
+        whole_numbers(axes)
+        axes.set_ylabel(textwrap.fill(label, 40))
         axes.grid(alpha=0.3)
         if axes.lines:
-            axes.legend(fontsize=8)
+            split = f"dotted: on {others[0].counted}" if panel.others else None
+            legend_beside(axes, drawn, title=None if split is None else textwrap.fill(split, 36))
     save_figure(figure, path)
+
+
+def _scores(results: "Sequence[Result]", task: str | None) -> dict[str, float]:
+    """The finite scores of methods, or of one of their tasks, by name."""
+    scores = {
+        one.name: one.score if task is None else one.tasks[task].score
+        for one in results
+        if task is None or task in one.tasks
+    }
+    return {name: score for name, score in scores.items() if np.isfinite(score)}
 
 
 def _where(task: Task) -> str:
     if not task.measure.sampled:
         return "the search split"
     return f"{len(task.on('search'))} items of the search split"
+
+
+_STYLES = (":", "-.")
+"""Styles of the lines across; the second one once all colours are used."""
 
 
 class _Panel(NamedTuple):
@@ -122,18 +208,20 @@ class _Panel(NamedTuple):
         measure: What the numbers are.
         searches: The score of each candidate, and what of it is assured, by name of the search and
             by generation.
+        others: The scores of methods that are lines across, by name.
     """
 
     measure: Measure
     searches: dict[str, dict[int, list[tuple[float, float]]]]
+    others: dict[str, float]
 
 
-def _draw_searches(axes: "Axes", panel: _Panel) -> None:
-    for colour, (name, generations) in zip(
-        ["C0", "C7", "C1", "C2", "C3", "C4"] * len(panel.searches),
-        panel.searches.items(),
-        strict=False,
-    ):
+def _draw_searches(axes: "Axes", panel: _Panel) -> list[Any]:
+    """Draw what is on a panel, and return what its legend names, in order."""
+    drawn: list[Any] = []
+    tints: dict[str, str] = {}
+    for number, (name, generations) in enumerate(panel.searches.items()):
+        tint = PALE if name.startswith("random") else colour(number)
         every = [
             panel.measure.factor * np.array(generations[number]) for number in sorted(generations)
         ]
@@ -152,9 +240,20 @@ def _draw_searches(axes: "Axes", panel: _Panel) -> None:
         mark = "o" if len(at) == 1 else None
         partly = any((pairs[:, 0] != pairs[:, 1]).any() for pairs in finite)
         kind = " (less two standard errors)" if partly else ""
-        axes.plot(at, best, color=colour, lw=2, marker=mark, label=f"{name}: best so far{kind}")
-        axes.plot(at, means, color=colour, lw=1, ls="--", label=f"{name}: mean of the generation")
-        axes.fill_between(at, lows, tops, color=colour, alpha=0.15, lw=0)
+        tints[name] = tint
+        label = f"{name}: best so far{kind}"
+        drawn += axes.plot(at, best, color=tint, lw=3, marker=mark, label=label)
+        label = f"{name}: mean of a generation"
+        drawn += axes.plot(at, means, color=tint, lw=1.8, ls="--", label=label)
+        label = f"{name}: worst to best of it"
+        drawn.append(axes.fill_between(at, lows, tops, color=tint, alpha=0.2, lw=0, label=label))
+    number = 0
+    for name, score in panel.others.items():
+        tint, style = tints.get(name, colour(number + 1)), _STYLES[number // len(COLOURS) % 2]
+        number += name not in tints
+        shown, label = panel.measure.factor * score, f"{name} {panel.measure.text(score)}"
+        drawn.append(axes.axhline(shown, color=tint, lw=2.2, ls=style, label=label))
+    return drawn
 
 
 def plot_coefficients(
@@ -184,9 +283,9 @@ def plot_coefficients(
         middle = (low + high) / 2
         for (row, column), value in np.ndenumerate(table):
             shade = "black" if value > middle else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, size=8)
-        axes.set_title(name, fontsize=10)
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade, size=11)
+        axes.set_title(name)
         axes.set_yticks(range(len(rows)), rows)
-        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize=8)
+        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
         figure.colorbar(image, ax=axes, shrink=0.8)
     save_figure(figure, path)

@@ -1,96 +1,145 @@
-"""How a search is going, on the terminal."""
+"""How a run is going, on the terminal."""
 
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.text import Text
 
+from evojax_merge.documents.log import note
 from evojax_merge.documents.terminal import printable, say
-from evojax_merge.fitness.base import Measure
-from evojax_merge.search.loop import Metrics
+from evojax_merge.report.course import GENERATION, Course, Generation, Listener
 
 _LINE_EVERY = 5.0
 """The seconds between lines where no bar can be drawn."""
 
 
-class SearchProgress:
-    """A bar with generation, best and mean fitness, candidates per second and time left.
+class _Bar(Progress):
+    """A bar with a line below it."""
+
+    below = Text()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.below.plain:
+            yield self.below
+
+
+class RunProgress(Listener):
+    """A bar for the whole of a run, with the time left, and below it what is being done.
 
     Where the output is no terminal, a line every few seconds says the same.
 
     Args:
-        console: Where the bar is shown.
-        name: The name of the search.
-        generations: The number of generations in all.
-        population_size: The number of candidates in each.
-        measure: What the fitness is.
-        assured: Whether the best is told less two standard errors, as where generations meet
-            different items.
+        console: Where it is shown.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        name: str,
-        generations: int,
-        population_size: int,
-        measure: Measure,
-        assured: bool = False,
-    ):
-        self._measure = measure
-        self._best = "best less 2 standard errors" if assured else "best"
+    def __init__(self, console: Console):
         self._console = console
-        self._name = name
-        self._generations = generations
-        self._population_size = population_size
-        self._last_line = 0.0
-        self._seconds: list[float] = []
-        self._progress = Progress(
+        self._told = ""
+        self._last_line = time.monotonic()
+        self._bar = _Bar(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[told]}", markup=False),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal or console.is_jupyter) or console.quiet,
+            transient=True,
         )
-        self._bar = self._progress.add_task(printable(name), total=generations, told="")
+        self._task = self._bar.add_task("", total=1.0, left="")
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
+    def on_begin(self, course: Course) -> None:
+        """Show the bar."""
+        self._show(course)
+        self._bar.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+    def on_step(self, course: Course) -> None:
+        """Show what begins."""
+        self._told = ""
+        self._show(course)
+        self._say(course)
 
-    def __call__(self, metrics: Metrics) -> None:
+    def on_progress(self, course: Course) -> None:
+        """Show what was done of a step."""
+        self._show(course)
+        self._say(course)
+
+    def on_generation(self, course: Course, generation: Generation) -> None:
         """Show a completed generation."""
-        self._seconds = [*self._seconds[-9:], metrics.seconds]
-        mean_seconds = sum(self._seconds) / len(self._seconds)
-        told = (
-            f"{self._measure.head}: {self._best} {self._measure.text(metrics.best)}  "
-            f"mean {self._measure.text(metrics.mean)}  "
-            f"{self._population_size / mean_seconds:.2f} candidates/s"
+        measure, step = generation.measure, course.step
+        each = step.candidates / step.amount
+        self._told = (
+            f"{measure.head}: best {measure.text(generation.best)}  "
+            f"mean {measure.text(generation.mean)}  "
+            f"{each / max(generation.seconds, 1e-9):.3g} candidates/s"
         )
-        if metrics.failed:
-            told += f"  {metrics.failed} failed"
-        self._progress.update(self._bar, completed=metrics.generation, told=printable(told))
+        if generation.failed:
+            self._told += f"  {generation.failed} failed"
+        self._show(course)
+        self._say(course, generation.number in (1, generation.generations))
+
+    def on_end(self, course: Course, error: BaseException | None) -> None:
+        """Take the bar away; what was said above it stays."""
+        self._bar.stop()
+
+    def _show(self, course: Course) -> None:
+        if course.number < 0:
+            return
+        left, elapsed = course.left, course.elapsed
+        share = 0.0 if left is None else elapsed / max(elapsed + left, 1e-9)
+        self._bar.below = Text(f"  {printable(state_line(course, self._told))}")
+        self._bar.update(
+            self._task,
+            completed=share,
+            description=f"step {course.number + 1} of {len(course.steps)}",
+            left="" if left is None else f"about {duration(left)} left",
+        )
+
+    def _say(self, course: Course, anyway: bool = False) -> None:
+        """A line for the log, and where no bar is drawn; anyway, or if the last one is old."""
         now = time.monotonic()
-        done = metrics.generation >= self._generations
-        if not self._console.is_terminal and (done or now - self._last_line > _LINE_EVERY):
-            self._last_line = now
-            left = (self._generations - metrics.generation) * mean_seconds
-            say(
-                self._console,
-                f"{self._name}: generation {metrics.generation}/{self._generations}  "
-                f"{told}  {left:.0f} s left",
-            )
+        if not anyway and now - self._last_line < _LINE_EVERY:
+            return
+        self._last_line = now
+        line = state_line(course, self._told)
+        if course.left is not None:
+            line += f"  about {duration(course.left)} left"
+        if self._bar.disable:
+            say(self._console, line)
+        else:
+            note(printable(line))
+
+
+def state_line(course: Course, told: str = "") -> str:
+    """What a run is doing, e.g. ``evolved: generation 5/38  candidate 3/8``."""
+    step = course.step
+    line = f"{step.name}"
+    if step.unit == GENERATION:
+        whole = int(course.done)
+        each = step.candidates // max(step.amount, 1)
+        candidate = int((course.done - whole) * each)
+        line += f": {step.unit} {whole}/{step.amount}"
+        if candidate:
+            line += f"  candidate {candidate}/{each} of the next"
+    elif step.unit:
+        line += f": {step.unit} {min(int(course.done) + 1, step.amount)}/{step.amount}"
+        if step.items:
+            line += f" on {step.items} items"
+    if course.what:
+        line += f"  {course.what}"
+    return f"{line}  {told}" if told else line
+
+
+def duration(seconds: float) -> str:
+    """A time to read, as ``45 s``, ``12 min`` or ``3 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 100:
+        return f"{hours} h {minutes} min"
+    return f"{hours / 24:.1f} days"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evojax_merge.report.plots import blank_figure, drawable, save_figure
+from evojax_merge.report.plots import blank_figure, colour, drawable, legend_beside, save_figure
 from evojax_merge.report.summary import Summary, summarise
 from evojax_merge.report.sweep_rows import SweepRow, evolved
 
@@ -45,13 +45,13 @@ def _draw(axes: "Axes", summaries: Sequence[Summary], members: Sequence[SweepRow
     for place, one in enumerate(order):
         factor = one.measure.factor
         own = [factor * row.result.score for row in members if row.setting == one.setting]
-        axes.plot(own, [place] * len(own), "o", color="black", ms=3, alpha=0.6, zorder=4)
+        axes.plot(own, [place] * len(own), "o", color="black", ms=5, alpha=0.6, zorder=4)
         ends = [[factor * one.scores.low, factor * one.scores.high]]
         if math.isfinite(one.scores.low):
-            axes.plot(ends[0], [place, place], color="C0", lw=2)
-        axes.plot(factor * one.scores.mean, place, "D", color="C0", ms=6)
+            axes.plot(ends[0], [place, place], color=colour(0), lw=3)
+        axes.plot(factor * one.scores.mean, place, "D", color=colour(0), ms=9)
     names = [f"{drawable(one.setting)} ({one.scores.size})" for one in order]
-    axes.set_yticks(range(len(order)), names, fontsize=8)
+    axes.set_yticks(range(len(order)), names)
     axes.set_ylim(-0.7, len(order) - 0.3)
 
 
@@ -68,6 +68,6 @@ def _draw_unsearched(axes: "Axes", rows: Sequence[SweepRow], measure: Any, split
     chosen = {name: style for name, style in (("base", ":"), (best, "--")) if name in scores}
     for name, style in chosen.items():
         at = measure.factor * scores[name]
-        axes.axvline(at, color="C3", ls=style, lw=1, label=drawable(str(name)))
+        axes.axvline(at, color=colour(3), ls=style, lw=2, label=drawable(str(name)))
     if chosen:
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        legend_beside(axes, list(axes.lines[-len(chosen) :]))

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from evojax_merge.checkpoints import Model
-from evojax_merge.checkpoints.alignment import vocabulary_of
+from evojax_merge.checkpoints.alignment import dropped_tokens, vocabulary_of
 from evojax_merge.config.experiment import Experiment, ModelChoice
 from evojax_merge.fitness.drawing.showing import Drawn, ShownDrawings, flawed
 from evojax_merge.measuring.evaluator import Evaluator
@@ -27,6 +27,9 @@ from evojax_merge.sources.ingredients import load_ingredients
 from evojax_merge.sources.plan import Plan, plan
 from evojax_merge.sources.pool import check_pool
 from evojax_merge.spaces.joint import MERGED
+
+_TOKENS = 8
+"""How many tokens a message names at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +162,8 @@ class MergingSetup(Setup):
         self._mesh = self.mesh_for([prepared.reference] * models, prepared.dtype)
         self._ingredients = load_ingredients(prepared, split_over(self._mesh))
         names = experiment.model.source_names
+        for line in self._dropped(names):
+            tell(line)
         self._ingredients.check_task_vectors(experiment.operator, names)
         self._evidence = collect(
             experiment.operator,
@@ -168,6 +173,22 @@ class MergingSetup(Setup):
             directory / FOLDER,
             tell,
         )
+
+    def _dropped(self, names: Sequence[str]) -> Iterator[str]:
+        """A line for each source that has tokens of its own, which the merge lacks."""
+        assert self._ingredients is not None
+        accounts = self._ingredients.vocabulary or {}
+        reference = self.prepared.reference
+        for name, source in zip(names, self.prepared.wholes, strict=True):
+            if not accounts.get(source.directory.name, {}).get("dropped"):
+                continue
+            tokens = dropped_tokens(vocabulary_of(reference), vocabulary_of(source))
+            shown = ", ".join(tokens[:_TOKENS]) + ", …" * (len(tokens) > _TOKENS)
+            yield (
+                f"{name}: {len(tokens)} of its tokens are dropped, since "
+                f"{reference.directory.name} has no rows for them ({shown}); "
+                f"model.tokenizer={name} keeps them, and the merge then has that tokenizer"
+            )
 
     def check_pool(self, names: Sequence[str]) -> None:
         """Raise if the layers of a pool, the merge's among them, cannot follow one another."""

@@ -13,12 +13,16 @@ from rich.console import Console
 from evojax_merge import hosts
 from evojax_merge.checkpoints import Model
 from evojax_merge.config.experiment import Experiment
-from evojax_merge.documents.terminal import say
+from evojax_merge.documents.terminal import say, show
 from evojax_merge.fitness.drawing.showing import Drawn
 from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.params.types import Float
-from evojax_merge.recipes.coefficients import RECIPE_FILE
+from evojax_merge.recipes.coefficients import RECIPE_FILE, Recipe
+from evojax_merge.recipes.path import PathRecipe
+from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.report.coefficients import recipe_tables
+from evojax_merge.report.course import Course
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.curves import incumbents, save_curve
 from evojax_merge.report.examples import FILE as EXAMPLES
@@ -29,6 +33,7 @@ from evojax_merge.report.items import FILE as ITEMS
 from evojax_merge.report.items import save_items
 from evojax_merge.report.pictures import folder_of, plot_gallery, save_pictures
 from evojax_merge.report.plots import plot_fitness
+from evojax_merge.report.remarks import no_better
 from evojax_merge.report.results import (
     Result,
     choice_line,
@@ -39,7 +44,15 @@ from evojax_merge.report.results import (
 )
 from evojax_merge.report.searches import FILE as SEARCHES
 from evojax_merge.report.searches import Search, Searches
-from evojax_merge.runs.problem import EVOLVED, EXPORTED, Found, Problem
+from evojax_merge.runs import steps
+from evojax_merge.runs.problem import (
+    EVOLVED,
+    EXPORTED,
+    RANDOM,
+    RANDOM_PATHS,
+    Found,
+    Problem,
+)
 from evojax_merge.runs.searcher import HISTORY, measure_of, random_search
 from evojax_merge.runs.setup import Stage
 from evojax_merge.search.history import HistoryWarning, read_history
@@ -57,17 +70,23 @@ class Outcome:
         experiment: What was done.
         directory: The run's directory.
         console: Where results are shown.
+        course: What is told how far this is.
+        items: The results of every method on the items of the split that methods are compared on,
+            once they are compared.
     """
 
     experiment: Experiment
     directory: Path
     console: Console
+    course: Course
+    items: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def keep_curve(self, found: Found, known: Heldout) -> None:
         """Keep how the search's best candidate got better on items that the search never saw."""
         most = self.experiment.budget.curve
         if not most:
             return
+        self.course.begin(steps.CURVE)
         hosts.barrier()  # what one has written is read by all
         points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
         if not points:
@@ -97,6 +116,7 @@ class Outcome:
         task = self.experiment.task
         if found.front is None or not len(found.front) or not isinstance(task, SeveralTasks):
             return None
+        self.course.begin(steps.FRONT)
         splits = [s for s in ("validation", "search", "test") if s in known.splits]
         tasks = tuple(task.tasks)
         measured = {split: known.objectives(found.front, split) for split in splits}
@@ -125,10 +145,6 @@ class Outcome:
                 file.unlink()
         front = Front(splits[0], tasks, tuple(members), measures)
         front.save(self.directory)
-        plots = self.directory / "plots"
-        plots.mkdir(exist_ok=True)
-        history = list(read_history(self.directory / HISTORY))
-        plot_front(front, history, EVOLVED, plots / "front.png")
         say(
             self.console,
             f"a front of {len(members)} merges: evojax-merge apply {self.directory} --select knee "
@@ -166,16 +182,19 @@ class Outcome:
 
         gathering = Gathering(self.experiment.task.on(splits[0]), EVOLVED)
         results: list[Result] = []
-        items: dict[str, dict[str, np.ndarray]] = {splits[0]: {}}
+        items: dict[str, dict[str, np.ndarray]] = {splits[0]: self.items}
+        self.course.begin(steps.COMPARING)
         for one in problem.compare(model, found, splits[0]):
             results.append(result(one.name, splits[0], one.items, one.flawed))
-            items[splits[0]][one.name] = one.items
+            self.items[one.name] = one.items
             if hosts.is_first():
                 with self._beside(EXAMPLES):
                     gathering.add(one.name, one.items, one.details)
+            self.course.reached(len(results), f"({one.name} is done)")
         if hosts.is_first():
             with self._beside(EXAMPLES):
                 gathering.save(self.directory)
+        self.course.begin(steps.SPLITS)
         for split in splits[1:]:
             own = problem.measure(model, found[EVOLVED], split)
             results.append(result(EVOLVED, split, own))
@@ -194,6 +213,7 @@ class Outcome:
         """The results of the front's members on the split that methods are compared on."""
         if front is None:
             return []
+        self.course.begin(steps.MEMBERS)
         task = self.experiment.task.on(known.splits[0])
         cost, chosen = _cost(found, *earlier.values()), is_chosen_by(task)
         return [
@@ -205,9 +225,11 @@ class Outcome:
         self, problem: Problem, model: Model | None, found: Mapping[str, Found]
     ) -> None:
         """Keep what the methods draw of some prompts from the same noise, side by side too."""
+        self.course.begin(steps.PICTURES)
         methods: dict[str, list[Drawn]] = {}
         for name, pictures in problem.drawn(model, found):
             methods[name] = pictures
+            self.course.reached(len(methods), f"({name} is done)")
             if not hosts.is_first():
                 continue
             notes = {"model": name}
@@ -220,8 +242,24 @@ class Outcome:
             plot_gallery(methods, plots / "gallery.png")
             say(self.console, f"pictures: {self.directory / IMAGES}, {plots / 'gallery.png'}")
 
-    def plot(self, problem: Problem, recipe: Any, stages: Mapping[str, Stage]) -> None:
-        """Draw what the searches did and what they found."""
+    def plot(
+        self,
+        problem: Problem,
+        recipe: Any,
+        stages: Mapping[str, Stage],
+        results: Sequence[Result],
+        front: bool,
+    ) -> None:
+        """Draw what the searches did and what they found.
+
+        Args:
+            problem: What was searched last.
+            recipe: The recipe of the winner.
+            stages: The searches by name.
+            results: The results of all methods.
+            front: Whether a front was kept.
+        """
+        self.course.begin(steps.PLOTS)
         plots = self.directory / PLOTS
         plots.mkdir(exist_ok=True)
         history = self.directory / HISTORY
@@ -230,7 +268,12 @@ class Outcome:
             for name, stage in stages.items()
             if stage.strategy.scores_itself
         }
-        plot_fitness(read_history(history), plots / "fitness.png", self.experiment.task, own)
+        task, final = self.experiment.task, results[0].split
+        others = [one for one in results if one.split == final and one.name != EXPORTED]
+        plot_fitness(read_history(history), plots / "fitness.png", task, own, others)
+        if front:
+            kept = Front.load(self.directory)
+            plot_front(kept, list(read_history(history)), EVOLVED, plots / "front.png", others)
         problem.plot(recipe, history, plots)
 
     def keep_searches(self, stages: Sequence[Stage]) -> None:
@@ -259,6 +302,7 @@ class Outcome:
 
     def report(self) -> None:
         """Write the report of the run."""
+        self.course.begin(steps.REPORT)
         if not hosts.is_first():
             return
         with self._beside(REPORT):
@@ -289,12 +333,20 @@ class Outcome:
         compared = [result for result in results if result.split == final]
         for name, shown in ((self.experiment.task.name, compared), ("front", front)):
             if shown:
-                self.console.print(results_table(shown, name))
+                show(self.console, results_table(shown, name))
             for line in (choice_line(shown), flaw_line(shown)):
                 if line:
                     say(self.console, line)
         line = noise_line([result for result in results if result.name == EVOLVED])
         say(self.console, line)
+        others = [result for result in compared if result.name != EXPORTED]
+        for line in no_better(others, self.items, EVOLVED, (RANDOM, RANDOM_PATHS)):
+            say(self.console, line, label="note:")
+
+    def show_recipe(self, recipe: Recipe | PathRecipe | WeightsRecipe) -> None:
+        """Print the coefficients or the path of the winner."""
+        for table in recipe_tables(recipe):
+            show(self.console, table)
 
 
 def _cost(found: Found, *earlier: Found) -> tuple[int, float, int]:

@@ -63,6 +63,8 @@ class Setup(abc.ABC):
         self.prepared = prepared
         self.stages: list[Stage] = []
         task = experiment.task
+        if "search" not in task.splits:
+            task.on("search")  # which says what is missing
         self.bound: dict[str, Any] = {
             split: task.on(split).bind(prepared.reference)
             for split in task.splits

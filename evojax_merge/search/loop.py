@@ -15,6 +15,7 @@ from evojax_merge.params.types import Array, Int, Population, PRNGKey
 from evojax_merge.search.checkpointer import Checkpointer, CheckpointingError
 from evojax_merge.search.history import History, HistoryWarning, numbered
 from evojax_merge.search.state import (
+    Archive,
     EvolutionState,
     Spent,
     as_bytes,
@@ -37,7 +38,8 @@ class Metrics(NamedTuple):
     ``generation`` counts from 1. ``best`` is the best of the whole search, by what is assured where
     candidates met different items (`Evaluation.assured`). ``top`` and ``mean`` are the best and the
     mean of the generation's finite scores, nan when there are none. ``seconds`` is the wall time of
-    the generation, and ``failed`` is how many of its candidates had no finite score.
+    the generation, and ``failed`` is how many of its candidates had no finite score. ``spent`` is
+    what the search has cost so far, and ``archive`` holds its best candidates.
     """
 
     generation: int
@@ -46,6 +48,8 @@ class Metrics(NamedTuple):
     mean: float
     failed: int
     seconds: float
+    spent: Spent
+    archive: Archive
 
 
 def init_state(strategy: Strategy, key: PRNGKey, archive_size: int) -> EvolutionState:
@@ -174,7 +178,7 @@ def search(
                 spent = history.spent
             if checkpointer is not None:
                 checkpointer.save(state, spent)
-            metrics = _metrics(state, evaluation, time.perf_counter() - began)
+            metrics = _metrics(state, evaluation, time.perf_counter() - began, spent)
             if generation == 0:
                 _warn_if_constant(name, evaluation)
             on_generation(metrics)
@@ -240,7 +244,9 @@ def _cost(evaluation: Evaluation) -> Spent:
     return Spent(len(evaluation.items), items, float(evaluation.seconds.sum()))
 
 
-def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> Metrics:
+def _metrics(
+    state: EvolutionState, evaluation: Evaluation, seconds: float, spent: Spent
+) -> Metrics:
     fitness = evaluation.fitness
     finite = fitness[np.isfinite(fitness)]
     return Metrics(
@@ -250,6 +256,8 @@ def _metrics(state: EvolutionState, evaluation: Evaluation, seconds: float) -> M
         mean=float(finite.mean()) if finite.size else float("nan"),
         failed=len(fitness) - finite.size,
         seconds=seconds,
+        spent=spent,
+        archive=state.archive,
     )
 
 

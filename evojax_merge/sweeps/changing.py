@@ -7,7 +7,6 @@ from rich.console import Console
 from evojax_merge.api.run_directory import CONFIG_FILE, files_of_change, keep_change
 from evojax_merge.config import changed, check_budget, load_config_file
 from evojax_merge.documents.terminal import say
-from evojax_merge.runs.budgets import spent
 from evojax_merge.search.lock import locked
 from evojax_merge.sweeps.folder import Sweep
 
@@ -25,6 +24,8 @@ def change_jobs(sweep: Sweep, changes: Sequence[str], console: Console, trust_co
         ConfigError: A job cannot change so; none was changed.
         LockedError: Another process is doing a job; those before it were changed.
     """
+    from evojax_merge.runs.budgets import spent  # with evosax, which uses a device when imported
+
     differing = []
     for job in range(len(sweep.jobs)):
         folder = sweep.folder(job)

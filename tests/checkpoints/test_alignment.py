@@ -7,7 +7,13 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.checkpoints import CheckpointError, align_vocabularies, load
-from evojax_merge.checkpoints.alignment import Vocabulary, align_rows, plan_alignment
+from evojax_merge.checkpoints.alignment import (
+    Vocabulary,
+    align_rows,
+    dropped_tokens,
+    plan_alignment,
+    vocabulary_of,
+)
 from tests.checkpoints_factory import (
     byte_tokenizer,
     mlp_config,
@@ -49,6 +55,7 @@ def test_rows_follow_their_tokens(tmp_path, tied):
             np.testing.assert_array_equal(after[wanted], before[held])
         five = base.tokenizer.get_vocab()["five"]
         np.testing.assert_array_equal(after[[five, 10, 11]], reference[[five, 10, 11]])
+    assert dropped_tokens(vocabulary_of(base), vocabulary_of(source)) == ["new"]
     assert account.to_dict() == {
         "method": "by_token",
         "rows": 16,

@@ -33,6 +33,9 @@ SEEN = ("image_classification", "digit_pictures", "visual_question", "text_to_im
 """Tasks about pictures. They drive a search in test_clip_runs.py, test_seeing_runs.py and
 test_drawing_runs.py."""
 
+ELSE = (*SEEN, "lm_eval")
+"""Those, and the tasks of another program. These drive a search in tests/fitness/harness."""
+
 
 def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
@@ -129,7 +132,7 @@ def test_meshes(name):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::evojax_merge.search.loop.ConstantFitnessWarning")
 @pytest.mark.parametrize(
-    "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size", *SEEN})
+    "name", sorted({*options("fitness")} - {"digits", "classification", "several", "size", *ELSE})
 )
 def test_fitness_tasks_drive_a_search(name, models, items, tmp_path):
     run = evolve(

@@ -23,7 +23,13 @@ def run_page(page: str) -> dict:
 
 
 def test_no_page_is_left_out():
-    assert PYTHON_PAGES == ["README.md", "docs/how-to/family.md", "docs/python.md"]
+    assert PYTHON_PAGES == [
+        "README.md",
+        "docs/following.md",
+        "docs/how-to/family.md",
+        "docs/how-to/measure.md",
+        "docs/python.md",
+    ]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
@@ -41,6 +47,16 @@ def test_what_examples_call_exists(page):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "em.evolve"
     ]
     build(compose(overrides))
+
+
+@pytest.mark.slow
+def test_the_example_of_following_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_page("docs/following.md")
+    told = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[:2] for words in told] == [["evolved", "1"], ["evolved", "2"]] + [
+        ["random_search", number] for number in ("1", "2")
+    ]
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -102,7 +102,9 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
         fitness = ["text_to_image"]
         given += ["fitness=text_to_image", "fitness.data=prompts.jsonl"]
     own_data = any(word.startswith("fitness.data=") for word in given)
-    several = any(name.startswith("[") or name in ("several", "size") for name in fitness)
+    several = any(
+        name.startswith("[") or name in ("several", "size", "lm_eval") for name in fitness
+    )
     base, sources = SEEN_BY.get(fitness[0] if fitness else "", ("base", ("math", "japanese")))
     if any("text_to_image" in word for word in given):
         base, sources = SEEN_BY["text_to_image"]
@@ -118,7 +120,8 @@ def filled_in(words: tuple[str, ...]) -> list[str]:
 
 def shortened(config: DictConfig) -> DictConfig:
     """A configuration whose answers fit into the 128 tokens that the bundled models read."""
-    for task in (config.fitness, *(config.fitness.get("tasks") or {}).values()):
+    tasks = config.fitness.get("tasks") or {}
+    for task in (config.fitness, *(tasks.values() if OmegaConf.is_dict(tasks) else ())):
         if "max_new_tokens" in task:
             task.max_new_tokens = 20
     return config

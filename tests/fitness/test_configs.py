@@ -23,8 +23,8 @@ def composed(*overrides):
 
 
 # The others are in external, test_several.py, test_image_classification.py, test_text_to_image.py,
-# test_visual_question.py and tests/documentation/test_how_to.py; they run in tests/config and
-# tests/runs.
+# test_visual_question.py, the folder harness and tests/documentation/test_how_to.py; they run in
+# tests/config and tests/runs.
 @pytest.mark.parametrize(
     "option",
     sorted(
@@ -32,7 +32,7 @@ def composed(*overrides):
         - {"several", "size", "external", "own", "image_classification", "digit_pictures"}
         - {"agreement", "distance", "length"}
         - {"visual_question", "text_to_image"}
-        - {"external", "own"}
+        - {"lm_eval"}
     ),
 )
 def test_every_option_measures(option, write, model, tmp_path):

@@ -18,6 +18,7 @@ FACTORIES = [
     operators.della_linear,
     operators.geometric_median,
     operators.iso_c,
+    operators.iso_cts,
     operators.karcher,
     operators.knots,
     operators.linear,
@@ -38,6 +39,7 @@ FACTORIES = [
     operators.task_vectors,
     operators.ties,
     operators.tsv_merge,
+    operators.wudi,
 ]
 
 
@@ -71,6 +73,7 @@ TYPICAL = [
     operators.slerp,
     operators.ties,
     operators.tsv_merge,
+    operators.wudi,
 ]
 """One of each way to merge, for what is compiled anew for every operator and costs seconds."""
 

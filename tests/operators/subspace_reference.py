@@ -28,6 +28,36 @@ def iso_c(base, sources, scale):
     return base + scale * u @ np.diag(np.full(len(s), s.mean())) @ vt
 
 
+def iso_cts(base, sources, scale, share):
+    """Iso-CTS, arXiv 2502.04959, algorithm 2: fewer common directions, and some of each task."""
+    vectors = [task_vector(base, source) for source in sources]
+    rank = min(base.shape)
+    own = round((rank - int(rank * share)) / len(vectors))
+    common = rank - own * len(vectors)
+    u, s, vt = np.linalg.svd(np.sum(vectors, axis=0), full_matrices=False)
+    columns, rows, spectrum = [u[:, :common]], [vt[:common]], list(s[:common])
+    for vector in vectors:
+        rest = vector - u[:, :common] @ u[:, :common].T @ vector
+        p, d, qt = np.linalg.svd(rest, full_matrices=False)
+        columns.append(p[:, :own])
+        rows.append(qt[:own])
+        spectrum += list(d[:own])
+    whitened = []
+    for matrix in (np.hstack(columns), np.vstack(rows)):
+        p, _, qt = np.linalg.svd(matrix, full_matrices=False)
+        whitened.append(p @ qt)
+    return base + scale * np.mean(spectrum) * whitened[0] @ whitened[1]
+
+
+def wudi(base, sources, weights):
+    """WUDI, arXiv 2503.08099: where the gradient of the loss of a linear layer is zero."""
+    vectors = [task_vector(base, source) for source in sources]
+    grams = [vector.T @ vector / np.sum(vector**2) for vector in vectors]
+    inverse = np.linalg.pinv(np.sum(grams, axis=0), rcond=1e-10, hermitian=True)
+    parts = [vector @ gram @ inverse for vector, gram in zip(vectors, grams, strict=True)]
+    return base + sum(weight * part for weight, part in zip(weights, parts, strict=True))
+
+
 def knots(base, sources, weights, densities, lam=1.0, normalize=True):
     """KnOTS-TIES, arXiv 2410.19735, with TIES (arXiv 2306.01708) on S V_i^T."""
     side_by_side = np.hstack([task_vector(base, source) for source in sources])

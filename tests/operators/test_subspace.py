@@ -1,18 +1,18 @@
-"""What holds for all operators that merge singular vectors: tsv_merge, iso_c, knots."""
+"""What holds for all operators that decompose the task vectors of a matrix."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import constant_coefficients, iso_c, knots, tsv_merge
+from evojax_merge.operators import constant_coefficients, iso_c, iso_cts, knots, tsv_merge, wudi
 from tests.operators.leaf import merge_leaf, tensors
 from tests.operators.merging import assert_equal, merge_once, random_coefficients
 from tests.slow import slow
 from tests.trees import init_statistics
 
 KEY = jnp.uint32(0)  # nothing is drawn
-OPERATORS = [tsv_merge(), iso_c(), knots(), knots(consensus="none")]
+OPERATORS = [tsv_merge(), iso_c(), iso_cts(0.5), knots(), knots(consensus="none"), wudi()]
 
 
 def values(operator, sources, number=0.8):
@@ -93,7 +93,7 @@ def test_vmap_gives_the_same_bits_where_shapes_change_how_matrices_are_multiplie
     np.testing.assert_array_equal(together, alone)
 
 
-@pytest.mark.parametrize("operator", [tsv_merge(), knots()], ids=lambda o: o.name)
+@pytest.mark.parametrize("operator", [tsv_merge(), knots(), wudi()], ids=lambda o: o.name)
 def test_weight_zero_gives_the_base(operator, models):
     base, sources = models(operator)
     zero = constant_coefficients(operator, base, len(sources), weight=0.0)

@@ -70,7 +70,7 @@ def test_curves_of_different_measures_are_in_rows_of_their_own(tmp_path, figures
         "accuracy, %, of the best so far, 7 items of the test split",
         "log-likelihood, nats per token, of the best so far, 7 items of the test split",
     ]
-    legends = [axes.get_legend().get_texts()[0].get_text() for axes in figure.axes[::3]]
+    legends = [axes.get_legend().get_texts()[0].get_text() for axes in figure.axes[2::3]]
     assert legends == ["_a (1)", "b$ (1)"]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata()[-1], 40)
 

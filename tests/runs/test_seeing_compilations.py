@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evojax_merge import api
-from evojax_merge.search.loop import Metrics
+from evojax_merge.report.course import Course, Generation, Listener
 from tests.checkpoints_factory import byte_tokenizer, tiny_config, write_checkpoint
 from tests.compilations import Compilations, count_compilations
 from tests.llava_factory import llava_config, picture, write_llava
@@ -49,25 +49,18 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Any:
     found: list[int] = []
     with count_compilations() as compilations:
         monkeypatch.setattr(
-            "evojax_merge.runs.searcher.SearchProgress",
-            lambda *_, **__: _Watch(compilations, found),
+            "evojax_merge.runs.run.RunProgress", lambda *_: _Watch(compilations, found)
         )
         yield found
 
 
-class _Watch:
+class _Watch(Listener):
     """What stands in the place of the progress bar."""
 
     def __init__(self, compilations: Compilations, found: list[int]) -> None:
         self._compilations, self._found = compilations, found
 
-    def __enter__(self) -> "_Watch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __call__(self, metrics: Metrics) -> None:
+    def on_generation(self, course: Course, generation: Generation) -> None:
         self._found.append(self._compilations.count)
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from evojax_merge import api, cli
-from evojax_merge.report.progress import SearchProgress
+from evojax_merge.report.progress import RunProgress
 from evojax_merge.sweeps import running
 from tests.processes import environment
 from tests.sweeps.small import evolve, outcome
@@ -34,10 +34,10 @@ def failed(arguments: list[str], code: int = 2) -> None:
 def stopped(tmp_path_factory) -> tuple[Path, str]:
     """A sweep of which one job is done, one had a full disk, one is half done, one not begun."""
     directory = tmp_path_factory.mktemp("stopped") / "sweep"
-    resume, shown = api.resume, SearchProgress.__call__
+    resume, shown = api.resume, RunProgress.on_generation
 
-    def end_after_the_first(progress, metrics):
-        shown(progress, metrics)
+    def end_after_the_first(progress, course, generation):
+        shown(progress, course, generation)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patched, redirect_stdout(io.StringIO()) as printed:
@@ -47,7 +47,7 @@ def stopped(tmp_path_factory) -> tuple[Path, str]:
                 file = str(folder / "history.jsonl")
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
             if folder.name == "2":
-                patched.setattr(SearchProgress, "__call__", end_after_the_first)
+                patched.setattr(RunProgress, "on_generation", end_after_the_first)
             return resume(folder, *arguments, **more)
 
         patched.setattr(api, "resume", resume_on_a_full_disk)

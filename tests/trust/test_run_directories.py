@@ -81,6 +81,8 @@ def change(run: Path, edit) -> None:
         lambda config: config["strategy"].update(algorithm={"options": [PICKLED]}),
         lambda config: config["fitness"].update(function="strangers_task.task"),
         lambda config: config["fitness"].update(tasks={"a": {"function": "strangers_task.task"}}),
+        lambda config: config["fitness"].update(include_path="tasks"),
+        lambda config: config["fitness"].update(tasks={"a": {"confirm_run_unsafe_code": True}}),
         lambda config: config["fitness"].update(run_code=True),
         lambda config: config["fitness"].update(judge=JUDGE),
         lambda config: config["fitness"].update(tasks={"a": {"judge": JUDGE}}),

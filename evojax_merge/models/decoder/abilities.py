@@ -108,7 +108,7 @@ class Likelihood(Ability):
         pictures: Pictures | None = None,
     ) -> Program:
         pictures = pictures or pictures_of(config, request)
-        return make_loglikelihood(config, axes, request.prefix, pictures)
+        return make_loglikelihood(config, axes, request.prefix, pictures, request.greedy)
 
     def bytes(
         self,

@@ -130,6 +130,23 @@ def test_logits_in_pieces_score_as_whole_ones(llama, prompts, monkeypatch, posit
     assert f"f32[{len(tokens)},8,{config.vocab_size}]" not in held
 
 
+def test_what_greedy_decoding_writes_is_told(llama, prompts, monkeypatch):
+    """Of all tokens after a prompt it is the likeliest; of two marked ones, if both are."""
+    (first, *_), (begin, *_) = prompts
+    config, size = llama[0].config, llama[0].config.vocab_size
+    tokens = np.tile(np.append(first, 0), (size, 1))
+    tokens[:, -1] = np.arange(size)
+    start, target = np.full(size, begin), np.zeros_like(tokens, bool)
+    target[:, -1] = True
+    monkeypatch.setattr(modeling, "LOGIT_BYTES", 12 * size * size)  # three positions at a time
+    scoring = jax.jit(make_loglikelihood(config, greedy=True))
+    ((values, greedy),) = np.moveaxis(scoring(alone(llama[0].params), tokens, start, target), -1, 1)
+    np.testing.assert_allclose(np.exp(values).sum(), 1, rtol=1e-5)
+    np.testing.assert_array_equal(greedy, np.arange(size) == values.argmax())
+    target[:, 1] = True  # a token of the prompt, at random
+    assert not scoring(alone(llama[0].params), tokens, start, target)[0, :, 1].any()
+
+
 def test_what_stands_in_padding_does_not_matter(llama, prompts):
     tokens, start = prompts
     noise = np.random.default_rng(0).integers(0, 64, tokens.shape)
