@@ -6,7 +6,7 @@
     run.result, run.recipe, run.history
 
 evolve(overrides, directory)      search for the best merge, and leave a run in the directory
-dry_run(overrides)                measure one candidate, and say what a search would take
+dry_run(overrides)                measure one candidate, and say what the whole run would take
 resume(directory)                 go on with an interrupted run
 read_run(directory)               what a finished run left
 merge(recipe)                     the model of a recipe
