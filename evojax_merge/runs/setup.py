@@ -129,7 +129,9 @@ class Setup(abc.ABC):
             weights[name] = str(one.sha256)
         for split, task in self.bound.items():
             digest = hashlib.sha256()
-            for leaf in jax.tree.leaves([part.batches for part in tasks_of(task)]):
+            # A batch with pictures is a tuple that JAX would take for a leaf.
+            batches = [tuple(batch) for part in tasks_of(task) for batch in part.batches]
+            for leaf in jax.tree.leaves(batches):
                 if isinstance(leaf, jax.ShapeDtypeStruct):
                     continue  # of a base, whose weights are hashed by name
                 array = np.ascontiguousarray(leaf)
