@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,15 @@ from evojax_merge.operators.factories import PREFIX
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.portable import ingredients_of
-from evojax_merge.report.results import Result, TaskScore, choice_line, interval_text
+from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.report.results import Result, TaskScore, interval_text
 from evojax_merge.sources.baked import split_baked
 
 _MOST_ROWS = 200
 """How many rows of coefficients a card has."""
+
+UNNAMED = "evolve"
+"""The name of experiments to which nobody gave one."""
 
 MADE = f"This model is a merge, made with evojax-merge {__version__}."
 
@@ -82,13 +85,12 @@ def path(recipe: PathRecipe) -> str:
 
 def operator(recipe: Recipe) -> str:
     """By what was merged, and how it was set."""
-    text = f"Operator: {code(recipe.operator.removeprefix(PREFIX))}"
+    name = recipe.operator.removeprefix(PREFIX)
+    text = f"Operator: {code(name.rpartition('/')[2])}"  # of a file of one's own, without where
     if recipe.arguments:
         text += f" with {code(json.dumps(recipe.arguments, default=str))}"
-    text += f". Random masks have the seed {recipe.seed}"
-    return (
-        f"{text}, and numbers are rounded to {code(recipe.dtype)}." if recipe.dtype else f"{text}."
-    )
+    text += f"; seed {recipe.seed}"
+    return f"{text}; rounded to {code(recipe.dtype)}." if recipe.dtype else f"{text}."
 
 
 def results(found: Sequence[Result]) -> str:
@@ -106,8 +108,12 @@ def results(found: Sequence[Result]) -> str:
             cells += [score.measure.text(score.score), interval_text(score) or "–"]
         rows.append(cells)
     lines = [f"Larger is better, on {first.counted}.", "", table(head, rows, 1)]
-    if note := choice_line(shown):
-        lines += ["", f"Note: {code(note)}"]
+    if chosen := [code(one.name) for one in shown if one.chosen_on_these_items]:
+        lines += [
+            "",
+            f"{', '.join(chosen)}: chosen by results on items among these, so that the score is "
+            "too high, which the interval does not count for.",
+        ]
     return "\n".join(lines)
 
 
@@ -122,7 +128,7 @@ def local_models(sources: Sequence[str]) -> str:
         return ""
     return (
         f"Known by a directory alone: {', '.join(dict.fromkeys(names))}. To rebuild the merge "
-        "elsewhere, write into the file below where they are."
+        "elsewhere, write where they are into the file below that describes it."
     )
 
 
@@ -131,9 +137,15 @@ def joined(parts: Mapping[str, str]) -> str:
     return "\n".join(f"## {title}\n\n{text}\n" for title, text in parts.items() if text)
 
 
-def notes_of(recipe: Any) -> str:
-    """The name that people gave to the experiment that a recipe is of."""
-    return str(recipe.notes.get("experiment") or "merge")
+def title(recipe: Recipe | PathRecipe | WeightsRecipe) -> str:
+    """What a card calls a merge: by the experiment's name, where it has one, or by its sources."""
+    given = recipe.notes.get("experiment")
+    if isinstance(given, str) and given not in ("", UNNAMED):
+        return code(given)
+    if not isinstance(recipe, Recipe) or len(recipe.sources) > 4:
+        return "A merge"
+    *names, last = _names(recipe)
+    return f"A merge of {', '.join(names)} and {last}" if names else f"A merge of {last}"
 
 
 def model(source: str) -> str:

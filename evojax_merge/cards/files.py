@@ -131,7 +131,7 @@ def _card(
     made = card.MADE
     if type(found) is int:
         made += f" It was found by a search over {found} candidates."
-    return f"{head}\n# {code(card.notes_of(recipe))}\n\n{made}\n\n{card.joined(sections)}"
+    return f"{head}\n# {card.title(recipe)}\n\n{made}\n\n{card.joined(sections)}"
 
 
 def _mergekit(recipe: Recipe, directory: Path) -> str | None:

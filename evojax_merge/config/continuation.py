@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evojax_merge.config.composition import compose
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.documents.errors import shown
 from evojax_merge.documents.nearest import nearest
@@ -34,6 +35,9 @@ FREE = (
 )
 """The keys that may change. None says which candidates a search proposes or how they are scored,
 but for the last digits of numbers, which another mesh or chunk may compute otherwise."""
+
+TRACKER = "tracker"
+"""The group that may be chosen anew, with its keys: whoever follows a run has no part in it."""
 
 _TEST = re.compile(r"fitness\.(tasks\.[^.]+\.)?test")
 _DIRECTORIES = ("statistics_cache.directory", "compilation_cache.directory")
@@ -96,6 +100,8 @@ def changed(config: DictConfig, overrides: Sequence[str], files_from: Path | Non
     values: dict[str, tuple[str, str]] = {}
     for override in map(_parsed, overrides):
         key, value = override.key_or_group, override.value()
+        if key == TRACKER and TRACKER in config:
+            value = compose([str(override.input_line)])[TRACKER]
         is_file = key in _DIRECTORIES or _TEST.fullmatch(key) is not None
         if is_file and isinstance(value, str) and files_from and not value.startswith("~"):
             value = str(files_from / value)
@@ -143,7 +149,7 @@ def _parsed(text: str) -> Override:
     key = override.key_or_group
     if override.type != OverrideType.CHANGE or override.is_sweep_override() or override.package:
         raise ConfigError(f"{text}: a run that goes on takes KEY=VALUE, with one value")
-    if key in FREE or _TEST.fullmatch(key):
+    if key in FREE or _TEST.fullmatch(key) or key.split(".")[0] == TRACKER:
         return override
     for bound, why in _BOUND.items():
         if key == bound or key.startswith(f"{bound}."):

@@ -135,6 +135,7 @@ def test_a_card_of_strange_names_is_a_card(tmp_path):
     assert parsed(text).data.tags == ["merge", "evojax-merge"]
     assert parsed(text).data.base_model == ["org/other"]
     assert not acting(parsed(text).text)
+    assert "chosen by results on items among these" in text
     assert "evil" not in parsed(text).data.to_dict().get("tags", [])
 
 
@@ -185,6 +186,7 @@ def test_the_card_of_a_winner_is_one_of_the_hub(run):
     card = ModelCard.load(run / "export/README.md", ignore_metadata_errors=False)
     assert card.data.license == "mit"
     assert card.data.pipeline_tag == "text-generation"
+    assert card.text.lstrip().startswith("# A merge of `a` and `b`\n")
     assert "| `evolved` |" in card.text
 
 

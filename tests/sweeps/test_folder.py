@@ -97,6 +97,20 @@ def test_only_the_launcher_can_be_changed(laid_out, capsys):
     assert "cannot change in a run that goes on" in refused(laid_out, capsys, "seed=3")
 
 
+def test_a_larger_budget_is_one_of_all_jobs(laid_out, launched, capsys):
+    (laid_out / "0" / "finished").touch()
+    (laid_out / "0" / "history.jsonl").touch()
+    refused(laid_out, capsys, "search.evaluations=40")  # nothing is done, as nothing was launched
+    assert len(launched) == 1
+    assert not (laid_out / "0" / "finished").exists()
+    for job in ("0", "1"):
+        config = yaml.safe_load((laid_out / job / "config.yaml").read_text())
+        assert config["search"]["evaluations"] == 40
+        assert "search.evaluations=40" in (laid_out / job / "overrides.yaml").read_text()
+    assert (laid_out / "0" / "config.1.yaml").exists()
+    assert not (laid_out / "1" / "config.1.yaml").exists()  # of what has not begun
+
+
 def test_a_strangers_configuration_is_not_run(laid_out, launched, tmp_path, monkeypatch, capsys):
     (tmp_path / "strangers_sweep.py").write_text(FOREIGN)
     monkeypatch.syspath_prepend(str(tmp_path))

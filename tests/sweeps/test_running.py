@@ -255,6 +255,7 @@ def test_several_machines_share_a_sweep(whole, tmp_path):
         assert outcome(directory / str(job)) == outcome(whole / str(job))
 
 
+@pytest.mark.slow  # what changes before: test_folder.py
 def test_a_sweep_goes_on_with_a_larger_budget(tmp_path, capsys):
     cli.main(evolve(tmp_path / "larger", "seed=0", "search.evaluations=16"))
     cli.main(evolve(tmp_path / "grown", "seed=0,1"))
