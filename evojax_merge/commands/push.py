@@ -60,7 +60,7 @@ def _table(export: Path, items: list[Item]) -> Table:
     table.add_column("file", overflow="fold")
     table.add_column("MB", justify="right")
     for item in items:
-        table.add_row(cell(item.name), f"{item.size / 1e6:,.3f}")
+        table.add_row(cell(item.name), cell(f"{item.size / 1e6:,.3f}"))
     return table
 
 

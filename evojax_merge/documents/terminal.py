@@ -54,7 +54,13 @@ def say(console: Console, message: str, label: str = "") -> None:
 
 def show(console: Console, table: RenderableType) -> None:
     """Print a table whose cells are made by `cell`, and keep it in the log of a run."""
-    plain = Console(file=io.StringIO(), width=_WIDTH, color_system=None, force_terminal=False)
+    plain = Console(
+        file=io.StringIO(),
+        width=_WIDTH,
+        color_system=None,
+        force_terminal=False,
+        force_jupyter=False,  # which would show it below the cell instead
+    )
     plain.print(table)
     assert isinstance(plain.file, io.StringIO)
     note("\n".join(map(str.rstrip, plain.file.getvalue().splitlines())))
@@ -62,9 +68,14 @@ def show(console: Console, table: RenderableType) -> None:
 
 
 def notebook_console() -> Console | None:
-    """The console that prints below the cell of a notebook; None where there is no notebook."""
-    console = Console()
-    return console if console.is_jupyter else None
+    """The console that prints below the cell of a notebook; None where there is no notebook.
+
+    It prints lines, which stay as they are when the notebook is saved. Rich's own bars need
+    ipywidgets, and are lost.
+    """
+    if not Console().is_jupyter:
+        return None
+    return Console(force_jupyter=False, force_terminal=False, width=100)
 
 
 def announce_imports(console: Console, names: Iterable[str]) -> None:

@@ -140,10 +140,10 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     title = f"differences between settings, {unit}; p of paired t tests over seeds, and over items"
     table = Table(title=cell(title), title_justify="left")
     for head in ("setting", "less"):
-        table.add_column(head, overflow="fold")
+        table.add_column(cell(head), overflow="fold")
     heads = ("seeds", "difference", "95 % over seeds", "p", "p (Holm)", "95 % over items", "p")
     for head in heads:
-        table.add_column(head, justify="right", overflow="fold")
+        table.add_column(cell(head), justify="right", overflow="fold")
     for one in comparisons:
         ends = (math.nan, math.nan) if one.items is None else (one.items.low, one.items.high)
         texts = (

@@ -227,7 +227,7 @@ def differences_table(differences: Sequence[Difference]) -> Table:
     table = Table(title=cell(title), title_justify="left")
     table.add_column("method", overflow="fold")
     for head in ("difference", "95 % interval", "p", "better on", "worse on"):
-        table.add_column(head, justify="right", overflow="fold")
+        table.add_column(cell(head), justify="right", overflow="fold")
     for one in differences:
         ends = (one.low, one.high)
         shown = " – ".join(signed(measure, end) for end in ends) if one.low < one.high else "–"

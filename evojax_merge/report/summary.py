@@ -93,7 +93,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     table = Table(title=cell(title), title_justify="left")
     table.add_column("setting", overflow="fold")
     for head in ("seeds", "score", "mean", "95 % interval", "deviation", "evaluations"):
-        table.add_column(head, justify="right", overflow="fold")
+        table.add_column(cell(head), justify="right", overflow="fold")
     for one in summaries:
         texts = (
             one.setting,

@@ -104,7 +104,8 @@ def test_progress_is_shown_in_notebooks_unless_a_console_says_otherwise(monkeypa
     quiet = rich.console.Console(quiet=True)
     em.resume(tmp_path)
     em.resume(tmp_path, quiet)
-    assert seen[0].is_jupyter
+    assert not seen[0].quiet
+    assert not seen[0].is_terminal  # a line every few seconds, and no bar
     assert seen[1] is quiet
 
 
