@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from evojax_merge.config import foreign_factories, read_config_file
 from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE, read_tree
 from evojax_merge.recipes.path import load_recipe
 from evojax_merge.recipes.weights import KIND as WEIGHTS
@@ -119,7 +120,7 @@ class Standing:
     def commands(self) -> Iterator[tuple[str, str]]:
         """The commands to go on with, and what each of them does."""
         if self.state in ("interrupted", "not begun"):
-            yield f"evojax-merge resume {self.directory}", "goes on with it"
+            yield f"evojax-merge resume {self.directory}{_trust(self.directory)}", "goes on with it"
         yield from list(commands(self.directory, self.recipe, self.state == "finished"))[:-1]
 
     def _best_of_history(self) -> Iterator[str]:
@@ -147,11 +148,27 @@ def commands(directory: Path, recipe: Path | None, finished: bool) -> Iterator[t
         best = "the winner" if recipe.name == RECIPE_FILE else "the best so far"
         yield f"evojax-merge apply {recipe} --out DIR", f"builds {best} as a checkpoint"
     if finished:
-        yield f"evojax-merge evaluate {directory}", "measures the winner by the run's own measure"
+        trust = _trust(directory)
+        yield (
+            f"evojax-merge evaluate {directory}{trust}",
+            "measures the winner by the run's own measure",
+        )
         if (directory / EXPORT).is_dir():
             yield f"evojax-merge push {directory} OWNER/NAME", "uploads the export to the hub"
-        yield f"evojax-merge resume {directory} search.evaluations=N", "goes on to N candidates"
+        yield (
+            f"evojax-merge resume {directory}{trust} search.evaluations=N",
+            "goes on to N candidates",
+        )
     yield f"evojax-merge show {directory}", "shows how the run stands"
+
+
+def _trust(directory: Path) -> str:
+    """The option without which a run that names code of the user's own does not go on."""
+    try:
+        named = foreign_factories(read_config_file(directory / "config.yaml"))
+    except (ValueError, OSError):  # the command will say so
+        return ""
+    return " --trust-config" if named else ""
 
 
 def _here(status: Status) -> bool:
