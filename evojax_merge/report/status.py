@@ -12,6 +12,7 @@ from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text, write_whole
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.documents.schema import Document, number, read, whole
+from evojax_merge.hosts import Interrupted
 from evojax_merge.report.course import Course, Generation, Listener
 from evojax_merge.report.progress import state_line
 
@@ -103,6 +104,8 @@ class StatusFile(Listener):
     def on_end(self, course: Course, error: BaseException | None) -> None:
         """Write how the run ended."""
         why = "" if error is None else f"{type(error).__name__}: {error}"
+        if isinstance(error, Interrupted):
+            why = str(error)  # the name of the signal
         self._write(course, FINISHED if error is None else STOPPED, why)
 
     def _write(self, course: Course, state: str, why: str = "") -> None:

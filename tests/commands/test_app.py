@@ -28,7 +28,8 @@ def test_no_words_show_what_there_is(capsys):
         (["apply", "recipe.yaml"], "give --out for a checkpoint, or --images for pictures"),
         (["convert"], "Missing argument"),
         (["plan", "--items", "0"], "Invalid value for '--items'"),
-        (["evolve", "--nonsense"], "error"),
+        (["evolve", "--dryrun"], "--dryrun: is no option (did you mean --dry-run?)"),
+        (["evolve", "ties"], "ties: is no KEY=VALUE"),
         (["apply", "x", "--\x1b[31m", "y"], "\\x1b[31m"),
     ],
 )

@@ -124,3 +124,18 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
         main(["show", str(tmp_path)])
     assert ended.value.code == 2
     assert "holds neither a run" in capsys.readouterr().err
+
+
+def test_a_directory_that_is_not_there_is_called_so(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["show", str(tmp_path / "nowhere")])
+    assert "nowhere: no such directory" in capsys.readouterr().err
+
+
+def test_commands_of_a_run_with_code_of_ones_own_say_that_it_is_trusted(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(
+        "fitness: {_target_: evojax_merge.fitness.GenerationTask}\n"
+    )
+    assert "--trust-config" not in shown(tmp_path, capsys)
+    (tmp_path / "config.yaml").write_text("fitness: {_target_: mine.Task}\n")
+    assert f"evojax-merge resume {tmp_path} --trust-config " in shown(tmp_path, capsys)
