@@ -59,6 +59,7 @@ ONLY_IN = {
         "report/plots.py",
         "report/paths.py",
         "report/pictures.py",
+        "report/settings_plot.py",
     },
     "huggingface_hub": {"checkpoints"},
     "jinja2": {"exchange", "report/html"},
