@@ -84,6 +84,13 @@ def commands(
         if kind == "parameter":
             text = f"{command('convert', f'{place}/recipe.yaml', '--out')} MERGED.yml"
             found.append(Command("write the recipe as a YAML of mergekit", text))
+        found.append(
+            Command("upload the merge, with its model card, to the Hugging Face hub",
+                    f"{command('push', place)} OWNER/NAME")
+        )  # fmt: skip
+        if isinstance(budget := _budget(config), int):
+            text = command("resume", place, f"search.evaluations={2 * budget}")
+            found.append(Command("search on with twice the budget", text))
     found.append(Command("make this page again", command("report", place)))
     if overrides:
         found += _anew(config, overrides)
@@ -96,17 +103,17 @@ def _out(word: str, place: str) -> str:
 
 def _anew(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Command]:
     """Searches like this one, from the beginning."""
-    search, seed = config.get("search"), config.get("seed")
-    budget = search.get("evaluations") if isinstance(search, Mapping) else None
-    found = []
-    if isinstance(budget, int):
-        words = _with(overrides, "search.evaluations", str(2 * budget))
-        found.append(Command("search anew with twice the budget", command("evolve", *words)))
-    if isinstance(seed, int):
-        words = _with(overrides, "seed", ",".join(str(seed + more) for more in range(1, 4)))
-        text = command("evolve", "-m", *words)
-        found.append(Command("search with three more seeds, as a sweep", text))
-    return found
+    seed = config.get("seed")
+    if not isinstance(seed, int):
+        return []
+    words = _with(overrides, "seed", ",".join(str(seed + more) for more in range(1, 4)))
+    text = command("evolve", "-m", *words)
+    return [Command("search with three more seeds, as a sweep", text)]
+
+
+def _budget(config: Mapping[str, Any]) -> Any:
+    search = config.get("search")
+    return search.get("evaluations") if isinstance(search, Mapping) else None
 
 
 def _with(overrides: Sequence[str], key: str, value: str) -> list[str]:
