@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evojax_merge.config import foreign_factories
+
 PROGRAM = "evojax-merge"
 
 
@@ -63,10 +65,11 @@ def commands(
         splits: The splits that it measured, those that were compared first.
     """
     found = []
+    trust = ["--trust-config"] if foreign_factories(config) else []
     if state != "finished":
-        found.append(Command("continue the run", command("resume", place)))
+        found.append(Command("continue the run", command("resume", place, *trust)))
     else:
-        found.append(Command("build the winner anew, to the bit", _out("apply", place)))
+        found.append(Command("build the winner anew, to the bit", _out("apply", place, *trust)))
         if has_front:
             found.append(
                 Command("build a member of the front: knee, a number, or weights of tasks",
@@ -75,11 +78,11 @@ def commands(
         if draws:
             text = f"{command('apply', place, '--images')} PROMPTS.txt"
             found.append(Command("draw prompts of your own, one a line", text))
-        found.append(Command("measure the winner again", command("evaluate", place)))
+        found.append(Command("measure the winner again", command("evaluate", place, *trust)))
         for split in splits[1:]:
             found.append(
                 Command(f"measure it on the {split} split",
-                        command("evaluate", place, "--split", split))
+                        command("evaluate", place, "--split", split, *trust))
             )  # fmt: skip
         if kind == "parameter":
             text = f"{command('convert', f'{place}/recipe.yaml', '--out')} MERGED.yml"
@@ -89,7 +92,7 @@ def commands(
                     f"{command('push', place)} OWNER/NAME")
         )  # fmt: skip
         if isinstance(budget := _budget(config), int):
-            text = command("resume", place, f"search.evaluations={2 * budget}")
+            text = command("resume", place, f"search.evaluations={2 * budget}", *trust)
             found.append(Command("search on with twice the budget", text))
     found.append(Command("make this page again", command("report", place)))
     if overrides:
@@ -97,8 +100,8 @@ def commands(
     return found
 
 
-def _out(word: str, place: str) -> str:
-    return f"{command(word, place, '--out')} DIR"
+def _out(word: str, place: str, *flags: str) -> str:
+    return f"{command(word, place, *flags, '--out')} DIR"
 
 
 def _anew(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Command]:
