@@ -37,5 +37,7 @@ def _texts(tree: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _may_be_path(text: str) -> bool:
-    """Whether a text can be asked for as a path at all; a prompt is too long, or has lines."""
-    return 0 < len(os.fsencode(text)) < 1024 and "\0" not in text and "\n" not in text
+    """Whether a text can be asked for as a path at all; each part of one has at most 255 bytes."""
+    parts = os.fsencode(text).split(b"/")
+    whole = len(os.fsencode(text)) < 1024 and max(map(len, parts)) <= 255
+    return bool(text) and whole and "\0" not in text and "\n" not in text

@@ -1,22 +1,12 @@
 """Iso-CTS (Marczak et al., 2025), https://arxiv.org/abs/2502.04959"""
 
-import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.operators.base import (
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    Source,
-    float32,
-    spread,
-    task_vectors,
-)
-from evojax_merge.operators.iso_c import SCALE, Isotropic, isotropic
-from evojax_merge.operators.statistics import is_matrix, nearest_orthogonal, rows, svd, task_matrix
-from evojax_merge.params.types import Array, Float
+from evojax_merge.operators.base import Operator
+from evojax_merge.operators.iso_c import SCALE
+from evojax_merge.operators.statistics import nearest_orthogonal, svd
+from evojax_merge.operators.steps.matrices import merging_whole
 
 
 def iso_cts(common: float = 0.8) -> Operator:
@@ -47,37 +37,10 @@ def iso_cts(common: float = 0.8) -> Operator:
     if not 0 <= common <= 1:
         raise ValueError(f"iso_cts: common is {common}; give a share from 0 to 1")
 
-    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Isotropic | tuple[()]:
-        if not is_matrix(base, layered):
-            return ()
-        layers = [
-            _merged([task_matrix(base, one, layered, layer) for one in sources], common)
-            for layer in range(len(rows(base, layered)))
-        ]
-        return Isotropic(jnp.asarray(np.stack(layers) if layered else layers[0]))
+    def combine(matrices: list[np.ndarray]) -> np.ndarray:
+        return _merged(matrices, common)
 
-    def merge(
-        base: Leaf,
-        sources: tuple[Source, ...],
-        coefficients: Coefficients,
-        statistics: Isotropic | tuple[()],
-        key: LeafKey,
-    ) -> Float[Array, "..."]:
-        if isinstance(statistics, Isotropic):
-            merged = statistics.task_vector
-        else:
-            vectors = task_vectors(base, sources)
-            merged = sum(vectors[1:], vectors[0]) / len(vectors)
-        return float32(base) + spread(coefficients["scale"], merged.ndim) * merged
-
-    return Operator(
-        name="iso_cts",
-        coefficients=(SCALE,),
-        init=init,
-        merge=merge,
-        needs_base=True,
-        sources=(1, None),
-    )
+    return merging_whole("iso_cts", SCALE, combine)
 
 
 def _merged(matrices: list[np.ndarray], common: float) -> np.ndarray:
@@ -90,8 +53,6 @@ def _merged(matrices: list[np.ndarray], common: float) -> np.ndarray:
     lefts = [*(u[:, :each] for u, _, _ in parts), left]
     rights = [*(vt[:each] for _, _, vt in parts), right]
     total = values.sum() + sum(s[:each].sum() for _, s, _ in parts)
-    return isotropic(
-        nearest_orthogonal(np.concatenate(lefts, axis=1)),
-        nearest_orthogonal(np.concatenate(rights).T).T,
-        total / whole,
-    )
+    left = nearest_orthogonal(np.concatenate(lefts, axis=1))
+    right = nearest_orthogonal(np.concatenate(rights).T).T
+    return total / whole * (left @ right)

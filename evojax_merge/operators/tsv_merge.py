@@ -1,34 +1,15 @@
 """Task Singular Vectors (Gargiulo et al., 2024), https://arxiv.org/abs/2412.00081"""
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.documents.arguments import check_number
-from evojax_merge.operators.base import (
-    Coefficient,
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    Source,
-    float32,
-    task_vectors,
-    weighted_sum,
-)
-from evojax_merge.operators.statistics import is_matrix, nearest_orthogonal, rows, svd, task_matrix
-from evojax_merge.params.types import Array, Float
+from evojax_merge.operators.base import Coefficient, Operator
+from evojax_merge.operators.statistics import nearest_orthogonal, svd
+from evojax_merge.operators.steps.matrices import merging_parts
 
 WEIGHT = Coefficient(
     "weight", 0.0, 2.0, 1.0, description="factor of a source's singular values; 1 is the paper's"
 )
-
-
-class Decorrelated(NamedTuple):
-    """What each source adds to a matrix, its singular vectors orthogonal to the other sources'."""
-
-    parts: tuple[Float[Array, "..."], ...]
 
 
 def tsv_merge(lam: float = 1.0) -> Operator:
@@ -55,37 +36,7 @@ def tsv_merge(lam: float = 1.0) -> Operator:
         lam: The scale of the merged task vector, alpha in the paper.
     """
     check_number("tsv_merge: lam", lam)
-
-    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Decorrelated | tuple[()]:
-        if not is_matrix(base, layered):
-            return ()
-        layers = [
-            _decorrelate([task_matrix(base, source, layered, layer) for source in sources])
-            for layer in range(len(rows(base, layered)))
-        ]
-        parts = zip(*layers, strict=True)
-        return Decorrelated(tuple(jnp.asarray(np.stack(p) if layered else p[0]) for p in parts))
-
-    def merge(
-        base: Leaf,
-        sources: tuple[Source, ...],
-        coefficients: Coefficients,
-        statistics: Decorrelated | tuple[()],
-        key: LeafKey,
-    ) -> Float[Array, "..."]:
-        weights = lam * coefficients["weight"]
-        if isinstance(statistics, Decorrelated):
-            return float32(base) + weighted_sum(statistics.parts, weights)
-        return float32(base) + weighted_sum(task_vectors(base, sources), weights / len(sources))
-
-    return Operator(
-        name="tsv_merge",
-        coefficients=(WEIGHT,),
-        init=init,
-        merge=merge,
-        needs_base=True,
-        sources=(1, None),
-    )
+    return merging_parts("tsv_merge", WEIGHT, _decorrelate, lam)
 
 
 def _decorrelate(matrices: list[np.ndarray]) -> list[np.ndarray]:
@@ -95,7 +46,7 @@ def _decorrelate(matrices: list[np.ndarray]) -> list[np.ndarray]:
     left = nearest_orthogonal(np.concatenate([u for u, _, _ in kept], axis=1))
     right = nearest_orthogonal(np.concatenate([vt for _, _, vt in kept]).T)
     return [
-        ((u * s) @ v.T).astype(np.float32)
+        (u * s) @ v.T
         for u, (_, s, _), v in zip(
             np.split(left, ends, axis=1), kept, np.split(right, ends, axis=1), strict=True
         )

@@ -1,33 +1,14 @@
 """WUDI (Cheng et al., 2025), https://arxiv.org/abs/2503.08099"""
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.operators.base import (
-    Coefficient,
-    Coefficients,
-    Leaf,
-    LeafKey,
-    Operator,
-    Source,
-    float32,
-    task_vectors,
-    weighted_sum,
-)
-from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
-from evojax_merge.params.types import Array, Float
+from evojax_merge.operators.base import Coefficient, Operator
+from evojax_merge.operators.statistics import svd
+from evojax_merge.operators.steps.matrices import merging_parts
 
 WEIGHT = Coefficient(
     "weight", 0.0, 2.0, 1.0, description="factor of a source's part; 1 is the paper's"
 )
-
-
-class Parts(NamedTuple):
-    """What each source adds to a matrix."""
-
-    parts: tuple[Float[Array, "..."], ...]
 
 
 def wudi() -> Operator:
@@ -51,37 +32,7 @@ def wudi() -> Operator:
         2505.19892. Departures: weights are ours; directions that hold rounding noise alone are
         left out; tensors that are no matrices are averaged.
     """
-
-    def init(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Parts | tuple[()]:
-        if not is_matrix(base, layered):
-            return ()
-        layers = [
-            _solved([task_matrix(base, one, layered, layer) for one in sources])
-            for layer in range(len(rows(base, layered)))
-        ]
-        parts = zip(*layers, strict=True)
-        return Parts(tuple(jnp.asarray(np.stack(p) if layered else p[0]) for p in parts))
-
-    def merge(
-        base: Leaf,
-        sources: tuple[Source, ...],
-        coefficients: Coefficients,
-        statistics: Parts | tuple[()],
-        key: LeafKey,
-    ) -> Float[Array, "..."]:
-        weights = coefficients["weight"]
-        if isinstance(statistics, Parts):
-            return float32(base) + weighted_sum(statistics.parts, weights)
-        return float32(base) + weighted_sum(task_vectors(base, sources), weights / len(sources))
-
-    return Operator(
-        name="wudi",
-        coefficients=(WEIGHT,),
-        init=init,
-        merge=merge,
-        needs_base=True,
-        sources=(1, None),
-    )
+    return merging_parts("wudi", WEIGHT, _solved)
 
 
 def _solved(matrices: list[np.ndarray]) -> list[np.ndarray]:
@@ -90,6 +41,6 @@ def _solved(matrices: list[np.ndarray]) -> list[np.ndarray]:
     _, values, right = svd(np.concatenate(units))  # of the root of the sum of all G
     inverse = right.T / np.square(values)
     return [
-        ((one @ (unit.T @ (unit @ inverse))) @ right).astype(np.float32)
+        (one @ (unit.T @ (unit @ inverse))) @ right
         for one, unit in zip(matrices, units, strict=True)
     ]

@@ -40,7 +40,7 @@ def recipe_tables(
 def _coefficients(recipe: Recipe, name: str) -> Table:
     """The sources by coefficients, each of a segment; or its range over the segments."""
     sources = names_of(recipe)
-    operator = recipe.operator.rpartition(".")[2]
+    operator = recipe.operator.replace(":", ".").rpartition(".")[2]
     segments, count = recipe.segments, len(recipe.segments)
     full = count * len(recipe.coefficients) <= _COLUMNS
     title = f"{name}: {operator}"

@@ -5,6 +5,7 @@ Neither the models nor an accelerator are needed.
 
 import dataclasses
 import math
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from evojax_merge.report.status import FINISHED, RUNNING, Status, read_status
 from evojax_merge.search.history import read_history
 from evojax_merge.search.lock import holder
 
+CONFIG_FILE = "config.yaml"
 RESULTS, HISTORY, EXPORT = "results.json", "history.jsonl", "export"
 
 _FRESH = 60.0
@@ -120,7 +122,8 @@ class Standing:
     def commands(self) -> Iterator[tuple[str, str]]:
         """The commands to go on with, and what each of them does."""
         if self.state in ("interrupted", "not begun"):
-            yield f"evojax-merge resume {self.directory}{_trust(self.directory)}", "goes on with it"
+            trust = _trusting(self.directory)
+            yield f"evojax-merge resume {_place(self.directory)}{trust}", "goes on with it"
         yield from list(commands(self.directory, self.recipe, self.state == "finished"))[:-1]
 
     def _best_of_history(self) -> Iterator[str]:
@@ -144,31 +147,32 @@ def commands(directory: Path, recipe: Path | None, finished: bool) -> Iterator[t
         recipe: The recipe of the winner, or of the best so far; None where there is none.
         finished: Whether the run has ended.
     """
+    place, trust = _place(directory), _trusting(directory)
     if recipe is not None:
-        best = "the winner" if recipe.name == RECIPE_FILE else "the best so far"
-        yield f"evojax-merge apply {recipe} --out DIR", f"builds {best} as a checkpoint"
+        won = recipe.name == RECIPE_FILE
+        best, what = ("the winner", place) if won else ("the best so far", _place(recipe))
+        yield f"evojax-merge apply {what} --out DIR{trust}", f"builds {best} as a checkpoint"
     if finished:
-        trust = _trust(directory)
-        yield (
-            f"evojax-merge evaluate {directory}{trust}",
-            "measures the winner by the run's own measure",
-        )
+        own = f"evojax-merge evaluate {place}{trust}"
+        yield own, "measures the winner by the run's own measure"
         if (directory / EXPORT).is_dir():
-            yield f"evojax-merge push {directory} OWNER/NAME", "uploads the export to the hub"
-        yield (
-            f"evojax-merge resume {directory}{trust} search.evaluations=N",
-            "goes on to N candidates",
-        )
-    yield f"evojax-merge show {directory}", "shows how the run stands"
+            yield f"evojax-merge push {place} OWNER/NAME", "uploads the export to the hub"
+        yield f"evojax-merge resume {place} search.evaluations=N{trust}", "goes on to N candidates"
+    yield f"evojax-merge show {place}", "shows how the run stands"
 
 
-def _trust(directory: Path) -> str:
-    """The option without which a run that names code of the user's own does not go on."""
-    try:
-        named = foreign_factories(read_config_file(directory / "config.yaml"))
-    except (ValueError, OSError):  # the command will say so
-        return ""
-    return " --trust-config" if named else ""
+def _place(path: Path) -> str:
+    """What commands call a path: from where the user stands, if it is below."""
+    here = Path.cwd()
+    near = path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
+    return shlex.quote(str(near))
+
+
+def _trusting(directory: Path) -> str:
+    """The flag that commands need for a run that names code from outside this package."""
+    file = directory / CONFIG_FILE
+    foreign = file.is_file() and foreign_factories(read_config_file(file))
+    return " --trust-config" if foreign else ""
 
 
 def _here(status: Status) -> bool:

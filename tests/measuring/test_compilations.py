@@ -15,7 +15,14 @@ import pytest
 from jax._src import compilation_cache as place
 
 from evojax_merge import api
-from evojax_merge.config import ConfigError, build, compilation_cache, compose, load_config_file
+from evojax_merge.config import (
+    ConfigError,
+    build,
+    compilation_cache,
+    compose,
+    load_config_file,
+    resolved_yaml,
+)
 from evojax_merge.measuring import compilations as module
 from evojax_merge.measuring.compilations import (
     CompilationCache,
@@ -270,11 +277,11 @@ def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
 def test_a_strangers_run_brings_no_programs(tmp_path):
     file = tmp_path / "config.yaml"
     config = compose(["+experiment=digits", "compilation_cache.directory=strange"])
-    file.write_text(api.resolved_yaml(config))
+    file.write_text(resolved_yaml(config))
     assert load_config_file(file).compilation_cache.directory == default_directory()
     assert load_config_file(file, trust=True).compilation_cache.directory == "strange"
     config = compose(["+experiment=digits", "compilation_cache=null"])
-    file.write_text(api.resolved_yaml(config))
+    file.write_text(resolved_yaml(config))
     assert load_config_file(file).compilation_cache is None
 
 

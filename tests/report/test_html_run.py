@@ -11,7 +11,9 @@ from PIL import Image
 from rich.console import Console
 
 from evojax_merge.cli import main
+from evojax_merge.report.course import Course, Step
 from evojax_merge.report.html.run import write_report
+from evojax_merge.runs import steps
 from evojax_merge.runs.outcome import Outcome
 from tests.report.kept_factory import leave_path, leave_run, write_yaml
 from tests.report.page_reader import read_page
@@ -40,7 +42,7 @@ def test_a_finished_run_is_shown_with_its_numbers_and_the_commands_to_go_on(tmp_
         assert text in page.text, text
     assert "(40.0)" not in page.text  # the evolved merge is the best
     expected = ("apply 'my run' --out DIR", "evaluate 'my run' --split search", "report 'my run'",
-                "evolve operator=ties seed=3 search.evaluations=48")  # fmt: skip
+                "resume 'my run' search.evaluations=48", "push 'my run' OWNER/NAME")  # fmt: skip
     for command in expected:
         assert f"evojax-merge {command}" in page.text, command
 
@@ -210,6 +212,6 @@ def test_a_page_shows_nothing_from_outside_the_run(tmp_path, capsys):
 
 def test_a_report_that_fails_is_a_warning_and_costs_no_run(tmp_path):
     (tmp_path / "config.yaml").mkdir()
-    outcome = Outcome(None, tmp_path, Console(quiet=True))
+    outcome = Outcome(None, tmp_path, Console(quiet=True), Course(tmp_path, (Step(steps.REPORT),)))
     with pytest.warns(RuntimeWarning, match=r"report\.html: is not written.*holds neither a run"):
         outcome.report()

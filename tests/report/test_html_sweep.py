@@ -1,11 +1,6 @@
 """The report of a sweep has means over seeds and leads to the reports of its jobs."""
 
-import math
-
-import pytest
-from scipy import stats
-
-from evojax_merge.report.html.sweep import mean_over_seeds, write_sweep_report
+from evojax_merge.report.html.sweep import write_sweep_report
 from evojax_merge.report.jobs import FINISHED_FILE, look_at
 from evojax_merge.report.results import load_results, save_results
 from tests.report.kept_factory import leave_run, write_yaml
@@ -64,11 +59,3 @@ def test_names_of_jobs_are_links_to_files_below_the_sweep_alone(tmp_path):
     (link,) = [one for one in page.values("href") if "alert" in one]
     assert link.startswith("./javascript%3Aalert")
     assert "b" not in page.tags
-
-
-def test_a_mean_has_the_interval_of_student_and_none_of_one_seed():
-    mean, low, high = mean_over_seeds([0.5, 0.6, 0.7])
-    test = stats.ttest_1samp([0.5, 0.6, 0.7], 0).confidence_interval()
-    assert mean == pytest.approx(0.6)
-    assert (low, high) == pytest.approx((test.low, test.high))
-    assert math.isnan(mean_over_seeds([0.5])[1])

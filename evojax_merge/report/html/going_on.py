@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evojax_merge.config import foreign_factories
+
 PROGRAM = "evojax-merge"
 
 
@@ -63,10 +65,11 @@ def commands(
         splits: The splits that it measured, those that were compared first.
     """
     found = []
+    trust = ["--trust-config"] if foreign_factories(config) else []
     if state != "finished":
-        found.append(Command("continue the run", command("resume", place)))
+        found.append(Command("continue the run", command("resume", place, *trust)))
     else:
-        found.append(Command("build the winner anew, to the bit", _out("apply", place)))
+        found.append(Command("build the winner anew, to the bit", _out("apply", place, *trust)))
         if has_front:
             found.append(
                 Command("build a member of the front: knee, a number, or weights of tasks",
@@ -75,38 +78,45 @@ def commands(
         if draws:
             text = f"{command('apply', place, '--images')} PROMPTS.txt"
             found.append(Command("draw prompts of your own, one a line", text))
-        found.append(Command("measure the winner again", command("evaluate", place)))
+        found.append(Command("measure the winner again", command("evaluate", place, *trust)))
         for split in splits[1:]:
             found.append(
                 Command(f"measure it on the {split} split",
-                        command("evaluate", place, "--split", split))
+                        command("evaluate", place, "--split", split, *trust))
             )  # fmt: skip
         if kind == "parameter":
             text = f"{command('convert', f'{place}/recipe.yaml', '--out')} MERGED.yml"
             found.append(Command("write the recipe as a YAML of mergekit", text))
+        found.append(
+            Command("upload the merge, with its model card, to the Hugging Face hub",
+                    f"{command('push', place)} OWNER/NAME")
+        )  # fmt: skip
+        if isinstance(budget := _budget(config), int):
+            text = command("resume", place, f"search.evaluations={2 * budget}", *trust)
+            found.append(Command("search on with twice the budget", text))
     found.append(Command("make this page again", command("report", place)))
     if overrides:
         found += _anew(config, overrides)
     return found
 
 
-def _out(word: str, place: str) -> str:
-    return f"{command(word, place, '--out')} DIR"
+def _out(word: str, place: str, *flags: str) -> str:
+    return f"{command(word, place, *flags, '--out')} DIR"
 
 
 def _anew(config: Mapping[str, Any], overrides: Sequence[str]) -> list[Command]:
     """Searches like this one, from the beginning."""
-    search, seed = config.get("search"), config.get("seed")
-    budget = search.get("evaluations") if isinstance(search, Mapping) else None
-    found = []
-    if isinstance(budget, int):
-        words = _with(overrides, "search.evaluations", str(2 * budget))
-        found.append(Command("search anew with twice the budget", command("evolve", *words)))
-    if isinstance(seed, int):
-        words = _with(overrides, "seed", ",".join(str(seed + more) for more in range(1, 4)))
-        text = command("evolve", "-m", *words)
-        found.append(Command("search with three more seeds, as a sweep", text))
-    return found
+    seed = config.get("seed")
+    if not isinstance(seed, int):
+        return []
+    words = _with(overrides, "seed", ",".join(str(seed + more) for more in range(1, 4)))
+    text = command("evolve", "-m", *words)
+    return [Command("search with three more seeds, as a sweep", text)]
+
+
+def _budget(config: Mapping[str, Any]) -> Any:
+    search = config.get("search")
+    return search.get("evaluations") if isinstance(search, Mapping) else None
 
 
 def _with(overrides: Sequence[str], key: str, value: str) -> list[str]:

@@ -21,6 +21,8 @@ from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.examples import Examples
 from evojax_merge.report.front import FILE as FRONT
 from evojax_merge.report.front import Front
+from evojax_merge.report.items import FILE as ITEMS
+from evojax_merge.report.items import Items, load_items
 from evojax_merge.report.jobs import HISTORY, kept_overrides
 from evojax_merge.report.results import Result, load_results
 from evojax_merge.report.searches import Searches
@@ -49,7 +51,8 @@ class Kept:
         front: The front.
         curve: The winner's curve on held-out items.
         examples: What methods answered.
-        provenance: What the run was made with.
+        items: The result of every item, by split and method.
+        sessions: What it was worked on with, when.
         problems: What could not be read, and why.
     """
 
@@ -65,7 +68,8 @@ class Kept:
     front: Front | None
     curve: Sequence[Mapping[str, Any]]
     examples: Examples | None
-    provenance: Mapping[str, Any]
+    items: Items
+    sessions: Sequence[Mapping[str, Any]]
     problems: Sequence[str]
 
     @property
@@ -115,12 +119,20 @@ def read_run(directory: Path, finished: bool = False, history: bool = True) -> K
         read(HISTORY, lambda path: list(read_history(path)), []) if history else [],
         results,
         recipe,
-        read(FRONT, lambda path: Front.load(directory), None),
-        read(CURVE, _points, []),
-        read("examples.json", lambda path: Examples.load(directory), None),
-        read(PROVENANCE, lambda path: load_object(read_text(path)), {}),
+        read(FRONT, lambda path: Front.load(directory), None) if results else None,
+        read(CURVE, _points, []) if results else [],
+        read("examples.json", lambda path: Examples.load(directory), None) if results else None,
+        load_items(directory / ITEMS) if results else {},
+        read(PROVENANCE, _sessions, []),
         problems,
     )
+
+
+def _sessions(path: Path) -> list[dict[str, Any]]:
+    found = load_object(read_text(path)).get("sessions")
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("holds no list of sessions")
+    return found
 
 
 def _points(path: Path) -> list[dict[str, Any]]:

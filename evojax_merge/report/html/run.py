@@ -18,6 +18,7 @@ from evojax_merge.report.html.going_on import command, commands, place_of, selec
 from evojax_merge.report.html.kept import Kept, read_run
 from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.recipes import coefficients, path_view
+from evojax_merge.report.pairs import difference, signed
 from evojax_merge.report.results import (
     Result,
     choice_line,
@@ -33,6 +34,8 @@ _MOST_ANSWERS = 240_000
 """About how many characters of answers a page has."""
 
 _LONGEST_CONFIG = 100_000
+
+_MOST_COMPARED = 24
 
 
 def write_report(directory: Path, *, finished: bool = False) -> Path:
@@ -77,13 +80,14 @@ def content(kept: Kept) -> dict[str, Any]:
         "progress": _progress(kept),
         "facts": facts(kept),
         "models": models(kept),
-        "provenance": flattened(kept.provenance),
+        "provenance": provenance(kept.sessions),
         "results": compared,
         "results_split": compared[0].split if compared else "",
         "best_score": max(
             (one.score for one in compared if math.isfinite(one.score)), default=None
         ),
         "bars": bars(compared),
+        "differences": differences(kept),
         "interval": interval_text,
         "number": _number,
         "remarks": remarks(kept),
@@ -209,6 +213,7 @@ def facts(kept: Kept) -> list[tuple[str, str]]:
     else:
         found.append(("measured", _part(config, "fitness")))
     found.append(("seed", str(config.get("seed", ""))))
+    found += made_on(kept.sessions)
     if getattr(kept.recipe, "dtype", None):
         found.append(("dtype", str(kept.recipe.dtype)))  # type: ignore[union-attr]
     return [(head, text) for head, text in found if text]
@@ -285,6 +290,54 @@ def flattened(tree: Mapping[str, Any], most: int = 80) -> list[tuple[str, str]]:
 
     walk("", tree)
     return [(head, text[:500]) for head, text in found[:most]]
+
+
+def provenance(sessions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """All that is kept of the sessions of a run."""
+    if len(sessions) == 1:
+        return flattened(sessions[0])
+    return flattened({f"session {number}": one for number, one in enumerate(sessions, 1)})
+
+
+def made_on(sessions: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """When a run was begun, and on which devices and with which versions it was worked on last."""
+    if not sessions:
+        return []
+    last = sessions[-1]
+    parts = {
+        key: value if isinstance(value := last.get(key), Mapping) else {}
+        for key in ("devices", "versions")
+    }
+    devices, versions = parts["devices"], parts["versions"]
+    shown = [f"{name} {versions[name]}" for name in ("evojax-merge", "jax") if name in versions]
+    kind = devices.get("kind")
+    found = [
+        ("begun", str(sessions[0].get("started") or "")),
+        ("devices", f"{devices.get('count')} × {kind}" if kind else ""),
+        ("versions", ", ".join(shown)),
+    ]
+    return [(head, text) for head, text in found if text]
+
+
+def differences(kept: Kept) -> dict[str, str]:
+    """How much better the winner is than each other method, item by item, with the interval."""
+    own = {one.name: one for one in kept.compared}
+    if EVOLVED not in own or len(own) > _MOST_COMPARED:
+        return {}
+    items = kept.items.get(own[EVOLVED].split, {})
+    found = {}
+    for name, one in own.items():
+        if name == EVOLVED or name not in items or EVOLVED not in items:
+            continue
+        try:
+            apart = difference(own[EVOLVED], items[EVOLVED], one, items[name])
+        except ValueError:
+            continue
+        if math.isfinite(apart.score):
+            text = signed(apart.measure, apart.score)
+            ends = [signed(apart.measure, end) for end in (apart.low, apart.high)]
+            found[name] = f"{text} ({' – '.join(ends)})" if apart.low < apart.high else text
+    return found
 
 
 def remarks(kept: Kept) -> list[str]:

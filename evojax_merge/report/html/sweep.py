@@ -1,7 +1,6 @@
 """The report of a sweep as a web page, with links to those of its jobs."""
 
 import math
-import statistics
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +12,10 @@ from evojax_merge.report.html.going_on import Command, command, place_of
 from evojax_merge.report.html.kept import Kept, read_run
 from evojax_merge.report.html.page import FILE, write_page
 from evojax_merge.report.html.sweep_curves import Run, sweep_panels
-from evojax_merge.report.intervals import LEVEL
 from evojax_merge.report.jobs import Job, counted, shared
+from evojax_merge.report.repetitions import spread
 from evojax_merge.report.results import Result, choice_line, interval_text
+from evojax_merge.report.settings import SEED, setting_of, swept
 
 EVOLVED = "evolved"
 
@@ -100,14 +100,11 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     """What the page of a sweep shows."""
     size = sum(_size(directory / job.name / "history.jsonl") for job in jobs)
     kept = {job.name: read_run(directory / job.name, history=size <= _MOST_BYTES) for job in jobs}
-    settings = {job.name: _settings(job.overrides) for job in jobs}
-    keys = _swept(settings)
+    values = swept([job.overrides for job in jobs])
+    settings = dict(zip((job.name for job in jobs), values, strict=True))
+    keys = list(values[0]) if values and len(values) > 1 else []
     winners = {name: one for name, run in kept.items() if (one := _winner(run)) is not None}
-    labels = {
-        name: ", ".join(f"{key}={own[key]}" for key in keys if key in own and key != "seed")
-        for name, own in settings.items()
-    }
-    runs = [Run(labels[name] or "all", run) for name, run in kept.items()]
+    runs = [Run(setting_of(settings[name]), run) for name, run in kept.items()]
     started = next((run.config.get("working_directory") for run in kept.values()), None)
     common = shared([job.overrides for job in jobs])
     notes = choice_line(list(winners.values()))
@@ -118,7 +115,7 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
         "started": started,
         "state": _state(jobs),
         "counted": counted(jobs),
-        "keys": [key for key in keys if key != "seed"],
+        "keys": [key for key in keys if key != SEED],
         "all_keys": keys,
         "comparisons": _comparisons(winners, settings, keys),
         "panels": sweep_panels(runs),
@@ -132,18 +129,6 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
-
-
-def _settings(overrides: Sequence[str]) -> dict[str, str]:
-    """The values of overrides by their keys."""
-    pairs = (one.lstrip("+").partition("=") for one in overrides)
-    return {key: value for key, _, value in pairs}
-
-
-def _swept(settings: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """The keys in which jobs differ."""
-    keys = dict.fromkeys(key for own in settings.values() for key in own)
-    return [key for key in keys if len({own.get(key) for own in settings.values()}) > 1]
 
 
 def _winner(run: Kept) -> Result | None:
@@ -160,7 +145,7 @@ def _state(jobs: Sequence[Job]) -> str:
 def _comparisons(
     winners: Mapping[str, Result], settings: Mapping[str, Mapping[str, str]], keys: Sequence[str]
 ) -> list[Comparison]:
-    apart = [key for key in keys if key != "seed"]
+    apart = [key for key in keys if key != SEED]
     scales: dict[tuple[str, str, int], dict[tuple[str, ...], list[Result]]] = {}
     for name, one in winners.items():
         values = tuple(settings[name].get(key, "–") for key in apart)
@@ -172,40 +157,25 @@ def _comparisons(
 def _comparison(groups: Mapping[tuple[str, ...], Sequence[Result]]) -> Comparison:
     first = next(iter(groups.values()))[0]
     rows = sorted(groups.items(), key=lambda one: -_mean([r.score for r in one[1]]))
-    found = [mean_over_seeds([one.score for one in runs]) for _, runs in rows]
-    pictures = bars_of([(mean, low, high) for mean, low, high in found])
+    found = [spread([one.score for one in runs]) for _, runs in rows]
+    pictures = bars_of([(one.mean, one.low, one.high) for one in found])
     made = [
         Group(
             values,
             len(runs),
-            first.measure.text(mean),
-            _ends(first.measure, low, high),
-            _ends(first.measure, min(one.score for one in runs), max(one.score for one in runs)),
+            first.measure.text(one.mean),
+            _ends(first.measure, one.low, one.high),
+            _ends(first.measure, min(r.score for r in runs), max(r.score for r in runs)),
             bar,
             [
-                measured.measure.text(_mean([one.tasks[name].score for one in runs]))
+                measured.measure.text(_mean([r.tasks[name].score for r in runs]))
                 for name, measured in runs[0].tasks.items()
             ],
         )
-        for (values, runs), (mean, low, high), bar in zip(rows, found, pictures, strict=True)
+        for (values, runs), one, bar in zip(rows, found, pictures, strict=True)
     ]
     tasks = [f"{name}: {one.measure.head}" for name, one in first.tasks.items()]
     return Comparison(first.head, first.counted, tasks, made)
-
-
-def mean_over_seeds(scores: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of scores, and the ends of its 95 % interval by Student's t; nan of fewer than two.
-
-    The interval tells how sure the mean over seeds is, on these very items.
-    """
-    mean = _mean(scores)
-    if len(scores) < 2 or not math.isfinite(mean):
-        return mean, math.nan, math.nan
-    from scipy import stats  # two seconds of import
-
-    error = statistics.stdev(scores) / math.sqrt(len(scores))
-    around = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1)) * error
-    return mean, mean - around, mean + around
 
 
 def _mean(scores: Sequence[float]) -> float:
