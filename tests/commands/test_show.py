@@ -140,3 +140,15 @@ def test_commands_of_a_run_with_code_of_ones_own_say_that_it_is_trusted(tmp_path
     assert "--trust-config" not in shown(tmp_path, capsys)
     (tmp_path / "config.yaml").write_text("fitness: {_target_: mine.Task}\n")
     assert f"evojax-merge resume {tmp_path} --trust-config " in shown(tmp_path, capsys)
+
+
+def test_a_winner_on_the_items_that_chose_it_is_called_so(tmp_path, capsys):
+    api.evolve([*DIGITS, "search.evaluations=8"], tmp_path / "run")
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "run")])
+    assert "chosen by results on these very items" in capsys.readouterr().out
+    main(["evaluate", str(tmp_path / "run"), "--split", "test"])
+    assert "chosen by results" not in capsys.readouterr().out
+    with pytest.raises(SystemExit):  # the recipe of the run is read, which is of no transformer
+        main(["convert", str(tmp_path / "run"), "--out", str(tmp_path / "merge.yml")])
+    assert "is of the family mlp" in capsys.readouterr().err
