@@ -70,8 +70,10 @@ class RunProgress(Listener):
         """Show a completed generation."""
         measure, step = generation.measure, course.step
         each = step.candidates / step.amount
+        # Where generations meet different items, the best is what can be said for sure.
+        sure = "at least " if generation.top > generation.best else ""
         self._told = (
-            f"{measure.head}: best {measure.text(generation.best)}  "
+            f"{measure.head}: best {sure}{measure.text(generation.best)}  "
             f"mean {measure.text(generation.mean)}  "
             f"{each / max(generation.seconds, 1e-9):.3g} candidates/s"
         )
