@@ -271,7 +271,7 @@ def apply(
 @app.command()
 def convert(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe.yaml.")],
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE|RUN", help="A recipe.yaml, or a run.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE.yml", help="The file to write.")],
 ) -> None:
     """Write a recipe as a YAML of mergekit."""

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from evojax_merge.documents.terminal import say
 from evojax_merge.exchange import to_mergekit
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.recipes.weights import WeightsRecipe
 
@@ -15,11 +16,13 @@ def run(console: Console, *, recipe: Path, out: Path) -> None:
 
     Args:
         console: Where the command says what it did.
-        recipe: The recipe to read.
+        recipe: The recipe to read, or the directory of the run or the export that has it.
         out: The file to write.
     """
     if out.exists():
         raise ValueError(f"{out}: exists; give another name")
+    if recipe.is_dir():
+        recipe = recipe / RECIPE_FILE
     read = load_recipe(recipe)
     if isinstance(read, PathRecipe):
         raise ValueError(

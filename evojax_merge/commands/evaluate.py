@@ -1,6 +1,7 @@
 """``evojax-merge evaluate`` measures checkpoints and recipes, and compares them."""
 
 import contextlib
+import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -27,7 +28,14 @@ from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.measuring.compilations import keeping
 from evojax_merge.report.pairs import compare, differences_table, save_differences
 from evojax_merge.report.pictures import folder_of
-from evojax_merge.report.results import Result, flaw_line, results_table, save_results
+from evojax_merge.report.results import (
+    Result,
+    choice_line,
+    flaw_line,
+    is_chosen_by,
+    results_table,
+    save_results,
+)
 
 
 def run(
@@ -93,7 +101,14 @@ def run(
                 )
             )
     results = [one.result for one in evaluations]
+    if measuring is not None and is_chosen_by(task):  # the winner of that run was
+        results = [
+            dataclasses.replace(result, chosen_on_these_items=one.run == measuring)
+            for one, result in zip(subjects, results, strict=True)
+        ]
     console.print(results_table(results, task.name))
+    if line := choice_line(results):
+        say(console, line)
     if line := flaw_line(results):
         say(console, line)
     differences = compare(evaluations)

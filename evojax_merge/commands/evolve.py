@@ -25,6 +25,7 @@ from evojax_merge.config import (
     plain_of,
 )
 from evojax_merge.config.sweeping import plan_sweep
+from evojax_merge.documents.nearest import nearest
 from evojax_merge.documents.terminal import printable, say, show
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.running import carry_out
@@ -32,6 +33,10 @@ from evojax_merge.sweeps.several import connect, lay_out_together
 
 MULTIRUN = "hydra.mode=MULTIRUN"
 """What Hydra takes for ``-m``."""
+
+
+_FLAGS = ("--cfg", "--resolve", "--package", "--info", "--run", "--hydra-help")
+"""The flags of Hydra's that go with a search."""
 
 
 def run(
@@ -55,9 +60,14 @@ def run(
     """
     overrides = [word for word in words if "=" in word or word.startswith("~")]
     flags = [word for word in words if word not in overrides]
-    for word in flags:  # Hydra repeats those that it does not know, as they are
+    for before, word in zip(["", *flags], flags, strict=False):  # which Hydra repeats as they are
         if word != printable(word):
             raise ValueError(f"{word}: is no option, and no KEY=VALUE")
+        if word.startswith("--") and word not in _FLAGS:
+            near = nearest(word, ("--config-dir", "--dry-run", "--gpu-each", "--multirun", *_FLAGS))
+            raise ValueError(f"{word}: is no option{near}")
+        if not word.startswith("-") and not before.startswith("-"):
+            raise ValueError(f"{word}: is no KEY=VALUE")
     if dry_run:
         if flags or multirun or gpu_each or MULTIRUN in overrides:
             raise ValueError("--dry-run: is of one run; leave out -m, --gpu-each and Hydra's flags")

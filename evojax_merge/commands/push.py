@@ -38,7 +38,9 @@ def run(
     check_name(repository)
     export = export_of(directory)
     items = listed(export)
-    console.print(_table(export, items))
+    total = sum(item.size for item in items)
+    say(console, f"{export}: {len(items)} files, {total / 1e6:,.3f} MB")
+    console.print(_table(items))
     if local := _local(export):
         say(
             console,
@@ -53,10 +55,8 @@ def run(
     say(console, f"uploaded: {address}")
 
 
-def _table(export: Path, items: list[Item]) -> Table:
-    total = sum(item.size for item in items)
-    title = f"{export}: {len(items)} files, {total / 1e9:.3g} GB"
-    table = Table(title=cell(title), title_justify="left")
+def _table(items: list[Item]) -> Table:
+    table = Table()
     table.add_column("file", overflow="fold")
     table.add_column("MB", justify="right")
     for item in items:

@@ -25,6 +25,8 @@ def run(console: Console, *, directory: Path) -> None:
     """
     from evojax_merge.sweeps.folder import is_sweep
 
+    if not directory.exists():
+        raise ValueError(f"{directory}: no such directory; give that of a run or of a sweep")
     if is_sweep(directory):
         _sweep(directory, console)
         return

@@ -77,10 +77,14 @@ def steps_line(steps: Sequence[Step], directory: Path) -> str:
 def _shown(step: Step) -> str:
     if step.unit == GENERATION:
         each = step.candidates // step.amount
-        return f"{step.name} ({step.amount} × {each} candidates on {step.items} items)"
+        return f"{step.name} ({step.amount} × {each} candidates on {_items(step)})"
     if step.name == COMPARING:
-        return f"{step.name} {step.amount} merges on {step.items} items"
+        return f"{step.name} {step.amount} merges on {_items(step)}"
     return "" if step.name in (READING, BUILDING, SPLITS) else step.name
+
+
+def _items(step: Step) -> str:
+    return f"{step.items} item{'s' if step.items != 1 else ''}"
 
 
 def finalists(name: str) -> str:

@@ -192,7 +192,7 @@ class ParameterSpace:
         """Describe the space in one line for people."""
         return (
             f"{self.dims} genes ({self.operator.name}, {len(self.sources)} sources × "
-            f"{len(self.segments)} segments)"
+            f"{len(self.segments)} segment{'s' if len(self.segments) != 1 else ''})"
         )
 
     def decode(self, genotype: Genotype) -> dict[str, Float[Array, "..."]]:

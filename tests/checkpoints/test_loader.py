@@ -173,7 +173,8 @@ print(size, status("VmHWM") - before - size)
 """
 
 
-@pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [1, 4])
 def test_loading_needs_memory_for_one_tensor_besides_the_parameters(tmp_path, shards):
     large = tiny_config(
         vocab_size=16_384, hidden_size=512, intermediate_size=2048, num_hidden_layers=10

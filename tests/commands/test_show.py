@@ -55,6 +55,7 @@ def files(directory: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in directory.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_while_it_goes_on_when_it_stopped_and_when_it_is_done(tmp_path, capsys):
     run, look = tmp_path / "run", Look(capsys)
     with pytest.raises(KeyboardInterrupt):

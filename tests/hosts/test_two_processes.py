@@ -115,6 +115,7 @@ def test_two_processes_end_in_the_bits_of_one(zygote, whole, tmp_path):
     assert os.readlink(run.parent / "latest") == "run"
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_and_one_goes_on(zygote, whole, tmp_path):
     run = tmp_path / "run"
     pair = Pair(zygote, [*LONG, f"hydra.run.dir={run}"], tmp_path)

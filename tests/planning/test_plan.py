@@ -85,6 +85,7 @@ def test_a_plan_counts_what_the_search_does():
     assert "everything fits" in console.export_text()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("operator", ["dare_ties", "della"])
 def test_configurations_alone(operator, tmp_path):
     overrides = [*write_configs(tmp_path), f"operator={operator}", "fitness.max_new_tokens=8"]
@@ -112,7 +113,13 @@ def test_other_tasks_from_configurations_alone(tmp_path):
     ("folder", "sources", "fitness", "shapes"),
     [
         ("vision", "seer japanese", "visual_question", [(6, 16 + 16), (6,), (6, 16, 96)]),
-        ("images", "fast japanese", "text_to_image", [(6, 12, 96), (6, 64), (6, 6), (6,)]),
+        pytest.param(
+            "images",
+            "fast japanese",
+            "text_to_image",
+            [(6, 12, 96), (6, 64), (6, 6), (6,)],
+            marks=pytest.mark.slow,
+        ),
         ("digits_clip", "turned upright", "image_classification", [(6, 3, 8, 8), (3,), (3,)]),
     ],
 )
@@ -144,6 +151,7 @@ def test_what_does_not_fit_says_by_how_much(tmp_path):
     assert "it does not fit" in console.export_text()
 
 
+@pytest.mark.slow
 def test_more_answers_take_longer(tmp_path):
     models = [*write_configs(tmp_path), "fitness.max_new_tokens=16"]
     make = functools.partial(make_plan, parse("local"), models, QUIET, items=4, prompt_tokens=8)
@@ -152,6 +160,7 @@ def test_more_answers_take_longer(tmp_path):
     assert operations[0] > 2 * operations[1]
 
 
+@pytest.mark.slow
 def test_continuous_batching_counts_every_answer(tmp_path):
     models = [*write_configs(tmp_path), "fitness.max_new_tokens=9"]
     make = functools.partial(make_plan, parse("local"), items=16, prompt_tokens=8)

@@ -46,7 +46,7 @@ def arrays(slots, seed=0):
     return [jnp.asarray(rng.standard_normal(shape), jnp.bfloat16) for shape in shapes]
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("cap", [None, 5.0], ids=["plain", "soft cap"])
 @pytest.mark.parametrize("window", [UNLIMITED, 30], ids=["all", "window"])
 @pytest.mark.parametrize("before", [0, 5], ids=["alone", "after a prefix"])

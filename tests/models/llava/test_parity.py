@@ -119,7 +119,7 @@ def test_pictures_of_all_shapes_have_the_features_of_transformers(both, size):
     np.testing.assert_allclose(ours, seen_by_theirs(both, inputs), **TOLERANCE)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("both", ["next-mistral", "llava-qwen3"], indirect=True)
 def test_answers_equal_those_of_transformers(both):
     assert_answers_equal(both, 16)
