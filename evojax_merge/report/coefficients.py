@@ -50,8 +50,11 @@ def _coefficients(recipe: Recipe, name: str) -> Table:
     table.add_column("source", overflow="fold")
     own: list[list[str]] = [[] for _ in sources]
     common: list[str] = []
+    called_by = [segment.name for segment in segments]
+    if len(set(called_by)) < count:  # as of blocks of layers
+        called_by = [segment.label for segment in segments]
     for key, values in recipe.coefficients.items():
-        labels = [segment.name for segment in segments] if full and count > 1 else [""]
+        labels = called_by if full and count > 1 else [""]
         for label in labels:
             table.add_column(cell(f"{key}, {label}" if label else key), justify="right")
         each = values.ndim == 2

@@ -20,6 +20,9 @@ from evojax_merge.report.sweep_rows import EVOLVED, SweepRow
 MOST_BY_ITEM = 45
 """How many pairs of settings are compared by item, which takes a part of a second for each."""
 
+_SAME = 1e-12
+"""How far differences may lie apart, as standard deviation, and count as the same."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -68,10 +71,23 @@ def compare_settings(rows: Sequence[SweepRow]) -> list[Comparison]:
         few = len(pairs) <= MOST_BY_ITEM
         items = _by_item(name, ours, against, others) if few else None
         found.append(
-            Comparison(name, against, first.split, first.measure, spread(apart), math.nan, items)
+            Comparison(
+                name, against, first.split, first.measure, _over_seeds(apart), math.nan, items
+            )
         )
     raised = holm([one.seeds.p_value for one in found])
     return [dataclasses.replace(one, holm=p) for one, p in zip(found, raised, strict=True)]
+
+
+def _over_seeds(apart: Sequence[float]) -> Spread:
+    """The differences of seeds; without interval and p-value where they are all the same.
+
+    A few seeds may agree by chance, and then say nothing of how far others would be off.
+    """
+    found = spread(apart)
+    if found.deviation <= _SAME * max(1.0, abs(found.mean)):
+        return found._replace(low=math.nan, high=math.nan, deviation=0.0, p_value=math.nan)
+    return found
 
 
 def _alike(one: SweepRow, other: SweepRow) -> bool:

@@ -71,6 +71,8 @@ def furnish(directory: Path) -> Path:
     tests = [{"question": "add(a, b)", "tests": ["assert add(1, 2) == 3"], "answer": ""}]
     _write(directory / "programs.jsonl", tests)
     (directory / "score.py").write_text("def score(answer, item):\n    return len(answer)\n")
+    own = "def accuracy(directory, data):\n    return 1.0\n"
+    (directory / "accuracy.py").write_text(own)
     prompts = [{"prompt": name, "image": "1.png", "label": name} for name in ("cat", "dog")]
     _write(directory / "prompts.jsonl", prompts)
     for seed, name in enumerate(DRAWING[:2]):

@@ -1,5 +1,6 @@
 """A recipe as a small table."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -36,6 +37,13 @@ def test_few_coefficients_are_all_shown():
     assert "│ math │ 0.25 │ 0.5 │ – │ – │" in lines
     assert "│ ja │ 0.75 │ 1 │ – │ – │" in lines
     assert "│ all sources │ – │ – │ 1.5 │ 2 │" in lines
+
+
+def test_blocks_of_layers_are_told_apart():
+    blocks = (Segment("all", ("mlp",), 0, 2, "text"), Segment("all", ("mlp",), 2, 4, "text"))
+    one = dataclasses.replace(recipe(2, weight=[[0.25, 0.5], [0.75, 1.0]]), segments=blocks)
+    heads = "┃ source ┃ weight, all 0–1 of text ┃ weight, all 2–3 of text ┃"
+    assert heads in printed(one)
 
 
 def test_of_many_segments_the_range_is_shown():

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 from scipy import stats
 
-from evojax_merge.report.comparisons import compare_settings
+from evojax_merge.report.comparisons import _over_seeds, compare_settings
 from evojax_merge.report.items import load_items, save_items
 from evojax_merge.report.jobs import Job
 from evojax_merge.report.repetitions import holm, spread
@@ -87,6 +87,15 @@ def test_p_values_of_several_tests():
     found = holm([0.5, math.nan, 0.9])
     assert found[::2] == [1.0, 1.0]
     assert math.isnan(found[1])
+
+
+def test_seeds_that_differ_by_the_same_leave_the_interval_open():
+    """As by chance with three seeds: an interval without width would claim certainty."""
+    for apart in ([0.1, 0.1, 0.1], [0.3 - 0.2, 0.1, 0.8 - 0.7]):  # the same but for rounding
+        found = _over_seeds(apart)
+        assert found.mean == pytest.approx(0.1)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+    assert _over_seeds([0.1, 0.2]).low < 0.1
 
 
 def test_settings_are_compared_by_the_seeds_that_both_have(sweep):
