@@ -3,8 +3,8 @@
 import numpy as np
 
 from evojax_merge.operators.base import Coefficient, Operator
+from evojax_merge.operators.matrices import merging_whole
 from evojax_merge.operators.statistics import svd
-from evojax_merge.operators.steps.matrices import merging_whole
 
 SCALE = Coefficient(
     "scale", 0.0, 2.0, 1.0, per_source=False, description="factor of the merged task vector"

@@ -5,8 +5,8 @@ import numpy as np
 from evojax_merge.documents.arguments import check_number
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.iso_c import SCALE
+from evojax_merge.operators.matrices import merging_whole
 from evojax_merge.operators.statistics import nearest_orthogonal, svd
-from evojax_merge.operators.steps.matrices import merging_whole
 
 
 def iso_cts(common: float = 0.8) -> Operator:

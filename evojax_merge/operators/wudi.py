@@ -3,8 +3,8 @@
 import numpy as np
 
 from evojax_merge.operators.base import Coefficient, Operator
+from evojax_merge.operators.matrices import merging_parts
 from evojax_merge.operators.statistics import svd
-from evojax_merge.operators.steps.matrices import merging_parts
 
 WEIGHT = Coefficient(
     "weight", 0.0, 2.0, 1.0, description="factor of a source's part; 1 is the paper's"

@@ -1,1 +1,1 @@
-"""What several papers share: inside a candidate's program, or before a search."""
+"""What several papers share inside a candidate's program."""
