@@ -132,12 +132,14 @@ def _merged(
     stacked = ingredients.layout.stacked
     statistics = ingredients.statistics(operator, evidence, cache)
 
-    run = _program(operator, ingredients.dtype, frozenset(stacked))
+    run = winner_program(operator, ingredients.dtype, frozenset(stacked))
     return run(base, sources, coefficients, statistics, np.uint32(seed))
 
 
 @functools.lru_cache(maxsize=8)
-def _program(operator: Operator, dtype: np.dtype, stacked: frozenset[str]) -> Callable[..., Params]:
+def winner_program(
+    operator: Operator, dtype: np.dtype, stacked: frozenset[str]
+) -> Callable[..., Params]:
     """The program that merges by an operator, one for all winners of a run."""
 
     @jax.jit

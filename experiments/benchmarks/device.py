@@ -7,7 +7,7 @@ Parts, in the order in which they run:
 
 - ``merges``: candidates of five operators, as shares of the bandwidth of a copy.
 - ``candidate``: a candidate of the paper's search, merged and asked 1,069 random prompts, with
-  lengths of prompts and answers that spread as those of GSM8K do (`device_parts.SPREAD`). Their
+  lengths of prompts and answers that spread as those of GSM8K do (`device_search.SPREAD`). Their
   medians, 150 and 180 tokens, are assumed. Also the bits of its export.
 - ``rows``: prefill and a decode step for several batches (at 7 B: 128, 32, 512 and 1), as shares
   of a matrix product's FLOP/s and of a copy's bandwidth. A step is held to read the weights and

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from device_parts import REPEATS, Step, Work
+from device_parts import REPEATS, Step
+from device_search import Work
 from engine import SHAPES, WIDE
 from measure import Row, row, seconds
 

@@ -122,3 +122,14 @@ def test_a_small_shape_runs_to_the_end(tmp_path):
     assert rows["search and export differ: dare_ties, 1m"]["value"] == 0
     assert rows["next tokens equal after the same tokens"]["value"] == 1
     assert {"prefill, batch 8", "decode, batch 1", "peak memory, rows, process"} <= rows.keys()
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("operator", ["dare_ties", "linear"])
+def test_candidates_have_the_bits_of_exports(device, operator):
+    parts = importlib.import_module("device_parts")
+    work = importlib.import_module("device_search").WORK["1m"]
+    steps = dict(parts.bits("1m", work))
+    (row,) = steps[operator]()
+    assert "problem" not in row
+    assert row["value"] == 0

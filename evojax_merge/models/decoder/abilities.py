@@ -17,7 +17,8 @@ from evojax_merge.models.decoder.inference.scoring import (
     make_loglikelihood,
     sequence_loglikelihood,
 )
-from evojax_merge.models.decoder.modeling import forward, pieces_of_logits
+from evojax_merge.models.decoder.loglikelihood import pieces_of_logits
+from evojax_merge.models.decoder.modeling import forward
 from evojax_merge.models.decoder.path import PATH
 from evojax_merge.models.request import CountLayers, Generate, Loglikelihood
 from evojax_merge.params.population import capacity

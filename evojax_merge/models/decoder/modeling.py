@@ -3,12 +3,12 @@
 Layers that have buffers of their own are written out one after another, so that each is read where
 it stands. Layers that are stacked on a leading axis are run by ``lax.scan``, or in the order that a
 path in the parameters gives. What differs between layers (the sliding window, and with it RoPE) is
-per-layer data. Modules are Flax NNX; they leave this file only as `forward`, a pure function of a
-parameter tree.
+per-layer data. Modules are Flax NNX; they leave this file and `loglikelihood` only as pure
+functions of a parameter tree.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,9 +26,6 @@ from evojax_merge.models.decoder.path import PATH, Path
 from evojax_merge.models.probe import attach, observed
 from evojax_merge.params.loops import HOPS, while_loop
 from evojax_merge.params.types import Array, Bool, Float, Int, Params, PRNGKey, Tokens
-
-LOGIT_BYTES = 2**28
-"""How many bytes of logits are held together where the likelihood of all positions is computed."""
 
 
 class Decoder(nnx.Module):
@@ -235,7 +232,7 @@ def forward(
     Returns:
         The logits in float32, and the cache with the new slots filled.
     """
-    model, read, cache = _read(
+    model, read, cache = read_through(
         config,
         params,
         tokens,
@@ -254,93 +251,12 @@ def forward(
     return model.logits(read), cache
 
 
-def token_loglikelihood(
-    config: DecoderConfig,
-    params: Params,
-    tokens: Tokens,
-    start: Int[Array, " batch"],
-    **shown: Any,
-) -> Float[Array, "batch later"]:
-    """Compute log p of each token but the first, given those before it, in float32.
-
-    Where the logits of all positions would take more than `LOGIT_BYTES`, they are made for some
-    positions after others.
-
-    Args:
-        config: The decoder.
-        params: The parameters, as `forward` takes them.
-        tokens: Token ids, left-padded.
-        start: The first slot of each sequence that holds a token.
-        shown: What else `forward` may be given by name.
-    """
-    return _of_following(_log_p, config, params, tokens, start, **shown)[..., 0]
-
-
-def token_loglikelihood_and_rank(
-    config: DecoderConfig,
-    params: Params,
-    tokens: Tokens,
-    start: Int[Array, " batch"],
-    **shown: Any,
-) -> Float[Array, "batch later both"]:
-    """Compute what `token_loglikelihood` does, and 1 where the token is the likeliest, or else 0.
-
-    Of tokens that are equally likely the one with the smallest id counts as the likeliest, as in
-    greedy decoding.
-    """
-
-    def both(logits: Float[Array, "batch some vocab"], following: Tokens) -> Array:
-        first = (jnp.argmax(logits, axis=-1) == following).astype(jnp.float32)
-        return jnp.concatenate([_log_p(logits, following), first[..., None]], axis=-1)
-
-    return _of_following(both, config, params, tokens, start, **shown)
-
-
-def _log_p(
-    logits: Float[Array, "batch some vocab"], following: Tokens
-) -> Float[Array, "batch some 1"]:
-    chosen = jnp.take_along_axis(logits, following[..., None], axis=-1)
-    return chosen - jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-
-
-def _of_following(
-    of: Callable[[Array, Array], Array],
-    config: DecoderConfig,
-    params: Params,
-    tokens: Tokens,
-    start: Int[Array, " batch"],
-    **shown: Any,
-) -> Float[Array, "batch later values"]:
-    """Compute something of each token but the first, by the logits of the position before it."""
-    model, read, _ = _read(config, params, tokens, start, **shown)
-    x, following = read[:, :-1], tokens[:, 1:]
-    batch, later = following.shape
-    pieces = min(later, pieces_of_logits(config, batch, later))
-    if pieces <= 1:
-        return of(model.logits(x), following)
-    size = -(-later // pieces)
-    room = ((0, 0), (0, pieces * size - later))
-    divided = (
-        jnp.pad(part, (*room, *((0, 0),) * (part.ndim - 2)))
-        .reshape(batch, pieces, size, *part.shape[2:])
-        .swapaxes(0, 1)
-        for part in (x, following)
-    )
-    found = jax.lax.map(lambda piece: of(model.logits(piece[0]), piece[1]), tuple(divided))
-    return found.swapaxes(0, 1).reshape(batch, pieces * size, -1)[:, :later]
-
-
-def pieces_of_logits(config: DecoderConfig, batch: int, positions: int) -> int:
-    """Count the pieces in which the logits of some positions are made."""
-    return -(-4 * batch * positions * config.vocab_size // LOGIT_BYTES)
-
-
 def init_params(config: DecoderConfig, key: PRNGKey) -> Params:
     """Draw random parameters: normal with σ = 0.02, norms that multiply by 1, biases 0."""
     return nnx.to_pure_dict(nnx.state(Decoder(config, rngs=nnx.Rngs(params=key))))
 
 
-def _read(
+def read_through(
     config: DecoderConfig,
     params: Params,
     *tokens: Any,

@@ -9,7 +9,7 @@ from evojax_merge.models.decoder.cache import Caches
 from evojax_merge.models.decoder.config import DecoderConfig
 from evojax_merge.models.decoder.inference.pictures import Pictures
 from evojax_merge.models.decoder.inference.prefix import Primed, candidates, features_of, prime
-from evojax_merge.models.decoder.modeling import (
+from evojax_merge.models.decoder.loglikelihood import (
     token_loglikelihood,
     token_loglikelihood_and_rank,
 )

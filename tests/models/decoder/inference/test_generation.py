@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from evojax_merge.checkpoints import load
-from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder import loglikelihood
 from evojax_merge.models.decoder.inference.generation import make_generate
 from evojax_merge.models.decoder.inference.scoring import make_loglikelihood
 from evojax_merge.models.decoder.variants import MODEL_TYPES
@@ -122,8 +122,10 @@ def test_logits_in_pieces_score_as_whole_ones(llama, prompts, monkeypatch, posit
     target = np.arange(tokens.shape[1])[None] > start[:, None]
     config, params = llama[0].config, alone(llama[0].params)
     whole = jax.jit(make_loglikelihood(config))(params, tokens, start, target)
-    monkeypatch.setattr(modeling, "LOGIT_BYTES", 4 * len(tokens) * config.vocab_size * positions)
-    assert modeling.pieces_of_logits(config, *tokens[:, 1:].shape) == -(-8 // positions)
+    monkeypatch.setattr(
+        loglikelihood, "LOGIT_BYTES", 4 * len(tokens) * config.vocab_size * positions
+    )
+    assert loglikelihood.pieces_of_logits(config, *tokens[:, 1:].shape) == -(-8 // positions)
     scoring = jax.jit(make_loglikelihood(config))
     np.testing.assert_allclose(scoring(params, tokens, start, target), whole, rtol=1e-6)
     held = scoring.lower(params, tokens, start, target).compile().as_text()
@@ -138,7 +140,7 @@ def test_what_greedy_decoding_writes_is_told(llama, prompts, monkeypatch):
     tokens[:, -1] = np.arange(size)
     start, target = np.full(size, begin), np.zeros_like(tokens, bool)
     target[:, -1] = True
-    monkeypatch.setattr(modeling, "LOGIT_BYTES", 12 * size * size)  # three positions at a time
+    monkeypatch.setattr(loglikelihood, "LOGIT_BYTES", 12 * size * size)  # three positions at a time
     scoring = jax.jit(make_loglikelihood(config, greedy=True))
     ((values, greedy),) = np.moveaxis(scoring(alone(llama[0].params), tokens, start, target), -1, 1)
     np.testing.assert_allclose(np.exp(values).sum(), 1, rtol=1e-5)
