@@ -16,10 +16,10 @@ import numpy as np
 import optax
 
 from evojax_merge.documents.files import write_whole
-from evojax_merge.params.types import Array, Bool, Float, PRNGKey
+from evojax_merge.params.types import Array, Bool, Float, Int, PRNGKey
 from experiments.search.recorded.records import Record
 
-MEMBERS, HIDDEN = 3, 128
+MEMBERS, HIDDEN = 2, 96
 STEPS, BATCH = 2_000, 256
 RATE, DECAY = 3e-3, 1e-2
 
@@ -55,10 +55,19 @@ def scaled(model: ItemModel, genotypes: Float[Array, "pop dims"]) -> Float[Array
     return 2 * (genotypes - model.lower) / (model.upper - model.lower) - 1
 
 
-def probabilities(model: ItemModel, genotypes: Float[Array, "pop dims"]) -> Float[Array, "pop items"]:
+def probabilities(
+    model: ItemModel, genotypes: Float[Array, "pop dims"]
+) -> Float[Array, "pop items"]:
     """The probability that each candidate solves each item."""
     logits = jax.vmap(_logits, in_axes=(0, None))(model.networks, scaled(model, genotypes))
     return jax.nn.sigmoid(logits).mean(axis=0)
+
+
+def taken(model: ItemModel, rows: Int[Array, " rows"]) -> ItemModel:
+    """The model of some of the items."""
+    networks = model.networks
+    last, bias = networks.last[..., rows], networks.last_bias[..., rows]
+    return model._replace(networks=networks._replace(last=last, last_bias=bias))
 
 
 def held_out(record: Record) -> Bool[np.ndarray, " pop"]:
@@ -81,8 +90,14 @@ def fit(record: Record, seed: int = 0, steps: int = STEPS) -> ItemModel:
     inputs = scaled(model, jnp.asarray(record.genotypes[rows], jnp.float32))
     keys = jax.random.split(key_fit, MEMBERS)
     fitted = [
-        _fit(jax.tree.map(lambda leaf, place=place: leaf[place], networks), key, inputs, results,
-             measured, steps)
+        _fit(
+            jax.tree.map(lambda leaf, place=place: leaf[place], networks),
+            key,
+            inputs,
+            results,
+            measured,
+            steps,
+        )
         for place, key in enumerate(keys)
     ]
     return model._replace(networks=jax.tree.map(lambda *leaves: jnp.stack(leaves), *fitted))

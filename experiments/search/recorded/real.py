@@ -44,6 +44,7 @@ class Real:
         space: The space that is searched.
         searched: How many items drive a search; the others are held out.
         items: The number of items.
+        tasks: The number of tasks.
     """
 
     def __init__(self, overrides: tuple[str, ...]) -> None:
@@ -57,6 +58,7 @@ class Real:
         self.searched = sum(len(group.rows) for group in self._groups)
         self._groups += _groups(setup.bound, held_out[0])
         self.items = sum(len(group.rows) for group in self._groups)
+        self.tasks = len(parts_of(setup.bound["search"])) or 1
         (stage,) = setup.stages
         setup.load(Path("runs"), print)
         self.space = stage.space

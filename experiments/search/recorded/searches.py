@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.config import build, compose
@@ -54,25 +53,79 @@ class Items:
         return self._count
 
 
+class Searcher:
+    """A strategy that searches for many seeds at once; each of its programs is compiled once.
+
+    Args:
+        strategy: The strategy.
+
+    Raises:
+        ValueError: The strategy needs more of a search than its scores.
+
+    Attributes:
+        strategy: The strategy.
+        begin: Makes the states of the seeds from their keys.
+        ask: Gives from the states the keys of `tell`, the populations, and the states after it.
+        tell: Gives the states after the populations were scored (see `search.loop.step`).
+        recommend: Gives the mean of each distribution, or the best genotype that was seen.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        if strategy.hears != "fitness" or strategy.follows_gradients or strategy.scores_itself:
+            raise ValueError(
+                f"{strategy.name} needs more than scores; compare it on the real models"
+            )
+
+        def ask(state: EvolutionState) -> Any:
+            key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
+            population, asked = strategy.ask(key_ask, state.strategy)
+            return key_tell, population, state._replace(strategy=asked)
+
+        def tell(key: Any, population: Any, fitness: Any, assured: Any, state: Any) -> Any:
+            return EvolutionState(
+                state.generation + 1,
+                state.key,
+                strategy.tell(key, population, fitness, state.strategy),
+                update_archive(state.archive, population, assured),
+            )
+
+        def recommend(state: EvolutionState) -> Any:
+            found = strategy.recommend(state.strategy)
+            return state.archive.genotypes[0] if found is None else found
+
+        self.strategy = strategy
+        self.begin = jax.jit(jax.vmap(lambda key: init_state(strategy, key, 1)))
+        self.ask, self.tell = jax.jit(jax.vmap(ask)), jax.jit(jax.vmap(tell))
+        self.recommend = jax.jit(jax.vmap(recommend))
+
+
 class Contestant(NamedTuple):
     """A strategy with its savers."""
 
-    strategy: Strategy
+    searcher: Searcher
     savers: Savers
 
 
-def contestant(overrides: Sequence[str], setting: Setting) -> Contestant:
+def contestant(
+    overrides: Sequence[str], setting: Setting, known: dict[str, Searcher] | None = None
+) -> Contestant:
     """What overrides of a configuration compose for a setting.
+
+    Args:
+        overrides: The first chooses the strategy, the others what else there is.
+        setting: The bounds, the start and the number of items.
+        known: The searchers of the same bounds by the first override, to which this one is added.
 
     Raises:
         ValueError: The strategy or a saver does not fit.
     """
     experiment = build(compose(["+experiment=digits", *overrides]))
-    strategy = make_strategy(experiment.strategy, setting)
-    if strategy.hears != "fitness" or strategy.follows_gradients or strategy.scores_itself:
-        raise ValueError(f"{strategy.name} needs more than results; compare it on the real models")
-    savers = fitting(experiment.savers, Items(setting.items or 0), strategy)
-    return Contestant(strategy, savers)
+    known = {} if known is None else known
+    if overrides[0] not in known:
+        known[overrides[0]] = Searcher(make_strategy(experiment.strategy, setting))
+    searcher = known[overrides[0]]
+    savers = fitting(experiment.savers, Items(setting.items or 0), searcher.strategy)
+    return Contestant(searcher, savers)
 
 
 class Standing(NamedTuple):
@@ -93,7 +146,8 @@ def search(
     contestant: Contestant, landscape: Landscape, seeds: Sequence[int]
 ) -> Iterator[Standing]:
     """Search without an end, a generation of every seed at a time."""
-    strategy, savers = contestant
+    searcher, savers = contestant
+    strategy = searcher.strategy
     count = landscape.setting.items or 0
     results: list[np.ndarray] = []
 
@@ -104,21 +158,23 @@ def search(
 
         return Scorer(make_rule(_seeded(savers, seed), Items(count), strategy), measure, count)
 
-    scorers = [scorer(place, seed) for place, seed in enumerate(seeds)]
+    def whole(place: int) -> Evaluation:  # what a scorer without savers gives, sooner
+        return Evaluation(results[0][place], np.zeros(strategy.population_size, np.float32))
+
+    scorers = [scorer(place, seed) for place, seed in enumerate(seeds)] if savers.partial else None
     places = np.arange(strategy.population_size, dtype=np.float32)[:, None]
-    ask, tell, recommend = _programs(strategy)
-    state = _begin(strategy, seeds)
+    state = searcher.begin(jax.vmap(jax.random.key)(np.asarray(seeds)))
     items = np.zeros(len(seeds), np.int64)
     for generation in range(1, 2**31):
-        keys, population, state = ask(state)
+        keys, population, state = searcher.ask(state)
         results[:] = [landscape.results(np.asarray(population))]
-        told = [one(places) for one in scorers]
+        told = [one(places) for one in scorers] if scorers else list(map(whole, range(len(seeds))))
         fitness, assured = (
             np.stack([getattr(one, name) for one in told]) for name in ("fitness", "assured")
         )
         items += [int(one.item_evaluations.sum()) for one in told]
-        state = tell(keys, population, fitness, assured, state)
-        genotypes = np.asarray(recommend(state))
+        state = searcher.tell(keys, population, fitness, assured, state)
+        genotypes = np.asarray(searcher.recommend(state))
         yield Standing(generation * strategy.population_size, items.copy(), genotypes)
 
 
@@ -126,34 +182,3 @@ def _seeded(savers: Savers, seed: int) -> Savers:
     """The same savers with other draws."""
     own = {name: given | {"seed": seed} for name, given in savers.partial.items()}
     return dataclasses.replace(savers, **own)
-
-
-def _begin(strategy: Strategy, seeds: Sequence[int]) -> EvolutionState:
-    keys = jax.vmap(jax.random.key)(np.asarray(seeds))
-    return jax.jit(jax.vmap(lambda key: init_state(strategy, key, 1)))(keys)
-
-
-def _programs(strategy: Strategy) -> tuple[Any, Any, Any]:
-    """Asking, telling and recommending, for all seeds at once (see `search.loop.step`)."""
-
-    def ask(state: EvolutionState) -> Any:
-        key_ask, key_tell = jax.random.split(jax.random.fold_in(state.key, state.generation))
-        population, asked = strategy.ask(key_ask, state.strategy)
-        return key_tell, population, state._replace(strategy=asked)
-
-    def tell(key: Any, population: Any, fitness: Any, assured: Any, state: EvolutionState) -> Any:
-        return EvolutionState(
-            state.generation + 1,
-            state.key,
-            strategy.tell(key, population, fitness, state.strategy),
-            update_archive(state.archive, population, assured),
-        )
-
-    def recommend(state: EvolutionState) -> Any:
-        found = strategy.recommend(state.strategy)
-        return state.archive.genotypes[0] if found is None else jnp.asarray(found)
-
-    ask_all, tell_all, recommend_all = (
-        jax.jit(jax.vmap(one)) for one in (ask, tell, recommend)
-    )
-    return ask_all, tell_all, recommend_all

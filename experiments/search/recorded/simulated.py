@@ -11,7 +11,6 @@ candidates of one shard answer differently.
     cosines.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from evojax_merge.params.types import Array, Bool, Float, Int, PRNGKey
 from evojax_merge.strategies import Setting
-from experiments.search.recorded.item_model import ItemModel, held_out, probabilities, scaled
+from experiments.search.recorded.item_model import ItemModel, held_out, probabilities, scaled, taken
 from experiments.search.recorded.records import Record
 from experiments.search.recorded.searches import Populations
 
@@ -70,10 +69,10 @@ def field_values(field: Field, inputs: Float[Array, "pop dims"]) -> Float[Array,
 
 
 def solved(
-    model: ItemModel, field: Field, genotypes: Float[Array, "pop dims"], rows: Int[Array, " items"]
+    model: ItemModel, field: Field, genotypes: Float[Array, "pop dims"]
 ) -> Bool[Array, "pop items"]:
-    """Which of some items candidates solve."""
-    likely = probabilities(model, genotypes)[:, rows]
+    """Which items candidates solve."""
+    likely = probabilities(model, genotypes)
     return jax.scipy.special.ndtr(field_values(field, scaled(model, genotypes))) < likely
 
 
@@ -105,15 +104,15 @@ class Simulated:
         fields = jax.vmap(lambda key: make_field(jax.random.fold_in(key, 1), dims, items, scale))(
             keys
         )
-        own = jax.vmap(functools.partial(solved, model))
-        self._results = jax.jit(lambda populations: own(fields, populations, jnp.asarray(rows)))
-        self._scores = jax.jit(
-            lambda genotypes: probabilities(model, genotypes)[:, searched:].mean(axis=1)
-        )
+        own = jax.vmap(lambda rows: taken(model, rows))(jnp.asarray(rows))
+        self._own = own, fields
+        self._results = jax.jit(jax.vmap(solved))
+        held_out = taken(model, jnp.arange(searched, record.items))
+        self._scores = jax.jit(lambda genotypes: probabilities(held_out, genotypes).mean(axis=1))
 
     def results(self, populations: Populations) -> Float[np.ndarray, "seeds pop items"]:
         """Whether each candidate solves each item of its seed."""
-        return np.asarray(self._results(populations), np.float32)
+        return np.asarray(self._results(*self._own, populations), np.float32)
 
     def scores(self, genotypes: Float[np.ndarray, "seeds dims"]) -> Float[np.ndarray, " seeds"]:
         """The expected accuracy on the held-out items, without noise."""
@@ -128,10 +127,12 @@ def choose_items(searched: int, items: int, seeds: Sequence[int]) -> Int[np.ndar
     """
     if items > searched:
         raise ValueError(f"{items} items are asked for, and {searched} search items are recorded")
-    return np.stack([
-        np.sort(np.random.default_rng((seed, 2)).choice(searched, items, replace=False))
-        for seed in seeds
-    ])
+    return np.stack(
+        [
+            np.sort(np.random.default_rng((seed, 2)).choice(searched, items, replace=False))
+            for seed in seeds
+        ]
+    )
 
 
 class Differing(NamedTuple):
@@ -176,11 +177,11 @@ def differing(model: ItemModel, record: Record, seed: int = 0) -> Differing:
     differ = record.results[first] != record.results[second]
     ends = [jnp.asarray(record.genotypes[each], jnp.float32) for each in (first, second)]
     gap = scaled(model, ends[0]) - scaled(model, ends[1])
-    items = jnp.arange(record.searched)
+    own = taken(model, jnp.arange(record.searched))
     simulated = []
     for scale in SCALES:
         field = make_field(jax.random.key(seed), gap.shape[1], record.searched, scale)
-        one, other = (np.asarray(solved(model, field, end, items)) for end in ends)
+        one, other = (np.asarray(solved(own, field, end)) for end in ends)
         simulated.append(((one != other) & met).sum(1) / met.sum(1))
     return Differing(
         np.asarray(jnp.linalg.norm(gap, axis=1)) / np.sqrt(gap.shape[1]),
