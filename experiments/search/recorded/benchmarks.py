@@ -29,6 +29,6 @@ BENCHMARKS: dict[str, Benchmark] = {
     "digits_8": Benchmark(("+experiment=digits", "operator=dare_ties")),
     "clip_15": Benchmark((CLIP,), 0.5, 6_000),
     "clip_48": Benchmark((CLIP, KINDS), 0.5, 8_000),
-    "clip_wide": Benchmark((CLIP, MATRICES, "operator=dare_ties"), 0.5, 6_000),
+    "clip_216": Benchmark((CLIP, MATRICES, "operator=dare_ties"), 0.5, 6_000),
     "quickstart": Benchmark(("+experiment=quickstart",), 0.125, 5_000),
 }
