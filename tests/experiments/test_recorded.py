@@ -13,6 +13,7 @@ from evojax_merge.savers import Scorer, make_rule
 from evojax_merge.search.loop import init_state, step
 from evojax_merge.strategies import Setting
 from experiments.search.recorded import item_model
+from experiments.search.recorded import record as record_module
 from experiments.search.recorded.compare import Cell, at_budgets, table
 from experiments.search.recorded.contestants import overrides
 from experiments.search.recorded.item_model import fit, held_out, probabilities
@@ -28,7 +29,7 @@ from experiments.search.recorded.simulated import (
 )
 
 DIMS, SEARCHED, ITEMS = 3, 40, 60
-BOUNDS = [np.zeros(DIMS, np.float32), np.full(DIMS, 2, np.float32), np.ones(DIMS, np.float32)]
+BOUNDS = (np.zeros(DIMS, np.float32), np.full(DIMS, 2, np.float32), np.ones(DIMS, np.float32))
 HARD = np.random.default_rng(0).uniform(0.1, 1.4, ITEMS)
 TARGET = 1.5
 
@@ -109,27 +110,23 @@ def test_results_stand_where_they_were_measured(record: Record) -> None:
     assert met.mean() == 0.75
 
 
-def test_what_was_recorded_is_not_measured_again(tmp_path: Path) -> None:
+def test_what_was_recorded_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_module, "STRATEGIES", ("snes",))
     first, again = (Recorder(Measured(), tmp_path, 0.8) for _ in range(2))  # type: ignore[arg-type]
     for recorder in (first, again):
-        for _ in designs(recorder, 1000):
+        for _ in designs(recorder, 500):
             pass
     names = [shard.design for shard in first.shards]
-    assert names.count("uniform") == 4
-    assert {"cma_es", "differential_evolution"} <= set(names)
+    assert (names.count("uniform"), names.count("around")) == (2, 1)
+    assert sum(len(shard.genotypes) for shard in first.shards if shard.design == "snes") >= 350
+    np.testing.assert_array_equal(np.unique(first.shards[-1].seeds), SEEDS)
     assert first.real.measured == sum(len(shard.genotypes) for shard in first.shards)  # type: ignore[attr-defined]
     assert again.real.measured == 0  # type: ignore[attr-defined]
     for one, other in zip(first.shards, again.shards, strict=True):
         np.testing.assert_array_equal(one.genotypes, other.genotypes)
         np.testing.assert_array_equal(one.results, other.results)
-
-
-def test_seeds_of_a_recorded_search_are_those_of_its_candidates(tmp_path: Path) -> None:
-    recorder = Recorder(Measured(), tmp_path, 0.8)  # type: ignore[arg-type]
-    for _ in designs(recorder, 100):
-        pass
-    shard = recorder.shards[-1]
-    np.testing.assert_array_equal(np.unique(shard.seeds), SEEDS)
 
 
 def test_the_model_predicts_candidates_that_it_was_not_fitted_to(
@@ -190,7 +187,8 @@ def test_items_of_a_seed_are_distinct_and_its_own() -> None:
         choose_items(SEARCHED, 41, [0])
 
 
-@pytest.mark.parametrize("name", ["cr_fm_nes", "cr_fm_nes + minibatch", "coordinate"])
+@pytest.mark.few(1)
+@pytest.mark.parametrize("name", ["snes + minibatch", "cr_fm_nes", "coordinate"])
 def test_searches_of_many_seeds_are_those_of_each(name: str) -> None:
     landscape = Toy()
     chosen = overrides(name, 64 if "minibatch" in name else SEARCHED)
@@ -224,7 +222,7 @@ def _alone(one: Contestant, chosen: Sequence[str], seed: int, generations: int):
 
 
 def test_scores_are_those_within_each_budget() -> None:
-    scores = at_budgets(Toy(), "cr_fm_nes", [0, 1], (1, 20, 200))
+    scores = at_budgets(Toy(), "snes", [0, 1], (1, 20, 200))
     np.testing.assert_allclose(scores[:, 0], Toy().scores(BOUNDS[2][None])[0])  # not yet begun
     assert (scores[:, 2] > scores[:, 0]).all()
 

@@ -185,6 +185,14 @@ def main() -> None:
     for benchmark in options.benchmarks or there:
         found = cells(benchmark, options.names, options.items, options.seeds, options.out)
         console.print(table(found))
+    save_all(options.out)
+
+
+def save_all(folder: Path) -> None:
+    """All cells that are kept, in one file, a line each."""
+    kept = [path for name in BENCHMARKS for path in sorted(folder.glob(f"{name}_*_*.json"))]
+    lines = [json.dumps(Cell(*json.loads(path.read_text()))._asdict()) for path in kept]
+    (records.FOLDER.parent / "compared.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
 if __name__ == "__main__":

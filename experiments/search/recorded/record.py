@@ -156,8 +156,8 @@ def main() -> None:
     for line in designs(recorder, chosen.candidates):
         if len(recorder.shards) % 20 == 0:
             print(options.name, line, flush=True)
-    bounds = [np.asarray(x, np.float32) for x in (real.space.lower, real.space.upper)]
-    bounds.append(np.asarray(real.space.start, np.float32))
+    space = real.space
+    bounds = tuple(np.asarray(x, np.float32) for x in (space.lower, space.upper, space.start))
     record = joined(recorder.shards, chosen.overrides, bounds, real.searched, real.items)
     path = FOLDER / f"{options.name}.npz"
     record.save(path)

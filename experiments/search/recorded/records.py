@@ -118,7 +118,7 @@ def load(name: str, folder: Path = FOLDER) -> Record:
 def joined(
     shards: Sequence[Shard],
     overrides: tuple[str, ...],
-    bounds: Sequence[Float[np.ndarray, " dims"]],
+    bounds: tuple[Float[np.ndarray, " dims"], ...],
     searched: int,
     items: int,
 ) -> Record:
@@ -138,9 +138,12 @@ def joined(
     for place, (shard, end) in enumerate(zip(shards, np.cumsum(sizes), strict=True)):
         measured[place, shard.rows] = True
         results[end - len(shard.genotypes) : end, shard.rows] = shard.results
+    lower, upper, start = bounds
     return Record(
         overrides,
-        *bounds,
+        lower,
+        upper,
+        start,
         searched,
         names,
         np.concatenate([shard.genotypes for shard in shards]).astype(np.float16),

@@ -124,7 +124,8 @@ def contestant(
     if overrides[0] not in known:
         known[overrides[0]] = Searcher(make_strategy(experiment.strategy, setting))
     searcher = known[overrides[0]]
-    savers = fitting(experiment.savers, Items(setting.items or 0), searcher.strategy)
+    task: Any = Items(setting.items or 0)
+    savers = fitting(experiment.savers, task, searcher.strategy)
     return Contestant(searcher, savers)
 
 
@@ -149,6 +150,7 @@ def search(
     searcher, savers = contestant
     strategy = searcher.strategy
     count = landscape.setting.items or 0
+    task: Any = Items(count)
     results: list[np.ndarray] = []
 
     def scorer(place: int, seed: int) -> Scorer:
@@ -156,13 +158,13 @@ def search(
             found = results[0][place][np.ix_(candidates[:, 0].astype(int), rows)]
             return Evaluation(found, np.zeros(len(found), np.float32))
 
-        return Scorer(make_rule(_seeded(savers, seed), Items(count), strategy), measure, count)
+        return Scorer(make_rule(_seeded(savers, seed), task, strategy), measure, count)
 
     def whole(place: int) -> Evaluation:  # what a scorer without savers gives, sooner
         return Evaluation(results[0][place], np.zeros(strategy.population_size, np.float32))
 
     scorers = [scorer(place, seed) for place, seed in enumerate(seeds)] if savers.partial else None
-    places = np.arange(strategy.population_size, dtype=np.float32)[:, None]
+    places: Any = np.arange(strategy.population_size, dtype=np.float32)[:, None]
     state = searcher.begin(jax.vmap(jax.random.key)(np.asarray(seeds)))
     items = np.zeros(len(seeds), np.int64)
     for generation in range(1, 2**31):
@@ -180,5 +182,5 @@ def search(
 
 def _seeded(savers: Savers, seed: int) -> Savers:
     """The same savers with other draws."""
-    own = {name: given | {"seed": seed} for name, given in savers.partial.items()}
+    own: dict[str, Any] = {name: given | {"seed": seed} for name, given in savers.partial.items()}
     return dataclasses.replace(savers, **own)

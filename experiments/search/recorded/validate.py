@@ -154,15 +154,14 @@ def pairs(name: str, found: Differing) -> Table:
     return shown
 
 
-def searches(
+def real_searches(
     name: str, names: Sequence[str], seeds: int, folder: Path
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Real and simulated scores ``[seeds, budgets]`` of each contestant."""
-    record, model, scale = prepared(name, folder)
+) -> dict[str, np.ndarray]:
+    """The scores ``[seeds, budgets]`` of each contestant on the real models."""
     real: Real | None = None
-    found, simulated = {}, {}
+    found = {}
     for one in names:
-        path = folder / f"{name}_{ITEMS}_{one.replace(' ', '_')}_{seeds}_real.json"
+        path = folder / f"real_{name}_{ITEMS}_{one.replace(' ', '_')}_{seeds}.json"
         if not path.exists():
             real = real or Real(BENCHMARKS[name].overrides)
             landscape = RealSearches(real, ITEMS, range(seeds))
@@ -170,9 +169,7 @@ def searches(
             path.write_text(json.dumps(scores.tolist()) + "\n")
             print(name, one, scores.mean(0).round(4), flush=True)
         found[one] = np.array(json.loads(path.read_text()))
-        own = Simulated(model, record, scale, ITEMS, range(SIMULATED))
-        simulated[one] = at_budgets(own, one, range(SIMULATED), BUDGETS)
-    return found, simulated
+    return found
 
 
 def against(name: str, real: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> Table:
@@ -216,14 +213,18 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=170)
     for name in options.benchmarks:
-        record, model, _ = prepared(name, options.out)
+        record, model, scale = prepared(name, options.out)
         likely = predicted(model, record)
         console.print(predictions(name, record, likely))
         console.print(calibration(name, record, likely))
         console.print(pairs(name, differing(model, record)))
         if options.searches:
-            both = searches(name, options.names, options.seeds, options.out)
-            console.print(against(name, *both))
+            found = real_searches(name, options.names, options.seeds, options.out)
+            own = Simulated(model, record, scale, ITEMS, range(SIMULATED))
+            simulated = {
+                one: at_budgets(own, one, range(SIMULATED), BUDGETS) for one in options.names
+            }
+            console.print(against(name, found, simulated))
 
 
 def predicted(model: ItemModel, record: Record) -> Float[np.ndarray, "pop items"]:
