@@ -127,7 +127,7 @@ def calibration(name: str, record: Record, likely: np.ndarray) -> Table:
     said, did = likely[out][met], record.results[out][met]
     shown = Table("probability", "results", "mean, %", "solved, %", title=f"{name}: calibration")
     for low, high in itertools.pairwise(EDGES):
-        inside = (said >= low) & (said < high)
+        inside = (said >= low) & ((said < high) | (high == EDGES[-1]))
         shown.add_row(
             f"{low:g} – {high:g}",
             f"{inside.mean():.1%}",
