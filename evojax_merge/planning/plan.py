@@ -283,14 +283,13 @@ def _planned(
             chunk_seconds += share * counted[key].seconds
         _note(notes, done, figures, share)
     programs += counted.values()
-    population, evaluations = stage.strategy.population_size, stage.evaluations
+    population = stage.strategy.population_size
     turns = math.ceil(population / (groups * work.chunk))
-    generations = math.ceil(evaluations / population)
     return SearchPlan(
         name=stage.name,
         space=stage.space.describe(),
         population=population,
-        evaluations=evaluations,
+        evaluations=stage.candidates,
         items=round(share * len(outlined.tasks["search"])),
         parameters=work.parameters,
         dtype=work.dtype.name,
@@ -307,7 +306,7 @@ def _planned(
         batches=given,
         programs=tuple(programs),
         seconds_per_chunk=chunk_seconds,
-        seconds=generations * turns * chunk_seconds,
+        seconds=stage.generations * turns * chunk_seconds,
         least_model=least,
     )
 

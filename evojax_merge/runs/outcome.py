@@ -293,7 +293,7 @@ class Outcome:
                         int(stage.space.dims),
                         stage.strategy.title,
                         int(stage.strategy.population_size),
-                        stage.evaluations,
+                        stage.candidates,
                         measure_of(stage, task),
                     )
                     for name, stage in every.items()

@@ -68,7 +68,7 @@ class Searcher:
         Raises:
             ValueError: No candidate had a finite score.
         """
-        generations = -(-stage.evaluations // stage.strategy.population_size)
+        generations = stage.generations
         strategy, score_fn, resume = pair(
             problem, stage.strategy, stage.savers, self.interruption.agreed
         )

@@ -94,8 +94,7 @@ def finalists(name: str) -> str:
 
 def generations_of(setup: Setup, stage: Stage) -> int:
     """How many generations a search has, at most."""
-    population = stage.strategy.population_size
-    found = math.ceil(stage.evaluations / population)
+    population, found = stage.strategy.population_size, stage.generations
     if (most := setup.experiment.budget.item_evaluations) is not None:
         found = min(found, math.ceil(most / (population * items_of(setup.bound["search"], stage))))
     return max(found, 1)

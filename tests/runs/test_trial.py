@@ -32,6 +32,12 @@ def test_a_dry_run_names_all_steps_and_leaves_nothing(tmp_path, monkeypatch, cap
     assert entries(tmp_path) == {str(scratch)}
 
 
+def test_a_budget_that_is_rounded_up_is_said_first(capsys):
+    main(["evolve", "--dry-run", *DIGITS, "search.evaluations=12"])
+    first = capsys.readouterr().out.partition("1 × cpu")[0]
+    assert "16 evaluations of 539 items (12 rounded up to whole generations of 8)" in first
+
+
 def test_in_python_a_trial_has_the_numbers():
     trial = api.dry_run([*DIGITS, "baselines.random_search=false"])
     (timing,) = trial.timings
