@@ -26,6 +26,7 @@ from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.search.lock import LockedError, locked
 
 CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
+CHECKPOINTS = "checkpoints"
 
 
 def directory_of_all(directory: str | Path) -> Path:
@@ -128,26 +129,49 @@ def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:
     hosts.compare("code", told, "All hosts must read the same code of your own")
     if not hosts.is_first():
         return
-    if not force and any((directory / "checkpoints").glob("*/[0-9]*")):  # something was measured
+    if not force and _was_measured(directory):
         check_own_code(directory, code)
     keep_own_code(directory, code)
 
 
 @contextlib.contextmanager
 def kept_once_begun(directory: Path) -> Iterator[None]:
-    """Remove a directory that was not there, or empty, if the block fails before a search."""
+    """Remove a directory that was not there, or empty, if the block fails before a search.
+
+    What is refused in the first generation of a search, as a measure that does not work, leaves
+    nothing either. Folders above that were made for it go with it.
+    """
     if not hosts.is_first():
         yield
         return
     new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    with without_empty_parents(directory):
+        try:
+            yield
+        except LockedError:  # of whoever was faster
+            raise
+        except BaseException as error:
+            refused = isinstance(error, ValueError | OSError) and not _was_measured(directory)
+            if new and (refused or not (directory / CHECKPOINTS).exists()):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def without_empty_parents(directory: Path) -> Iterator[None]:
+    """Remove the folders above a directory that were not there, if they are empty afterwards."""
+    absent = [folder for folder in directory.parents if not folder.exists()]
     try:
         yield
-    except LockedError:  # of whoever was faster
-        raise
-    except BaseException:
-        if new and not (directory / "checkpoints").exists():
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # of a folder that is not empty, as those above it
+            for folder in absent:
+                folder.rmdir()
+
+
+def _was_measured(directory: Path) -> bool:
+    """Whether a generation of a search was saved."""
+    return any((directory / CHECKPOINTS).glob("*/[0-9]*"))
 
 
 def started_from(config: DictConfig) -> Path:
