@@ -23,10 +23,8 @@ from evojax_merge.config import (
 )
 from evojax_merge.documents.files import naming, write_whole
 from evojax_merge.documents.log import keeping_log, note
+from evojax_merge.report.run_files import CHECKPOINTS, CONFIG_FILE, LOG_FILE, OVERRIDES_FILE
 from evojax_merge.search.lock import LockedError, locked
-
-CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
-CHECKPOINTS = "checkpoints"
 
 
 def directory_of_all(directory: str | Path) -> Path:

@@ -8,9 +8,8 @@ from rich.table import Table
 from evojax_merge.documents.terminal import cell, say, show
 from evojax_merge.report.jobs import counted, look_at, shared
 from evojax_merge.report.progress import duration
+from evojax_merge.report.run_files import CONFIG_FILE, neither
 from evojax_merge.report.standing import Standing
-
-CONFIG_FILE = "config.yaml"
 
 
 def run(console: Console, *, directory: Path) -> None:
@@ -31,10 +30,7 @@ def run(console: Console, *, directory: Path) -> None:
         _sweep(directory, console)
         return
     if not (directory / CONFIG_FILE).is_file():
-        raise ValueError(
-            f"{directory}: holds neither a run ({CONFIG_FILE}) nor a sweep (sweep.yaml); give the "
-            "directory of one"
-        )
+        raise ValueError(neither(directory))
     standing = Standing.of(directory)
     for line in standing.lines():
         say(console, line)

@@ -20,12 +20,10 @@ from evojax_merge.recipes.weights import KIND as WEIGHTS
 from evojax_merge.report.coefficients import recipe_tables
 from evojax_merge.report.progress import duration
 from evojax_merge.report.results import choice_line, load_results, results_table
+from evojax_merge.report.run_files import CONFIG_FILE, EXPORT, HISTORY_FILE, RESULTS_FILE
 from evojax_merge.report.status import FINISHED, RUNNING, Status, read_status
 from evojax_merge.search.history import read_history
 from evojax_merge.search.lock import holder
-
-CONFIG_FILE = "config.yaml"
-RESULTS, HISTORY, EXPORT = "results.json", "history.jsonl", "export"
 
 _FRESH = 60.0
 """The seconds within which a status counts where nobody can tell who holds the directory."""
@@ -56,13 +54,13 @@ class Standing:
         """
         status, by = read_status(directory), holder(directory)
         age = math.inf if status is None else time.time() - status.written
-        done = (directory / RESULTS).is_file() and (directory / RECIPE_FILE).is_file()
+        done = (directory / RESULTS_FILE).is_file() and (directory / RECIPE_FILE).is_file()
         if by is not None:
             return cls(directory, "running", f"by {by}", status)
         if status is None:
             if done:
                 return cls(directory, "finished", "", None)
-            begun = (directory / HISTORY).is_file()
+            begun = (directory / HISTORY_FILE).is_file()
             return cls(directory, "interrupted" if begun else "not begun", "", None)
         if status.state == FINISHED:
             return cls(directory, "finished", f"after {duration(status.elapsed)}", status)
@@ -96,8 +94,8 @@ class Standing:
 
     def tables(self) -> Iterator[RenderableType]:
         """The results, as far as there are some, and the coefficients of the best merge."""
-        if (self.directory / RESULTS).is_file():
-            results = load_results(self.directory / RESULTS)
+        if (self.directory / RESULTS_FILE).is_file():
+            results = load_results(self.directory / RESULTS_FILE)
             final = [one for one in results if one.split == results[0].split]
             yield results_table(final, self.directory.name)
         if (recipe := self.recipe) is not None:
@@ -107,8 +105,8 @@ class Standing:
 
     def remarks(self) -> Iterator[str]:
         """What a reader of the results must know."""
-        if (self.directory / RESULTS).is_file():
-            results = load_results(self.directory / RESULTS)
+        if (self.directory / RESULTS_FILE).is_file():
+            results = load_results(self.directory / RESULTS_FILE)
             line = choice_line([one for one in results if one.split == results[0].split])
             if line:
                 yield line
@@ -128,7 +126,7 @@ class Standing:
 
     def _best_of_history(self) -> Iterator[str]:
         best: dict[str, tuple[float, int, int]] = {}
-        for row in read_history(self.directory / HISTORY):
+        for row in read_history(self.directory / HISTORY_FILE):
             fitness = -math.inf if row["fitness"] is None else row["fitness"]
             highest, _, count = best.get(row["search"], (-math.inf, 0, 0))
             best[row["search"]] = (max(highest, fitness), row["generation"] + 1, count + 1)

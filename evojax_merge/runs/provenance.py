@@ -19,8 +19,7 @@ from evojax_merge import hosts
 from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import naming, read_text, write_whole
 from evojax_merge.documents.json_text import load_object
-
-FILE = "provenance.json"
+from evojax_merge.report.run_files import PROVENANCE_FILE
 
 _SECRET = re.compile(r"(token(?![a-z])|secret|passw|credential|api.?key)", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
@@ -45,7 +44,7 @@ def recorded(directory: Path, facts: Mapping[str, Any]) -> Iterator[None]:
     if not hosts.is_first():
         yield
         return
-    file = directory / FILE
+    file = directory / PROVENANCE_FILE
     session = {
         "started": _now(),
         "ended": None,

@@ -32,9 +32,10 @@ from evojax_merge.report.results import (
     results_table,
     save_results,
 )
+from evojax_merge.report.run_files import EXPORT, RESULTS_FILE
 from evojax_merge.report.standing import commands
 from evojax_merge.report.status import StatusFile
-from evojax_merge.runs.left import EXPORT, RESULTS, Run, is_finished, read_run
+from evojax_merge.runs.left import Run, is_finished, read_run
 from evojax_merge.runs.machine import machine
 from evojax_merge.runs.outcome import Outcome
 from evojax_merge.runs.preparation import set_up
@@ -191,7 +192,7 @@ class _Runner:
         results = outcome.compare(problem, model, {**others, EVOLVED: found}, earlier)
         members = outcome.compare_front(found, front, earlier, known)
         if hosts.is_first():
-            save_results([*results, *members], self.directory / RESULTS)
+            save_results([*results, *members], self.directory / RESULTS_FILE)
         course.compared([*results, *members])
         outcome.show(results, members)
         outcome.show_recipe(recipe)

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.api import CONFIG_FILE
 from evojax_merge.config import (
     ConfigError,
     continuing,
@@ -23,6 +22,7 @@ from evojax_merge.config.sweeping import JOB_NAME
 from evojax_merge.documents.files import irregular, links_out
 from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
+from evojax_merge.report.run_files import CONFIG_FILE
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.changing import change_jobs

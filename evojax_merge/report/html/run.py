@@ -26,6 +26,7 @@ from evojax_merge.report.results import (
     interval_text,
     noise_line,
 )
+from evojax_merge.report.run_files import neither
 from evojax_merge.sources.reference import Ingredient
 
 EVOLVED = "evolved"
@@ -54,10 +55,7 @@ def write_report(directory: Path, *, finished: bool = False) -> Path:
     """
     kept = read_run(directory, finished)
     if not kept.config_text:
-        raise ValueError(
-            f"{directory}: holds neither a run (config.yaml) nor a sweep (sweep.yaml); give the "
-            "directory of one"
-        )
+        raise ValueError(neither(directory))
     return write_page("run.html.jinja", directory, **content(kept))
 
 

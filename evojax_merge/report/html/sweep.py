@@ -10,11 +10,12 @@ from evojax_merge.fitness.base import Measure
 from evojax_merge.report.html.bars import Bar, bars_of
 from evojax_merge.report.html.going_on import Command, command, place_of
 from evojax_merge.report.html.kept import Kept, read_run
-from evojax_merge.report.html.page import FILE, write_page
+from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.sweep_curves import Run, sweep_panels
 from evojax_merge.report.jobs import Job, counted, shared
 from evojax_merge.report.repetitions import spread
 from evojax_merge.report.results import Result, choice_line, interval_text
+from evojax_merge.report.run_files import HISTORY_FILE, REPORT_FILE
 from evojax_merge.report.settings import SEED, setting_of, swept
 
 EVOLVED = "evolved"
@@ -98,7 +99,7 @@ def write_sweep_report(directory: Path, jobs: Sequence[Job]) -> Path:
 
 def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     """What the page of a sweep shows."""
-    size = sum(_size(directory / job.name / "history.jsonl") for job in jobs)
+    size = sum(_size(directory / job.name / HISTORY_FILE) for job in jobs)
     kept = {job.name: read_run(directory / job.name, history=size <= _MOST_BYTES) for job in jobs}
     values = swept([job.overrides for job in jobs])
     settings = dict(zip((job.name for job in jobs), values, strict=True))
@@ -194,8 +195,8 @@ def _row(
     winners: Mapping[str, Result],
 ) -> JobRow:
     one = winners.get(job.name)
-    there = (directory / job.name / FILE).is_file()
-    link = "./" + urllib.parse.quote(f"{job.name}/{FILE}", errors="surrogateescape")
+    there = (directory / job.name / REPORT_FILE).is_file()
+    link = "./" + urllib.parse.quote(f"{job.name}/{REPORT_FILE}", errors="surrogateescape")
     return JobRow(
         job.name,
         link if there else "",
