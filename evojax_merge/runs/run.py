@@ -25,6 +25,7 @@ from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE
 from evojax_merge.report.course import Course, Listener
 from evojax_merge.report.front import FOLDER
+from evojax_merge.report.going_on import Command, command, place_of
 from evojax_merge.report.progress import RunProgress
 from evojax_merge.report.results import (
     Result,
@@ -33,7 +34,7 @@ from evojax_merge.report.results import (
     save_results,
 )
 from evojax_merge.report.run_files import EXPORT, RESULTS_FILE
-from evojax_merge.report.standing import commands
+from evojax_merge.report.standing import commands_of
 from evojax_merge.report.status import StatusFile
 from evojax_merge.runs.left import Run, is_finished, read_run
 from evojax_merge.runs.machine import machine
@@ -107,8 +108,10 @@ def run(
             done = _Runner(experiment, directory, console, interruption, course).run(setup)
         hosts.barrier()  # or those that write nothing would be gone before it is written
         say(console, f"everything is in {directory}; go on with")
-        for command, what in commands(directory, directory / RECIPE_FILE, finished=True):
-            say(console, f"  {command}  ({what})")
+        showing = command("show", place_of(directory, Path.cwd()))
+        following = commands_of(directory, "finished")
+        for text, purpose in [*following, Command(showing, "shows how the run stands")]:
+            say(console, f"  {text}  ({purpose})")
         return done
 
 

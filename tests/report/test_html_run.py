@@ -37,6 +37,7 @@ def report(directory, **options):
 
 
 def test_a_finished_run_is_shown_with_its_numbers_and_the_commands_to_go_on(tmp_path):
+    (tmp_path / "my run" / "export").mkdir(parents=True)
     page = report(leave_run(tmp_path / "my run"))
     for text in ("small", "finished", "japanese", "50.0 – 70.0", "40 items of the test split",
                  "marbles", "✓", "✗", "4 genes", "CMA_ES", "abababababab…", "0.56"):  # fmt: skip

@@ -10,11 +10,18 @@ from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.report.examples import Examples
+from evojax_merge.report.going_on import (
+    command,
+    commands,
+    further_commands,
+    place_of,
+    selecting,
+    trusting,
+)
 from evojax_merge.report.html.bars import bars
 from evojax_merge.report.html.curves import panels
 from evojax_merge.report.html.fronts import front_view
 from evojax_merge.report.html.gallery import gallery
-from evojax_merge.report.html.going_on import command, commands, place_of, selecting
 from evojax_merge.report.html.kept import Kept, read_run
 from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.recipes import coefficients, path_view
@@ -26,7 +33,7 @@ from evojax_merge.report.results import (
     interval_text,
     noise_line,
 )
-from evojax_merge.report.run_files import neither
+from evojax_merge.report.run_files import EXPORT, neither
 from evojax_merge.sources.reference import Ingredient
 
 EVOLVED = "evolved"
@@ -95,21 +102,28 @@ def content(kept: Kept) -> dict[str, Any]:
         "path": path_view(recipe) if isinstance(recipe, PathRecipe) else None,
         "weights": isinstance(recipe, WeightsRecipe),
         "front": front_view(kept.front, history, kept.results) if kept.front else None,
-        "select": lambda choice: selecting(place, str(choice)),
+        "select": lambda choice: selecting(place, str(choice), *trusting(config)),
         "examples": kept.examples,
         "answer_length": answer_length(kept.examples),
         "score": lambda example, answer: score_text(kept.examples, example, answer),
         "gallery": drawn,
-        "commands": commands(
-            place,
-            state=kept.state,
-            config=config,
-            overrides=kept.overrides,
-            kind=_kind(recipe),
-            has_front=kept.front is not None,
-            draws=drawn is not None,
-            splits=list(dict.fromkeys(one.split for one in kept.results)),
-        ),
+        "commands": [
+            *commands(
+                place,
+                config,
+                state=kept.state,
+                has_front=kept.front is not None,
+                is_exported=(kept.directory / EXPORT).is_dir(),
+            ),
+            *further_commands(
+                place,
+                config,
+                kept.overrides,
+                draws=drawn is not None,
+                splits=list(dict.fromkeys(one.split for one in kept.results)),
+                has_coefficients=isinstance(recipe, Recipe),
+            ),
+        ],
         "asked": command("evolve", *kept.overrides) if kept.overrides else "",
         "config": kept.config_text[:_LONGEST_CONFIG],
         "others": [one for one in kept.results if one.name == EVOLVED and one not in compared],
@@ -148,11 +162,6 @@ def _merged(recipe: Any) -> Recipe | None:
     if isinstance(recipe, PathRecipe):
         return next((one for one in recipe.pool.values() if isinstance(one, Recipe)), None)
     return None
-
-
-def _kind(recipe: Any) -> str:
-    kinds = {Recipe: "parameter", PathRecipe: "dataflow", WeightsRecipe: "weights"}
-    return kinds.get(type(recipe), "")
 
 
 class Progress(NamedTuple):
