@@ -135,7 +135,6 @@ def run(
 def _try_out(overrides: list[str], config_dir: Path | None, console: Console) -> None:
     """Say what a run would take, by one candidate that is measured."""
     config = compose(overrides, config_dir)
-    say(console, "one candidate is measured, and nothing is written", label="dry run:")
     trial = api.dry_run(config, console)
     console.quiet = not hosts.is_first()
     for line in trial.lines():

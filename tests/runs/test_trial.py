@@ -35,6 +35,7 @@ def test_a_dry_run_names_all_steps_and_leaves_nothing(tmp_path, monkeypatch, cap
 def test_a_budget_that_is_rounded_up_is_said_first(capsys):
     main(["evolve", "--dry-run", *DIGITS, "search.evaluations=12"])
     first = capsys.readouterr().out.partition("1 × cpu")[0]
+    assert first.startswith("dry run: ")
     assert "16 evaluations of 539 items (12 rounded up to whole generations of 8)" in first
 
 
@@ -55,6 +56,14 @@ def test_candidates_that_fit_together_take_the_time_of_one_turn():
     assert timing.of(Step("evolved", GENERATION, 10, 80, 100, seconds=1.0)) == 10 * 2 * 2.0 + 1.0
     assert timing.of(Step("comparing", "merge", 5, 5, 50)) == 2 * 2.0 / 2  # the second is not full
     assert timing.of(Step("plots", seconds=4.0)) == 4.0
+
+
+def test_a_dry_run_that_is_refused_says_that_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(["evolve", "--dry-run", *DIGITS, "strategy=nsga2"])
+    told = capsys.readouterr()
+    assert not told.out
+    assert len(told.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("more", [["-m", "seed=0,1"], ["--cfg", "job"], ["--gpu-each"]])
