@@ -23,6 +23,9 @@ MOST_BY_ITEM = 45
 _SAME = 1e-12
 """How far differences may lie apart, as standard deviation, and count as the same."""
 
+_LONGEST_WORD = 30
+"""The longest ``key=value`` that a table keeps on one line, in characters."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -155,9 +158,12 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     unit = "percentage points" if measure.unit == FRACTION else measure.unit
     title = f"differences between settings, {unit}; p of paired t tests over seeds, and over items"
     table = Table(title=cell(title), title_justify="left")
+    words = [word for one in comparisons for word in f"{one.setting} {one.against}".split()]
+    whole = min(max(map(len, words)), _LONGEST_WORD)
     for head in ("setting", "less"):
-        table.add_column(cell(head), overflow="fold")
-    heads = ("seeds", "difference", "95 % over seeds", "p", "p (Holm)", "95 % over items", "p")
+        table.add_column(cell(head), overflow="fold", min_width=whole)
+    heads = ("seeds", "difference", "95 % over seeds", "p (seeds)", "p (Holm)", "95 % over items",
+             "p (items)")  # fmt: skip
     for head in heads:
         table.add_column(cell(head), justify="right", overflow="fold")
     for one in comparisons:

@@ -55,7 +55,7 @@ from evojax_merge.runs.problem import (
     Problem,
 )
 from evojax_merge.runs.searcher import measure_of, random_search
-from evojax_merge.runs.setup import Stage
+from evojax_merge.runs.setup import Stage, has_random_search
 from evojax_merge.search.history import HistoryWarning, read_history
 
 IMAGES = "images"
@@ -283,7 +283,7 @@ class Outcome:
             return
         task, last = self.experiment.task, stages[-1]
         every = {stage.name: stage for stage in stages[:-1]} | {EVOLVED: last}
-        if self.experiment.baselines.random_search:
+        if has_random_search(self.experiment, last):
             every[last.random] = random_search(last.space, last)
         with self._beside(SEARCHES):
             Searches.of(

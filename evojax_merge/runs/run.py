@@ -43,7 +43,7 @@ from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
 from evojax_merge.runs.provenance import recorded
 from evojax_merge.runs.searcher import Searcher, random_search
-from evojax_merge.runs.setup import Setup, Stage
+from evojax_merge.runs.setup import Setup, Stage, has_random_search
 from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_line, steps_of
 from evojax_merge.search.interruption import Interruption, watch
 from evojax_merge.sources.evidence import FOLDER as EVIDENCE
@@ -184,7 +184,7 @@ class _Runner:
         front = outcome.keep_front(problem, found, known)
         outcome.keep_curve(found, known)
         others: dict[str, Found] = {}
-        if self.experiment.baselines.random_search:
+        if has_random_search(self.experiment, stage):
             beside = random_search(problem.space, stage)
             others[stage.random] = searcher.search(
                 stage.random, problem, beside, known, beside=True

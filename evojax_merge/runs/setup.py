@@ -61,6 +61,14 @@ class Stage:
         return self.generations * self.strategy.population_size
 
 
+def has_random_search(experiment: Experiment, stage: Stage) -> bool:
+    """Whether a random search goes beside a search: where that is asked for and is no such itself.
+
+    Both would propose the same candidates.
+    """
+    return experiment.baselines.random_search and stage.strategy.name != "RandomSearch"
+
+
 class Setup(abc.ABC):
     """The searches of an experiment, one after another.
 
@@ -110,7 +118,14 @@ class Setup(abc.ABC):
             f"{_evaluations(stage, measured(stage.savers))}"
             for stage in self.stages
         ]
-        return searches + self._unseen()
+        return searches + self._without_random_search() + self._unseen()
+
+    def _without_random_search(self) -> list[str]:
+        """A line that says so if a random search that is asked for is left out."""
+        baselines, last = self.experiment.baselines, self.stages[-1]
+        if not baselines.random_search or has_random_search(self.experiment, last):
+            return []
+        return ["the search is a random search itself, so that there is none beside it"]
 
     def _unseen(self) -> list[str]:
         """A line that says so if the merge sees pictures and the task has none."""

@@ -7,7 +7,10 @@ import pytest
 
 from evojax_merge import api
 from evojax_merge.cli import main
+from evojax_merge.config import build, compose
 from evojax_merge.report.course import GENERATION, Step
+from evojax_merge.runs.preparation import set_up
+from evojax_merge.runs.steps import steps_of
 from evojax_merge.runs.trial import Timing
 
 DIGITS = ["+experiment=digits", "search.evaluations=64", "strategy.population_size=8"]
@@ -37,6 +40,15 @@ def test_a_budget_that_is_rounded_up_is_said_first(capsys):
     first = capsys.readouterr().out.partition("1 × cpu")[0]
     assert first.startswith("dry run: ")
     assert "16 evaluations of 539 items (12 rounded up to whole generations of 8)" in first
+
+
+def test_a_random_search_has_no_other_one_beside_it():
+    options = [*DIGITS, "baselines.random_search=true"]
+    for strategy, beside in (("cma_es", True), ("random", False)):
+        setup = set_up(build(compose([*options, f"strategy={strategy}"])))
+        assert ("random_search" in [step.name for step in steps_of(setup)]) == beside
+        told = "the search is a random search itself, so that there is none beside it"
+        assert (told in setup.describe()) != beside
 
 
 def test_in_python_a_trial_has_the_numbers():
