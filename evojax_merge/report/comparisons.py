@@ -23,9 +23,6 @@ MOST_BY_ITEM = 45
 _SAME = 1e-12
 """How far differences may lie apart, as standard deviation, and count as the same."""
 
-_LONGEST_WORD = 30
-"""The longest ``key=value`` that a table keeps on one line, in characters."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
@@ -153,31 +150,25 @@ def _item_cells(one: Difference | None) -> Mapping[str, Any]:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """A table of differences between settings."""
+    """A table of differences between settings, with p-values of `Comparison`'s two tests."""
     measure = comparisons[0].measure
     unit = "percentage points" if measure.unit == FRACTION else measure.unit
-    title = f"differences between settings, {unit}; p of paired t tests over seeds, and over items"
+    title = f"differences between settings, {unit}, with 95 % intervals and p"
     table = Table(title=cell(title), title_justify="left")
-    words = [word for one in comparisons for word in f"{one.setting} {one.against}".split()]
-    whole = min(max(map(len, words)), _LONGEST_WORD)
-    for head in ("setting", "less"):
-        table.add_column(cell(head), overflow="fold", min_width=whole)
-    heads = ("seeds", "difference", "95 % over seeds", "p (seeds)", "p (Holm)", "95 % over items",
-             "p (items)")  # fmt: skip
-    for head in heads:
+    table.add_column(cell("settings"), overflow="fold")
+    for head in ("seeds", "difference", "over seeds", "over items"):
         table.add_column(cell(head), justify="right", overflow="fold")
     for one in comparisons:
-        ends = (math.nan, math.nan) if one.items is None else (one.items.low, one.items.high)
+        low, high, p_value = math.nan, math.nan, math.nan
+        if one.items is not None:
+            low, high, p_value = one.items.low, one.items.high, one.items.p_value
+        over_seeds = _ends(one.measure, one.seeds.low, one.seeds.high)
         texts = (
-            one.setting,
-            one.against,
+            f"{one.setting}\nless {one.against}",
             str(one.seeds.size),
             signed(one.measure, one.seeds.mean),
-            _ends(one.measure, one.seeds.low, one.seeds.high),
-            p_text(one.seeds.p_value),
-            p_text(one.holm),
-            _ends(one.measure, *ends),
-            p_text(math.nan if one.items is None else one.items.p_value),
+            f"{over_seeds}\np {p_text(one.seeds.p_value)} (Holm {p_text(one.holm)})",
+            f"{_ends(one.measure, low, high)}\np {p_text(p_value)}",
         )
         table.add_row(*map(cell, texts))
     return table
