@@ -94,7 +94,7 @@ class Setup(abc.ABC):
             self.bound[GALLERY] = shown
         for part in tasks_of(self.bound["search"]):
             prepared.reference.family.ability(part.request)  # refused before weights are read
-        self.measuring: Callable[..., Evaluator] = Evaluator
+        self.measuring: Callable[..., Any] = Evaluator
         self._items: tuple[Items, ...] = ()
         self._ingredients: Ingredients | None = None
         self._members: list[Model] = []
