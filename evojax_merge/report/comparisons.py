@@ -13,9 +13,10 @@ from evojax_merge.documents.terminal import cell
 from evojax_merge.fitness.base import FRACTION, Measure
 from evojax_merge.report.pairs import Difference, difference, p_text, signed
 from evojax_merge.report.repetitions import Spread, holm, spread
+from evojax_merge.report.results import EVOLVED
 from evojax_merge.report.settings import SEED
 from evojax_merge.report.summary import number
-from evojax_merge.report.sweep_rows import EVOLVED, SweepRow
+from evojax_merge.report.sweep_rows import SweepRow
 
 MOST_BY_ITEM = 45
 """How many pairs of settings are compared by item, which takes a part of a second for each."""

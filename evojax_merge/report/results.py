@@ -19,6 +19,9 @@ from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval, weighted_interval
 
+EVOLVED = "evolved"
+"""What history and results call the search of a run, and its winner."""
+
 CHOSEN = {
     "search": "the items that the search chose by",
     "validation": "the items that the winner was chosen by",

@@ -10,11 +10,9 @@ from evojax_merge.report.frames import result_row
 from evojax_merge.report.items import FILE as ITEMS
 from evojax_merge.report.items import Items, load_items
 from evojax_merge.report.jobs import kept_overrides
-from evojax_merge.report.results import Result, load_results
+from evojax_merge.report.results import EVOLVED, Result, load_results
 from evojax_merge.report.run_files import RESULTS_FILE
 from evojax_merge.report.settings import setting_of, swept
-
-EVOLVED = "evolved"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -109,8 +109,8 @@ def run(
         hosts.barrier()  # or those that write nothing would be gone before it is written
         say(console, f"everything is in {directory}; go on with")
         showing = command("show", place_of(directory, Path.cwd()))
-        following = commands_of(directory, "finished")
-        for text, purpose in [*following, Command(showing, "shows how the run stands")]:
+        every = commands_of(directory, "finished")
+        for text, purpose in [*every, Command(showing, "shows how the run stands")]:
             say(console, f"  {text}  ({purpose})")
         return done
 

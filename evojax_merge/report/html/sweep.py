@@ -14,11 +14,9 @@ from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.sweep_curves import Run, sweep_panels
 from evojax_merge.report.jobs import Job, counted, shared
 from evojax_merge.report.repetitions import spread
-from evojax_merge.report.results import Result, choice_line, interval_text
+from evojax_merge.report.results import EVOLVED, Result, choice_line, interval_text
 from evojax_merge.report.run_files import HISTORY_FILE, REPORT_FILE
 from evojax_merge.report.settings import SEED, setting_of, swept
-
-EVOLVED = "evolved"
 
 _MOST_BYTES = 200 * 2**20
 """The most bytes of all histories for which curves are drawn."""
