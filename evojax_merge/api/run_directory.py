@@ -21,7 +21,7 @@ from evojax_merge.config import (
     plain_of,
     resolved_yaml,
 )
-from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.files import write_text
 from evojax_merge.documents.log import keeping_log, note
 from evojax_merge.report.run_files import CHECKPOINTS, CONFIG_FILE, LOG_FILE, OVERRIDES_FILE
 from evojax_merge.search.lock import LockedError, locked
@@ -75,16 +75,14 @@ def keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> 
         )
     if overrides is not None and not kept.exists():
         keep_overrides(directory, overrides)  # a run that has begun has them
-    with naming(kept):
-        write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(kept, text)
 
 
 def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
     """Keep what a run was asked for in its directory, which is made if need be."""
     file = directory / OVERRIDES_FILE
     text = yaml.safe_dump(list(overrides))
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | None) -> None:
@@ -106,8 +104,7 @@ def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | No
     kept = load_config_file(directory / CONFIG_FILE, trust=True)  # of which nothing is run
     text = resolved_yaml(changed(kept, overrides, files_from).config)
     file = directory / CONFIG_FILE
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from evojax_merge import hosts
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.report.run_files import PROVENANCE_FILE
 
@@ -118,8 +118,7 @@ def _sessions(file: Path) -> list[Any]:
 
 def _write(file: Path, sessions: Sequence[Any]) -> None:
     text = json.dumps({"sessions": list(sessions)}, indent=1, ensure_ascii=False) + "\n"
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def _now() -> str:

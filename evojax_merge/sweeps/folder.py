@@ -16,7 +16,7 @@ from evojax_merge.config import ConfigError, check_own_code, keep_own_code, own_
 from evojax_merge.config.launchers import Launcher
 from evojax_merge.config.sweeping import Plan
 from evojax_merge.documents.errors import DocumentError, shown
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.schema import Closed, checked, length, read
 from evojax_merge.documents.yaml_text import load_yaml
 from evojax_merge.report.run_files import CONFIG_FILE, SWEEP_FILE
@@ -108,15 +108,15 @@ def lay_out(plan: Plan, gpu_each: bool) -> Sweep:
         check_own_code(folder, code)
         keep_own_code(folder, code)
         keep_overrides(folder, job.overrides)
-        _keep(folder / CONFIG_FILE, job.config)
-    _keep(directory / COMPOSED, plan.composed)
+        write_text(folder / CONFIG_FILE, job.config)
+    write_text(directory / COMPOSED, plan.composed)
     account: Mapping[str, Any] = {
         "jobs": jobs,
         "launcher": plan.launcher.name,
         "settings": dict(plan.launcher.settings),
         "gpu_each": gpu_each,
     }
-    _keep(
+    write_text(
         directory / SWEEP_FILE, yaml.safe_dump(dict(account), sort_keys=False, allow_unicode=True)
     )
     return Sweep(directory, tuple(jobs), plan.launcher, gpu_each)
@@ -162,8 +162,3 @@ def _inner_folder(name: str) -> str:
         return _inner(name)
     except ValueError as error:
         raise ConfigError(f"hydra.sweep.subdir is {shown(name)}; give {error}") from None
-
-
-def _keep(file: Path, text: str) -> None:
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.documents.schema import Document, length, read
 from evojax_merge.recipes.coefficients import RECIPE_FILE
@@ -86,7 +86,7 @@ class Tracking(Listener):
         identity = self._tracker.begin(run, _identity(file, name))
         text = json.dumps({"tracker": name, "identity": identity}) + "\n"
         with contextlib.suppress(OSError):  # of a full disk, which saving the search tells of
-            write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+            write_text(file, text)
 
     def _safely(self, call: Callable[[], object]) -> None:
         """Call the tracker, unless it has failed before; warn if it fails now."""
