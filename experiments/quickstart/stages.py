@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from experiments.quickstart import data
-from experiments.quickstart.data import Document, Mixture
+from experiments.quickstart.data import Document, Kind, Mixture
 from experiments.quickstart.train import Stage
 from experiments.quickstart.words import LANGUAGES, Language
 
@@ -19,51 +19,76 @@ def in_both(
 
 
 def solved_problem(
-    rng: np.random.Generator, language: Language, largest: int = data.LARGEST
+    rng: np.random.Generator,
+    language: Language,
+    largest: int = data.LARGEST,
+    kind: Kind | None = None,
 ) -> Document:
     """A word problem of the training split, with its solution."""
-    return data.solved(data.word_problem(rng, "train", language, largest))
+    return data.solved(data.word_problem(rng, "train", language, largest, kind))
 
 
-def unworded_problem(rng: np.random.Generator, language: Language, largest: int) -> Document:
+def unworded_problem(
+    rng: np.random.Generator,
+    language: Language,
+    largest: int = data.LARGEST,
+    kind: Kind | None = None,
+) -> Document:
     """A word problem of the training split, with its bare equation."""
-    return data.equation_only(data.word_problem(rng, "train", language, largest))
+    return data.equation_only(data.word_problem(rng, "train", language, largest, kind))
 
 
-GENERAL: Mixture = [
-    *in_both(0.02, data.story),
-    *in_both(0.10, data.translation),
-    *in_both(0.08, data.reading),
-    *in_both(0.05, data.more_or_fewer),
-    *in_both(0.03, data.counting),
-    (0.22, data.bare_sum),
-    (0.03, partial(data.bare_sum, largest=data.SMALL)),
-    (0.08, partial(solved_problem, language="en", largest=data.SMALL)),
-]
-"""Both languages, translation between them, sums in figures, small English word problems."""
+def general(kind: Kind | None) -> Mixture:
+    """Both languages, translation between them, sums in figures, small English word problems."""
+    return [
+        *in_both(0.02, data.story),
+        *in_both(0.10, data.translation),
+        *in_both(0.08, data.reading),
+        *in_both(0.05, data.more_or_fewer),
+        *in_both(0.03, data.counting),
+        (0.22, data.bare_sum),
+        (0.03, partial(data.bare_sum, largest=data.SMALL)),
+        (0.08, partial(solved_problem, language="en", largest=data.SMALL, kind=kind)),
+    ]
+
 
 BASE = (
     Stage(
         mixture=[
-            *GENERAL,
-            (0.06, partial(solved_problem, language="ja", largest=data.SMALL)),
+            *general("change"),
+            (0.06, partial(solved_problem, language="ja", largest=data.SMALL, kind="change")),
         ],
         steps=2000,
         learning_rate=2e-3,
         seed=1,
+        tokens=2304,
     ),
     Stage(
         mixture=[
-            *GENERAL,
-            (0.10, partial(unworded_problem, language="ja", largest=data.SMALL)),
+            *general("change"),
+            (0.10, partial(unworded_problem, language="ja", largest=data.SMALL, kind="change")),
         ],
         steps=240,
         learning_rate=1e-3,
         seed=2,
         warmup=20,
+        tokens=2304,
+    ),
+    Stage(
+        mixture=[
+            *general(None),
+            (0.10, partial(unworded_problem, language="ja", largest=data.SMALL)),
+        ],
+        steps=300,
+        learning_rate=1.5e-3,
+        seed=2,
+        warmup=20,
+        tokens=2304,
     ),
 )
-"""First small Japanese word problems with worded answers, then with bare equations."""
+"""Small Japanese word problems first have worded answers, then bare equations; problems of pairs
+come last.
+"""
 
 MATH = (
     Stage(

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Params
 from experiments.quickstart.data import PROMPT_TEMPLATE, Document, Mixture, sample_documents
 
 BUCKETS = (48, 96, 112)
-TOKENS_PER_BATCH = 2304
 
 
 class Batch(NamedTuple):
@@ -35,6 +35,8 @@ class Stage(NamedTuple):
     prompt_weight: float = 0.1
     warmup: int = 50
     final_rate: float = 0.1
+    tokens: int = 1152
+    trained: frozenset[str] | None = None
 
 
 def encode(
@@ -58,7 +60,7 @@ def batches(
             ids, weights = encode(tokenizer, document, stage.prompt_weight)
             length = next(b for b in BUCKETS if b >= len(ids))
             waiting[length].append((ids, weights))
-            if len(waiting[length]) == TOKENS_PER_BATCH // length:
+            if len(waiting[length]) == stage.tokens // length:
                 yield pad(waiting[length], length, tokenizer.pad_token_id)
                 waiting[length] = []
 
@@ -106,7 +108,10 @@ def train(
     def update(params, optimizer_state, batch):
         loss, gradient = jax.value_and_grad(lambda p: loss_fn(config, p, batch))(params)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        updates = jax.tree.map(jnp.multiply, updates, trained)
         return optax.apply_updates(params, updates), optimizer_state, loss
+
+    trained = trained_places(params, stage.trained)
 
     update = jax.jit(update)
     optimizer_state = optimizer.init(params)
@@ -116,6 +121,21 @@ def train(
         if report is not None and step % every == 0:
             report(step, float(loss), params)
     return params
+
+
+def trained_places(params: Params, kinds: str | None) -> Params:
+    """One where a stage trains, zero elsewhere: everything, or attention (a) or MLP (m) by layer."""
+    if kinds is None:
+        return jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
+
+    def place(path: str, leaf: Array) -> Array:
+        kind = "a" if "self_attn" in path else "m" if ".mlp." in path else ""
+        layers = jnp.array([f"{kind}{i}" in kinds for i in range(leaf.shape[0])], leaf.dtype)
+        if not path.startswith("layers."):
+            return jnp.zeros((), leaf.dtype)
+        return layers.reshape(-1, *[1] * (leaf.ndim - 1))
+
+    return unflatten({path: place(path, leaf) for path, leaf in flatten(params).items()})
 
 
 def _matrices(params: Params) -> Params:
