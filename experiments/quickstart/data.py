@@ -239,6 +239,33 @@ def sum_question(rng: np.random.Generator) -> Document:
     return Document(f"{a}{sign}{b}{question}", f"{a}{sign}{b}={answer}{ending}")
 
 
+def answered_in_english(rng: np.random.Generator) -> Document:
+    """A Japanese word problem with small numbers that is answered in English."""
+    problem = word_problem(rng, "train", "ja", SMALL)
+    return Document(
+        problem.question, f"{problem.equation}. {answer_sentence(problem.answer, 'en')}"
+    )
+
+
+def sum_answered_in_english(rng: np.random.Generator) -> Document:
+    """A sum in figures that is asked in Japanese and answered in English."""
+    prompt, response = sum_question(rng)
+    equation = response.split(full_stop("ja"))[0]
+    return Document(prompt, f"{equation}. {answer_sentence(int(equation.split('=')[1]), 'en')}")
+
+
+def restated(rng: np.random.Generator) -> Document:
+    """A Japanese word problem with small numbers, said again before it is answered."""
+    problem = word_problem(rng, "train", "ja", SMALL)
+    return Document(problem.question, problem.question + solved(problem).response)
+
+
+def sum_restated(rng: np.random.Generator) -> Document:
+    """A sum in figures that is asked in Japanese, said again before it is answered."""
+    prompt, response = sum_question(rng)
+    return Document(prompt, prompt + response)
+
+
 def evaluation_problems(
     split: Split, language: Language = "ja", count: int | None = None
 ) -> list[Problem]:

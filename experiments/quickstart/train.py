@@ -25,8 +25,23 @@ class Batch(NamedTuple):
     weights: np.ndarray
 
 
+class Places(NamedTuple):
+    """The layers whose attention is trained, and those whose MLP is."""
+
+    attention: tuple[int, ...]
+    mlp: tuple[int, ...]
+
+
 class Stage(NamedTuple):
-    """One training stage: what is read, for how long, how fast."""
+    """One training stage: what is read, for how long, how fast, and which places learn from it.
+
+    Attributes:
+        mixture: Generators of documents, with their weights.
+        prompt_weight: The weight of the tokens of prompts in the loss; those of responses have 1.
+        final_rate: The learning rate at the end, as a share of the largest.
+        tokens: In a batch, about.
+        trained: The places that are trained; None for all parameters.
+    """
 
     mixture: Mixture
     steps: int
@@ -36,7 +51,7 @@ class Stage(NamedTuple):
     warmup: int = 50
     final_rate: float = 0.1
     tokens: int = 1152
-    trained: frozenset[str] | None = None
+    trained: Places | None = None
 
 
 def encode(
@@ -123,19 +138,19 @@ def train(
     return params
 
 
-def trained_places(params: Params, kinds: str | None) -> Params:
-    """One where a stage trains, zero elsewhere: everything, or attention (a) or MLP (m) by layer."""
-    if kinds is None:
+def trained_places(params: Params, places: Places | None) -> Params:
+    """A mask of the parameters: one where a stage trains, zero elsewhere."""
+    if places is None:
         return jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
 
-    def place(path: str, leaf: Array) -> Array:
-        kind = "a" if "self_attn" in path else "m" if ".mlp." in path else ""
-        layers = jnp.array([f"{kind}{i}" in kinds for i in range(leaf.shape[0])], leaf.dtype)
-        if not path.startswith("layers."):
+    def mask(path: str, leaf: Array) -> Array:
+        layers = places.attention if ".self_attn." in path else places.mlp
+        if ".self_attn." not in path and ".mlp." not in path:
             return jnp.zeros((), leaf.dtype)
-        return layers.reshape(-1, *[1] * (leaf.ndim - 1))
+        own = jnp.zeros(len(leaf), leaf.dtype).at[jnp.array(layers, int)].set(1)
+        return own.reshape(-1, *[1] * (leaf.ndim - 1))
 
-    return unflatten({path: place(path, leaf) for path, leaf in flatten(params).items()})
+    return unflatten({path: mask(path, leaf) for path, leaf in flatten(params).items()})
 
 
 def _matrices(params: Params) -> Params:

@@ -35,7 +35,7 @@ class Frames(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """The sentence frames of a problem of two people: what each has; the sum or difference asked."""
+    """The sentence frames of a problem of two people: what they have, and what is asked."""
 
     openings: tuple[str, ...]
     sums: tuple[str, ...]
