@@ -179,7 +179,7 @@ def test_models_that_cannot_be_run_can_be_measured(here, tmp_path):
 
 
 def test_paths_are_refused_before_weights_are_read(here):
-    sources = ",".join(str(QUICKSTART / name) for name in ("math", "japanese"))
+    sources = ",".join(str(QUICKSTART / name) for name in ("change", "japanese"))
     chosen = [f"model.sources=[{sources}]", "space=dataflow", "fitness=external"]
     experiment = build(compose([*chosen, "fitness.function=near_of_mine.py:near"]))
     with pytest.raises(ValueError, match="which a path through layers is not"):
