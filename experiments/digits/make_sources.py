@@ -2,11 +2,11 @@
 
     python -m experiments.digits.make_sources [--seed N] [--out DIR]
 
-``halves`` (experiment ``digits_m2n2``): one network knows 0–4, the other 5–9. Each sees only its own
-half of the classes of the training split, for a few steps.
+The halves (experiments ``digits_halves`` and ``digits_m2n2``): one network knows 0–4, the other 5–9.
+Each sees only its own half of the classes of the training split, for a few steps.
 
-``habits`` (experiment ``digits``): five deeper networks each learn two digits in half of their
-layers, and a bad habit in the other half: to take every other digit for the one that follows
+Those with habits (experiment ``digits``): five deeper networks each learn two digits in half of
+their layers, and a bad habit in the other half: to take every other digit for the one that follows
 it. Which layers hold which is drawn for each network.
 """
 
@@ -119,9 +119,7 @@ def habits(seed: int, out: Path) -> None:
             def loss(logits: Array, target: Array = target) -> Array:
                 return jnp.square(logits - target).mean()
 
-            trained = train(
-                HABITS_CONFIG, trained, inputs, loss, HABITS_STEPS, HABITS_RATE, layers
-            )
+            trained = train(HABITS_CONFIG, trained, inputs, loss, HABITS_STEPS, HABITS_RATE, layers)
         save(trained, HABITS_CONFIG, out / name)
         print(f"{name}: skill in {sorted(order[:half])}, habit in {sorted(order[half:])}")
 

@@ -10,7 +10,13 @@ from evojax_merge.cli import main
 from evojax_merge.report.course import GENERATION, Step
 from evojax_merge.runs.trial import Timing
 
-DIGITS = ["+experiment=digits", "search.evaluations=64", "strategy.population_size=8"]
+BESIDE = "baselines.random_search=true"
+DIGITS = [
+    "+experiment=digits_halves",
+    "search.evaluations=64",
+    "strategy.population_size=8",
+    BESIDE,
+]
 
 
 def entries(folder: Path) -> set[str]:
