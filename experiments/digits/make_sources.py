@@ -2,7 +2,7 @@
 
     python -m experiments.digits.make_sources [--seed N] [--out DIR]
 
-The halves (experiments ``digits_halves`` and ``digits_m2n2``): one network knows 0–4, the other 5–9.
+The halves (experiments ``digits_halves``, ``digits_m2n2``): one network knows 0–4, the other 5–9.
 Each sees only its own half of the classes of the training split, for a few steps.
 
 Those with habits (experiment ``digits``): five deeper networks each learn two digits in half of

@@ -201,7 +201,11 @@ def test_a_source_that_is_the_base_is_refused_before_the_search(tmp_path):
 
 
 def test_bounds_of_a_coefficient_that_the_operator_lacks_are_an_error_unless_optional():
-    overrides = ["+experiment=digits_halves", "operator=slerp", "space.coefficients.weight.optional=false"]
+    overrides = [
+        "+experiment=digits_halves",
+        "operator=slerp",
+        "space.coefficients.weight.optional=false",
+    ]
     experiment = build(compose(overrides))
     with pytest.raises(ValueError, match=r"of slerp: there is no 'weight'; .*optional: true"):
         experiment.space(operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b"))
