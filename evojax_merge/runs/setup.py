@@ -188,6 +188,7 @@ class Setup(abc.ABC):
             items=len(task),
             matrices=getattr(space, "matrices", ()),
             groups=getattr(space, "gene_groups", None),
+            choices=getattr(space, "choices", None),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)

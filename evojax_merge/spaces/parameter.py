@@ -188,6 +188,21 @@ class ParameterSpace:
         names = [self.segments[gene.segment].name for gene in self.genes]
         return np.array([[*dict.fromkeys(names)].index(name) for name in names], np.int32)
 
+    @property
+    def choices(self) -> Float[np.ndarray, "dims categories"]:
+        """The probabilities of a gene's labels at first, which are equal; zeros for a number.
+
+        A gene is a choice where its coefficient has labels and its bounds are whole numbers, unless
+        it is interpolated between anchors.
+        """
+        labelled = {one.name for one in self.operator.coefficients if one.labels}
+        chosen = [gene.coefficient in labelled and gene.anchor is None for gene in self.genes]
+        whole = (self.lower % 1 == 0) & (self.upper % 1 == 0)
+        counts = np.where(chosen & whole, self.upper - self.lower, 0)
+        counts = np.where(counts > 1, counts, 0).astype(np.int32)
+        own = np.arange(counts.max(initial=1)) < counts[:, None]
+        return own / np.maximum(counts, 1)[:, None]
+
     def describe(self) -> str:
         """Describe the space in one line for people."""
         return (

@@ -3,6 +3,7 @@
 from evojax_merge.strategies.adapter import EvosaxStrategy, State
 from evojax_merge.strategies.auto import Auto
 from evojax_merge.strategies.base import Strategy, default_population_size
+from evojax_merge.strategies.catcma import CatCMA
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.coordinate import CoordinateSearch
 from evojax_merge.strategies.cycle_qd import CycleQD
@@ -30,6 +31,7 @@ __all__ = [
     "NSGA3",
     "XNES",
     "Auto",
+    "CatCMA",
     "CoordinateSearch",
     "CycleQD",
     "DescriptorRangeWarning",

@@ -247,3 +247,19 @@ def test_constants_of_a_chosen_operator_must_go_together(layout):
     fixed = {"mlp": {"operator": "della"}}
     with pytest.raises(ValueError, match=r"space, mlp 0–2, math: density 0\.9 \+- epsilon 0\.2"):
         space(layout, operator, groups=apart, coefficients=values, fixed=fixed)
+
+
+def test_genes_with_labels_are_choices_that_begin_equally_likely(layout):
+    operator = choice({"linear": linear(), "ties": ties(), "della": della()})
+    whole = space(layout, operator)
+    place = [gene.coefficient for gene in whole.genes].index("operator")
+    np.testing.assert_allclose(whole.choices[place], 1 / 3)
+    np.testing.assert_array_equal(np.delete(whole.choices, place, axis=0), 0)
+    first = {"operator": {"lower": 0, "upper": 2}}
+    np.testing.assert_allclose(
+        space(layout, operator, coefficients=first).choices[place], [0.5, 0.5]
+    )
+    between = {"operator": {"lower": 0.5, "upper": 2}}
+    assert not space(layout, operator, coefficients=between).choices.any()
+    assert not space(layout, operator, layers_per_block=1, anchors=2).choices.any()
+    assert not space(layout).choices.any()
