@@ -189,6 +189,7 @@ class Setup(abc.ABC):
             matrices=getattr(space, "matrices", ()),
             groups=getattr(space, "gene_groups", None),
             choices=getattr(space, "choices", None),
+            experts=getattr(space, "experts", None),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)

@@ -7,6 +7,7 @@ from evojax_merge.strategies.catcma import CatCMA
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.coordinate import CoordinateSearch
 from evojax_merge.strategies.cycle_qd import CycleQD
+from evojax_merge.strategies.dominated_novelty import DominatedNoveltySearch
 from evojax_merge.strategies.elites import DescriptorRangeWarning
 from evojax_merge.strategies.factory import make_strategy
 from evojax_merge.strategies.grid import GridSearch
@@ -35,6 +36,7 @@ __all__ = [
     "CoordinateSearch",
     "CycleQD",
     "DescriptorRangeWarning",
+    "DominatedNoveltySearch",
     "EvosaxStrategy",
     "GridSearch",
     "MAPElites",

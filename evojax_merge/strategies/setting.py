@@ -27,6 +27,8 @@ class Setting:
             ``[dims, categories]``; a row of zeros for a gene that is a real number, and None where
             all are. The range of a gene of k categories, of which the first k entries of its row
             are above 0, has k equal parts, and the middle of a part stands for its category.
+        experts: Genotypes of the models that are merged, ``[experts, dims]``; None where the space
+            has none for them.
     """
 
     lower: Any
@@ -38,6 +40,7 @@ class Setting:
     matrices: Sequence[tuple[int, int, int]] = ()
     groups: Any = None
     choices: Any = None
+    experts: Any = None
 
     def box(self, sigma: float) -> Box:
         """Check and gather the bounds, the start and the span.

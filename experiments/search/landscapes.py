@@ -165,10 +165,11 @@ class DataflowInstance(NamedTuple):
     scale_weights: Array
 
 
-def dataflow_box(signs: int) -> Box:
-    """4,288 genes, of which the first are indicators: 192 as the paper's two models of 32 layers
-    have them, otherwise as if a path had more slots and fewer scales."""
-    space = DataflowSpace(("a", "b"), (32, 32), repeats=3, scaling="matrix")
+def dataflow_box(signs: int, scaling: str = "matrix") -> Box:
+    """The genes of paths, of which the first are indicators: 192 as the paper's two models of 32
+    layers have them, otherwise as if a path had more slots and fewer scales. With a ``matrix`` they
+    are 4,288, with a scale for each ``hop`` 384."""
+    space = DataflowSpace(("a", "b"), (32, 32), repeats=3, scaling=scaling)
     if signs == space.slots:
         return Box(space.lower, space.upper, space.start, space.span, space.choices)
     scale = slice(space.slots, space.slots + space.dims - signs)

@@ -1,9 +1,9 @@
 """Choices as choices, or relaxed to real numbers: evaluations to a target on mixed functions.
 
-python -m experiments.search.mixed [--pairs 8 64] [--seeds 15] [--out experiments/search/mixed.json]
+python -m experiments.search.mixed [--pairs 8 32] [--dataflow] [--seeds 15] [--out FILE]
 
-Functions of `landscapes.MIXED`, with as many choices as real numbers. Every strategy as its name
-configures it.
+Functions of `landscapes.MIXED`, with as many choices as real numbers, and with ``--dataflow`` a
+synthetic path with a scale for each hop. Every strategy as its name configures it.
 """
 
 import argparse
@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.search import landscapes
-from experiments.search.bbob import TARGETS, build, make_search
+from experiments.search.bbob import GENERATIONS, POPULATION, TARGETS, build, make_search
 from experiments.search.ratios import Runs, ratio
 
 STRATEGIES = ("catcma", "cma_es", "cr_fm_nes", "snes")
 REFERENCE = "catcma"
 NOISES = (0.0, 0.05)
-BUDGETS = {8: 2_000, 64: 8_000}
+BUDGETS = {8: 2_000, 32: 4_000}
 """Evaluations for each number of pairs of a choice and a real number."""
 
 
@@ -52,6 +52,44 @@ def measure(name: str, strategy_name: str, pairs: int, seeds: int) -> list[dict]
             }
         )
     return rows
+
+
+SLOTS = 192
+
+
+def measure_dataflow(name: str, seeds: int) -> dict:
+    """What remains of the gap of a path after a quarter and all of the paper's evaluations."""
+    box = landscapes.dataflow_box(SLOTS, scaling="hop")
+    strategy = build(name, box, population_size=POPULATION)
+    search = make_search(strategy, landscapes.make_dataflow_gap(box), GENERATIONS)
+    best = [
+        np.asarray(
+            search(
+                jax.random.key(seed), landscapes.make_dataflow_instance(box, SLOTS, seed), NOISES[1]
+            )[1]
+        )
+        for seed in range(seeds)
+    ]
+    gaps = np.minimum.accumulate(np.stack(best), axis=1)
+    return {
+        "function": "path",
+        "noise": NOISES[1],
+        "dims": len(box.start),
+        "strategy": name,
+        "population": POPULATION,
+        "quarter": gaps[:, GENERATIONS // 4 - 1].tolist(),
+        "all": gaps[:, -1].tolist(),
+    }
+
+
+def dataflow_table(rows: list[dict]) -> Table:
+    """Medians and ranges of the share of the gap that remains."""
+    shown = Table("strategy", "3,200 evaluations", "12,800 evaluations", title="path, 384 genes")
+    for row in rows:
+        parts = [np.array(row[part]) for part in ("quarter", "all")]
+        cells = (f"{np.median(at):.3f} ({at.min():.3f} – {at.max():.3f})" for at in parts)
+        shown.add_row(row["strategy"], *cells)
+    return shown
 
 
 def runs_of(row: dict, target: int) -> Runs:
@@ -83,26 +121,33 @@ def table(rows: list[dict], pairs: int, noise: float, target: int) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, nargs="+", choices=BUDGETS, default=list(BUDGETS))
+    parser.add_argument("--pairs", type=int, nargs="*", choices=BUDGETS, default=list(BUDGETS))
+    parser.add_argument("--dataflow", action="store_true")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("experiments/search/mixed.json"))
     options = parser.parse_args()
     rows = json.loads(options.out.read_text()) if options.out.is_file() else []
     asked = [(pairs, name) for pairs in options.pairs for name in options.strategies]
-    rows = [row for row in rows if (row["pairs"], row["strategy"]) not in asked]
+    asked += [(None, name) for name in options.strategies if options.dataflow]
+    rows = [row for row in rows if (row.get("pairs"), row["strategy"]) not in asked]
     for pairs, name in asked:
         start = time.perf_counter()
-        for function in landscapes.MIXED:
-            rows += measure(function, name, pairs, options.seeds)
-            lines = ",\n".join(json.dumps(row) for row in rows)
-            options.out.write_text(f"[\n{lines}\n]\n")
-        print(f"{pairs} {name}: {time.perf_counter() - start:.1f} s", flush=True)
+        if pairs is None:
+            rows.append(measure_dataflow(name, options.seeds))
+        else:
+            for function in landscapes.MIXED:
+                rows += measure(function, name, pairs, options.seeds)
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        options.out.write_text(f"[\n{lines}\n]\n")
+        print(f"{pairs or 'path'} {name}: {time.perf_counter() - start:.1f} s", flush=True)
     console = Console(width=170)
-    for pairs in dict.fromkeys(row["pairs"] for row in rows):
+    mixed = [row for row in rows if "pairs" in row]
+    for pairs in dict.fromkeys(row["pairs"] for row in mixed):
         for noise in NOISES:
             for target in (1, 2):
-                console.print(table(rows, pairs, noise, target))
+                console.print(table(mixed, pairs, noise, target))
+    console.print(dataflow_table([row for row in rows if "pairs" not in row]))
 
 
 if __name__ == "__main__":
