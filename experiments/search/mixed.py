@@ -92,30 +92,39 @@ def dataflow_table(rows: list[dict]) -> Table:
     return shown
 
 
-def runs_of(row: dict, target: int) -> Runs:
-    """The runs of a row, to one of the targets."""
-    at = np.array(row["evaluations"])[:, target]
-    return Runs(np.where(at > 0, at, row["budget"]).astype(float), at > 0, row["budget"])
+def runs_of(rows: list[dict], target: int) -> Runs:
+    """The runs of some functions ``[functions, seeds]`` to one of the targets."""
+    at = np.array([row["evaluations"] for row in rows])[..., target]
+    budget = rows[0]["budget"]
+    return Runs(np.where(at > 0, at, budget).astype(float), at > 0, budget)
 
 
 def table(rows: list[dict], pairs: int, noise: float, target: int) -> Table:
-    """Median evaluations and the ratio of expected ones to those of CatCMA."""
+    """Median evaluations, how many runs arrived where not all did, and expected evaluations as a
+    ratio to those of CatCMA; in the last row its geometric mean."""
     chosen = [row for row in rows if (row["pairs"], row["noise"]) == (pairs, noise)]
-    names = list(dict.fromkeys(row["strategy"] for row in chosen))
-    heads = [REFERENCE, *(f"{name}, ratio" for name in names if name != REFERENCE)]
+    own = {
+        name: [row for row in chosen if row["strategy"] == name]
+        for name in dict.fromkeys((REFERENCE, *(row["strategy"] for row in chosen)))
+    }
     title = f"{pairs} choices and {pairs} real numbers, noise {noise}, {TARGETS[target]} left"
-    shown = Table("function", *heads, title=title)
-    for function in dict.fromkeys(row["function"] for row in chosen):
-        own = {r["strategy"]: runs_of(r, target) for r in chosen if r["function"] == function}
+    shown = Table("function", *own, title=title)
+
+    def against(name: str, place: slice) -> str:
+        if name == REFERENCE:
+            return ""
+        runs, reference = (runs_of(own[each][place], target) for each in (name, REFERENCE))
+        return str(ratio(runs, reference))
+
+    for place, row in enumerate(own[REFERENCE]):
         cells = []
-        for name in sorted(own, key=lambda name: name != REFERENCE):
-            runs = own[name]
-            arrived = "" if runs.reached.all() else f" [{runs.reached.sum()}/{len(runs.reached)}]"
-            cell = f"{np.median(runs.cost):.0f}{arrived}" if runs.reached.any() else "–"
-            if name != REFERENCE and (runs.reached.any() or own[REFERENCE].reached.any()):
-                cell += f"; {ratio(runs, own[REFERENCE])}"
-            cells.append(cell)
-        shown.add_row(function, *cells)
+        for name, each in own.items():
+            cost, reached, _ = runs_of(each[place : place + 1], target)
+            arrived = "" if reached.all() else f" [{reached.sum()} of {reached.size}]"
+            median = f"{np.median(cost):.0f}{arrived}" if reached.any() else "–"
+            cells.append(f"{median}; {against(name, slice(place, place + 1))}".rstrip("; "))
+        shown.add_row(row["function"], *cells)
+    shown.add_row("all, ratio", *(against(name, slice(None)) for name in own))
     return shown
 
 
