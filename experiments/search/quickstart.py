@@ -197,7 +197,7 @@ def run(
     likelihood = str(TEXT in overrides)
     if likelihood not in problems:  # the merge is the same for all seeds: it has no random masks
         setup.load(Path("runs"), print)
-        problems[likelihood] = stage.problem()
+        problems[likelihood] = stage.problem({})
     problem = problems[likelihood]
     strategy, score, _ = pair(problem, stage.strategy, stage.savers)
     state = init_state(strategy, jax.random.key(seed), 1)
