@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from evojax_merge.operators.base import (
     Coefficient,
@@ -99,10 +100,12 @@ def adarank() -> Operator:
             return float32(base) + weighted_sum(task_vectors(base, sources), weights)
         kept = []
         for source, right in enumerate(statistics.right):
-            rank, skip = (coefficients[name][source][..., None] for name in ("rank", "skip"))
             count = statistics.counts[..., source, None]
-            place = jnp.arange(right.shape[-2], dtype=jnp.float32)
-            upto, left_out = (jnp.clip(share * count - place, 0.0, 1.0) for share in (rank, skip))
+            place = lax.broadcasted_iota(jnp.float32, right.shape[:-1], right.ndim - 2)
+            upto, left_out = (
+                jnp.clip(spread(coefficients[name][source], count.ndim) * count - place, 0.0, 1.0)
+                for name in ("rank", "skip")
+            )
             mask = jnp.maximum(upto - left_out, 0.0)
             kept.append(spread(weights[source], right.ndim) * mask[..., None] * right)
         return float32(base) + product(statistics.left, jnp.concatenate(kept, axis=-2))

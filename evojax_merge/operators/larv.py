@@ -90,7 +90,7 @@ def larv(
             origin = np.asarray(rows(base, layered)[layer], np.float64).reshape(matrices[0].shape)
             return np.array([_proxies(origin, one) for one in matrices])
 
-        layers = in_threads(of_layer, range(len(base)))
+        layers = in_threads(of_layer, range(len(rows(base, layered))))
         proxies = np.stack(layers, axis=1)  # [sources, layers, 2]
         return Tiered(known, jnp.asarray([_tiers(*own.T) for own in proxies], jnp.float32))
 
@@ -120,7 +120,7 @@ def larv(
 def _proxies(origin: np.ndarray, vector: np.ndarray) -> tuple[float, float]:
     """The contrast of the effective ranks, and the conflict, of one layer."""
     contrast = _effective_rank(origin) / _effective_rank(vector)
-    size = np.linalg.norm(origin) * np.linalg.norm(vector)
+    size = float(np.linalg.norm(origin) * np.linalg.norm(vector))
     if not size:
         return contrast, 0.0
     ends = (origin @ vector.T, origin.T @ vector)

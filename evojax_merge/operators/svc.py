@@ -13,6 +13,7 @@ from evojax_merge.operators.base import (
     Operator,
     Source,
     float32,
+    spread,
     task_vectors,
     weighted_sum,
 )
@@ -97,7 +98,7 @@ def svc() -> Operator:
         if not isinstance(statistics, Responses):
             return float32(base) + weighted_sum(task_vectors(base, sources), weights)
         shares, every = statistics.shares, range(len(sources))
-        alpha = coefficients["alpha"][..., None]
+        alpha = spread(coefficients["alpha"], statistics.rows[0].ndim - 1)
         counted = [
             jnp.maximum(weighted_sum([shares[..., i, j, :] for j in every], weights), alpha)
             for i in every
