@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument(
         "--operators", nargs="+", choices=list(methods(2)), default=list(methods(2))
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/operators"))
     options = parser.parse_args()
