@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from evojax_merge import hosts
 from evojax_merge.search.interruption import (
@@ -93,15 +93,16 @@ def _main(given: Sequence[str], interruption: Interruption) -> None:
         if isinstance(error, hosts.HostsError):  # where it came from is another process
             complain(f"error: {error}")
             sys.exit(2)
-        _fail(str(error))
+        complain(f"error: {error}")
+        if not _is_expected(error):
+            complain(f"({TRACEBACK}=1 shows where it came from)")
+        sys.exit(2)
     finally:
         if shows_traceback is None:
             del os.environ[TRACEBACK]
 
 
-def _fail(message: str) -> NoReturn:
-    from evojax_merge.documents.terminal import complain
-
-    complain(f"error: {message}")
-    complain(f"({TRACEBACK}=1 shows where it came from)")
-    sys.exit(2)
+def _is_expected(error: ValueError | OSError) -> bool:
+    """Whether an error says all: one that this package raises, or one of the system."""
+    raised_in = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return isinstance(error, OSError) or raised_in[-1].partition(".")[0] == "evojax_merge"

@@ -11,14 +11,12 @@ from evojax_merge.api.merging import (
     route,
 )
 from evojax_merge.api.publishing import push
-from evojax_merge.api.run_directory import CONFIG_FILE, OVERRIDES_FILE, keep_overrides, started_from
+from evojax_merge.api.run_directory import keep_overrides, started_from
 from evojax_merge.checkpoints import Model, load
 from evojax_merge.exchange import to_mergekit
 from evojax_merge.recipes.coefficients import Recipe
 
 __all__ = [
-    "CONFIG_FILE",
-    "OVERRIDES_FILE",
     "Evaluation",
     "Model",
     "Recipe",

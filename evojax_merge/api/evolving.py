@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from evojax_merge import hosts
 from evojax_merge.api.merging import check_regular
 from evojax_merge.api.run_directory import (
-    CONFIG_FILE,
     directory_of_all,
     files_of_change,
     held,
@@ -46,6 +45,7 @@ from evojax_merge.config.experiment import Experiment
 from evojax_merge.documents.files import links_out
 from evojax_merge.documents.terminal import notebook_console, say
 from evojax_merge.measuring.compilations import keeping
+from evojax_merge.report.run_files import CONFIG_FILE
 from evojax_merge.search.lock import ReadOnlyError
 
 if TYPE_CHECKING:

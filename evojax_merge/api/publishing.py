@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from evojax_merge.api.run_directory import CONFIG_FILE
+from evojax_merge.report.run_files import CONFIG_FILE, EXPORT
 
 
 def export_of(directory: str | Path) -> Path:
@@ -14,12 +14,12 @@ def export_of(directory: str | Path) -> Path:
     given = Path(directory)
     if not (given / CONFIG_FILE).is_file() or (given / "config.json").exists():
         return given
-    if not (given / "export").is_dir():
+    if not (given / EXPORT).is_dir():
         raise ValueError(
             f"{given}: is a run without an export; finish it with resume, or build its recipe with "
             "apply"
         )
-    return given / "export"
+    return given / EXPORT
 
 
 def push(

@@ -21,11 +21,10 @@ from evojax_merge.config import (
     plain_of,
     resolved_yaml,
 )
-from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.files import write_text
 from evojax_merge.documents.log import keeping_log, note
+from evojax_merge.report.run_files import CHECKPOINTS, CONFIG_FILE, LOG_FILE, OVERRIDES_FILE
 from evojax_merge.search.lock import LockedError, locked
-
-CONFIG_FILE, OVERRIDES_FILE, LOG_FILE = "config.yaml", "overrides.yaml", "run.log"
 
 
 def directory_of_all(directory: str | Path) -> Path:
@@ -76,16 +75,14 @@ def keep_config(directory: Path, text: str, overrides: Sequence[str] | None) -> 
         )
     if overrides is not None and not kept.exists():
         keep_overrides(directory, overrides)  # a run that has begun has them
-    with naming(kept):
-        write_whole(kept, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(kept, text)
 
 
 def keep_overrides(directory: Path, overrides: Sequence[str]) -> None:
     """Keep what a run was asked for in its directory, which is made if need be."""
     file = directory / OVERRIDES_FILE
     text = yaml.safe_dump(list(overrides))
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | None) -> None:
@@ -107,8 +104,7 @@ def keep_change(directory: Path, overrides: Sequence[str], files_from: Path | No
     kept = load_config_file(directory / CONFIG_FILE, trust=True)  # of which nothing is run
     text = resolved_yaml(changed(kept, overrides, files_from).config)
     file = directory / CONFIG_FILE
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:
@@ -128,26 +124,49 @@ def keep_code(directory: Path, config: DictConfig, force: bool = False) -> None:
     hosts.compare("code", told, "All hosts must read the same code of your own")
     if not hosts.is_first():
         return
-    if not force and any((directory / "checkpoints").glob("*/[0-9]*")):  # something was measured
+    if not force and _was_measured(directory):
         check_own_code(directory, code)
     keep_own_code(directory, code)
 
 
 @contextlib.contextmanager
 def kept_once_begun(directory: Path) -> Iterator[None]:
-    """Remove a directory that was not there, or empty, if the block fails before a search."""
+    """Remove a directory that was not there, or empty, if the block fails before a search.
+
+    What is refused in the first generation of a search, as a measure that does not work, leaves
+    nothing either. Folders above that were made for it go with it.
+    """
     if not hosts.is_first():
         yield
         return
     new = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    with without_empty_parents(directory):
+        try:
+            yield
+        except LockedError:  # of whoever was faster
+            raise
+        except BaseException as error:
+            refused = isinstance(error, ValueError | OSError) and not _was_measured(directory)
+            if new and (refused or not (directory / CHECKPOINTS).exists()):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def without_empty_parents(directory: Path) -> Iterator[None]:
+    """Remove the folders above a directory that were not there, if they are empty afterwards."""
+    absent = [folder for folder in directory.parents if not folder.exists()]
     try:
         yield
-    except LockedError:  # of whoever was faster
-        raise
-    except BaseException:
-        if new and not (directory / "checkpoints").exists():
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # of a folder that is not empty, as those above it
+            for folder in absent:
+                folder.rmdir()
+
+
+def _was_measured(directory: Path) -> bool:
+    """Whether a generation of a search was saved."""
+    return any((directory / CHECKPOINTS).glob("*/[0-9]*"))
 
 
 def started_from(config: DictConfig) -> Path:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from evojax_merge.commands.given_recipe import recipe_file
 from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.exchange import apply_mergekit, is_mergekit
 from evojax_merge.measuring.compilations import default_cache, keeping
-from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE
 
 
 def run(
@@ -133,11 +133,7 @@ def _occupied(target: Path) -> bool:
 def _recipe_of(given: Path, select: str | None) -> Path:
     """The recipe of a run, or of a member of its front."""
     if select is None:
-        if not given.is_dir():
-            return given
-        if not (given / RECIPE_FILE).exists() and (given / BEST_FILE).is_file():
-            raise ValueError(f"{given}: has no winner yet; the best so far is {given / BEST_FILE}")
-        return given / RECIPE_FILE
+        return recipe_file(given)
     if not given.is_dir():
         raise ValueError(f"--select {select}: chooses a merge of a run; {given} is no directory")
     from evojax_merge.report.front import Front

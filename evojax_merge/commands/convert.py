@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from evojax_merge.commands.given_recipe import recipe_file
 from evojax_merge.documents.terminal import say
 from evojax_merge.exchange import to_mergekit
-from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
 from evojax_merge.recipes.weights import WeightsRecipe
 
@@ -21,8 +21,7 @@ def run(console: Console, *, recipe: Path, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"{out}: exists; give another name")
-    if recipe.is_dir():
-        recipe = recipe / RECIPE_FILE
+    recipe = recipe_file(recipe)
     read = load_recipe(recipe)
     if isinstance(read, PathRecipe):
         raise ValueError(

@@ -36,6 +36,7 @@ from evojax_merge.report.results import (
     results_table,
     save_results,
 )
+from evojax_merge.report.run_files import CONFIG_FILE, RESULTS_FILE
 
 
 def run(
@@ -117,7 +118,7 @@ def run(
     if out is None:
         return
     out.mkdir(parents=True, exist_ok=True)
-    save_results(results, out / "results.json")
+    save_results(results, out / RESULTS_FILE)
     if differences:
         save_differences(differences, out / "differences.json")
     folders = [out] if len(subjects) == 1 else _folders(out, results)
@@ -143,7 +144,7 @@ def _configured(
     """
     if measuring is None:
         return compose(overrides, config_dir), Path()
-    file = measuring / api.CONFIG_FILE
+    file = measuring / CONFIG_FILE
     if trust:
         announce_imports(console, foreign_factories(read_config_file(file)))
     config = load_config_file(file, trust=trust)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from evojax_merge import api, hosts
+from evojax_merge.api.run_directory import without_empty_parents
 from evojax_merge.config import (
     check_sweep,
     compose,
@@ -80,8 +82,11 @@ def run(
         return
     if gpu_each:
         raise ValueError("--gpu-each: is for the jobs of a sweep; add -m, or leave it out")
+    place = Path()
     if not flags:  # a misspelt key is named before Hydra starts
-        hosts.start(hosts.DistributedConfig(**compose(overrides, config_dir).distributed))
+        config = compose(overrides, config_dir)
+        place = _directory(overrides, config)
+        hosts.start(hosts.DistributedConfig(**config.distributed))
         console.quiet = not hosts.is_first()
         told = {word.partition("=")[0]: word for word in overrides if "hydra.run.dir=" in word}
         hosts.compare("settings", told, "Give all hosts the same directory")
@@ -106,9 +111,10 @@ def run(
             with contextlib.suppress(OSError):
                 own.rmdir()
         chosen = list(settings.overrides.task)
-        start = functools.partial(_point_latest, directory)
+        start = functools.partial(_point_latest, directory.parent, directory.name)
         try:
-            api.evolve(config, directory, console, overrides=chosen, on_start=start)
+            with _latest_if_left(directory):
+                api.evolve(config, directory, console, overrides=chosen, on_start=start)
         except Interrupted:
             if directory.exists():  # something was begun
                 trusted = bool(foreign_factories(plain_of(config)))
@@ -118,7 +124,8 @@ def run(
             failures.append(error)
 
     try:
-        job()
+        with without_empty_parents(place):  # which Hydra makes
+            job()
     except (HydraException, OmegaConfBaseException) as error:  # of overrides beside its flags
         raise ValueError(str(error)) from error
     if failures:
@@ -128,15 +135,21 @@ def run(
 def _try_out(overrides: list[str], config_dir: Path | None, console: Console) -> None:
     """Say what a run would take, by one candidate that is measured."""
     config = compose(overrides, config_dir)
-    say(console, "one candidate is measured, and nothing is written", label="dry run:")
     trial = api.dry_run(config, console)
     console.quiet = not hosts.is_first()
     for line in trial.lines():
         say(console, line)
     show(console, trial.table())
+    say(
+        console,
+        f"the run would be in {_directory(overrides, config)}; leave out --dry-run to start it",
+    )
+
+
+def _directory(overrides: list[str], config: DictConfig) -> Path:
+    """The directory of a run, as far as it is known before Hydra starts."""
     given = [word.partition("=")[2] for word in overrides if word.startswith("hydra.run.dir=")]
-    directory = given[-1] if given else f"runs/{config.name}/DATE_TIME"
-    say(console, f"the run would be in {directory}; leave out --dry-run to start it")
+    return Path(given[-1] if given else f"runs/{config.name}/DATE_TIME")
 
 
 def _sweep(overrides: list[str], config_dir: Path | None, gpu_each: bool, console: Console) -> None:
@@ -148,17 +161,32 @@ def _sweep(overrides: list[str], config_dir: Path | None, gpu_each: bool, consol
     with hosts.together():
         sweep = lay_out_together(plan, gpu_each)
         if hosts.is_first():
-            _point_latest(sweep.directory)
+            _point_latest(sweep.directory.parent, sweep.directory.name)
     carry_out(sweep, console, trust_config=True)
 
 
-def _point_latest(target: Path) -> None:
-    """Make ``latest`` beside a run, or beside the folder of a sweep, point at it."""
-    link = target.parent / "latest"
-    partial = target.parent / f".latest-{os.getpid()}"
+@contextlib.contextmanager
+def _latest_if_left(directory: Path) -> Iterator[None]:
+    """Have ``latest`` point at what it pointed at before, if no directory is left by the block."""
+    link = directory.parent / "latest"
+    before = link.readlink() if link.is_symlink() else None
+    try:
+        yield
+    finally:
+        gone = hosts.is_first() and not directory.exists()
+        if gone and link.is_symlink() and link.readlink() == Path(directory.name):
+            link.unlink()
+            if before is not None:
+                _point_latest(directory.parent, before)
+
+
+def _point_latest(folder: Path, target: str | Path) -> None:
+    """Make the link ``latest`` in the folder of a run, or of a sweep, point at it."""
+    link = folder / "latest"
+    partial = folder / f".latest-{os.getpid()}"
     try:
         partial.unlink(missing_ok=True)
-        partial.symlink_to(target.name)
+        partial.symlink_to(target)
         partial.replace(link)
     except OSError:  # a file system without links, or a directory of that name: only a convenience
         partial.unlink(missing_ok=True)

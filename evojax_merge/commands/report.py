@@ -6,10 +6,10 @@ from rich.console import Console
 
 from evojax_merge.documents.files import links_out
 from evojax_merge.documents.terminal import say
-from evojax_merge.report.html.kept import CONFIG
 from evojax_merge.report.html.run import write_report
 from evojax_merge.report.html.sweep import write_sweep_report
 from evojax_merge.report.jobs import look_at
+from evojax_merge.report.run_files import CONFIG_FILE
 from evojax_merge.sweeps.folder import is_sweep, read_sweep
 
 
@@ -33,6 +33,6 @@ def run(console: Console, *, directory: Path) -> None:
         return
     jobs = [look_at(directory, name) for name in read_sweep(directory).jobs]
     for job in jobs:
-        if (directory / job.name / CONFIG).is_file():
+        if (directory / job.name / CONFIG_FILE).is_file():
             write_report(directory / job.name, finished=job.state == "done")
     say(console, f"report: {write_sweep_report(directory, jobs)}")

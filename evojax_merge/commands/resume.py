@@ -13,6 +13,7 @@ from evojax_merge.config import (
     read_config_file,
 )
 from evojax_merge.documents.terminal import announce_imports, printable, say
+from evojax_merge.report.run_files import CONFIG_FILE, neither
 from evojax_merge.search.interruption import Interrupted
 
 DISTRIBUTED = "distributed."
@@ -62,15 +63,11 @@ def run(
         raise ValueError(f"{directory}: is no sweep, which {printable(what)} is for; leave it out")
     hosts.start(distributed)
     console.quiet = not hosts.is_first()
-    if hosts.is_first() and not (directory / api.CONFIG_FILE).exists():
-        error = ConfigError(
-            f"{directory}: holds neither a run ({api.CONFIG_FILE}) nor a sweep (sweep.yaml); give "
-            "the directory of one"
-        )
+    if hosts.is_first() and not (directory / CONFIG_FILE).exists():
         with hosts.together():
-            raise error
+            raise ConfigError(neither(directory))
     if trust_config:
-        config = read_config_file(directory / api.CONFIG_FILE)
+        config = read_config_file(directory / CONFIG_FILE)
         announce_imports(console, foreign_factories(config))
     try:
         api.resume(

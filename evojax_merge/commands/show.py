@@ -5,12 +5,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from evojax_merge.config import read_config_file
 from evojax_merge.documents.terminal import cell, say, show
+from evojax_merge.report.going_on import Command, command, place_of, sweep_commands
 from evojax_merge.report.jobs import counted, look_at, shared
 from evojax_merge.report.progress import duration
+from evojax_merge.report.run_files import CONFIG_FILE, neither
 from evojax_merge.report.standing import Standing
-
-CONFIG_FILE = "config.yaml"
 
 
 def run(console: Console, *, directory: Path) -> None:
@@ -31,10 +32,7 @@ def run(console: Console, *, directory: Path) -> None:
         _sweep(directory, console)
         return
     if not (directory / CONFIG_FILE).is_file():
-        raise ValueError(
-            f"{directory}: holds neither a run ({CONFIG_FILE}) nor a sweep (sweep.yaml); give the "
-            "directory of one"
-        )
+        raise ValueError(neither(directory))
     standing = Standing.of(directory)
     for line in standing.lines():
         say(console, line)
@@ -43,8 +41,8 @@ def run(console: Console, *, directory: Path) -> None:
     for line in standing.remarks():
         say(console, line)
     say(console, "go on with")
-    for command, what in standing.commands():
-        say(console, f"  {command}  ({what})")
+    for text, purpose in standing.commands():
+        say(console, f"  {text}  ({purpose})")
 
 
 def _sweep(directory: Path, console: Console) -> None:
@@ -70,6 +68,9 @@ def _sweep(directory: Path, console: Console) -> None:
         table.add_row(*map(cell, (job.name, own, job.state, doing, best)))
     show(console, table)
     say(console, "go on with")
-    if any(job.state not in ("done", "running") for job in jobs):
-        say(console, f"  evojax-merge resume {directory}  (does the jobs that are not done)")
-    say(console, f"  evojax-merge show {directory / jobs[0].name}  (shows how a job stands)")
+    here, file = Path.cwd(), directory / jobs[0].name / CONFIG_FILE
+    config = read_config_file(file) if file.is_file() else {}
+    showing = command("show", place_of(directory / jobs[0].name, here))
+    found = sweep_commands(place_of(directory, here), config, jobs)
+    for text, purpose in [*found, Command(showing, "shows how a job stands")]:
+        say(console, f"  {text}  ({purpose})")

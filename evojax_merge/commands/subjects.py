@@ -18,6 +18,7 @@ from evojax_merge.checkpoints import (
 from evojax_merge.documents.terminal import announce_imports
 from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.recipes.path import PathRecipe, load_recipe
+from evojax_merge.report.run_files import CONFIG_FILE
 
 
 class Subject(NamedTuple):
@@ -50,7 +51,7 @@ def subjects_of(models: Sequence[str]) -> list[Subject]:
     found = []
     for model in models:
         path = Path(model).expanduser().absolute()
-        run = path if (path / api.CONFIG_FILE).is_file() else None
+        run = path if (path / CONFIG_FILE).is_file() else None
         if (path / "config.json").exists():
             run = None
         is_recipe = path.is_file() and path.suffix != ".safetensors"

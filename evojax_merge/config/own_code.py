@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from evojax_merge.config.explanation import ConfigError
 from evojax_merge.config.trust import INCLUDED, TARGET, foreign_factories
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.own_code import OwnCode, OwnCodeError, load_own, printed
 from evojax_merge.documents.yaml_text import load_yaml
 
@@ -115,8 +115,7 @@ def keep_own_code(directory: Path, hashes: Hashes) -> None:
     file = directory / FILE
     if hashes and _kept(file) != hashes:
         text = yaml.safe_dump(dict(hashes), sort_keys=False, allow_unicode=True)
-        with naming(file):
-            write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+        write_text(file, text)
 
 
 def check_own_code(directory: Path, hashes: Hashes) -> None:

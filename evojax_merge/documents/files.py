@@ -126,6 +126,16 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def write_text(file: Path, text: str) -> None:
+    """Write a text as UTF-8 by `write_whole`.
+
+    Raises:
+        OSError: It cannot be written; the error says which file that is.
+    """
+    with naming(file):
+        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 def sha256(file: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with file.open("rb") as stream:

@@ -68,8 +68,10 @@ def read_file(path: str | Path) -> str:
     """
     try:
         return read_text(Path(path))
-    except (OSError, DocumentError) as error:
-        raise ExchangeError(f"{path}: cannot be read ({error})") from None
+    except DocumentError as error:
+        raise ExchangeError(f"{path}: {error}") from None
+    except OSError as error:
+        raise ExchangeError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def load_configuration(path: str | Path) -> Configuration:

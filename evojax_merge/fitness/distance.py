@@ -1,21 +1,18 @@
 """How close the weights of a merge stay to those of its base, an objective beside others."""
 
-import copy
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
 
 from evojax_merge.checkpoints import Checkpoint, load, load_config
 from evojax_merge.documents.arguments import check_text
 from evojax_merge.fitness.base import Batch, DistanceBatch, Measure
-from evojax_merge.fitness.size import SPLITS
+from evojax_merge.fitness.whole_model import BoundWholeModel, WholeModelTask
 from evojax_merge.models.ability import Common
 from evojax_merge.models.request import Distance
 
 
-class DistanceTask:
+class DistanceTask(WholeModelTask):
     """Minus the distance ``‖w − b‖ / ‖b‖`` of all weights w to those of a base b.
 
     Args:
@@ -26,7 +23,6 @@ class DistanceTask:
         ValueError: There is no base.
     """
 
-    splits = SPLITS
     measure = Measure("minus distance", "of the base's norm", sampled=False)
 
     def __init__(self, model: str | None, name: str = "distance") -> None:
@@ -36,22 +32,7 @@ class DistanceTask:
                 f"fitness.tasks.{name}.model"
             )
         self.model = check_text(f"{name}: model", model, empty=False)
-        self.name, self.current_split = name, "search"
-
-    def __len__(self) -> int:
-        return 1
-
-    def on(self, split: str) -> "DistanceTask":
-        """The same task, since weights have no splits.
-
-        Raises:
-            ValueError: There is no such split.
-        """
-        if split not in SPLITS:
-            raise ValueError(f"{self.name}: no split {split!r}; the splits are {', '.join(SPLITS)}")
-        task = copy.copy(self)
-        task.current_split = split
-        return task
+        super().__init__(name)
 
     def bind(self, model: Any) -> "BoundDistance":
         """Make the task ready for models like this one.
@@ -70,10 +51,11 @@ class DistanceTask:
         return BoundDistance(base)
 
 
-class BoundDistance:
+class BoundDistance(BoundWholeModel):
     """The weights of the base as a batch of one."""
 
     request = Distance()
+    key = "distance"
     divisible = False
 
     def __init__(self, base: Checkpoint) -> None:
@@ -90,22 +72,3 @@ class BoundDistance:
     def batches(self) -> tuple[Batch, ...]:
         """The base, or its shapes until it is read."""
         return (DistanceBatch(np.zeros(1, np.int32), Common(self._params)),)
-
-    def __len__(self) -> int:
-        return 1
-
-    def score(
-        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]]
-    ) -> Float32[np.ndarray, "pop items"]:
-        """Minus the distance."""
-        return -np.asarray(outputs[0], np.float32)
-
-    def details(
-        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]], candidate: int = 0
-    ) -> list[Mapping[str, Any]]:
-        """The distance."""
-        return [{"item": 0, "distance": float(outputs[0][candidate, 0])}]
-
-    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundDistance":
-        """The same task, since there is one item only."""
-        return self

@@ -11,6 +11,7 @@ from evojax_merge.checkpoints.directory import member, read_json
 from evojax_merge.checkpoints.errors import CheckpointError
 from evojax_merge.checkpoints.tokenizers import refused
 from evojax_merge.documents.schema import Document, read, whole
+from evojax_merge.models.request import OWN_MEASURE
 
 _MULTIPLE = 16
 _WORTHWHILE = 0.1
@@ -34,7 +35,9 @@ class Encoder:
     def __init__(self, model: Any, task: str) -> None:
         tokenizer = getattr(model, "tokenizer", None)
         if tokenizer is None:
-            raise ValueError(f"{task}: this task needs a tokenizer, and the model has none")
+            raise ValueError(
+                f"{task}: this task needs a tokenizer, and the model has none; {OWN_MEASURE}"
+            )
         if not hasattr(tokenizer, "backend_tokenizer"):
             raise ValueError(
                 f"{task}: this task needs a fast tokenizer, and the model's is a "

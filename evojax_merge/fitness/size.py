@@ -1,19 +1,15 @@
 """How short a model is, an objective of data-flow merges beside others."""
 
-import copy
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
 
 from evojax_merge.fitness.base import Batch, Measure, SizeBatch
+from evojax_merge.fitness.whole_model import BoundWholeModel, WholeModelTask
 from evojax_merge.models.request import CountLayers
 
-SPLITS = ("search", "validation", "test")
 
-
-class SizeTask:
+class SizeTask(WholeModelTask):
     """Minus the number of layers that a token passes, relative to the model measured against.
 
     A path through a pool with as many hops as its skeleton has layers scores -1, and one of half
@@ -23,27 +19,10 @@ class SizeTask:
         name: What results tables call the task.
     """
 
-    splits = SPLITS
     measure = Measure("minus size", "share of the skeleton's layers", sampled=False)
 
     def __init__(self, name: str = "size") -> None:
-        self.name = name
-        self.current_split = "search"
-
-    def __len__(self) -> int:
-        return 1
-
-    def on(self, split: str) -> "SizeTask":
-        """The same task, since a model's size has no splits.
-
-        Raises:
-            ValueError: There is no such split.
-        """
-        if split not in SPLITS:
-            raise ValueError(f"{self.name}: no split {split!r}; the splits are {', '.join(SPLITS)}")
-        task = copy.copy(self)
-        task.current_split = split
-        return task
+        super().__init__(name)
 
     def bind(self, model: Any) -> "BoundSize":
         """Make the task ready for models like this one.
@@ -58,29 +37,11 @@ class SizeTask:
         return BoundSize(layers)
 
 
-class BoundSize:
-    """The layers of a model as a batch of one."""
+class BoundSize(BoundWholeModel):
+    """The layers that are run over those of the skeleton, which is a batch of one."""
 
     request = CountLayers()
+    key = "layers"
 
     def __init__(self, layers: int) -> None:
         self.batches: tuple[Batch, ...] = (SizeBatch(np.array([layers], np.int32)),)
-
-    def __len__(self) -> int:
-        return 1
-
-    def score(
-        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]]
-    ) -> Float32[np.ndarray, "pop items"]:
-        """Minus layers run over layers of the skeleton."""
-        return -np.asarray(outputs[0], np.float32)
-
-    def details(
-        self, outputs: Sequence[Float32[np.ndarray, "pop batch"]], candidate: int = 0
-    ) -> list[Mapping[str, Any]]:
-        """The share of layers that are run."""
-        return [{"item": 0, "layers": float(outputs[0][candidate, 0])}]
-
-    def take(self, rows: Int[np.ndarray, " chosen"]) -> "BoundSize":
-        """The same task, since there is one item only."""
-        return self

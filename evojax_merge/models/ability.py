@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
+from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import Request
 from evojax_merge.params.abstract import computed
 from evojax_merge.params.types import Array, Float
@@ -138,3 +139,14 @@ class Ability(abc.ABC):
             ValueError: Requests of this kind have no labelled items.
         """
         raise ValueError("this request has no labelled items")
+
+
+class LayoutAbility(Ability):
+    """What can be done with models of any family by their leaves, whatever they compute.
+
+    Args:
+        layout: The function that makes the layout of the models of a configuration.
+    """
+
+    def __init__(self, layout: Callable[[Any], Layout]):
+        self._layout = layout

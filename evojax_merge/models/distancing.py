@@ -1,29 +1,20 @@
 """The distance of candidates of any family to given weights, by the leaves of both."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.models.ability import Ability, Batch, Common, Program
+from evojax_merge.models.ability import Batch, Common, LayoutAbility, Program
 from evojax_merge.models.decoder.path import PATH
-from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import Distance, Request
 from evojax_merge.params.types import Array, Float, Params
 
 
-class Distancing(Ability):
-    """This ability compares the weights of candidates with those in the batch, in one pass.
-
-    Args:
-        layout: The function that makes the layout of the models of a configuration.
-    """
+class Distancing(LayoutAbility):
+    """This ability compares the weights of candidates with those in the batch, in one pass."""
 
     one_by_one: ClassVar[bool] = False
-
-    def __init__(self, layout: Callable[[Any], Layout]):
-        self._layout = layout
 
     def program(self, config: Any, request: Distance, axes: Any) -> Program:
         own = self._layout(config)

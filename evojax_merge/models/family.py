@@ -41,7 +41,7 @@ from evojax_merge.models.part import Part
 from evojax_merge.models.qwen_vl import config as qwen_vl_config
 from evojax_merge.models.qwen_vl import params as qwen_vl_params
 from evojax_merge.models.qwen_vl.config import QwenVLConfig
-from evojax_merge.models.request import Distance, HandOver, Request
+from evojax_merge.models.request import OWN_MEASURE, Distance, HandOver, Request
 from evojax_merge.models.seeing.vision import Vision
 from evojax_merge.models.unet import config as unet_config
 from evojax_merge.models.unet import params as unet_params
@@ -196,12 +196,12 @@ class Family:
         found = self.abilities.get(type(request))
         if found is None:
             able = ", ".join(kind.needs for kind in self.abilities) or "nothing"
-            kinds = f"models of the family {self.name}"
+            kinds, advice = f"models of the family {self.name}", f"they can {able}"
             if self is NAMED:
                 kinds = "models whose type this package does not compute (they are only merged)"
+                advice = OWN_MEASURE
             raise ValueError(
-                f"this task needs a model that can {request.needs}, and {kinds} cannot; they can "
-                f"{able}"
+                f"this task needs a model that can {request.needs}, and {kinds} cannot; {advice}"
             )
         return found
 

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from evojax_merge.models.ability import Ability, Batch
+from evojax_merge.models.ability import Batch, LayoutAbility
 from evojax_merge.models.decoder.path import PATH
-from evojax_merge.models.layout import Layout
 from evojax_merge.models.request import HandOver, Request
 from evojax_merge.params.types import Float, Params
 
@@ -16,18 +15,11 @@ HostProgram = Callable[..., Any]
 """(parameters of a population, *fields of a batch, ``count``) -> outputs of the first ``count``."""
 
 
-class Handing(Ability):
-    """This ability takes candidates to the host, one after another, and calls a function there.
-
-    Args:
-        layout: The function that makes the layout of the models of a configuration.
-    """
+class Handing(LayoutAbility):
+    """This ability takes candidates to the host, one after another, and calls a function there."""
 
     one_by_one: ClassVar[bool] = True
     on_host: ClassVar[bool] = True
-
-    def __init__(self, layout: Callable[[Any], Layout]):
-        self._layout = layout
 
     def program(self, config: Any, request: HandOver, axes: Any) -> HostProgram:
         own = self._layout(config)

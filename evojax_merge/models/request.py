@@ -10,6 +10,9 @@ from evojax_merge.models.diffusion.conditions import Conditioning, Conditions, P
 from evojax_merge.models.diffusion.schedule import Sampler
 from evojax_merge.params.types import Array, Float, Int, Params
 
+OWN_MEASURE = "fitness=external measures any model, by a function of your own"
+"""What helps where a model cannot do what a task needs."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:

@@ -105,8 +105,7 @@ def outline(
         del others
         return make_mesh(1, 1, devices)
 
-    setup = set_up(dataclasses.replace(experiment, mesh=one_device))
-    setup.measuring = Outlined  # type: ignore[assignment]
+    setup = set_up(dataclasses.replace(experiment, mesh=one_device), Outlined)
     setup.load(Path(), tell)
     searches: list[Search] = []
     winners: dict[str, Winner] = {}

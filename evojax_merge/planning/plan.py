@@ -12,57 +12,15 @@ from jax.sharding import PartitionSpec as P
 
 from evojax_merge.config.experiment import Experiment, MinibatchConfig
 from evojax_merge.costs.devices import Figures
-from evojax_merge.costs.programs import Cost, cost_of
 from evojax_merge.fitness.several import tasks_of
 from evojax_merge.measuring.device_memory import Memory
 from evojax_merge.measuring.mesh import least_split, make_mesh
-from evojax_merge.measuring.needs import (
-    Work,
-    itemsize_of,
-    merging_bytes,
-    merging_turns,
-    running_bytes,
-    work_of,
-)
+from evojax_merge.measuring.needs import Work, work_of
 from evojax_merge.measuring.programs import HostProgram
 from evojax_merge.models.split import MODEL, POP, bytes_per_device
+from evojax_merge.planning.counting import Counting, Planned
 from evojax_merge.planning.least import least_bytes
 from evojax_merge.planning.outline import Search, outline
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A program of a search.
-
-    Attributes:
-        cost: What it takes.
-        resident: The bytes on the device beside its arguments while it runs.
-        seconds: The least time that it takes on a chunk of candidates.
-        bound: What bounds that time: ``memory`` or ``arithmetic``.
-        splits: The splits whose items it measures; empty for the merge.
-        steps: The tokens of answers that it writes one after another.
-        whole_cache: The bytes that it needs if each step reads all of the cache, used or not, as
-            all programs do but those of whole models on a GPU.
-    """
-
-    cost: Cost
-    resident: int
-    seconds: float
-    bound: str
-    splits: tuple[str, ...] = ()
-    steps: float = 0.0
-    whole_cache: float = 0.0
-
-    @property
-    def peak(self) -> int:
-        """The most bytes that are on the device while it runs."""
-        return self.resident + self.cost.peak
-
-    def left(self, memory: float) -> float:
-        """The bytes of the memory that are left; below 0, how many are missing."""
-        if self.cost.refused is not None:
-            return min(-1.0, memory - self.peak)
-        return memory - self.peak
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,9 +167,9 @@ def _planned(
     tell: Callable[[str], None],
 ) -> SearchPlan:
     outlined, stage = search.outlined, search.stage
-    platform = mesh.devices.flat[0].platform
+    groups, parts = mesh.shape[POP], mesh.shape[MODEL]
     free = max(0, int(figures.memory) - outlined.held(mesh))
-    work = outlined.on(mesh, Memory(platform, free))
+    work = outlined.on(mesh, Memory(mesh.devices.flat[0].platform, free))
     everywhere = NamedSharding(mesh, P())
     batches = {
         split: [
@@ -220,38 +178,16 @@ def _planned(
         ]
         for split, task in outlined.tasks.items()
     }
-    materials, shared = map(bytes_per_device, (work.materials, work.shared))
-    candidates, given = bytes_per_device(work.buffer), _given(batches)
-    parts, groups = mesh.shape[MODEL], mesh.shape[POP]
-    itemsize = itemsize_of(work)
-
-    def made(cost: Cost, resident: int, splits: tuple[str, ...] = (), steps: float = 0) -> Planned:
-        if cost.refused is not None:  # its arguments are not known then
-            own = bytes_per_device(work.materials) if not splits else shared
-            resident += own + candidates
-        moved = cost.needed if cost.moved is None else cost.moved
-        carried = figures.carrying(moved)
-        computed = figures.computing(cost.operations, itemsize)
-        bound = "memory" if carried > computed else "arithmetic"
-        return Planned(cost, resident, max(carried, computed), bound, splits, steps)
-
+    given = _given(batches)
+    counting = Counting(work, outlined.config, figures, parts, given)
     tell(f"compiling the merge of {stage.name}")
-    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere)
-    merge = cost_of(
-        "merge",
-        work.merge,
-        (work.buffer, work.materials, work.genotypes, count),
-        merging_turns(work.chunk),
-        needed=merging_bytes(work),
-        parts=parts,
-    )
-    programs = [made(merge, shared + given)]
+    merge = counting.merge(jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere))
     counted: dict[Any, Planned] = {}
-    chunk_seconds = programs[0].seconds
+    chunk_seconds = merge.seconds
     share = _share(search)
     for split, index, batch in _wanted(outlined.tasks, batches):
-        request = work.requests[split][index]
-        if isinstance(work.programs[split][index], HostProgram):
+        request, program = work.requests[split][index], work.programs[split][index]
+        if isinstance(program, HostProgram):
             notes.append(
                 "what the measure of your own takes, and writing candidates, is not counted"
             )
@@ -261,36 +197,20 @@ def _planned(
         if key not in counted:
             name = _name(request, batch)
             tell(f"compiling {name} of {stage.name}")
-            cost = cost_of(
-                name,
-                work.programs[split][index],
-                (work.buffer, work.shared, *batch),
-                done.turns,
-                needed=running_bytes(work, request, done, outlined.config, batch, parts),
-                parts=parts,
-                in_use=done.in_use,
-            )
-            own = bytes_per_device(batch)
-            all_slots = done._replace(in_use=1.0)
-            counted[key] = dataclasses.replace(
-                made(cost, materials + given - own, (split,), done.steps),
-                whole_cache=running_bytes(work, request, all_slots, outlined.config, batch, parts),
-            )
-        elif split not in counted[key].splits:
+            counted[key] = counting.running(name, program, request, batch, done)
+        if split not in counted[key].splits:
             known = counted[key]
             counted[key] = dataclasses.replace(known, splits=(*known.splits, split))
         if split == "search":
             chunk_seconds += share * counted[key].seconds
         _note(notes, done, figures, share)
-    programs += counted.values()
-    population, evaluations = stage.strategy.population_size, stage.evaluations
+    population = stage.strategy.population_size
     turns = math.ceil(population / (groups * work.chunk))
-    generations = math.ceil(evaluations / population)
     return SearchPlan(
         name=stage.name,
         space=stage.space.describe(),
         population=population,
-        evaluations=evaluations,
+        evaluations=stage.candidates,
         items=round(share * len(outlined.tasks["search"])),
         parameters=work.parameters,
         dtype=work.dtype.name,
@@ -301,13 +221,13 @@ def _planned(
             split: min((n for one in own if (n := getattr(one, "slots", None))), default=None)
             for split, own in work.requests.items()
         },
-        materials=materials,
-        shared=shared,
-        candidates=candidates,
+        materials=counting.materials,
+        shared=counting.shared,
+        candidates=counting.candidates,
         batches=given,
-        programs=tuple(programs),
+        programs=(merge, *counted.values()),
         seconds_per_chunk=chunk_seconds,
-        seconds=generations * turns * chunk_seconds,
+        seconds=stage.generations * turns * chunk_seconds,
         least_model=least,
     )
 

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.documents.terminal import cell, say
-from evojax_merge.planning.plan import Plan, Planned, SearchPlan
+from evojax_merge.planning.counting import Planned
+from evojax_merge.planning.plan import Plan, SearchPlan
 
 
 def show(plan: Plan, console: Console) -> None:

@@ -222,8 +222,10 @@ def read_tree(path: Path) -> Mapping[str, Any]:
     """
     try:
         text = read_text(path)
-    except (OSError, DocumentError) as error:
-        raise RecipeError(f"{path}: cannot be read ({error})") from None
+    except DocumentError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from None
     return parse(text, str(path))
 
 

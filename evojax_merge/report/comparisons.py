@@ -13,9 +13,10 @@ from evojax_merge.documents.terminal import cell
 from evojax_merge.fitness.base import FRACTION, Measure
 from evojax_merge.report.pairs import Difference, difference, p_text, signed
 from evojax_merge.report.repetitions import Spread, holm, spread
+from evojax_merge.report.results import EVOLVED
 from evojax_merge.report.settings import SEED
 from evojax_merge.report.summary import number
-from evojax_merge.report.sweep_rows import EVOLVED, SweepRow
+from evojax_merge.report.sweep_rows import SweepRow
 
 MOST_BY_ITEM = 45
 """How many pairs of settings are compared by item, which takes a part of a second for each."""
@@ -150,28 +151,25 @@ def _item_cells(one: Difference | None) -> Mapping[str, Any]:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """A table of differences between settings."""
+    """A table of differences between settings, with p-values of `Comparison`'s two tests."""
     measure = comparisons[0].measure
     unit = "percentage points" if measure.unit == FRACTION else measure.unit
-    title = f"differences between settings, {unit}; p of paired t tests over seeds, and over items"
+    title = f"differences between settings, {unit}, with 95 % intervals and p"
     table = Table(title=cell(title), title_justify="left")
-    for head in ("setting", "less"):
-        table.add_column(cell(head), overflow="fold")
-    heads = ("seeds", "difference", "95 % over seeds", "p", "p (Holm)", "95 % over items", "p")
-    for head in heads:
+    table.add_column(cell("settings"), overflow="fold")
+    for head in ("seeds", "difference", "over seeds", "over items"):
         table.add_column(cell(head), justify="right", overflow="fold")
     for one in comparisons:
-        ends = (math.nan, math.nan) if one.items is None else (one.items.low, one.items.high)
+        low, high, p_value = math.nan, math.nan, math.nan
+        if one.items is not None:
+            low, high, p_value = one.items.low, one.items.high, one.items.p_value
+        over_seeds = _ends(one.measure, one.seeds.low, one.seeds.high)
         texts = (
-            one.setting,
-            one.against,
+            f"{one.setting}\nless {one.against}",
             str(one.seeds.size),
             signed(one.measure, one.seeds.mean),
-            _ends(one.measure, one.seeds.low, one.seeds.high),
-            p_text(one.seeds.p_value),
-            p_text(one.holm),
-            _ends(one.measure, *ends),
-            p_text(math.nan if one.items is None else one.items.p_value),
+            f"{over_seeds}\np {p_text(one.seeds.p_value)} (Holm {p_text(one.holm)})",
+            f"{_ends(one.measure, low, high)}\np {p_text(p_value)}",
         )
         table.add_row(*map(cell, texts))
     return table

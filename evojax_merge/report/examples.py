@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.fitness.base import Task
 from evojax_merge.fitness.several import SeveralTasks
@@ -112,8 +112,7 @@ class Examples:
         """Write the examples into the directory of a run."""
         text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
         file = directory / FILE
-        with naming(file):
-            write_whole(file, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+        write_text(file, text + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> "Examples | None":

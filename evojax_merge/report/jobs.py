@@ -12,6 +12,7 @@ from evojax_merge.documents.errors import DocumentError
 from evojax_merge.documents.files import read_text
 from evojax_merge.documents.terminal import cell
 from evojax_merge.documents.yaml_text import load_yaml
+from evojax_merge.report.run_files import CHECKPOINTS, HISTORY_FILE, OVERRIDES_FILE
 from evojax_merge.search.lock import holder
 
 ERROR_FILE = "error.txt"
@@ -19,8 +20,6 @@ ERROR_FILE = "error.txt"
 
 FINISHED_FILE = "finished"
 """The empty file that a job leaves when everything of it is done."""
-
-HISTORY = "history.jsonl"
 
 State = Literal["done", "running", "failed", "half done", "not begun"]
 
@@ -59,12 +58,12 @@ def look_at(directory: Path, name: str, told: str | None = None) -> Job:
         return Job(name, overrides, "done", "")
     if by := holder(folder):
         return Job(name, overrides, "running", f"by {by}")
-    candidates = _lines(folder / HISTORY)
+    candidates = _lines(folder / HISTORY_FILE)
     kept = f"{candidates} candidates are kept" if candidates else ""
     error = _error(folder / ERROR_FILE)
     if error or told:
         return Job(name, overrides, "failed", "; ".join(filter(None, [error or told, kept])))
-    if candidates or (folder / "checkpoints").is_dir():
+    if candidates or (folder / CHECKPOINTS).is_dir():
         return Job(name, overrides, "half done", kept)
     return Job(name, overrides, "not begun", "")
 
@@ -72,7 +71,7 @@ def look_at(directory: Path, name: str, told: str | None = None) -> Job:
 def kept_overrides(folder: Path) -> list[str]:
     """What a run was asked for, as it is kept in its folder; nothing where that cannot be read."""
     try:
-        found = load_yaml(read_text(folder / "overrides.yaml"))
+        found = load_yaml(read_text(folder / OVERRIDES_FILE))
     except (DocumentError, yaml.YAMLError, OSError):
         return []
     return [str(one) for one in found] if isinstance(found, list) else []

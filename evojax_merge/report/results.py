@@ -19,6 +19,9 @@ from evojax_merge.fitness.several import SeveralTasks
 from evojax_merge.params.types import Float
 from evojax_merge.report.intervals import interval, weighted_interval
 
+EVOLVED = "evolved"
+"""What history and results call the search of a run, and its winner."""
+
 CHOSEN = {
     "search": "the items that the search chose by",
     "validation": "the items that the winner was chosen by",
@@ -226,8 +229,8 @@ def choice_line(results: Sequence[Result]) -> str | None:
     return (
         f"{names}: chosen by results on {which}, so that the score is too high, which "
         "the interval does not count for. Items that nothing was chosen by make a fair "
-        f"comparison: a file of them as {key}.test, or a share of the one file, by "
-        f"{key}.split=[0.6,0.2,0.2]"
+        f"comparison: a file of them as {key}.test, or, of a task that divides its one file, a "
+        f"share of that by {key}.split=[0.6,0.2,0.2]"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.fitness.base import Measure, Task
 from evojax_merge.fitness.several import SeveralTasks
@@ -82,8 +82,7 @@ class Searches:
         }
         text = json.dumps(tree, indent=1)
         file = directory / FILE
-        with naming(file):
-            write_whole(file, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+        write_text(file, text + "\n")
 
     @classmethod
     def load(cls, directory: Path) -> "Searches | None":

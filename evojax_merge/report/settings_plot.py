@@ -50,7 +50,9 @@ def _draw(axes: "Axes", summaries: Sequence[Summary], members: Sequence[SweepRow
         if math.isfinite(one.scores.low):
             axes.plot(ends[0], [place, place], color=colour(0), lw=3)
         axes.plot(factor * one.scores.mean, place, "D", color=colour(0), ms=9)
-    names = [f"{drawable(one.setting)} ({one.scores.size})" for one in order]
+    sizes = [one.scores.size for one in order]
+    counts = [f"{size} run{'s' * (size > 1)}" for size in sizes]
+    names = [f"{drawable(one.setting)} ({count})" for one, count in zip(order, counts, strict=True)]
     axes.set_yticks(range(len(order)), names)
     axes.set_ylim(-0.7, len(order) - 0.3)
 

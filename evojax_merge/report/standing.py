@@ -5,7 +5,6 @@ Neither the models nor an accelerator are needed.
 
 import dataclasses
 import math
-import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -13,19 +12,19 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from evojax_merge.config import foreign_factories, read_config_file
+from evojax_merge.config import read_config_file
 from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE, read_tree
 from evojax_merge.recipes.path import load_recipe
 from evojax_merge.recipes.weights import KIND as WEIGHTS
 from evojax_merge.report.coefficients import recipe_tables
+from evojax_merge.report.front import FILE as FRONT
+from evojax_merge.report.going_on import Command, commands, place_of
 from evojax_merge.report.progress import duration
 from evojax_merge.report.results import choice_line, load_results, results_table
+from evojax_merge.report.run_files import CONFIG_FILE, EXPORT, HISTORY_FILE, RESULTS_FILE
 from evojax_merge.report.status import FINISHED, RUNNING, Status, read_status
 from evojax_merge.search.history import read_history
 from evojax_merge.search.lock import holder
-
-CONFIG_FILE = "config.yaml"
-RESULTS, HISTORY, EXPORT = "results.json", "history.jsonl", "export"
 
 _FRESH = 60.0
 """The seconds within which a status counts where nobody can tell who holds the directory."""
@@ -56,13 +55,13 @@ class Standing:
         """
         status, by = read_status(directory), holder(directory)
         age = math.inf if status is None else time.time() - status.written
-        done = (directory / RESULTS).is_file() and (directory / RECIPE_FILE).is_file()
+        done = (directory / RESULTS_FILE).is_file() and (directory / RECIPE_FILE).is_file()
         if by is not None:
             return cls(directory, "running", f"by {by}", status)
         if status is None:
             if done:
                 return cls(directory, "finished", "", None)
-            begun = (directory / HISTORY).is_file()
+            begun = (directory / HISTORY_FILE).is_file()
             return cls(directory, "interrupted" if begun else "not begun", "", None)
         if status.state == FINISHED:
             return cls(directory, "finished", f"after {duration(status.elapsed)}", status)
@@ -96,8 +95,8 @@ class Standing:
 
     def tables(self) -> Iterator[RenderableType]:
         """The results, as far as there are some, and the coefficients of the best merge."""
-        if (self.directory / RESULTS).is_file():
-            results = load_results(self.directory / RESULTS)
+        if (self.directory / RESULTS_FILE).is_file():
+            results = load_results(self.directory / RESULTS_FILE)
             final = [one for one in results if one.split == results[0].split]
             yield results_table(final, self.directory.name)
         if (recipe := self.recipe) is not None:
@@ -107,8 +106,8 @@ class Standing:
 
     def remarks(self) -> Iterator[str]:
         """What a reader of the results must know."""
-        if (self.directory / RESULTS).is_file():
-            results = load_results(self.directory / RESULTS)
+        if (self.directory / RESULTS_FILE).is_file():
+            results = load_results(self.directory / RESULTS_FILE)
             line = choice_line([one for one in results if one.split == results[0].split])
             if line:
                 yield line
@@ -119,16 +118,13 @@ class Standing:
         files = (self.directory / RECIPE_FILE, self.directory / BEST_FILE)
         return next((file for file in files if file.is_file()), None)
 
-    def commands(self) -> Iterator[tuple[str, str]]:
+    def commands(self) -> list[Command]:
         """The commands to go on with, and what each of them does."""
-        if self.state in ("interrupted", "not begun"):
-            trust = _trusting(self.directory)
-            yield f"evojax-merge resume {_place(self.directory)}{trust}", "goes on with it"
-        yield from list(commands(self.directory, self.recipe, self.state == "finished"))[:-1]
+        return commands_of(self.directory, self.state, self.recipe)
 
     def _best_of_history(self) -> Iterator[str]:
         best: dict[str, tuple[float, int, int]] = {}
-        for row in read_history(self.directory / HISTORY):
+        for row in read_history(self.directory / HISTORY_FILE):
             fitness = -math.inf if row["fitness"] is None else row["fitness"]
             highest, _, count = best.get(row["search"], (-math.inf, 0, 0))
             best[row["search"]] = (max(highest, fitness), row["generation"] + 1, count + 1)
@@ -139,40 +135,23 @@ class Standing:
             )
 
 
-def commands(directory: Path, recipe: Path | None, finished: bool) -> Iterator[tuple[str, str]]:
-    """The commands to go on with after a run, or while it goes on, and what each of them does.
+def commands_of(directory: Path, state: str, recipe: Path | None = None) -> list[Command]:
+    """The commands to go on with from a run, called from where the user stands.
 
     Args:
         directory: The directory of the run.
-        recipe: The recipe of the winner, or of the best so far; None where there is none.
-        finished: Whether the run has ended.
+        state: How it stands, as `Standing.state`.
+        recipe: The recipe of the winner, or of the best so far, if there is one.
     """
-    place, trust = _place(directory), _trusting(directory)
-    if recipe is not None:
-        won = recipe.name == RECIPE_FILE
-        best, what = ("the winner", place) if won else ("the best so far", _place(recipe))
-        yield f"evojax-merge apply {what} --out DIR{trust}", f"builds {best} as a checkpoint"
-    if finished:
-        own = f"evojax-merge evaluate {place}{trust}"
-        yield own, "measures the winner by the run's own measure"
-        if (directory / EXPORT).is_dir():
-            yield f"evojax-merge push {place} OWNER/NAME", "uploads the export to the hub"
-        yield f"evojax-merge resume {place} search.evaluations=N{trust}", "goes on to N candidates"
-    yield f"evojax-merge show {place}", "shows how the run stands"
-
-
-def _place(path: Path) -> str:
-    """What commands call a path: from where the user stands, if it is below."""
-    here = Path.cwd()
-    near = path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path
-    return shlex.quote(str(near))
-
-
-def _trusting(directory: Path) -> str:
-    """The flag that commands need for a run that names code from outside this package."""
-    file = directory / CONFIG_FILE
-    foreign = file.is_file() and foreign_factories(read_config_file(file))
-    return " --trust-config" if foreign else ""
+    here, file = Path.cwd(), directory / CONFIG_FILE
+    return commands(
+        place_of(directory, here),
+        read_config_file(file) if file.is_file() else {},
+        state=state,
+        best=place_of(recipe, here) if recipe is not None and state != "finished" else "",
+        has_front=(directory / FRONT).is_file(),
+        is_exported=(directory / EXPORT).is_dir(),
+    )
 
 
 def _here(status: Status) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.documents.schema import Document, number, read, whole
 from evojax_merge.hosts import Interrupted
@@ -129,10 +129,7 @@ class StatusFile(Listener):
             ensure_ascii=False,
         )
         with contextlib.suppress(OSError):
-            write_whole(
-                course.directory / FILE,
-                lambda partial: partial.write_text(text + "\n", encoding="utf-8"),
-            )
+            write_text(course.directory / FILE, text + "\n")
 
 
 def read_status(directory: Path) -> Status | None:

@@ -18,13 +18,13 @@ from evojax_merge.report.comparisons import (
 from evojax_merge.report.curves import FILE, load_curve, plot_curves
 from evojax_merge.report.jobs import Job, jobs_table, kept_overrides, shared
 from evojax_merge.report.results import choice_line, score_text
+from evojax_merge.report.run_files import REPORT_FILE
 from evojax_merge.report.settings_plot import plot_settings
 from evojax_merge.report.summary import summarise, summary_cells, summary_table
 from evojax_merge.report.sweep_rows import SweepRow, collect, evolved, write_cells, write_table
 
 TABLE, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
 PICTURE, COMPARED = "curves.png", "compare.png"
-PAGE = "report.html"
 
 MOST_COMPARED = 10
 """How many pairs of settings are printed; all of them are in the file."""
@@ -49,7 +49,7 @@ def show_sweep(folder: Path, jobs: Sequence[Job], console: Console) -> None:
     if curves := collect_curves(folder, names):
         with _written(folder / PICTURE, "progress on held-out items", console):
             plot_curves(curves, folder / PICTURE)
-    with _written(folder / PAGE, "report", console):
+    with _written(folder / REPORT_FILE, "report", console):
         _write_page(folder, jobs)
     if any(job.state != "done" for job in jobs):
         console.print(jobs_table(jobs))
@@ -85,7 +85,9 @@ def _write_page(folder: Path, jobs: Sequence[Job]) -> None:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        warnings.warn(f"{folder / PAGE}: is not written ({reason})", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"{folder / REPORT_FILE}: is not written ({reason})", RuntimeWarning, stacklevel=2
+        )
 
 
 @contextlib.contextmanager

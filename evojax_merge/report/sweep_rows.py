@@ -10,10 +10,9 @@ from evojax_merge.report.frames import result_row
 from evojax_merge.report.items import FILE as ITEMS
 from evojax_merge.report.items import Items, load_items
 from evojax_merge.report.jobs import kept_overrides
-from evojax_merge.report.results import Result, load_results
+from evojax_merge.report.results import EVOLVED, Result, load_results
+from evojax_merge.report.run_files import RESULTS_FILE
 from evojax_merge.report.settings import setting_of, swept
-
-EVOLVED = "evolved"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +44,13 @@ def collect(folder: Path, runs: Sequence[str]) -> list[SweepRow]:
         folder: The folder of a sweep.
         runs: The folders of its runs, relative to that.
     """
-    done = [run for run in runs if (folder / run / "results.json").is_file()]
+    done = [run for run in runs if (folder / run / RESULTS_FILE).is_file()]
     values = swept([kept_overrides(folder / run) for run in done])
     return [
         SweepRow(run, own, result, items)
         for run, own in zip(done, values, strict=True)
         for items in [load_items(folder / run / ITEMS)]
-        for result in load_results(folder / run / "results.json")
+        for result in load_results(folder / run / RESULTS_FILE)
     ]
 
 

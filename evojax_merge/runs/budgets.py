@@ -8,15 +8,14 @@ from evojax_merge.config.continuation import Budget
 from evojax_merge.documents.files import naming
 from evojax_merge.report.curves import FILE as CURVE
 from evojax_merge.report.jobs import FINISHED_FILE
+from evojax_merge.report.run_files import HISTORY_FILE, RESULTS_FILE
 from evojax_merge.runs.problem import RANDOM, RANDOM_PATHS
-from evojax_merge.runs.run import RESULTS
-from evojax_merge.runs.searcher import HISTORY
 from evojax_merge.search.history import read_history, spent_on
 
 
 def spent(directory: Path) -> Budget:
     """What the searches of a run have spent, but for the random search beside them."""
-    rows = read_history(directory / HISTORY)
+    rows = read_history(directory / HISTORY_FILE)
     own = spent_on([row for row in rows if row["search"] not in (RANDOM, RANDOM_PATHS)])
     return Budget(own.evaluations, own.item_evaluations)
 
@@ -31,9 +30,9 @@ def set_aside(directory: Path, settings: Sequence[str]) -> None:
         settings: The names of the files of its settings, which stay, as ``config.yaml``; copies are
             called ``config.1.yaml``, or the next number that is free.
     """
-    if not (directory / HISTORY).exists():
+    if not (directory / HISTORY_FILE).exists():
         return  # nothing was done by them
-    every = (*settings, RESULTS)
+    every = (*settings, RESULTS_FILE)
     number = next(
         number
         for number in itertools.count(1)
@@ -44,7 +43,7 @@ def set_aside(directory: Path, settings: Sequence[str]) -> None:
         if file.is_file():
             with naming(file):
                 _numbered(file, number).write_bytes(file.read_bytes())
-    results = directory / RESULTS
+    results = directory / RESULTS_FILE
     with naming(results):
         if results.is_file():
             results.rename(_numbered(results, number))

@@ -12,13 +12,11 @@ from evojax_merge.recipes.weights import WeightsRecipe
 from evojax_merge.report.frames import history_frame, results_frame, results_html
 from evojax_merge.report.front import Front
 from evojax_merge.report.results import Result, load_results
+from evojax_merge.report.run_files import EXPORT, HISTORY_FILE, RESULTS_FILE
 from evojax_merge.runs.problem import EVOLVED
-from evojax_merge.runs.searcher import HISTORY
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-RESULTS, EXPORT = "results.json", "export"
 
 
 class FrontMember(NamedTuple):
@@ -64,7 +62,7 @@ class Run:
         Raises:
             PandasError: pandas is not installed.
         """
-        return history_frame(self.directory / HISTORY)
+        return history_frame(self.directory / HISTORY_FILE)
 
     @property
     def table(self) -> "DataFrame":
@@ -113,9 +111,9 @@ def read_run(directory: str | Path, *, with_model: bool = False) -> Run:
     if not is_finished(directory):
         raise ValueError(
             f"{directory}: holds no finished run; finish it with resume, or give the directory of "
-            f"one, in which {RESULTS} is"
+            f"one, in which {RESULTS_FILE} is"
         )
-    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS)
+    recipe, results = load_recipe(directory / RECIPE_FILE), load_results(directory / RESULTS_FILE)
     exported = directory / EXPORT
     parts = None if isinstance(recipe, PathRecipe) else recipe.parts
     model = load_parts(exported, parts=parts) if with_model and exported.is_dir() else None
@@ -126,4 +124,4 @@ def read_run(directory: str | Path, *, with_model: bool = False) -> Run:
 
 def is_finished(directory: Path) -> bool:
     """Whether a run has left all that tells of its end."""
-    return (directory / RESULTS).is_file() and (directory / RECIPE_FILE).is_file()
+    return (directory / RESULTS_FILE).is_file() and (directory / RECIPE_FILE).is_file()

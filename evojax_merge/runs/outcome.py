@@ -42,6 +42,7 @@ from evojax_merge.report.results import (
     noise_line,
     results_table,
 )
+from evojax_merge.report.run_files import HISTORY_FILE, PLOTS, REPORT_FILE
 from evojax_merge.report.searches import FILE as SEARCHES
 from evojax_merge.report.searches import Search, Searches
 from evojax_merge.runs import steps
@@ -53,11 +54,11 @@ from evojax_merge.runs.problem import (
     Found,
     Problem,
 )
-from evojax_merge.runs.searcher import HISTORY, measure_of, random_search
-from evojax_merge.runs.setup import Stage
+from evojax_merge.runs.searcher import measure_of, random_search
+from evojax_merge.runs.setup import Stage, has_random_search
 from evojax_merge.search.history import HistoryWarning, read_history
 
-PLOTS, IMAGES, REPORT = "plots", "images", "report.html"
+IMAGES = "images"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Outcome:
             return
         self.course.begin(steps.CURVE)
         hosts.barrier()  # what one has written is read by all
-        points = incumbents(read_history(self.directory / HISTORY), EVOLVED, most)
+        points = incumbents(read_history(self.directory / HISTORY_FILE), EVOLVED, most)
         if not points:
             return
         if points[-1].evaluations != found.evaluations:
@@ -262,7 +263,7 @@ class Outcome:
         self.course.begin(steps.PLOTS)
         plots = self.directory / PLOTS
         plots.mkdir(exist_ok=True)
-        history = self.directory / HISTORY
+        history = self.directory / HISTORY_FILE
         own = {
             name: measure_of(stage, self.experiment.task)
             for name, stage in stages.items()
@@ -282,7 +283,7 @@ class Outcome:
             return
         task, last = self.experiment.task, stages[-1]
         every = {stage.name: stage for stage in stages[:-1]} | {EVOLVED: last}
-        if self.experiment.baselines.random_search:
+        if has_random_search(self.experiment, last):
             every[last.random] = random_search(last.space, last)
         with self._beside(SEARCHES):
             Searches.of(
@@ -293,7 +294,7 @@ class Outcome:
                         int(stage.space.dims),
                         stage.strategy.title,
                         int(stage.strategy.population_size),
-                        stage.evaluations,
+                        stage.candidates,
                         measure_of(stage, task),
                     )
                     for name, stage in every.items()
@@ -305,11 +306,11 @@ class Outcome:
         self.course.begin(steps.REPORT)
         if not hosts.is_first():
             return
-        with self._beside(REPORT):
+        with self._beside(REPORT_FILE):
             from evojax_merge.report.html.run import write_report  # and with it jinja2
 
             write_report(self.directory, finished=True)
-            say(self.console, f"report: {self.directory / REPORT}")
+            say(self.console, f"report: {self.directory / REPORT_FILE}")
 
     @contextlib.contextmanager
     def _beside(self, file: str) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """How an experiment becomes what is searched."""
 
 from collections.abc import Callable
+from typing import Any
 
 from evojax_merge.config.experiment import Experiment
 from evojax_merge.fitness.several import tasks_of
+from evojax_merge.measuring.evaluator import Evaluator
 from evojax_merge.models.request import Distance, HandOver
 from evojax_merge.runs.dataflow import DataflowSetup
 from evojax_merge.runs.hybrid import HybridSetup
@@ -23,8 +25,12 @@ _KINDS: dict[str, Callable[[Experiment], Setup]] = {
 }
 
 
-def set_up(experiment: Experiment) -> Setup:
+def set_up(experiment: Experiment, measuring: Callable[..., Any] = Evaluator) -> Setup:
     """Check everything that can be checked without weights.
+
+    Args:
+        experiment: What is to be done.
+        measuring: What makes the evaluator of a search, from the arguments of `Evaluator`.
 
     Raises:
         ValueError: Something makes the experiment impossible.
@@ -36,6 +42,7 @@ def set_up(experiment: Experiment) -> Setup:
         )
     kind = kind_of(experiment.space)
     setup = _KINDS[kind](experiment)
+    setup.measuring = measuring
     requests = [one.request for one in tasks_of(setup.bound["search"])]
     if kind in ("dataflow", "hybrid", "joint"):
         if any(isinstance(one, HandOver) for one in requests):

@@ -16,8 +16,8 @@ from evojax_merge.params.types import Float
 from evojax_merge.recipes.coefficients import Recipe
 from evojax_merge.recipes.path import PathRecipe
 from evojax_merge.recipes.weights import WeightsRecipe
+from evojax_merge.report.results import EVOLVED as EVOLVED
 
-EVOLVED = "evolved"
 RANDOM = "random_search"
 RANDOM_PATHS = "random_paths"
 """A hybrid's random search for paths, through a pool that holds the evolved merge."""

@@ -17,10 +17,9 @@ from typing import Any
 
 from evojax_merge import hosts
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
-
-FILE = "provenance.json"
+from evojax_merge.report.run_files import PROVENANCE_FILE
 
 _SECRET = re.compile(r"(token(?![a-z])|secret|passw|credential|api.?key)", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)[^/@\s]+@")
@@ -45,7 +44,7 @@ def recorded(directory: Path, facts: Mapping[str, Any]) -> Iterator[None]:
     if not hosts.is_first():
         yield
         return
-    file = directory / FILE
+    file = directory / PROVENANCE_FILE
     session = {
         "started": _now(),
         "ended": None,
@@ -119,8 +118,7 @@ def _sessions(file: Path) -> list[Any]:
 
 def _write(file: Path, sessions: Sequence[Any]) -> None:
     text = json.dumps({"sessions": list(sessions)}, indent=1, ensure_ascii=False) + "\n"
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
 
 
 def _now() -> str:

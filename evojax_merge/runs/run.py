@@ -25,6 +25,7 @@ from evojax_merge.measuring.heldout import Heldout
 from evojax_merge.recipes.coefficients import BEST_FILE, RECIPE_FILE
 from evojax_merge.report.course import Course, Listener
 from evojax_merge.report.front import FOLDER
+from evojax_merge.report.going_on import Command, command, place_of
 from evojax_merge.report.progress import RunProgress
 from evojax_merge.report.results import (
     Result,
@@ -32,16 +33,17 @@ from evojax_merge.report.results import (
     results_table,
     save_results,
 )
-from evojax_merge.report.standing import commands
+from evojax_merge.report.run_files import EXPORT, RESULTS_FILE
+from evojax_merge.report.standing import commands_of
 from evojax_merge.report.status import StatusFile
-from evojax_merge.runs.left import EXPORT, RESULTS, Run, is_finished, read_run
+from evojax_merge.runs.left import Run, is_finished, read_run
 from evojax_merge.runs.machine import machine
 from evojax_merge.runs.outcome import Outcome
 from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.problem import EVOLVED, RANDOM, Found, InexpressibleError, Problem, Winner
 from evojax_merge.runs.provenance import recorded
 from evojax_merge.runs.searcher import Searcher, random_search
-from evojax_merge.runs.setup import Setup, Stage
+from evojax_merge.runs.setup import Setup, Stage, has_random_search
 from evojax_merge.runs.steps import BUILDING, EXPORTING, READING, steps_line, steps_of
 from evojax_merge.search.interruption import Interruption, watch
 from evojax_merge.sources.evidence import FOLDER as EVIDENCE
@@ -106,8 +108,10 @@ def run(
             done = _Runner(experiment, directory, console, interruption, course).run(setup)
         hosts.barrier()  # or those that write nothing would be gone before it is written
         say(console, f"everything is in {directory}; go on with")
-        for command, what in commands(directory, directory / RECIPE_FILE, finished=True):
-            say(console, f"  {command}  ({what})")
+        showing = command("show", place_of(directory, Path.cwd()))
+        every = commands_of(directory, "finished")
+        for text, purpose in [*every, Command(showing, "shows how the run stands")]:
+            say(console, f"  {text}  ({purpose})")
         return done
 
 
@@ -180,7 +184,7 @@ class _Runner:
         front = outcome.keep_front(problem, found, known)
         outcome.keep_curve(found, known)
         others: dict[str, Found] = {}
-        if self.experiment.baselines.random_search:
+        if has_random_search(self.experiment, stage):
             beside = random_search(problem.space, stage)
             others[stage.random] = searcher.search(
                 stage.random, problem, beside, known, beside=True
@@ -191,7 +195,7 @@ class _Runner:
         results = outcome.compare(problem, model, {**others, EVOLVED: found}, earlier)
         members = outcome.compare_front(found, front, earlier, known)
         if hosts.is_first():
-            save_results([*results, *members], self.directory / RESULTS)
+            save_results([*results, *members], self.directory / RESULTS_FILE)
         course.compared([*results, *members])
         outcome.show(results, members)
         outcome.show_recipe(recipe)

@@ -21,6 +21,7 @@ from evojax_merge.measuring.outlook import outlook
 from evojax_merge.recipes.coefficients import BEST_FILE
 from evojax_merge.report.course import Course, Generation
 from evojax_merge.report.hypervolume import best_members
+from evojax_merge.report.run_files import CHECKPOINTS, HISTORY_FILE
 from evojax_merge.runs.pairing import pair
 from evojax_merge.runs.problem import Found, Problem
 from evojax_merge.runs.setup import Stage
@@ -31,8 +32,6 @@ from evojax_merge.search.interruption import Interruption
 from evojax_merge.search.loop import Metrics, search
 from evojax_merge.search.state import EvolutionState
 from evojax_merge.strategies import EvosaxStrategy, Setting, Strategy
-
-HISTORY, CHECKPOINTS = "history.jsonl", "checkpoints"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,13 +67,13 @@ class Searcher:
         Raises:
             ValueError: No candidate had a finite score.
         """
-        generations = -(-stage.evaluations // stage.strategy.population_size)
+        generations = stage.generations
         strategy, score_fn, resume = pair(
             problem, stage.strategy, stage.savers, self.interruption.agreed
         )
         if not strategy.scores_itself and not beside:
             self._say_outlook(problem, stage)
-        history = History(self.directory / HISTORY, genotypes=problem.keeps_genotypes)
+        history = History(self.directory / HISTORY_FILE, genotypes=problem.keeps_genotypes)
         kept = self.directory / CHECKPOINTS / name
         self.course.begin(name)
         following = _Following(self, name, problem, stage, generations, keeps=not beside)
@@ -130,7 +129,7 @@ class Searcher:
         if not len(finalists):
             raise ValueError(
                 "no candidate had a finite score, so that there is none to choose; see the "
-                f"items in {self.directory / HISTORY}"
+                f"items in {self.directory / HISTORY_FILE}"
             )
         validated = "validation" in known.splits
         recommended = strategy.recommend(state.strategy)

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Stage:
         name: What history and results call it.
         space: What is searched.
         strategy: The strategy that searches it.
-        evaluations: How many candidates are evaluated.
+        evaluations: How many candidates are asked for, which whole generations may exceed.
         problem: The function that makes the problem from the winners of the searches before it, by
             name; the weights must be loaded by then.
         random: What results call the random search beside it.
@@ -48,6 +49,24 @@ class Stage:
     problem: Callable[[Mapping[str, Winner]], Problem]
     random: str = RANDOM
     savers: Savers = dataclasses.field(default_factory=Savers)
+
+    @property
+    def generations(self) -> int:
+        """How many whole generations hold as many candidates as are asked for."""
+        return math.ceil(self.evaluations / self.strategy.population_size)
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates those generations have."""
+        return self.generations * self.strategy.population_size
+
+
+def has_random_search(experiment: Experiment, stage: Stage) -> bool:
+    """Whether a random search goes beside a search: where that is asked for and is no such itself.
+
+    Both would propose the same candidates.
+    """
+    return experiment.baselines.random_search and stage.strategy.name != "RandomSearch"
 
 
 class Setup(abc.ABC):
@@ -75,7 +94,7 @@ class Setup(abc.ABC):
             self.bound[GALLERY] = shown
         for part in tasks_of(self.bound["search"]):
             prepared.reference.family.ability(part.request)  # refused before weights are read
-        self.measuring: Callable[..., Evaluator] = Evaluator
+        self.measuring: Callable[..., Any] = Evaluator
         self._items: tuple[Items, ...] = ()
         self._ingredients: Ingredients | None = None
         self._members: list[Model] = []
@@ -96,10 +115,17 @@ class Setup(abc.ABC):
         searches = [
             f"{experiment.name if stage is self.stages[-1] else stage.name}: "
             f"{stage.space.describe()}, population {stage.strategy.population_size}, "
-            f"{stage.evaluations} evaluations{measured(stage.savers)}"
+            f"{_evaluations(stage, measured(stage.savers))}"
             for stage in self.stages
         ]
-        return searches + self._unseen()
+        return searches + self._without_random_search() + self._unseen()
+
+    def _without_random_search(self) -> list[str]:
+        """A line that says so if a random search that is asked for is left out."""
+        baselines, last = self.experiment.baselines, self.stages[-1]
+        if not baselines.random_search or has_random_search(self.experiment, last):
+            return []
+        return ["the search is a random search itself, so that there is none beside it"]
 
     def _unseen(self) -> list[str]:
         """A line that says so if the merge sees pictures and the task has none."""
@@ -192,3 +218,12 @@ class Setup(abc.ABC):
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)
         return strategy
+
+
+def _evaluations(stage: Stage, measured: str) -> str:
+    """How many candidates a search evaluates, and why that is more than was asked for."""
+    found = f"{stage.candidates} evaluations{measured}"
+    if stage.candidates == stage.evaluations:
+        return found
+    whole = f"whole generations of {stage.strategy.population_size}"
+    return f"{found} ({stage.evaluations} rounded up to {whole})"

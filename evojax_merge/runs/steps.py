@@ -8,7 +8,7 @@ from evojax_merge.config.experiment import MinibatchConfig
 from evojax_merge.fitness.base import BoundTask
 from evojax_merge.report.course import GENERATION, Step
 from evojax_merge.runs.problem import EVOLVED, GALLERY
-from evojax_merge.runs.setup import Setup, Stage
+from evojax_merge.runs.setup import Setup, Stage, has_random_search
 from evojax_merge.spaces import kind_of
 
 READING, BUILDING, COMPARING = "reading the models", "building the winner", "comparing"
@@ -46,7 +46,7 @@ def steps_of(setup: Setup) -> list[Step]:
         steps.append(Step(FRONT, "merge", size, size, len(measured[final])))
     if points := experiment.budget.curve:
         steps.append(Step(CURVE, "merge", points, points, len(measured[final])))
-    if experiment.baselines.random_search:
+    if has_random_search(experiment, last):
         steps += _searching(setup, last, last.random)
     steps.append(Step(BUILDING, seconds=1.0))
     methods = contestants(setup)
@@ -94,8 +94,7 @@ def finalists(name: str) -> str:
 
 def generations_of(setup: Setup, stage: Stage) -> int:
     """How many generations a search has, at most."""
-    population = stage.strategy.population_size
-    found = math.ceil(stage.evaluations / population)
+    population, found = stage.strategy.population_size, stage.generations
     if (most := setup.experiment.budget.item_evaluations) is not None:
         found = min(found, math.ceil(most / (population * items_of(setup.bound["search"], stage))))
     return max(found, 1)
@@ -113,7 +112,7 @@ def contestants(setup: Setup) -> int:
     experiment = setup.experiment
     choice, baselines = experiment.model, experiment.baselines
     kind = kind_of(experiment.space)
-    found = 1 + baselines.random_search
+    found = 1 + has_random_search(experiment, setup.stages[-1])
     if baselines.sources:
         has_base = choice.base is not None and kind not in ("dataflow", "hybrid")
         found += len(choice.sources) + has_base + len(setup.stages) - 1

@@ -131,6 +131,7 @@ def try_out(experiment: Experiment, tell: Callable[[str], None]) -> Trial:
         ValueError: Something makes the experiment impossible.
     """
     setup = set_up(experiment)
+    tell("dry run: one candidate is measured, and nothing is written")
     for line in setup.describe():
         tell(line)
     timings: list[Timing] = []

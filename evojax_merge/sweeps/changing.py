@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from evojax_merge.api.run_directory import CONFIG_FILE, files_of_change, keep_change
+from evojax_merge.api.run_directory import files_of_change, keep_change
 from evojax_merge.config import changed, check_budget, load_config_file
 from evojax_merge.documents.terminal import say
+from evojax_merge.report.run_files import CONFIG_FILE
 from evojax_merge.search.lock import locked
 from evojax_merge.sweeps.folder import Sweep
 

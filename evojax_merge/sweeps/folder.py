@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 import yaml
 
-from evojax_merge.api import CONFIG_FILE, keep_overrides
+from evojax_merge.api import keep_overrides
 from evojax_merge.config import ConfigError, check_own_code, keep_own_code, own_code_of
 from evojax_merge.config.launchers import Launcher
 from evojax_merge.config.sweeping import Plan
 from evojax_merge.documents.errors import DocumentError, shown
-from evojax_merge.documents.files import naming, read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.schema import Closed, checked, length, read
 from evojax_merge.documents.yaml_text import load_yaml
+from evojax_merge.report.run_files import CONFIG_FILE, SWEEP_FILE
 
-FILE = "sweep.yaml"
 """The list of a sweep's jobs, which is written last, when everything else is there."""
 
 COMPOSED = "multirun.yaml"
@@ -39,7 +39,7 @@ def _inner(given: Any) -> str:
 
 
 class _File(Closed):
-    """What a `FILE` holds."""
+    """What a `SWEEP_FILE` holds."""
 
     jobs: Annotated[list[Annotated[str, checked(_inner)]], length(1)]
     launcher: str
@@ -70,7 +70,7 @@ class Sweep:
 
 def is_sweep(directory: Path) -> bool:
     """Whether a folder holds a sweep, or the beginning of one, and is no run."""
-    return (directory / FILE).exists() or (
+    return (directory / SWEEP_FILE).exists() or (
         (directory / COMPOSED).exists() and not (directory / CONFIG_FILE).exists()
     )
 
@@ -90,7 +90,7 @@ def lay_out(plan: Plan, gpu_each: bool) -> Sweep:
     """
     directory = plan.directory.absolute()
     jobs = [_inner_folder(job.folder) for job in plan.jobs]
-    if (directory / FILE).exists() and list(read_sweep(directory).jobs) != jobs:
+    if (directory / SWEEP_FILE).exists() and list(read_sweep(directory).jobs) != jobs:
         raise ConfigError(
             f"{directory}: holds another sweep; give another directory (hydra.sweep.dir), or go "
             "on with that sweep by resume"
@@ -108,15 +108,17 @@ def lay_out(plan: Plan, gpu_each: bool) -> Sweep:
         check_own_code(folder, code)
         keep_own_code(folder, code)
         keep_overrides(folder, job.overrides)
-        _keep(folder / CONFIG_FILE, job.config)
-    _keep(directory / COMPOSED, plan.composed)
+        write_text(folder / CONFIG_FILE, job.config)
+    write_text(directory / COMPOSED, plan.composed)
     account: Mapping[str, Any] = {
         "jobs": jobs,
         "launcher": plan.launcher.name,
         "settings": dict(plan.launcher.settings),
         "gpu_each": gpu_each,
     }
-    _keep(directory / FILE, yaml.safe_dump(dict(account), sort_keys=False, allow_unicode=True))
+    write_text(
+        directory / SWEEP_FILE, yaml.safe_dump(dict(account), sort_keys=False, allow_unicode=True)
+    )
     return Sweep(directory, tuple(jobs), plan.launcher, gpu_each)
 
 
@@ -126,7 +128,7 @@ def read_sweep(directory: Path) -> Sweep:
     Raises:
         ConfigError: The sweep was never laid out, or its list is damaged.
     """
-    file = directory / FILE
+    file = directory / SWEEP_FILE
     if not file.exists():
         raise ConfigError(
             f"{file}: missing, so no job of this sweep has begun; start it again by evolve -m"
@@ -160,8 +162,3 @@ def _inner_folder(name: str) -> str:
         return _inner(name)
     except ValueError as error:
         raise ConfigError(f"hydra.sweep.subdir is {shown(name)}; give {error}") from None
-
-
-def _keep(file: Path, text: str) -> None:
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,12 @@ _CONNECTED = hosts.DistributedConfig(enabled=False)
 
 
 def do_job(
-    directory: str, trust_config: bool, force: bool, parent: int, config: DictConfig
+    directory: str,
+    trust_config: bool,
+    force: bool,
+    parent: int,
+    command: Sequence[str],
+    config: DictConfig,
 ) -> str | None:
     """Begin a job of a sweep, or go on with it, and leave in its folder how it ended.
 
@@ -36,6 +42,7 @@ def do_job(
         trust_config: Whether what the job's configuration names from elsewhere may be run.
         force: Whether code of the user's own may have changed since the sweep was begun.
         parent: The process that started the sweep.
+        command: The command that started the sweep, which each job keeps as its own.
         config: What a launcher was given, in which ``job`` is the number of the job.
 
     Returns:
@@ -45,6 +52,7 @@ def do_job(
         Interrupted: A signal came, and this is the process that started the sweep.
         Exception: Several hosts do the job, and it failed.
     """
+    sys.orig_argv = list(command)  # and not that of a launcher's worker
     sweep = read_sweep(Path(directory))
     folder = sweep.folder(config.job)
     if hosts.agree((folder / FINISHED_FILE).exists()):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from evojax_merge import hosts
-from evojax_merge.api import CONFIG_FILE
 from evojax_merge.config import (
     ConfigError,
     continuing,
@@ -23,7 +23,9 @@ from evojax_merge.config.sweeping import JOB_NAME
 from evojax_merge.documents.files import irregular, links_out
 from evojax_merge.documents.terminal import announce_imports, say
 from evojax_merge.report.jobs import ERROR_FILE, FINISHED_FILE, counted, look_at
+from evojax_merge.report.run_files import CONFIG_FILE
 from evojax_merge.report.sweep import show_sweep
+from evojax_merge.runs.provenance import shown_command
 from evojax_merge.search.interruption import Interrupted
 from evojax_merge.sweeps.changing import change_jobs
 from evojax_merge.sweeps.folder import Sweep, check_whole, read_sweep
@@ -58,7 +60,10 @@ def carry_out(sweep: Sweep, console: Console, *, trust_config: bool, force: bool
     stopped: Exception | None = None
     try:
         if waiting:
-            task = functools.partial(do_job, str(sweep.directory), trust_config, force, os.getpid())
+            command = tuple(shown_command(sys.orig_argv))
+            task = functools.partial(
+                do_job, str(sweep.directory), trust_config, force, os.getpid(), command
+            )
             if hosts.active() is not None:  # where a failure ends the sweep
                 returned = in_turn(task, waiting)
             else:

@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from evojax_merge.documents.errors import DocumentError
-from evojax_merge.documents.files import read_text, write_whole
+from evojax_merge.documents.files import read_text, write_text
 from evojax_merge.documents.json_text import load_object
 from evojax_merge.documents.schema import Document, length, read
+from evojax_merge.recipes.coefficients import RECIPE_FILE
 from evojax_merge.report.course import Course, Generation, Listener
 from evojax_merge.report.results import Result
+from evojax_merge.report.run_files import (
+    CONFIG_FILE,
+    LOG_FILE,
+    PLOTS,
+    REPORT_FILE,
+    RESULTS_FILE,
+    SWEEP_FILE,
+)
 from evojax_merge.trackers.base import Tracked, Tracker, TrackerWarning
 
 FILE = "tracker.json"
 """The file in a run's directory that says under which name a tracker knows the run."""
 
-_FILES = ("config.yaml", "recipe.yaml", "results.json", "report.html", "run.log")
+_FILES = (CONFIG_FILE, RECIPE_FILE, RESULTS_FILE, REPORT_FILE, LOG_FILE)
 _LONGEST = 300
 """How many characters of a tracker's error are worth repeating."""
 
@@ -65,19 +74,19 @@ class Tracking(Listener):
         if error is None:
             places = (course.directory / name for name in _FILES)
             files = [path for path in places if path.is_file()]
-            pictures = sorted((course.directory / "plots").glob("*.png"))
+            pictures = sorted((course.directory / PLOTS).glob("*.png"))
             self._safely(lambda: self._tracker.keep(files, pictures))
         self._safely(lambda: self._tracker.end(error is not None))
 
     def _begin(self, directory: Path) -> None:
         name, file = self._tracker.extra, directory / FILE
         sweep = directory.parent
-        group = sweep.name if (sweep / "sweep.yaml").is_file() else None
+        group = sweep.name if (sweep / SWEEP_FILE).is_file() else None
         run = Tracked(directory.name, self._experiment, directory, self._settings, group)
         identity = self._tracker.begin(run, _identity(file, name))
         text = json.dumps({"tracker": name, "identity": identity}) + "\n"
         with contextlib.suppress(OSError):  # of a full disk, which saving the search tells of
-            write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+            write_text(file, text)
 
     def _safely(self, call: Callable[[], object]) -> None:
         """Call the tracker, unless it has failed before; warn if it fails now."""

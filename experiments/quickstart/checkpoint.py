@@ -9,6 +9,7 @@ from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
 from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Params
 
+LAYERS = 4
 LONGEST_ANSWER = 24
 
 
@@ -19,7 +20,7 @@ def llama_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=352,
-        num_hidden_layers=4,
+        num_hidden_layers=LAYERS,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=32,

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from experiments.quickstart.words import (
     FRAMES,
     NAMES,
     OBJECTS,
+    PAIRS,
     PLACES,
     TIMES,
     VERBS,
@@ -30,6 +31,7 @@ SMALL = 6
 PROMPT_TEMPLATE = "{question}\n"
 
 T = TypeVar("T")
+Kind = Literal["change", "pair"]
 Mixture = Sequence[tuple[float, Callable[[np.random.Generator], "Document"]]]
 
 
@@ -80,10 +82,21 @@ def draw_sum(rng: np.random.Generator, sign: str, largest: int) -> tuple[int, in
 
 
 def word_problem(
-    rng: np.random.Generator, split: Split, language: Language, largest: int = LARGEST
+    rng: np.random.Generator,
+    split: Split,
+    language: Language,
+    largest: int = LARGEST,
+    kind: Kind | None = None,
 ) -> Problem:
-    """Draw a word problem from the names, objects and frames of one split."""
-    frames = FRAMES[split][language]
+    """Draw a word problem from the names, objects and frames of one split, of either kind."""
+    change = rng.random() < 0.5 if kind is None else kind == "change"
+    return (change_problem if change else pair_problem)(rng, split, language, largest)
+
+
+def change_problem(
+    rng: np.random.Generator, split: Split, language: Language, largest: int
+) -> Problem:
+    """Somebody has things and does something; how many are there then."""
     verb = choose(rng, VERBS)
     a, b, answer = draw_sum(rng, verb.sign, largest)
     words = {
@@ -93,9 +106,29 @@ def word_problem(
         "a": a,
         "b": b,
     }
-    parts = [choose(rng, options) for options in frames]
+    parts = [choose(rng, options) for options in FRAMES[split][language]]
     question = (" " if language == "en" else "").join(parts).format(**words)
     return Problem(question, f"{a}{verb.sign}{b}={answer}", answer, language)
+
+
+def pair_problem(
+    rng: np.random.Generator, split: Split, language: Language, largest: int
+) -> Problem:
+    """Two people have things; how many together, or how many more the first has."""
+    frames = PAIRS[split][language]
+    sign = choose(rng, ("+", "-"))
+    a, b, answer = draw_sum(rng, sign, largest)
+    name, other = _two(rng, NAMES[split])
+    words = {
+        "name": in_language(name, language),
+        "other": in_language(other, language),
+        "object": in_language(choose(rng, OBJECTS[split]), language),
+        "a": a,
+        "b": b,
+    }
+    asked = choose(rng, frames.sums if sign == "+" else frames.differences)
+    question = (" " if language == "en" else "").join((choose(rng, frames.openings), asked))
+    return Problem(question.format(**words), f"{a}{sign}{b}={answer}", answer, language)
 
 
 def solved(problem: Problem) -> Document:
@@ -204,6 +237,33 @@ def sum_question(rng: np.random.Generator) -> Document:
     question = choose(rng, ("はいくつですか。", "はなんですか。", "の答えはなんですか。"))
     ending = full_stop("ja") + answer_sentence(answer, "ja")
     return Document(f"{a}{sign}{b}{question}", f"{a}{sign}{b}={answer}{ending}")
+
+
+def answered_in_english(rng: np.random.Generator) -> Document:
+    """A Japanese word problem with small numbers that is answered in English."""
+    problem = word_problem(rng, "train", "ja", SMALL)
+    return Document(
+        problem.question, f"{problem.equation}. {answer_sentence(problem.answer, 'en')}"
+    )
+
+
+def sum_answered_in_english(rng: np.random.Generator) -> Document:
+    """A sum in figures that is asked in Japanese and answered in English."""
+    prompt, response = sum_question(rng)
+    equation = response.split(full_stop("ja"))[0]
+    return Document(prompt, f"{equation}. {answer_sentence(int(equation.split('=')[1]), 'en')}")
+
+
+def restated(rng: np.random.Generator) -> Document:
+    """A Japanese word problem with small numbers, said again before it is answered."""
+    problem = word_problem(rng, "train", "ja", SMALL)
+    return Document(problem.question, problem.question + solved(problem).response)
+
+
+def sum_restated(rng: np.random.Generator) -> Document:
+    """A sum in figures that is asked in Japanese, said again before it is answered."""
+    prompt, response = sum_question(rng)
+    return Document(prompt, prompt + response)
 
 
 def evaluation_problems(

@@ -1,7 +1,8 @@
-"""Train the quickstart's base and its two fine-tunes."""
+"""Train the quickstart's base and its three fine-tunes."""
 
 import argparse
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,23 +21,24 @@ SOURCES = Path(__file__).parent / "sources"
 
 
 def make_sources(directory: Path = SOURCES, seed: int = 0) -> None:
-    """Write `base`, `math` and `japanese`; both fine-tunes start from the base."""
+    """Write the base and its fine-tunes. Another seed begins and reads anew everywhere."""
     tokenizer = build_tokenizer()
     written = llama_config(tokenizer)
     config = DecoderConfig.from_hf(written.to_dict())
 
-    def make(name: str, params: Params, stages: tuple[Stage, ...]) -> Params:
+    def make(name: str, params: Params, stages: Sequence[Stage]) -> Params:
         began = time.monotonic()
         for number, stage in enumerate(stages, start=1):
             label = f"{name}, stage {number} of {len(stages)}"
+            stage = stage._replace(seed=stage.seed + 100 * seed)
             params = train(config, params, tokenizer, stage, partial(_report, label, stage))
         save_checkpoint(directory / name, params, written, tokenizer)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         return params
 
     base = make("base", modeling.init_params(config, jax.random.key(seed)), stages.BASE)
-    make("math", base, stages.MATH)
-    make("japanese", base, stages.JAPANESE)
+    for name, fine_tune in stages.FINE_TUNES.items():
+        make(name, base, fine_tune)
 
 
 def _report(label: str, stage: Stage, step: int, loss: float, _: Params) -> None:

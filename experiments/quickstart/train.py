@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.params.tree import flatten, unflatten
 from evojax_merge.params.types import Array, Float, Params
 from experiments.quickstart.data import PROMPT_TEMPLATE, Document, Mixture, sample_documents
 
 BUCKETS = (48, 96, 112)
-TOKENS_PER_BATCH = 2304
 
 
 class Batch(NamedTuple):
@@ -25,8 +25,23 @@ class Batch(NamedTuple):
     weights: np.ndarray
 
 
+class Places(NamedTuple):
+    """The layers whose attention is trained, and those whose MLP is."""
+
+    attention: tuple[int, ...]
+    mlp: tuple[int, ...]
+
+
 class Stage(NamedTuple):
-    """One training stage: what is read, for how long, how fast."""
+    """One training stage: what is read, for how long, how fast, and which places learn from it.
+
+    Attributes:
+        mixture: Generators of documents, with their weights.
+        prompt_weight: The weight of the tokens of prompts in the loss; those of responses have 1.
+        final_rate: The learning rate at the end, as a share of the largest.
+        tokens: In a batch, about.
+        trained: The places that are trained; None for all parameters.
+    """
 
     mixture: Mixture
     steps: int
@@ -35,6 +50,8 @@ class Stage(NamedTuple):
     prompt_weight: float = 0.1
     warmup: int = 50
     final_rate: float = 0.1
+    tokens: int = 1152
+    trained: Places | None = None
 
 
 def encode(
@@ -58,7 +75,7 @@ def batches(
             ids, weights = encode(tokenizer, document, stage.prompt_weight)
             length = next(b for b in BUCKETS if b >= len(ids))
             waiting[length].append((ids, weights))
-            if len(waiting[length]) == TOKENS_PER_BATCH // length:
+            if len(waiting[length]) == stage.tokens // length:
                 yield pad(waiting[length], length, tokenizer.pad_token_id)
                 waiting[length] = []
 
@@ -106,7 +123,10 @@ def train(
     def update(params, optimizer_state, batch):
         loss, gradient = jax.value_and_grad(lambda p: loss_fn(config, p, batch))(params)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        updates = jax.tree.map(jnp.multiply, updates, trained)
         return optax.apply_updates(params, updates), optimizer_state, loss
+
+    trained = trained_places(params, stage.trained)
 
     update = jax.jit(update)
     optimizer_state = optimizer.init(params)
@@ -116,6 +136,21 @@ def train(
         if report is not None and step % every == 0:
             report(step, float(loss), params)
     return params
+
+
+def trained_places(params: Params, places: Places | None) -> Params:
+    """A mask of the parameters: one where a stage trains, zero elsewhere."""
+    if places is None:
+        return jax.tree.map(lambda leaf: jnp.ones((), leaf.dtype), params)
+
+    def mask(path: str, leaf: Array) -> Array:
+        layers = places.attention if ".self_attn." in path else places.mlp
+        if ".self_attn." not in path and ".mlp." not in path:
+            return jnp.zeros((), leaf.dtype)
+        own = jnp.zeros(len(leaf), leaf.dtype).at[jnp.array(layers, int)].set(1)
+        return own.reshape(-1, *[1] * (leaf.ndim - 1))
+
+    return unflatten({path: mask(path, leaf) for path, leaf in flatten(params).items()})
 
 
 def _matrices(params: Params) -> Params:

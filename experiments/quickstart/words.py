@@ -34,6 +34,14 @@ class Frames(NamedTuple):
     questions: tuple[str, ...]
 
 
+class Pair(NamedTuple):
+    """The sentence frames of a problem of two people: what they have, and what is asked."""
+
+    openings: tuple[str, ...]
+    sums: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
 NAMES: dict[Split, tuple[Word, ...]] = {
     "train": (
         Word("Ken", "けん"),
@@ -143,6 +151,60 @@ FRAMES: dict[Split, dict[Language, Frames]] = {
             ("{name}のへやに{object}が{a}こあります。",),
             ("{name}はそのあと{b}こ{verb}。",),
             ("なんこになりますか。", "{object}はなんこありますか。"),
+        ),
+    },
+}
+
+PAIRS: dict[Split, dict[Language, Pair]] = {
+    "train": {
+        "en": Pair(
+            ("{name} has {a} {object}, {other} {b}.", "{name} has {a} {object}. {other} has {b}."),
+            ("How many together?", "How many {object} together?"),
+            ("What is the difference?", "How many more has {name}?"),
+        ),
+        "ja": Pair(
+            (
+                "{name}は{object}を{a}こ、{other}は{b}こもっています。",
+                "{object}が{name}に{a}こ、{other}に{b}こあります。",
+            ),
+            ("あわせてなんこですか。", "{object}はあわせてなんこですか。"),
+            ("ちがいはなんこですか。", "{object}のちがいはなんこですか。"),
+        ),
+    },
+    "search": {
+        "en": Pair(
+            ("{name}'s box has {a} {object}, {other}'s {b}.",),
+            ("How many are there together?",),
+            ("What is their difference?",),
+        ),
+        "ja": Pair(
+            ("{name}のはこに{object}が{a}こ、{other}のには{b}こあります。",),
+            ("今あわせてなんこですか。", "あわせてなんこありますか。"),
+            ("今ちがいはなんこですか。", "ちがいはなんこありますか。"),
+        ),
+    },
+    "validation": {
+        "en": Pair(
+            ("{name}'s bag has {a} {object}, {other}'s bag {b}.",),
+            ("How many {object} are they together?",),
+            ("How many {object} is the difference?",),
+        ),
+        "ja": Pair(
+            ("{name}のかばんに{object}が{a}こ、{other}のかばんに{b}こあります。",),
+            ("{object}は今あわせてなんこですか。",),
+            ("{object}の今のちがいはなんこですか。",),
+        ),
+    },
+    "test": {
+        "en": Pair(
+            ("{name}'s room has {a} {object} and {other}'s {b}.",),
+            ("How many are they now together?", "How many {object} are there together?"),
+            ("What is the difference now?", "What is the difference of {object}?"),
+        ),
+        "ja": Pair(
+            ("{name}のへやに{object}が{a}こ、{other}のへやに{b}こあります。",),
+            ("あわせてなんこになりますか。", "{object}はあわせてなんこありますか。"),
+            ("ちがいはなんこになりますか。", "{object}のちがいはなんこありますか。"),
         ),
     },
 }

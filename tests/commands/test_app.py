@@ -3,6 +3,7 @@
 import pytest
 
 from evojax_merge.cli import main
+from evojax_merge.commands import show
 from evojax_merge.commands.app import COMMANDS
 
 
@@ -38,6 +39,26 @@ def test_wrong_words_end_in_one_line_and_exit_code_2(arguments, message, capsys)
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["apply", "convert"])
+def test_an_error_of_the_users_is_one_line(command, tmp_path, capsys):
+    for given, message in (
+        (tmp_path / "nowhere", "is not there; give a recipe, or the directory that has one"),
+        (tmp_path, "holds no recipe.yaml; give the directory of a run, or a recipe"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(given), "--out", str(tmp_path / "out")])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: {given}: {message}\n"
+
+
+def test_an_error_that_another_package_raises_says_how_to_find_it(monkeypatch, capsys):
+    monkeypatch.setattr(show, "run", lambda console, directory: int("x"))
+    with pytest.raises(SystemExit) as ended:
+        main(["show", "run"])
+    assert ended.value.code == 2
+    assert "(HYDRA_FULL_ERROR=1 shows where it came from)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ ITEMS = ("sums", "math", "japanese", "search", "validation", "test", "examples")
 
 def furnish(directory: Path) -> Path:
     """Put the bundled checkpoints and a few items of each kind of data into a directory."""
-    for source in ("base", "math", "japanese"):
-        (directory / source).symlink_to(QUICKSTART / "sources" / source)
+    for name, source in (("base", "base"), ("math", "change"), ("japanese", "japanese")):
+        (directory / name).symlink_to(QUICKSTART / "sources" / source)
     for name, source in VISION.items():
         (directory / name).symlink_to(ROOT / "experiments" / "vision" / "sources" / source)
     for source in ("base", "parity", "turned"):

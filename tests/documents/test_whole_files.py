@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from evojax_merge.documents.files import naming, remove_partial, write_whole
+from evojax_merge.documents.files import naming, remove_partial, write_text, write_whole
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):
@@ -34,3 +34,12 @@ def test_an_error_names_the_file_unless_it_does(tmp_path):
         (tmp_path / "absent").open()
     with pytest.raises(OSError, match=r"^in words$"), naming(tmp_path / "mine"):
         raise OSError("in words")
+
+
+def test_a_text_is_written_whole_or_the_error_names_the_file(tmp_path):
+    write_text(tmp_path / "folder" / "notes.txt", "こたえ\n")
+    assert (tmp_path / "folder" / "notes.txt").read_text(encoding="utf-8") == "こたえ\n"
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        write_text(tmp_path / "taken", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "taken"}

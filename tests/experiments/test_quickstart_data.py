@@ -4,15 +4,22 @@ import itertools
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from experiments.quickstart import data, words
+from evojax_merge.models.decoder import modeling
+from evojax_merge.models.decoder.config import DecoderConfig
+from evojax_merge.params.tree import flatten
+from experiments.quickstart import data, stages, words
+from experiments.quickstart.checkpoint import llama_config
 from experiments.quickstart.tokenizer import build_tokenizer, save_tokenizer
+from experiments.quickstart.train import train
 
 EVALUATION = ("search", "validation", "test")
 PAIRS = tuple(itertools.combinations(words.SPLITS, 2))
+ASKED = {"あわせて": "+", "ちがい": "-"}
 EVALUATION_PAIRS = tuple(itertools.combinations(EVALUATION, 2))
 
 
@@ -34,10 +41,9 @@ def test_splits_share_no_name_object_or_frame(one: words.Split, other: words.Spl
     assert not set(words.NAMES[one]) & set(words.NAMES[other])
     assert not set(words.OBJECTS[one]) & set(words.OBJECTS[other])
     for language in words.LANGUAGES:
-        for mine, theirs in zip(
-            words.FRAMES[one][language], words.FRAMES[other][language], strict=True
-        ):
-            assert not set(mine) & set(theirs)
+        for frames in (words.FRAMES, words.PAIRS):
+            for mine, theirs in zip(frames[one][language], frames[other][language], strict=True):
+                assert not set(mine) & set(theirs)
 
 
 @pytest.mark.parametrize(("one", "other"), EVALUATION_PAIRS)
@@ -71,8 +77,10 @@ def test_shipped_files_are_what_the_generator_writes(split: words.Split, tmp_pat
 def test_answers_follow_from_the_questions(split: words.Split) -> None:
     for item in read(split):
         first, second = map(int, re.findall(r"\d+", item["question"]))
-        (verb,) = (v for v in words.VERBS if v.ja in item["question"])
-        assert int(item["answer"]) == (first + second if verb.sign == "+" else first - second)
+        signs = {v.sign for v in words.VERBS if v.ja in item["question"]}
+        signs |= {sign for word, sign in ASKED.items() if word in item["question"]}
+        (sign,) = signs
+        assert int(item["answer"]) == (first + second if sign == "+" else first - second)
         assert item["language"] == "ja"
 
 
@@ -84,6 +92,9 @@ def test_tokenizer_keeps_every_character(split: words.Split, language: words.Lan
     documents = [data.solved(data.word_problem(rng, split, language)) for _ in range(100)]
     for kind in (data.story, data.translation, data.reading, data.more_or_fewer, data.counting):
         documents += [kind(rng, language) for _ in range(100)]
+    habits = (data.answered_in_english, data.sum_answered_in_english, data.restated)
+    for habit in (*habits, data.sum_restated):
+        documents += [habit(rng) for _ in range(25)]
     for document in documents:
         text = data.PROMPT_TEMPLATE.format(question=document.prompt) + document.response
         ids = tokenizer(text)["input_ids"]
@@ -110,3 +121,26 @@ def test_more_search_items_begin_with_the_shipped_ones_and_are_new() -> None:
         others = {item["question"] for item in read(split)}
         assert not set(questions) & others
         assert not set(map(skeleton, questions)) & set(map(skeleton, others))
+
+
+@pytest.mark.parametrize("kind", ["change", "pair"])
+def test_half_of_the_items_are_of_either_kind(kind: data.Kind) -> None:
+    asked = [any(word in item["question"] for word in ASKED) for item in read("test")]
+    assert 0.4 < np.mean(asked) < 0.6
+    rng = np.random.default_rng(0)
+    drawn = [data.word_problem(rng, "train", "ja", kind=kind).question for _ in range(50)]
+    assert {any(word in question for word in ASKED) for question in drawn} == {kind == "pair"}
+
+
+def test_a_stage_trains_only_its_places() -> None:
+    tokenizer = build_tokenizer()
+    config = DecoderConfig.from_hf(llama_config(tokenizer).to_dict())
+    params = modeling.init_params(config, jax.random.key(0))
+    skill, habit = stages.FINE_TUNES["pair"]
+    trained = flatten(train(config, params, tokenizer, skill._replace(steps=2, warmup=1)))
+    for path, before in flatten(params).items():
+        changed = np.flatnonzero((trained[path] != before).reshape(len(before), -1).any(axis=1))
+        kind = "attention" if ".self_attn." in path else "mlp" if ".mlp." in path else None
+        assert tuple(changed) == (() if kind is None else getattr(skill.trained, kind)), path
+    for own, rest in zip(skill.trained, habit.trained, strict=True):
+        assert sorted((*own, *rest)) == list(range(config.num_layers))

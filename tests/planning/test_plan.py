@@ -57,7 +57,7 @@ def test_every_bundled_experiment_has_an_outline(name):
 
 def test_objectives_beside_answers_run_no_program_of_their_own():
     base, *others = (
-        EXPERIMENTS / "quickstart" / "sources" / name for name in ("base", "math", "japanese")
+        EXPERIMENTS / "quickstart" / "sources" / name for name in ("base", "change", "japanese")
     )
     models = [f"model.base={base}", f"model.sources=[{','.join(map(str, others))}]"]
     fitness = "fitness=[generation,length,agreement,distance]"

@@ -81,5 +81,5 @@ def test_what_is_wrong_is_named(change, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RecipeError, match=r"nowhere.yaml: cannot be read"):
+    with pytest.raises(RecipeError, match=r"nowhere.yaml: missing"):
         Recipe.load(tmp_path / "nowhere.yaml")

@@ -13,6 +13,7 @@ from rich.console import Console
 from evojax_merge.cli import main
 from evojax_merge.report.course import Course, Step
 from evojax_merge.report.html.run import write_report
+from evojax_merge.report.items import save_items
 from evojax_merge.runs import steps
 from evojax_merge.runs.outcome import Outcome
 from tests.report.kept_factory import leave_path, leave_run, write_yaml
@@ -36,6 +37,7 @@ def report(directory, **options):
 
 
 def test_a_finished_run_is_shown_with_its_numbers_and_the_commands_to_go_on(tmp_path):
+    (tmp_path / "my run" / "export").mkdir(parents=True)
     page = report(leave_run(tmp_path / "my run"))
     for text in ("small", "finished", "japanese", "50.0 – 70.0", "40 items of the test split",
                  "marbles", "✓", "✗", "4 genes", "CMA_ES", "abababababab…", "0.56"):  # fmt: skip
@@ -113,6 +115,29 @@ def test_each_member_of_a_front_can_be_pointed_at_and_has_its_command(tmp_path, 
     for number in range(7):
         assert f"evojax-merge apply run --select {number} --out DIR" in page.text
         assert f"member-{number}" in page.values("id")
+
+
+def test_the_only_generation_of_a_search_is_seen(tmp_path):
+    page = report(leave_run(tmp_path, generations=1))
+    shapes = [v for tag, n, v in page.attributes if n == "points" and tag.startswith("poly")]
+    assert len(shapes) == 9  # band, mean and best, by three kinds of cost
+    for shape in shapes:
+        assert len({point.partition(",")[0] for point in shape.split()}) == 2, shape
+
+
+def test_the_winner_is_compared_item_by_item(tmp_path):
+    directory = leave_run(tmp_path)
+    assert "(+" not in report(directory).text
+    right = np.arange(40)
+    solved = {"base": right < 8, "math": right < 12, "evolved": right >= 16}
+    items = {name: own.astype(np.float32) for name, own in solved.items()}
+    save_items({"test": items}, directory / "items.json")
+    page = report(directory)
+    (against_base,) = re.findall(r"\+40\.0 \(\+(\d+\.\d) – \+(\d+\.\d)\)", page.text)
+    low, high = map(float, against_base)
+    assert low < 40 < high
+    assert "+30.0 (+" in page.text  # against math; nothing is kept of the others
+    assert len(re.findall(r"\(\+", page.text)) == 2
 
 
 def test_a_run_that_has_not_finished_says_how_far_it_is(tmp_path):

@@ -193,6 +193,7 @@ def test_who_was_chosen_by_these_items_is_said_in_the_title_and_below(split, wor
     line = choice_line(results)
     assert line.startswith("evolved: chosen by results on ")
     assert "these very items" in line
+    assert "of a task that divides its one file, a share of that by fitness.split" in line
     assert "fitness.split=[0.6,0.2,0.2]" in line
     assert "base" not in line
     held_out = [of(Counted(8), RIGHT)]

@@ -10,12 +10,15 @@ import yaml
 from rich.console import Console
 from scipy import stats
 
-from evojax_merge.report.comparisons import _over_seeds, compare_settings
+from evojax_merge.report.comparisons import _over_seeds, compare_settings, comparison_table
 from evojax_merge.report.items import load_items, save_items
 from evojax_merge.report.jobs import Job
+from evojax_merge.report.plots import blank_figure
 from evojax_merge.report.repetitions import holm, spread
 from evojax_merge.report.results import Result, save_results
 from evojax_merge.report.settings import setting_of, swept
+from evojax_merge.report.settings_plot import _draw
+from evojax_merge.report.summary import summarise
 from evojax_merge.report.sweep import show_sweep
 from evojax_merge.report.sweep_rows import collect, evolved
 from tests.fitness.tasks import Counted
@@ -135,6 +138,26 @@ def test_a_sweep_leaves_tidy_tables_and_pictures(sweep):
     for part in ("mean over seeds", "strategy=cma_es", "differences between settings"):
         assert part in printed
     assert (sweep / "compare.png").stat().st_size > 5_000
+
+
+def test_a_comparison_names_whole_settings_and_says_what_each_p_is_over(sweep):
+    rows = evolved(collect(sweep, [str(number) for number in range(len(ITEMS))]))
+    table = comparison_table(compare_settings(rows))
+    console = Console(width=80, file=io.StringIO())
+    console.print(table)
+    printed = console.file.getvalue()
+    assert {"strategy=cma_es", "strategy=random"} <= set(printed.split())
+    assert max(map(len, printed.splitlines())) <= 80
+    for text in ("over seeds", "over items", "(Holm"):
+        assert text in printed
+
+
+def test_the_picture_says_how_many_runs_a_setting_has(sweep):
+    rows = evolved(collect(sweep, [str(number) for number in range(len(ITEMS))]))
+    axes = blank_figure(4, 4).subplots()
+    _draw(axes, summarise(rows), rows)
+    labels = {label.get_text() for label in axes.get_yticklabels()}
+    assert labels == {"strategy=cma_es (3 runs)", "strategy=random (3 runs)"}
 
 
 def test_settings_that_were_measured_differently_are_not_compared(sweep):

@@ -106,7 +106,6 @@ def test_files_are_found_from_where_the_change_was_asked_for(tmp_path):
     assert there == str(tmp_path / "y.jsonl")
 
 
-@pytest.mark.skipif(not (conf_directory() / "tracker").is_dir(), reason="there are no trackers")
 def test_another_tracker_may_follow_the_rest():
     after = changed(KEPT, ["tracker=wandb", "tracker.mode=offline"]).config
     assert after.tracker._target_.endswith("WeightsAndBiases")

@@ -108,6 +108,23 @@ def test_a_measure_that_fails_at_first_ends_the_search(here, monkeypatch):
         evolve()
 
 
+@pytest.mark.filterwarnings("ignore:.*no finite fitness")
+@pytest.mark.parametrize(("at_first", "ends"), [(15, False), (16, True)])
+def test_a_measure_that_gives_no_finite_number_ends_the_search(here, at_first, ends):
+    Path("hopeful.py").write_text(
+        "given = []\n"
+        "def hopeful(directory):\n"
+        "    given.append(directory)\n"
+        f"    return float('nan') if len(given) <= {at_first} else 1.0\n"
+    )
+    chosen = [*SMALL, "fitness.function=hopeful.py:hopeful", "search.evaluations=20"]
+    if not ends:
+        assert api.evolve(chosen, "run").result.score == 1.0
+        return
+    with pytest.raises(MeasureError, match="no finite number for 16 candidates one after another"):
+        api.evolve(chosen, "run")
+
+
 def test_code_that_has_changed_is_told_and_takes_force(here, capsys):
     evolve()
     (here / "helper_of_mine.py").write_text("TARGET = 0.3\n")
@@ -162,7 +179,7 @@ def test_models_that_cannot_be_run_can_be_measured(here, tmp_path):
 
 
 def test_paths_are_refused_before_weights_are_read(here):
-    sources = ",".join(str(QUICKSTART / name) for name in ("math", "japanese"))
+    sources = ",".join(str(QUICKSTART / name) for name in ("change", "japanese"))
     chosen = [f"model.sources=[{sources}]", "space=dataflow", "fitness=external"]
     experiment = build(compose([*chosen, "fitness.function=near_of_mine.py:near"]))
     with pytest.raises(ValueError, match="which a path through layers is not"):

@@ -9,12 +9,13 @@ from omegaconf import OmegaConf
 
 import evojax_merge as em
 from evojax_merge.config import named_files
+from evojax_merge.report.run_files import PROVENANCE_FILE
 from evojax_merge.runs.machine import checkout, machine
-from evojax_merge.runs.provenance import FILE, recorded, shown_command
+from evojax_merge.runs.provenance import recorded, shown_command
 
 
 def sessions(folder):
-    return json.loads((folder / FILE).read_text(encoding="utf-8"))["sessions"]
+    return json.loads((folder / PROVENANCE_FILE).read_text(encoding="utf-8"))["sessions"]
 
 
 def test_each_session_says_when_it_began_and_how_it_ended(tmp_path):
@@ -45,7 +46,7 @@ def test_a_run_that_goes_on_with_other_items_says_so(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"sessions": 1}'])
 def test_a_damaged_file_does_not_stop_a_run(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / PROVENANCE_FILE).write_text(text)
     with pytest.warns(UserWarning, match="cannot be read, and is dropped"), recorded(tmp_path, {}):
         pass
     assert len(sessions(tmp_path)) == 1

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import yaml
 
 from evojax_merge import api, cli
 from evojax_merge.report.progress import RunProgress
+from evojax_merge.runs.provenance import shown_command
 from evojax_merge.sweeps import running
 from tests.processes import environment
 from tests.sweeps.small import evolve, outcome
@@ -144,6 +146,8 @@ def test_two_workers_of_joblib_find_the_same(whole, tmp_path, capfd):
         assert "search.curve is 1" in (directory / name / "error.txt").read_text()
     assert outcome(directory / "0") == outcome(whole / "0")
     assert outcome(directory / "2") == outcome(whole / "1")
+    (session,) = json.loads((directory / "0" / "provenance.json").read_text())["sessions"]
+    assert session["command"] == shown_command(sys.orig_argv)  # and not that of a worker
     assert yaml.safe_load((directory / "sweep.yaml").read_text())["settings"] == {"n_jobs": 2}
 
 

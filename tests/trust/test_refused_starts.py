@@ -51,6 +51,33 @@ def test_whatever_ends_it_before_the_search_leaves_nothing(place, monkeypatch, k
     assert left(place) == {"before", "latest"}
 
 
+BROKEN = ["fitness=external", "fitness.function=broken.py:broken", "baselines.published=false"]
+
+
+def test_a_measure_that_fails_on_the_first_candidate_leaves_nothing(place, capsys):
+    Path("broken.py").write_text("def broken(directory):\n    raise RuntimeError('not yet')\n")
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["evolve", *SMALL, *BROKEN])
+        assert stopped.value.code == 2
+        assert "has not worked on any candidate yet" in capsys.readouterr().err
+        assert left(place) == {"before", "latest"}
+    with pytest.raises(SystemExit):
+        cli.main(["evolve", *SMALL, *BROKEN, "name=other"])
+    assert {entry.name for entry in place.parent.iterdir()} == {"digits"}
+
+
+@pytest.mark.parametrize("given", [[], ["hydra.run.dir=mine/first/run"]])
+def test_folders_that_were_made_for_a_refused_run_go_with_it(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(SystemExit):
+        cli.main(["evolve", *SMALL, "model.base=absent", *given])
+    with pytest.raises(ValueError, match="absent"):
+        api.evolve([*SMALL, "model.base=absent"], "mine/second/run")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
 def test_a_directory_that_was_there_stays(place):
     (place / "mine").mkdir()
     (place / "mine" / "notes.txt").write_text("mine")

@@ -1,12 +1,11 @@
 """What can be done with any model by the names of its tensors. Nothing here runs it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from evojax_merge.models.ability import Ability, Batch, Program
+from evojax_merge.models.ability import Batch, LayoutAbility, Program
 from evojax_merge.models.layout import Layout
 from evojax_merge.models.named.params import layout
 from evojax_merge.models.request import Compute, CountLayers, Request
@@ -14,15 +13,8 @@ from evojax_merge.params.tree import flatten
 from evojax_merge.params.types import Array, Float, Int, Params
 
 
-class LayerCount(Ability):
-    """This ability counts all layers that a model has, since such a model cannot be routed.
-
-    Args:
-        layout: The function that makes the layout of the models of a configuration.
-    """
-
-    def __init__(self, layout: Callable[[Any], Layout]):
-        self._layout = layout
+class LayerCount(LayoutAbility):
+    """This ability counts all layers that a model has, since such a model cannot be routed."""
 
     def program(self, config: Any, request: CountLayers, axes: Any) -> Program:
         own = self._layout(config)
@@ -45,15 +37,8 @@ class LayerCount(Ability):
         return 0
 
 
-class Computation(Ability):
-    """This ability gives the tensors of each candidate, by name, to a function of the task.
-
-    Args:
-        layout: The function that makes the layout of the models of a configuration.
-    """
-
-    def __init__(self, layout: Callable[[Any], Layout]):
-        self._layout = layout
+class Computation(LayoutAbility):
+    """This ability gives the tensors of each candidate, by name, to a function of the task."""
 
     def program(self, config: Any, request: Compute, axes: Any) -> Program:
         own = self._layout(config)

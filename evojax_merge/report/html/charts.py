@@ -15,6 +15,8 @@ _LINE = 13.0
 
 _LONGEST = 18
 _MOST_POINTS = 400
+_DASH = 8.0
+"""The length of a line that has a single point."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +146,19 @@ class Panel:
 
 
 def points(across: Scale, up: Scale, xs: Sequence[float], ys: Sequence[float]) -> str:
-    """The points of a line; of very many as many as can be told apart, the last among them."""
+    """The points of a line; of very many as many as can be told apart, the last among them.
+
+    A single point becomes a short horizontal line that ends there, since a line of one point is not
+    drawn.
+    """
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y)]
     step = -(-len(pairs) // _MOST_POINTS) or 1
     kept = pairs[::step] + ([pairs[-1]] if pairs and (len(pairs) - 1) % step else [])
-    return " ".join(f"{across(x):g},{up(y):g}" for x, y in kept)
+    places = [(across(x), up(y)) for x, y in kept]
+    if len(places) == 1:
+        ((x, y),) = places
+        places = [(x - _DASH, y), (x, y)]
+    return " ".join(f"{x:g},{y:g}" for x, y in places)
 
 
 def level_labels(places: Sequence[float], top: float, bottom: float) -> list[float]:

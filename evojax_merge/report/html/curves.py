@@ -23,7 +23,7 @@ from evojax_merge.report.html.charts import (
     points,
 )
 from evojax_merge.report.plots import assured
-from evojax_merge.report.results import Result
+from evojax_merge.report.results import EVOLVED, Result
 from evojax_merge.report.searches import Searches
 
 COSTS = {
@@ -159,7 +159,7 @@ def _panel(
     up = Scale.over([*values, *(score for _, score in levels), *held], HEIGHT - BOTTOM, TOP)
     placed = level_labels([up(score) for _, score in levels], TOP + 4, HEIGHT - BOTTOM)
     shown = [
-        Level(name, measure.text(score / factor), up(score), beside, name == "evolved")
+        Level(name, measure.text(score / factor), up(score), beside, name == EVOLVED)
         for (name, score), beside in zip(levels, placed, strict=True)
     ]
     charts = {}

@@ -23,13 +23,12 @@ from evojax_merge.report.front import FILE as FRONT
 from evojax_merge.report.front import Front
 from evojax_merge.report.items import FILE as ITEMS
 from evojax_merge.report.items import Items, load_items
-from evojax_merge.report.jobs import HISTORY, kept_overrides
+from evojax_merge.report.jobs import kept_overrides
 from evojax_merge.report.results import Result, load_results
+from evojax_merge.report.run_files import CONFIG_FILE, HISTORY_FILE, PROVENANCE_FILE, RESULTS_FILE
 from evojax_merge.report.searches import Searches
 from evojax_merge.search.history import read_history
 from evojax_merge.search.lock import holder
-
-CONFIG, RESULTS, PROVENANCE = "config.yaml", "results.json", "provenance.json"
 
 _Read = TypeVar("_Read")
 
@@ -101,9 +100,9 @@ def read_run(directory: Path, finished: bool = False, history: bool = True) -> K
             problems.append(f"{file} is left out: {error}")
             return otherwise
 
-    text = read(CONFIG, read_text, "")
-    config = read(CONFIG, lambda path: load_yaml(text), None)
-    results: list[Result] = read(RESULTS, load_results, [])
+    text = read(CONFIG_FILE, read_text, "")
+    config = read(CONFIG_FILE, lambda path: load_yaml(text), None)
+    results: list[Result] = read(RESULTS_FILE, load_results, [])
     recipe = read(RECIPE_FILE, load_recipe, None) if results or finished else None
     if finished or (results and recipe):
         state = "finished"
@@ -116,14 +115,14 @@ def read_run(directory: Path, finished: bool = False, history: bool = True) -> K
         text,
         kept_overrides(directory),
         read("searches.json", lambda path: Searches.load(directory), None),
-        read(HISTORY, lambda path: list(read_history(path)), []) if history else [],
+        read(HISTORY_FILE, lambda path: list(read_history(path)), []) if history else [],
         results,
         recipe,
         read(FRONT, lambda path: Front.load(directory), None) if results else None,
         read(CURVE, _points, []) if results else [],
         read("examples.json", lambda path: Examples.load(directory), None) if results else None,
         load_items(directory / ITEMS) if results else {},
-        read(PROVENANCE, _sessions, []),
+        read(PROVENANCE_FILE, _sessions, []),
         problems,
     )
 

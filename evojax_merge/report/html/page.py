@@ -13,10 +13,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from evojax_merge.documents.files import naming, write_whole
+from evojax_merge.documents.files import write_text
 from evojax_merge.documents.terminal import printable
-
-FILE = "report.html"
+from evojax_merge.report.run_files import REPORT_FILE
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,10 +31,9 @@ def write_page(template: str, directory: Path, **content: Any) -> Path:
     Raises:
         OSError: The file cannot be written.
     """
-    file = directory / FILE
+    file = directory / REPORT_FILE
     text = render(template, **content)
-    with naming(file):
-        write_whole(file, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(file, text)
     return file
 
 

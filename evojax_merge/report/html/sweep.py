@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evojax_merge.fitness.base import Measure
+from evojax_merge.report.going_on import place_of, sweep_commands
 from evojax_merge.report.html.bars import Bar, bars_of
-from evojax_merge.report.html.going_on import Command, command, place_of
 from evojax_merge.report.html.kept import Kept, read_run
-from evojax_merge.report.html.page import FILE, write_page
+from evojax_merge.report.html.page import write_page
 from evojax_merge.report.html.sweep_curves import Run, sweep_panels
 from evojax_merge.report.jobs import Job, counted, shared
 from evojax_merge.report.repetitions import spread
-from evojax_merge.report.results import Result, choice_line, interval_text
+from evojax_merge.report.results import EVOLVED, Result, choice_line, interval_text
+from evojax_merge.report.run_files import HISTORY_FILE, REPORT_FILE
 from evojax_merge.report.settings import SEED, setting_of, swept
-
-EVOLVED = "evolved"
 
 _MOST_BYTES = 200 * 2**20
 """The most bytes of all histories for which curves are drawn."""
@@ -98,14 +97,15 @@ def write_sweep_report(directory: Path, jobs: Sequence[Job]) -> Path:
 
 def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     """What the page of a sweep shows."""
-    size = sum(_size(directory / job.name / "history.jsonl") for job in jobs)
+    size = sum(_size(directory / job.name / HISTORY_FILE) for job in jobs)
     kept = {job.name: read_run(directory / job.name, history=size <= _MOST_BYTES) for job in jobs}
     values = swept([job.overrides for job in jobs])
     settings = dict(zip((job.name for job in jobs), values, strict=True))
     keys = list(values[0]) if values and len(values) > 1 else []
     winners = {name: one for name, run in kept.items() if (one := _winner(run)) is not None}
     runs = [Run(setting_of(settings[name]), run) for name, run in kept.items()]
-    started = next((run.config.get("working_directory") for run in kept.values()), None)
+    config: Mapping[str, Any] = next((run.config for run in kept.values()), {})
+    started = config.get("working_directory")
     common = shared([job.overrides for job in jobs])
     notes = choice_line(list(winners.values()))
     place = place_of(directory, started if isinstance(started, str) else None)
@@ -123,7 +123,7 @@ def content(directory: Path, jobs: Sequence[Job]) -> dict[str, Any]:
         "common": [one for one in jobs[0].overrides if one in common] if jobs else [],
         "remarks": [notes] if notes else [],
         "problems": [f"{name}: {line}" for name, run in kept.items() for line in run.problems],
-        "commands": _commands(place, jobs),
+        "commands": sweep_commands(place, config, jobs),
     }
 
 
@@ -194,8 +194,8 @@ def _row(
     winners: Mapping[str, Result],
 ) -> JobRow:
     one = winners.get(job.name)
-    there = (directory / job.name / FILE).is_file()
-    link = "./" + urllib.parse.quote(f"{job.name}/{FILE}", errors="surrogateescape")
+    there = (directory / job.name / REPORT_FILE).is_file()
+    link = "./" + urllib.parse.quote(f"{job.name}/{REPORT_FILE}", errors="surrogateescape")
     return JobRow(
         job.name,
         link if there else "",
@@ -205,14 +205,3 @@ def _row(
         one.measure.text(one.score) if one else "–",
         interval_text(one) if one else "",
     )
-
-
-def _commands(place: str, jobs: Sequence[Job]) -> list[Command]:
-    found = []
-    if any(job.state != "done" for job in jobs):
-        found.append(Command("go on with the jobs that are not done", command("resume", place)))
-    for job in [job for job in jobs if job.state == "done"][:1]:
-        text = f"{command('apply', f'{place}/{job.name}', '--out')} DIR"
-        found.append(Command(f"build the winner of a job, e.g. of {job.name}", text))
-    found.append(Command("make this page, and those of the jobs, again", command("report", place)))
-    return found

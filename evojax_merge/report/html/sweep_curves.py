@@ -20,6 +20,7 @@ from evojax_merge.report.html.charts import (
 )
 from evojax_merge.report.html.curves import COSTS, progress
 from evojax_merge.report.html.kept import Kept
+from evojax_merge.report.results import EVOLVED
 
 _GRID = 120
 _MOST = 12
@@ -41,11 +42,11 @@ def sweep_panels(runs: Sequence[Run]) -> list[Panel]:
     searched: dict[Measure, dict[str, list[Series]]] = {}
     heldout: dict[tuple[Measure, str], dict[str, list[Series]]] = {}
     for label, kept in runs:
-        own = [row for row in kept.history if row["search"] == "evolved"]
-        if own and kept.searches and "evolved" in kept.searches.searches:
+        own = [row for row in kept.history if row["search"] == EVOLVED]
+        if own and kept.searches and EVOLVED in kept.searches.searches:
             found = progress(own, None)
             line = {**found.spent, "score": found.best}
-            measure = kept.searches.searches["evolved"].measure
+            measure = kept.searches.searches[EVOLVED].measure
             searched.setdefault(measure, {}).setdefault(label, []).append(line)
         if kept.curve and all(one["heldout"] is not None for one in kept.curve):
             last = kept.curve[-1]

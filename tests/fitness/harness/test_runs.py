@@ -24,7 +24,7 @@ def overrides(folder, tasks, *more):
     sources = QUICKSTART / "sources"
     return [
         f"model.base={sources / 'base'}",
-        f"model.sources=[{sources / 'math'},{sources / 'japanese'}]",
+        f"model.sources=[{sources / 'change'},{sources / 'japanese'}]",
         "operator=task_arithmetic",
         "fitness=lm_eval",
         f"fitness.tasks=[{tasks}]",
