@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from evojax_merge.operators import FACTORIES, Operator, published
 
 WIDEST = 1.5
-"""The upper bound of a weight that evolves, where the operator's own is lower; that of the
-experiments."""
+"""The upper bound of a weight that evolves, where the operator's own is lower."""
 
 AVERAGE = "average"
 """The one method that is not searched: its weights are equal."""
