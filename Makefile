@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 export JAX_PLATFORMS ?= $(if $(shell command -v nvidia-smi),,cpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity browser fuzz kills check lint types sources spaces bench bench-compiled bench-device plan-proof clean
+.PHONY: help house docs evolve digits digits-clip evolve-vision evolve-images test test-slow parity browser fuzz kills check lint types sources spaces operators bench bench-compiled bench-device plan-proof clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ sources: $(VENV)/.installed-test ## train the bundled sources again
 
 spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
 	$(BIN)/python -m experiments.spaces.compare
+
+operators: $(VENV)/.installed ## compare operators, untuned and evolved, on the bundled experiments
+	$(BIN)/python -m experiments.operators.compare
 
 bench: $(VENV)/.installed-peer ## every benchmark, into experiments/benchmarks/results.json
 	$(BIN)/python -m experiments.benchmarks.run

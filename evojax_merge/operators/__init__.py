@@ -3,6 +3,7 @@
 Every factory raises a ValueError for an argument of the wrong kind or out of its range.
 """
 
+from evojax_merge.operators.adarank import adarank
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Coefficient, Coefficients, Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
@@ -27,6 +28,7 @@ from evojax_merge.operators.iso_c import iso_c
 from evojax_merge.operators.iso_cts import iso_cts
 from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.knots import knots
+from evojax_merge.operators.larv import larv
 from evojax_merge.operators.linear import linear
 from evojax_merge.operators.magmax import magmax, magmin
 from evojax_merge.operators.merge import (
@@ -47,6 +49,7 @@ from evojax_merge.operators.sce import sce
 from evojax_merge.operators.sign_only import sign_only
 from evojax_merge.operators.slerp import slerp
 from evojax_merge.operators.steps.cuts import snap
+from evojax_merge.operators.svc import svc
 from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
@@ -61,6 +64,7 @@ __all__ = [
     "EvidenceRequest",
     "Operator",
     "Origin",
+    "adarank",
     "arcee_fusion",
     "breadcrumbs",
     "breadcrumbs_ties",
@@ -85,6 +89,7 @@ __all__ = [
     "iso_cts",
     "karcher",
     "knots",
+    "larv",
     "linear",
     "magmax",
     "magmin",
@@ -104,6 +109,7 @@ __all__ = [
     "sign_only",
     "slerp",
     "snap",
+    "svc",
     "tall_mask",
     "task_arithmetic",
     "task_vectors",

@@ -12,6 +12,7 @@ from typing import Any
 
 from evojax_merge.documents.nearest import nearest
 from evojax_merge.documents.own_code import load_own
+from evojax_merge.operators.adarank import adarank
 from evojax_merge.operators.arcee_fusion import arcee_fusion
 from evojax_merge.operators.base import Operator
 from evojax_merge.operators.breadcrumbs import breadcrumbs, breadcrumbs_ties
@@ -25,6 +26,7 @@ from evojax_merge.operators.iso_c import iso_c
 from evojax_merge.operators.iso_cts import iso_cts
 from evojax_merge.operators.karcher import karcher
 from evojax_merge.operators.knots import knots
+from evojax_merge.operators.larv import larv
 from evojax_merge.operators.linear import linear
 from evojax_merge.operators.magmax import magmax, magmin
 from evojax_merge.operators.model_stock import model_stock
@@ -37,6 +39,7 @@ from evojax_merge.operators.regmean import regmean
 from evojax_merge.operators.sce import sce
 from evojax_merge.operators.sign_only import sign_only
 from evojax_merge.operators.slerp import slerp
+from evojax_merge.operators.svc import svc
 from evojax_merge.operators.task_arithmetic import task_arithmetic
 from evojax_merge.operators.task_vectors import task_vectors
 from evojax_merge.operators.ties import ties
@@ -51,6 +54,7 @@ TARGET = "_target_"
 """The key under which an option of `choice` names its factory, as in the configuration."""
 
 _FACTORIES: tuple[Callable[..., Operator], ...] = (
+    adarank,
     arcee_fusion,
     breadcrumbs,
     breadcrumbs_ties,
@@ -66,6 +70,7 @@ _FACTORIES: tuple[Callable[..., Operator], ...] = (
     iso_cts,
     karcher,
     knots,
+    larv,
     linear,
     magmax,
     magmin,
@@ -80,6 +85,7 @@ _FACTORIES: tuple[Callable[..., Operator], ...] = (
     sce,
     sign_only,
     slerp,
+    svc,
     tall_mask,
     task_arithmetic,
     task_vectors,

@@ -21,7 +21,7 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrix
+from evojax_merge.operators.statistics import is_matrix, rows, svd, task_matrices
 from evojax_merge.operators.steps.cuts import Trim
 from evojax_merge.operators.steps.task_vectors import elect
 from evojax_merge.operators.ties import trim_table
@@ -80,7 +80,7 @@ def knots(
         if not is_matrix(base, layered):
             return ()
         layers = [
-            _align([task_matrix(base, source, layered, layer) for source in sources], trimmed)
+            _align(task_matrices(base, sources, layered, layer), trimmed)
             for layer in range(len(rows(base, layered)))
         ]
         if not layered:

@@ -18,7 +18,7 @@ from evojax_merge.operators.base import (
     task_vectors,
     weighted_sum,
 )
-from evojax_merge.operators.statistics import is_matrix, rows, task_matrix
+from evojax_merge.operators.statistics import is_matrix, rows, task_matrices
 from evojax_merge.params.types import Array, Float
 
 
@@ -113,7 +113,7 @@ def merging_parts(
 def _matrices(base: Leaf, sources: tuple[Source, ...], layered: bool) -> Iterator[list[np.ndarray]]:
     """The task vectors of each layer in turn."""
     for layer in range(len(rows(base, layered))):
-        yield [task_matrix(base, source, layered, layer) for source in sources]
+        yield task_matrices(base, sources, layered, layer)
 
 
 def _stacked(layers: Sequence[np.ndarray], layered: bool) -> Array:

@@ -214,6 +214,8 @@ class Setup(abc.ABC):
             items=len(task),
             matrices=getattr(space, "matrices", ()),
             groups=getattr(space, "gene_groups", None),
+            choices=getattr(space, "choices", None),
+            experts=getattr(space, "experts", None),
         )
         strategy = make_strategy(self.experiment.strategy, setting)
         strategy.check(task)

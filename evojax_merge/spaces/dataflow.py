@@ -8,6 +8,7 @@ numbers that scale the hidden state on its way from one layer to the next.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
@@ -142,6 +143,17 @@ class DataflowSpace:
     def dims(self) -> int:
         """The length of a genotype."""
         return len(self.start)
+
+    @property
+    def choices(self) -> Float[np.ndarray, "dims categories"]:
+        """The probabilities of a layer to be off and on the path at first; zeros for a scale.
+
+        They are those of an indicator that is drawn around its start with the paper's deviation.
+        """
+        deviations = self.start[: self.slots] / (SPAN / 6)
+        on = np.array([0.5 * math.erfc(-each / math.sqrt(2)) for each in deviations])
+        scales = np.zeros((self.dims - self.slots, 2))
+        return np.concatenate([np.stack([1 - on, on], axis=1), scales])
 
     def describe(self) -> str:
         """Describe the space in one line for people."""

@@ -95,6 +95,13 @@ class JointSpace:
         """The length of a genotype."""
         return self.parameter.dims + self.dataflow.dims
 
+    @property
+    def choices(self) -> Float[np.ndarray, "dims categories"]:
+        """The probabilities of the categories of each gene at first; zeros for a real number."""
+        parts = self.parameter.choices, self.dataflow.choices
+        most = max(part.shape[1] for part in parts)
+        return np.concatenate([np.pad(part, ((0, 0), (0, most - part.shape[1]))) for part in parts])
+
     def split(self, genotype: Float[Any, " dims"]) -> tuple[Any, Any]:
         """The genotypes of parameter space and of data-flow space."""
         return genotype[: self.parameter.dims], genotype[self.parameter.dims :]

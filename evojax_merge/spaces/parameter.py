@@ -188,6 +188,47 @@ class ParameterSpace:
         names = [self.segments[gene.segment].name for gene in self.genes]
         return np.array([[*dict.fromkeys(names)].index(name) for name in names], np.int32)
 
+    @property
+    def choices(self) -> Float[np.ndarray, "dims categories"]:
+        """The probabilities of a gene's labels at first, which are equal; zeros for a number.
+
+        A gene is a choice where its coefficient has labels and its bounds are whole numbers, unless
+        it is interpolated between anchors.
+        """
+        labelled = {one.name for one in self.operator.coefficients if one.labels}
+        chosen = [gene.coefficient in labelled and gene.anchor is None for gene in self.genes]
+        whole = (self.lower % 1 == 0) & (self.upper % 1 == 0)
+        counts = np.where(chosen & whole, self.upper - self.lower, 0)
+        counts = np.where(counts > 1, counts, 0).astype(np.int32)
+        own = np.arange(counts.max(initial=1)) < counts[:, None]
+        return own / np.maximum(counts, 1)[:, None]
+
+    @property
+    def experts(self) -> Float[np.ndarray, "experts dims"] | None:
+        """Genotypes that are the models to merge, and what is left of these when trimmed.
+
+        They are the base (no source has a weight; only of operators that need one), each source
+        alone (weight 1, of which all is kept), and each source alone with the density that a search
+        starts with. Numbers outside the bounds are at the nearest bound. None is returned where not
+        every weight of every source evolves.
+        """
+        weights = [gene for gene in self.genes if gene.coefficient == "weight"]
+        if not weights or any(gene.source is None for gene in weights):
+            return None
+        is_weight = np.array([gene.coefficient == "weight" for gene in self.genes])
+        is_density = np.array([gene.coefficient == "density" for gene in self.genes])
+        source = np.array([gene.source if gene.source is not None else -1 for gene in self.genes])
+        trimmed = [
+            np.where(is_weight, (source == one).astype(np.float32), self.start)
+            for one in range(len(self.sources))
+        ]
+        rows = [np.where(is_density, 1.0, row) for row in trimmed]
+        if is_density.any():
+            rows += trimmed
+        if self.operator.needs_base and not self.normalize:
+            rows.insert(0, np.where(is_weight, 0.0, self.start))
+        return np.clip(np.array(rows, np.float32), self.lower, self.upper)
+
     def describe(self) -> str:
         """Describe the space in one line for people."""
         return (

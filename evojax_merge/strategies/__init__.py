@@ -3,9 +3,11 @@
 from evojax_merge.strategies.adapter import EvosaxStrategy, State
 from evojax_merge.strategies.auto import Auto
 from evojax_merge.strategies.base import Strategy, default_population_size
+from evojax_merge.strategies.catcma import CatCMA
 from evojax_merge.strategies.cma_es import CMAES
 from evojax_merge.strategies.coordinate import CoordinateSearch
 from evojax_merge.strategies.cycle_qd import CycleQD
+from evojax_merge.strategies.dominated_novelty import DominatedNoveltySearch
 from evojax_merge.strategies.elites import DescriptorRangeWarning
 from evojax_merge.strategies.factory import make_strategy
 from evojax_merge.strategies.grid import GridSearch
@@ -30,9 +32,11 @@ __all__ = [
     "NSGA3",
     "XNES",
     "Auto",
+    "CatCMA",
     "CoordinateSearch",
     "CycleQD",
     "DescriptorRangeWarning",
+    "DominatedNoveltySearch",
     "EvosaxStrategy",
     "GridSearch",
     "MAPElites",

@@ -3,7 +3,8 @@
 evosax (Lange, arXiv 2212.04180) has two kinds of algorithms. A distribution-based one starts
 from a mean; a population-based one starts from a population already scored. Here both start from
 the box: the first generation of a population-based algorithm is the start itself and samples around
-it (or uniform in the box), and the first ``tell`` initialises the algorithm with their fitness.
+it (or uniform in the box, or the experts and mixtures of them), and the first ``tell`` initialises
+the algorithm with their fitness.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from jaxtyping import Array, Bool, Float
 
-from evojax_merge.documents.arguments import check_population_size
+from evojax_merge.documents.arguments import check_option, check_population_size
 from evojax_merge.params.types import Fitness, Genotype, Population, PRNGKey
 from evojax_merge.strategies.arguments import make_params, resolve
 from evojax_merge.strategies.base import ArgumentError, Strategy, default_population_size
@@ -55,7 +56,11 @@ class EvosaxStrategy(Strategy):
         population_size: How many candidates a generation has; None for 4 + ⌊3 ln dims⌋, or the next
             number the algorithm accepts (some need an even one).
         sigma: The initial standard deviation as a share of the span of each gene.
-        initial_population: How a population-based algorithm's first generation is drawn.
+        initial_population: How a population-based algorithm's first generation is drawn: ``normal``
+            around the start, ``uniform`` in the box, or the ``experts`` of the setting and mixtures
+            of these, with weights that are uniform among those that sum to one. The experts are the
+            first particles of Zhang et al. (2025), https://arxiv.org/abs/2508.19839, which has no
+            mixtures.
         strategy_params: The algorithm's own parameters by name, replacing evosax's defaults.
 
     Raises:
@@ -73,21 +78,21 @@ class EvosaxStrategy(Strategy):
         *,
         population_size: int | None = None,
         sigma: float = 1 / 6,
-        initial_population: Literal["normal", "uniform"] = "normal",
+        initial_population: Literal["normal", "uniform", "experts"] = "normal",
         strategy_params: Mapping[str, Any] | None = None,
     ) -> None:
         self.box = setting.box(sigma)
         self.dims = self.box.start.size
-        if initial_population not in ("normal", "uniform"):
-            raise ValueError(
-                f"initial_population must be normal or uniform, not {initial_population!r}"
-            )
+        check_option("initial_population", initial_population, ("normal", "uniform", "experts"))
         self._initial_population = initial_population
+        self._experts = setting.experts if initial_population == "experts" else None
         self._class, self._options = resolve(algorithm)
         self._given = strategy_params or {}
         if "sampling_fn" in self._class.__init__.__annotations__:  # RandomSearch
             self._options.setdefault("sampling_fn", self._uniform)
         self.population_size = self._choose_population_size(population_size)
+        if initial_population == "experts":
+            self._check_experts()
         self._init_jit = jax.jit(self._init)
         self._ask_jit = jax.jit(self._ask)
         self._tell_jit = jax.jit(self._tell)
@@ -230,12 +235,40 @@ class EvosaxStrategy(Strategy):
         return self.box.sample(jax.random.uniform(key, (self.dims,), minval=low, maxval=high))
 
     def _first_population(self, key: PRNGKey) -> Population:
+        if self._experts is not None:
+            return self._expert_population(key)
         if self._initial_population == "uniform":
             keys = jax.random.split(key, self.population_size)
             sample = jax.vmap(self._uniform)(keys)
         else:
             sample = jax.random.normal(key, (self.population_size, self.dims))
         return sample.at[0].set(0.0)
+
+    def _check_experts(self) -> None:
+        """Refuse a search that cannot begin with the experts."""
+        if not self._population_based:
+            raise ValueError(
+                f"{self.name} keeps no population to begin with experts; use "
+                "initial_population=normal, or another strategy, e.g. strategy=pso"
+            )
+        if self._experts is None:
+            raise ValueError(
+                "initial_population=experts begins with the sources themselves, and this space has "
+                "no genotypes for them: not every source has weights of its own that evolve; use "
+                "initial_population=normal"
+            )
+        if (least := len(self._experts)) > self.population_size:
+            raise ValueError(
+                f"initial_population=experts begins with {least} candidates, and a generation has "
+                f"{self.population_size}; set strategy.population_size={least} or more"
+            )
+
+    def _expert_population(self, key: PRNGKey) -> Population:
+        """The experts, then mixtures of them."""
+        experts = self.box.sample(jnp.asarray(self._experts, jnp.float32))
+        rest = self.population_size - len(experts)
+        weights = jax.random.dirichlet(key, jnp.ones(len(experts)), (rest,))
+        return jnp.concatenate([experts, weights @ experts])
 
     def _init(self, key: PRNGKey) -> State:
         return State(

@@ -54,7 +54,7 @@ class Strategy(abc.ABC):
 
     population_size: int
     dims: int
-    hears: ClassVar[Hears] = "fitness"
+    hears: Hears = "fitness"
     uses_span: ClassVar[bool] = False
     follows_gradients: ClassVar[bool] = False
     injectable: ClassVar[bool] = False

@@ -83,7 +83,7 @@ class ArchiveStrategy(Strategy):
     def tell(
         self, key: PRNGKey, population: Population, told: Float[Array, "pop scores"], state: State
     ) -> State:
-        """Return the state after the candidates were offered to the archive, one after another.
+        """Return the state after the candidates were offered to the archive.
 
         Args:
             told: Scores on the tasks or items that the strategy hears, which are maximised.
@@ -110,6 +110,16 @@ class ArchiveStrategy(Strategy):
     @abc.abstractmethod
     def _enter(self, archive: Any, genotype: Array, scores: Array) -> Any:
         """The archive after a candidate was offered to it."""
+
+    def _enter_all(
+        self, archive: Any, population: Population, told: Float[Array, "pop scores"]
+    ) -> Any:
+        """The archive after a generation was offered to it, by default one after another."""
+
+        def enter(archive: Any, candidate: tuple[Array, Array]) -> tuple[Any, None]:
+            return self._enter(archive, *candidate), None
+
+        return jax.lax.scan(enter, archive, (population, told))[0]
 
     @abc.abstractmethod
     def _check(self, told: Float[np.ndarray, "pop scores"]) -> None:
@@ -151,11 +161,7 @@ class ArchiveStrategy(Strategy):
     def _tell(
         self, population: Population, told: Float[Array, "pop scores"], state: State
     ) -> State:
-        def enter(archive: Any, candidate: tuple[Array, Array]) -> tuple[Any, None]:
-            return self._enter(archive, *candidate), None
-
-        candidates = population, told.astype(jnp.float32)
-        archive, _ = jax.lax.scan(enter, state.archive, candidates)
+        archive = self._enter_all(state.archive, population, told.astype(jnp.float32))
         return State(state.founders, archive, state.generation + 1)
 
     def _around(

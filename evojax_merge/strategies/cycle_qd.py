@@ -22,7 +22,7 @@ from evojax_merge.documents.arguments import check_number
 from evojax_merge.params.types import Array, Bool, Float, Genotype, Int, Population, PRNGKey
 from evojax_merge.strategies.base import default_population_size
 from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
+from evojax_merge.strategies.elites import Elites, check_memory, empty_elites, make_descriptors
 from evojax_merge.strategies.mating import draw_pair, mutate
 from evojax_merge.strategies.setting import Setting
 
@@ -113,13 +113,13 @@ class CycleQD(ArchiveStrategy):
         _, first = np.unique(genotypes, axis=0, return_index=True)
         return genotypes[first], objectives[first]
 
-    def _empty(self) -> Grid:
+    def _empty(self) -> Elites:
         """The archives of all tasks, on a leading axis."""
-        grid = empty_grid(self.cells, self.dims, len(self.objectives))
+        grid = empty_elites(self.cells, self.dims, len(self.objectives))
         tasks = len(self.objectives)
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (tasks, *leaf.shape)), grid)
 
-    def _any(self, archive: Grid) -> Bool[Array, ""]:
+    def _any(self, archive: Elites) -> Bool[Array, ""]:
         return archive.occupied.any()
 
     def _breed(self, key: PRNGKey, state: State) -> Population:
@@ -129,7 +129,7 @@ class CycleQD(ArchiveStrategy):
         keys = jax.random.split(key, self.population_size)
         return jax.vmap(self._child, in_axes=(0, None, None))(keys, grid, weights)
 
-    def _child(self, key: PRNGKey, grid: Grid, weights: Float[Array, " cells"]) -> Genotype:
+    def _child(self, key: PRNGKey, grid: Elites, weights: Float[Array, " cells"]) -> Genotype:
         key_parents, key_weights, key_mutation = jax.random.split(key, 3)
         pair = jnp.stack(draw_pair(key_parents, weights))
         w = 1 + WEIGHT_DEVIATION * jax.random.normal(key_weights, (2,))
@@ -140,12 +140,12 @@ class CycleQD(ArchiveStrategy):
             vector = mutate(key_mutation, vector, self._rate * self.box.span)
         return self.box.start + vector
 
-    def _enter(self, archive: Grid, genotype: Genotype, scores: Array) -> Grid:
+    def _enter(self, archive: Elites, genotype: Genotype, scores: Array) -> Elites:
         cells = [
             descriptors.cell(scores[others])
             for descriptors, others in zip(self._descriptors, self._others, strict=True)
         ]
-        add = jax.vmap(Grid.add, in_axes=(0, 0, None, None, 0))
+        add = jax.vmap(Elites.add, in_axes=(0, 0, None, None, 0))
         return add(archive, jnp.stack(cells), genotype, scores, scores)
 
     def _check(self, told: Float[np.ndarray, "pop tasks"]) -> None:

@@ -1,4 +1,4 @@
-"""An archive of elites: a grid over descriptors that keeps the best genotype of each cell."""
+"""Elites, and the grid over descriptors whose cells keep the best genotype each."""
 
 import itertools
 import math
@@ -20,8 +20,8 @@ class DescriptorRangeWarning(UserWarning):
     """A task's score lies outside the range of its descriptor and counts as the nearest end."""
 
 
-class Grid(NamedTuple):
-    """The elites, one in each cell; the quality of an empty cell is -inf."""
+class Elites(NamedTuple):
+    """The elites of an archive, one in each cell; the quality of an empty cell is -inf."""
 
     genotypes: Float[Array, "cells dims"]
     objectives: Float[Array, "cells tasks"]
@@ -38,24 +38,24 @@ class Grid(NamedTuple):
         genotype: Genotype,
         objectives: Float[Array, " tasks"],
         quality: Float[Array, ""],
-    ) -> "Grid":
-        """The grid after a candidate was compared with the elite of its cell.
+    ) -> "Elites":
+        """The elites after a candidate was compared with that of its cell.
 
         A candidate with an objective or a quality that is not finite becomes no elite.
         """
         finite = jnp.isfinite(objectives).all() & jnp.isfinite(quality)
         better = finite & (quality > self.quality[cell])
-        place = jnp.where(better, cell, len(self.quality))  # beyond the grid nothing is set
-        return Grid(
+        place = jnp.where(better, cell, len(self.quality))  # beyond the archive nothing is set
+        return Elites(
             self.genotypes.at[place].set(genotype, mode="drop"),
             self.objectives.at[place].set(objectives, mode="drop"),
             self.quality.at[place].set(quality, mode="drop"),
         )
 
 
-def empty_grid(cells: int, dims: int, tasks: int) -> Grid:
-    """A grid without elites."""
-    return Grid(
+def empty_elites(cells: int, dims: int, tasks: int) -> Elites:
+    """An archive without elites."""
+    return Elites(
         jnp.zeros((cells, dims)), jnp.zeros((cells, tasks)), jnp.full(cells, -jnp.inf, jnp.float32)
     )
 

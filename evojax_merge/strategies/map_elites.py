@@ -9,25 +9,15 @@ tasks, and proposes variations of those elites.
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from evojax_merge.documents.arguments import check_number, check_switch
-from evojax_merge.params.types import Array, Bool, Float, Genotype, Population, PRNGKey
-from evojax_merge.strategies.base import check_names, default_population_size
-from evojax_merge.strategies.breeding import ArchiveStrategy, State
-from evojax_merge.strategies.elites import Grid, check_memory, empty_grid, make_descriptors
-from evojax_merge.strategies.mating import (
-    crossover,
-    draw_pair,
-    mutate,
-    proportional_or_uniform,
-)
+from evojax_merge.params.types import Array, Float, Genotype
+from evojax_merge.strategies.elites import Elites, check_memory, empty_elites, make_descriptors
+from evojax_merge.strategies.elitist import ElitistStrategy
 from evojax_merge.strategies.setting import Setting
 
 
-class MAPElites(ArchiveStrategy):
+class MAPElites(ElitistStrategy):
     """A grid of elites over the scores of tasks.
 
     Departures from [1]: scores are descriptors; a score outside its range counts as the nearest
@@ -57,8 +47,6 @@ class MAPElites(ArchiveStrategy):
             much memory, or `make_box` refuses the box.
     """
 
-    hears = "objectives"
-
     def __init__(
         self,
         setting: Setting,
@@ -74,77 +62,26 @@ class MAPElites(ArchiveStrategy):
         selection: Literal["uniform", "quality"] = "uniform",
         crossover: bool = True,
     ) -> None:
-        box = setting.box(sigma)
-        size = default_population_size(box.start.size)
-        size = size if population_size is None else population_size
-        self.objectives = tuple(setting.objectives)
-        if isinstance(descriptors, str):
-            descriptors = [descriptors]
-        if not isinstance(descriptors, Sequence | None):
-            raise ValueError(f"strategy.descriptors is {descriptors!r}; give a list of tasks")
-        check_names([] if fitness is None else [fitness], self.objectives, "strategy.fitness")
-        check_names(descriptors or (), self.objectives, "strategy.descriptors")
-        if descriptors is None:
-            descriptors = [name for name in self.objectives if name != fitness]
-        if len(set(descriptors)) < len(descriptors):
-            raise ValueError(f"strategy.descriptors names a task twice: {', '.join(descriptors)}")
-        self.descriptors = make_descriptors(tuple(descriptors), bins, ranges)
-        check_memory(self.descriptors.cells, box.start.size)
-        if selection not in ("uniform", "quality"):
-            raise ValueError(f"strategy.selection must be uniform or quality, not {selection!r}")
-        self._names = tuple(descriptors)
-        self._columns = np.array([self.objectives.index(name) for name in descriptors])
-        self._quality = None if fitness is None else self.objectives.index(fitness)
-        if mutation is not None:
-            check_number("strategy.mutation", mutation, 0)
-        self._mutation = None if mutation is None else float(mutation)
-        check_switch("strategy.crossover", crossover)
-        self._selection = selection
-        self._crossover = crossover
-        super().__init__(box, size, size if founders is None else founders)
+        super().__init__(
+            setting,
+            fitness=fitness,
+            descriptors=descriptors,
+            population_size=population_size,
+            founders=founders,
+            sigma=sigma,
+            mutation=mutation,
+            selection=selection,
+            crossover=crossover,
+        )
+        self.descriptors = make_descriptors(self._names, bins, ranges)
+        check_memory(self.descriptors.cells, self.dims)
 
-    def front(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        """Return the elites ``[n, dims]`` and their scores ``[n, tasks]``."""
-        grid = jax.tree.map(np.asarray, state.archive)
-        elites = grid.quality > -np.inf
-        return grid.genotypes[elites], grid.objectives[elites]
+    def _empty(self) -> Elites:
+        return empty_elites(self.descriptors.cells, self.dims, len(self.objectives))
 
-    @property
-    def mutation(self) -> float:
-        """The standard deviation of the mutation, a share of the span."""
-        if self._mutation is not None:
-            return self._mutation
-        return 0.0 if self._seeds is not None and self._crossover else self.box.sigma
-
-    def _empty(self) -> Grid:
-        return empty_grid(self.descriptors.cells, self.dims, len(self.objectives))
-
-    def _any(self, archive: Grid) -> Bool[Array, ""]:
-        return archive.occupied.any()
-
-    def _breed(self, key: PRNGKey, state: State) -> Population:
-        grid = state.archive
-        weights = grid.occupied.astype(jnp.float32)
-        if self._selection == "quality":
-            positive = jnp.where(grid.occupied, jnp.maximum(grid.quality, 0.0), 0.0)
-            weights = proportional_or_uniform(positive, grid.occupied)
-        keys = jax.random.split(key, self.population_size)
-        return jax.vmap(self._child, in_axes=(0, None, None))(keys, grid, weights)
-
-    def _child(self, key: PRNGKey, grid: Grid, weights: Float[Array, " cells"]) -> Genotype:
-        key_parents, key_crossover, key_mutation = jax.random.split(key, 3)
-        first, second = draw_pair(key_parents, weights)
-        child = grid.genotypes[first]
-        if self._crossover:
-            child = crossover(key_crossover, child, grid.genotypes[second])
-        if self.mutation:
-            child = mutate(key_mutation, child, self.mutation * self.box.span)
-        return child
-
-    def _enter(self, archive: Grid, genotype: Genotype, scores: Array) -> Grid:
-        quality = jnp.mean(scores) if self._quality is None else scores[self._quality]
+    def _enter(self, archive: Elites, genotype: Genotype, scores: Array) -> Elites:
         cell = self.descriptors.cell(scores[self._columns])
-        return archive.add(cell, genotype, scores, quality)
+        return archive.add(cell, genotype, scores, self._quality_of(scores))
 
     def _check(self, told: Float[np.ndarray, "pop tasks"]) -> None:
         self.descriptors.warn_outside(self._names, told[:, self._columns])

@@ -23,6 +23,12 @@ class Setting:
         items: How many items each candidate is measured on; None where that is not known.
         matrices: The first gene, the rows and the columns of each matrix among the genes.
         groups: The number of each gene's parameter group, ``[dims]``; None where genes have none.
+        choices: The probability with which a search begins to draw each category of a gene,
+            ``[dims, categories]``; a row of zeros for a gene that is a real number, and None where
+            all are. The range of a gene of k categories, of which the first k entries of its row
+            are above 0, has k equal parts, and the middle of a part stands for its category.
+        experts: Genotypes of the models that are merged, ``[experts, dims]``; None where the space
+            has none for them.
     """
 
     lower: Any
@@ -33,6 +39,8 @@ class Setting:
     items: int | None = None
     matrices: Sequence[tuple[int, int, int]] = ()
     groups: Any = None
+    choices: Any = None
+    experts: Any = None
 
     def box(self, sigma: float) -> Box:
         """Check and gather the bounds, the start and the span.

@@ -63,18 +63,29 @@ def to_cost(
 
 
 def rank_weights(population: Population, fitness: Fitness, state: State, params: Params) -> Fitness:
-    """Recombination weights by rank; candidates of equal fitness share theirs evenly.
+    """Recombination weights by rank; candidates of equal fitness share theirs evenly."""
+    return share_by_rank(fitness, params.weights)
+
+
+def share_by_rank(
+    cost: Float[Array, " pop"], weights: Float[Array, " pop"]
+) -> Float[Array, " pop"]:
+    """Give each candidate the weight of its rank; candidates of equal cost share theirs evenly.
 
     An accuracy on a few hundred items ties often. evosax gives each of a tied pair the weight of
     the truncated mean rank, so that a tie for the best counts the largest weight twice and the
     weights no longer sum to what the algorithm's constants assume.
+
+    Args:
+        cost: The cost of each candidate.
+        weights: The weights by rank, that of the least cost first.
     """
-    order = jnp.argsort(fitness)
-    ordered = fitness[order]
+    order = jnp.argsort(cost)
+    ordered = cost[order]
     first = jnp.searchsorted(ordered, ordered, side="left")
     last = jnp.searchsorted(ordered, ordered, side="right")
-    total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(params.weights)])
+    total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(weights)])
     shared = (total[last] - total[first]) / (last - first)
     # A lone candidate takes its weight itself: a difference of sums would lose its last bits.
-    weights = jnp.where(last - first == 1, params.weights[first], shared)
-    return jnp.zeros_like(weights).at[order].set(weights)
+    shared = jnp.where(last - first == 1, weights[first], shared)
+    return jnp.zeros_like(shared).at[order].set(shared)

@@ -41,6 +41,9 @@ STRATEGIES = (
 OVERHEAD_ALONE = ("nsga2", "nsga3", "optuna_cma")
 """Strategies of which the overhead alone is measured here."""
 
+CHOOSING = ("catcma",)
+"""Strategies for choices, which BBOB has none of; they are named to be measured on data flow."""
+
 BUDGETS = {6: 2_000, 64: 4_000, 512: 4_000}
 """Evaluations for each number of genes."""
 
@@ -67,7 +70,8 @@ def build(name: str, box: landscapes.Box, **changes: Any) -> Any:
     overrides += [f"strategy.{key}={value}" for key, value in changes.items()]
     told = {"objectives": ("gap", "length")} if name.startswith("nsga") else {}
     ends = {"evaluations": 100_000} if name == "optuna_cma" else {}
-    return instantiate(compose(overrides).strategy)(Setting(*box, **told), **ends)
+    setting = Setting(*box[:4], choices=box.choices, **told)
+    return instantiate(compose(overrides).strategy)(setting, **ends)
 
 
 def make_search(
@@ -270,7 +274,7 @@ def main() -> None:
     parts = ("bbob", "dataflow", "overhead")
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--dims", type=int, nargs="+", choices=BUDGETS, default=list(BUDGETS))
-    every = [*STRATEGIES, *OVERHEAD_ALONE]
+    every = [*STRATEGIES, *OVERHEAD_ALONE, *CHOOSING]
     parser.add_argument("--strategies", nargs="+", choices=every, default=list(STRATEGIES))
     parser.add_argument("--seeds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("experiments/search/bbob.json"))

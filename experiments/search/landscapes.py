@@ -1,7 +1,7 @@
 """Functions whose optimum is known, as gaps: 1 at the start of a search, 0 at the optimum.
 
-BBOB (Hansen et al., 2009, https://inria.hal.science/inria-00362633) as evosax has it, and a
-synthetic data-flow genotype.
+BBOB (Hansen et al., 2009, https://inria.hal.science/inria-00362633) as evosax has it, functions of
+choices and real numbers, and a synthetic data-flow genotype.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,16 @@ FUNCTIONS = (  # at least one of each of the five groups, with the optimum 0
 )
 HALF = 5.0
 """BBOB's box is [−5, 5] in every gene."""
+
+
+class Box(NamedTuple):
+    """What a strategy is given of a space."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    start: np.ndarray
+    span: np.ndarray
+    choices: np.ndarray | None = None
 
 
 class Instance(NamedTuple):
@@ -66,6 +76,86 @@ def bbob_gap(population: Population, instance: Instance) -> Float[Array, " pop"]
     return cost[:-1] / cost[-1]
 
 
+MIXED = (
+    "sphere, one-max",
+    "ellipsoid, one-max",
+    "sphere, leading ones",
+    "switched on, mild",
+    "switched on, strong",
+    "moved optimum",
+    "sphere, one of five",
+)
+"""Functions of as many choices as real numbers; the last has five categories, the others two."""
+
+CONDITION = 1e3
+MILD, STRONG = 0.5, 2.0
+"""What a layer that belongs on the path costs while its scale is where the search starts, in units
+of what it costs to leave it out."""
+
+
+class MixedInstance(NamedTuple):
+    """The category that each choice should have, and the number that each real gene should be."""
+
+    categories: Array
+    optimum: Array
+
+
+def mixed_box(name: str, pairs: int) -> Box:
+    """Choices, then real numbers, all from the middle, each category as likely as the others."""
+    counts = np.full(pairs, 5 if name.endswith("five") else 2)
+    lower = np.append(np.where(counts == 2, -1.0, 0.0), np.full(pairs, -HALF))
+    upper = np.append(np.where(counts == 2, 1.0, counts), np.full(pairs, HALF))
+    likely = np.full((pairs, counts[0]), 1 / counts[0])
+    choices = np.concatenate([likely, np.zeros_like(likely)])
+    return Box(lower, upper, (lower + upper) / 2, upper - lower, choices)
+
+
+def make_mixed_instance(name: str, pairs: int, seed: int) -> MixedInstance:
+    """The same for every strategy."""
+    rng = np.random.default_rng([MIXED.index(name), pairs, seed])
+    categories = rng.integers(5 if name.endswith("five") else 2, size=pairs)
+    distance = rng.uniform(1, 3, pairs) * rng.choice([-1, 1], pairs)
+    return MixedInstance(jnp.asarray(categories), jnp.asarray(distance, jnp.float32))
+
+
+def make_mixed_gap(name: str, box: Box) -> Callable[[Population, Any], Float[Array, " pop"]]:
+    """Half the error of the choices, half that of the real numbers, in units of the start's.
+
+    ``one-max`` counts the wrong choices, ``leading ones`` those from the first wrong one on. Where
+    a gene is ``switched on`` by its choice, its error counts only then, as that of a scale counts
+    only on a path. With a ``moved optimum`` a wrong choice has an optimum of its own on the other
+    side of the start.
+    """
+    pairs = len(box.start) // 2
+    count = box.choices.shape[1] if box.choices is not None else 2
+    lower, upper = (jnp.asarray(bound[:pairs], jnp.float32) for bound in (box.lower, box.upper))
+    scales = (
+        CONDITION ** (np.arange(pairs) / (pairs - 1)) if "ellipsoid" in name else np.ones(pairs)
+    )
+    random_error = (count - 1) / count
+
+    def gap(population: Population, instance: MixedInstance) -> Float[Array, " pop"]:
+        part = (population[:, :pairs] - lower) / (upper - lower) * count
+        chosen = jnp.clip(jnp.floor(part), 0, count - 1)
+        wrong = chosen != instance.categories
+        reals, optimum = population[:, pairs:], instance.optimum
+        error, start = scales * jnp.square(reals - optimum), scales * jnp.square(optimum)
+        if "leading" in name:
+            wrong = jnp.cumsum(wrong, axis=1) > 0
+            choices = jnp.mean(wrong, axis=1) / (1 - 1 / pairs)
+        elif "switched" in name:
+            strength = STRONG if "strong" in name else MILD
+            counted = (chosen == 1) * strength * error / start
+            return jnp.mean(wrong + counted, axis=1) / (0.5 + 0.5 * strength)
+        else:
+            choices = jnp.mean(wrong, axis=1) / random_error
+        if "moved" in name:
+            error = jnp.square(reals - jnp.where(wrong, -optimum, optimum))
+        return 0.5 * choices + 0.5 * jnp.sum(error, axis=1) / jnp.sum(start)
+
+    return gap
+
+
 class DataflowInstance(NamedTuple):
     """What the signs and the scales of a genotype should be, and how much each matters."""
 
@@ -75,28 +165,23 @@ class DataflowInstance(NamedTuple):
     scale_weights: Array
 
 
-class Box(NamedTuple):
-    """What a strategy is given of a space."""
-
-    lower: np.ndarray
-    upper: np.ndarray
-    start: np.ndarray
-    span: np.ndarray
-
-
-def dataflow_box(signs: int) -> Box:
-    """4,288 genes, of which the first are indicators: 192 as the paper's two models of 32 layers
-    have them, otherwise as if a path had more slots and fewer scales."""
-    space = DataflowSpace(("a", "b"), (32, 32), repeats=3, scaling="matrix")
+def dataflow_box(signs: int, scaling: str = "matrix") -> Box:
+    """The genes of paths, of which the first are indicators: 192 as the paper's two models of 32
+    layers have them, otherwise as if a path had more slots and fewer scales. With a ``matrix`` they
+    are 4,288, with a scale for each ``hop`` 384."""
+    space = DataflowSpace(("a", "b"), (32, 32), repeats=3, scaling=scaling)
     if signs == space.slots:
-        return Box(space.lower, space.upper, space.start, space.span)
+        return Box(space.lower, space.upper, space.start, space.span, space.choices)
     scale = slice(space.slots, space.slots + space.dims - signs)
     bias = np.where(np.arange(signs) % 6 < 2, BIAS, -BIAS)
+    off, on = space.choices[np.argmax(space.start < 0)], space.choices[np.argmax(space.start > 0)]
+    likely = np.where(bias[:, None] > 0, on, off)
     return Box(
         np.append(np.full(signs, INDICATOR[0]), space.lower[scale]),
         np.append(np.full(signs, INDICATOR[1]), space.upper[scale]),
         np.append(bias, space.start[scale]),
         np.full(space.dims, SPAN),
+        np.concatenate([likely, np.zeros((space.dims - signs, 2))]),
     )
 
 

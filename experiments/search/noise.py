@@ -52,7 +52,7 @@ def measured(seed: int, generations: int) -> Results:
     setup = set_up(experiment)
     (stage,) = setup.stages
     setup.load(Path("runs"), print)
-    strategy, score, _ = pair(stage.problem(), stage.strategy, stage.savers)
+    strategy, score, _ = pair(stage.problem({}), stage.strategy, stage.savers)
     state, found = init_state(strategy, jax.random.key(seed), 1), []
     for _ in range(generations):
         state, _, evaluation = step(state, strategy, score)

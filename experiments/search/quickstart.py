@@ -36,6 +36,7 @@ RACING = "savers.racing.enabled=true"
 MINIBATCH = "savers.minibatch.enabled=true"
 UNIFORM = "savers.minibatch.informative=false"
 ANCHORS = "savers.anchors.enabled=true"
+EXPERTS = "strategy.initial_population=experts"
 TEXT = "fitness.reference_text='答えは{answer}です。'"
 GRADIENT = ["strategy=gradient", TEXT]
 MEMETIC = ["strategy=memetic", TEXT]
@@ -50,6 +51,8 @@ CONTESTANTS: dict[str, list[str]] = {
     "snes_racing": ["strategy=snes", RACING],
     "differential_evolution": ["strategy=differential_evolution"],
     "pso": ["strategy=pso"],
+    "pso_experts": ["strategy=pso", EXPERTS],
+    "differential_evolution_experts": ["strategy=differential_evolution", EXPERTS],
     "coordinate": ["strategy=coordinate"],
     "cma_es_minibatch": ["strategy=cma_es", MINIBATCH],
     "cr_fm_nes_minibatch": ["strategy=cr_fm_nes", MINIBATCH],
@@ -194,7 +197,7 @@ def run(
     likelihood = str(TEXT in overrides)
     if likelihood not in problems:  # the merge is the same for all seeds: it has no random masks
         setup.load(Path("runs"), print)
-        problems[likelihood] = stage.problem()
+        problems[likelihood] = stage.problem({})
     problem = problems[likelihood]
     strategy, score, _ = pair(problem, stage.strategy, stage.savers)
     state = init_state(strategy, jax.random.key(seed), 1)

@@ -15,7 +15,7 @@ from tests.processes import environment
 
 def test_a_plan_is_printed_and_written(tmp_path, capsys):
     file = tmp_path / "plan.json"
-    main(["plan", "--json", str(file), "+experiment=digits"])
+    main(["plan", "--json", str(file), "+experiment=digits_halves"])
     shown = capsys.readouterr().out
     assert "everything fits" in shown
     assert "mesh: pop 1 × model 1" in shown
@@ -43,7 +43,7 @@ def test_errors_are_one_line(arguments, message, capsys):
 def test_a_machine_whose_compiler_is_missing(monkeypatch, capsys):
     monkeypatch.setattr(topologies, "_is_there", lambda module: False)
     with pytest.raises(SystemExit):
-        main(["plan", "--topology", "h100:8", "+experiment=digits"])
+        main(["plan", "--topology", "h100:8", "+experiment=digits_halves"])
     assert "pip install 'evojax-merge[cuda-plan]'" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from evojax_merge.recipes.path import load_recipe
 from evojax_merge.report.course import Course, Listener
 
 DIGITS = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=16",
     "strategy.population_size=8",
     "baselines.published=false",

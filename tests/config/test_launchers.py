@@ -6,7 +6,7 @@ from evojax_merge.config import ConfigError
 from evojax_merge.config.launchers import Launcher, given_launcher, launch
 from evojax_merge.config.sweeping import plan_sweep
 
-DIGITS = ["+experiment=digits", "seed=0,1"]
+DIGITS = ["+experiment=digits_halves", "seed=0,1"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_operators(name):
 def test_operators_drive_a_search(name, items, tmp_path):
     """From ``operator=NAME`` to a recipe that builds the exported checkpoint again."""
     given = compose([f"operator={name}", "model.sources=[x]"]).operator
-    overrides = ["+experiment=digits", f"operator={name}", "search.evaluations=8"]
+    overrides = ["+experiment=digits_halves", f"operator={name}", "search.evaluations=8"]
     if OmegaConf.is_missing(given, "data"):
         overrides.append(f"operator.data={items['classification']}")
         given.data = "items.npz"
@@ -182,7 +182,7 @@ def test_several_tasks_drive_a_search(models, items, tmp_path):
 @pytest.mark.parametrize("name", ["classification", *slow("digits")])
 def test_classification_tasks_drive_a_search(name, items, tmp_path):
     data = [f"fitness.data={items[name]}"] if name == "classification" else []
-    overrides = ["+experiment=digits", f"fitness={name}", *data, "search.evaluations=8"]
+    overrides = ["+experiment=digits_halves", f"fitness={name}", *data, "search.evaluations=8"]
     run = evolve([*overrides, "baselines.random_search=false"], tmp_path / "run")
     assert run.results[-1].name == "evolved"
 
@@ -264,7 +264,7 @@ TYPICAL = ("arcee_fusion", "fisher", "slerp", "ties")
 )
 def test_the_digits_experiment_takes_any_operator(name):
     data = ["operator.data=items.npz"] if name in ("fisher", "regmean") else []
-    experiment = build(compose(["+experiment=digits", f"operator={name}", *data]))
+    experiment = build(compose(["+experiment=digits_halves", f"operator={name}", *data]))
     space = experiment.space(
         operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b")
     )

@@ -144,7 +144,7 @@ def test_combinations_that_cannot_work_are_refused(overrides, message, models, i
 )
 def test_a_key_that_a_part_does_not_take_is_named_before_it_is_called(override, message):
     with pytest.raises(ConfigError, match=message):
-        build(compose(["+experiment=digits", override]))
+        build(compose(["+experiment=digits_halves", override]))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_numbers_of_every_group_are_refused_before_weights_are_read(
 ):
     monkeypatch.setattr("evojax_merge.runs.merged.load_ingredients", None)
     with pytest.raises(ValueError, match=message):
-        evolve(["+experiment=digits", *overrides], tmp_path / "run")
+        evolve(["+experiment=digits_halves", *overrides], tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -189,19 +189,23 @@ def test_numbers_of_every_group_are_refused_before_weights_are_read(
 def test_every_value_of_a_sweep_is_checked_before_it_starts(overrides, message):
     with pytest.raises(ConfigError, match=message):
         check_sweep(overrides)
-    check_sweep(["+experiment=digits", "seed=range(2)", "strategy=cma_es,snes"])
+    check_sweep(["+experiment=digits_halves", "seed=range(2)", "strategy=cma_es,snes"])
 
 
 def test_a_source_that_is_the_base_is_refused_before_the_search(tmp_path):
-    choice = compose(["+experiment=digits"]).model
+    choice = compose(["+experiment=digits_halves"]).model
     sources = f"model.sources=[{choice.sources[0]},{choice.base}]"
     with pytest.raises(ValueError, match="base is the base in every tensor"):
-        evolve(["+experiment=digits", sources], tmp_path / "run")
+        evolve(["+experiment=digits_halves", sources], tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_bounds_of_a_coefficient_that_the_operator_lacks_are_an_error_unless_optional():
-    overrides = ["+experiment=digits", "operator=slerp", "space.coefficients.weight.optional=false"]
+    overrides = [
+        "+experiment=digits_halves",
+        "operator=slerp",
+        "space.coefficients.weight.optional=false",
+    ]
     experiment = build(compose(overrides))
     with pytest.raises(ValueError, match=r"of slerp: there is no 'weight'; .*optional: true"):
         experiment.space(operator=experiment.operator, layout=layout(DIGITS), sources=("a", "b"))

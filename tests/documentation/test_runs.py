@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 LATER = [name for name in COMMANDS if name not in ("evolve", "convert")]
 """What a run of classifiers can be followed by; `tests/exchange` converts recipes."""
 FRONT = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "fitness=several",
     "+fitness@fitness.tasks.generation=digits",
     "+fitness@fitness.tasks.perplexity=digits",
@@ -77,6 +77,6 @@ def test_searches_begin(command, tmp_path, monkeypatch):
     if any(word in words and find_spec(module) is None for word, module in NEEDS.items()):
         pytest.skip("needs a package that the tests have not")
     if "fitness=classification" in words:  # by classifiers
-        words = ["+experiment=digits", *(w for w in words if not w.startswith("model."))]
+        words = ["+experiment=digits_halves", *(w for w in words if not w.startswith("model."))]
     with pytest.raises(_BegunError):
         evolve(shortened(compose(words)), "run", on_start=_stop)

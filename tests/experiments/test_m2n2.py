@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.search.m2n2.methods import FROM_SCRATCH, PRETRAINED, score, told
+from experiments.search.m2n2.methods import BESIDE, FROM_SCRATCH, PRETRAINED, score, told
 from experiments.search.m2n2.network import DIMS, load, logits, pretrained, right
 from experiments.search.m2n2.searching import search
 
@@ -37,7 +37,9 @@ def test_strategies_are_told_what_they_hear() -> None:
     items = score(pretrained())
     assert told(FROM_SCRATCH["GA"](), items) is items
     np.testing.assert_allclose(told(FROM_SCRATCH["CMA-ES"](), items), items.mean(axis=1))
+    assert told(BESIDE["novelty, items"](), items) is items
     odd = np.asarray(load()[0].labels) % 2 == 1
+    assert told(BESIDE["novelty, odd and even"](), items).shape == (2, 3)
     objectives = told(FROM_SCRATCH["MAP-Elites"](), items)
     np.testing.assert_allclose(objectives[:, 1], items[:, odd].mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(objectives[:, 2], items[:, ~odd].mean(axis=1), rtol=1e-5)

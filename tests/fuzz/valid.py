@@ -101,7 +101,7 @@ class Valid:
             "scaling": "stream",
             "path": [["a", 0, 1.0], ["b", 1, 0.5]],
         }
-        self.run = OmegaConf.to_container(compose(["+experiment=digits"]), resolve=True)
+        self.run = OmegaConf.to_container(compose(["+experiment=digits_halves"]), resolve=True)
         self.keys = _keys()
 
 
@@ -126,7 +126,7 @@ def _keys() -> list[tuple[str, list[str]]]:
 
 def base_of(choice: str) -> list[str]:
     """What an option stands in; that of spaces of paths is made complete by the group."""
-    return ["operator=ties"] if choice in PATHS else ["+experiment=digits"]
+    return ["operator=ties"] if choice in PATHS else ["+experiment=digits_halves"]
 
 
 def _leaves(config: Any, where: str) -> list[str]:

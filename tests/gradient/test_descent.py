@@ -15,7 +15,7 @@ from evojax_merge.strategies import Setting
 from tests.gradient.models import Bowl, classifiers, write_decoders, write_items
 
 OVERRIDES = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "strategy=adamerging",
     "strategy.learning_rate=0.01",
     "space.coefficients={weight: {lower: 0, upper: 1, start: 0.3}}",

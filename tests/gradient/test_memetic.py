@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said():
         Memetic(Setting(LOWER, UPPER, START), GradientDescent)
 
 
-DIGITS = ["+experiment=digits", "strategy=memetic", "baselines.random_search=false"]
+DIGITS = ["+experiment=digits_halves", "strategy=memetic", "baselines.random_search=false"]
 
 
 @pytest.mark.slow

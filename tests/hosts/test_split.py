@@ -15,7 +15,7 @@ from tests.processes import environment
 LONGEST = 400.0
 
 FEW = ["strategy.population_size=4", "baselines.random_search=false"]
-DIGITS = ["+experiment=digits", "search.evaluations=8", *FEW]
+DIGITS = ["+experiment=digits_halves", "search.evaluations=8", *FEW]
 QUICKSTART = [
     "+experiment=quickstart",
     "search.evaluations=8",

@@ -17,7 +17,7 @@ from tests.processes import environment
 
 SEARCH = [
     "evolve",
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=96",
     "strategy.population_size=8",
     "search.curve=2",

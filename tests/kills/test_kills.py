@@ -26,7 +26,7 @@ EACH = 4
 
 SEARCH = [
     "evolve",
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=64",
     "strategy.population_size=8",
     "baselines.published=false",

@@ -260,7 +260,7 @@ def test_two_processes_may_use_it_at_once(cache):
 
 def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    given = ["+experiment=digits"]
+    given = ["+experiment=digits_halves"]
     assert compilation_cache(compose(given)) == default_cache()
     assert Path(default_directory()) == tmp_path / "evojax-merge" / "compilations"
     for none in ("compilation_cache=null", "compilation_cache.directory=null"):
@@ -276,17 +276,17 @@ def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
 
 def test_a_strangers_run_brings_no_programs(tmp_path):
     file = tmp_path / "config.yaml"
-    config = compose(["+experiment=digits", "compilation_cache.directory=strange"])
+    config = compose(["+experiment=digits_halves", "compilation_cache.directory=strange"])
     file.write_text(resolved_yaml(config))
     assert load_config_file(file).compilation_cache.directory == default_directory()
     assert load_config_file(file, trust=True).compilation_cache.directory == "strange"
-    config = compose(["+experiment=digits", "compilation_cache=null"])
+    config = compose(["+experiment=digits_halves", "compilation_cache=null"])
     file.write_text(resolved_yaml(config))
     assert load_config_file(file).compilation_cache is None
 
 
 SMALL = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "operator=dare_ties",
     "search.evaluations=16",
     "statistics_cache.directory=null",

@@ -20,10 +20,12 @@ from tests.measuring.on_meshes import CONFIG, LAYOUT, MESHES, every
 from tests.processes import WITHOUT_TORCH
 
 ROUNDED = {
+    "adarank": 1e-7,
     "della": 2e-7,
     "della_linear": 2e-7,
     "knots": 1e-7,
     "regmean": 1e-7,
+    "svc": 1e-7,
     "knots of adapters": 1e-5,
     "ties of adapters": np.inf,
 }
@@ -33,7 +35,7 @@ Products of factors are rounded otherwise there. Of those of adapters an element
 be kept on one mesh alone.
 """
 
-SUMMED = ("knots", "regmean")
+SUMMED = ("adarank", "knots", "regmean", "svc")
 """The operators that multiply matrices, parts of which devices must tell each other."""
 
 

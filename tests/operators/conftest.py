@@ -8,6 +8,7 @@ import pytest
 from evojax_merge import operators
 
 FACTORIES = [
+    operators.adarank,
     operators.arcee_fusion,
     operators.breadcrumbs,
     operators.breadcrumbs_ties,
@@ -21,6 +22,7 @@ FACTORIES = [
     operators.iso_cts,
     operators.karcher,
     operators.knots,
+    operators.larv,
     operators.linear,
     operators.magmax,
     operators.magmin,
@@ -34,6 +36,7 @@ FACTORIES = [
     operators.sce,
     operators.sign_only,
     operators.slerp,
+    operators.svc,
     operators.tall_mask,
     operators.task_arithmetic,
     operators.task_vectors,

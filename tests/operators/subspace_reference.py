@@ -67,3 +67,43 @@ def knots(base, sources, weights, densities, lam=1.0, normalize=True):
     parts = np.split(coordinates, len(sources), axis=1)
     trimmed = [trim(part, density) for part, density in zip(parts, densities, strict=True)]
     return base + lam * u @ elect_and_merge(trimmed, weights, normalize)
+
+
+def svc(base, sources, weight, alpha):
+    """SVC, arXiv 2602.05536, algorithm 1, on task arithmetic with one weight for all sources."""
+    vectors = [task_vector(base, source) for source in sources]
+    u, s, vt = np.linalg.svd(weight * np.sum(vectors, axis=0), full_matrices=False)
+    calibrated = np.zeros_like(s)
+    for r, value in enumerate(s):
+        merged = value * vt[r]
+        counted = [merged @ (u[:, r] @ one) / np.sum((u[:, r] @ one) ** 2) for one in vectors]
+        calibrated[r] = value * len(sources) / sum(max(alpha, one) for one in counted)
+    return base + u @ np.diag(calibrated) @ vt
+
+
+def adarank(base, sources, weights, masks):
+    """AdaRank, arXiv 2503.22178: a mask for the singular values of each task vector."""
+    total = np.asarray(base, np.float64)
+    for source, weight, mask in zip(sources, weights, masks, strict=True):
+        u, s, vt = np.linalg.svd(task_vector(base, source), full_matrices=False)
+        total = total + weight * (u * (s * mask)) @ vt
+    return total
+
+
+def larv_scores(base, source):
+    """LARV, arXiv 2602.09413, equation 8: the scores of the layers of one stacked matrix."""
+
+    def effective_rank(matrix):
+        energy = np.linalg.svd(matrix, compute_uv=False) ** 2 / np.sum(matrix**2)
+        return np.exp(-np.sum(energy * np.log(energy)))
+
+    contrasts, conflicts = [], []
+    for origin, vector in zip(np.asarray(base, np.float64), task_vector(base, source), strict=True):
+        contrasts.append(effective_rank(origin) / effective_rank(vector))
+        left = origin @ vector.T - vector @ origin.T
+        right = origin.T @ vector - vector.T @ origin
+        sizes = np.sqrt(np.sum(origin**2) * np.sum(vector**2))
+        conflicts.append((np.sqrt(np.sum(left**2)) + np.sqrt(np.sum(right**2))) / sizes / 2)
+    depths = np.arange(1, len(contrasts) + 1) / len(contrasts)
+    beyond = (conflicts - np.mean(conflicts)) / np.std(conflicts)
+    return np.array(contrasts) * depths**0.5 / (1 + np.log(1 + np.exp(beyond)))

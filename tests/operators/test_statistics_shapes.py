@@ -10,7 +10,7 @@ from evojax_merge.params.low_rank import Adapted, LowRank, Unchanged
 
 NAMES = [
     *("linear", "ties", "dare_ties", "della", "breadcrumbs", "sce", "iso_c", "tsv_merge", "knots"),
-    *("iso_cts", "wudi"),
+    *("iso_cts", "wudi", "svc", "adarank", "larv"),
     *("slerp", "karcher", "nuslerp", "multislerp", "model_stock", "geometric_median", "ram"),
     *("consensus_ta", "tall_mask", "magmax", "sign_only", "nearswap", "arcee_fusion"),
 ]

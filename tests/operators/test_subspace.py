@@ -5,14 +5,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from evojax_merge.operators import constant_coefficients, iso_c, iso_cts, knots, tsv_merge, wudi
+from evojax_merge.operators import (
+    adarank,
+    constant_coefficients,
+    iso_c,
+    iso_cts,
+    knots,
+    larv,
+    svc,
+    tsv_merge,
+    wudi,
+)
 from tests.operators.leaf import merge_leaf, tensors
 from tests.operators.merging import assert_equal, merge_once, random_coefficients
 from tests.slow import slow
 from tests.trees import init_statistics
 
 KEY = jnp.uint32(0)  # nothing is drawn
-OPERATORS = [tsv_merge(), iso_c(), iso_cts(0.5), knots(), knots(consensus="none"), wudi()]
+OPERATORS = [
+    tsv_merge(),
+    iso_c(),
+    iso_cts(0.5),
+    knots(),
+    knots(consensus="none"),
+    wudi(),
+    svc(),
+    adarank(),
+]
 
 
 def values(operator, sources, number=0.8):
@@ -93,7 +112,9 @@ def test_vmap_gives_the_same_bits_where_shapes_change_how_matrices_are_multiplie
     np.testing.assert_array_equal(together, alone)
 
 
-@pytest.mark.parametrize("operator", [tsv_merge(), knots(), wudi()], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "operator", [tsv_merge(), knots(), wudi(), svc(), adarank(), larv()], ids=lambda o: o.name
+)
 def test_weight_zero_gives_the_base(operator, models):
     base, sources = models(operator)
     zero = constant_coefficients(operator, base, len(sources), weight=0.0)

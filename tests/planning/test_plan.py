@@ -23,6 +23,7 @@ from tests.planning.shapes import write_configs
 
 BUNDLED = {
     "digits": ["parameter"],
+    "digits_halves": ["parameter"],
     "digits_m2n2": ["weights"],
     "digits_clip": ["parameter"],
     "quickstart": ["parameter"],
@@ -68,7 +69,7 @@ def test_objectives_beside_answers_run_no_program_of_their_own():
 
 
 def test_a_plan_counts_what_the_search_does():
-    found = make_plan(parse("local"), ["+experiment=digits"], QUIET)
+    found = make_plan(parse("local"), ["+experiment=digits_halves"], QUIET)
     assert found.fits
     (search,) = found.searches
     merge, *runs = search.programs

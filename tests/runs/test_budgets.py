@@ -17,10 +17,11 @@ from evojax_merge.config.continuation import FREE
 from evojax_merge.search.history import read_history
 
 QUICK = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "strategy.population_size=4",
     "baselines.published=false",
     "baselines.sources=false",
+    "baselines.random_search=true",
 ]
 
 
@@ -67,7 +68,7 @@ def test_a_finished_run_goes_on_to_the_bits_of_one_of_the_larger_budget(whole, f
     assert json.loads((finished / "results.json").read_text())
 
 
-KEPT = compose(["+experiment=digits", "search.evaluations=64"])
+KEPT = compose(["+experiment=digits_halves", "search.evaluations=64"])
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,11 @@ def test_every_strategy_that_is_told_the_budget_is_known_to_the_change():
 
 
 def test_strategies_that_are_told_the_budget_say_what_they_do():
-    grid = compose(["+experiment=digits", "strategy=grid", "search.evaluations=64"])
+    grid = compose(["+experiment=digits_halves", "strategy=grid", "search.evaluations=64"])
     OmegaConf.resolve(grid)  # as in the file of a run
     (note,) = changed(grid, ["search.evaluations=80"]).notes
     assert "the grid stays that of 64 evaluations" in note
-    optuna = compose(["+experiment=digits", "strategy=optuna_cma", "search.evaluations=64"])
+    optuna = compose(["+experiment=digits_halves", "strategy=optuna_cma", "search.evaluations=64"])
     OmegaConf.resolve(optuna)
     with pytest.raises(ConfigError, match="was begun with room for 64 candidates"):
         changed(optuna, ["search.evaluations=80"])

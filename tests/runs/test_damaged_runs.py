@@ -17,7 +17,7 @@ from evojax_merge.search.lock import LockedError, ReadOnlyError, locked
 
 EVALUATIONS = 32
 SMALL = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     f"search.evaluations={EVALUATIONS}",
     "strategy.population_size=8",
     "search.curve=3",

@@ -14,7 +14,7 @@ from tests.named_factory import write_models
 
 QUICKSTART = Path(__file__).parents[2] / "experiments" / "quickstart" / "sources"
 SMALL = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "fitness=external",
     "strategy.population_size=4",
     "baselines.published=false",

@@ -22,6 +22,7 @@ from evojax_merge.search.history import read_history
 from tests.fitness.tasks import LOG_LIKELIHOOD, Counted, several
 
 WEIGHTS = {"few": 0.9, "many": 0.1}
+BESIDE = "baselines.random_search=true"
 TWO = [
     "fitness=several",
     "+fitness@fitness.tasks.few=digits",
@@ -42,7 +43,13 @@ def front_run(tmp_path_factory):
     """A search for two tasks of different sizes, and what it printed."""
     folder = tmp_path_factory.mktemp("front") / "run"
     console = Console(width=160, file=io.StringIO())
-    overrides = ["+experiment=digits", *TWO, "strategy=nsga2", "search.evaluations=64"]
+    overrides = [
+        "+experiment=digits_halves",
+        *TWO,
+        BESIDE,
+        "strategy=nsga2",
+        "search.evaluations=64",
+    ]
     run = evolve([*overrides, "strategy.population_size=16", "export=false"], folder, console)
     return run, printed_on(console)
 
@@ -105,7 +112,12 @@ def one_file(tmp_path):
 
 def searched(folder, *overrides):
     console = Console(width=160, file=io.StringIO())
-    chosen = ["+experiment=digits", "fitness=classification", "search.evaluations=16"]
+    chosen = [
+        "+experiment=digits_halves",
+        "fitness=classification",
+        BESIDE,
+        "search.evaluations=16",
+    ]
     run = evolve([*chosen, "export=false", *overrides], folder, console)
     return run, printed_on(console)
 

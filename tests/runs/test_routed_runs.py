@@ -95,9 +95,15 @@ def test_a_run_ends_in_a_plain_checkpoint_that_its_recipe_rebuilds(kind, folder,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkeypatch):
-    whole = evolve(overrides(folder, kind), tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        *((kind, []) for kind in SPACES),
+        ("joint", ["strategy=catcma", "operator=choice"]),
+    ],
+)
+def test_an_interrupted_run_ends_in_the_same_bits(kind, more, folder, tmp_path, monkeypatch):
+    whole = evolve(overrides(folder, kind, *more), tmp_path / "whole")
     ends = {"dataflow": 2, "hybrid": 3, "joint": 2}[kind]  # of a hybrid: in the second search
     asked = []
 
@@ -114,7 +120,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(kind, folder, tmp_path, monkey
 
     monkeypatch.setattr("evojax_merge.runs.searcher.search", stop_at)
     with pytest.raises(KeyboardInterrupt):
-        evolve(overrides(folder, kind), tmp_path / "cut")
+        evolve(overrides(folder, kind, *more), tmp_path / "cut")
     monkeypatch.undo()
     resumed = api.resume(tmp_path / "cut")
     assert resumed.recipe.to_yaml() == whole.recipe.to_yaml()

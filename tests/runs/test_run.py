@@ -17,7 +17,7 @@ from evojax_merge import cli
 from tests.processes import environment
 
 COMMAND = [sys.executable, "-m", "evojax_merge"]
-DIGITS = ["+experiment=digits", "search.evaluations=96", "baselines.random_search=false"]
+DIGITS = ["+experiment=digits_halves", "search.evaluations=96", "baselines.random_search=false"]
 ENVIRONMENT = environment()
 
 
@@ -85,7 +85,7 @@ def test_a_run_leaves_everything_behind(whole):
     assert final["evolved"]["evaluations"] == 96
     (session,) = json.loads((whole / "provenance.json").read_text())["sessions"]
     assert session["outcome"] == "finished"
-    assert session["command"][2:5] == ["evojax_merge", "evolve", "+experiment=digits"]
+    assert session["command"][2:5] == ["evojax_merge", "evolve", "+experiment=digits_halves"]
     assert set(session["items"]) == {"search", "validation", "test"}
     recipe = yaml.safe_load((whole / "recipe.yaml").read_text())
     assert session["weights"]["low"] == recipe["sources"][0]["sha256"]
@@ -113,7 +113,7 @@ def test_a_refused_run_leaves_nothing_behind(tmp_path):
     refused = start("evolve", *DIGITS, "model.base=nowhere", cwd=tmp_path)
     assert "nowhere" in refused.communicate()[1]
     assert refused.returncode == 2
-    assert not list((tmp_path / "runs" / "digits").iterdir())
+    assert not list((tmp_path / "runs" / "digits_halves").iterdir())
 
 
 SLOW = pytest.mark.slow

@@ -11,7 +11,7 @@ from evojax_merge.search.history import read_history
 RACING, ANCHORS = "savers.racing.enabled=true", "savers.anchors.enabled=true"
 MINIBATCH = "savers.minibatch.enabled=true"
 QUICK = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "strategy.population_size=8",
     "savers.anchors.initial=8",
     "baselines.published=false",

@@ -13,7 +13,13 @@ from evojax_merge.runs.preparation import set_up
 from evojax_merge.runs.steps import steps_of
 from evojax_merge.runs.trial import Timing
 
-DIGITS = ["+experiment=digits", "search.evaluations=64", "strategy.population_size=8"]
+BESIDE = "baselines.random_search=true"
+DIGITS = [
+    "+experiment=digits_halves",
+    "search.evaluations=64",
+    "strategy.population_size=8",
+    BESIDE,
+]
 
 
 def entries(folder: Path) -> set[str]:

@@ -183,3 +183,17 @@ def test_an_empty_path_and_a_zero_scale_are_legal_and_not_valid():
 def test_what_makes_no_sense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         DataflowSpace(NAMES, LAYERS, **changes)
+
+
+def test_layers_are_choices_that_begin_as_likely_as_their_indicators():
+    space = DataflowSpace(NAMES, LAYERS, repeats=2, scaling="hop")
+    slots = space.slots
+    drawn = space.start + space.span / 6 * np.random.default_rng(0).normal(
+        size=(20_000, space.dims)
+    )
+    np.testing.assert_allclose(
+        space.choices[:slots, 1], (drawn[:, :slots] > 0).mean(axis=0), atol=0.01
+    )
+    np.testing.assert_allclose(space.choices[:slots].sum(axis=1), 1)
+    np.testing.assert_array_equal(space.choices[slots:], 0)
+    assert space.choices[1, 1] > 0.9 > 0.1 > space.choices[3, 1]  # of the skeleton, of the other

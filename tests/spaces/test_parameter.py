@@ -247,3 +247,33 @@ def test_constants_of_a_chosen_operator_must_go_together(layout):
     fixed = {"mlp": {"operator": "della"}}
     with pytest.raises(ValueError, match=r"space, mlp 0–2, math: density 0\.9 \+- epsilon 0\.2"):
         space(layout, operator, groups=apart, coefficients=values, fixed=fixed)
+
+
+def test_genes_with_labels_are_choices_that_begin_equally_likely(layout):
+    operator = choice({"linear": linear(), "ties": ties(), "della": della()})
+    whole = space(layout, operator)
+    place = [gene.coefficient for gene in whole.genes].index("operator")
+    np.testing.assert_allclose(whole.choices[place], 1 / 3)
+    np.testing.assert_array_equal(np.delete(whole.choices, place, axis=0), 0)
+    first = {"operator": {"lower": 0, "upper": 2}}
+    np.testing.assert_allclose(
+        space(layout, operator, coefficients=first).choices[place], [0.5, 0.5]
+    )
+    between = {"operator": {"lower": 0.5, "upper": 2}}
+    assert not space(layout, operator, coefficients=between).choices.any()
+    assert not space(layout, operator, layers_per_block=1, anchors=2).choices.any()
+    assert not space(layout).choices.any()
+
+
+def test_experts_are_the_base_the_sources_and_these_trimmed(layout):
+    whole = space(layout, coefficients={"density": {"start": 0.3}, "weight": {"upper": 0.9}})
+    names = [(gene.coefficient, gene.source) for gene in whole.genes]
+    assert names == [("weight", 0), ("weight", 1), ("density", 0), ("density", 1)]
+    wanted = [[0, 0, 0.3, 0.3], [0.9, 0, 1, 1], [0, 0.9, 1, 1]]
+    wanted += [[0.9, 0, 0.3, 0.3], [0, 0.9, 0.3, 0.3]]
+    np.testing.assert_allclose(whole.experts, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(space(layout, linear()).experts, np.eye(2))  # without a base
+    groups = {"mlp": ["mlp"], "rest": "*"}
+    assert space(layout, groups=groups).experts.shape == (5, 8)
+    assert space(layout, slerp()).experts is None
+    assert space(layout, coefficients={"weight": {"value": 1}}).experts is None

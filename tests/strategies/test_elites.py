@@ -11,7 +11,7 @@ import pytest
 from evojax_merge.strategies.elites import (
     DescriptorRangeWarning,
     check_memory,
-    empty_grid,
+    empty_elites,
     make_descriptors,
 )
 
@@ -33,7 +33,7 @@ def test_each_cell_is_that_of_its_bins() -> None:
 
 
 def test_keeps_the_best_of_each_cell() -> None:
-    grid = empty_grid(3, 2, 1)
+    grid = empty_elites(3, 2, 1)
     assert not np.asarray(grid.occupied).any()
     offers = [(1, 0.5, 1.0), (1, 0.4, 2.0), (1, 0.5, 3.0), (1, 0.6, 4.0), (2, -9.0, 5.0)]
     for cell, quality, gene in offers:
@@ -47,7 +47,7 @@ def test_keeps_the_best_of_each_cell() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_makes_no_elite(bad: float) -> None:
-    grid = empty_grid(3, 2, 2)
+    grid = empty_elites(3, 2, 2)
     for objectives, quality in (([0.5, bad], 0.5), ([0.5, 0.5], bad)):
         same = grid.add(jnp.int32(0), jnp.ones(2), jnp.float32(objectives), jnp.float32(quality))
         for one, other in zip(jax.tree.leaves(same), jax.tree.leaves(grid), strict=True):

@@ -85,7 +85,7 @@ def quick_compilation() -> Iterator[None]:
 # test_surrogate.py.
 ELSEWHERE = {
     *("adamerging", "gradient", "memetic"),
-    *("nsga2", "nsga3", "map_elites", "cycle_qd", "m2n2"),
+    *("nsga2", "nsga3", "map_elites", "cycle_qd", "dominated_novelty", "m2n2"),
     *("grid", "optuna_cma"),
     "surrogate",
 }

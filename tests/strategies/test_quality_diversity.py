@@ -1,4 +1,4 @@
-"""MAP-Elites and CycleQD: what their archives hold, as searches, and what they refuse."""
+"""Archives by quality and descriptors: what they hold, as searches, and what is refused."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from evojax_merge.strategies import CycleQD, DescriptorRangeWarning, MAPElites, Setting
+from evojax_merge.strategies import (
+    CycleQD,
+    DescriptorRangeWarning,
+    DominatedNoveltySearch,
+    MAPElites,
+    Setting,
+)
 from evojax_merge.strategies.breeding import State
 from evojax_merge.strategies.cycle_qd import elite_weights, mutate_matrices
+from evojax_merge.strategies.dominated_novelty import dominated_novelty
 from evojax_merge.strategies.mating import draw_pair
 
 FOLDER = Path(__file__).parents[2] / "conf" / "strategy"
@@ -21,7 +28,7 @@ TASKS = ("math", "japanese", "code")
 OPTIMA = np.array(
     [[0.9, 0.1, 0.5, 0.5, 0.5], [0.1, 0.9, 0.5, 0.5, 0.5], [0.5, 0.5, 0.9, 0.1, 0.5]], np.float32
 )
-Strategy = MAPElites | CycleQD
+Strategy = MAPElites | CycleQD | DominatedNoveltySearch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +41,7 @@ def quick_compilation() -> Iterator[None]:
 
 def build(name: str, **given: object) -> Strategy:
     config = OmegaConf.load(FOLDER / f"{name}.yaml")
-    called = {key: given.pop(key) for key in ("objectives", "matrices") if key in given}
+    called = {key: given.pop(key) for key in ("objectives", "matrices", "items") if key in given}
     config = OmegaConf.merge(config, given)
     told = {"objectives": TASKS, **called}
     setting = Setting([0.0] * DIMS, [1.0] * DIMS, [0.5] * DIMS, **told)
@@ -63,7 +70,7 @@ def evolve(
     return state
 
 
-@pytest.fixture(params=["map_elites", "cycle_qd"])
+@pytest.fixture(params=["map_elites", "cycle_qd", "dominated_novelty"])
 def strategy(request: pytest.FixtureRequest) -> Strategy:
     return build(request.param, population_size=4)
 
@@ -182,6 +189,87 @@ def test_the_task_whose_elites_breed_rotates() -> None:
         state = state._replace(generation=state.generation + 1)
 
 
+def in_numpy(quality: np.ndarray, descriptors: np.ndarray, k: int) -> np.ndarray:
+    """Dominated novelty by loops in float64; of equals the first is better."""
+    found = np.full(len(quality), -np.inf)
+    for i in np.flatnonzero(quality > -np.inf):
+        better = [
+            j
+            for j in range(len(quality))
+            if quality[j] > quality[i] or (quality[j] == quality[i] and j < i)
+        ]
+        distances = sorted(np.linalg.norm(descriptors[i] - descriptors[j]) for j in better)
+        found[i] = np.mean(distances[:k]) if distances else np.inf
+    return found
+
+
+def test_novelty_is_that_of_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    quality = rng.integers(0, 8, 30) / 8.0
+    quality[[3, 11]] = -np.inf
+    descriptors = rng.normal(size=(30, 4))
+    for k in (1, 3, 50):
+        got = dominated_novelty(jnp.float32(quality), jnp.float32(descriptors), k)
+        np.testing.assert_allclose(got, in_numpy(quality, descriptors, k), rtol=1e-5)
+
+
+def test_dominated_novelty_keeps_the_most_novel_of_a_generation_and_its_archive() -> None:
+    strategy = build(
+        "dominated_novelty", population_size=6, archive_size=8, fitness="math", neighbours=2
+    )
+    state = evolve(strategy, strategy.init(jax.random.key(0)), 0, 5)
+    population, _ = strategy.ask(jax.random.key(9), state)
+    told = scores(population)
+    after = strategy.tell(jax.random.key(1), population, jnp.asarray(told), state).archive
+    everyone = np.concatenate([np.asarray(state.archive.objectives), told])
+    novelty = in_numpy(everyone[:, 0], everyone[:, 1:].astype(np.float64), 2)
+    kept = np.sort(np.argsort(-novelty, kind="stable")[:8])
+    np.testing.assert_allclose(after.objectives, everyone[kept], rtol=1e-6)
+    assert everyone[:, 0].argmax() in kept
+
+
+def test_of_copies_of_the_best_one_stays() -> None:
+    strategy = build("dominated_novelty", population_size=4, archive_size=3, fitness="math")
+    state = strategy.init(jax.random.key(0))
+    told = jnp.float32([[0.9, 0.1, 0.1], [0.9, 0.1, 0.1], [0.5, 0.9, 0.1], [0.4, 0.1, 0.9]])
+    population, state = strategy.ask(jax.random.key(1), state)
+    archive = strategy.tell(jax.random.key(2), population, told, state).archive
+    np.testing.assert_allclose(archive.objectives, told[jnp.array([0, 2, 3])])
+
+
+def test_every_item_is_a_descriptor() -> None:
+    strategy = build(
+        "dominated_novelty", population_size=6, archive_size=6, descriptors="items", items=DIMS
+    )
+    assert strategy.hears == "items"
+
+    def score(population: jax.Array) -> np.ndarray:
+        """Item i is solved where gene i is the greatest: no candidate solves two."""
+        genes = np.asarray(population)
+        return (genes == genes.max(axis=1, keepdims=True)).astype(np.float32)
+
+    state = evolve(strategy, strategy.init(jax.random.key(0)), 0, 30, score)
+    solved = np.asarray(state.archive.objectives).max(axis=0)
+    np.testing.assert_array_equal(solved, 1)  # all are equally good, and each kind is there
+    assert strategy.front(state) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"descriptors": "items", "items": None}, "the number of items"),
+        ({"descriptors": "items", "items": 3, "fitness": "math"}, "leave it out"),
+        ({"objectives": ("math",), "fitness": "math"}, "give at least one task, or items"),
+        ({"neighbours": 0}, "strategy.neighbours"),
+        ({"archive_size": 1}, "strategy.archive_size"),
+        ({"descriptors": ["maths"]}, "math"),
+    ],
+)
+def test_dominated_novelty_refuses(given: dict, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        build("dominated_novelty", **given)
+
+
 def test_draws_elites_as_the_published_code_does() -> None:
     rng = np.random.default_rng(0)
     quality, occupied = rng.random(12), rng.random(12) < 0.6
@@ -245,6 +333,7 @@ def test_task_vectors_are_measured_from_the_start() -> None:
     np.testing.assert_allclose(np.asarray(population)[:, 4], 0.5, atol=1e-6)
 
 
+@pytest.mark.parametrize("strategy", ["map_elites", "cycle_qd"], indirect=True)
 def test_warns_of_scores_outside_their_range(strategy: Strategy) -> None:
     population, state = strategy.ask(jax.random.key(0), strategy.init(jax.random.key(0)))
     told = jnp.asarray(scores(population)).at[2, 1].set(1.5)

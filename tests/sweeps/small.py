@@ -7,7 +7,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 SMALL = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=12",
     "strategy.population_size=4",
     "baselines.random_search=false",

@@ -20,7 +20,7 @@ from tests.fitness.tasks import Counted
 from tests.processes import environment
 
 DIGITS = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=16",
     "strategy.population_size=8",
     "baselines.published=false",
@@ -188,7 +188,7 @@ def test_mlflow_has_one_run_of_a_search_that_was_stopped(tmp_path):
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
-    (experiment,) = [one for one in client.search_experiments() if one.name == "digits"]
+    (experiment,) = [one for one in client.search_experiments() if one.name == "digits_halves"]
     (found,) = client.search_runs([experiment.experiment_id])
     assert found.info.status == "FINISHED"
     assert found.data.params["search.evaluations"] == "16"

@@ -13,9 +13,9 @@ from tests.trust.test_run_directories import SMALL
 def place(tmp_path, monkeypatch) -> Path:
     """A working directory with a run that ``latest`` points at."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs" / "digits" / "before").mkdir(parents=True)
-    (tmp_path / "runs" / "digits" / "latest").symlink_to("before")
-    return tmp_path / "runs" / "digits"
+    (tmp_path / "runs" / "digits_halves" / "before").mkdir(parents=True)
+    (tmp_path / "runs" / "digits_halves" / "latest").symlink_to("before")
+    return tmp_path / "runs" / "digits_halves"
 
 
 def left(place: Path) -> set[str]:

@@ -15,7 +15,7 @@ from evojax_merge.config.trust import GROUPS, public_factories
 from evojax_merge.operators.statistics.cache import StatisticsCache
 
 SMALL = [
-    "+experiment=digits",
+    "+experiment=digits_halves",
     "search.evaluations=8",
     "strategy.population_size=4",
     "baselines.random_search=false",

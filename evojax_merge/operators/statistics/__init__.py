@@ -27,7 +27,9 @@ from evojax_merge.operators.statistics.selection import (
 from evojax_merge.operators.statistics.singular import (
     is_matrix,
     nearest_orthogonal,
+    rounding,
     svd,
+    task_matrices,
     task_matrix,
 )
 from evojax_merge.operators.statistics.threads import in_threads
@@ -49,11 +51,13 @@ __all__ = [
     "orders_of_variance",
     "processor",
     "rank_in_rows",
+    "rounding",
     "rows",
     "select",
     "stack_layers",
     "sums_between",
     "svd",
+    "task_matrices",
     "task_matrix",
     "task_vector_row",
     "variance_of",

@@ -1,5 +1,6 @@
 """Singular value decompositions of task vectors, made on the host before a search, in float64."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ def task_matrix(base: Any, source: Any, layered: bool, layer: int) -> np.ndarray
     return task_vector_row(base, source, layered, layer).reshape(shape).astype(np.float64)
 
 
+def task_matrices(base: Any, sources: Sequence[Any], layered: bool, layer: int) -> list[np.ndarray]:
+    """The task vector of each source in one layer as a matrix in float64."""
+    return [task_matrix(base, source, layered, layer) for source in sources]
+
+
 def svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """U, singular values and V^T without the directions that hold rounding noise alone.
 
@@ -29,10 +35,14 @@ def svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     merged wherever singular values do not weigh them. A matrix of zeros has no direction left.
     """
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    rows, columns = matrix.shape
-    noise = NOISE * np.linalg.norm(matrix) * (rows**-0.5 + columns**-0.5)
-    kept = values > noise
+    kept = values > rounding(matrix)
     return left[:, kept], values[kept], right[kept]
+
+
+def rounding(matrix: np.ndarray) -> float:
+    """The singular value, or norm, up to which a direction of a task vector is rounding noise."""
+    rows, columns = matrix.shape
+    return float(NOISE * np.linalg.norm(matrix) * (rows**-0.5 + columns**-0.5))
 
 
 def nearest_orthogonal(matrix: np.ndarray) -> np.ndarray:

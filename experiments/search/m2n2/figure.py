@@ -20,7 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from evojax_merge.report.plots import save_figure
-from experiments.search.m2n2.methods import FROM_SCRATCH, POPULATION, PRETRAINED
+from experiments.search.m2n2.methods import (
+    BESIDE,
+    FROM_SCRATCH,
+    METHODS,
+    POPULATION,
+    PRETRAINED,
+)
 from experiments.search.m2n2.network import pretrained
 from experiments.search.m2n2.searching import search
 
@@ -44,6 +50,7 @@ PUBLISHED = {
 ORDER = [
     *(("pretrained", name) for name in PRETRAINED),
     *(("from scratch", name) for name in FROM_SCRATCH),
+    *((start, name) for start in ("pretrained", "from scratch") for name in BESIDE),
 ]
 
 Results = dict[str, Any]
@@ -55,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--at-once", type=int, default=1, help="searches that a device vectorises")
     parser.add_argument("--starts", nargs="+", choices=PUBLISHED, default=list(PUBLISHED))
-    parser.add_argument("--methods", nargs="+", choices=FROM_SCRATCH, default=list(FROM_SCRATCH))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(FROM_SCRATCH))
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args()
     if options.seeds % jax.device_count():
@@ -73,7 +80,7 @@ def main() -> None:
         asked = start in options.starts and name in options.methods
         if not asked or done(results, start, name):
             continue
-        strategy = FROM_SCRATCH[name]()
+        strategy = METHODS[name]()
         if start == "pretrained":
             strategy = strategy.seed(founders)
         began = time.perf_counter()
@@ -114,7 +121,7 @@ def done(results: Results, start: str, name: str) -> bool:
 def plot(results: Results, path: Path) -> None:
     """Mean test accuracy, and between which values the middle half of the seeds lies."""
     drawing = Figure(figsize=(11, 4.4), layout="constrained")
-    colours = {name: f"C{number}" for number, name in enumerate(FROM_SCRATCH)}
+    colours = {name: f"C{number}" for number, name in enumerate(METHODS)}
     for axes, start in zip(drawing.subplots(1, 2, sharey=True), PUBLISHED, strict=True):
         for one in results["methods"]:
             if one["start"] != start:

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from evojax_merge.params.types import Array, Float, Genotype, Population
-from evojax_merge.strategies import M2N2, EvosaxStrategy, MAPElites, Setting
+from evojax_merge.strategies import (
+    M2N2,
+    DominatedNoveltySearch,
+    EvosaxStrategy,
+    MAPElites,
+    Setting,
+)
 from experiments.search.m2n2.network import DIMS, INITIAL_DEVIATION, load, right
 
 POPULATION = 20
@@ -44,6 +50,20 @@ def map_elites() -> MAPElites:
     )
 
 
+def dominated_novelty(**settings: Any) -> DominatedNoveltySearch:
+    """As many members as M2N2 has, bred as MAP-Elites breeds them."""
+    setting = dataclasses.replace(BOX, items=len(load()[0].labels))
+    return DominatedNoveltySearch(
+        setting,
+        archive_size=POPULATION,
+        population_size=1,
+        founders=2,
+        selection="quality",
+        sigma=INITIAL_DEVIATION,
+        **settings,
+    )
+
+
 def cma_es() -> EvosaxStrategy:
     """With a diagonal covariance: a full one takes 1.5 GB, and could hardly change (README)."""
     return EvosaxStrategy(BOX, "Sep_CMA_ES", population_size=POPULATION, sigma=INITIAL_DEVIATION)
@@ -59,10 +79,18 @@ FROM_SCRATCH: dict[str, Callable[[], Any]] = {
     "no split point": functools.partial(natural_niches, split="none"),
 }
 
+# Not in the paper; `--methods` names them.
+BESIDE: dict[str, Callable[[], Any]] = {
+    "novelty, odd and even": functools.partial(dominated_novelty, fitness="all"),
+    "novelty, items": functools.partial(dominated_novelty, descriptors="items"),
+}
+
 # Without crossover nothing would change; CMA-ES does not start from two models.
 PRETRAINED = {
     name: make for name, make in FROM_SCRATCH.items() if name not in ("no crossover", "CMA-ES")
 }
+
+METHODS = FROM_SCRATCH | BESIDE
 
 
 def told(strategy: Any, items: Float[Array, "pop items"]) -> Array:
@@ -87,7 +115,7 @@ def champion(strategy: Any, state: Any, best: Genotype) -> Genotype:
     """
     if isinstance(strategy, M2N2):
         return state.archive.members[state.archive.scores.mean(axis=1).argmax()]
-    if isinstance(strategy, MAPElites):
+    if isinstance(strategy, MAPElites | DominatedNoveltySearch):
         return state.archive.genotypes[state.archive.quality.argmax()]
     return best
 

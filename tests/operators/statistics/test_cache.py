@@ -187,7 +187,7 @@ def test_two_processes_may_write_at_once(cache):
 
 def test_the_configuration_says_where_and_how_much(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    given = ["+experiment=digits"]
+    given = ["+experiment=digits_halves"]
     assert build(compose(given)).statistics_cache == StatisticsCache(Path(default_directory()))
     assert Path(default_directory()) == tmp_path / "evojax-merge" / "statistics"
     assert build(compose([*given, "statistics_cache.directory=null"])).statistics_cache is None
@@ -200,7 +200,7 @@ def test_a_run_and_its_recipe_share_what_is_kept(tmp_path):
     folder = tmp_path / "kept"
     run = api.evolve(
         [
-            "+experiment=digits",
+            "+experiment=digits_halves",
             "operator=ties",
             "search.evaluations=24",
             "baselines.random_search=false",
