@@ -22,7 +22,7 @@ DIGITS = ["+experiment=digits_halves", "seed=0,1"]
         ),
         (
             ["hydra/launcher=submitit_slurm", "hydra.launcher.comment='${name}'"],
-            Launcher("submitit_slurm", {"comment": "digits"}),
+            Launcher("submitit_slurm", {"comment": "digits_halves"}),
         ),
     ],
 )
