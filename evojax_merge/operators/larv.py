@@ -63,8 +63,9 @@ def larv(
     References:
         Wang et al., LARV: data-free layer-wise adaptive rescaling veneer for model merging, arXiv
         2602.09413, with its exponents, 1 of e and 1/2 of d, as another's implementation of the
-        paper has the formula; the paper's own text was not at hand. Departures: the paper fixes the scales
-        of its tiers, and here ``strength`` sets them, so that they can evolve; its default is ours.
+        paper has the formula; the paper's own text was not at hand. Departures: the paper fixes the
+        scales of its tiers; here ``strength`` sets them, so that they can evolve, and its default
+        is ours.
         Each kind of matrix, stacked over its layers, has tiers of its own, where the paper scores a
         layer as a whole. There is no mean over the sources that agree (``normalize``), as it would
         divide the scales out again.
