@@ -21,7 +21,6 @@ QUICK = [
     "strategy.population_size=4",
     "baselines.published=false",
     "baselines.sources=false",
-    "baselines.random_search=true",
 ]
 
 

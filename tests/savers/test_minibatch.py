@@ -236,7 +236,8 @@ def strategy_of(algorithm):
 
 def prepared(*overrides):
     setup = set_up(build(compose(["+experiment=quickstart", *overrides])))
-    return setup, setup.describe()[0].rpartition("evaluations of ")[2]
+    items = setup.describe()[0].rpartition("evaluations of ")[2]
+    return setup, items.partition(" (")[0]  # rounded up to whole generations
 
 
 @pytest.mark.few(1)

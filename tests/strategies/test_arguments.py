@@ -40,7 +40,7 @@ BOX = {"lower": np.zeros(7), "upper": np.ones(7)}
         ({"lower": np.zeros(0), "upper": np.zeros(0)}, "at least 1"),
         ({"upper": np.full(7, np.inf)}, "finite"),
         ({"sigma": 0.0}, "sigma"),
-        ({"initial_population": "gaussian"}, "normal or uniform"),
+        ({"initial_population": "gaussian"}, "normal, uniform, experts"),
     ],
 )
 def test_refuses(changes: dict, message: str) -> None:

@@ -64,7 +64,7 @@ def test_a_measure_that_fails_on_the_first_candidate_leaves_nothing(place, capsy
         assert left(place) == {"before", "latest"}
     with pytest.raises(SystemExit):
         cli.main(["evolve", *SMALL, *BROKEN, "name=other"])
-    assert {entry.name for entry in place.parent.iterdir()} == {"digits"}
+    assert {entry.name for entry in place.parent.iterdir()} == {"digits_halves"}
 
 
 @pytest.mark.parametrize("given", [[], ["hydra.run.dir=mine/first/run"]])
