@@ -31,5 +31,5 @@ BENCHMARKS: dict[str, Benchmark] = {
     "clip_15": Benchmark((CLIP,), 0.5, 6_000),
     "clip_48": Benchmark((CLIP, KINDS), 0.5, 8_000),
     "clip_216": Benchmark((CLIP, MATRICES, "operator=dare_ties"), 0.5, 6_000),
-    "quickstart_24": Benchmark(("+experiment=quickstart",), 0.125, 5_000),
+    "quickstart_24": Benchmark(("+experiment=quickstart",), 0.125, 7_000),
 }
