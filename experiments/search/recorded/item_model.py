@@ -23,8 +23,8 @@ MEMBERS, HIDDEN = 2, 96
 STEPS, BATCH = 2_000, 256
 RATE, DECAY = 3e-3, 1e-2
 SCARCE, SCARCE_DECAY = 1_000, 1.0
-"""Where an item was measured of fewer candidates, weights decay so much faster, or the networks learn
-results by heart and are too sure of themselves."""
+"""Where an item was measured on fewer candidates than the first, weights decay by the second. Else
+the networks learn results by heart, and are too sure of themselves."""
 
 
 class Network(NamedTuple):
