@@ -1,7 +1,7 @@
 """Operators untuned and evolved, on the bundled experiments, at equal evaluations.
 
 python -m experiments.operators.compare [--experiments digits_clip vision] [--operators svc iso_c]
-    [--seeds 0 1 2] [--evaluations 100] [--out runs/operators]
+    [--seeds 0 1 2] [--evaluations 100] [--out runs/operators] [--results FILE]
 
 Every search also makes a random search of as many evaluations in the same space. Spaces are those
 of the experiments, with the coefficients of the operator. What is finished is not run again. All
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/operators"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     console = Console()
     for experiment in options.experiments:
@@ -47,7 +48,7 @@ def main() -> None:
                     config = searching(experiment, known[name], seed, options.evaluations)
                     search(options.out, experiment, name, seed, config, console)
     rows = list(collect(options.out))
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    options.results.write_text(json.dumps(rows, indent=1) + "\n")
     print(tables(rows))
 
 

@@ -15,6 +15,9 @@ from experiments.operators.methods import methods
 
 EXPERIMENTS = ("digits_clip", "vision", "quickstart")
 UNTUNED, KEPT = "untuned", "kept"
+OLDEST = "task_arithmetic"
+"""The operator whose evolved merges are compared with every untuned method."""
+
 VALIDATION, TEST = "validation", "test"
 
 Row = Mapping[str, Any]
@@ -75,15 +78,16 @@ def _rows(folder: Path) -> Iterator[Row]:
     if not names:
         return
     best = max(names, key=lambda name: found(name, UNTUNED, VALIDATION).score)
-    reference = found(best, UNTUNED)
+    reference, oldest = found(best, UNTUNED), found(OLDEST, EVOLVED)
     for name in names:
         start, validated = found(name, UNTUNED), found(name, UNTUNED, VALIDATION)
-        row = {
+        row: dict[str, Any] = {
             "operator": name,
             UNTUNED: _described(start, validated),
-            "gain_untuned": _gain(start.less(reference)),
             "best_untuned": best,
         }
+        if oldest.results:
+            row["lead"] = _gain(oldest.less(start))
         evolved, drawn = found(name, EVOLVED), found(name, RANDOM)
         if evolved.results:
             own = found(name, EVOLVED, VALIDATION)

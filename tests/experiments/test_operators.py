@@ -1,5 +1,6 @@
 """The comparison of operators reads what its runs leave, and searches begin where papers do."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +11,10 @@ from evojax_merge.config import build
 from evojax_merge.fitness import ACCURACY
 from evojax_merge.report.items import save_items
 from evojax_merge.report.results import Result, save_results
-from experiments.operators.compare import searching
+from experiments.operators.compare import RESULTS, searching
 from experiments.operators.methods import AVERAGE, methods
 from experiments.operators.rows import UNTUNED, collect, folder_of
-from experiments.operators.tables import table, tables
+from experiments.operators.tables import leads, table, tables
 
 
 def first(right: int, more: tuple[int, ...] = ()) -> np.ndarray:
@@ -86,7 +87,30 @@ def test_a_table_says_what_the_rows_say(rows) -> None:
     assert average.startswith("| plain average | 25.0 (14.2 – 40.2) | – |")
     assert "| 52.5, 52.5: 52.5 (37.5 – 67.1) * | 50.0, 50.0: 50.0 " in ties
     assert "| **40.0 (26.3 – 55.4)** |" in svc
-    assert tables(list(rows.values())).startswith("vision\n\n| operator |")
+    assert "\n\nvision\n\n| operator |" in tables(list(rows.values()))
+
+
+def test_evolved_task_arithmetic_is_compared_with_every_untuned_method(tmp_path) -> None:
+    for name, test in [("task_arithmetic", 10), ("svc", 16)]:
+        leave(
+            folder_of(tmp_path, "vision", name, UNTUNED),
+            validation={UNTUNED: first(4)},
+            test={UNTUNED: first(test)},
+        )
+    leave(
+        folder_of(tmp_path, "vision", "task_arithmetic", 0),
+        test={"evolved": first(30), "random_search": first(20)},
+        validation={"evolved": first(30)},
+    )
+    *_, own, svc = leads(list(collect(tmp_path))).splitlines()
+    assert own.startswith("| `task_arithmetic` | +50.0 (")
+    assert svc.startswith("| `svc` | +35.0 (")
+
+
+def test_the_readme_has_the_tables_of_the_results() -> None:
+    readme = RESULTS.with_name("README.md").read_text(encoding="utf-8")
+    for part in tables(json.loads(RESULTS.read_text(encoding="utf-8"))).split("\n\n")[1::2]:
+        assert part in readme
 
 
 @pytest.mark.parametrize("name", [name for name in methods(3) if name != AVERAGE])
