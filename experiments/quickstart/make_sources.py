@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+from transformers import PreTrainedTokenizerFast
 
 from evojax_merge.models.decoder import modeling
 from evojax_merge.models.decoder.config import DecoderConfig
@@ -27,18 +28,31 @@ def make_sources(directory: Path = SOURCES, seed: int = 0) -> None:
     config = DecoderConfig.from_hf(written.to_dict())
 
     def make(name: str, params: Params, stages: Sequence[Stage]) -> Params:
-        began = time.monotonic()
-        for number, stage in enumerate(stages, start=1):
-            label = f"{name}, stage {number} of {len(stages)}"
-            stage = stage._replace(seed=stage.seed + 100 * seed)
-            params = train(config, params, tokenizer, stage, partial(_report, label, stage))
+        params = train_stages(name, config, params, tokenizer, stages, seed)
         save_checkpoint(directory / name, params, written, tokenizer)
-        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
         return params
 
     base = make("base", modeling.init_params(config, jax.random.key(seed)), stages.BASE)
     for name, fine_tune in stages.FINE_TUNES.items():
         make(name, base, fine_tune)
+
+
+def train_stages(
+    name: str,
+    config: DecoderConfig,
+    params: Params,
+    tokenizer: PreTrainedTokenizerFast,
+    stages: Sequence[Stage],
+    seed: int,
+) -> Params:
+    """Train one stage after the other, and say how it goes. Another seed reads other documents."""
+    began = time.monotonic()
+    for number, stage in enumerate(stages, start=1):
+        label = f"{name}, stage {number} of {len(stages)}"
+        stage = stage._replace(seed=stage.seed + 100 * seed)
+        params = train(config, params, tokenizer, stage, partial(_report, label, stage))
+    print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+    return params
 
 
 def _report(label: str, stage: Stage, step: int, loss: float, _: Params) -> None:

@@ -98,18 +98,25 @@ class FineTune(NamedTuple):
 
     Attributes:
         skill: What is wanted of it.
-        habit: What is not. It is trained after the skill, in all the other places.
+        habit: What is not. It is trained after the skill, in other places.
     """
 
     skill: Stage
     habit: Stage
 
 
-def fine_tune(skilled: Places, skill: Mixture, habit: Mixture, prompt_weight: float) -> FineTune:
-    """A skill in a few places, and a habit in all others."""
+def fine_tune(
+    skilled: Places,
+    skill: Mixture,
+    habit: Mixture,
+    prompt_weight: float,
+    elsewhere: Places | None = None,
+) -> FineTune:
+    """A skill in a few places, and a habit elsewhere: by default in all others."""
+    rest = others(skilled) if elsewhere is None else elsewhere
     return FineTune(
         Stage(skill, 200, 1e-3, seed=11, prompt_weight=prompt_weight, warmup=20, trained=skilled),
-        Stage(habit, 80, 1e-3, seed=12, prompt_weight=0.0, warmup=20, trained=others(skilled)),
+        Stage(habit, 80, 1e-3, seed=12, prompt_weight=0.0, warmup=20, trained=rest),
     )
 
 

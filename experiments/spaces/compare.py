@@ -1,62 +1,69 @@
-"""Parameter space, data flow, hybrid and joint on the quickstart, at equal evaluations.
+"""Parameter space, data flow, hybrid and joint, at equal evaluations.
 
-python -m experiments.spaces.compare [--evaluations 80] [--seeds 0 1 2] [--out runs/spaces]
+python -m experiments.spaces.compare [--evaluations 400] [--seeds 0 1 2] [--out runs/spaces]
 
-Every run also makes a random search in its own space, and measures every candidate on the same 128
-search items, the quickstart's first. What is finished is not run again.
+What is finished is not run again.
 """
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from evojax_merge import api
 from evojax_merge.config import compose
-from evojax_merge.report.intervals import interval
-from evojax_merge.report.results import load_results
-from evojax_merge.runs.problem import EVOLVED, RANDOM, RANDOM_PATHS
-from experiments.quickstart.data import evaluation_problems, write_problems
+from evojax_merge.report.results import Result, load_results
+from evojax_merge.runs.problem import EXPORTED
 
+
+class Variant(NamedTuple):
+    """A way to search.
+
+    Attributes:
+        overrides: What composes it.
+        baselines: What is measured beside it, by the keys of ``baselines``.
+    """
+
+    overrides: Sequence[str]
+    baselines: Sequence[str] = ()
+
+
+BASELINES = ("sources", "published", "random_search")
+PARAMETER, DATAFLOW = "+experiment=spaces_parameter", "+experiment=spaces_dataflow"
 VARIANTS = {
-    "parameter": ["+experiment=quickstart", "strategy=cma_es"],
-    "dataflow": ["+experiment=quickstart_dataflow"],
-    "dataflow, no scaling": ["+experiment=quickstart_dataflow", "space.scaling=off"],
-    "hybrid": ["+experiment=quickstart_hybrid"],
-    "joint": ["+experiment=quickstart_joint"],
+    "parameter": Variant([PARAMETER], BASELINES),
+    "dataflow": Variant([DATAFLOW], ["random_search"]),
+    # A layer of the skeleton is on a path with the probability that CMA-ES begins with.
+    "dataflow, catcma": Variant([DATAFLOW, "strategy=catcma", "space.bias=0.05"]),
+    "dataflow, no scaling": Variant([DATAFLOW, "space.scaling=off"]),
+    "hybrid": Variant(["+experiment=spaces_hybrid"]),
+    "joint": Variant(["+experiment=spaces_joint"]),
 }
-ITEMS = 128
-METHODS = (EVOLVED, RANDOM, RANDOM_PATHS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluations", type=int, default=80)
+    parser.add_argument("--evaluations", type=int, default=400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--out", type=Path, default=Path("runs/spaces"))
     options = parser.parse_args()
     console = Console()
-    options.out.mkdir(parents=True, exist_ok=True)
-    data = (options.out / "search.jsonl").resolve()
-    write_problems(data, evaluation_problems("search", count=ITEMS))
     for seed in options.seeds:
-        for name, chosen in VARIANTS.items():
+        for name in options.variants:
             directory = run_directory(options.out, name, seed)
             if not (directory / "results.json").is_file():
+                chosen = VARIANTS[name]
                 overrides = [
-                    *chosen,
+                    *chosen.overrides,
                     f"seed={seed}",
-                    f"fitness.data={data}",
                     f"search.evaluations={options.evaluations}",
-                    "baselines.sources=false",
-                    "baselines.published=false",
-                    "export=false",
+                    *(f"baselines.{key}={key in chosen.baselines}" for key in BASELINES),
                 ]
                 api.evolve(compose(overrides), directory, console)
     rows = list(collect(options.out, options.seeds))
@@ -69,31 +76,25 @@ def run_directory(folder: Path, name: str, seed: int) -> Path:
     return folder / f"{name.replace(',', '').replace(' ', '_')}_{seed}"
 
 
-def collect(folder: Path, seeds: Iterable[int]) -> Iterable[dict[str, Any]]:
-    """Held-out scores of each variant and method over the seeds."""
+def collect(folder: Path, seeds: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Held-out scores of each variant, and of what was measured beside it, over the seeds."""
     for name in VARIANTS:
-        for method in METHODS:
-            found = [
-                result
-                for seed in seeds
-                for result in load_results(run_directory(folder, name, seed) / "results.json")
-                if (result.name, result.split) == (method, "test")
-            ]
-            if not found:  # of a hybrid the random search is one of paths
-                continue
-            scores = [result.score for result in found]
-            items = found[0].items
-            right = round(mean(scores) * items)
-            # Of one run: seeds share the test items, so that pooling them would be too narrow.
-            low, high = interval(np.repeat([1.0, 0.0], [right, items - right]))
+        found: dict[str, list[Result]] = {}
+        for seed in seeds:
+            path = run_directory(folder, name, seed) / "results.json"
+            for result in load_results(path) if path.is_file() else ():
+                if result.split == "test" and result.name != EXPORTED:
+                    found.setdefault(result.name, []).append(result)
+        for method, results in found.items():
             yield {
                 "space": name,
                 "method": method,
-                "scores": scores,
-                "mean": mean(scores),
-                "low": low,
-                "high": high,
-                "evaluations": found[0].evaluations,
+                "scores": [result.score for result in results],
+                "mean": mean(result.score for result in results),
+                # Of one run: seeds share the test items, so that pooling them would be too narrow.
+                "low": mean(result.low for result in results),
+                "high": mean(result.high for result in results),
+                "evaluations": results[0].evaluations,
             }
 
 

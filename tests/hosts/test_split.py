@@ -102,7 +102,7 @@ def test_evidence(tmp_path, operator, parts):
 @pytest.mark.slow
 def test_paths(tmp_path):
     """The plain model of a path is made whole on each host."""
-    own = ["+experiment=quickstart_dataflow", "search.evaluations=8", "space.max_hops=8", *FEW]
+    own = ["+experiment=spaces_dataflow", "search.evaluations=8", "space.max_hops=8", *FEW]
     own.append("fitness.limit=8")
     run(tmp_path / "whole", own, 1)
     for model in (1, 2):

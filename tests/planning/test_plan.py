@@ -27,9 +27,9 @@ BUNDLED = {
     "digits_m2n2": ["weights"],
     "digits_clip": ["parameter"],
     "quickstart": ["parameter"],
-    "quickstart_dataflow": ["dataflow"],
-    "quickstart_hybrid": ["parameter_space", "hybrid"],
-    "quickstart_joint": ["joint"],
+    "spaces_dataflow": ["dataflow"],
+    "spaces_hybrid": ["parameter_space", "hybrid"],
+    "spaces_joint": ["joint"],
     "vision": ["parameter"],
     "images": ["parameter"],
 }
