@@ -58,10 +58,11 @@ sources: $(VENV)/.installed-test ## train the bundled sources again
 	$(BIN)/python -m experiments.digits.make_sources
 	$(BIN)/python -m experiments.digits_clip.make_sources
 	$(BIN)/python -m experiments.quickstart.make_sources
+	$(BIN)/python -m experiments.spaces.make_sources
 	$(BIN)/python -m experiments.vision.make_sources
 	$(BIN)/python -m experiments.images.make_sources
 
-spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint on the quickstart
+spaces: $(VENV)/.installed ## compare parameter space, data flow, hybrid and joint
 	$(BIN)/python -m experiments.spaces.compare
 
 operators: $(VENV)/.installed ## compare operators, untuned and evolved, on the bundled experiments

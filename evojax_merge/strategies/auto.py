@@ -1,4 +1,8 @@
-"""The strategy that was measured best for the number of genes (experiments/search/README.md)."""
+"""The strategy for the number of genes that was the best on noisy functions.
+
+experiments/search/README.md has the functions. docs/choosing-a-strategy.md has the experiments on
+which others are better or worse.
+"""
 
 import functools
 from typing import Any

@@ -1,5 +1,6 @@
 """Recorded benchmarks: the record, the model of the items, and searches on it."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from evojax_merge.measuring.evaluation import Evaluation
 from evojax_merge.savers import Scorer, make_rule
 from evojax_merge.search.loop import init_state, step
 from evojax_merge.strategies import Setting
-from experiments.search.recorded import item_model
+from experiments.search.recorded import item_model, steadiness
 from experiments.search.recorded import record as record_module
-from experiments.search.recorded.compare import Cell, at_budgets, table
+from experiments.search.recorded.compare import Cell, at_budgets, save_all, saved, table
 from experiments.search.recorded.contestants import overrides
 from experiments.search.recorded.item_model import fit, held_out, probabilities
 from experiments.search.recorded.record import SEEDS, Recorder, designs
@@ -247,4 +248,33 @@ def test_a_star_stands_where_no_other_is_better() -> None:
     assert [name for name, cell in zip(names, shown, strict=True) if "*" in str(cell)] == [
         "best",
         "level",
+    ]
+
+
+def test_what_was_compared_elsewhere_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "compared.json"
+    old = Cell("digits_8", 8, 32, "snes", [[0.1, 0.2, 0.3]], 1.0)
+    kept = Cell("digits_4", 4, 32, "snes", [[0.4, 0.5, 0.6]], 1.0)
+    new = old._replace(scores=[[0.7, 0.8, 0.9]])
+    for name, cell in (("digits_8_32_snes_1", old), ("digits_4_32_snes_1", kept)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(cell))
+    save_all(tmp_path, file)
+    assert saved(file) == [kept, old]
+    (tmp_path / "digits_4_32_snes_1.json").unlink()
+    (tmp_path / "digits_8_32_snes_1.json").write_text(json.dumps(new))
+    save_all(tmp_path, file)
+    assert saved(file) == [kept, new]
+
+
+def test_the_steadiness_of_searches_is_counted() -> None:
+    scores = {"random": [0.2] * 10, "good": [0.8] * 10, "stuck": [0.2] + [0.7] * 8 + [0.9]}
+    cells = [
+        Cell("toy", 3, 32, name, [[each] for each in own], 1.0) for name, own in scores.items()
+    ]
+    columns = steadiness.table(cells, "good", 0).columns
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    assert rows == [
+        ("good", "80.0", "80.0", "0", ""),
+        ("stuck", "67.0", "65.0", "10", "-13.0 ± 11.0"),
+        ("random", "20.0", "20.0", "100", "-60.0 ± 0.0"),
     ]

@@ -25,10 +25,11 @@ MATRICES = (
 )
 
 BENCHMARKS: dict[str, Benchmark] = {
-    "digits_4": Benchmark(("+experiment=digits",)),
-    "digits_8": Benchmark(("+experiment=digits", "operator=dare_ties")),
+    "digits_4": Benchmark(("+experiment=digits_halves",)),
+    "digits_8": Benchmark(("+experiment=digits_halves", "operator=dare_ties")),
+    "digits_30": Benchmark(("+experiment=digits",)),
     "clip_15": Benchmark((CLIP,), 0.5, 6_000),
     "clip_48": Benchmark((CLIP, KINDS), 0.5, 8_000),
     "clip_216": Benchmark((CLIP, MATRICES, "operator=dare_ties"), 0.5, 6_000),
-    "quickstart": Benchmark(("+experiment=quickstart",), 0.125, 5_000),
+    "quickstart_24": Benchmark(("+experiment=quickstart",), 0.125, 7_000),
 }

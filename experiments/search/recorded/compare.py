@@ -28,6 +28,7 @@ from experiments.search.recorded.records import Record
 from experiments.search.recorded.searches import Landscape, Searcher, contestant, search
 from experiments.search.recorded.simulated import Simulated, differing
 
+COMPARED = records.FOLDER.parent / "compared.json"
 ITEMS = (32, 128, 512)
 BUDGETS = (100, 300, 1_000)
 SEEDS = 100
@@ -188,11 +189,19 @@ def main() -> None:
     save_all(options.out)
 
 
-def save_all(folder: Path) -> None:
-    """All cells that are kept, in one file, a line each."""
-    kept = [path for name in BENCHMARKS for path in sorted(folder.glob(f"{name}_*_*.json"))]
-    lines = [json.dumps(Cell(*json.loads(path.read_text()))._asdict()) for path in kept]
-    (records.FOLDER.parent / "compared.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+def save_all(folder: Path, file: Path = COMPARED) -> None:
+    """Put all cells of a folder into one file, a line each, beside those that it has."""
+    paths = [path for name in BENCHMARKS for path in folder.glob(f"{name}_*_*.json")]
+    cells = [*saved(file), *(Cell(*json.loads(path.read_text())) for path in paths)]
+    unique = {(*cell[:4], len(cell.scores)): cell for cell in cells}
+    order = sorted(unique, key=lambda key: (list(BENCHMARKS).index(key[0]), *key[2:]))
+    lines = [json.dumps(unique[key]._asdict()) for key in order]
+    file.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def saved(file: Path = COMPARED) -> list[Cell]:
+    """The cells of what `save_all` wrote; none where there is no file."""
+    return [Cell(**each) for each in json.loads(file.read_text())] if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from experiments.search.recorded.records import Record
 MEMBERS, HIDDEN = 2, 96
 STEPS, BATCH = 2_000, 256
 RATE, DECAY = 3e-3, 1e-2
+SCARCE, SCARCE_DECAY = 1_000, 1.0
+"""Where an item was measured on fewer candidates than the first, weights decay by the second. Else
+the networks learn results by heart, and are too sure of themselves."""
 
 
 class Network(NamedTuple):
@@ -88,6 +91,7 @@ def fit(record: Record, seed: int = 0, steps: int = STEPS) -> ItemModel:
     networks = jax.vmap(init)(jax.random.split(key_init, MEMBERS))
     model = ItemModel(jnp.asarray(record.lower), jnp.asarray(record.upper), networks)
     inputs = scaled(model, jnp.asarray(record.genotypes[rows], jnp.float32))
+    decay = DECAY if measured.sum(axis=0).mean() >= SCARCE else SCARCE_DECAY
     keys = jax.random.split(key_fit, MEMBERS)
     fitted = [
         _fit(
@@ -97,6 +101,7 @@ def fit(record: Record, seed: int = 0, steps: int = STEPS) -> ItemModel:
             results,
             measured,
             steps,
+            decay,
         )
         for place, key in enumerate(keys)
     ]
@@ -145,7 +150,7 @@ def _logits(network: Network, inputs: Float[Array, "pop dims"]) -> Float[Array, 
     return hidden @ network.last + network.last_bias
 
 
-@functools.partial(jax.jit, static_argnames="steps")
+@functools.partial(jax.jit, static_argnames=("steps", "decay"))
 def _fit(
     network: Network,
     key: PRNGKey,
@@ -153,9 +158,10 @@ def _fit(
     results: Bool[Array, "pop items"],
     measured: Bool[Array, "pop items"],
     steps: int,
+    decay: float,
 ) -> Network:
     schedule = optax.cosine_decay_schedule(RATE, steps)
-    optimizer = optax.adamw(schedule, weight_decay=DECAY)
+    optimizer = optax.adamw(schedule, weight_decay=decay)
 
     def loss(network: Network, rows: Array) -> Array:
         met = measured[rows]

@@ -1,6 +1,7 @@
 """How well a recorded benchmark stands for its experiment.
 
-    python -m experiments.search.recorded.validate digits_8 clip_48 [--searches] [--seeds 8]
+    python -m experiments.search.recorded.validate digits_8 clip_48 [--searches] [--seeds 8] \
+        [--budgets 50 100 300]
 
 First the model's predictions of candidates that it was not fitted to: the accuracy of each, the
 calibration of single items, and how many items two candidates answer differently. Then, with
@@ -155,29 +156,35 @@ def pairs(name: str, found: Differing) -> Table:
 
 
 def real_searches(
-    name: str, names: Sequence[str], seeds: int, folder: Path
+    name: str, names: Sequence[str], seeds: int, budgets: Sequence[int], folder: Path
 ) -> dict[str, np.ndarray]:
     """The scores ``[seeds, budgets]`` of each contestant on the real models."""
+    told = "_".join(map(str, budgets))
     real: Real | None = None
     found = {}
     for one in names:
-        path = folder / f"real_{name}_{ITEMS}_{one.replace(' ', '_')}_{seeds}.json"
+        path = folder / f"real_{name}_{ITEMS}_{one.replace(' ', '_')}_{seeds}_{told}.json"
         if not path.exists():
             real = real or Real(BENCHMARKS[name].overrides)
             landscape = RealSearches(real, ITEMS, range(seeds))
-            scores = at_budgets(landscape, one, range(seeds), BUDGETS)
+            scores = at_budgets(landscape, one, range(seeds), budgets)
             path.write_text(json.dumps(scores.tolist()) + "\n")
             print(name, one, scores.mean(0).round(4), flush=True)
         found[one] = np.array(json.loads(path.read_text()))
     return found
 
 
-def against(name: str, real: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> Table:
+def against(
+    name: str,
+    budgets: Sequence[int],
+    real: dict[str, np.ndarray],
+    simulated: dict[str, np.ndarray],
+) -> Table:
     """Both for each contestant, and whether the order is the same."""
     seeds = len(next(iter(real.values())))
     shown = Table(
         "contestant",
-        *(f"{each} evaluations: real, benchmark" for each in BUDGETS),
+        *(f"{each} evaluations: real, benchmark" for each in budgets),
         "real runs in the benchmark's 95 %",
         title=f"{name}: held-out accuracy, mean (deviation of a run); {seeds} real runs",
     )
@@ -188,7 +195,7 @@ def against(name: str, real: dict[str, np.ndarray], simulated: dict[str, np.ndar
         cells = [
             f"{100 * found[:, place].mean():.1f} ({100 * found[:, place].std():.1f}), "
             f"{100 * own[:, place].mean():.1f} ({100 * own[:, place].std():.1f})"
-            for place in range(len(BUDGETS))
+            for place in range(len(budgets))
         ]
         shown.add_row(one, *cells, f"{inside} of {found.size}")
     orders = [
@@ -196,7 +203,7 @@ def against(name: str, real: dict[str, np.ndarray], simulated: dict[str, np.ndar
             [found[:, place].mean() for found in real.values()],
             [own[:, place].mean() for own in simulated.values()],
         ).statistic
-        for place in range(len(BUDGETS))
+        for place in range(len(budgets))
     ]
     shown.add_row("Kendall's τ of the order", *(f"{each:.2f}" for each in orders), "")
     return shown
@@ -208,6 +215,7 @@ def main() -> None:
     parser.add_argument("--searches", action="store_true", help="whole searches on the real models")
     parser.add_argument("--names", nargs="+", default=NAMES)
     parser.add_argument("--seeds", type=int, default=8, help="of the real searches")
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS, help="in evaluations")
     parser.add_argument("--out", type=Path, default=Path("runs/search/recorded/compared"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -219,12 +227,13 @@ def main() -> None:
         console.print(calibration(name, record, likely))
         console.print(pairs(name, differing(model, record)))
         if options.searches:
-            found = real_searches(name, options.names, options.seeds, options.out)
+            found = real_searches(name, options.names, options.seeds, options.budgets, options.out)
             own = Simulated(model, record, scale, ITEMS, range(SIMULATED))
             simulated = {
-                one: at_budgets(own, one, range(SIMULATED), BUDGETS) for one in options.names
+                one: at_budgets(own, one, range(SIMULATED), options.budgets)
+                for one in options.names
             }
-            console.print(against(name, found, simulated))
+            console.print(against(name, options.budgets, found, simulated))
 
 
 def predicted(model: ItemModel, record: Record) -> Float[np.ndarray, "pop items"]:
