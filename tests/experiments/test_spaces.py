@@ -1,4 +1,4 @@
-"""The comparison of spaces reads what its runs leave, and its sources are what they are said to be."""
+"""The comparison of spaces reads what its runs leave; its sources are what they are said to be."""
 
 import dataclasses
 from types import SimpleNamespace
