@@ -27,6 +27,7 @@ BUNDLED = {
     "digits_m2n2": ["weights"],
     "digits_clip": ["parameter"],
     "quickstart": ["parameter"],
+    "spaces_parameter": ["parameter"],
     "spaces_dataflow": ["dataflow"],
     "spaces_hybrid": ["parameter_space", "hybrid"],
     "spaces_joint": ["joint"],
